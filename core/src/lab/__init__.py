@@ -1,0 +1,78 @@
+"""lab: autonomous paper trading on real market data, with proof of what happened.
+
+The names a plugin needs are here; each is imported when first used, so that ``import lab`` costs next to nothing.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from lab.domain.events import Fill as Fill
+    from lab.domain.events import OrderEnded as OrderEnded
+    from lab.domain.events import OrderFilled as OrderFilled
+    from lab.domain.instrument import Instrument as Instrument
+    from lab.domain.market import Candle as Candle
+    from lab.domain.market import Funding as Funding
+    from lab.domain.market import Quote as Quote
+    from lab.domain.orders import PASS as PASS
+    from lab.domain.orders import CancelRequest as CancelRequest
+    from lab.domain.orders import Order as Order
+    from lab.domain.orders import OrderRequest as OrderRequest
+    from lab.domain.orders import OrderType as OrderType
+    from lab.domain.orders import Pass as Pass
+    from lab.domain.orders import Refuse as Refuse
+    from lab.domain.orders import Shrink as Shrink
+    from lab.domain.orders import Side as Side
+    from lab.domain.orders import Verdict as Verdict
+    from lab.engine.view import View as View
+    from lab.plugins.hookspecs import PluginCommand as PluginCommand
+    from lab.plugins.hookspecs import hookimpl as hookimpl
+    from lab.ports import Accepted as Accepted
+    from lab.ports import Broker as Broker
+    from lab.ports import Check as Check
+    from lab.ports import Ended as Ended
+    from lab.ports import FeedState as FeedState
+    from lab.ports import Provider as Provider
+    from lab.ports import ProviderError as ProviderError
+    from lab.ports import ProviderUnavailable as ProviderUnavailable
+    from lab.ports import Record as Record
+    from lab.ports import Rejected as Rejected
+    from lab.ports import Reporter as Reporter
+    from lab.ports import RiskGate as RiskGate
+    from lab.ports import RunInfo as RunInfo
+    from lab.ports import Runtime as Runtime
+    from lab.ports import Sink as Sink
+    from lab.ports import Status as Status
+    from lab.ports import Strategy as Strategy
+    from lab.ports import Subscription as Subscription
+
+_HOMES = {
+    "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
+    "lab.domain.instrument": ("Instrument",),
+    "lab.domain.market": ("Candle", "Funding", "Quote"),
+    "lab.domain.orders": (
+        "PASS", "CancelRequest", "Order", "OrderRequest", "OrderType", "Pass", "Refuse", "Shrink", "Side", "Verdict",
+    ),
+    "lab.engine.view": ("View",),
+    "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
+    "lab.ports": (
+        "Accepted", "Broker", "Check", "Ended", "FeedState", "Provider", "ProviderError", "ProviderUnavailable",
+        "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy", "Subscription",
+    ),
+}  # fmt: skip
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'lab' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

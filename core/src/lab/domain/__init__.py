@@ -1,0 +1,4 @@
+"""What lab is about: instruments, market data, orders, fills and money.
+
+Pure: attrs and the standard library only. Nothing here reads a clock, does I/O or draws a random number.
+"""

@@ -1,0 +1,20 @@
+"""Ids are derived, never drawn: the same decision gets the same id, before and after a crash."""
+
+import hashlib
+
+from lab.domain.time import MILLISECOND_NS
+
+
+def lineage(text: str) -> str:
+    """Return eight hex digits that stand for a configuration and its seed."""
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def order_id(lineage: str, strategy: str, symbol: str, decided_ns: int, leg: str) -> str:
+    """Return the id of the order that a strategy decides on one candle (or quote) for one leg."""
+    return f"{lineage}-{strategy}-{symbol}-{decided_ns // MILLISECOND_NS}-{leg}"
+
+
+def fill_id(order_id: str, number: int) -> str:
+    """Return the id of an order's n-th fill, counted from 1."""
+    return f"{order_id}.{number}"

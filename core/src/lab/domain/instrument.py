@@ -1,0 +1,46 @@
+"""What is traded, and on which steps."""
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
+
+from attrs import frozen
+
+from lab.domain.orders import Side
+
+
+@frozen(kw_only=True)
+class Instrument:
+    """A linear perpetual contract of one coin: profit is quantity × price difference, in the quote currency.
+
+    Steps and rates are exact. Rates are fractions: ``Decimal("0.0006")`` is 0.06 %.
+    """
+
+    symbol: str
+    base: str
+    quote: str
+    tick: Decimal
+    lot: Decimal
+    quantity_min: Decimal
+    maker_fee_rate: Decimal
+    taker_fee_rate: Decimal
+    quantity_max: Decimal | None = None
+    leverage_max: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("tick", "lot"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"instrument {self.symbol}: {name} must be above 0, not {getattr(self, name)}")
+
+    def floor_quantity(self, quantity: Decimal) -> Decimal:
+        """Return the quantity rounded down to the lot, so that risk is never rounded up."""
+        return quantity // self.lot * self.lot
+
+    def price(self, value: float) -> Decimal:
+        """Return a market price as exact money, on the nearest tick."""
+        return (Decimal(repr(value)) / self.tick).quantize(_ONE, ROUND_HALF_EVEN) * self.tick
+
+    def worse_price(self, price: Decimal, side: Side) -> Decimal:
+        """Return the price on the tick that is no better for the side: up for a buy, down for a sell."""
+        return (price / self.tick).quantize(_ONE, ROUND_UP if side is Side.BUY else ROUND_DOWN) * self.tick
+
+
+_ONE = Decimal(1)

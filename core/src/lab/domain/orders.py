@@ -1,0 +1,106 @@
+"""What a strategy asks for, what a gate answers, what a broker works on."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from attrs import define, field, frozen
+
+
+class Side(StrEnum):
+    """The direction of an order."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    """How an order meets the market."""
+
+    MARKET = "market"
+    LIMIT = "limit"
+
+
+@frozen
+class OrderRequest:
+    """What a strategy wants. Quantity is in coins, above 0; the engine floors it to the instrument's lot.
+
+    ``leg`` names the request within its candle (default: its place in the list) and ``decided_ns`` the candle it
+    belongs to (default: the one being decided on). The two make the order's id, so a request sent again with the same
+    two is refused as a duplicate. ``reduce_only`` never opens or turns a position. ``stop`` is the price at which the strategy means to
+    leave: gates may use it; nothing is placed for it.
+    """
+
+    symbol: str
+    side: Side
+    quantity: Decimal
+    type: OrderType = OrderType.MARKET
+    limit: Decimal | None = None
+    reduce_only: bool = False
+    reason: str = ""
+    leg: str = ""
+    decided_ns: int | None = None
+    stop: Decimal | None = None
+
+    @classmethod
+    def buy(cls, symbol: str, quantity: Decimal, **more: object) -> "OrderRequest":
+        """Ask to buy at the market, or at ``limit`` with ``type=OrderType.LIMIT``."""
+        return cls(symbol, Side.BUY, quantity, **more)  # type: ignore[arg-type]
+
+    @classmethod
+    def sell(cls, symbol: str, quantity: Decimal, **more: object) -> "OrderRequest":
+        """Ask to sell at the market, or at ``limit`` with ``type=OrderType.LIMIT``."""
+        return cls(symbol, Side.SELL, quantity, **more)  # type: ignore[arg-type]
+
+
+@frozen
+class CancelRequest:
+    """Take a working order back. Unknown ids are ignored: it may just have filled."""
+
+    order_id: str
+    reason: str = ""
+
+
+@define
+class Order:
+    """An order that passed the gates: the only thing a broker is given. ``remaining`` falls with each fill."""
+
+    id: str
+    strategy: str
+    symbol: str
+    side: Side
+    quantity: Decimal
+    type: OrderType
+    limit: Decimal | None
+    reduce_only: bool
+    placed_ns: int
+    remaining: Decimal
+    fills: int = 0
+    eligible_ns: int = 0
+
+
+@frozen
+class Pass:
+    """The gate lets the request through as it is."""
+
+
+@frozen
+class Shrink:
+    """The gate lets a smaller quantity through; ``numbers`` are the figures behind it."""
+
+    quantity: Decimal
+    reason: str
+    numbers: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Refuse:
+    """The gate lets nothing through; ``numbers`` are the figures behind it."""
+
+    reason: str
+    numbers: Mapping[str, str] = field(factory=dict)
+
+
+PASS: Final = Pass()
+Verdict = Pass | Shrink | Refuse

@@ -1,0 +1,97 @@
+"""Closed candles of one symbol, bounded, with columns of contiguous doubles made when they are asked for."""
+
+from array import array
+from typing import Final
+
+from lab.domain.market import Candle
+
+_COLUMNS: Final = {"open": 3, "high": 4, "low": 5, "close": 6, "volume": 7}
+
+
+class Column:
+    """The newest values of one candle field, without a gap in memory. Follows its candle list lazily.
+
+    A view handed out stays valid and keeps its values: when the buffer is full a new one is begun.
+    """
+
+    __slots__ = ("_buffer", "_end", "_field", "_keep", "_seen")
+
+    def __init__(self, field: int, keep: int) -> None:
+        self._field = field
+        self._keep = keep
+        self._buffer = array("d", bytes(16 * keep))
+        self._end = 0
+        self._seen = 0
+
+    def view(self, candles: list[Candle], count: int) -> memoryview:
+        """Return up to ``keep`` newest values; ``count`` is how many candles were ever appended."""
+        new = count - self._seen
+        if new:
+            if new > self._keep:
+                new, self._end = self._keep, 0
+            if self._end + new > 2 * self._keep:
+                kept = self._buffer[self._end - self._keep : self._end]
+                self._buffer = kept + array("d", bytes(8 * self._keep))
+                self._end = self._keep
+            field, buffer, end = self._field, self._buffer, self._end
+            for candle in candles[-new:]:
+                buffer[end] = candle[field]  # type: ignore[call-overload]
+                end += 1
+            self._end = end
+            self._seen = count
+        return memoryview(self._buffer)[max(0, self._end - min(self._keep, count)) : self._end].toreadonly()
+
+    def forget(self) -> None:
+        """Read everything again at the next call: the past was filled in."""
+        self._seen = 0
+        self._end = 0
+        self._buffer = array("d", bytes(16 * self._keep))
+
+
+class History:
+    """The newest ``keep`` to ``2 * keep`` closed candles of one symbol, ascending by open time, each once.
+
+    ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle has when none is missing.
+    """
+
+    __slots__ = ("_columns", "candles", "count", "interval_ns", "keep", "next_ns")
+
+    def __init__(self, interval_ns: int, keep: int) -> None:
+        self.interval_ns = interval_ns
+        self.keep = keep
+        self.candles: list[Candle] = []
+        self.count = 0
+        self.next_ns = 0
+        self._columns: dict[str, Column] = {}
+
+    def append(self, candle: Candle) -> None:
+        """Add a candle newer than all others. The engine's fast path does the same in line."""
+        candles = self.candles
+        candles.append(candle)
+        self.count += 1
+        self.next_ns = candle.open_ns + self.interval_ns
+        if len(candles) >= 2 * self.keep:
+            del candles[: self.keep]
+
+    def place(self, candle: Candle) -> str:
+        """Put an older candle where its time says: ``placed``, ``same``, ``differs`` or ``too old``."""
+        candles = self.candles
+        at = len(candles)
+        while at and candles[at - 1].open_ns > candle.open_ns:
+            at -= 1
+        if at and candles[at - 1].open_ns == candle.open_ns:
+            return "same" if candles[at - 1][3:8] == candle[3:8] else "differs"
+        if len(candles) + 1 >= 2 * self.keep:
+            return "too old"
+        candles.insert(at, candle)
+        self.count += 1
+        for column in self._columns.values():
+            column.forget()
+        return "placed"
+
+    def column(self, name: str) -> memoryview:
+        """Return the newest values of ``open``, ``high``, ``low``, ``close`` or ``volume`` as read-only doubles."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = Column(_COLUMNS[name], self.keep)
+        return column.view(self.candles, self.count)

@@ -1,0 +1,1 @@
+"""How components are found: hook specifications, discovery through entry points, settings."""

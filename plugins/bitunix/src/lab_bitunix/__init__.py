@@ -1,0 +1,1 @@
+"""Bitunix futures market data for lab, and a local venue that speaks the same protocol."""

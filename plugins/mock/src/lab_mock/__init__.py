@@ -1,0 +1,1 @@
+"""A seeded price path for lab: the same seed gives the same bytes."""

@@ -1,0 +1,1 @@
+"""Paper fills on real quotes for lab: latency, spread, slippage, fees."""

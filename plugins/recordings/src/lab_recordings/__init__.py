@@ -1,0 +1,1 @@
+"""Real recorded prices, and the readers for candles and ticks in CSV."""

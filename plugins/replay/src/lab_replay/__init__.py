@@ -1,0 +1,1 @@
+"""Recorded candles, ticks and sessions, played to lab again."""

@@ -1,0 +1,1 @@
+"""Terminal view, events.jsonl and summary.html for lab."""

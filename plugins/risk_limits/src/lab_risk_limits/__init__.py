@@ -1,0 +1,1 @@
+"""Daily loss and margin limits for lab."""

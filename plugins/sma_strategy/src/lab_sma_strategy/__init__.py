@@ -1,0 +1,1 @@
+"""Moving-average crossover for lab."""
