@@ -21,7 +21,10 @@ from anyio.abc import TaskGroup
 from lab.domain.events import Fill, OrderEnded, OrderFilled
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding, Input, Quote
+from lab.domain.orders import Accepted as Accepted
 from lab.domain.orders import CancelRequest, Order, OrderRequest, Verdict
+from lab.domain.orders import Ended as Ended
+from lab.domain.orders import Rejected as Rejected
 from lab.engine.view import View
 
 
@@ -242,29 +245,6 @@ class RiskGate(Component, ABC):
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limits in force, for the run's header and report: name to figure with its unit."""
         return {}
-
-
-@attrs.frozen
-class Accepted:
-    """The broker works on the order; nothing fills it before ``eligible_ns`` (venue time)."""
-
-    eligible_ns: int
-
-
-@attrs.frozen
-class Rejected:
-    """The broker does not take the order."""
-
-    reason: str
-
-
-@attrs.frozen
-class Ended:
-    """A working order ended without being filled whole: ``outcome`` is ``expired`` or ``rejected``."""
-
-    order_id: str
-    outcome: Literal["expired", "rejected"]
-    reason: str
 
 
 class Broker(Component, ABC):

@@ -1,15 +1,12 @@
-"""What a step brings forth, in the order it happened. The journal stores these and the inputs that matter.
-
-``kind`` names the event in the journal; ``key`` is its idempotency key: the journal refuses the same key twice.
-"""
+"""What a step brings forth, in the order it happened. The journal stores these and the inputs that matter."""
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import ClassVar
 
 from attrs import frozen
 
 from lab.domain.ledger import Posting
+from lab.domain.market import Candle
 from lab.domain.orders import OrderRequest, OrderType, Side
 
 
@@ -17,22 +14,15 @@ from lab.domain.orders import OrderRequest, OrderType, Side
 class Deposited:
     """Starting money of a book."""
 
-    kind: ClassVar[str] = "deposit"
     strategy: str
     amount: Decimal
     postings: tuple[Posting, ...]
-
-    @property
-    def key(self) -> str | None:
-        return f"deposit:{self.strategy}"
 
 
 @frozen
 class Signal:
     """A request that became no order, and why: ``backfilled``, ``no_orders`` or ``gate`` with its reasons."""
 
-    kind: ClassVar[str] = "signal"
-    key: ClassVar[str | None] = None
     strategy: str
     request: OrderRequest
     why: str
@@ -42,7 +32,6 @@ class Signal:
 class OrderAccepted:
     """An order is working. ``quantity`` is what the lot and the gates left of the request."""
 
-    kind: ClassVar[str] = "order_accepted"
     order_id: str
     strategy: str
     symbol: str
@@ -57,17 +46,11 @@ class OrderAccepted:
     eligible_ns: int
     remarks: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> str | None:
-        return f"order:{self.order_id}"
-
 
 @frozen
 class OrderRefused:
     """A request stopped at the door: by the engine's rules or by a gate, with the figures."""
 
-    kind: ClassVar[str] = "order_refused"
-    key: ClassVar[str | None] = None
     order_id: str
     strategy: str
     request: OrderRequest
@@ -101,7 +84,6 @@ class Fill:
 class OrderFilled:
     """A fill, booked: with its own id, what is left of the order, and postings that sum to zero."""
 
-    kind: ClassVar[str] = "order_filled"
     fill_id: str
     strategy: str
     symbol: str
@@ -111,16 +93,11 @@ class OrderFilled:
     fill: Fill
     postings: tuple[Posting, ...]
 
-    @property
-    def key(self) -> str | None:
-        return f"fill:{self.fill_id}"
-
 
 @frozen
 class OrderEnded:
     """An order ended without being filled whole: ``outcome`` is ``cancelled``, ``expired`` or ``rejected``."""
 
-    kind: ClassVar[str] = "order_ended"
     order_id: str
     strategy: str
     symbol: str
@@ -128,30 +105,19 @@ class OrderEnded:
     reason: str
     remaining: Decimal
 
-    @property
-    def key(self) -> str | None:
-        return f"end:{self.order_id}"
-
 
 @frozen
 class StrategyStopped:
     """A strategy raised and is not asked again. The others go on."""
 
-    kind: ClassVar[str] = "strategy_stopped"
     strategy: str
     error: str
-
-    @property
-    def key(self) -> str | None:
-        return f"stopped:{self.strategy}"
 
 
 @frozen
 class CandleIgnored:
     """A candle the strategies have already passed: a duplicate, or one that differs from what they saw."""
 
-    kind: ClassVar[str] = "candle_ignored"
-    key: ClassVar[str | None] = None
     symbol: str
     open_ns: int
     why: str
@@ -161,35 +127,35 @@ class CandleIgnored:
 class GapFound:
     """Candles are missing between two that came. A later back-fill may bring them."""
 
-    kind: ClassVar[str] = "gap"
-    key: ClassVar[str | None] = None
     symbol: str
     first_ns: int
     last_ns: int
     missing: int
 
 
-@frozen
-class RunStarted:
-    """The whole assembly, as needed to run it again."""
-
-    kind: ClassVar[str] = "run_started"
-    key: ClassVar[str | None] = "run_started"
-    body: Mapping[str, object]
-
-
-@frozen
-class RunEnded:
-    """Why the run ended and what the engine had counted by then."""
-
-    kind: ClassVar[str] = "run_ended"
-    key: ClassVar[str | None] = "run_ended"
-    reason: str
-    exit_code: int
-    error: str
-    body: Mapping[str, object]
-
-
 Output = (
     Deposited | Signal | OrderAccepted | OrderRefused | OrderFilled | OrderEnded | StrategyStopped | CandleIgnored | GapFound
 )
+
+
+def key_of(event: object) -> str | None:
+    """Return the idempotency key of an event or input that happens once, else ``None``.
+
+    Accepted and refused orders share the order's key: an id has one outcome. Only a duplicate's own refusal has none.
+    """
+    match event:
+        case OrderAccepted():
+            return f"order:{event.order_id}"
+        case OrderFilled():
+            return f"fill:{event.fill_id}"
+        case OrderEnded():
+            return f"end:{event.order_id}"
+        case OrderRefused():
+            return None if event.by == "duplicate" else f"order:{event.order_id}"
+        case Candle():
+            return f"candle:{event.symbol}:{event.open_ns}"
+        case Deposited():
+            return f"deposit:{event.strategy}"
+        case StrategyStopped():
+            return f"stopped:{event.strategy}"
+    return None

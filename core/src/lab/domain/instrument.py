@@ -1,6 +1,6 @@
 """What is traded, and on which steps."""
 
-from decimal import ROUND_DOWN, ROUND_HALF_EVEN, ROUND_UP, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 
 from attrs import frozen
 
@@ -38,9 +38,15 @@ class Instrument:
         """Return a market price as exact money, on the nearest tick."""
         return (Decimal(repr(value)) / self.tick).quantize(_ONE, ROUND_HALF_EVEN) * self.tick
 
+    def passive_price(self, price: Decimal, side: Side) -> Decimal:
+        """Return a limit on the tick that is no worse for its owner: down for a buy, up for a sell."""
+        rounding = ROUND_FLOOR if side is Side.BUY else ROUND_CEILING
+        return (price / self.tick).quantize(_ONE, rounding) * self.tick
+
     def worse_price(self, price: Decimal, side: Side) -> Decimal:
-        """Return the price on the tick that is no better for the side: up for a buy, down for a sell."""
-        return (price / self.tick).quantize(_ONE, ROUND_UP if side is Side.BUY else ROUND_DOWN) * self.tick
+        """Return a fill price on the tick that is no better for the trader: up for a buy, down for a sell."""
+        rounding = ROUND_CEILING if side is Side.BUY else ROUND_FLOOR
+        return (price / self.tick).quantize(_ONE, rounding) * self.tick
 
 
 _ONE = Decimal(1)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from decimal import Decimal
 from enum import StrEnum
-from typing import Final
+from typing import Final, Literal
 
 from attrs import define, field, frozen
 
@@ -78,6 +78,29 @@ class Order:
     remaining: Decimal
     fills: int = 0
     eligible_ns: int = 0
+
+
+@frozen
+class Accepted:
+    """The broker works on the order; nothing fills it before ``eligible_ns`` (venue time)."""
+
+    eligible_ns: int
+
+
+@frozen
+class Rejected:
+    """The broker does not take the order."""
+
+    reason: str
+
+
+@frozen
+class Ended:
+    """A working order ended without being filled whole: ``outcome`` is ``expired`` or ``rejected``."""
+
+    order_id: str
+    outcome: Literal["expired", "rejected"]
+    reason: str
 
 
 @frozen

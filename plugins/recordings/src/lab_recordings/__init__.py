@@ -1,1 +1,29 @@
 """Real recorded prices, and the readers for candles and ticks in CSV."""
+
+from lab_recordings.aggregate import Aggregator, aggregate
+from lab_recordings.candles import check_candles, infer_interval, read_candles
+from lab_recordings.catalog import Recording, locate, names, recording, sha256_of
+from lab_recordings.errors import RecordingError
+from lab_recordings.tick_csv import Tick, TickTrade, read_ticks
+from lab_recordings.ticks import PathCandle, PathQuote, PathTrade, TickRecording
+
+__all__ = [
+    "Aggregator",
+    "PathCandle",
+    "PathQuote",
+    "PathTrade",
+    "Recording",
+    "RecordingError",
+    "Tick",
+    "TickRecording",
+    "TickTrade",
+    "aggregate",
+    "check_candles",
+    "infer_interval",
+    "locate",
+    "names",
+    "read_candles",
+    "read_ticks",
+    "recording",
+    "sha256_of",
+]

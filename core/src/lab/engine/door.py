@@ -1,0 +1,240 @@
+"""Where a request becomes an order, or does not: id, lot, minimum, gates, broker. Every request ends in one event."""
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import attrs
+
+from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
+from lab.domain.ids import order_id
+from lab.domain.ledger import ZERO
+from lab.domain.orders import PASS, Accepted, CancelRequest, Order, OrderRequest, OrderType, Pass, Refuse, Shrink, Side
+from lab.engine.parts import BrokerPart, GatePart, Market, Seat
+
+if TYPE_CHECKING:
+    from lab.engine.engine import Engine
+
+Outputs = list[object]
+
+
+class Door:
+    """Takes the requests of one engine through rules and gates to the broker."""
+
+    __slots__ = ("_archive", "_broker", "_engine", "_gates", "_lineage", "_no_orders", "_working")
+
+    def __init__(
+        self,
+        engine: "Engine",
+        broker: BrokerPart,
+        gates: Sequence[tuple[str, GatePart]],
+        *,
+        lineage: str,
+        no_orders: bool,
+        archive: Callable[[str], str | None] | None,
+    ) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._gates = tuple((name, gate.review) for name, gate in gates)
+        self._lineage = lineage
+        self._no_orders = no_orders
+        self._archive = archive
+        self._working = engine.working
+
+    def request(self, seat: Seat, request: OrderRequest, place: int, decided_ns: int, live: bool, out: Outputs) -> None:
+        """Answer one request with exactly one of `Signal`, `OrderRefused`, `OrderAccepted` or `OrderEnded`."""
+        engine = self._engine
+        symbol = request.symbol
+        market = engine.markets.get(symbol)
+        decided_ns = decided_ns if request.decided_ns is None else request.decided_ns
+        oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
+        if market is None:
+            known = ", ".join(engine.markets)
+            self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
+            return
+        side = request.side
+        held = seat.ledger.position(symbol).quantity
+        reducible = self._reducible(seat, symbol, side, held) if held else ZERO
+        wanted = request.quantity
+        closes = reducible and (request.reduce_only or wanted <= reducible)
+        why = self._why_not(live, bool(closes))
+        if why is not None:
+            engine.totals.signals += 1
+            out.append(Signal(seat.name, request, why))
+            return
+        first = self._seen(seat, oid, decided_ns)
+        if first is not None:
+            numbers = {"first_outcome": first}
+            self._refuse(seat, oid, request, "duplicate", f"the same order was sent before: {first}", numbers, out)
+            return
+        quantity = market.instrument.floor_quantity(wanted) if wanted > 0 else ZERO
+        if request.reduce_only and quantity > reducible:
+            quantity = reducible
+        problem = self._problem(market, request, quantity, held)
+        if problem is not None:
+            self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
+            return
+        remarks: tuple[str, ...] = ()
+        if not closes and self._gates:
+            reviewed = self._review(seat, oid, request, quantity, reducible, market, out)
+            if reviewed is None:
+                return
+            quantity, remarks, closes = reviewed
+        self._submit(seat, market, oid, request, quantity, request.reduce_only or bool(closes), remarks, out)
+
+    def close(self, seat: Seat, symbol: str, quantity: Decimal, now_ns: int, reason: str, out: Outputs) -> None:
+        """Place the engine's own order that closes a position at the end of a run."""
+        side = Side.SELL if quantity > 0 else Side.BUY
+        request = OrderRequest(symbol, side, abs(quantity), reduce_only=True, reason=reason, leg="close")
+        oid = order_id(self._lineage, seat.name, symbol, now_ns, "close")
+        self._submit(seat, self._engine.markets[symbol], oid, request, abs(quantity), True, (), out)
+
+    def cancel(self, seat: Seat, request: CancelRequest, out: Outputs) -> None:
+        """Take a working order of this seat back."""
+        order = seat.orders.get(request.order_id)
+        if order is not None and self._broker.cancel(order.id):
+            self.end(seat, order, "cancelled", request.reason or "asked for by the strategy", out)
+
+    def end(self, seat: Seat, order: Order, outcome: str, reason: str, out: Outputs) -> None:
+        """Book the end of a working order."""
+        del seat.orders[order.id]
+        del self._working[order.id]
+        seat.remember(order.id, outcome)
+        totals = self._engine.totals
+        setattr(totals, outcome, getattr(totals, outcome) + 1)
+        ended = OrderEnded(order.id, seat.name, order.symbol, outcome, reason, order.remaining)
+        out.append(ended)
+        if seat.on_end is not None and not seat.stopped:
+            self._engine.guard(seat, seat.on_end, ended, out)
+
+    def _why_not(self, live: bool, closes: bool) -> str | None:
+        if not live:
+            return "backfilled"
+        if self._no_orders:
+            return "no_orders"
+        reasons = self._engine.shut
+        return "gate: " + "; ".join(reasons) if reasons and not closes else None
+
+    def _seen(self, seat: Seat, oid: str, decided_ns: int) -> str | None:
+        """Return the outcome of the first order with this id. Ids of times not yet reached need no look-up."""
+        first = seat.outcomes.get(oid)
+        if first is not None:
+            return first
+        if decided_ns >= seat.newest_decided_ns:
+            seat.newest_decided_ns = decided_ns
+            return None
+        if self._archive is None:
+            return None
+        return self._archive(oid)
+
+    @staticmethod
+    def _reducible(seat: Seat, symbol: str, side: Side, held: Decimal) -> Decimal:
+        """Return how much of the position an order of this side could still close, beside those already working."""
+        if (held > 0) is (side is Side.BUY):
+            return ZERO
+        left = abs(held)
+        for order in seat.orders.values():
+            if order.symbol == symbol and order.side is side:
+                left -= order.remaining
+        return max(left, ZERO)
+
+    @staticmethod
+    def _problem(
+        market: Market, request: OrderRequest, quantity: Decimal, held: Decimal
+    ) -> tuple[str, Mapping[str, str]] | None:
+        """Return what the engine's own rules have against the order, with the figures."""
+        instrument = market.instrument
+        if quantity < instrument.quantity_min and (quantity <= 0 or quantity != abs(held)):
+            if request.reduce_only and quantity <= 0 < request.quantity:
+                return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
+            return "below the minimum quantity", {
+                "quantity": str(request.quantity),
+                "floored_to_lot": str(quantity),
+                "quantity_min": str(instrument.quantity_min),
+                "lot": str(instrument.lot),
+            }
+        if instrument.quantity_max is not None and quantity > instrument.quantity_max:
+            return "above the maximum quantity", {"quantity": str(quantity), "quantity_max": str(instrument.quantity_max)}
+        if request.type is OrderType.LIMIT and (request.limit is None or not request.limit > 0):
+            return "a limit order needs a limit above 0", {"limit": str(request.limit)}
+        return None
+
+    def _review(
+        self,
+        seat: Seat,
+        oid: str,
+        request: OrderRequest,
+        quantity: Decimal,
+        reducible: Decimal,
+        market: Market,
+        out: Outputs,
+    ) -> tuple[Decimal, tuple[str, ...], bool] | None:
+        """Ask the gates. Where they refuse an order that would turn a position, the part that closes it goes on."""
+        remarks: tuple[str, ...] = ()
+        for name, review in self._gates:
+            shown = request if quantity == request.quantity else attrs.evolve(request, quantity=quantity)
+            try:
+                verdict = review(shown, seat.view)
+            except Exception as error:  # noqa: BLE001 - a gate that cannot judge must not let anything through
+                verdict = Refuse(f"the gate failed: {type(error).__name__}: {error}")
+            if verdict is PASS or isinstance(verdict, Pass):
+                continue
+            if isinstance(verdict, Shrink):
+                smaller = market.instrument.floor_quantity(verdict.quantity)
+                if market.instrument.quantity_min <= smaller <= quantity:
+                    remarks += (f"{name} shrank {quantity} to {smaller}: {verdict.reason} {dict(verdict.numbers)}",)
+                    quantity = smaller
+                    continue
+                verdict = Refuse(
+                    f"the gate asked for {verdict.quantity} of {quantity}: {verdict.reason}", verdict.numbers
+                )
+            elif not isinstance(verdict, Refuse):
+                verdict = Refuse(f"the gate answered {type(verdict).__name__}, not Pass, Shrink or Refuse")
+            if reducible:
+                return reducible, (*remarks, f"{name} refused what would open: {verdict.reason}"), True
+            self._refuse(seat, oid, request, name, verdict.reason, verdict.numbers, out)
+            return None
+        return quantity, remarks, False
+
+    def _refuse(
+        self, seat: Seat, oid: str, request: OrderRequest, by: str, reason: str, numbers: Mapping[str, str], out: Outputs
+    ) -> None:
+        self._engine.totals.refusals += 1
+        if by != "duplicate":
+            seat.remember(oid, f"refused by {by}")
+        out.append(OrderRefused(oid, seat.name, request, by, reason, dict(numbers)))
+
+    def _submit(
+        self,
+        seat: Seat,
+        market: Market,
+        oid: str,
+        request: OrderRequest,
+        quantity: Decimal,
+        reduce_only: bool,
+        remarks: tuple[str, ...],
+        out: Outputs,
+    ) -> None:
+        engine = self._engine
+        now_ns = engine.now_ns
+        limit = request.limit
+        if limit is not None:
+            limit = market.instrument.passive_price(limit, request.side)
+        order = Order(
+            oid, seat.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
+        )
+        answer = self._broker.submit(order, now_ns)
+        engine.totals.orders += 1
+        accepted = isinstance(answer, Accepted)
+        order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
+        seat.orders[oid] = order
+        self._working[oid] = (seat, order)
+        seat.remember(oid, "accepted")
+        out.append(
+            OrderAccepted(
+                oid, seat.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,
+                request.reason, request.quantity, now_ns, order.eligible_ns, remarks,
+            )
+        )  # fmt: skip
+        if not accepted:
+            self.end(seat, order, "rejected", getattr(answer, "reason", repr(answer)), out)

@@ -1,0 +1,333 @@
+"""The engine: one `step`, fed by a live session, a file, a tape or a simulation alike.
+
+Order of a step: resting orders meet the event; history, quote and marks follow; then strategies decide, gates review and
+the broker accepts. So no order can fill on the event that caused it. Bound methods are collected once, because nothing may
+stand between an event and a decision.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from lab.domain.events import (
+    CandleIgnored,
+    Deposited,
+    Fill,
+    GapFound,
+    StrategyStopped,
+)
+from lab.domain.instrument import Instrument
+from lab.domain.ledger import ZERO
+from lab.domain.market import BACKFILLED, INPUTS, Candle, Funding, Gate, Notice, Quote, Stop, Timer
+from lab.domain.orders import CancelRequest, Ended, Order, OrderRequest
+from lab.domain.time import DAY_NS
+from lab.engine.door import Door, Outputs
+from lab.engine.parts import BrokerPart, EngineFault, GatePart, Market, Seat, StrategyPart
+from lab.engine.settle import Settlement
+from lab.engine.totals import Totals
+from lab.engine.view import View
+
+# Equity moves on a grid of 1e-9 (price × quantity × rate), a float of a sane equity errs by less than a tenth of that.
+_HALF_GRID: Final = 5e-10
+
+
+class Engine:
+    """One run's state. Build it, `begin`, then `step` every event in order."""
+
+    __slots__ = (
+        "_broker", "_candle_seats", "_cash", "_day_end_ns", "_door", "_handlers", "_peak", "_quote_seats", "_record",
+        "_settlement", "_trough", "day_starting_equity", "leverage", "markets", "now_ns", "seats", "shut",
+        "starting_equity", "stopping", "totals", "working",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        interval_ns: int,
+        broker: BrokerPart,
+        gates: Sequence[tuple[str, GatePart]],
+        strategies: Sequence[tuple[str, StrategyPart, Decimal]],
+        *,
+        lineage: str,
+        leverage: Decimal = Decimal(1),
+        no_orders: bool = False,
+        record_inputs: bool = True,
+        archive: Callable[[str], str | None] | None = None,
+    ) -> None:
+        """Put the parts together. ``strategies`` are (name, part, deposit); names are unique.
+
+        With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
+        outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
+        id that memory has forgotten.
+        """
+        seats = tuple(Seat(name, part, deposit) for name, part, deposit in strategies)
+        keep = max([64, *(-(-3 * seat.lookback // 2) for seat in seats)])
+        self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
+        self.seats = seats
+        for seat in seats:
+            seat.view = View(self, seat)
+        self.leverage = leverage
+        self.totals = Totals()
+        self.now_ns = 0
+        self.shut: tuple[str, ...] = ()
+        self.stopping = False
+        self.working: dict[str, tuple[Seat, Order]] = {}
+        self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
+        self._record = record_inputs
+        self._broker = broker
+        self._candle_seats = seats
+        self._quote_seats = tuple(seat for seat in seats if seat.on_quote is not None)
+        self._day_end_ns = 0
+        self._cash = self._peak = self._trough = 0.0
+        self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
+        self._settlement = Settlement(self, self._door, broker)
+        self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
+            Candle: self._candle,
+            Quote: self._quote,
+            Timer: self._timer,
+            Gate: self._gate,
+            Stop: self._stop,
+            Funding: self._note,
+            Notice: self._note,
+        }
+
+    def begin(self) -> Sequence[object]:
+        """Pay each book's deposit in. Called once, before the first step."""
+        out = [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
+        self.totals.peak_equity = self.starting_equity
+        self.reckon()
+        return out
+
+    def step(self, event: object) -> Sequence[object]:
+        """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect."""
+        return self._handlers[event.__class__](event)
+
+    # -- market data -------------------------------------------------------------------------------------------------
+
+    def _candle(self, candle: Candle) -> Sequence[object]:
+        symbol, open_ns, time_ns, _, _, _, close, _, status = candle
+        market = self.markets[symbol]
+        if time_ns > self.now_ns:
+            self.now_ns = time_ns
+            if time_ns >= self._day_end_ns:
+                self._new_day(time_ns)
+        history = market.history
+        if open_ns != history.next_ns and history.count:
+            late = self._out_of_line(market, candle)
+            if late is not None:
+                return late
+            out: Outputs = [candle] if self._record else []
+            missing = (open_ns - history.next_ns) // history.interval_ns
+            self.totals.gaps += 1
+            out.append(GapFound(symbol, history.next_ns, open_ns - history.interval_ns, missing))
+        else:
+            out = [candle] if self._record else []
+        live = status != BACKFILLED
+        totals = self.totals
+        if live:
+            totals.candles += 1
+            if self._broker.resting:
+                self._settlement.observe(candle, out)
+        else:
+            totals.backfilled += 1
+        candles = history.candles
+        candles.append(candle)
+        history.count = count = history.count + 1
+        history.next_ns = open_ns + history.interval_ns
+        if len(candles) >= 2 * history.keep:
+            del candles[: history.keep]
+        market.last = close
+        if market.holders and not market.has_quotes:
+            self._mark(market, close, close)
+        for seat in self._candle_seats:
+            if count >= seat.lookback and not seat.stopped:
+                if live:
+                    totals.decisions += 1
+                try:
+                    actions = seat.on_candle(candle, seat.view)
+                    if actions:
+                        self._act(seat, actions, open_ns, live, out)
+                except EngineFault:
+                    raise
+                except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
+                    self.stop_seat(seat, error, out)
+        return out
+
+    def _out_of_line(self, market: Market, candle: Candle) -> Sequence[object] | None:
+        """Deal with a candle that is not newer than all others; ``None`` when it is newer and leaves a gap."""
+        if candle.open_ns > market.history.next_ns:
+            return None
+        placed = market.history.place(candle)
+        if placed == "placed":
+            self.totals.backfilled += 1
+            out: Outputs = [candle] if self._record else []
+            for seat in self._candle_seats:
+                if seat.on_history is not None and not seat.stopped:
+                    self.guard(seat, seat.on_history, seat.view, out, bare=True)
+            return out
+        self.totals.ignored_candles += 1
+        return [CandleIgnored(candle.symbol, candle.open_ns, placed)] if placed != "same" else ()
+
+    def _quote(self, quote: Quote) -> Sequence[object]:
+        symbol, time_ns, bid, _, ask, _ = quote
+        market = self.markets[symbol]
+        totals = self.totals
+        totals.quotes += 1
+        if time_ns < market.quote_ns:
+            totals.late_quotes += 1
+            return ()
+        if time_ns > self.now_ns:
+            self.now_ns = time_ns
+            if time_ns >= self._day_end_ns:
+                self._new_day(time_ns)
+        out: Outputs = []
+        market.quote = quote
+        market.quote_ns = time_ns
+        market.has_quotes = True
+        if self._broker.resting:
+            self._settlement.observe(quote, out)
+        if market.holders:
+            self._mark(market, bid, ask)
+        for seat in self._quote_seats:
+            if not seat.stopped:
+                try:
+                    actions = seat.on_quote(quote, seat.view)  # type: ignore[misc]
+                    if actions:
+                        self._act(seat, actions, time_ns, True, out)
+                except EngineFault:
+                    raise
+                except Exception as error:  # noqa: BLE001 - P6
+                    self.stop_seat(seat, error, out)
+        if out and self._record:
+            out.insert(0, quote)
+        return out
+
+    def _timer(self, timer: Timer) -> Sequence[object]:
+        self.now_ns = max(self.now_ns, timer.time_ns)
+        out: Outputs = []
+        if self._broker.resting:
+            self._settlement.observe(timer, out)
+        if out and self._record:
+            out.insert(0, timer)
+        return out
+
+    # -- the session's own inputs ------------------------------------------------------------------------------------
+
+    def _gate(self, gate: Gate) -> Sequence[object]:
+        self.shut = gate.reasons
+        return (gate,) if self._record else ()
+
+    def _note(self, event: Funding | Notice) -> Sequence[object]:
+        return (event,) if self._record else ()
+
+    def _stop(self, stop: Stop) -> Sequence[object]:
+        """Cancel what works, close what is held if asked to, and ask no strategy again."""
+        self.now_ns = max(self.now_ns, stop.time_ns)
+        out: Outputs = [stop] if self._record else []
+        self.stopping = True
+        self._candle_seats = self._quote_seats = ()
+        for seat, order in list(self.working.values()):
+            if self._broker.cancel(order.id):
+                self._door.end(seat, order, "cancelled", f"the run stops: {stop.reason}", out)
+        for seat in self.seats:
+            seat.stopped = True
+            for symbol, held in seat.ledger.positions.items():
+                if held.quantity and stop.close_positions:
+                    self._door.close(seat, symbol, held.quantity, self.now_ns, f"the run stops: {stop.reason}", out)
+        return out
+
+    # -- strategies --------------------------------------------------------------------------------------------------
+
+    def _act(self, seat: Seat, actions: Iterable[object], decided_ns: int, live: bool, out: Outputs) -> None:
+        """Take a decision's actions: all of them are drawn first, so that one that raises half-way leaves none behind."""
+        drawn = tuple(actions)
+        for place, action in enumerate(drawn):
+            if not isinstance(action, OrderRequest | CancelRequest):
+                raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
+            if place >= 100:
+                raise ValueError(f"{len(drawn)} requests in one decision; 100 are the most")
+        for place, action in enumerate(drawn):
+            if isinstance(action, OrderRequest):
+                self._door.request(seat, action, place, decided_ns, live, out)
+            elif live:
+                self._door.cancel(seat, action, out)
+
+    def guard(self, seat: Seat, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
+        """Call a strategy's listener; one that raises is stopped alone."""
+        try:
+            call(what) if bare else call(what, seat.view)
+        except EngineFault:
+            raise
+        except Exception as error:  # noqa: BLE001 - P6
+            self.stop_seat(seat, error, out)
+
+    def stop_seat(self, seat: Seat, error: Exception, out: Outputs) -> None:
+        """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
+        seat.stopped = True
+        out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}"))
+        for order in list(seat.orders.values()):
+            if not order.reduce_only and self._broker.cancel(order.id):
+                self._door.end(seat, order, "cancelled", "its strategy was stopped", out)
+
+    # -- money -------------------------------------------------------------------------------------------------------
+
+    def mark(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Return the price a quantity is valued at: long at the bid, short at the ask, without quotes at the close."""
+        market = self.markets[symbol]
+        if market.quote is not None:
+            value = market.quote.bid if quantity >= 0 else market.quote.ask
+        elif market.last:
+            value = market.last
+        else:
+            raise LookupError(f"no price of {symbol} yet")
+        return Decimal(repr(value))
+
+    def book_equity(self, seat: Seat) -> Decimal:
+        """Return a book's cash and unrealised profit, exactly."""
+        total = seat.ledger.cash
+        for symbol, held in seat.ledger.positions.items():
+            if held.quantity:
+                total += held.quantity * self.mark(symbol, held.quantity) - held.cost
+        return total
+
+    def equity(self) -> Decimal:
+        """Return the equity of all books, exactly."""
+        return sum((self.book_equity(seat) for seat in self.seats), ZERO)
+
+    def _mark(self, market: Market, bid: float, ask: float) -> None:
+        """Follow equity in float, and look closely only near a new extreme."""
+        unrealised = 0.0
+        for quantity, cost in market.holders:
+            unrealised += quantity * (bid if quantity > 0.0 else ask) - cost
+        market.unrealised = unrealised
+        equity = self._cash + unrealised
+        if len(self.markets) > 1:
+            equity += sum(other.unrealised for other in self.markets.values() if other is not market)
+        if equity > self._peak or equity < self._trough:
+            self._extreme()
+
+    def reckon(self) -> None:
+        """Take over the books after money moved: float copies for the filter, then a close look."""
+        self._cash = float(sum((seat.ledger.cash for seat in self.seats), ZERO))
+        for market in self.markets.values():
+            held = [seat.ledger.positions.get(market.symbol) for seat in self.seats]
+            market.holders = tuple((float(p.quantity), float(p.cost)) for p in held if p is not None and p.quantity)
+            if not market.holders:
+                market.unrealised = 0.0
+        self._extreme()
+
+    def _extreme(self) -> None:
+        totals = self.totals
+        equity = self.equity()
+        totals.peak_equity = max(totals.peak_equity, equity)
+        totals.max_drawdown = max(totals.max_drawdown, totals.peak_equity - equity)
+        self._peak = float(totals.peak_equity) + _HALF_GRID
+        self._trough = float(totals.peak_equity - totals.max_drawdown) - _HALF_GRID
+
+    def _new_day(self, time_ns: int) -> None:
+        """The UTC day rolled: the daily loss is counted from the equity before this event."""
+        if self._day_end_ns:
+            self.day_starting_equity = self.equity()
+        self._day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
+
+

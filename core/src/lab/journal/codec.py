@@ -1,0 +1,64 @@
+"""Events and inputs as JSON bytes, and back. The same value always gives the same bytes."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from lab.domain import events
+from lab.domain.market import Candle, Funding, Gate, Input, Notice, Quote, Stop, Timer
+
+INPUT_KINDS: Final[dict[type, str]] = {
+    Candle: "candle",
+    Quote: "quote",
+    Funding: "funding",
+    Gate: "gate",
+    Notice: "notice",
+    Timer: "timer",
+    Stop: "stop",
+}
+KINDS: Final[dict[type, str]] = {
+    **INPUT_KINDS,
+    events.Deposited: "deposit",
+    events.Signal: "signal",
+    events.OrderAccepted: "order_accepted",
+    events.OrderRefused: "order_refused",
+    events.OrderFilled: "order_filled",
+    events.OrderEnded: "order_ended",
+    events.StrategyStopped: "strategy_stopped",
+    events.CandleIgnored: "candle_ignored",
+    events.GapFound: "gap",
+}
+RUN_STARTED: Final = "run_started"
+RUN_ENDED: Final = "run_ended"
+
+_encoder: Final = msgspec.json.Encoder(order="deterministic")
+encode: Final[Callable[[Any], bytes]] = _encoder.encode
+_input_decoders: Final = {kind: msgspec.json.Decoder(cls) for cls, kind in INPUT_KINDS.items()}
+_raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
+
+
+def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
+    """Return the input whose body this is. Raises ``ValueError`` for an unknown kind or a body that does not fit."""
+    decoder = _input_decoders.get(kind)
+    if decoder is None:
+        raise ValueError(f"unknown input kind {kind!r}")
+    try:
+        decoded: Input = decoder.decode(body)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{kind}: {error}") from None
+    return decoded
+
+
+def tape_line(event: Input) -> bytes:
+    """Return an input as one line of the tape."""
+    return b'["%s",%s]\n' % (INPUT_KINDS[event.__class__].encode(), encode(event))
+
+
+def read_tape_line(line: bytes) -> Input:
+    """Return the input of one tape line. Raises ``ValueError``."""
+    try:
+        kind, body = _raw_line.decode(line)
+    except msgspec.DecodeError as error:
+        raise ValueError(str(error)) from None
+    return decode_input(kind, body)

@@ -1,0 +1,224 @@
+"""The journal: one SQLite file, one writer, hash-chained rows, one transaction a step.
+
+A row's hash is SHA-256 of the previous row's hash and every column of its own, each ended by a newline, so that no text can be
+moved from one column to the next unseen. What labels a run (its id, the wall clock, the machine) is in ``meta``, outside
+the chain: two runs of the same inputs have the same rows.
+"""
+
+import contextlib
+import hashlib
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from lab.domain.events import key_of
+from lab.journal.codec import KINDS, encode
+from lab.ports import Record
+
+SCHEMA_VERSION: Final = 1
+FILE_NAME: Final = "journal.db"
+GENESIS: Final = b"\0" * 32
+
+_SCHEMA: Final = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+CREATE TABLE event (
+    seq INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, input_n INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT,
+    body TEXT NOT NULL, hash BLOB NOT NULL
+) STRICT;
+CREATE TABLE state (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
+"""
+_INDEX: Final = "CREATE UNIQUE INDEX event_key ON event (key) WHERE key IS NOT NULL"
+_INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+class JournalError(Exception):
+    """The journal cannot be written or read; the message names the file and the reason."""
+
+
+def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, key: str | None, body: bytes) -> bytes:
+    """Return a row's hash in the chain."""
+    head = f"{seq}\n{time_ns}\n{input_n}\n{kind}\n{key or ''}\n"
+    return hashlib.sha256(previous + head.encode() + body).digest()
+
+
+class Journal:
+    """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may be told of a row before.
+
+    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which tell nobody anything before
+    their end and can be run again) rows are written in batches, and the unique index comes at the end.
+    """
+
+    def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
+        """Create the journal of a new run in an existing directory, or in memory. Raises `JournalError`."""
+        self.path = None if directory is None else directory / FILE_NAME
+        self._durable = durable
+        self._rows: list[tuple[int, int, int, str, str | None, str, bytes]] = []
+        self._hash = GENESIS
+        self.seq = 0
+        self.committed_seq = 0
+        try:
+            self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None)
+            self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
+            self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
+            self._db.executescript(_SCHEMA)
+            if durable:
+                self._db.execute(_INDEX)
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+            self._db.executemany("INSERT INTO meta VALUES (?, ?)", labels.items())
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot create the journal: {error}") from error
+
+    @property
+    def head(self) -> bytes:
+        """The hash of the newest row."""
+        return self._hash
+
+    @property
+    def waiting(self) -> int:
+        """How many rows are gathered and not yet committed."""
+        return len(self._rows)
+
+    def append(self, events: Iterable[object], time_ns: int, input_n: int) -> None:
+        """Gather the rows of one step; ``input_n`` numbers the input that caused them, counted from 1."""
+        for event in events:
+            self.append_raw(KINDS[event.__class__], key_of(event), encode(event), time_ns, input_n)
+
+    def append_raw(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
+        """Gather one row of any kind."""
+        self.seq = seq = self.seq + 1
+        self._hash = digest = row_hash(self._hash, seq, time_ns, input_n, kind, key, body)
+        self._rows.append((seq, time_ns, input_n, kind, key, body.decode(), digest))
+
+    def commit(self, states: Mapping[str, Any] | None = None) -> Sequence[Record]:
+        """Write what was gathered, and the states that go with it, in one transaction; return the rows now durable.
+
+        Raises `JournalError`; whether the rows are on disk is then unknown, and the run must not go on.
+        """
+        rows, self._rows = self._rows, []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(_INSERT, rows)
+            for name, state in (states or {}).items():
+                body = encode(state).decode()
+                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (name, self.seq, body))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path or 'the journal in memory'}: cannot commit: {error}") from error
+        self.committed_seq = self.seq
+        return [Record(row[0], row[1], row[3], row[5].encode()) for row in rows] if self._durable else ()
+
+    def since(self, seq: int, limit: int) -> Sequence[Record]:
+        """Return up to ``limit`` committed rows after ``seq``, in order."""
+        rows = self._db.execute(
+            "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
+        )
+        return [Record(*row[:3], row[3].encode()) for row in rows]
+
+    def outcome(self, order_id: str) -> str | None:
+        """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
+        kinds = {kind for _, _, _, kind, key, *_ in self._rows if key is not None and key.split(":", 1)[1] == order_id}
+        keys = (f"order:{order_id}", f"end:{order_id}", f"fill:{order_id}.1")
+        kinds.update(row[0] for row in self._db.execute("SELECT kind FROM event WHERE key IN (?, ?, ?)", keys))
+        for kind, outcome in (("order_filled", "filled"), ("order_ended", "ended"), ("order_refused", "refused")):
+            if kind in kinds:
+                return outcome
+        return "accepted" if kinds else None
+
+    def reader(self) -> "JournalReader":
+        """Return a reader of the committed rows, over this connection."""
+        return JournalReader(self._db, str(self.path or "the journal in memory"))
+
+    def index(self) -> None:
+        """Make the keys unique where that was put off to the end; finding one twice is a defect. Raises `JournalError`."""
+        if not self._durable:
+            try:
+                self._db.execute(_INDEX)
+            except sqlite3.Error as error:
+                raise JournalError(f"{self.path or 'the journal in memory'}: {error}") from error
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        with contextlib.suppress(sqlite3.Error):
+            if self._durable and self.path is not None:
+                self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._db.close()
+
+
+class JournalReader:
+    """Reads a journal; never writes. Rows come in order."""
+
+    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+        self._db = db
+        self.name = name
+
+    @classmethod
+    def open(cls, directory: Path) -> "JournalReader":
+        """Open the journal of a run directory. Raises `JournalError` naming the file and what is wrong with it."""
+        path = directory / FILE_NAME
+        if not path.is_file():
+            raise JournalError(f"{path}: no journal there; expected a run directory such as runs/latest")
+        try:
+            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version == SCHEMA_VERSION:
+                db.execute("SELECT count(*) FROM meta").fetchone()
+        except sqlite3.Error as error:
+            raise JournalError(f"{path}: cannot be read: {error}") from error
+        if version != SCHEMA_VERSION:
+            db.close()
+            raise JournalError(f"{path}: schema version {version}; this lab reads version {SCHEMA_VERSION}")
+        return cls(db, str(path))
+
+    def labels(self) -> dict[str, str]:
+        """Return what labels the run: its id, the wall clock at the start, the machine."""
+        return dict(self._select("SELECT key, value FROM meta"))
+
+    def rows(self) -> Iterator[tuple[int, int, int, str, str | None, bytes, bytes]]:
+        """Yield seq, time_ns, input_n, kind, key, body and hash of every row."""
+        for row in self._select("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"):
+            yield (*row[:5], row[5].encode(), row[6])
+
+    def bodies(self, *kinds: str) -> Iterator[tuple[int, int, Any]]:
+        """Yield seq, time_ns and decoded body of the rows of these kinds."""
+        marks = ", ".join("?" * len(kinds))
+        sql = f"SELECT seq, time_ns, body FROM event WHERE kind IN ({marks}) ORDER BY seq"
+        for seq, time_ns, body in self._select(sql, kinds):
+            yield seq, time_ns, msgspec.json.decode(body)
+
+    def count(self) -> int:
+        """Return how many rows there are."""
+        return int(next(iter(self._select("SELECT count(*) FROM event")))[0])
+
+    def state(self, name: str) -> Any:
+        """Return a committed state, or ``None``."""
+        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
+            return msgspec.json.decode(body)
+        return None
+
+    def run_started(self) -> dict[str, Any]:
+        """Return the assembly the run was started with. Raises `JournalError` where there is none."""
+        for _, _, body in self.bodies("run_started"):
+            return dict(body)
+        raise JournalError(f"{self.name}: holds no run_started row: the run ended before it began")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    def _select(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        try:
+            yield from self._db.execute(sql, values)
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.name}: cannot be read: {error}") from error
+
+
+def read_run_started(directory: Path) -> dict[str, Any]:
+    """Return the assembly of the run in a directory. Raises `JournalError`."""
+    reader = JournalReader.open(directory)
+    try:
+        return reader.run_started()
+    finally:
+        reader.close()
