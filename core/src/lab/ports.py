@@ -36,16 +36,19 @@ class Component:
 
         Promise: `restore` on a new instance with the same settings brings back a component that decides the same.
         """
-        return {
-            f.name: msgspec.to_builtins(getattr(self, f.name)) for f in attrs.fields(type(self)) if not f.init
-        }
+        return {name: msgspec.to_builtins(getattr(self, name)) for name, _ in _state_fields(type(self))}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over a state that `snapshot` gave."""
-        attrs.resolve_types(type(self))
-        for f in attrs.fields(type(self)):
-            if not f.init and f.name in snapshot:
-                setattr(self, f.name, msgspec.convert(snapshot[f.name], f.type, strict=False))
+        for name, kind in _state_fields(type(self)):
+            if name in snapshot:
+                setattr(self, name, msgspec.convert(snapshot[name], kind, strict=False))
+
+
+def _state_fields(cls: Any) -> list[tuple[str, Any]]:
+    """Return name and type of a component's state fields."""
+    attrs.resolve_types(cls)
+    return [(f.name, f.type) for f in attrs.fields(cls) if not f.init]
 
 
 class FeedState(StrEnum):

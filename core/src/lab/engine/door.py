@@ -59,7 +59,7 @@ class Door:
         closes = reducible and (request.reduce_only or wanted <= reducible)
         why = self._why_not(live, bool(closes))
         if why is not None:
-            engine.totals.signals += 1
+            engine.tally.signals += 1
             out.append(Signal(seat.name, request, why))
             return
         first = self._seen(seat, oid, decided_ns)
@@ -100,7 +100,7 @@ class Door:
         del seat.orders[order.id]
         del self._working[order.id]
         seat.remember(order.id, outcome)
-        totals = self._engine.totals
+        totals = self._engine.tally
         setattr(totals, outcome, getattr(totals, outcome) + 1)
         ended = OrderEnded(order.id, seat.name, order.symbol, outcome, reason, order.remaining)
         out.append(ended)
@@ -199,7 +199,7 @@ class Door:
     def _refuse(
         self, seat: Seat, oid: str, request: OrderRequest, by: str, reason: str, numbers: Mapping[str, str], out: Outputs
     ) -> None:
-        self._engine.totals.refusals += 1
+        self._engine.tally.refusals += 1
         if by != "duplicate":
             seat.remember(oid, f"refused by {by}")
         out.append(OrderRefused(oid, seat.name, request, by, reason, dict(numbers)))
@@ -224,7 +224,7 @@ class Door:
             oid, seat.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
         answer = self._broker.submit(order, now_ns)
-        engine.totals.orders += 1
+        engine.tally.orders += 1
         accepted = isinstance(answer, Accepted)
         order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
         seat.orders[oid] = order

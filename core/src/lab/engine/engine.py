@@ -35,9 +35,9 @@ class Engine:
     """One run's state. Build it, `begin`, then `step` every event in order."""
 
     __slots__ = (
-        "_broker", "_candle_seats", "_cash", "_day_end_ns", "_door", "_handlers", "_peak", "_quote_seats", "_record",
+        "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_peak", "_quoted", "_record",
         "_settlement", "_trough", "day_starting_equity", "leverage", "markets", "now_ns", "seats", "shut",
-        "starting_equity", "stopping", "totals", "working",
+        "starting_equity", "stopping", "tally", "working",
     )  # fmt: skip
 
     def __init__(
@@ -67,7 +67,7 @@ class Engine:
         for seat in seats:
             seat.view = View(self, seat)
         self.leverage = leverage
-        self.totals = Totals()
+        self.tally = Totals()
         self.now_ns = 0
         self.shut: tuple[str, ...] = ()
         self.stopping = False
@@ -75,8 +75,7 @@ class Engine:
         self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self._record = record_inputs
         self._broker = broker
-        self._candle_seats = seats
-        self._quote_seats = tuple(seat for seat in seats if seat.on_quote is not None)
+        self._ask_those_left()
         self._day_end_ns = 0
         self._cash = self._peak = self._trough = 0.0
         self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
@@ -94,7 +93,7 @@ class Engine:
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
         out = [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
-        self.totals.peak_equity = self.starting_equity
+        self.tally.peak_equity = self.starting_equity
         self.reckon()
         return out
 
@@ -102,79 +101,101 @@ class Engine:
         """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect."""
         return self._handlers[event.__class__](event)
 
+    @property
+    def totals(self) -> Totals:
+        """What the run counted so far, complete at the moment of the call."""
+        tally = self.tally
+        histories = [market.history for market in self.markets.values()]
+        tally.quotes = sum(market.quotes for market in self.markets.values())
+        tally.backfilled = sum(history.backfilled for history in histories)
+        tally.candles = sum(history.count for history in histories) - tally.backfilled
+        tally.decisions = sum(
+            (tally.candles if seat.retired_at is None else seat.retired_at) - seat.unasked for seat in self.seats
+        )
+        return tally
+
+    def _ask_those_left(self) -> None:
+        """Bind what the hot path calls, once: (look-back, method, view, seat) of every strategy still running."""
+        left = [seat for seat in self.seats if not seat.stopped]
+        self._deciders = tuple((seat.lookback, seat.on_candle, seat.view, seat) for seat in left)
+        self._quoted = tuple((seat.on_quote, seat.view, seat) for seat in left if seat.on_quote is not None)
+
+    def _retire(self, seat: Seat) -> None:
+        if not seat.stopped:
+            seat.retired_at = self.totals.candles
+            seat.stopped = True
+            self._ask_those_left()
+
     # -- market data -------------------------------------------------------------------------------------------------
 
     def _candle(self, candle: Candle) -> Sequence[object]:
         symbol, open_ns, time_ns, _, _, _, close, _, status = candle
         market = self.markets[symbol]
+        history = market.history
+        out: Outputs = [candle] if self._record else []
+        if open_ns != history.next_ns and not self._in_line(market, candle, out):
+            return out
         if time_ns > self.now_ns:
             self.now_ns = time_ns
             if time_ns >= self._day_end_ns:
                 self._new_day(time_ns)
-        history = market.history
-        if open_ns != history.next_ns and history.count:
-            late = self._out_of_line(market, candle)
-            if late is not None:
-                return late
-            out: Outputs = [candle] if self._record else []
-            missing = (open_ns - history.next_ns) // history.interval_ns
-            self.totals.gaps += 1
-            out.append(GapFound(symbol, history.next_ns, open_ns - history.interval_ns, missing))
-        else:
-            out = [candle] if self._record else []
         live = status != BACKFILLED
-        totals = self.totals
-        if live:
-            totals.candles += 1
-            if self._broker.resting:
-                self._settlement.observe(candle, out)
-        else:
-            totals.backfilled += 1
+        if not live:
+            history.backfilled += 1
+        elif self._broker.resting:
+            self._settlement.observe(candle, out)
         candles = history.candles
         candles.append(candle)
         history.count = count = history.count + 1
         history.next_ns = open_ns + history.interval_ns
-        if len(candles) >= 2 * history.keep:
+        if len(candles) >= history.full:
             del candles[: history.keep]
-        market.last = close
         if market.holders and not market.has_quotes:
             self._mark(market, close, close)
-        for seat in self._candle_seats:
-            if count >= seat.lookback and not seat.stopped:
-                if live:
-                    totals.decisions += 1
+        for lookback, on_candle, view, seat in self._deciders:
+            if count >= lookback:
                 try:
-                    actions = seat.on_candle(candle, seat.view)
+                    actions = on_candle(candle, view)
                     if actions:
                         self._act(seat, actions, open_ns, live, out)
                 except EngineFault:
                     raise
                 except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
                     self.stop_seat(seat, error, out)
+            elif live:
+                seat.unasked += 1
         return out
 
-    def _out_of_line(self, market: Market, candle: Candle) -> Sequence[object] | None:
-        """Deal with a candle that is not newer than all others; ``None`` when it is newer and leaves a gap."""
-        if candle.open_ns > market.history.next_ns:
-            return None
-        placed = market.history.place(candle)
+    def _in_line(self, market: Market, candle: Candle, out: Outputs) -> bool:
+        """Judge a candle that is not the next one: the first, one behind a gap, or one that comes late (``False``)."""
+        history = market.history
+        if not history.count:
+            return True
+        open_ns = candle.open_ns
+        if open_ns > history.next_ns:
+            self.tally.gaps += 1
+            missing = (open_ns - history.next_ns) // history.interval_ns
+            out.append(GapFound(market.symbol, history.next_ns, open_ns - history.interval_ns, missing))
+            return True
+        placed = history.place(candle)
         if placed == "placed":
-            self.totals.backfilled += 1
-            out: Outputs = [candle] if self._record else []
-            for seat in self._candle_seats:
+            history.backfilled += 1
+            for seat in self.seats:
                 if seat.on_history is not None and not seat.stopped:
                     self.guard(seat, seat.on_history, seat.view, out, bare=True)
-            return out
-        self.totals.ignored_candles += 1
-        return [CandleIgnored(candle.symbol, candle.open_ns, placed)] if placed != "same" else ()
+            return False
+        out.clear()
+        self.tally.ignored_candles += 1
+        if placed != "same":
+            out.append(CandleIgnored(market.symbol, open_ns, placed))
+        return False
 
     def _quote(self, quote: Quote) -> Sequence[object]:
         symbol, time_ns, bid, _, ask, _ = quote
         market = self.markets[symbol]
-        totals = self.totals
-        totals.quotes += 1
+        market.quotes += 1
         if time_ns < market.quote_ns:
-            totals.late_quotes += 1
+            self.tally.late_quotes += 1
             return ()
         if time_ns > self.now_ns:
             self.now_ns = time_ns
@@ -188,16 +209,15 @@ class Engine:
             self._settlement.observe(quote, out)
         if market.holders:
             self._mark(market, bid, ask)
-        for seat in self._quote_seats:
-            if not seat.stopped:
-                try:
-                    actions = seat.on_quote(quote, seat.view)  # type: ignore[misc]
-                    if actions:
-                        self._act(seat, actions, time_ns, True, out)
-                except EngineFault:
-                    raise
-                except Exception as error:  # noqa: BLE001 - P6
-                    self.stop_seat(seat, error, out)
+        for on_quote, view, seat in self._quoted:
+            try:
+                actions = on_quote(quote, view)
+                if actions:
+                    self._act(seat, actions, time_ns, True, out)
+            except EngineFault:
+                raise
+            except Exception as error:  # noqa: BLE001 - P6
+                self.stop_seat(seat, error, out)
         if out and self._record:
             out.insert(0, quote)
         return out
@@ -225,12 +245,12 @@ class Engine:
         self.now_ns = max(self.now_ns, stop.time_ns)
         out: Outputs = [stop] if self._record else []
         self.stopping = True
-        self._candle_seats = self._quote_seats = ()
+        for seat in self.seats:
+            self._retire(seat)
         for seat, order in list(self.working.values()):
             if self._broker.cancel(order.id):
                 self._door.end(seat, order, "cancelled", f"the run stops: {stop.reason}", out)
         for seat in self.seats:
-            seat.stopped = True
             for symbol, held in seat.ledger.positions.items():
                 if held.quantity and stop.close_positions:
                     self._door.close(seat, symbol, held.quantity, self.now_ns, f"the run stops: {stop.reason}", out)
@@ -249,7 +269,7 @@ class Engine:
         for place, action in enumerate(drawn):
             if isinstance(action, OrderRequest):
                 self._door.request(seat, action, place, decided_ns, live, out)
-            elif live:
+            elif live and isinstance(action, CancelRequest):
                 self._door.cancel(seat, action, out)
 
     def guard(self, seat: Seat, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
@@ -263,7 +283,7 @@ class Engine:
 
     def stop_seat(self, seat: Seat, error: Exception, out: Outputs) -> None:
         """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
-        seat.stopped = True
+        self._retire(seat)
         out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}"))
         for order in list(seat.orders.values()):
             if not order.reduce_only and self._broker.cancel(order.id):
@@ -276,8 +296,8 @@ class Engine:
         market = self.markets[symbol]
         if market.quote is not None:
             value = market.quote.bid if quantity >= 0 else market.quote.ask
-        elif market.last:
-            value = market.last
+        elif market.history.candles:
+            value = market.history.candles[-1].close
         else:
             raise LookupError(f"no price of {symbol} yet")
         return Decimal(repr(value))
@@ -317,7 +337,7 @@ class Engine:
         self._extreme()
 
     def _extreme(self) -> None:
-        totals = self.totals
+        totals = self.tally
         equity = self.equity()
         totals.peak_equity = max(totals.peak_equity, equity)
         totals.max_drawdown = max(totals.max_drawdown, totals.peak_equity - equity)

@@ -35,7 +35,7 @@ class Column:
                 self._end = self._keep
             field, buffer, end = self._field, self._buffer, self._end
             for candle in candles[-new:]:
-                buffer[end] = candle[field]  # type: ignore[call-overload]
+                buffer[end] = candle[field]  # type: ignore[assignment]
                 end += 1
             self._end = end
             self._seen = count
@@ -51,27 +51,20 @@ class Column:
 class History:
     """The newest ``keep`` to ``2 * keep`` closed candles of one symbol, ascending by open time, each once.
 
-    ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle has when none is missing.
+    The engine appends in line. ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle has when none is missing.
     """
 
-    __slots__ = ("_columns", "candles", "count", "interval_ns", "keep", "next_ns")
+    __slots__ = ("_columns", "backfilled", "candles", "count", "full", "interval_ns", "keep", "next_ns")
 
     def __init__(self, interval_ns: int, keep: int) -> None:
         self.interval_ns = interval_ns
         self.keep = keep
+        self.full = 2 * keep
+        self.backfilled = 0
         self.candles: list[Candle] = []
         self.count = 0
         self.next_ns = 0
         self._columns: dict[str, Column] = {}
-
-    def append(self, candle: Candle) -> None:
-        """Add a candle newer than all others. The engine's fast path does the same in line."""
-        candles = self.candles
-        candles.append(candle)
-        self.count += 1
-        self.next_ns = candle.open_ns + self.interval_ns
-        if len(candles) >= 2 * self.keep:
-            del candles[: self.keep]
 
     def place(self, candle: Candle) -> str:
         """Put an older candle where its time says: ``placed``, ``same``, ``differs`` or ``too old``."""
@@ -81,7 +74,7 @@ class History:
             at -= 1
         if at and candles[at - 1].open_ns == candle.open_ns:
             return "same" if candles[at - 1][3:8] == candle[3:8] else "differs"
-        if len(candles) + 1 >= 2 * self.keep:
+        if len(candles) + 1 >= self.full:
             return "too old"
         candles.insert(at, candle)
         self.count += 1

@@ -64,7 +64,7 @@ def _defined(part: object, name: str) -> Any:
 class Market:
     """One symbol's state: history, newest quote, and who holds it."""
 
-    __slots__ = ("has_quotes", "history", "holders", "instrument", "last", "quote", "quote_ns", "symbol", "unrealised")
+    __slots__ = ("has_quotes", "history", "holders", "instrument", "quote", "quote_ns", "quotes", "symbol", "unrealised")
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol
@@ -73,7 +73,7 @@ class Market:
         self.quote: Quote | None = None
         self.quote_ns = 0
         self.has_quotes = False
-        self.last = 0.0
+        self.quotes = 0
         # Float copies of (quantity, cost) of each open position: the drawdown filter reads them on every event.
         self.holders: tuple[tuple[float, float], ...] = ()
         self.unrealised = 0.0
@@ -84,7 +84,7 @@ class Seat:
 
     __slots__ = (
         "deposit", "ledger", "lookback", "name", "newest_decided_ns", "on_candle", "on_end", "on_fill", "on_history",
-        "on_quote", "orders", "outcomes", "part", "stopped", "view",
+        "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
     )  # fmt: skip
 
     def __init__(self, name: str, part: StrategyPart, deposit: Decimal) -> None:
@@ -94,6 +94,8 @@ class Seat:
         self.ledger = Ledger()
         self.lookback = part.lookback
         self.stopped = False
+        self.unasked = 0
+        self.retired_at: int | None = None
         self.orders: dict[str, Order] = {}
         self.outcomes: dict[str, str] = {}
         self.newest_decided_ns = 0

@@ -58,7 +58,7 @@ class Settlement:
         signed = fill.quantity if order.side is Side.BUY else -fill.quantity
         postings = seat.ledger.fill(order.symbol, signed, fill.price, fill.fee)
         engine = self._engine
-        totals = engine.totals
+        totals = engine.tally
         totals.trades += 1
         totals.fees_paid += fill.fee
         after = held + signed

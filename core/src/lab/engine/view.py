@@ -10,7 +10,8 @@ from lab.domain.market import Candle, Quote
 from lab.domain.orders import Order
 
 if TYPE_CHECKING:
-    from lab.engine.engine import Engine, Seat
+    from lab.engine.engine import Engine
+    from lab.engine.parts import Seat
 
 
 class View:

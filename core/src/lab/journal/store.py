@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -115,7 +115,7 @@ class Journal:
         rows = self._db.execute(
             "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
         )
-        return [Record(*row[:3], row[3].encode()) for row in rows]
+        return [Record(row[0], row[1], row[2], row[3].encode()) for row in rows]
 
     def outcome(self, order_id: str) -> str | None:
         """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
@@ -191,6 +191,12 @@ class JournalReader:
     def count(self) -> int:
         """Return how many rows there are."""
         return int(next(iter(self._select("SELECT count(*) FROM event")))[0])
+
+    def times(self, order: Literal["ASC", "DESC"]) -> Iterator[int]:
+        """Yield the times of the rows that have one, oldest or newest first."""
+        sql = f"SELECT time_ns FROM event WHERE time_ns > 0 ORDER BY seq {order} LIMIT 1"
+        for (time_ns,) in self._select(sql):
+            yield time_ns
 
     def state(self, name: str) -> Any:
         """Return a committed state, or ``None``."""

@@ -11,7 +11,8 @@ class Aggregator:
     """Collects trades, ascending by time, into candles of one symbol.
 
     A candle is whole or not given: the bucket the data begins in is cut off, unless the first tick lies exactly on its
-    start, and the one it ends in always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
+    start, and the one it ends in always is. ``open`` is the first trade's price. A bucket without a trade gives no
+    candle.
     """
 
     def __init__(self, symbol: str, interval_ns: int) -> None:

@@ -166,7 +166,7 @@ class TickRecording:
         return found
 
     def candle(self, open_offset_ns: int, interval_ns: int) -> PathCandle:
-        """Return the candle of the trades from the offset on, for ``interval_ns``: 0 or more, so also a part of a bucket.
+        """Return the candle of the trades from the offset on, for ``interval_ns`` (0 or more: a part of a bucket too).
 
         ``open`` is the first trade's price. Without a trade in the range all four prices are the last one before it
         and the volumes 0. In a recording without any trade, prices are the middles of the quotes. Volumes are rounded

@@ -1,0 +1,46 @@
+"""``lab doctor``."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lab.cli import options
+from lab.cli.probe import show_checks
+
+
+@click.command("doctor")
+@click.option("--provider", metavar="NAME", help="Where market data comes from. Default: bitunix.")
+@options.config
+@options.sets
+@options.strategies
+@click.option("--offline", is_flag=True, help="Do not try the provider.")
+@options.state_dir
+@options.as_json
+def command(as_json: bool, offline: bool, **given: Any) -> int:
+    """Check configuration, plugins, state directory, SQLite, clock and provider; exit code 1 when something failed."""
+    from lab.plugins.discovery import PluginProblem, Registry
+    from lab.plugins.settings import ConfigProblem
+    from lab.ports import Check
+    from lab.session import checks
+
+    registry = Registry()
+    found: list[Check] = []
+    assembly = None
+    try:
+        _, assembly = options.gather(given, registry=registry)
+    except (ConfigProblem, PluginProblem) as error:
+        found.append(Check("configuration", False, str(error)))
+    else:
+        found.append(Check("configuration", True, f"{len(assembly.in_force)} settings; `lab config` shows them"))
+    found += checks.check_plugins(registry)
+    found += checks.check_storage(given.get("state_dir") or Path())
+    found += checks.check_clock(time.time_ns, time.monotonic_ns)
+    if assembly is not None and not offline:
+        found += checks.probe_provider(assembly, wall_ns=time.time_ns)
+    elif not offline:
+        found.append(Check("provider", None, "the configuration must be mended first"))
+    found.append(Check("process", True, f"pid {os.getpid()}"))
+    return show_checks("doctor", found, as_json)

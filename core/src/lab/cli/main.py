@@ -1,0 +1,126 @@
+"""The command group: what it knows by heart, so that ``lab --help`` imports nothing else."""
+
+import importlib
+import os
+import sys
+from typing import Any, Final
+
+import click
+
+from lab.session.interrupts import Interrupts
+
+# name: (attribute of the module lab.cli.<name>, one line of help)
+COMMANDS: Final[dict[str, str]] = {
+    "run": "Trade on paper, live, until the time is up.",
+    "backtest": "Run a strategy over recorded candles or ticks.",
+    "replay": "Feed a recorded run to its strategy again, or to another one.",
+    "verify": "Prove that a run's inputs give the same bytes again.",
+    "runs": "List the runs in the state directory.",
+    "report": "Show a run's final report.",
+    "plugins": "Show what is installed, its settings, and what failed to load.",
+    "doctor": "Check configuration, plugins, disk, clock and provider.",
+    "probe": "Try a market-data provider from outside, without any key.",
+    "config": "Show every setting in force and where it comes from.",
+    "completion": "Print the completion script for your shell.",
+}
+
+EPILOG: Final = """
+\b
+Examples:
+  lab run --provider bitunix --strategy sma --minutes 10
+  lab run --provider bitunix --strategy sma --set bitunix.venue=local --speed 60
+  lab backtest btcusd-1m --strategy sma --set sma.fast=5
+  lab verify latest
+
+Exit codes: 0 completed or asked to stop, 64 usage, 69 plugin, 70 internal, 74 storage, 78 configuration;
+all of them: docs/reference/exit-codes.md.
+"""
+
+
+class LazyGroup(click.Group):
+    """Finds built-in commands by name and plugins' commands through their hooks, importing the one that is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the built-in commands in their order, then the plugins'."""
+        return [*COMMANDS, *sorted(_plugin_commands())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; for a listing only its name and help are there."""
+        if cmd_name in COMMANDS:
+            if ctx.resilient_parsing or ctx.info_name == cmd_name or _called(cmd_name):
+                command: click.Command = importlib.import_module(f"lab.cli.{cmd_name}").command
+                return command
+            return click.Command(cmd_name, help=COMMANDS[cmd_name])
+        offered = _plugin_commands().get(cmd_name)
+        if offered is None:
+            return None
+        if not _called(cmd_name):
+            return click.Command(cmd_name, help=offered.help)
+        module, _, attribute = offered.target.partition(":")
+        target: click.Command = getattr(importlib.import_module(module), attribute)
+        return target
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, with the nearest name where there is no such command."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            from lab.plugins.discovery import did_you_mean
+
+            hint = did_you_mean(args[0], self.list_commands(ctx))
+            raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
+
+
+def _called(name: str) -> bool:
+    return name in sys.argv[1:] or bool(os.environ.get("_LAB_COMPLETE"))
+
+
+def _plugin_commands() -> dict[str, Any]:
+    from lab.plugins.discovery import Registry
+
+    return Registry().commands()
+
+
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="lab-trading", prog_name="lab")
+def cli() -> None:
+    """Autonomous paper trading on real market data, with proof of what happened."""
+
+
+def run_command_line(interrupts: Interrupts) -> int:
+    """Run the command line of this process and return its exit code. One line for everything a user can mend."""
+    try:
+        result = cli.main(standalone_mode=False, obj=interrupts)
+    except click.exceptions.Abort:
+        print("lab: interrupted", file=sys.stderr)
+        return 130
+    except click.ClickException as error:
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        where = f" (see `{context.command_path} --help`)" if context else ""
+        print(f"lab: {error.format_message()}{where}", file=sys.stderr)
+        return 64
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        code = _known(error)
+        if code is None:
+            raise
+        print(f"lab: {error}", file=sys.stderr)
+        return code
+    return result if isinstance(result, int) else 0
+
+
+def _known(error: Exception) -> int | None:
+    """Return the exit code of an error whose message is meant for the user, or ``None`` for a defect."""
+    from lab.journal.reasons import RunProblem
+    from lab.journal.store import JournalError
+    from lab.plugins.discovery import PluginProblem, UnknownName
+    from lab.plugins.settings import ConfigProblem
+
+    if isinstance(error, RunProblem):
+        return error.reason.exit_code
+    for kind, code in ((UnknownName, 64), (PluginProblem, 69), (ConfigProblem, 78), (JournalError, 74)):
+        if isinstance(error, kind):
+            return code
+    return None

@@ -1,0 +1,79 @@
+"""``lab plugins``."""
+
+from typing import Any
+
+import attrs
+import click
+
+from lab.cli import options, output
+
+
+@click.command("plugins")
+@click.argument("name", required=False)
+@options.as_json
+def command(name: str | None, as_json: bool) -> int:
+    """Show what is installed, from which distribution, its settings, and what failed to load.
+
+    With NAME only the components of that name.
+    """
+    from lab.plugins.discovery import KINDS, Registry, did_you_mean
+    from lab.plugins.settings import settings_of, type_name
+
+    registry = Registry()
+    components: list[dict[str, Any]] = []
+    for kind in KINDS:
+        for offer in registry.offers(kind):
+            settings = [
+                {"key": key, "type": type_name(f.type), "default": _default(f), "help": str(f.metadata.get("help", ""))}
+                for key, f in settings_of(offer.cls).items()
+            ]
+            doc = (offer.cls.__doc__ or "").strip().splitlines()
+            components.append(
+                {
+                    "kind": kind,
+                    "name": offer.name,
+                    "distribution": offer.plugin.distribution,
+                    "version": offer.plugin.version,
+                    "about": doc[0] if doc else "",
+                    "settings": settings,
+                }
+            )
+    commands = {n: c.help for n, c in registry.commands().items()}
+    if name is not None:
+        known = [component["name"] for component in components]
+        components = [component for component in components if component["name"] == name]
+        if not components:
+            raise click.UsageError(f"nothing installed is named {name!r}{did_you_mean(name, known)}")
+    plugins = [attrs.asdict(plugin) for plugin in registry.plugins]
+    if as_json:
+        output.print_json(
+            {"schema_version": 1, "kind": "plugins", "plugins": plugins, "components": components, "commands": commands}
+        )
+        return 0
+    for component in components:
+        head = f"{component['kind']} {component['name']}  ({component['distribution']} {component['version']})"
+        click.echo(f"{head}\n  {component['about']}")
+        rows = [[f"  {component['name']}.{s['key']}", s["default"], s["type"], s["help"]] for s in component["settings"]]
+        if rows:
+            click.echo(output.table(rows))
+        click.echo()
+    if name is None:
+        for command_name, text in commands.items():
+            click.echo(f"command lab {command_name}\n  {text}\n")
+        rows = [[p["name"], f"{p['distribution']} {p['version']}", ", ".join(p["hooks"]) or "-"] for p in plugins]
+        click.echo(output.table(rows, ("entry point", "distribution", "hooks")))
+    for plugin in plugins:
+        for problem in plugin["problems"]:
+            click.echo(f"FAILED {plugin['distribution']} {plugin['version']}, entry point {plugin['name']}: {problem}")
+    return 0
+
+
+def _default(f: "attrs.Attribute[Any]") -> str:
+    if f.default is attrs.NOTHING:
+        return "required"
+    value = f.default.factory() if isinstance(f.default, attrs.Factory) and not f.default.takes_self else f.default  # type: ignore[arg-type,union-attr]
+    if value is None:
+        return "none"
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value) or '""'

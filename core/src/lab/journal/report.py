@@ -1,0 +1,151 @@
+"""The final report: a pure function of the journal, as plain data with money as decimal text."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from lab.domain.ledger import ZERO
+from lab.domain.time import SECOND_NS, format_time
+from lab.journal.reasons import Reason
+from lab.journal.store import JournalReader
+
+REPORT_SCHEMA_VERSION: Final = 1
+
+
+def plain(amount: Decimal | str | None) -> str | None:
+    """Return money as decimal text without exponent and without trailing zeros behind the point."""
+    if amount is None:
+        return None
+    text = format(Decimal(amount), "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"", "-0"} else text
+
+
+def build_report(reader: JournalReader) -> dict[str, Any]:
+    """Return the report of a journal, finished or not. A run without its end is ``failed``, reason ``unfinished``.
+
+    Raises `lab.journal.store.JournalError` where the journal cannot be read or holds no run.
+    """
+    labels = reader.labels()
+    started = reader.run_started()
+    ended = next((body for _, _, body in reader.bodies("run_ended")), None)
+    end: Mapping[str, Any] = ended or reader.state("run") or {}
+    totals: Mapping[str, Any] = end.get("totals", {})
+    session: Mapping[str, Any] = end.get("session", {})
+    starting = Decimal(started["equity"]) * len(started["strategies"])
+    equity = Decimal(end.get("equity", starting))
+    code = ended["reason"] if ended else "unfinished"
+    reason = next((r for r in Reason if r.code == code), Reason.UNKNOWN)
+    fills = [body for _, _, body in reader.bodies("order_filled")]
+    report: dict[str, Any] = {
+        "schema_version": REPORT_SCHEMA_VERSION,
+        "kind": started["kind"],
+        "run_id": labels.get("run_id", ""),
+        "status": reason.status if ended else "failed",
+        "reason": code,
+        "exit_code": reason.exit_code,
+        "error": ended["error"] if ended else "the run has no end in its journal",
+        "error_count": int(session.get("errors", 0)) + (1 if reason.status == "failed" else 0),
+        "started": labels.get("started", ""),
+        "duration_seconds": session.get("duration_seconds", 0.0),
+        "provider": started["provider"]["type"],
+        "venue": started["venue"],
+        "realm": started["realm"],
+        "strategy": ", ".join(entry["name"] for entry in started["strategies"]),
+        "symbol": started["symbol"],
+        "interval": started["interval"],
+        **{name: int(totals.get(name, 0)) for name in ("candles", "backfilled", "quotes", "decisions", "signals")},
+        **{name: int(totals.get(name, 0)) for name in ("orders", "trades", "round_trips", "refusals")},
+        **{name: int(totals.get(name, 0)) for name in ("cancelled", "expired", "rejected")},
+        "starting_equity": plain(starting),
+        "ending_equity": plain(equity),
+        "pnl_absolute": plain(equity - starting),
+        "pnl_percent": plain(((equity - starting) / starting * 100).quantize(Decimal("0.0001"))),
+        "fees_paid": plain(totals.get("fees_paid", "0")),
+        "max_drawdown": plain(totals.get("max_drawdown", "0")),
+        "books": end.get("books", {}),
+        "limits": session.get("limits", {}),
+        "gates": [entry["name"] for entry in started["gates"]],
+        "degradations": _degradations(started, totals, session, ended is not None),
+        "counters": session.get("counters", {}),
+        "contacted_hosts": session.get("contacted_hosts", []),
+        "first_event": _stamp(reader, "ASC"),
+        "last_event": _stamp(reader, "DESC"),
+        "no_trade_reason": None if fills else _why_no_trade(started, totals, session, reader),
+    }
+    return report
+
+
+def _stamp(reader: JournalReader, order: Literal["ASC", "DESC"]) -> str | None:
+    for time_ns in reader.times(order):
+        return format_time(time_ns) if time_ns > SECOND_NS else None
+    return None
+
+
+def _degradations(
+    started: Mapping[str, Any], totals: Mapping[str, Any], session: Mapping[str, Any], finished: bool
+) -> list[str]:
+    """Everything that was less than it should have been, each with its figures."""
+    found = list(session.get("degradations", []))
+    if not finished:
+        found.append("unfinished: the journal holds no end of the run")
+    if not started["gates"]:
+        found.append("no_risk_gates: none were configured")
+    for name in ("gaps", "ignored_candles", "late_quotes", "expired"):
+        if int(totals.get(name, 0)):
+            found.append(f"{name} {totals[name]}")
+    return found
+
+
+def _why_no_trade(
+    started: Mapping[str, Any], totals: Mapping[str, Any], session: Mapping[str, Any], reader: JournalReader
+) -> str:
+    """Say plainly why nothing was traded: the last thing that stood in the way."""
+    if started["no_orders"]:
+        return f"orders were switched off (no_orders); {totals.get('signals', 0)} signals were recorded"
+    if not int(totals.get("decisions", 0)):
+        warm = session.get("warm", "")
+        return f"the strategy never decided on a live candle{': ' + warm if warm else ''}"
+    for name, text in (
+        ("refusals", "every order was refused"),
+        ("expired", "every order expired"),
+        ("rejected", "the broker rejected every order"),
+        ("cancelled", "every order was cancelled before it filled"),
+    ):
+        if int(totals.get(name, 0)):
+            return f"{text}: {_last_reason(reader, name)}"
+    if int(totals.get("signals", 0)):
+        whys = {body["why"] for _, _, body in reader.bodies("signal")} - {"backfilled"}
+        if whys:
+            return f"signals came while trading was not allowed: {sorted(whys)[-1]}"
+    if int(totals.get("orders", 0)):
+        return "orders were placed and none filled"
+    return f"the strategy asked for nothing on {totals.get('decisions', 0)} candles"
+
+
+def _last_reason(reader: JournalReader, name: str) -> str:
+    kind = "order_refused" if name == "refusals" else "order_ended"
+    last = ""
+    for _, _, body in reader.bodies(kind):
+        last = f"{body['reason']} ({body['by']})" if kind == "order_refused" else body["reason"]
+    return last
+
+
+def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an engine has come to, as the body that ``run_ended`` and the ``run`` state carry."""
+    books = {}
+    for seat in engine.seats:
+        positions = {
+            symbol: {"quantity": plain(held.quantity), "cost": plain(held.cost), "mark": plain(engine.mark(symbol, held.quantity))}
+            for symbol, held in seat.ledger.positions.items()
+            if held.quantity
+        }
+        books[seat.name] = {
+            "cash": plain(seat.ledger.cash),
+            "equity": plain(engine.book_equity(seat)),
+            "balances": {account: plain(amount) for account, amount in seat.ledger.balances.items() if amount != ZERO},
+            "positions": positions,
+            "stopped": seat.stopped and not engine.stopping,
+        }
+    return {"totals": engine.totals, "equity": plain(engine.equity()), "books": books, "session": dict(session)}

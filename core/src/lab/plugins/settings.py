@@ -1,0 +1,178 @@
+"""Settings of components, from four layers: command line over environment over file over defaults.
+
+A component's settings are the init fields of its attrs class. Values are converted to the field's type by msgspec (text from the
+command line and the environment included) and checked by the class's validators.
+"""
+
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import msgspec
+
+from lab.plugins.discovery import did_you_mean
+
+ENV_PREFIX: Final = "LAB_"
+
+
+class ConfigProblem(Exception):
+    """A setting is wrong: the message names where it comes from, the key, the value and what was expected."""
+
+
+@attrs.frozen
+class Value:
+    """A raw value and where it came from: ``lab.toml``, ``LAB_SMA_FAST``, ``--set``."""
+
+    raw: Any
+    origin: str
+
+
+@attrs.frozen
+class InForce:
+    """A setting as it holds, for ``lab config``."""
+
+    key: str
+    value: Any
+    origin: str
+    help: str
+
+
+class Layers:
+    """Raw values by table and key; the later a layer is added, the more it counts."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, dict[str, Value]] = {}
+
+    def put(self, table: str, key: str, raw: Any, origin: str) -> None:
+        """Set one value over earlier layers."""
+        self.tables.setdefault(table, {})[key] = Value(raw, origin)
+
+    def add_file(self, path: Path) -> None:
+        """Read a TOML file of tables. Raises `ConfigProblem` naming the file, and the line where TOML tells it."""
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+        except FileNotFoundError:
+            raise ConfigProblem(f"{path}: no such file") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigProblem(f"{path}: cannot be read: {error}") from None
+        except tomllib.TOMLDecodeError as error:
+            raise ConfigProblem(f"{path}: not TOML: {error}") from None
+        for table, content in data.items():
+            if not isinstance(content, dict):
+                raise ConfigProblem(f"{path}: {table} = {content!r} stands outside a table; put it under [run]")
+            for key, raw in content.items():
+                self.put(table, key, raw, str(path))
+
+    def add_set(self, text: str) -> None:
+        """Take one ``--set name.key=value``. Raises `ConfigProblem`."""
+        name, equals, raw = text.partition("=")
+        table, dot, key = name.strip().partition(".")
+        if not (equals and dot and table and key):
+            raise ConfigProblem(f"--set {text}: expected name.key=value, for example sma.fast=5")
+        self.put(table, key.replace("-", "_"), raw.strip(), "--set")
+
+    def add_environment(self, environment: Mapping[str, str], tables: Mapping[str, type]) -> list[str]:
+        """Take ``LAB_<TABLE>_<KEY>`` variables of known tables; return the names of those that fit no table.
+
+        Raises `ConfigProblem` where the table is known and the key is not.
+        """
+        strangers = []
+        for variable in sorted(environment):
+            if not variable.startswith(ENV_PREFIX):
+                continue
+            rest = variable[len(ENV_PREFIX) :].lower()
+            fitting = [name for name in tables if rest.startswith(name + "_")]
+            if not fitting:
+                strangers.append(variable)
+                continue
+            table = max(fitting, key=len)
+            key = rest[len(table) + 1 :]
+            known = settings_of(tables[table])
+            if key not in known:
+                raise ConfigProblem(f"{variable}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
+            if key not in self.tables.get(table, {}) or not self.tables[table][key].origin.startswith("-"):
+                self.put(table, key, environment[variable], variable)
+        return strangers
+
+    def check_tables(self, known: list[str]) -> None:
+        """Raise `ConfigProblem` for a table no component of this run has."""
+        for table, values in self.tables.items():
+            if table not in known:
+                origin = next(iter(values.values())).origin if values else "the file"
+                raise ConfigProblem(f"{origin}: no component {table!r} in this run{did_you_mean(table, known)}")
+
+
+def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
+    """Return the settings of a component class by key."""
+    attrs.resolve_types(cls)
+    return {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
+
+
+def type_name(kind: Any) -> str:
+    """Return a setting's type as a user would say it."""
+    if kind is None or kind is type(None):
+        return "none"
+    origin = typing.get_origin(kind)
+    if origin is typing.Literal:
+        return " | ".join(str(value) for value in typing.get_args(kind))
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(type_name(part) for part in typing.get_args(kind))
+    if origin is not None:
+        return f"list of {type_name(typing.get_args(kind)[0])}"
+    names = {"str": "text", "int": "whole number", "float": "number", "Decimal": "decimal", "bool": "true or false"}
+    return names.get(getattr(kind, "__name__", ""), getattr(kind, "__name__", str(kind)))
+
+
+def convert(raw: Any, kind: Any) -> Any:
+    """Return a raw value as the type. Text is read as the command line means it. Raises ``ValueError``."""
+    if isinstance(raw, str) and typing.get_origin(kind) in {list, tuple}:
+        raw = [part.strip() for part in raw.split(",") if part.strip() and part.strip() != "none"]
+    if isinstance(raw, str) and type(None) in typing.get_args(kind) and raw.lower() in {"none", "null", ""}:
+        return None
+    if isinstance(raw, Decimal) and kind is float:
+        return float(raw)
+    if isinstance(raw, float) and (kind is Decimal or Decimal in typing.get_args(kind)):
+        raw = repr(raw)
+    try:
+        value = msgspec.convert(raw, kind, strict=False)
+    except msgspec.ValidationError:
+        raise ValueError(f"expected {type_name(kind)}") from None
+    parts = (value,) if not isinstance(value, list | tuple) else value
+    for part in parts:
+        if isinstance(part, Decimal | float) and not Decimal(part).is_finite():
+            raise ValueError(f"expected a finite {type_name(kind)}")
+    return value
+
+
+def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[InForce]]:
+    """Return a component with its settings in force, and what is in force. Raises `ConfigProblem`."""
+    known = settings_of(cls)
+    given = layers.tables.get(table, {})
+    values: dict[str, Any] = {}
+    for key, value in given.items():
+        if key not in known:
+            raise ConfigProblem(f"{value.origin}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
+        try:
+            values[key] = convert(value.raw, known[key].type)
+        except ValueError as error:
+            raise ConfigProblem(f"{value.origin}: {table}.{key} = {value.raw!r}: {error}") from None
+    try:
+        component = cls(**values)
+    except (TypeError, ValueError) as error:
+        origins = ", ".join(sorted({given[key].origin for key in values})) or "defaults"
+        raise ConfigProblem(f"{origins}: {table}: {error}") from None
+    in_force = [
+        InForce(
+            f"{table}.{key}",
+            getattr(component, f.name),
+            given[key].origin if key in given else "default",
+            str(f.metadata.get("help", "")),
+        )
+        for key, f in known.items()
+    ]
+    return component, in_force

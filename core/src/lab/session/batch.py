@@ -1,0 +1,134 @@
+"""Backtests: the same engine and journal, fed from a file or a seed without a clock."""
+
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from lab.domain.market import Input
+from lab.engine.engine import Engine
+from lab.engine.parts import EngineFault
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.reasons import Reason, RunProblem
+from lab.journal.report import build_report, end_state
+from lab.journal.store import FILE_NAME, Journal, JournalError
+from lab.ports import ProviderError, Subscription
+from lab.session import directory as directories
+from lab.session.assembly import Assembly
+from lab.session.interrupts import Interrupts
+from lab.session.live import Finished, labels_of
+
+_COMMIT_ROWS: Final = 4096
+
+
+@attrs.define
+class Batch:
+    """A backtest that is ready: its engine, its data, the description it started with."""
+
+    assembly: Assembly
+    engine: Engine
+    body: Mapping[str, Any]
+    batches: Iterator[Sequence[Input]]
+
+
+def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
+    """Open the source and build the engine. Raises `RunProblem` where the provider or its file is not fit; writes nothing."""
+    run = assembly.settings
+    provider = assembly.provider.component
+    wanted = [Subscription(run.symbol, run.interval_ns)]
+    try:
+        batches = provider.batches(wanted)
+        instrument = provider.batch_instrument(run.symbol)
+        if batches is None or instrument is None:
+            text = f"provider {assembly.provider.name!r} has no recorded data; use replay (a file) or mock (a seed)"
+            raise RunProblem(Reason.CONFIG, text)
+        first = next(batches, None)
+        if first is None:
+            raise RunProblem(Reason.CONFIG, f"{provider.venue()}: holds no data for {run.symbol}")
+        body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+    except ProviderError as error:
+        raise RunProblem(Reason.CONFIG, str(error)) from None
+
+    def chained() -> Iterator[Sequence[Input]]:
+        yield first
+        yield from batches
+
+    return Batch(assembly, assembly.engine(body, archive=archive), body, chained())
+
+
+def feed(batch: Batch, journal: Journal, interrupts: Interrupts | None = None) -> tuple[int, Reason, str]:
+    """Step every input and journal what comes out; return how many inputs, why it ended and with which error."""
+    engine = batch.engine
+    step, append = engine.step, journal.append
+    number = 0
+    try:
+        for events in batch.batches:
+            for number, event in enumerate(events, number + 1):  # noqa: B020 - goes on counting where the batch before ended
+                out = step(event)
+                if out:
+                    append(out, engine.now_ns, number)
+            if journal.waiting >= _COMMIT_ROWS:
+                journal.commit()
+            if interrupts is not None and interrupts.count:
+                return number, Reason.STOPPED, ""
+    except ProviderError as error:
+        return number, Reason.PLUGIN, str(error)
+    except EngineFault as error:
+        return number, Reason.INTERNAL, str(error)
+    if all(seat.stopped for seat in engine.seats):
+        return number, Reason.PLUGIN, "every strategy has failed"
+    return number, Reason.COMPLETED, ""
+
+
+def run_batch(
+    assembly: Assembly,
+    *,
+    wall_ns: Callable[[], int],
+    seconds: Callable[[], float],
+    interrupts: Interrupts | None = None,
+    kind: str = "backtest",
+) -> Finished:
+    """Run a backtest to its end. Raises `RunProblem` for what stops it before it begins; then nothing was written."""
+    run = assembly.settings
+    archive: list[Journal] = []
+    batch = prepare(assembly, kind, lambda order_id: archive[0].outcome(order_id))
+    started_ns, began = wall_ns(), seconds()
+    label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
+    directory = None if run.no_write else directories.create(run.state_dir, label)
+    try:
+        journal = Journal(directory, durable=False, labels=labels_of(directory.name if directory else label, started_ns))
+        archive.append(journal)
+        gc.collect()
+        gc.freeze()
+        journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
+        journal.append(batch.engine.begin(), 0, 0)
+        number, reason, error = feed(batch, journal, interrupts)
+        session = {"errors": 0, "duration_seconds": round(seconds() - began, 3), "counters": {"inputs": number}}
+        write_end(journal, batch.engine, reason, error, number, session)
+        journal.commit()
+        journal.index()
+        report = build_report(journal.reader())
+        journal.close()
+        if directory is not None:
+            _sync(directory / FILE_NAME)
+            directories.write_report(directory, report)
+    except (JournalError, OSError) as failure:
+        raise RunProblem(Reason.STORAGE, str(failure)) from None
+    finally:
+        gc.unfreeze()
+    return Finished(report, directory, int(report["exit_code"]))
+
+
+def write_end(journal: Journal, engine: Engine, reason: Reason, error: str, number: int, session: Mapping[str, Any]) -> None:
+    """Journal the end of a batch."""
+    body = end_state(engine, session)
+    body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
+    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, number)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

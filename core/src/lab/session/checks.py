@@ -1,0 +1,95 @@
+"""What ``lab doctor`` and ``lab probe`` try: each check says what was found, and what to do where it failed."""
+
+import os
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal
+
+import anyio
+
+from lab.domain.time import SECOND_NS, format_time
+from lab.plugins.discovery import Registry
+from lab.ports import Check, ProviderError, Runtime, Subscription
+from lab.session.assembly import Assembly
+from lab.session.live import clock_for
+from lab.session.loops import loop_factory
+
+_FREE_LEAST: Final = 64 * 1024 * 1024
+_SQLITE_GOOD: Final = (3, 51, 3)
+_SQLITE_LEAST: Final = (3, 37, 0)
+_PROBE_S: Final = 30.0
+
+
+def check_plugins(registry: Registry) -> list[Check]:
+    """Return whether every installed plugin loads."""
+    for kind in ("provider", "strategy", "risk gate", "broker", "reporter"):
+        registry.offers(kind)
+    registry.commands()
+    bad = [f"{p.distribution}: {p.problems[0]}" for p in registry.plugins if p.problems]
+    good = sum(not p.problems for p in registry.plugins)
+    return [Check("plugins", not bad, "; ".join(bad) or f"{good} loaded")]
+
+
+def check_storage(state_dir: Path) -> list[Check]:
+    """Return whether the state directory can be written and synced, has room, and which SQLite there is."""
+    folder = state_dir.resolve()
+    place = next((path for path in (folder, *folder.parents) if path.is_dir()), folder)
+    found = []
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".lab-doctor-") as file:
+            file.write(b"lab")
+            file.flush()
+            os.fsync(file.fileno())
+        found.append(Check("state directory", True, f"{folder}: writes and syncs"))
+    except OSError as error:
+        found.append(Check("state directory", False, f"{place}: {error.strerror or error}; choose another with --state-dir"))
+    free = shutil.disk_usage(place).free
+    found.append(Check("free space", free >= _FREE_LEAST, f"{free // 2**20} MiB free, 64 MiB are the least"))
+    have = tuple(map(int, sqlite3.sqlite_version.split(".")))
+    note = "" if have >= _SQLITE_GOOD else "; 3.51.3 and later are advised"
+    found.append(Check("sqlite", have >= _SQLITE_LEAST, f"{sqlite3.sqlite_version}{note}"))
+    return found
+
+
+def check_clock(wall_ns: Callable[[], int], monotonic_ns: Callable[[], int]) -> list[Check]:
+    """Return whether the wall clock is plausible and advances like the monotonic one."""
+    wall, monotonic = wall_ns(), monotonic_ns()
+    end = monotonic + SECOND_NS // 20
+    while monotonic_ns() < end:
+        pass
+    apart = abs((wall_ns() - wall) - (monotonic_ns() - monotonic)) / SECOND_NS
+    return [
+        Check("clock", wall > 1_700_000_000 * SECOND_NS, format_time(wall - wall % SECOND_NS)),
+        Check("clock pace", apart < 0.01, f"wall and monotonic clock advanced alike (± {apart * 1000:.3f} ms in 50 ms)"),
+    ]
+
+
+def probe_provider(assembly: Assembly, *, wall_ns: Callable[[], int]) -> Sequence[Check]:
+    """Return what the provider's own probe finds, within half a minute."""
+    run = assembly.settings
+    speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
+    factory = loop_factory(speed, run.seed)
+    options = {"loop_factory": factory} if factory is not None else {}
+    return anyio.run(partial(_probe, assembly, speed, wall_ns), backend="asyncio", backend_options=options)
+
+
+async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Callable[[], int]) -> Sequence[Check]:
+    run = assembly.settings
+    provider = assembly.provider.component
+    found: Sequence[Check] = [Check("provider", False, f"no answer within {_PROBE_S:g} s")]
+    async with anyio.create_task_group() as tasks:
+        with anyio.move_on_after(_PROBE_S):
+            try:
+                clock = clock_for(speed, wall_ns)
+                await provider.start(Runtime(clock=clock, seed=run.seed, tasks=tasks, speed=speed))
+                found = await provider.probe(Subscription(run.symbol, run.interval_ns))
+            except ProviderError as error:
+                found = [Check("provider", False, str(error))]
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
+            await provider.stop()
+        tasks.cancel_scope.cancel()
+    return found

@@ -1,0 +1,60 @@
+"""The ``[run]`` table: what a run is made of, beside the components' own settings."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field, validators
+
+from lab.domain.time import parse_interval
+
+
+def _interval(instance: object, attribute: Any, value: str) -> None:
+    parse_interval(value)
+
+
+def _speed(instance: object, attribute: Any, value: str) -> None:
+    try:
+        good = value == "max" or 0 < float(value) <= 1000
+    except ValueError:
+        good = False
+    if not good:
+        raise ValueError(f"speed = {value!r}: expected a number above 0, at most 1000, or max")
+
+
+def _key(text: str, **more: Any) -> Any:
+    return field(metadata={"help": text}, **more)
+
+
+@define(kw_only=True)
+class RunSettings:
+    """What every run has. Money is in the quote currency."""
+
+    provider: str = _key("where market data comes from", default="bitunix")
+    strategies: list[str] = _key("strategies, each as name or alias=name", factory=lambda: ["sma"])
+    broker: str = _key("what works on orders", default="paper")
+    gates: list[str] = _key("risk gates, in order; none = no gates", factory=lambda: ["max_daily_loss", "margin"])
+    reporters: list[str] = _key("what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"])
+    symbol: str = _key("the instrument", default="BTCUSDT", validator=validators.matches_re(r"[A-Za-z0-9._-]{1,32}"))
+    interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
+    minutes: float = _key("how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)])
+    equity: Decimal = _key("each strategy's starting money", default=Decimal(10_000), validator=validators.gt(0))
+    leverage: Decimal = _key(
+        "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]
+    )
+    seed: int = _key("seed of everything drawn", default=0, validator=validators.ge(0))
+    speed: str = _key("1, n times faster, or max (virtual time)", default="1", validator=_speed)
+    no_orders: bool = _key("compute and record signals, place none", default=False)
+    no_write: bool = _key("leave no file behind", default=False)
+    close_on_stop: bool = _key("close positions at the end, on a fresh price", default=True)
+    state_dir: Path = _key("the folder that holds runs/", default=Path())
+
+    @property
+    def interval_ns(self) -> int:
+        """The candle length in nanoseconds."""
+        return parse_interval(self.interval)
+
+    def named_strategies(self) -> list[tuple[str, str]]:
+        """Return (alias, name) of each strategy."""
+        pairs = [entry.partition("=") for entry in self.strategies]
+        return [(alias.strip(), (name or alias).strip()) for alias, _, name in pairs]

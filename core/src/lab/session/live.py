@@ -1,0 +1,188 @@
+"""From an assembly to a finished live run: the loop, the signals, the provider's life, the files."""
+
+import os
+import platform
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import anyio
+from attrs import define, frozen
+
+from lab.domain.time import SECOND_NS, format_time
+from lab.journal.reasons import Reason, RunProblem
+from lab.journal.store import Journal, JournalError
+from lab.journal.tape import TapeWriter
+from lab.ports import Clock, Provider, ProviderError, ProviderUnavailable, Runtime
+from lab.session import directory as directories
+from lab.session.assembly import Assembly
+from lab.session.interrupts import Interrupts
+from lab.session.loops import LoopClock, loop_factory
+from lab.session.runner import Session
+
+_PROVIDER_STOP_S: Final = 2.0
+VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
+"""Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
+
+
+@frozen
+class Finished:
+    """A run that has ended: its report, where its files are, and how to leave."""
+
+    report: Mapping[str, Any]
+    directory: Path | None
+    exit_code: int
+
+
+@define
+class _Box:
+    """What a task group's body leaves behind: exceptions are carried out bare, not as a group."""
+
+    finished: Finished | None = None
+    problem: RunProblem | None = None
+    session: Session | None = None
+    interrupted: bool = False
+
+
+def run_live(
+    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False
+) -> Finished:
+    """Run a live session to its end, on the loop its speed asks for.
+
+    Raises `RunProblem` for what stops it before it begins; then nothing was written. After that every end is a report.
+    """
+    run = assembly.settings
+    speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
+    factory = loop_factory(speed, run.seed)
+    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet)
+    options = {"loop_factory": factory} if factory is not None else {}
+    return anyio.run(main, backend="asyncio", backend_options=options)
+
+
+async def _main(
+    assembly: Assembly, speed: float | Literal["max"], wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool
+) -> Finished:
+    clock = clock_for(speed, wall_ns)
+    return await run_session(assembly, clock, wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet)
+
+
+def clock_for(speed: float | Literal["max"], wall_ns: Callable[[], int]) -> LoopClock:
+    """Return the clock of a session at a speed; virtual time begins at a fixed moment, so that a seed gives the same bytes."""
+    if speed == "max":
+        return LoopClock(VIRTUAL_START_NS)
+    return LoopClock(None if speed == 1 else wall_ns())
+
+
+async def run_session(
+    assembly: Assembly,
+    clock: Clock,
+    *,
+    wall_ns: Callable[[], int],
+    speed: float | Literal["max"] = 1.0,
+    interrupts: Interrupts,
+    quiet: bool = False,
+) -> Finished:
+    """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
+    box = _Box()
+    async with anyio.create_task_group() as outer:
+        outer.start_soon(_listen, box, interrupts, outer.cancel_scope)
+        async with anyio.create_task_group() as tasks:
+            runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
+            provider = assembly.provider.component
+            try:
+                await provider.start(runtime)
+                await _run(assembly, clock, wall_ns(), box, tasks, quiet)
+            except ProviderError as error:
+                box.problem = RunProblem(Reason.CONFIG, f"provider {assembly.provider.name}: {error}")
+            except RunProblem as problem:
+                box.problem = problem
+            finally:
+                await _stop(provider)
+                tasks.cancel_scope.cancel()
+        outer.cancel_scope.cancel()
+    if box.session is not None and box.finished is None:
+        box.session.stop(Reason.INTERRUPTED, "a second signal cut the orderly end short")
+        box.finished = _finish(box.session)
+    if box.finished is not None:
+        return box.finished
+    raise box.problem or RunProblem(Reason.STOPPED, "stopped before the run began; nothing was written")
+
+
+async def _stop(provider: Provider) -> None:
+    with anyio.CancelScope(shield=True), anyio.move_on_after(_PROVIDER_STOP_S):
+        try:
+            await provider.stop()
+        except Exception as error:  # noqa: BLE001 - the run is over; a provider's last words must not hide its report
+            print(f"lab: provider {type(provider).__name__} failed to stop: {error}", file=sys.stderr)
+
+
+async def _run(
+    assembly: Assembly, clock: Clock, started_ns: int, box: _Box, tasks: anyio.abc.TaskGroup, quiet: bool
+) -> None:
+    """Learn the instrument, make the directory and the journal, and run the session."""
+    run = assembly.settings
+    try:
+        instrument = await assembly.provider.component.instrument(run.symbol)
+    except ProviderUnavailable:
+        instrument = None
+    label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
+    directory = None if run.no_write else directories.create(run.state_dir, label)
+    run_id = directory.name if directory is not None else label
+    labels = labels_of(run_id, started_ns)
+    try:
+        journal = Journal(directory, durable=True, labels=labels)
+        tape = TapeWriter(directory)
+    except (JournalError, OSError) as error:
+        raise RunProblem(Reason.STORAGE, f"{directory}: {error}") from None
+    session = box.session = Session(
+        assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet
+    )
+    if box.interrupted:
+        session.stop(Reason.STOPPED, "a signal")
+    await session.run(instrument, tasks)
+    box.finished = _finish(session)
+
+
+def _finish(session: Session) -> Finished:
+    """Write the report and close the files."""
+    try:
+        report = session.conclude()
+        if session.directory is not None:
+            directories.write_report(session.directory, report)
+    except (JournalError, OSError) as error:
+        raise RunProblem(Reason.STORAGE, f"{session.directory}: the report could not be written: {error}") from None
+    finally:
+        session.journal.close()
+    return Finished(report, session.directory, int(report["exit_code"]))
+
+
+async def _listen(box: _Box, interrupts: Interrupts, scope: anyio.CancelScope) -> None:
+    """The first signal asks for the orderly end, the second cuts it short. One that came earlier counts."""
+    if interrupts.count:
+        box.interrupted = True
+    if sys.platform == "win32":
+        return
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        if box.interrupted and box.session is None:
+            scope.cancel()
+        async for number in signals:
+            first = not box.interrupted
+            box.interrupted = True
+            if first and box.session is not None:
+                box.session.stop(Reason.STOPPED, signal.Signals(number).name)
+            else:
+                scope.cancel()
+
+
+def labels_of(run_id: str, started_ns: int) -> dict[str, str]:
+    """Return what labels a run without being part of what happened in it."""
+    return {
+        "run_id": run_id,
+        "started": format_time(started_ns),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "pid": str(os.getpid()),
+    }

@@ -1,0 +1,143 @@
+"""Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
+
+from collections.abc import Iterator, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from attrs import frozen
+
+from lab.domain.market import Input
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.reasons import Reason, RunProblem
+from lab.journal.report import end_state
+from lab.journal.store import GENESIS, Journal, JournalError, JournalReader, row_hash
+from lab.journal.tape import read_tape
+from lab.plugins.discovery import PluginProblem, Registry
+from lab.plugins.settings import ConfigProblem
+from lab.session.assembly import Assembly, reassemble
+from lab.session.batch import Batch, feed, prepare
+
+_BATCH: Final = 4096
+_REPLAYED: Final = ("totals", "equity", "books")
+
+
+@frozen
+class Verdict:
+    """What `verify` found. ``rows`` were compared; ``difference`` is empty when all are identical."""
+
+    run: str
+    identical: bool
+    rows: int
+    inputs: int
+    head: str
+    difference: str
+    cause: str
+
+
+def verify(directory: Path, registry: Registry) -> Verdict:
+    """Check the hash chain, run the recorded inputs again, and compare row by row, byte for byte.
+
+    Raises `RunProblem` where the run cannot be read or its components cannot be had.
+    """
+    try:
+        reader = JournalReader.open(directory)
+    except JournalError as error:
+        raise RunProblem(Reason.STORAGE, str(error)) from None
+    try:
+        started = reader.run_started()
+        broken = check_chain(reader)
+        if broken is not None:
+            return Verdict(directory.name, False, broken, 0, "", f"row {broken}: its hash does not follow", "the journal was changed after it was written")
+        assembly = reassemble(registry, started)
+        again = Journal(None, durable=False, labels={})
+        batch, inputs = _again(directory, assembly, started, again)
+        return _compare(directory, reader, again, batch, inputs)
+    except JournalError as error:
+        raise RunProblem(Reason.STORAGE, str(error)) from None
+    except (ConfigProblem, PluginProblem) as error:
+        raise RunProblem(Reason.PLUGIN, f"{directory.name} cannot be assembled again: {error}") from None
+    finally:
+        reader.close()
+
+
+def check_chain(reader: JournalReader) -> int | None:
+    """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
+    previous = GENESIS
+    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
+        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
+            return expected
+        previous = digest
+    return None
+
+
+def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal: Journal) -> tuple[Batch, int]:
+    """Run the recorded inputs through a new engine into a journal in memory."""
+    if started["kind"] == "run":
+        batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(directory))
+    else:
+        batch = prepare(assembly, started["kind"], journal.outcome)
+        recorded = started["source"]
+        if batch.body["source"] != recorded:
+            raise RunProblem(Reason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}")
+    journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
+    journal.append(batch.engine.begin(), 0, 0)
+    number, _, _ = feed(batch, journal)
+    journal.commit()
+    return batch, number
+
+
+def _tape_batches(directory: Path) -> Iterator[Sequence[Input]]:
+    tape = read_tape(directory)
+    while events := list(islice(tape, _BATCH)):
+        yield events
+
+
+def _compare(directory: Path, reader: JournalReader, again: Journal, batch: Batch, inputs: int) -> Verdict:
+    head = GENESIS
+    count = 0
+    for ours, theirs in zip_longest(reader.rows(), again.reader().rows()):
+        row = ours or theirs
+        count = row[0]
+        if ours is not None and ours[3] == RUN_ENDED:
+            head = ours[6]
+            difference = _compare_end(ours[5], batch)
+        elif ours is None:
+            difference = f"row {count}: missing in the journal; the replay gives {_text(theirs)}"
+        elif theirs is None:
+            difference = f"row {count}: the journal has {_text(ours)}; the replay has nothing"
+        elif ours[:6] != theirs[:6]:
+            difference = f"row {count}: the journal has {_text(ours)}; the replay gives {_text(theirs)}"
+        else:
+            head = ours[6]
+            continue
+        if difference:
+            return Verdict(directory.name, False, count, inputs, head.hex(), difference, _cause(batch, ours))
+    return Verdict(directory.name, True, count, inputs, head.hex(), "", "")
+
+
+def _compare_end(body: bytes, batch: Batch) -> str:
+    """Compare what the run came to: totals, equity, books. How long it took is no part of it."""
+    recorded = msgspec.json.decode(body)
+    replayed = msgspec.json.decode(encode(end_state(batch.engine, {})))
+    for name in _REPLAYED:
+        if recorded.get(name) != replayed[name]:
+            return f"run_ended: {name} is {recorded.get(name)} in the journal; the replay gives {replayed[name]}"
+    return ""
+
+
+def _text(row: tuple[int, int, int, str, str | None, bytes, bytes]) -> str:
+    return f"{row[3]} {row[5].decode()[:400]}"
+
+
+def _cause(batch: Batch, row: tuple[int, int, int, str, str | None, bytes, bytes] | None) -> str:
+    """Say what a difference most likely comes from: other code before other data."""
+    current = batch.assembly.describe(batch.body["kind"], {}, {})
+    for place in ("provider", "broker"):
+        if current[place]["version"] != batch.body[place]["version"]:
+            return f"other code: {place} {batch.body[place]['version']} then, {current[place]['version']} now"
+    if current["lab"] != batch.body["lab"]:
+        return f"other code: lab {batch.body['lab']} then, {current['lab']} now"
+    where = f"input {row[2]}" if row is not None else "the end"
+    return f"same versions: code of the same number was changed, or a component is not deterministic ({where})"

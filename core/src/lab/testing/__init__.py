@@ -1,0 +1,1 @@
+"""What plugin authors test with: contract suites, the simulated event loop, builders."""

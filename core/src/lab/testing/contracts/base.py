@@ -1,0 +1,152 @@
+"""What every contract shares: numbered rules, failures that say why and how to cure, and written, strict excuses.
+
+A rule is a test method. It knows its number, the reason it exists and the cure; whatever goes wrong inside becomes a
+`ContractFailure` of three lines with the evidence in the first. Nothing here needs pytest, so that ``lab check`` can run
+the same rules without it; only an excuse met under pytest is reported through it.
+"""
+
+import functools
+import inspect
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+from attrs import evolve, frozen
+
+Outcome = Literal["passed", "failed", "excused"]
+
+_HERE: Final = Path(__file__).parent.parent
+_EVIDENCE_MAX: Final = 800
+
+
+class ContractFailure(AssertionError):
+    """A rule does not hold. Three lines: the rule with the evidence, why it exists, how to cure it."""
+
+
+@frozen
+class Rule:
+    """One rule: ``number`` such as ``S2``, ``title`` in words, ``why`` it exists and its ``cure``."""
+
+    number: str
+    title: str
+    why: str
+    cure: str
+
+    def broken(self, evidence: str) -> str:
+        """Return the three lines of a failure."""
+        return f"{self.number} ({self.title}): {evidence}\nWhy: {self.why}\nCure: {self.cure}"
+
+
+@frozen
+class Finding:
+    """What became of one rule. ``text`` is empty for a rule that holds."""
+
+    rule: Rule
+    outcome: Outcome
+    text: str = ""
+    error: Exception | None = None
+
+
+def rule(number: str, why: str, cure: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Make a test method a rule of its contract. The method's name, read as words, is the rule's title."""
+
+    def decorate(method: Callable[..., None]) -> Callable[..., None]:
+        title = method.__name__.removeprefix("test_").replace("_", " ")
+        this = Rule(number, title, why, cure)
+
+        @functools.wraps(method)
+        def checked(self: "Contract", *args: Any, **kwargs: Any) -> None:
+            found = _find(this, self, functools.partial(method, self, *args, **kwargs))
+            if found.outcome == "failed":
+                raise ContractFailure(found.text) from found.error
+            if found.outcome == "excused":
+                import pytest
+
+                pytest.xfail(found.text)
+
+        checked.rule = this  # type: ignore[attr-defined]
+        return checked
+
+    return decorate
+
+
+class Contract:
+    """Base of the contracts. A subclass gives the fixture ``make`` and inherits the rules.
+
+    ``excused`` maps a rule's number to the reason why it does not hold. An excuse is strict: one without a reason, for a
+    rule that does not exist or for one that holds after all is itself a failure, and so is a replaced rule.
+    """
+
+    excused: ClassVar[Mapping[str, str]] = {}
+
+    @classmethod
+    def rules(cls) -> Mapping[str, str]:
+        """Return the name of each rule's test method by the rule's number, in order."""
+        found = {}
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(getattr(value, "rule", None), Rule):
+                    found[value.rule.number] = name
+        return found
+
+    @rule(
+        "C1",
+        "a rule that is switched off in silence protects nobody, and an excuse outlives its reason.",
+        'write excused = {"NUMBER": "the reason"} for a rule that cannot hold, and replace no rule.',
+    )
+    def test_excuses_name_a_rule_and_a_reason(self) -> None:
+        rules = self.rules()
+        for number, reason in self.excused.items():
+            assert number in rules, f"excused[{number!r}]: there is no such rule; there are {', '.join(rules)}"
+            assert isinstance(reason, str) and reason.strip(), f"excused[{number!r}] gives no reason: {reason!r}"
+            assert number != "C1", "excused['C1']: this rule cannot be excused"
+        for base in type(self).__mro__:
+            for name, value in vars(base).items():
+                if isinstance(getattr(value, "rule", None), Rule):
+                    replaced = getattr(type(self), name, None) is not value
+                    assert not replaced, f"{type(self).__name__}.{name} replaces rule {value.rule.number}"
+
+
+def check(contract: type[Contract], make: Callable[[], Any]) -> list[Finding]:
+    """Run a contract's rules on what ``make`` gives, without pytest, and return a finding for each, in order."""
+    findings = []
+    for name in contract.rules().values():
+        one = contract()
+        method = inspect.unwrap(getattr(contract, name))
+        arguments = (make,) if "make" in inspect.signature(method).parameters else ()
+        findings.append(_find(getattr(contract, name).rule, one, functools.partial(method, one, *arguments)))
+    return findings
+
+
+def _find(this: Rule, contract: Contract, call: Callable[[], None]) -> Finding:
+    if not __debug__:
+        raise RuntimeError("contracts are made of assertions: run Python without -O and PYTHONOPTIMIZE")
+    reason = contract.excused.get(this.number) if this.number != "C1" else None
+    excused = isinstance(reason, str) and bool(reason.strip())
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever a component raises breaks the rule it was called for
+        text = this.broken(_evidence(error))
+        if excused:
+            return Finding(this, "excused", f"{this.number} excused: {reason}", error)
+        return Finding(this, "failed", text, error)
+    if excused:
+        outdated = f"the rule holds, but is excused: {reason}"
+        return Finding(this, "failed", evolve(this, cure=f"delete {this.number!r} from excused.").broken(outdated))
+    return Finding(this, "passed")
+
+
+def _evidence(error: BaseException) -> str:
+    """Return what happened on one line: a rule's own assertion as it stands, anything else with its type and place."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    text = " ".join(str(error).split())
+    frames = traceback.extract_tb(error.__traceback__)
+    place = frames[-1] if frames else None
+    own = place is not None and Path(place.filename).is_relative_to(_HERE)
+    if not (isinstance(error, AssertionError) and own and text):
+        where = "" if place is None else f" at {Path(place.filename).name}:{place.lineno}"
+        text = f"{type(error).__name__} was raised{where}: {text or 'without a message'}"
+    notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
+    return (text if len(text) <= _EVIDENCE_MAX else text[: _EVIDENCE_MAX - 1] + "…") + notes

@@ -1,0 +1,266 @@
+"""The contract of brokers: B1 to B14."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from lab.domain.events import Fill
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Quote, Timer
+from lab.domain.orders import Accepted, Order, OrderType, Rejected, Side
+from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.ports import Broker
+from lab.testing.builders import instrument
+from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.desk import Desk, Meeting, trade
+from lab.testing.contracts.shared import check_same, check_same_state, check_settings, packed
+from lab.testing.contracts.watch import calls_outside
+
+Make = Callable[[], Broker]
+
+_SEEDS: Final = (1, 2, 3)
+_SIDES: Final = (Side.BUY, Side.SELL)
+
+
+class BrokerContract(Contract):
+    """What lab relies on in every broker. Inherit it, give the fixture ``make``, and run pytest.
+
+        class TestMyBroker(BrokerContract):
+            @pytest.fixture
+            def make(self):
+                return lambda: MyBroker(latency_ms=200)
+
+    ``make`` gives a fresh instance each time. The rules use the port alone: `lab.testing.contracts.desk` opens the broker for
+    `instruments`, submits orders and lets them meet quotes and candles as the engine does.
+    """
+
+    def instruments(self) -> Sequence[Instrument]:
+        """Return what is traded: BTCUSDT, and a second symbol whose prices must not matter to the first."""
+        return [instrument("BTCUSDT"), instrument("ETHUSDT", tick=Decimal("0.01"), lot=Decimal("0.001"))]
+
+    def desk(self, broker: Broker, seed: int = 0) -> Desk:
+        """Return a desk that opened the broker."""
+        return Desk(broker, self.instruments(), seed)
+
+    def meetings(self, make: Make) -> list[tuple[Order, Meeting, Fill]]:
+        """Return every fill of some seeded sessions, with its order and the event it came from. Asserts that there are fills."""
+        found = []
+        for seed in _SEEDS:
+            desk = self.desk(make(), seed)
+            trade(desk, seed)
+            found += [(desk.orders[fill.order_id], met, fill) for met, fill in desk.fills if fill.order_id in desk.orders]
+        assert found, f"no fill in {len(_SEEDS)} sessions of market and limit orders"
+        return found
+
+    @rule(
+        "B1",
+        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
+        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+    )
+    def test_settings_have_defaults_and_help(self, make: Make) -> None:
+        check_settings(make(), Broker)
+
+    @rule(
+        "B2",
+        "an order that fills on data from before its arrival trades on a price that was gone: that is look-ahead.",
+        "return Accepted(eligible_ns) with eligible_ns >= now_ns, and skip every event whose time_ns is below it.",
+    )
+    def test_nothing_fills_before_the_order_arrives(self, make: Make) -> None:
+        for side in _SIDES:
+            desk = self.desk(make())
+            order = desk.submit(side)
+            assert order.eligible_ns >= desk.now_ns, f"eligible at {order.eligible_ns}, submitted at {desk.now_ns}"
+            for before_ns in (order.eligible_ns - desk.now_ns, 1):
+                if before_ns > 0:
+                    reports = desk.observe(desk.quote(order.eligible_ns - before_ns))
+                    assert not reports, f"{before_ns} ns before eligible_ns {order.eligible_ns} it reported {reports}"
+            desk.observe(desk.quote(order.eligible_ns))
+        for _, met, fill in self.meetings(make):
+            early = f"filled at {fill.time_ns} on {met.event}, eligible from {met.eligible_ns}"
+            assert min(fill.time_ns, met.event.time_ns) >= met.eligible_ns, early
+
+    @rule(
+        "B3",
+        "a candle's high and low may have happened before the order was there.",
+        "of a candle that opened before eligible_ns use the close only.",
+    )
+    def test_a_candle_under_way_counts_with_its_close_only(self, make: Make) -> None:
+        for side in _SIDES:
+            desk = self.desk(make())
+            far = Decimal(49_000) if side is Side.BUY else Decimal(51_000)
+            order = desk.submit(side, limit=far)
+            open_ns = order.eligible_ns - 30 * SECOND_NS
+            reached = Candle("BTCUSDT", open_ns, open_ns + MINUTE_NS, 50_000.0, 51_500.0, 48_500.0, 50_000.0, 50.0)
+            fills = [one for one in desk.observe(reached) if isinstance(one, Fill)]
+            assert not fills, f"{side} at {far} filled on {reached}, which opened before eligible_ns {order.eligible_ns}"
+
+    @rule(
+        "B4",
+        "who buys at the market pays the ask, who sells gets the bid: paper money that does better is not worth its paper.",
+        "start from the quote's ask for a buy and bid for a sell, and add slippage against the trader.",
+    )
+    def test_a_market_order_is_filled_no_better_than_the_book(self, make: Make) -> None:
+        for order, met, fill in self.meetings(make):
+            if order.type is OrderType.MARKET:
+                buys, event = order.side is Side.BUY, met.event
+                if isinstance(event, Quote):
+                    best, name = Decimal(repr(event.ask if buys else event.bid)), "ask" if buys else "bid"
+                else:
+                    assert isinstance(event, Candle), f"filled on {event}"
+                    best, name = Decimal(repr(event.low if buys else event.high)), "low" if buys else "high"
+                fair = fill.price >= best if buys else fill.price <= best
+                assert fair, f"{order.side} filled at {fill.price}, better than the {name} {best} of {event}"
+
+    @rule(
+        "B5",
+        "a limit is a promise: never worse than it, and nothing while the market has not come to it.",
+        "fill a limit buy only where the ask is at or below its limit, a sell where the bid is at or above, at the limit or better.",
+    )
+    def test_a_limit_is_kept(self, make: Make) -> None:
+        for order, met, fill in self.meetings(make):
+            if order.limit is not None:
+                buys, event = order.side is Side.BUY, met.event
+                kept = fill.price <= order.limit if buys else fill.price >= order.limit
+                assert kept, f"{order.side} with limit {order.limit} filled at {fill.price}"
+                if isinstance(event, Quote):
+                    there = Decimal(repr(event.ask if buys else event.bid))
+                    came = there <= order.limit if buys else there >= order.limit
+                    assert came, f"{order.side} with limit {order.limit} filled while the market was {there}: {event}"
+
+    @rule(
+        "B6",
+        "no venue trades between its steps, and the ledger is exact on them.",
+        "make prices with instrument.worse_price(price, side) and quantities with instrument.floor_quantity(quantity).",
+    )
+    def test_fills_are_on_the_instruments_steps(self, make: Make) -> None:
+        known = {one.symbol: one for one in self.instruments()}
+        for order, _, fill in self.meetings(make):
+            steps = known[order.symbol]
+            for name in ("price", "quantity", "fee", "fee_rate", "reference", "slippage"):
+                value = getattr(fill, name)
+                assert isinstance(value, Decimal), f"{name} {value!r} is {type(value).__name__}, not Decimal"
+            assert fill.price > 0 and fill.price % steps.tick == 0, f"price {fill.price} is not on the tick {steps.tick}"
+            fine = fill.quantity > 0 and fill.quantity % steps.lot == 0
+            assert fine, f"quantity {fill.quantity} is not above 0 on the lot {steps.lot}"
+            assert fill.slippage >= 0, f"slippage {fill.slippage} is below 0"
+
+    @rule(
+        "B7",
+        "equity is recomputed from the fills to the last digit; a rounded fee breaks the sum.",
+        "fee = price * quantity * fee_rate in Decimal, not rounded, with a rate of 0 or more.",
+    )
+    def test_the_fee_is_exact(self, make: Make) -> None:
+        for _, _, fill in self.meetings(make):
+            exact = fill.price * fill.quantity * fill.fee_rate
+            assert fill.fee >= 0, f"fee {fill.fee} is below 0"
+            assert fill.fee == exact, f"fee {fill.fee} is not {fill.price} * {fill.quantity} * {fill.fee_rate} = {exact}"
+
+    @rule(
+        "B8",
+        "an order has one life: filled up to its quantity, ended at most once, silent afterwards.",
+        "lower order.remaining with each fill, forget the order at 0 and with Ended, report on working orders only.",
+    )
+    def test_each_order_lives_once(self, make: Make) -> None:
+        for seed in _SEEDS:
+            desk = self.desk(make(), seed)
+            trade(desk, seed)
+            assert not desk.breaches, desk.breaches[0]
+
+    @rule(
+        "B9",
+        "the engine asks a broker only while resting is not 0: a count too low and orders never fill, too high and every event is slowed.",
+        "let resting be the number of working orders, at every moment.",
+    )
+    def test_resting_counts_the_working_orders(self, make: Make) -> None:
+        for seed in _SEEDS:
+            desk = self.desk(make(), seed)
+            assert desk.broker.resting == 0, f"resting is {desk.broker.resting} before the first order"
+            trade(desk, seed)
+            assert not desk.miscounts, desk.miscounts[0]
+
+    @rule(
+        "B10",
+        "a strategy that took its order back must be able to count on it.",
+        "forget the order, answer True once, and False for an id that does not work.",
+    )
+    def test_a_cancelled_order_never_fills(self, make: Make) -> None:
+        desk = self.desk(make())
+        assert desk.broker.cancel("nobody-knows-it") is False, "cancel() of an unknown id did not answer False"
+        order, other = desk.submit(Side.BUY), desk.submit(Side.SELL)
+        assert desk.cancel(order.id) is True, "cancel() of a working order did not answer True"
+        assert desk.broker.cancel(order.id) is False, "cancel() of a cancelled order did not answer False"
+        filled = {one.order_id for one in desk.observe(desk.quote(other.eligible_ns + SECOND_NS))}
+        assert order.id not in filled, "a cancelled order was reported on"
+        assert other.id in filled, "the order beside the cancelled one was not filled"
+
+    @rule(
+        "B11",
+        "a run must be repeatable: latency and jitter may only come from settings, the seed given to open() and the order's id.",
+        "derive jitter from a hash of seed and order id; read no clock and no random module.",
+    )
+    def test_the_same_seed_gives_the_same_fills(self, make: Make) -> None:
+        for seed in _SEEDS:
+            first, second = self.desk(make(), seed), self.desk(make(), seed)
+            trade(first, seed)
+            trade(second, seed)
+            check_same(first.log, second.log, "one instance", "another with the same seed")
+        found: set[str] = set()
+        with calls_outside(found):
+            trade(self.desk(make()), seed=None)
+        assert not found, f"while working it used {', '.join(sorted(found))}"
+
+    @rule(
+        "B12",
+        "after a crash the working orders go on where they were: each fills once, as if nothing had happened.",
+        "keep working orders and whatever else a fill depends on in init=False fields, or write snapshot() and restore() yourself.",
+    )
+    def test_a_restart_changes_no_fill(self, make: Make) -> None:
+        for seed in _SEEDS:
+            unbroken, broken = self.desk(make(), seed), self.desk(make(), seed)
+            trade(unbroken, seed)
+            trade(broken, seed, restart=lambda old: self._reborn(make, old, seed))
+            check_same(broken.log, unbroken.log, "a run restarted again and again", "an unbroken run")
+
+    @rule(
+        "B13",
+        "time alone and another market's price say nothing about this order's price.",
+        "fill on a quote or candle of the order's own symbol only; a Timer may expire an order, nothing else.",
+    )
+    def test_only_its_own_market_fills_an_order(self, make: Make) -> None:
+        for side in _SIDES:
+            desk = self.desk(make())
+            order = desk.submit(side)
+            at_ns = order.eligible_ns
+            for event in (desk.quote(at_ns, symbol="ETHUSDT"), desk.candle(at_ns, symbol="ETHUSDT"), Timer(at_ns + 1)):
+                fills = [one for one in desk.observe(event) if isinstance(one, Fill)]
+                assert not fills, f"an order of BTCUSDT filled on {event}"
+            assert desk.observe(desk.quote(at_ns + 2)), f"a market {side} did not fill on its own quote"
+
+    @rule(
+        "B14",
+        "who came first is served first; another order of fills is another ledger after a restart.",
+        "keep working orders in the order they were submitted, and answer a refused order with Rejected and a reason.",
+    )
+    def test_first_come_first_served(self, make: Make) -> None:
+        desk = self.desk(make())
+        orders = [desk.submit(_SIDES[place % 2]) for place in range(6)]
+        reports = desk.observe(desk.quote(max(order.eligible_ns for order in orders) + SECOND_NS))
+        filled = [one.order_id for one in reports if isinstance(one, Fill)]
+        came = [order.id for order in orders if order.id in filled]
+        assert list(dict.fromkeys(filled)) == came, f"submitted {came}, filled {filled}"
+        stranger = desk.order(Side.BUY, symbol="NOSUCHUSDT")
+        answer = desk.broker.submit(stranger, desk.now_ns)
+        fine = isinstance(answer, Accepted) or (isinstance(answer, Rejected) and bool(answer.reason.strip()))
+        assert fine, f"an order it cannot work on was answered with {answer!r}"
+
+    def _reborn(self, make: Make, old: Broker, seed: int) -> Broker:
+        """Return what a restart gives: a fresh broker, opened first, then restored."""
+        state = packed(old)
+        fresh = make()
+        fresh.open({one.symbol: one for one in self.instruments()}, seed)
+        fresh.restore(msgspec.json.decode(state))
+        check_same_state(fresh, state)
+        return fresh
+

@@ -1,0 +1,257 @@
+"""The contract of strategies: S1 to S12."""
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
+from decimal import Decimal
+from typing import Any, Final
+
+from lab.domain.market import Candle, Input
+from lab.domain.orders import CancelRequest, OrderRequest, OrderType
+from lab.domain.time import MINUTE_NS
+from lab.engine.view import View
+from lab.ports import Strategy
+from lab.testing.builders import instrument, tape, waves
+from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.shared import check_same, check_same_state, check_settings, packed, restored
+from lab.testing.contracts.watch import calls_outside, unchanged
+from lab.testing.rehearsal import Rehearsal, run_strategy
+
+Make = Callable[[], Strategy]
+
+_SWAP_EVERY: Final = 7  # inputs between two restarts: prime to the three inputs of one candle
+
+
+class StrategyContract(Contract):
+    """What lab relies on in every strategy. Inherit it, give the fixture ``make``, and run pytest.
+
+        class TestMine(StrategyContract):
+            @pytest.fixture
+            def make(self):
+                return lambda: Mine(fast=2, slow=5)
+
+    ``make`` gives a fresh instance each time; short windows keep the suite fast. The strategy is rehearsed under a real
+    engine on `closes`: override it where another market is needed to make the strategy trade.
+    """
+
+    symbol = "BTCUSDT"
+    interval_ns = MINUTE_NS
+
+    def closes(self, lookback: int) -> Sequence[float]:
+        """Return the closes of the market to rehearse on: by default waves of at least twice the look-back."""
+        period = max(24, 2 * lookback)
+        return waves(lookback + max(200, 4 * period), period=period)
+
+    def events(self, closes: Sequence[float]) -> list[Input]:
+        """Return what the strategy is given for these closes: candles, and two quotes behind each."""
+        return tape(closes, symbol=self.symbol, interval_ns=self.interval_ns)
+
+    def rehearse(self, strategy: Strategy, **settings: Any) -> Rehearsal:
+        """Return a real engine with the strategy at the table."""
+        known = [instrument(self.symbol)]
+        return Rehearsal(strategy, instruments=known, interval_ns=self.interval_ns, **settings)
+
+    def run(self, strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Any, ...]]]:
+        """Return (place of the input, actions) wherever the strategy asks for something."""
+        known = [instrument(self.symbol)]
+        return run_strategy(strategy, inputs, instruments=known, interval_ns=self.interval_ns, **settings)
+
+    @rule(
+        "S1",
+        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
+        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+    )
+    def test_settings_have_defaults_and_help(self, make: Make) -> None:
+        check_settings(make(), Strategy)
+
+    @rule(
+        "S2",
+        "a run must be repeatable: lab verify and recovery feed the recorded inputs through a new instance.",
+        "decide on the event, the view and the instance's own state only; draw no random number, iterate over no set.",
+    )
+    def test_same_tape_same_requests(self, make: Make) -> None:
+        inputs = self.events(self.closes(make().lookback))
+        check_same(self.run(make(), inputs), self.run(make(), inputs), "one instance", "another")
+
+    @rule(
+        "S3",
+        "the engine asks for the look-back once and keeps history by it.",
+        "return an int of 0 or more that depends on settings only.",
+    )
+    def test_lookback_is_a_constant_whole_number(self, make: Make) -> None:
+        strategy = make()
+        before = strategy.lookback
+        assert type(before) is int, f"lookback is {before!r} ({type(before).__name__}), not an int"
+        assert before >= 0, f"lookback is {before}, below 0"
+        self.run(strategy, self.events(self.closes(before)))
+        after = strategy.lookback
+        assert after == before, f"lookback was {before} at the start and is {after} after a run"
+        assert make().lookback == before, f"two instances say {before} and {make().lookback}"
+
+    @rule(
+        "S4",
+        "a strategy that knows what comes next earns money in a backtest and nowhere else.",
+        "take prices from the event and the view only; keep nothing on the class, in the module or in a file.",
+    )
+    def test_the_future_changes_no_past_decision(self, make: Make) -> None:
+        lookback = make().lookback
+        closes = list(self.closes(lookback))
+        cut = lookback + (len(closes) - lookback) // 2
+        turned = closes[:cut] + [round(max(2 * closes[cut - 1] - close, 1.0), 1) for close in closes[cut:]]
+        past = self.events(closes[:cut])
+        alone = self.run(make(), past)
+        for future, name in ((closes, "one future"), (turned, "another future")):
+            known = [one for one in self.run(make(), self.events(future)) if one[0] < len(past)]
+            check_same(known, alone, f"decisions before {name}", "decisions without a future")
+
+    @rule(
+        "S5",
+        "what a clock, a random number or a file said cannot be recorded, so the run could not be repeated.",
+        "take the time from view.now_ns or the candle, and everything else from settings; leave input and output to reporters.",
+    )
+    def test_no_clock_no_randomness_no_input_or_output(self, make: Make) -> None:
+        inputs = self.events(self.closes(make().lookback))
+        self.run(make(), inputs)  # what is imported at first use is imported now
+        found: set[str] = set()
+        self.run(make(), inputs, around=lambda _: calls_outside(found))
+        assert not found, f"while deciding it used {', '.join(sorted(found))}"
+
+    @rule(
+        "S6",
+        "the engine places what it is given, on the instrument's exact steps: a float or a misspelt symbol is an order lost.",
+        "return OrderRequest or CancelRequest objects, () for none; quantity a Decimal above 0, made from text or from Decimals.",
+    )
+    def test_requests_are_well_formed(self, make: Make) -> None:
+        strategy = make()
+        rehearsal = self.rehearse(strategy)
+        rehearsal.feed(self.events(self.closes(strategy.lookback)))
+        for answer in rehearsal.answers:
+            given = f"{type(answer.result).__name__} at input {answer.place}"
+            assert isinstance(answer.result, Iterable), f"it returned {given}, which is not iterable"
+            for action in answer.actions:
+                trouble = self._trouble(action)
+                assert trouble is None, f"at input {answer.place}: {trouble}"
+
+    @rule(
+        "S7",
+        "the state is written with every step; after a crash a new instance goes on from it.",
+        "keep state in init=False fields of plain types (numbers, text, Decimal, lists, dicts), or write snapshot() and restore() yourself.",
+    )
+    def test_snapshot_is_json_and_restore_takes_all_of_it(self, make: Make) -> None:
+        strategy = make()
+        inputs = self.events(self.closes(strategy.lookback))
+        rehearsal = self.rehearse(strategy)
+        check_same_state(restored(make, packed(strategy)), packed(strategy))
+        for start in range(0, len(inputs), 50):
+            rehearsal.feed(inputs[start : start + 50])
+            state = packed(strategy)
+            check_same_state(restored(make, state), state)
+
+    @rule(
+        "S8",
+        "a session that is killed and restarted must decide what an uninterrupted one decides.",
+        "put everything a decision depends on into init=False fields; keep nothing in globals, closures or class attributes.",
+    )
+    def test_a_restart_changes_no_decision(self, make: Make) -> None:
+        inputs = self.events(self.closes(make().lookback))
+        unbroken = self.run(make(), inputs)
+        rehearsal = self.rehearse(make())
+        for start in range(0, len(inputs), _SWAP_EVERY):
+            rehearsal.feed(inputs[start : start + _SWAP_EVERY])
+            rehearsal.swap(restored(make, packed(rehearsal.strategy)))
+        check_same(rehearsal.actions(), unbroken, f"a run restarted every {_SWAP_EVERY} inputs", "an unbroken run")
+
+    @rule(
+        "S9",
+        "two strategies of one class may share a session, each with its own settings, book and decisions.",
+        "make mutable state with field(init=False, factory=...); keep nothing on the class or in the module.",
+    )
+    def test_state_belongs_to_the_instance(self, make: Make) -> None:
+        closes = self.closes(make().lookback)
+        mirrored = [round(max(2 * closes[0] - close, 1.0), 1) for close in closes]
+        tapes = [self.events(closes), self.events(mirrored)]
+        alone = [self.run(make(), inputs) for inputs in tapes]
+        together = [self.rehearse(make()), self.rehearse(make())]
+        for pair in zip(*tapes, strict=True):
+            for rehearsal, event in zip(together, pair, strict=True):
+                rehearsal.feed([event])
+        for rehearsal, decisions in zip(together, alone, strict=True):
+            check_same(rehearsal.actions(), decisions, "a run beside another instance", "the same run alone")
+
+    @rule(
+        "S10",
+        "markets stand still, venues lose candles and orders are not placed: a strategy that raises is stopped for the whole run.",
+        "guard divisions, count on no order having been filled, and declare every candle the first decision needs as lookback.",
+    )
+    def test_survives_gaps_flat_prices_and_orders_not_placed(self, make: Make) -> None:
+        lookback = make().lookback
+        closes = self.closes(lookback)
+        events = self.events(closes)
+        candles = [event for event in events if isinstance(event, Candle)]
+        markets: dict[str, Sequence[Input]] = {
+            "candles without quotes": candles,
+            "gaps": [one for place, one in enumerate(events) if place // 3 % 11 not in {4, 5, 6}],
+            "no volume": [one._replace(volume=0.0) for one in candles],
+            "flat prices": self.events([closes[0]] * len(closes)),
+            "prices near the tick": self.events([0.5 + place % 3 / 10 for place in range(len(closes))]),
+            "a jump of a hundred times": self.events([*closes[: len(closes) // 2], *(100 * one for one in closes[:50])]),
+            "back-filled candles": tape(
+                closes, symbol=self.symbol, interval_ns=self.interval_ns, backfilled=lookback + 20
+            ),
+        }
+        for market, inputs in markets.items():
+            self._survive(make, market, inputs)
+        self._survive(make, "no order is placed (--no-orders)", events, no_orders=True)
+        self._survive(make, "no money", events, deposit=Decimal("0.01"))
+
+    @rule(
+        "S11",
+        "the view is the engine's own state, shared by all: changing it falsifies the run.",
+        "copy before you sort, append or assign: list(view.candles(symbol)).",
+    )
+    def test_candles_and_view_are_left_as_they_are(self, make: Make) -> None:
+        inputs = self.events(self.closes(make().lookback))
+        self.run(make(), inputs, around=lambda view: self._watched(view))
+
+    @rule(
+        "S12",
+        "a contract passed without one request has shown nothing.",
+        "give make shorter windows, or override closes() with a market on which the strategy trades.",
+    )
+    def test_the_rehearsal_makes_it_trade(self, make: Make) -> None:
+        strategy = make()
+        closes = self.closes(strategy.lookback)
+        actions = self.run(strategy, self.events(closes))
+        assert actions, f"no request on {len(closes)} candles with a look-back of {strategy.lookback}"
+
+    def _watched(self, view: View) -> Any:
+        return unchanged(view, self.symbol) if view.candles(self.symbol) else nullcontext()
+
+    def _survive(self, make: Make, market: str, inputs: Sequence[Input], **settings: Any) -> None:
+        try:
+            self.run(make(), inputs, **settings)
+        except Exception as error:
+            error.add_note(f"market: {market}")
+            raise
+
+    def _trouble(self, action: object) -> str | None:
+        """Return what is wrong with one action."""
+        if isinstance(action, CancelRequest):
+            return None if isinstance(action.order_id, str) else f"order_id {action.order_id!r} is not text"
+        if not isinstance(action, OrderRequest):
+            return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest"
+        if action.symbol != self.symbol:
+            return f"symbol {action.symbol!r} is not in this run, which has {self.symbol!r}"
+        trouble = _amount("quantity", action.quantity)
+        if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
+            trouble = _amount("limit", action.limit)
+        if trouble is None and action.stop is not None:
+            trouble = _amount("stop", action.stop)
+        return trouble
+
+
+def _amount(name: str, value: object) -> str | None:
+    if not isinstance(value, Decimal):
+        return f"{name} {value!r} is {type(value).__name__}, not Decimal"
+    return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"
+
+

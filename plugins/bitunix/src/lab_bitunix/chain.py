@@ -1,0 +1,85 @@
+"""One symbol's candles on their way out: pushes in, REST rows asked for, closed candles to the sink."""
+
+from collections.abc import Callable
+
+import anyio
+from attrs import define, field
+from lab.domain.market import FINAL, Candle
+from lab.domain.time import format_time
+from lab.ports import ProviderError, Sink
+
+from lab_bitunix.candles import CandleAssembler
+from lab_bitunix.rest import RestClient
+
+_ROWS = 3
+"""Rows asked for with each confirmation: the candle itself, and those before it, which may have been revised."""
+
+
+@define(kw_only=True)
+class CandleChain:
+    """The assembler of one symbol and interval, with the I/O it must not do itself.
+
+    ``venue_ns`` gives the newest venue time known, ``say`` takes a remark for the journal.
+    """
+
+    assembler: CandleAssembler
+    rest: RestClient
+    sink: Sink
+    venue_ns: Callable[[], int]
+    say: Callable[[str], None]
+    _closed: anyio.Event = field(init=False, factory=anyio.Event)
+    _asking: bool = field(init=False, default=False)
+    _error: str = field(init=False, default="")
+
+    def push(self, candle: Candle, now: float) -> None:
+        """Take a push."""
+        if self.assembler.push(candle, now):
+            self._closed.set()
+
+    async def run(self) -> None:
+        """Confirm closed candles and give them out, until cancelled."""
+        assembler = self.assembler
+        async with anyio.create_task_group() as tasks:
+            while True:
+                due = assembler.next_due()
+                if due is None:
+                    self._closed = anyio.Event()
+                    await self._closed.wait()
+                    continue
+                await anyio.sleep_until(due)
+                now = anyio.current_time()
+                for candle in assembler.tick(now, self.venue_ns()):
+                    self._give(candle)
+                open_ns = assembler.ask(now)
+                if open_ns is not None and not self._asking:
+                    self._asking = True
+                    tasks.start_soon(self._ask, open_ns)
+
+    async def _ask(self, open_ns: int) -> None:
+        assembler = self.assembler
+        end_ns = open_ns + assembler.interval_ns
+        try:
+            rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=_ROWS)
+        except ProviderError as error:
+            self._error = str(error)
+            return
+        finally:
+            self._asking = False
+        for candle in assembler.rows(rows, self.venue_ns()):
+            self._error = ""
+            self._give(candle)
+        for given, row in assembler.take_revisions():
+            self.say(
+                f"{given.symbol} candle {format_time(given.open_ns)} was revised after it was given out: "
+                f"{_figures(given)} became {_figures(row)}; what was given stays"
+            )
+
+    def _give(self, candle: Candle) -> None:
+        if candle.status != FINAL:
+            why = self._error or "the venue has no row of it yet"
+            self.say(f"{candle.symbol} candle {format_time(candle.open_ns)} goes out unconfirmed: {why}")
+        self.sink.candle(candle)
+
+
+def _figures(candle: Candle) -> str:
+    return f"o {candle.open} h {candle.high} l {candle.low} c {candle.close} v {candle.volume}"

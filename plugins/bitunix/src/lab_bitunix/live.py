@@ -1,0 +1,155 @@
+"""A stream at work: what the socket brings goes to the sink, closed candles by way of their confirmation."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import anyio
+from attrs import define, field
+from lab.domain.time import SECOND_NS, format_time
+from lab.ports import ProviderError, Sink, Subscription
+
+from lab_bitunix.candles import CandleAssembler
+from lab_bitunix.chain import CandleChain
+from lab_bitunix.pacing import CoolDown, VenueClock
+from lab_bitunix.rest import RestClient
+from lab_bitunix.stream import Feed
+from lab_bitunix.watch import Channel
+from lab_bitunix.wire import (
+    CANDLE_CHANNELS,
+    DEPTH_CHANNEL,
+    KLINE_INTERVAL,
+    SAMPLE_BYTES,
+    DepthFrame,
+    KlineFrame,
+    candle_of,
+    quote_of,
+    supported,
+)
+
+FUNDING_EVERY_S: Final = 3600.0
+FUNDING_BEFORE_S: Final = 60.0
+FUNDING_RETRY_S: Final = 60.0
+_CHANNELS_MAX: Final = 300
+
+
+@define(kw_only=True)
+class LiveStream:
+    """Everything that runs while a provider streams. ``wanted`` has its symbols in upper case."""
+
+    rest: RestClient
+    ws_url: str
+    wanted: Sequence[Subscription]
+    sink: Sink
+    clock: VenueClock
+    cool_down: CoolDown
+    seed: int
+    wall_ns: Callable[[], int]
+    feed: Feed = field(init=False)
+    _chains: dict[Channel, CandleChain] = field(init=False, factory=dict)
+    _quotes: dict[str, Channel] = field(init=False, factory=dict)
+    _changes: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        for one in self.wanted:
+            supported(one.interval_ns)
+        self._quotes = {one.symbol: (one.symbol, DEPTH_CHANNEL) for one in self.wanted}
+        channels = [*self._quotes.values()]
+        channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in self.wanted)
+        if len(channels) > _CHANNELS_MAX:
+            raise ProviderError(
+                f"bitunix: {len(self.wanted)} subscriptions need {len(channels)} channels; the venue takes "
+                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols"
+            )
+        self.feed = Feed(
+            url=self.ws_url,
+            wanted=channels,
+            sink=self.sink,
+            seed=self.seed,
+            wall_ns=self.wall_ns,
+            receive=self.receive,
+            subscribing=self.subscribing,
+            cool_down=self.cool_down,
+        )
+        for one in self.wanted:
+            self._chains[one.symbol, CANDLE_CHANNELS[one.interval_ns]] = CandleChain(
+                assembler=CandleAssembler(one.symbol, one.interval_ns),
+                rest=self.rest,
+                sink=self.sink,
+                venue_ns=lambda: self.clock.newest_ns,
+                say=self.feed.say,
+            )
+
+    async def run(self) -> None:
+        """Stream until cancelled."""
+        self._changes = self.clock.changes
+        async with anyio.create_task_group() as tasks:
+            for chain in self._chains.values():
+                tasks.start_soon(chain.run)
+            for symbol in self._quotes:
+                tasks.start_soon(self._funding, symbol)
+            await self.feed.run()
+
+    def subscribing(self, channels: Sequence[Channel]) -> None:
+        """Note that the next push of these candle channels is a snapshot."""
+        for channel in channels:
+            chain = self._chains.get(channel)
+            if chain is not None:
+                chain.assembler.subscribed()
+
+    def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> Channel | None:
+        """Check a data frame and hand it on; return its channel when it was good."""
+        if isinstance(message, DepthFrame):
+            channel = self._quotes.get(message.symbol)
+            if channel is None:
+                return None
+            quote = quote_of(message)
+            if isinstance(quote, str):
+                self.sink.malformed(quote, frame[:SAMPLE_BYTES])
+                return None
+            if not self._timely(quote.time_ns, frame, now):
+                return None
+            self.sink.quote(quote)
+            return channel
+        interval_ns = KLINE_INTERVAL[type(message)]
+        channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
+        chain = self._chains.get(channel)
+        if chain is None:
+            return None
+        candle = candle_of(message, interval_ns)
+        if isinstance(candle, str):
+            self.sink.malformed(candle, frame[:SAMPLE_BYTES])
+            return None
+        if not self._timely(candle.time_ns, frame, now):
+            return None
+        chain.push(candle, now)
+        return channel
+
+    def _timely(self, time_ns: int, frame: bytes, now: float) -> bool:
+        if not self.clock.admit(time_ns, now):
+            self.sink.malformed(
+                f"time {format_time(time_ns)} is more than 5 s off the venue's clock", frame[:SAMPLE_BYTES]
+            )
+            return False
+        if self.clock.changes != self._changes:
+            self._changes = self.clock.changes
+            for chain in self._chains.values():
+                chain.assembler.clock_changed()
+            self.feed.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
+        return True
+
+    async def _funding(self, symbol: str) -> None:
+        """Fetch the rate at the start, every hour, and a minute before it is due: it moves within its period."""
+        told = ""
+        while True:
+            try:
+                funding = await self.rest.funding(symbol)
+            except ProviderError as error:
+                if str(error) != told:
+                    told = str(error)
+                    self.feed.say(f"no funding rate of {symbol}: {told}")
+                await anyio.sleep(FUNDING_RETRY_S)
+                continue
+            told = ""
+            self.sink.funding(funding)
+            left_s = (funding.next_ns - funding.time_ns) / SECOND_NS - FUNDING_BEFORE_S
+            await anyio.sleep(min(FUNDING_EVERY_S, left_s) if left_s > 0 else FUNDING_EVERY_S)

@@ -1,0 +1,132 @@
+"""Keeping within the venue's limits: even pacing, a shared cool-down, growing waits, and the venue's own clock."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Final
+
+import anyio
+from attrs import define, field
+from lab.domain.time import SECOND_NS
+
+
+@define
+class Pacer:
+    """Lets callers through one by one, at least ``interval_s`` apart, in the order they came.
+
+    The distance counts from the moment a caller was really let through, so no sliding window ever holds more.
+    """
+
+    interval_s: float
+    _free_at: float = field(init=False, default=0.0)
+    _lock: anyio.Lock = field(init=False, factory=anyio.Lock)
+
+    async def wait(self) -> None:
+        """Return when it is the caller's turn."""
+        async with self._lock:
+            if self._free_at > anyio.current_time():
+                await anyio.sleep_until(self._free_at)
+            self._free_at = anyio.current_time() + self.interval_s
+
+
+@define
+class CoolDown:
+    """After a 429 or 403 nobody calls for a while: 30 s at first, doubling to 5 minutes until a call succeeds."""
+
+    first_s: float = 30.0
+    longest_s: float = 300.0
+    until: float = field(init=False, default=float("-inf"))
+    reason: str = field(init=False, default="")
+    _next_s: float = field(init=False, default=0.0)
+
+    def begin(self, now: float, reason: str) -> None:
+        """Start it, unless it is already running: one refused burst counts once."""
+        if now < self.until:
+            return
+        self._next_s = min(self.longest_s, self._next_s * 2 or self.first_s)
+        self.until = now + self._next_s
+        self.reason = reason
+
+    def remaining(self, now: float) -> float:
+        """Return the seconds left, 0 when calls are allowed."""
+        return max(0.0, self.until - now)
+
+    def succeeded(self) -> None:
+        """Note a good answer: the next cool-down is a short one again."""
+        self._next_s = 0.0
+
+
+@define
+class Backoff:
+    """Waits between connects: 0.5 s doubling to 30 s, each ± 20 % as a whole, so never over 36 s.
+
+    Only 30 s of live data start it over; being accepted is no proof that a venue works.
+    """
+
+    random: Random
+    first_s: float = 0.5
+    cap_s: float = 30.0
+    jitter: float = 0.2
+    live_s: float = 30.0
+    _failures: int = field(init=False, default=0)
+    _live_since: float | None = field(init=False, default=None)
+
+    def live(self, now: float) -> None:
+        """Note that all wanted data is flowing. May be called again."""
+        if self._live_since is None:
+            self._live_since = now
+
+    def not_live(self, now: float) -> None:
+        """Note that something stopped flowing."""
+        if self._live_since is not None and now - self._live_since >= self.live_s:
+            self._failures = 0
+        self._live_since = None
+
+    def wait_s(self, now: float) -> float:
+        """Return how long to wait before the next connect, now that a connection was lost or failed."""
+        self.not_live(now)
+        base = min(self.cap_s, self.first_s * 2.0 ** min(self._failures, 16))
+        self._failures += 1
+        return base * (1.0 + self.jitter * (2.0 * self.random.random() - 1.0))
+
+
+TOLERANCE_NS: Final = 5 * SECOND_NS
+
+
+@define
+class VenueClock:
+    """The venue's time, learnt from its frames and carried on by the monotonic clock.
+
+    A frame more than 5 s off is not used: old bytes that a healed network delivers, or a wrong stamp. When all frames
+    agree on another time for 5 s, that one is right and this one was not.
+    """
+
+    monotonic: Callable[[], float]
+    newest_ns: int = field(init=False, default=0)
+    _offset_ns: int | None = field(init=False, default=None)
+    _rival_ns: int | None = field(init=False, default=None)
+    _rival_since: float = field(init=False, default=0.0)
+    changes: int = field(init=False, default=0)
+
+    def admit(self, time_ns: int, now: float) -> bool:
+        """Take a frame's time; ``False`` when the frame must not be used."""
+        offset_ns = time_ns - int(now * SECOND_NS)
+        known = self._offset_ns
+        if known is None or -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:
+            self._rival_ns = None
+        elif self._rival_ns is None or abs(offset_ns - self._rival_ns) > TOLERANCE_NS:
+            self._rival_ns, self._rival_since = offset_ns, now
+            return False
+        elif now - self._rival_since < TOLERANCE_NS / SECOND_NS:
+            return False
+        else:
+            self._rival_ns = None
+            self.newest_ns = 0
+            self.changes += 1
+        self._offset_ns = offset_ns
+        if time_ns > self.newest_ns:
+            self.newest_ns = time_ns
+        return True
+
+    def now_ns(self) -> int | None:
+        """Return the venue's time now, ``None`` before the first frame."""
+        return None if self._offset_ns is None else self._offset_ns + int(self.monotonic() * SECOND_NS)

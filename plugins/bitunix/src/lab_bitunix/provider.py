@@ -1,0 +1,191 @@
+"""The provider: settings, and the parts put together."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+
+import anyio
+from attrs import Attribute, define, field, validators
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle
+from lab.ports import Check, Provider, ProviderError, Runtime, Sink, Subscription
+
+from lab_bitunix.pacing import CoolDown, VenueClock
+
+if TYPE_CHECKING:
+    from lab_bitunix.rest import RestClient
+    from lab_bitunix.venue import LocalVenue
+
+
+def _url(*schemes: str) -> Any:
+    def check(_: object, attribute: "Attribute[str]", value: str) -> None:
+        parts = urlsplit(value)
+        if parts.scheme not in schemes or not parts.hostname or parts.username is not None:
+            raise ValueError(f"{attribute.name} = {value!r}: expected {schemes[0]}://host, without a user name")
+
+    return [validators.instance_of(str), check]
+
+
+class _Realm:
+    """``real``, but ``recorded`` for a provider that plays a recording through the local venue."""
+
+    def __get__(self, provider: "Bitunix | None", owner: type) -> Literal["real", "recorded"]:
+        return "recorded" if provider is not None and provider.venue_kind == "local" else "real"
+
+
+@define(kw_only=True)
+class Bitunix(Provider):
+    """Quotes and closed candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
+
+    A closed candle is confirmed by its REST row, or marked ``unconfirmed`` 5 s after it closed. Its ``time_ns`` is the
+    newest venue time known when it goes out. Intervals: 1m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
+    """
+
+    realm = _Realm()
+
+    venue_kind: str = field(
+        default="live",
+        alias="venue",
+        validator=validators.in_(("live", "local")),
+        metadata={"help": "live: the venue itself; local: a server on loopback that plays a recording"},
+    )
+    rest_url: str = field(
+        default="https://fapi.bitunix.com", validator=_url("https", "http"), metadata={"help": "base of the REST calls"}
+    )
+    ws_url: str = field(
+        default="wss://fapi.bitunix.com/public/", validator=_url("wss", "ws"), metadata={"help": "public socket"}
+    )
+    vip: int = field(
+        default=0,
+        validator=[validators.instance_of(int), validators.ge(0), validators.le(8)],
+        metadata={"help": "VIP tier (0 to 8) whose maker and taker fees apply"},
+    )
+    recording: str = field(
+        default="btcusdt-ticks",
+        validator=validators.instance_of(str),
+        metadata={"help": "recording the local venue plays"},
+    )
+    faults: str = field(
+        default="",
+        validator=validators.instance_of(str),
+        metadata={"help": "misbehaviour of the local venue, comma separated; see lab bitunix-venue --help"},
+    )
+    port: int = field(
+        default=0,
+        validator=[validators.instance_of(int), validators.ge(0), validators.le(65535)],
+        metadata={"help": "port of the local venue; 0 takes a free one"},
+    )
+
+    _runtime: Runtime | None = field(init=False, default=None)
+    _rest: "RestClient | None" = field(init=False, default=None)
+    _local: "LocalVenue | None" = field(init=False, default=None)
+    _cool_down: CoolDown = field(init=False, factory=CoolDown)
+    _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
+    _sink: Sink | None = field(init=False, default=None)
+    _hosts: list[str] = field(init=False, factory=list)
+    _urls: tuple[str, str] = field(init=False, default=("", ""))
+    rejected: int = field(init=False, default=0)
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return nothing: connections can't be kept, and the venue tells the rest again."""
+        return {}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take nothing over."""
+
+    def venue(self) -> str:
+        """Return the host, or the local venue with its recording."""
+        if self.venue_kind == "local":
+            return f"local venue playing {self.recording}"
+        return urlsplit(self.rest_url).netloc
+
+    async def start(self, runtime: Runtime) -> None:
+        """Get ready; with ``venue = "local"`` start that one and call it instead."""
+        from lab_bitunix.rest import RestClient
+
+        self._runtime = runtime
+        self._urls = self.rest_url, self.ws_url
+        if self.venue_kind == "local":
+            from lab_bitunix.venue import LocalVenue
+
+            self._local = LocalVenue(recording=self.recording, faults=self.faults, seed=runtime.seed, port=self.port)
+            await self._local.start(runtime.tasks)
+            self._urls = self._local.rest_url, self._local.ws_url
+        self._rest = RestClient(
+            base_url=self._urls[0],
+            cool_down=self._cool_down,
+            now_ns=self._clock.now_ns,
+            malformed=self._malformed,
+            contacted=self._contacted,
+        )
+
+    async def stop(self) -> None:
+        """Close the connections and the local venue."""
+        rest, self._rest = self._rest, None
+        local, self._local = self._local, None
+        with anyio.move_on_after(1, shield=True):
+            if rest is not None:
+                await rest.aclose()
+        with anyio.move_on_after(1, shield=True):
+            if local is not None:
+                await local.stop()
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """Return steps and minimum as the venue lists them now, and the fees of the VIP tier."""
+        return await self._client().instrument(symbol.upper(), self.vip)
+
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        """Return closed candles, in pages of 200. More than 10 s can bring (some 9,000) is cut to the newest."""
+        return await self._client().klines(symbol.upper(), interval_ns, end_ns=end_ns, count=count)
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        """Give quotes, closed candles and funding rates until cancelled."""
+        from lab_bitunix.live import LiveStream
+
+        runtime = self._started()
+        self._sink = sink
+        for host in self._hosts:
+            sink.contacted(host)
+        live = LiveStream(
+            rest=self._client(),
+            ws_url=self._urls[1],
+            wanted=[Subscription(one.symbol.upper(), one.interval_ns) for one in wanted],
+            sink=sink,
+            clock=self._clock,
+            cool_down=self._cool_down,
+            seed=runtime.seed,
+            wall_ns=runtime.clock.wall_ns,
+        )
+        try:
+            await live.run()
+        finally:
+            self._sink = None
+
+    async def probe(self, wanted: Subscription) -> Sequence[Check]:
+        """Try candles, prices, the socket's channels, clock skew and round trip."""
+        from lab_bitunix.probe import probe
+
+        runtime = self._started()
+        return await probe(self, self._client(), wanted, runtime.clock.wall_ns)
+
+    def _started(self) -> Runtime:
+        if self._runtime is None:
+            raise ProviderError("bitunix: not started")
+        return self._runtime
+
+    def _client(self) -> "RestClient":
+        if self._rest is None:
+            raise ProviderError("bitunix: not started, or stopped")
+        return self._rest
+
+    def _malformed(self, reason: str, sample: bytes) -> None:
+        self.rejected += 1
+        if self._sink is not None:
+            self._sink.malformed(reason, sample)
+
+    def _contacted(self, host: str) -> None:
+        if host in self._hosts:
+            return
+        self._hosts.append(host)
+        if self._sink is not None:
+            self._sink.contacted(host)

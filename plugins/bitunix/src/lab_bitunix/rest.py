@@ -1,0 +1,309 @@
+"""Public REST calls: one attempt each, ten seconds at most, evenly paced. Retries are the caller's business."""
+
+import difflib
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from typing import Final
+
+import anyio
+import attrs
+import httpx
+from attrs import define, field
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Funding
+from lab.domain.time import MILLISECOND_NS, SECOND_NS
+from lab.ports import ProviderError, ProviderUnavailable
+
+from lab_bitunix.pacing import CoolDown, Pacer
+from lab_bitunix.rows import (
+    BAD_JSON,
+    Envelope,
+    PairRow,
+    decode_candles,
+    decode_envelope,
+    decode_funding,
+    decode_pairs,
+    instrument_of,
+)
+from lab_bitunix.wire import SAMPLE_BYTES, supported
+
+PAGE: Final = 200
+DEADLINE_S: Final = 10.0
+BODY_LIMIT: Final = 8 * 1024 * 1024
+_PREFIX: Final = "/api/v1/futures/market/"
+_HEADERS: Final = {
+    # Clients that name themselves otherwise have met 403 at the venue's edge.
+    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+    "Accept": "application/json",
+    "language": "en-US",
+}
+_TOO_FAST: Final = frozenset({10005, 10006})
+_UNKNOWN_SYMBOL: Final = frozenset({2, 20001, 20012, 20015})
+_OUR_FAULT: Final = frozenset({403, 404, 10002, 10008})
+
+
+class UnknownSymbolError(ProviderError):
+    """The venue does not list the symbol (or no longer does)."""
+
+
+@attrs.frozen
+class Reply:
+    """The data of a good answer. ``date_ns`` is the ``Date`` header (whole seconds), ``took_s`` the round trip."""
+
+    data: bytes
+    date_ns: int | None
+    took_s: float
+
+
+@define
+class _Pool:
+    client: httpx.AsyncClient
+    users: int = 0
+    retired: bool = False
+
+
+@define(kw_only=True)
+class RestClient:
+    """The venue's public REST interface.
+
+    ``now_ns`` gives the venue's time where the frames of the socket have told it, else ``None``. ``malformed`` gets
+    what is not as the protocol says, ``contacted`` the host after each answer.
+    """
+
+    base_url: str
+    cool_down: CoolDown = field(factory=CoolDown)
+    now_ns: Callable[[], int | None] = lambda: None
+    malformed: Callable[[str, bytes], None] = lambda _reason, _sample: None
+    contacted: Callable[[str], None] = lambda _host: None
+    pacer: Pacer = field(factory=lambda: Pacer(0.21))
+    deadline_s: float = DEADLINE_S
+    symbols: list[str] = field(init=False, factory=list)
+    _pool: _Pool | None = field(init=False, default=None)
+    _ssl: object = field(init=False, default=None)
+
+    @property
+    def host(self) -> str:
+        """The host and, where given, port that is called."""
+        return httpx.URL(self.base_url).netloc.decode()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.client.aclose()
+
+    async def klines(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> list[Candle]:
+        """Return the newest closed candles that open before ``end_ns``, ascending, at most ``count``.
+
+        One deadline covers all pages; when it passes after the first page, what came by then is returned: the newest.
+        """
+        name = supported(interval_ns)
+        found: dict[int, Candle] = {}
+        pages_left = count // PAGE + 10
+        end_ms = None if end_ns is None else -(-end_ns // MILLISECOND_NS)
+        with anyio.CancelScope(deadline=anyio.current_time() + self.deadline_s) as scope:
+            while len(found) < count and pages_left > 0:
+                pages_left -= 1
+                # One more than wanted: the newest row is usually the open candle.
+                limit = min(PAGE, count - len(found) + 1)
+                oldest_ms = await self._page(symbol, interval_ns, name, end_ms, limit, found)
+                # No rows, or none older than those there: the venue has no more, or does not obey endTime.
+                if oldest_ms is None or (end_ms is not None and oldest_ms >= end_ms):
+                    break
+                end_ms = oldest_ms
+        if scope.cancelled_caught and not found:
+            raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s (kline)")
+        return [found[open_ns] for open_ns in sorted(found)][-count:] if count else []
+
+    async def _page(
+        self, symbol: str, interval_ns: int, name: str, end_ms: int | None, limit: int, found: dict[int, Candle]
+    ) -> int | None:
+        """Add one page's closed candles to ``found`` and return the oldest open time of the page, in ms."""
+        params = {"symbol": symbol, "interval": name, "limit": str(limit)}
+        if end_ms is not None:
+            params["endTime"] = str(end_ms)
+        reply = await self.get("kline", params)
+        try:
+            candles, bad = decode_candles(reply.data, symbol, interval_ns)
+        except BAD_JSON as error:
+            raise self._not_as_agreed("kline", str(error), reply.data) from None
+        for reason, sample in bad:
+            self.malformed(reason, sample[:SAMPLE_BYTES])
+        now_ns = self._newest(reply.date_ns)
+        before_ns = None if end_ms is None else end_ms * MILLISECOND_NS
+        if not candles:
+            return None
+        if now_ns is None and not found:
+            # Nobody said what time it is at the venue: the newest row may be open, so it is left out.
+            now_ns = max(candle.open_ns for candle in candles)
+        for candle in candles:
+            closed = now_ns is None or candle.time_ns <= now_ns
+            if closed and (before_ns is None or candle.open_ns < before_ns):
+                found.setdefault(candle.open_ns, candle)
+        return min(candle.open_ns for candle in candles) // MILLISECOND_NS
+
+    def _newest(self, date_ns: int | None) -> int | None:
+        """Return the venue's time: by its frames, or else by the reply's ``Date`` header, if it has one."""
+        told_ns = self.now_ns()
+        return date_ns if told_ns is None else told_ns
+
+    async def instrument(self, symbol: str, vip: int) -> Instrument:
+        """Return the contract's steps and the fees of a VIP tier. Raises `UnknownSymbolError` naming near ones."""
+        reply = await self._get_known("trading_pairs", {"symbols": symbol}, symbol)
+        pairs = self._pairs(reply)
+        for pair in pairs:
+            if pair.symbol.upper() == symbol:
+                return instrument_of(pair, vip)
+        raise await self._unknown(symbol)
+
+    async def funding(self, symbol: str) -> Funding:
+        """Return the rate of the running period, as a fraction (the wire has percent)."""
+        reply = await self._get_known("funding_rate", {"symbol": symbol}, symbol)
+        now_ns = self._newest(reply.date_ns)
+        try:
+            return decode_funding(reply.data, symbol, now_ns or 0)
+        except BAD_JSON as error:
+            raise self._not_as_agreed("funding_rate", str(error), reply.data) from None
+
+    async def get(self, path: str, params: Mapping[str, str]) -> Reply:
+        """Make one call and return its data.
+
+        Raises `ProviderUnavailable` for what may pass (no answer, 429, 403, HTML, 5xx, most codes),
+        `UnknownSymbolError` and `ProviderError` for what will not.
+        """
+        left = self.cool_down.remaining(anyio.current_time())
+        if left:
+            raise ProviderUnavailable(f"{self.host}: cooling down for {left:.0f} s more after {self.cool_down.reason}")
+        try:
+            with anyio.fail_after(self.deadline_s):
+                await self.pacer.wait()
+                started = anyio.current_time()
+                async with self._lease() as client:
+                    status, headers, body = await _fetch(client, _PREFIX + path, params)
+        except TimeoutError:
+            raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})") from None
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            what = f"{type(error).__name__} {error}".rstrip()
+            raise ProviderUnavailable(f"{self.host}: {what} ({path})") from None
+        self.contacted(self.host)
+        envelope = self._envelope(path, status, headers, body)
+        self._check_code(path, params, envelope)
+        self.cool_down.succeeded()
+        return Reply(bytes(envelope.data), _date_ns(headers), anyio.current_time() - started)
+
+    def _envelope(self, path: str, status: int, headers: httpx.Headers, body: bytes | None) -> Envelope:
+        if status in {403, 429}:
+            page = " (challenge page)" if headers.get("cf-mitigated") or (body or b"").lstrip()[:1] == b"<" else ""
+            self.cool_down.begin(anyio.current_time(), f"HTTP {status}{page}")
+            raise ProviderUnavailable(f"{self.host}: HTTP {status}{page} ({path}): calling less for a while")
+        if status != 200:
+            raise ProviderUnavailable(f"{self.host}: HTTP {status} ({path})")
+        if body is None:
+            raise ProviderUnavailable(f"{self.host}: more than {BODY_LIMIT} bytes ({path})")
+        try:
+            return decode_envelope(body)
+        except BAD_JSON as error:
+            what = "HTML instead of JSON" if body.lstrip()[:1] == b"<" else str(error)
+            raise self._not_as_agreed(path, what, body) from None
+
+    def _check_code(self, path: str, params: Mapping[str, str], envelope: Envelope) -> None:
+        code, words = envelope.code, (envelope.msg or "")[:200]
+        if code == 0:
+            return
+        text = f"{self.host}: code {code} {words!r} ({path})"
+        if code in _UNKNOWN_SYMBOL:
+            symbol = params.get("symbol") or params.get("symbols", "")
+            raise UnknownSymbolError(f"bitunix: symbol {symbol} is not traded there (code {code} {words!r})")
+        if code in _OUR_FAULT:
+            raise ProviderError(f"{text}; the call was {path}?{'&'.join(f'{k}={v}' for k, v in params.items())}")
+        if code in _TOO_FAST:
+            self.cool_down.begin(anyio.current_time(), f"code {code}")
+        raise ProviderUnavailable(text)
+
+    def _not_as_agreed(self, path: str, what: str, body: bytes) -> ProviderUnavailable:
+        self.malformed(f"{path}: {what}", body[:SAMPLE_BYTES])
+        return ProviderUnavailable(f"{self.host}: {what} ({path})")
+
+    def _pairs(self, reply: Reply) -> Sequence[PairRow]:
+        try:
+            return decode_pairs(reply.data)
+        except BAD_JSON as error:
+            raise self._not_as_agreed("trading_pairs", str(error), reply.data) from None
+
+    async def _get_known(self, path: str, params: Mapping[str, str], symbol: str) -> Reply:
+        try:
+            return await self.get(path, params)
+        except UnknownSymbolError:
+            raise await self._unknown(symbol) from None
+
+    async def _unknown(self, symbol: str) -> UnknownSymbolError:
+        """Return the error for a symbol that is not there, with the nearest that are, where the list can be had."""
+        try:
+            if not self.symbols:
+                self.symbols = sorted(p.symbol for p in self._pairs(await self.get("trading_pairs", {})))
+        except ProviderError:
+            near: list[str] = []
+        else:
+            near = [s for s in self.symbols if s.startswith(symbol)][:3]
+            near += [s for s in difflib.get_close_matches(symbol, self.symbols, 4, 0.6) if s not in near]
+        hint = f"; near ones are {', '.join(near)}" if near else "; symbols look like BTCUSDT"
+        return UnknownSymbolError(f"bitunix: symbol {symbol} is not traded there{hint}")
+
+    @asynccontextmanager
+    async def _lease(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend the client, and never again after a cancellation or a full pool: its slots may be lost for ever then."""
+        pool = self._pool
+        if pool is None:
+            pool = self._pool = _Pool(self._new_client())
+        pool.users += 1
+        broken = True
+        try:
+            yield pool.client
+            broken = False
+        except httpx.PoolTimeout:
+            raise
+        except (httpx.HTTPError, OSError):
+            broken = False
+            raise
+        finally:
+            pool.users -= 1
+            if broken:
+                pool.retired = True
+                if self._pool is pool:
+                    self._pool = None
+            if pool.retired and not pool.users:
+                with anyio.move_on_after(1, shield=True):
+                    await pool.client.aclose()
+
+    def _new_client(self) -> httpx.AsyncClient:
+        if self._ssl is None and self.base_url.startswith("https"):
+            self._ssl = httpx.create_ssl_context(trust_env=False)
+        return httpx.AsyncClient(
+            base_url=self.base_url,
+            headers=_HEADERS,
+            trust_env=False,
+            verify=self._ssl or False,  # type: ignore[arg-type]
+            limits=httpx.Limits(max_connections=4),
+            timeout=httpx.Timeout(self.deadline_s, connect=5.0),
+        )
+
+
+async def _fetch(
+    client: httpx.AsyncClient, path: str, params: Mapping[str, str]
+) -> tuple[int, httpx.Headers, bytes | None]:
+    """Return status, headers and body; ``None`` for a body over the limit, which is not read to its end."""
+    body = bytearray()
+    async with client.stream("GET", path, params=params) as response:
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > BODY_LIMIT:
+                return response.status_code, response.headers, None
+    return response.status_code, response.headers, bytes(body)
+
+
+def _date_ns(headers: httpx.Headers) -> int | None:
+    try:
+        return int(parsedate_to_datetime(headers["date"]).timestamp()) * SECOND_NS
+    except (KeyError, ValueError, TypeError, OverflowError):
+        return None

@@ -1,0 +1,202 @@
+"""The socket: connected, subscribed, read, watched and replaced, for ever."""
+
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import Final
+from urllib.parse import urlsplit
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+from attrs import define, field
+from lab.ports import FeedState, Sink
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+
+from lab_bitunix.pacing import Backoff, CoolDown, Pacer
+from lab_bitunix.watch import Action, Channel, Ping, Replace, Subscribe, Watch
+from lab_bitunix.wire import (
+    SAMPLE_BYTES,
+    Control,
+    DepthFrame,
+    KlineFrame,
+    Malformed,
+    Other,
+    decode_frame,
+    ping_frame,
+    refusal,
+    subscribe_frame,
+)
+
+FRAME_LIMIT: Final = 256 * 1024
+OPEN_S: Final = 5.0
+FRAME_EVERY_S: Final = 0.26
+"""At most four frames in any second: the venue closes at more than five, and may block the address."""
+
+
+@define(kw_only=True)
+class Feed:
+    """One connection at a time, with the wanted channels subscribed on it.
+
+    ``receive`` takes each decoded data frame, its bytes and the monotonic time, and returns its channel when it could
+    be used; ``subscribing`` hears of the channels just before they are asked for.
+    """
+
+    url: str
+    wanted: Sequence[Channel]
+    sink: Sink
+    seed: int
+    wall_ns: Callable[[], int]
+    receive: Callable[[DepthFrame | KlineFrame, bytes, float], Channel | None]
+    subscribing: Callable[[Sequence[Channel]], None]
+    cool_down: CoolDown = field(factory=CoolDown)
+    state: FeedState = field(init=False, default=FeedState.DOWN)
+    backoff: Backoff = field(init=False)
+    _reason: str = field(init=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        self.backoff = Backoff(Random(self.seed))
+
+    def say(self, detail: str) -> None:
+        """Report something about the feed that changes no state."""
+        self.sink.feed(self.state, detail)
+
+    def _enter(self, state: FeedState, detail: str) -> None:
+        self.state = state
+        now = anyio.current_time()
+        if state is FeedState.LIVE:
+            self.backoff.live(now)
+        else:
+            self.backoff.not_live(now)
+        self.sink.feed(state, detail)
+
+    async def run(self) -> None:
+        """Keep a connection up until cancelled. Never gives up: the waits grow to 36 s and stay there."""
+        while True:
+            left = self.cool_down.remaining(anyio.current_time())
+            if left:
+                self._enter(FeedState.DOWN, f"cooling down for {left:.0f} s after {self.cool_down.reason}")
+                await anyio.sleep(left)
+            self._enter(FeedState.CONNECTING, self.url)
+            reason = await self._connection()
+            wait_s = self.backoff.wait_s(anyio.current_time())
+            self._enter(FeedState.DOWN, f"{reason}; next try in {wait_s:.1f} s")
+            await anyio.sleep(wait_s)
+
+    async def _connection(self) -> str:
+        """Open a socket, use it up, and return why it ended."""
+        try:
+            socket = await connect(
+                self.url,
+                compression=None,
+                ping_interval=None,  # the venue drops a socket whose first frame is a protocol ping
+                open_timeout=OPEN_S,
+                close_timeout=0.5,
+                max_size=FRAME_LIMIT,
+                proxy=None,
+            )
+        except InvalidStatus as error:
+            status = error.response.status_code
+            if status in {403, 429}:
+                self.cool_down.begin(anyio.current_time(), f"HTTP {status} for the socket")
+            return f"refused with HTTP {status}"
+        except TimeoutError:
+            return f"no connection within {OPEN_S:g} s"
+        except (OSError, WebSocketException) as error:
+            return f"can't connect: {type(error).__name__} {error}".rstrip()
+        try:
+            self.sink.contacted(urlsplit(self.url).netloc)
+            return await self._use(socket)
+        finally:
+            with anyio.move_on_after(0.7, shield=True):
+                await socket.close()
+            socket.transport.abort()
+
+    async def _use(self, socket: ClientConnection) -> str:
+        watch = Watch(self.wanted, anyio.current_time())
+        self._reason = ""
+        outgoing, queue = anyio.create_memory_object_stream[str](8)
+        async with anyio.create_task_group() as tasks:
+            with outgoing, queue:
+                tasks.start_soon(self._read, socket, watch, outgoing, tasks.cancel_scope)
+                tasks.start_soon(self._write, socket, queue, tasks.cancel_scope)
+                await self._watch(watch, outgoing, tasks.cancel_scope)
+        return self._reason
+
+    def _end(self, reason: str, scope: anyio.CancelScope) -> None:
+        self._reason = self._reason or reason
+        scope.cancel()
+
+    async def _read(
+        self, socket: ClientConnection, watch: Watch, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope
+    ) -> None:
+        """Decode, check, hand on. Nothing but ``recv`` is awaited, so that a frame reaches the sink at once."""
+        receive, malformed, recv = self.receive, self.sink.malformed, socket.recv
+        try:
+            while True:
+                frame = await recv(decode=False)
+                now = anyio.current_time()
+                watch.frame(now)
+                message = decode_frame(frame)
+                if isinstance(message, DepthFrame | KlineFrame):
+                    channel = receive(message, frame, now)
+                    if channel is not None:
+                        watch.data(channel, now)
+                elif isinstance(message, Control):
+                    self._control(message, watch, outgoing, now, scope)
+                elif isinstance(message, Malformed):
+                    malformed(message.reason, frame[:SAMPLE_BYTES])
+                else:
+                    assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
+                if watch.changes:
+                    self._tell(watch)
+        except ConnectionClosed as error:
+            received = error.rcvd
+            how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
+            self._end(f"connection closed: {how}", scope)
+        except WebSocketException as error:
+            self._end(f"connection broken: {error}", scope)
+
+    def _control(
+        self, frame: Control, watch: Watch, outgoing: MemoryObjectSendStream[str], now: float, scope: anyio.CancelScope
+    ) -> None:
+        refused = refusal(frame)
+        if refused is not None:
+            self.say(refused)
+        elif frame.op == "connect":
+            self._do(watch.hello(now), outgoing, scope)
+
+    async def _write(
+        self, socket: ClientConnection, queue: MemoryObjectReceiveStream[str], scope: anyio.CancelScope
+    ) -> None:
+        pacer = Pacer(FRAME_EVERY_S)
+        try:
+            async for text in queue:
+                await pacer.wait()
+                await socket.send(text)
+        except ConnectionClosed:
+            self._end("connection closed while sending", scope)
+
+    async def _watch(self, watch: Watch, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope) -> None:
+        """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""
+        while True:
+            self._do(watch.due(anyio.current_time()), outgoing, scope)
+            self._tell(watch)
+            await anyio.sleep_until(watch.next_due())
+
+    def _do(self, actions: Sequence[Action], outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope) -> None:
+        for action in actions:
+            try:
+                if isinstance(action, Subscribe):
+                    self.subscribing(action.channels)
+                    outgoing.send_nowait(subscribe_frame(action.channels))
+                elif isinstance(action, Ping):
+                    outgoing.send_nowait(ping_frame(self.wall_ns() // 10**9))
+                elif isinstance(action, Replace):
+                    self._end(action.reason, scope)
+            except anyio.WouldBlock:
+                self._end("nothing can be sent", scope)
+
+    def _tell(self, watch: Watch) -> None:
+        changes, watch.changes = watch.changes, []
+        for state, detail in changes:
+            self._enter(state, detail)

@@ -1,0 +1,178 @@
+"""What one connection owes us and since when: the judgement of silence. Pure; the caller brings the monotonic time."""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from attrs import define, field
+from lab.ports import FeedState
+
+PING_EVERY_S: Final = 5.0
+SILENT_S: Final = 5.0
+PONG_WITHIN_S: Final = 3.0
+FIRST_DATA_S: Final = 3.0
+HELLO_WITHIN_S: Final = 2.0
+CHANNEL_DEGRADED_S: Final = 5.5
+CHANNEL_DEAD_S: Final = 9.5
+
+Channel = tuple[str, str]
+"""Symbol and channel name."""
+
+
+class Subscribe(NamedTuple):
+    """Send one frame that asks for these channels."""
+
+    channels: Sequence[Channel]
+
+
+class Ping(NamedTuple):
+    """Send the JSON ping."""
+
+
+class Replace(NamedTuple):
+    """Give this socket up."""
+
+    reason: str
+
+
+Action = Subscribe | Ping | Replace
+
+
+@define
+class _Line:
+    asked_at: float
+    asked_again: bool = False
+    heard_at: float | None = None
+
+
+@define
+class Watch:
+    """One connection, from its opening to its end.
+
+    connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live.
+    Live → (a channel silent 5.5 s while others flow: asked for again) → degraded → live, or replaced at 9.5 s.
+    Any → (no frame for 5 s: ping) → suspect → what it was, or replaced 3 s later.
+    A channel that does not speak within 3 s of subscribing is asked for once more, then the socket is replaced: the
+    venue acknowledges no subscription.
+
+    `due` says what to do now, `next_due` when to ask again; ``changes`` collects the states entered.
+    """
+
+    wanted: Sequence[Channel]
+    opened_at: float
+    state: FeedState = field(init=False, default=FeedState.CONNECTING)
+    changes: list[tuple[FeedState, str]] = field(init=False, factory=list)
+    _frame_at: float = field(init=False)
+    _ping_at: float = field(init=False)
+    _doubted_at: float | None = field(init=False, default=None)
+    _lines: dict[Channel, _Line] = field(init=False, factory=dict)
+    _unheard: int = field(init=False, default=0)
+
+    def __attrs_post_init__(self) -> None:
+        self._frame_at = self.opened_at
+        self._ping_at = self.opened_at + PING_EVERY_S
+
+    def frame(self, now: float) -> None:
+        """Note that any frame came."""
+        self._frame_at = now
+        if self._doubted_at is not None:
+            self._doubted_at = None
+            self._settle("the socket answered")
+
+    def data(self, channel: Channel, now: float) -> None:
+        """Note usable data of a wanted channel."""
+        line = self._lines.get(channel)
+        if line is None:
+            return
+        first, again = line.heard_at is None, line.asked_again
+        line.heard_at = now
+        line.asked_again = False
+        if first:
+            self._unheard -= 1
+            if not self._unheard:
+                self._enter(FeedState.WARM, f"all {len(self._lines)} channels spoke")
+                self._enter(FeedState.LIVE, "")
+        elif again:
+            self._settle(f"{_name(channel)} flows again")
+
+    def hello(self, now: float) -> Sequence[Action]:
+        """Note the venue's connect frame: time to subscribe."""
+        return () if self._lines or not self.wanted else self._subscribe(now)
+
+    def due(self, now: float) -> list[Action]:
+        """Return what is to be done now, in this order."""
+        actions: list[Action] = []
+        if not self._lines and self.wanted and now >= self.opened_at + HELLO_WITHIN_S:
+            actions.extend(self._subscribe(now))
+        if self._doubted_at is not None and now >= self._doubted_at + PONG_WITHIN_S:
+            return [Replace(f"no frame for {now - self._frame_at:.1f} s, ping unanswered")]
+        if self._doubted_at is None and now >= self._frame_at + SILENT_S:
+            self._doubted_at = now
+            self._enter(FeedState.SUSPECT, f"no frame for {now - self._frame_at:.1f} s")
+            self._ping_at = now
+        if now >= self._ping_at:
+            self._ping_at = now + PING_EVERY_S
+            actions.append(Ping())
+        if self._doubted_at is None:
+            actions.extend(self._silent_channels(now))
+        return actions
+
+    def next_due(self) -> float:
+        """Return when `due` next has something to say, if nothing comes in before."""
+        times = [self._ping_at]
+        if self._doubted_at is not None:
+            times.append(self._doubted_at + PONG_WITHIN_S)
+        else:
+            times.append(self._frame_at + SILENT_S)
+            times.extend(self._limit(line) for line in self._lines.values())
+        if not self._lines and self.wanted:
+            times.append(self.opened_at + HELLO_WITHIN_S)
+        return min(times)
+
+    def _subscribe(self, now: float) -> Sequence[Action]:
+        self._lines = {channel: _Line(now) for channel in self.wanted}
+        self._unheard = len(self._lines)
+        self._enter(FeedState.SUBSCRIBED, f"{len(self._lines)} channels asked for")
+        return (Subscribe(tuple(self.wanted)),)
+
+    @staticmethod
+    def _limit(line: _Line) -> float:
+        if line.heard_at is None:
+            return line.asked_at + FIRST_DATA_S
+        return line.heard_at + (CHANNEL_DEAD_S if line.asked_again else CHANNEL_DEGRADED_S)
+
+    def _silent_channels(self, now: float) -> list[Action]:
+        again: list[Channel] = []
+        for channel, line in self._lines.items():
+            if now < self._limit(line):
+                continue
+            if line.asked_again:
+                silent_s = now - (line.asked_at if line.heard_at is None else line.heard_at)
+                return [Replace(f"{_name(channel)} silent for {silent_s:.1f} s, also after it was asked for again")]
+            line.asked_again = True
+            if line.heard_at is None:
+                line.asked_at = now
+            again.append(channel)
+        if not again:
+            return []
+        names = ", ".join(_name(channel) for channel in again)
+        state = self.state if self._unheard else FeedState.DEGRADED
+        self._enter(state, f"{names} silent: asked for once more")
+        return [Subscribe(tuple(again))]
+
+    def _settle(self, detail: str) -> None:
+        if not self._lines:
+            self._enter(FeedState.CONNECTING, detail)
+        elif self._unheard:
+            self._enter(FeedState.SUBSCRIBED, detail)
+        elif any(line.asked_again for line in self._lines.values()):
+            self._enter(FeedState.DEGRADED, detail)
+        else:
+            self._enter(FeedState.LIVE, detail)
+
+    def _enter(self, state: FeedState, detail: str) -> None:
+        self.state = state
+        self.changes.append((state, detail))
+
+
+def _name(channel: Channel) -> str:
+    return f"{channel[0]} {channel[1]}"

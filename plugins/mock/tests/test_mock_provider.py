@@ -1,0 +1,259 @@
+"""The seeded path: what it is made of, on a clock and without one, and that it is the same everywhere."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import pairwise
+
+import anyio
+import msgspec
+import pytest
+from lab.domain.market import Candle, Funding, Input, Quote, check_candle, check_quote
+from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
+from lab.ports import FeedState, ProviderError, Runtime, Subscription
+from lab.testing.simulation import simulate
+from lab_mock.provider import MockProvider
+
+BEGIN_NS = parse_time("2024-01-01")
+MINUTES = Subscription("BTCUSDT", MINUTE_NS)
+
+
+class Collector:
+    """A sink that keeps what it is given, with the loop's time."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[float, Input]] = []
+        self.states: list[FeedState] = []
+
+    def quote(self, quote: Quote) -> None:
+        self.given.append((anyio.current_time(), quote))
+
+    def candle(self, candle: Candle) -> None:
+        self.given.append((anyio.current_time(), candle))
+
+    def funding(self, funding: Funding) -> None:
+        raise AssertionError(funding)
+
+    def feed(self, state: FeedState, detail: str = "") -> None:
+        self.states.append(state)
+
+    def malformed(self, reason: str, sample: bytes | str) -> None:
+        raise AssertionError(reason)
+
+    def contacted(self, host: str) -> None:
+        raise AssertionError(host)
+
+    @property
+    def events(self) -> list[Input]:
+        return [event for _, event in self.given]
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return anyio.current_time()
+
+    def wall_ns(self) -> int:
+        return 0
+
+
+def played(provider: MockProvider, seconds: float, *wanted: Subscription) -> Collector:
+    """Stream for some seconds of virtual time."""
+
+    async def session() -> Collector:
+        sink = Collector()
+        with anyio.move_on_after(seconds):
+            await provider.stream(wanted or (MINUTES,), sink)
+        return sink
+
+    return simulate(session)
+
+
+def all_of(provider: MockProvider, *wanted: Subscription) -> list[Input]:
+    batches = provider.batches(wanted or (MINUTES,))
+    assert batches is not None
+    return [event for batch in batches for event in batch]
+
+
+def history(provider: MockProvider, interval_ns: int, count: int, end_ns: int | None = None) -> Sequence[Candle]:
+    async def ask() -> Sequence[Candle]:
+        return await provider.history("BTCUSDT", interval_ns, end_ns=end_ns, count=count)
+
+    return anyio.run(ask)
+
+
+@pytest.mark.behaviour("M1")
+def test_one_tick_a_second_and_one_candle_after_every_sixty_of_them() -> None:
+    sink = played(MockProvider(seed=1), 180.5)
+    assert sink.states == [FeedState.LIVE]
+    kinds = "".join("c" if isinstance(event, Candle) else "q" for event in sink.events)
+    assert kinds == "".join(["q" * 60 + "c"] * 3) + "q"
+    for second, (at, quote) in enumerate(given for given in sink.given if isinstance(given[1], Quote)):
+        assert at == pytest.approx(second)
+        assert quote.time_ns == BEGIN_NS + second * SECOND_NS
+    for minute, (at, candle) in enumerate((given for given in sink.given if isinstance(given[1], Candle)), 1):
+        assert at == pytest.approx(60 * minute)
+        assert (candle.time_ns, candle.status) == (BEGIN_NS + minute * MINUTE_NS, "final")
+
+
+@pytest.mark.behaviour("M1")
+@pytest.mark.parametrize("interval_s", [1, 15, 60, 300])
+def test_candles_are_made_of_exactly_their_ticks_and_open_at_the_close_before(interval_s: int) -> None:
+    events = all_of(MockProvider(seed=5, minutes=30), Subscription("BTCUSDT", interval_s * SECOND_NS))
+    bids = [event.bid for event in events if isinstance(event, Quote)]  # with a spread of one tick the bid is the last price
+    candles = [event for event in events if isinstance(event, Candle)]
+    assert len(candles) == 1800 // interval_s
+    close = 50000.0
+    for number, candle in enumerate(candles):
+        prices = [close, *bids[number * interval_s : (number + 1) * interval_s]]
+        assert candle[3:7] == (close, max(prices), min(prices), prices[-1])
+        assert check_candle(candle) is None
+        close = candle.close
+
+
+@pytest.mark.behaviour("M1")
+def test_the_stream_gives_what_the_batches_give() -> None:
+    streamed = played(MockProvider(seed=9), 600.5).events
+    batched = all_of(MockProvider(seed=9, minutes=10))
+    assert isinstance(batched[-1], Candle)
+    assert len(batched) == 610
+    assert streamed[:-1] == batched  # the tick that begins the eleventh minute is the stream's last
+
+
+def test_times_ascend_and_quotes_are_sound_for_many_symbols() -> None:
+    events = all_of(MockProvider(minutes=20), MINUTES, Subscription("ETHUSDT", 5 * MINUTE_NS))
+    assert all(earlier.time_ns <= later.time_ns for earlier, later in pairwise(events))
+    quotes = [event for event in events if isinstance(event, Quote)]
+    assert {check_quote(quote) for quote in quotes} == {None}
+    by_symbol = [[quote[2:] for quote in quotes if quote.symbol == symbol] for symbol in ("BTCUSDT", "ETHUSDT")]
+    assert len(by_symbol[0]) == len(by_symbol[1]) == 1200
+    assert by_symbol[0] != by_symbol[1]
+    assert all(Decimal(repr(quote.ask)) - Decimal(repr(quote.bid)) == Decimal("0.1") for quote in quotes)
+
+
+@pytest.mark.behaviour("M1")
+def test_the_same_seed_gives_the_same_bytes_in_a_process_with_another_hash_seed() -> None:
+    program = (
+        "import anyio, hashlib, msgspec; from lab.ports import Subscription; from lab_mock.provider import MockProvider;"
+        "m = MockProvider(seed=3, minutes=60); e = [list(b) for b in m.batches([Subscription('BTCUSDT', 60 * 10**9)])];"
+        "h = anyio.run(lambda: m.history('BTCUSDT', 60 * 10**9, end_ns=None, count=50));"
+        "print(hashlib.sha256(msgspec.json.encode([e, h])).hexdigest())"
+    )
+    digests = {
+        subprocess.run(  # noqa: S603
+            [sys.executable, "-c", program],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+    assert len(digests) == 1
+
+
+def test_another_seed_gives_another_path_and_the_runs_seed_counts_where_none_is_set() -> None:
+    async def started(seed: int | None, run_seed: int) -> tuple[str, bytes]:
+        provider = MockProvider(seed=seed, minutes=2)
+        async with anyio.create_task_group() as tasks:
+            await provider.start(Runtime(clock=Clock(), seed=run_seed, tasks=tasks))
+        return provider.source()["seed"], msgspec.json.encode(all_of(provider))
+
+    of_run, set_here, other = (anyio.run(started, *seeds) for seeds in ((None, 4), (4, 8), (5, 4)))
+    assert of_run == set_here
+    assert of_run[0] == "4"
+    assert other[1] != of_run[1]
+
+
+@pytest.mark.parametrize("interval_ns", [15 * SECOND_NS, MINUTE_NS, 15 * MINUTE_NS, DAY_NS])
+def test_history_ends_where_the_first_tick_begins(interval_ns: int) -> None:
+    candles = history(MockProvider(seed=2, price=31000.0), interval_ns, 10)
+    assert len(candles) == 10
+    assert (candles[-1].time_ns, candles[-1].close) == (BEGIN_NS, 31000.0)
+    for earlier, later in pairwise(candles):
+        assert (earlier.time_ns, earlier.close) == (later.open_ns, later.open)
+    assert {(check_candle(candle), candle.status) for candle in candles} == {(None, "backfilled")}
+    assert all(candle.low <= candle.open <= candle.high for candle in candles)
+
+
+def test_history_is_the_same_however_it_is_asked_for() -> None:
+    provider = MockProvider(seed=2, history_count=30)
+    whole = history(provider, MINUTE_NS, 100)
+    assert len(whole) == 30
+    assert history(provider, MINUTE_NS, 0) == []
+    assert history(provider, MINUTE_NS, 7) == whole[-7:]
+    assert history(provider, MINUTE_NS, 7, end_ns=whole[20].open_ns) == whole[13:20]
+    assert history(provider, MINUTE_NS, 7, end_ns=whole[20].open_ns + 1) == whole[14:21]
+    assert history(provider, MINUTE_NS, 7, end_ns=whole[3].open_ns) == whole[:3]
+    five = history(provider, 5 * MINUTE_NS, 6)
+    assert [(one.open, one.close) for one in five] == [
+        (part[0].open, part[-1].close) for part in (whole[at : at + 5] for at in range(0, 30, 5))
+    ]
+
+
+def test_candles_already_played_belong_to_history() -> None:
+    provider = MockProvider(seed=6)
+    candles = [event for event in played(provider, 200).events if isinstance(event, Candle)]
+    assert len(candles) == 3
+    newest = history(provider, MINUTE_NS, 4)
+    assert [one._replace(status="final") for one in newest[1:]] == candles
+    assert newest[0].time_ns == BEGIN_NS
+    assert history(provider, MINUTE_NS, 1, end_ns=candles[1].open_ns)[0].open_ns == candles[0].open_ns
+
+
+def test_a_restored_provider_goes_on_after_the_ticks_it_gave() -> None:
+    whole = played(MockProvider(seed=6), 300.5).events
+    first, second = MockProvider(seed=6), MockProvider(seed=6)
+    begun = played(first, 100.5).events
+    second.restore(msgspec.json.decode(msgspec.json.encode(first.snapshot())))
+    assert begun + played(second, 199).events == whole[: len(begun) + 199 + 4]
+
+
+@pytest.mark.parametrize("symbol", ["btcusdt", "BTC-USDT", "", "BTC USDT"])
+def test_symbols_are_capital_letters_and_digits(symbol: str) -> None:
+    with pytest.raises(ProviderError, match="expected capital letters and digits"):
+        MockProvider().batch_instrument(symbol)
+    with pytest.raises(ProviderError, match="expected capital letters and digits"):
+        MockProvider().batches([Subscription(symbol, MINUTE_NS)])
+
+
+def test_the_instrument_is_like_btcusdt() -> None:
+    instrument = MockProvider().batch_instrument("ETHUSDC")
+    assert (instrument.base, instrument.quote) == ("ETH", "USDC")
+    assert (instrument.tick, instrument.lot) == (Decimal("0.1"), Decimal("0.0001"))
+    assert (instrument.maker_fee_rate, instrument.taker_fee_rate) == (Decimal("0.0002"), Decimal("0.0006"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"price": 0.0}, "price must be between 1.0 and 1000000000.0, not 0.0"),
+        ({"price": float("nan")}, "price must be between"),
+        ({"volatility": -1.0}, "volatility must be between 0.0 and 1000.0, not -1.0"),
+        ({"spread": -1}, "spread must be between 0 and 1000000, not -1"),
+        ({"minutes": 0}, "minutes must be between 1 and 10000000, not 0"),
+        ({"begin": "yesterday"}, "begin: not a time: 'yesterday'"),
+        ({"begin": "2024-01-01T00:00:00.5Z"}, "begin must be a whole second"),
+    ],
+)
+def test_bad_settings_are_refused_by_name_and_value(settings: dict[str, float], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MockProvider(**settings)  # type: ignore[arg-type]
+
+
+def test_a_beginning_off_the_grid_is_refused() -> None:
+    with pytest.raises(ProviderError, match="begin '2024-01-01T00:00:30Z' is not on the grid of 1m candles"):
+        MockProvider(begin="2024-01-01T00:00:30Z").batches([MINUTES])
+
+
+def test_the_price_stays_above_zero_under_any_volatility() -> None:
+    events = all_of(MockProvider(price=1.0, volatility=1000.0, spread=3, minutes=60))
+    assert {check_quote(event) for event in events if isinstance(event, Quote)} == {None}
+    assert {check_candle(event) for event in events if isinstance(event, Candle)} == {None}
+
+
+def test_the_hook_offers_the_provider_by_name() -> None:
+    import lab_mock
+
+    assert lab_mock.lab_providers() == {"mock": MockProvider}

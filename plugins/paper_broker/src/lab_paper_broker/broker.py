@@ -1,0 +1,258 @@
+"""A broker on paper: orders arrive after a latency and meet real prices. Same orders and data, same fills."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+from zlib import crc32
+
+from attrs import Attribute, define, field, setters, validators
+from lab import Accepted, Broker, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
+from lab.domain.market import Input, Timer
+from lab.domain.time import MILLISECOND_NS, format_time
+
+from lab_paper_broker.rules import Terms, limit_on_candle, limit_on_quote, market_on_candle, market_on_quote
+
+_BPS: Final = Decimal(10_000)
+_CANDLES_TO_EXPIRE: Final = 2
+
+Report = Fill | Ended
+
+
+def _fee(instance: Any, attribute: "Attribute[Decimal | None]", value: Decimal | None) -> None:
+    lowest = Decimal("-0.05") if attribute.name == "maker_fee" else Decimal(0)
+    if value is not None and not lowest <= value < Decimal("0.05"):
+        raise ValueError(
+            f"{attribute.name} must be a fraction from {lowest} to under 0.05 (0.0006 is 0.06 %), not {value}"
+        )
+
+
+def _bps(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -> None:
+    if not 0 <= value < 1_000:
+        raise ValueError(f"{attribute.name} must be from 0 to under 1000 basis points (1 is 0.01 %), not {value}")
+
+
+# NO_OP: attrs would otherwise validate in Python on every assignment of state, which costs more than the broker does.
+@define(kw_only=True, on_setattr=setters.NO_OP)
+class PaperBroker(Broker):
+    """Fills whole orders on real prices; the rules are in `lab_paper_broker.rules`.
+
+    An order arrives ``latency_ms`` ± jitter after it was sent; a strategy's orders arrive in the order they were sent.
+    The first fresh price at or after the arrival counts. A market order whose first fresh quote comes more than
+    ``expire_ms`` after the arrival (without quotes: whose first candle closes more than two candles after it) expires.
+    Limit orders work until cancelled.
+
+    Candles count only for symbols of which this broker never saw a quote.
+    """
+
+    latency_ms: int = field(
+        default=200, validator=validators.ge(0), metadata={"help": "milliseconds from order to arrival at the venue"}
+    )
+    jitter_ms: int = field(
+        default=20,
+        validator=validators.ge(0),
+        metadata={"help": "latency varies by up to this much either way, seeded; at most the latency itself"},
+    )
+    maker_fee: Decimal | None = field(
+        default=None,
+        validator=_fee,
+        metadata={"help": "fraction of the notional, 0 = free; not set = the venue's rate"},
+    )
+    taker_fee: Decimal | None = field(
+        default=None,
+        validator=_fee,
+        metadata={"help": "fraction of the notional, 0 = free; not set = the venue's rate"},
+    )
+    slippage_bps: Decimal = field(
+        default=Decimal(1),
+        validator=_bps,
+        metadata={"help": "basis points lost on a candle's price, where there are no quotes"},
+    )
+    quote_slippage_bps: Decimal = field(
+        default=Decimal(0), validator=_bps, metadata={"help": "basis points lost beyond the touch of a quote"}
+    )
+    expire_ms: int = field(
+        default=5_000,
+        validator=validators.gt(0),
+        metadata={"help": "a market order expires when its first fresh quote comes later than this after its arrival"},
+    )
+
+    resting: int = field(init=False, default=0)
+    _orders: dict[str, Order] = field(init=False, factory=dict)  # in the order they were submitted
+    _limits: dict[str, float] = field(
+        init=False, factory=dict
+    )  # limits that were not marketable on their first fresh price
+    _arrivals: dict[str, int] = field(init=False, factory=dict)  # strategy -> arrival of its newest order
+    _quoted: dict[str, bool] = field(
+        init=False, factory=dict
+    )  # symbol -> whether a quote of it was seen, or only candles
+
+    def __attrs_post_init__(self) -> None:
+        # Derived from settings and `open`, so not state: plain attributes stay out of the snapshot.
+        jitter_ns = min(self.jitter_ms, self.latency_ms) * MILLISECOND_NS
+        self._soonest_ns = self.latency_ms * MILLISECOND_NS - jitter_ns
+        self._spread_ns = 2 * jitter_ns + 1
+        self._expire_ns = self.expire_ms * MILLISECOND_NS
+        self._seed = 0
+        self._terms: dict[str, Terms] = {}
+
+    def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
+        """Learn the instruments and the seed of the jitter."""
+        self._seed = seed & 0xFFFFFFFF
+        self._terms = {symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}
+
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Take an order and set its ``eligible_ns``; reject an unknown symbol, a working id, a missing limit."""
+        oid = order.id
+        if order.symbol not in self._terms:
+            known = ", ".join(self._terms) or "none"
+            return Rejected(f"the paper broker does not know {order.symbol!r}; it was opened with {known}")
+        if oid in self._orders:
+            return Rejected(f"an order with the id {oid} works already")
+        if order.type is OrderType.LIMIT and order.limit is None:
+            return Rejected("a limit order needs a limit")
+        eligible_ns = now_ns + self._soonest_ns + (crc32(oid.encode(), self._seed) * self._spread_ns >> 32)
+        newest_ns = self._arrivals.get(order.strategy, 0)
+        # One connection: what was sent later does not arrive earlier, so an exit stays ahead of the entry behind it.
+        eligible_ns = max(eligible_ns, newest_ns)
+        self._arrivals[order.strategy] = eligible_ns
+        order.eligible_ns = eligible_ns
+        self._orders[oid] = order
+        self.resting += 1
+        return Accepted(eligible_ns)
+
+    def cancel(self, order_id: str) -> bool:
+        """Forget a working order; ``False`` when there is none of that id."""
+        if order_id not in self._orders:
+            return False
+        self._forget(order_id)
+        return True
+
+    def observe(self, event: Input) -> Sequence[Report]:
+        """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
+        if isinstance(event, Quote):
+            reports = self._quote(event)
+        elif isinstance(event, Candle):
+            reports = self._candle(event)
+        elif isinstance(event, Timer):
+            reports = self._timer(event.time_ns)
+        else:
+            return ()
+        for report in reports:
+            order = self._orders[report.order_id]
+            if isinstance(report, Fill):
+                order.remaining -= report.quantity
+                if order.remaining:
+                    continue
+            self._forget(order.id)
+        return reports
+
+    def describe(self, instrument: Instrument) -> Mapping[str, str]:
+        """Return the effective fee rates, latency, slippage and expiry as text."""
+        terms = self._terms_of(instrument)
+        jitter_ms = min(self.jitter_ms, self.latency_ms)
+        return {
+            "taker": _percent(terms.taker),
+            "maker": _percent(terms.maker),
+            "latency": f"{self.latency_ms} ms ± {jitter_ms} ms",
+            "slippage": f"{self.quote_slippage_bps} bps beyond the touch, {self.slippage_bps} bps on candle prices",
+            "expiry": f"market orders {self.expire_ms} ms after arrival, {_CANDLES_TO_EXPIRE} candles without quotes",
+        }
+
+    # -- meeting the market ------------------------------------------------------------------------------------------
+
+    def _quote(self, quote: Quote) -> list[Report]:
+        symbol, time_ns = quote[0], quote[1]
+        self._quoted[symbol] = True
+        reports: list[Report] = []
+        for order in self._orders.values():
+            if time_ns < order.eligible_ns or order.symbol != symbol:
+                continue
+            terms = self._terms[symbol]
+            if order.type is OrderType.MARKET:
+                if time_ns - order.eligible_ns > self._expire_ns:
+                    reports.append(self._too_late(order, time_ns, "its first fresh quote came"))
+                else:
+                    reports.append(market_on_quote(order, quote, terms))
+            else:
+                limit, first = self._limit(order)
+                fill = limit_on_quote(order, limit, first, quote, terms)
+                if fill is not None:
+                    reports.append(fill)
+        return reports
+
+    def _candle(self, candle: Candle) -> list[Report]:
+        symbol, open_ns, time_ns = candle[0], candle[1], candle[2]
+        reports: list[Report] = []
+        if self._quoted.setdefault(symbol, False):
+            return reports
+        for order in self._orders.values():
+            late_ns = time_ns - order.eligible_ns
+            if late_ns < 0 or order.symbol != symbol:
+                continue
+            terms = self._terms[symbol]
+            if order.type is OrderType.MARKET:
+                allowed_ns = _CANDLES_TO_EXPIRE * (time_ns - open_ns)
+                if late_ns > allowed_ns:
+                    text = (
+                        f"its first candle closed {late_ns // MILLISECOND_NS} ms after its arrival at "
+                        f"{format_time(order.eligible_ns)}, later than {_CANDLES_TO_EXPIRE} candles "
+                        f"({allowed_ns // MILLISECOND_NS} ms)"
+                    )
+                    reports.append(Ended(order.id, "expired", text))
+                else:
+                    reports.append(market_on_candle(order, candle, terms))
+            else:
+                limit, first = self._limit(order)
+                fill = limit_on_candle(order, limit, first, candle, terms)
+                if fill is not None:
+                    reports.append(fill)
+        return reports
+
+    def _timer(self, time_ns: int) -> list[Report]:
+        """Expire market orders that quotes never reached. A symbol with candles only waits for its next candle."""
+        return [
+            self._too_late(order, time_ns, "no quote came and it is now")
+            for order in self._orders.values()
+            if order.type is OrderType.MARKET
+            and time_ns - order.eligible_ns > self._expire_ns
+            and self._quoted.get(order.symbol, True)
+        ]
+
+    def _limit(self, order: Order) -> tuple[float, bool]:
+        """Return the limit as float, and whether this is the order's first fresh price; from then on it rests."""
+        limit = self._limits.get(order.id)
+        if limit is not None:
+            return limit, False
+        limit = self._limits[order.id] = float(order.limit or 0)
+        return limit, True
+
+    def _too_late(self, order: Order, time_ns: int, what: str) -> Ended:
+        late_ms = (time_ns - order.eligible_ns) // MILLISECOND_NS
+        return Ended(
+            order.id,
+            "expired",
+            f"{what} {late_ms} ms after its arrival at {format_time(order.eligible_ns)}, "
+            f"later than {self.expire_ms} ms (expire_ms)",
+        )
+
+    def _forget(self, order_id: str) -> None:
+        del self._orders[order_id]
+        self._limits.pop(order_id, None)
+        self.resting -= 1
+
+    def _terms_of(self, instrument: Instrument) -> Terms:
+        return Terms(
+            instrument,
+            instrument.maker_fee_rate if self.maker_fee is None else self.maker_fee,
+            instrument.taker_fee_rate if self.taker_fee is None else self.taker_fee,
+            self.slippage_bps / _BPS,
+            self.quote_slippage_bps / _BPS,
+        )
+
+
+def _percent(rate: Decimal) -> str:
+    """Return a fraction as percent, with four decimals or as many as it has."""
+    percent = (rate * 100).normalize()
+    exponent = percent.as_tuple().exponent
+    digits = max(4, -exponent) if isinstance(exponent, int) else 4
+    return f"{percent:.{digits}f} %"

@@ -1,0 +1,100 @@
+"""How one order meets one price: the fill rules, pure. Each returns a fill, or ``None`` where the price is not met.
+
+``quote``          at the touch, a buy pays the ask, a sell gets the bid: a market order, or a limit order that is
+                   marketable on its first fresh quote
+``limit_touched``  a resting limit, once the opposite touch reached it: at the limit, as maker
+``candle_open``    without quotes: at the open ± slippage, on a candle that opened after the order arrived
+``candle_close``   without quotes: at the close ± slippage, on a candle that was under way when the order arrived
+``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from attrs import frozen
+from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
+
+_ONE: Final = Decimal(1)
+
+
+@frozen
+class Terms:
+    """What trading one instrument costs: rates and slippages as fractions."""
+
+    instrument: Instrument
+    maker: Decimal
+    taker: Decimal
+    slippage: Decimal
+    quote_slippage: Decimal
+
+
+def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
+    """Fill a market order, or a limit found marketable, at the touch."""
+    # repr of a float is its shortest text, which is the venue's own: the decimal is exact.
+    bid, ask = Decimal(repr(quote[2])), Decimal(repr(quote[4]))
+    touch = ask if order.side is Side.BUY else bid
+    return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
+
+
+def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms: Terms) -> Fill | None:
+    """Fill a limit order that the opposite touch reaches: taker on its ``first`` fresh quote, else maker."""
+    if not (quote[4] <= limit if order.side is Side.BUY else quote[2] >= limit):
+        return None
+    if first:
+        return market_on_quote(order, quote, terms)
+    spread = Decimal(repr(quote[4])) - Decimal(repr(quote[2]))
+    return _make(order, spread, "limit_touched", quote[1], terms)
+
+
+def market_on_candle(order: Order, candle: Candle, terms: Terms) -> Fill:
+    """Fill a market order at the open of a candle that opened after its arrival, else at the close."""
+    if candle.open_ns >= order.eligible_ns:
+        price, rule = candle.open, "candle_open"
+    else:
+        price, rule = candle.close, "candle_close"
+    return _take(order, Decimal(repr(price)), None, terms.slippage, rule, candle.time_ns, terms)
+
+
+def limit_on_candle(order: Order, limit: float, first: bool, candle: Candle, terms: Terms) -> Fill | None:
+    """Fill a limit order: as taker if marketable on its ``first`` fresh price, else only if traded strictly through."""
+    buy = order.side is Side.BUY
+    whole = candle.open_ns >= order.eligible_ns
+    if first:
+        price = candle.open if whole else candle.close
+        if price <= limit if buy else price >= limit:
+            return market_on_candle(order, candle, terms)
+    if whole and (candle.low < limit if buy else candle.high > limit):
+        return _make(order, None, "candle_through", candle.time_ns, terms)
+    return None
+
+
+def _take(
+    order: Order, reference: Decimal, spread: Decimal | None, slippage: Decimal, rule: str, time_ns: int, terms: Terms
+) -> Fill:
+    """Take liquidity at the reference price ± slippage, never beyond the order's limit."""
+    price = reference
+    if slippage:
+        instrument = terms.instrument
+        if order.side is Side.BUY:
+            price = instrument.worse_price(reference * (_ONE + slippage), Side.BUY)
+        else:
+            # A price of 0 is none: even the worst sale gets a tick.
+            price = max(
+                instrument.worse_price(reference * (_ONE - slippage), Side.SELL), min(instrument.tick, reference)
+            )
+        if order.type is OrderType.LIMIT and order.limit is not None:
+            price = min(price, order.limit) if order.side is Side.BUY else max(price, order.limit)
+    quantity, rate = order.remaining, terms.taker
+    cost = price - reference if order.side is Side.BUY else reference - price
+    return Fill(
+        order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
+    )
+
+
+def _make(order: Order, spread: Decimal | None, rule: str, time_ns: int, terms: Terms) -> Fill:
+    """Make liquidity: at the limit, without slippage."""
+    quantity, rate, price = order.remaining, terms.maker, order.limit
+    assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
+    return Fill(
+        order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, Decimal(0), time_ns
+    )

@@ -1,0 +1,223 @@
+"""The provider ``replay``: recorded data, on the session's clock or as fast as it can be read."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import anyio
+from attrs import Attribute, define, field
+from lab.domain.instrument import Instrument
+from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
+from lab.domain.time import SECOND_NS, parse_interval
+from lab.journal.store import JournalError
+from lab.ports import FeedState, Provider, ProviderError, Runtime, Sink, Subscription
+from lab_recordings import RecordingError
+
+from lab_replay.sources import Source, open_file
+from lab_replay.tape import RunTape
+
+_KEPT: Final = 10_000  # candles remembered for `history`, per subscription
+_YIELD_EVERY: Final = 500  # events given without a wait between two looks at the loop
+
+
+def _above_zero(_: object, attribute: "Attribute[Any]", value: Decimal) -> None:
+    if not value > 0:
+        raise ValueError(f"{attribute.name} must be above 0, not {value}")
+
+
+def _not_negative(_: object, attribute: "Attribute[Any]", value: Decimal | int) -> None:
+    if not value >= 0:
+        raise ValueError(f"{attribute.name} must be 0 or more, not {value}")
+
+
+def _is_interval(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value:
+        try:
+            parse_interval(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from None
+
+
+@define(kw_only=True, eq=False)
+class ReplayProvider(Provider):
+    """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
+
+    A file or run is read to its end before anything is played: a missing, empty or malformed one raises
+    `ProviderError` with file and line from `start` and from `batches`. A file holds one symbol and does not say which:
+    it is taken for the symbol that is wanted.
+    """
+
+    realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "recorded"
+
+    file: str = field(default="", metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"})
+    run: str = field(default="", metadata={"help": "directory of a run of lab, instead of a file"})
+    format: Literal["auto", "candles", "ticks"] = field(
+        default="auto", metadata={"help": "what the file holds: auto (by its header), candles or ticks"}
+    )
+    interval: str = field(
+        default="", validator=_is_interval, metadata={"help": "interval of a file's candles; empty: told by its times"}
+    )
+    warmup: int = field(
+        default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
+    )
+    tick: Decimal = field(
+        default=Decimal("0.1"),
+        validator=_above_zero,
+        metadata={"help": "price step (of a file; a run has its own instruments)"},
+    )
+    lot: Decimal = field(default=Decimal("0.0001"), validator=_above_zero, metadata={"help": "quantity step, in coins"})
+    quantity_min: Decimal = field(
+        default=Decimal("0.0001"), validator=_above_zero, metadata={"help": "smallest quantity of an order, in coins"}
+    )
+    maker_fee: Decimal = field(
+        default=Decimal("0.0002"), validator=_not_negative, metadata={"help": "maker fee, a fraction of the notional"}
+    )
+    taker_fee: Decimal = field(
+        default=Decimal("0.0006"), validator=_not_negative, metadata={"help": "taker fee, a fraction of the notional"}
+    )
+
+    _played: int = field(init=False, default=0)
+    _source: Source | None = field(init=False, default=None, repr=False)
+    _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
+
+    @property
+    def price_source(self) -> Literal["quote", "candle"]:  # type: ignore[override]
+        """``candle`` for a file of candles or a run without quotes, else ``quote``. Raises `ProviderError`."""
+        return self._open().price_source
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return how many events were played: the rest is in the file."""
+        return {"played": self._played}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Go on after the events that were played."""
+        self._played = int(snapshot["played"])
+
+    async def start(self, runtime: Runtime) -> None:
+        """Read the file or run to its end. Raises `ProviderError` naming file and line."""
+        source = self._open()
+        with _named():
+            for _ in source.scan():
+                await anyio.sleep(0)
+
+    async def instrument(self, symbol: str) -> Instrument:
+        """Return the instrument: a run's own, else as the settings have it."""
+        return self.batch_instrument(symbol)
+
+    def batch_instrument(self, symbol: str) -> Instrument:
+        """Return what `instrument` does."""
+        source = self._open()
+        if isinstance(source, RunTape) and symbol in source.instruments:
+            return source.instruments[symbol]
+        quote = next((end for end in ("USDT", "USDC", "USD") if symbol.endswith(end) and symbol != end), None)
+        return Instrument(
+            symbol=symbol,
+            base=symbol.removesuffix(quote) if quote else symbol,
+            quote=quote or "USDT",
+            tick=self.tick,
+            lot=self.lot,
+            quantity_min=self.quantity_min,
+            maker_fee_rate=self.maker_fee,
+            taker_fee_rate=self.taker_fee,
+        )
+
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        """Return the candles before the stream's first event, and those played.
+
+        Before it lie the ``warmup`` of a file of candles, or what was back-filled at the beginning of a run.
+        """
+        wanted = Subscription(symbol, interval_ns)
+        source = self._open()
+        with _named():
+            source.fits((wanted,))
+            if symbol not in self._known:
+                self._known[symbol] = deque(source.past(wanted), maxlen=_KEPT)
+        candles = [one for one in self._known[symbol] if end_ns is None or one.open_ns < end_ns]
+        return [one._replace(status=BACKFILLED) for one in candles[-count:]] if count > 0 else []
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        """Give the events at the spacing they were recorded with, the first one at once; return after the last.
+
+        Raises `ProviderError` when the data does not fit what is wanted.
+        """
+        source = self._open()
+        with _named():
+            source.fits(wanted)
+            self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
+            sink.feed(FeedState.LIVE, self.venue())
+            origin, first_ns, before = anyio.current_time(), 0, self._played
+            for number, event in enumerate(_flat(source.live(wanted)), 1):
+                wait = 0.0
+                if number > before:  # else it was given before a restore
+                    first_ns = first_ns or event.time_ns
+                    wait = origin + (event.time_ns - first_ns) / SECOND_NS - anyio.current_time()
+                if wait > 0 or number % _YIELD_EVERY == 0:
+                    await anyio.sleep(max(0.0, wait))
+                if isinstance(event, Candle):
+                    self._known[event.symbol].append(event)
+                if number > before:
+                    _give(event, sink)
+                    self._played = number
+
+    def venue(self) -> str:
+        """Return the file or run."""
+        return self.file or f"run {Path(self.run).name}"
+
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
+        """Return all the data; history comes first, marked back-filled.
+
+        Raises `ProviderError` when called, not later.
+        """
+        source = self._open()
+        with _named():
+            source.fits(wanted)
+            return _named_batches(source.batches(wanted))
+
+    def source(self) -> Mapping[str, str]:
+        """Return the file or run and its SHA-256."""
+        source = self._open()
+        with _named():
+            return source.identity()
+
+    def _open(self) -> Source:
+        if self._source is None:
+            if bool(self.file) == bool(self.run):
+                raise ProviderError("replay: set either file (a path or a recording's name) or run (a run directory)")
+            with _named():
+                if self.run:
+                    self._source = RunTape(self.run, Path(self.run))
+                else:
+                    interval_ns = parse_interval(self.interval) if self.interval else None
+                    self._source = open_file(self.file, self.format, interval_ns, self.warmup)
+        return self._source
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    """Turn what is wrong with the data into the error of a provider; the text names file and line already."""
+    try:
+        yield
+    except (RecordingError, JournalError) as error:
+        raise ProviderError(f"replay: {error}") from error
+
+
+def _named_batches(batches: Iterator[Sequence[Input]]) -> Iterator[Sequence[Input]]:
+    with _named():
+        yield from batches
+
+
+def _flat(batches: Iterator[Sequence[Input]]) -> Iterator[Input]:
+    for batch in batches:
+        yield from batch
+
+
+def _give(event: Input, sink: Sink) -> None:
+    if isinstance(event, Quote):
+        sink.quote(event)
+    elif isinstance(event, Candle):
+        sink.candle(event)
+    elif isinstance(event, Funding):
+        sink.funding(event)

@@ -1,0 +1,205 @@
+"""What can be replayed, and the files among it: candles and ticks in CSV. Reads files, waits for nothing.
+
+Errors are `RecordingError` (files), `JournalError` (runs, see `lab_replay.tape`) and `ProviderError` (what is wanted
+does not fit); each names the culprit.
+"""
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+from attrs import define, field
+from lab.domain.market import BACKFILLED, Candle, Input, Quote
+from lab.domain.time import SECOND_NS, format_interval
+from lab.ports import ProviderError, Subscription
+from lab_recordings import (
+    Aggregator,
+    RecordingError,
+    Tick,
+    infer_interval,
+    locate,
+    read_candles,
+    read_ticks,
+    sha256_of,
+)
+from lab_recordings.table import read_table
+
+Batch = Sequence[Input]
+_Read = TypeVar("_Read")
+_HELD_BYTES: Final = 32 * 1024 * 1024
+_PACKED: Final = 4  # how much smaller prices are under gzip
+
+
+class Source(ABC):
+    """Recorded data, read anew by each call."""
+
+    name: str
+    price_source: Literal["quote", "candle"]
+
+    @abstractmethod
+    def fits(self, wanted: Sequence[Subscription]) -> None:
+        """Raise `ProviderError` when the data can't serve what is wanted."""
+
+    @abstractmethod
+    def scan(self) -> Iterator[None]:
+        """Read all of it, pausing at each batch, and raise the first error found."""
+
+    @abstractmethod
+    def past(self, wanted: Subscription) -> list[Candle]:
+        """Return the candles that lie before the data that is played live, marked back-filled, ascending."""
+
+    @abstractmethod
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        """Return everything, the past first. The call reads all of it once, so errors come before the first batch."""
+
+    @abstractmethod
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        """Yield what comes after the past, as it is read."""
+
+    @abstractmethod
+    def identity(self) -> Mapping[str, str]:
+        """Return what names the data, with its SHA-256."""
+
+
+@define(eq=False)
+class CandleFile(Source):
+    """Candles in CSV; the first ``warmup`` are the past."""
+
+    name: str
+    path: Path
+    interval_ns: int
+    warmup: int
+    price_source: Literal["quote", "candle"] = field(default="candle", init=False)
+
+    def fits(self, wanted: Sequence[Subscription]) -> None:
+        _one_symbol(self.name, wanted)
+        for one in wanted:
+            if one.interval_ns != self.interval_ns:
+                raise other_interval(self.name, self.interval_ns, one)
+
+    def scan(self) -> Iterator[None]:
+        total = 0
+        for batch in self._read(""):
+            total += len(batch)
+            yield
+        if total <= self.warmup:
+            raise RecordingError(self.name, None, f"{total} candles; with warmup={self.warmup} none is left to play")
+
+    def past(self, wanted: Subscription) -> list[Candle]:
+        rows = (candle for batch in self._read(wanted.symbol) for candle in batch)
+        return [candle._replace(status=BACKFILLED) for candle in islice(rows, self.warmup)]
+
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        return self._marked(_checked(self.path, lambda: self._read(wanted[0].symbol)))
+
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        left = self.warmup
+        for batch in self._read(wanted[0].symbol):
+            yield batch[left:]
+            left = max(0, left - len(batch))
+
+    def identity(self) -> Mapping[str, str]:
+        return {"file": self.name, "sha256": sha256_of(self.path)}
+
+    def _marked(self, batches: Iterable[list[Candle]]) -> Iterator[Batch]:
+        left = self.warmup
+        for batch in batches:
+            yield [candle._replace(status=BACKFILLED) for candle in batch[:left]] + batch[left:] if left else batch
+            left = max(0, left - len(batch))
+
+    def _read(self, symbol: str) -> Iterator[list[Candle]]:
+        return read_candles(self.path, symbol, self.interval_ns)
+
+
+@define(eq=False)
+class TickFile(Source):
+    """Quotes and trades in CSV. Quotes are played; trades become candles, each given before the next bucket's ticks."""
+
+    name: str
+    path: Path
+    price_source: Literal["quote", "candle"] = field(default="quote", init=False)
+
+    def fits(self, wanted: Sequence[Subscription]) -> None:
+        _one_symbol(self.name, wanted)
+
+    def scan(self) -> Iterator[None]:
+        for _ in read_ticks(self.path):
+            yield
+
+    def past(self, wanted: Subscription) -> list[Candle]:
+        return []
+
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        symbol = wanted[0].symbol
+        return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol)), wanted)
+
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        return self._with_candles(read_ticks(self.path, wanted[0].symbol), wanted)
+
+    def identity(self) -> Mapping[str, str]:
+        return {"file": self.name, "sha256": sha256_of(self.path)}
+
+    def _with_candles(self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        maker = Aggregator(wanted[0].symbol, wanted[0].interval_ns)
+        for batch in batches:
+            events: list[Input] = []
+            for tick in batch:
+                candle = maker.tick(tick)
+                if candle is not None:
+                    events.append(candle)
+                if isinstance(tick, Quote):
+                    events.append(tick)
+            yield events
+
+
+def open_file(name: str, kind: str, interval_ns: int | None, warmup: int) -> Source:
+    """Return the file as a source: its kind by the header, where ``kind`` is ``auto``; its interval by its times."""
+    path = locate(name)
+    if kind == "auto":
+        kind = _kind_of(path)
+    if kind == "ticks":
+        return TickFile(name, path)
+    return CandleFile(name, path, interval_ns or infer_interval(path), warmup)
+
+
+def _kind_of(path: Path) -> str:
+    _, (header,) = next(read_table(path))
+    if "bid" in header:
+        return "ticks"
+    if "close" in header:
+        return "candles"
+    columns = ", ".join(header)
+    raise RecordingError(path, 1, f"neither ticks (column bid) nor candles (column close); the header has {columns}")
+
+
+def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderError:
+    """Return the error for candles of another interval than is wanted."""
+    held, asked = (
+        format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
+        for length_ns in (held_ns, wanted.interval_ns)
+    )
+    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; set the interval to {held}")
+
+
+def _one_symbol(name: str, wanted: Sequence[Subscription]) -> None:
+    if len(set(wanted)) > 1:
+        several = ", ".join(f"{one.symbol} {format_interval(one.interval_ns)}" for one in dict.fromkeys(wanted))
+        raise ProviderError(f"replay: {name} holds one symbol, wanted are {several}; name one with one interval")
+
+
+def _checked(path: Path, read: Callable[[], Iterator[_Read]]) -> Iterator[_Read]:
+    """Return the batches of a file that was read to its end once: kept in memory where it is small, else read again."""
+    with path.open("rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    if path.stat().st_size * (_PACKED if packed else 1) <= _HELD_BYTES:
+        return iter(list(read()))
+    exhaust(read())
+    return read()
+
+
+def exhaust(read: Iterator[object]) -> None:
+    """Read to the end, for the errors on the way."""
+    deque(read, maxlen=0)

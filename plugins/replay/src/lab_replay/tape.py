@@ -1,0 +1,122 @@
+"""A run of lab, replayed from its tape."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+from attrs import define, field
+from lab.domain.instrument import Instrument
+from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
+from lab.ports import ProviderError, Subscription
+from lab_recordings import sha256_of
+
+from lab_replay.sources import Batch, Source, exhaust, other_interval
+
+_BATCH: Final = 4096
+
+
+@define(eq=False)
+class RunTape(Source):
+    """The market data that a session of lab took, in the order it took it. What the session said itself is left out.
+
+    The past is what was back-filled before the first candle that was not.
+    """
+
+    name: str
+    directory: Path
+    price_source: Literal["quote", "candle"] = field(init=False)
+    instruments: dict[str, Instrument] = field(factory=dict, init=False)
+    """What the run recorded of its instruments, by symbol."""
+    _intervals: dict[str, int] = field(factory=dict, init=False)
+    """Symbol to the interval of its candles; 0 where there is one candle at most. Empty before `scan`."""
+
+    def __attrs_post_init__(self) -> None:
+        from lab.journal.store import read_run_started
+
+        known = read_run_started(self.directory).get("instruments")
+        if isinstance(known, Mapping):
+            try:
+                self.instruments = msgspec.convert(known, dict[str, Instrument])
+            except msgspec.ValidationError as error:
+                raise ProviderError(f"replay: {self.name}: its instruments can't be read: {error}") from None
+        self.price_source = "quote" if any(isinstance(event, Quote) for event in self._read()) else "candle"
+
+    def fits(self, wanted: Sequence[Subscription]) -> None:
+        if not self._intervals:
+            exhaust(self.scan())
+        for one in wanted:
+            held = self._intervals.get(one.symbol)
+            if held is None:
+                symbols = ", ".join(sorted(self._intervals))
+                raise ProviderError(f"replay: {self.name} holds no {one.symbol}; it has {symbols}")
+            if held and held != one.interval_ns:
+                raise other_interval(self.name, held, one)
+
+    def scan(self) -> Iterator[None]:
+        opened: dict[str, int] = {}
+        steps: dict[str, Counter[int]] = {}
+        for number, event in enumerate(self._read()):
+            if isinstance(event, Candle):
+                if event.symbol in opened:
+                    steps[event.symbol][event.open_ns - opened[event.symbol]] += 1
+                steps.setdefault(event.symbol, Counter())
+                opened[event.symbol] = event.open_ns
+            elif isinstance(event, Quote):
+                steps.setdefault(event.symbol, Counter())
+            if number % _BATCH == 0:
+                yield
+        if not steps:
+            raise ProviderError(f"replay: {self.name}: its tape holds no quote and no candle")
+        self._intervals = {symbol: next(iter(dict(each.most_common(1))), 0) for symbol, each in steps.items()}
+
+    def past(self, wanted: Subscription) -> list[Candle]:
+        found = []
+        for event in self._read():
+            if isinstance(event, Candle) and event.symbol == wanted.symbol:
+                if event.status != BACKFILLED:
+                    break
+                found.append(event)
+        return sorted({candle.open_ns: candle for candle in found}.values(), key=lambda candle: candle.open_ns)
+
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        exhaust(self.scan())
+        return _in_batches(self._market(wanted))
+
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+        return _in_batches(self._after_past(wanted))
+
+    def identity(self) -> Mapping[str, str]:
+        digest = hashlib.sha256()
+        for segment in sorted(self.directory.glob("tape-*.jsonl.zst")):
+            digest.update(sha256_of(segment).encode())
+        return {"run": self.name, "sha256": digest.hexdigest()}
+
+    def _read(self) -> Iterator[Input]:
+        from lab.journal.tape import read_tape
+
+        return read_tape(self.directory)
+
+    def _market(self, wanted: Sequence[Subscription]) -> Iterator[Candle | Quote | Funding]:
+        symbols = {one.symbol for one in wanted}
+        for event in self._read():
+            if isinstance(event, Candle | Quote | Funding) and event.symbol in symbols:
+                yield event
+
+    def _after_past(self, wanted: Sequence[Subscription]) -> Iterator[Input]:
+        begun: set[str] = set()
+        for event in self._market(wanted):
+            if isinstance(event, Candle):
+                if event.status != BACKFILLED:
+                    begun.add(event.symbol)
+                elif event.symbol not in begun:
+                    continue
+            yield event
+
+
+def _in_batches(events: Iterator[Input]) -> Iterator[Batch]:
+    while batch := list(islice(events, _BATCH)):
+        yield batch

@@ -1,0 +1,155 @@
+"""``events.jsonl``: every row of the journal as one readable line."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import anyio
+import msgspec
+from anyio.lowlevel import checkpoint
+from attrs import define, field, validators
+from lab.ports import Record, Reporter, RunInfo
+
+from lab_reporters import text
+from lab_reporters.reading import malformed, plain_body
+
+SCHEMA_VERSION: Final = 1
+_FLUSH_S: Final = 0.1
+_TAIL_BYTES: Final = 1 << 20
+
+
+@define(kw_only=True)
+class Jsonl(Reporter):
+    """Writes ``events.jsonl`` into the run's directory, and nothing where the run has none.
+
+    Each file begins with a header line ``{"schema_version":1,"kind":"header",...}``. Then one line a row: ``seq``,
+    ``time`` (ISO 8601, UTC), ``kind`` and ``body``, an object with the field names. A row whose body cannot be read is
+    written with ``body`` null and its text under ``malformed``. Lines reach the file within 0.1 s. The file is a copy
+    for reading: the journal is what counts after a crash.
+    """
+
+    rotate_bytes: int = field(
+        default=10_000_000,
+        validator=validators.ge(10_000),
+        metadata={"help": "size at which events.jsonl becomes events.jsonl.1, in bytes"},
+    )
+    keep: int = field(
+        default=5, validator=[validators.ge(1), validators.le(99)], metadata={"help": "how many old files are kept"}
+    )
+
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        """Write each row. Raises ``OSError`` when the disk does not take them."""
+        if run.directory is None:
+            async for _ in records:
+                pass
+            return
+        lines = Lines(run, run.directory / "events.jsonl", rotate_bytes=self.rotate_bytes, keep=self.keep)
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lines.flush_soon)
+                async for record in records:
+                    lines.write(record)
+                    if not record.seq & 255:
+                        await checkpoint()
+                tasks.cancel_scope.cancel()
+        finally:
+            lines.close()
+
+
+class Lines:
+    """The file, its size and its rotation. Goes on where an earlier process of the same run stopped."""
+
+    def __init__(self, run: RunInfo, path: Path, *, rotate_bytes: int, keep: int) -> None:
+        self._path = path
+        self._rotate_bytes = rotate_bytes
+        self._keep = keep
+        self._header = _encoded(
+            {"schema_version": SCHEMA_VERSION, "kind": "header", "run_id": run.run_id, "run": run.header}
+        )
+        self._written = anyio.Event()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._seq = self._resume(run.run_id)
+        self._file = self._open()
+
+    def write(self, record: Record) -> None:
+        """Write the row's line, unless the file has it already. Rotates first where it would grow too big."""
+        if record.seq <= self._seq:
+            return
+        line = _encoded(_readable(record))
+        if self._size + len(line) > self._rotate_bytes and self._size > len(self._header):
+            self._file.close()
+            self._rotate()
+            self._file = self._open()
+        self._file.write(line)
+        self._size += len(line)
+        self._seq = record.seq
+        self._written.set()
+
+    async def flush_soon(self) -> None:
+        """Flush what a burst of rows left, soon after it, until cancelled."""
+        while True:
+            await self._written.wait()
+            await anyio.sleep(_FLUSH_S)
+            self._written = anyio.Event()
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flush and close."""
+        self._file.close()
+
+    def _open(self) -> BinaryIO:
+        file = self._path.open("ab")
+        self._size = file.tell()
+        if not self._size:
+            file.write(self._header)
+            self._size = len(self._header)
+        return file
+
+    def _rotate(self) -> None:
+        def numbered(number: int) -> Path:
+            return self._path.with_name(f"{self._path.name}.{number}")
+
+        for number in range(self._keep - 1, 0, -1):
+            if numbered(number).exists():
+                numbered(number).replace(numbered(number + 1))
+        self._path.replace(numbered(1))
+
+    def _resume(self, run_id: str) -> int:
+        """Cut a torn last line off and return the last row's number; another run's file is rotated away."""
+        if not self._path.exists() or not self._path.stat().st_size:
+            return 0
+        with self._path.open("r+b") as file:
+            header = _decoded(file.readline())
+            if header.get("kind") == "header" and header.get("run_id") == run_id:
+                end = file.seek(0, os.SEEK_END)
+                start = file.seek(max(0, end - _TAIL_BYTES))
+                tail = file.read()
+                whole = tail[: tail.rfind(b"\n") + 1]
+                if whole:
+                    file.truncate(start + len(whole))
+                    seq = _decoded(whole[whole.rfind(b"\n", 0, -1) + 1 :]).get("seq", 0)
+                    return seq if isinstance(seq, int) else 0
+        self._rotate()
+        return 0
+
+
+def _readable(record: Record) -> dict[str, Any]:
+    line = {"seq": record.seq, "time": text.moment(record.time_ns), "kind": record.kind}
+    try:
+        return {**line, "body": plain_body(record)}
+    except (ValueError, RecursionError) as error:
+        malformed(record, error)
+        return {**line, "body": None, "malformed": record.body.decode("utf-8", "backslashreplace")}
+
+
+def _encoded(line: Mapping[str, Any]) -> bytes:
+    return msgspec.json.encode(line, enc_hook=str) + b"\n"
+
+
+def _decoded(line: bytes) -> Mapping[str, Any]:
+    try:
+        found = msgspec.json.decode(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

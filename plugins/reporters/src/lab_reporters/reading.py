@@ -1,0 +1,64 @@
+"""From journal rows to typed events. A row that is not what its kind says gives a debug line, never an exception."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from lab.domain.events import Deposited, OrderFilled
+from lab.journal.codec import INPUT_KINDS, KINDS
+from lab.ports import Record
+
+log: Final = logging.getLogger("lab.reporters")
+_DIGITS_MAX: Final = 30
+_INPUTS: Final[Mapping[str, Any]] = {kind: cls for cls, kind in INPUT_KINDS.items()}
+_DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(cls) for cls, kind in KINDS.items()
+}
+
+
+def malformed(record: Record, error: Exception) -> None:
+    """Leave the debug line of a row that cannot be read."""
+    log.debug("malformed record: seq %s, kind %s: %s", record.seq, record.kind, error)
+
+
+def event_of(record: Record) -> Any:
+    """Return the row's input or output as its class; ``None`` for other kinds and for a malformed row."""
+    decoder = _DECODERS.get(record.kind)
+    if decoder is None:
+        return None
+    try:
+        event = decoder.decode(record.body)
+        if isinstance(event, (OrderFilled, Deposited)):
+            _check_figures(event)
+    except ValueError as error:  # msgspec's errors are among them
+        malformed(record, error)
+        return None
+    return event
+
+
+def plain_body(record: Record) -> Any:
+    """Return the row's body as plain data, an input's array as an object with its field names.
+
+    Raises ``ValueError`` (``msgspec.DecodeError`` is one) for a malformed row.
+    """
+    body = msgspec.json.decode(record.body)
+    names = _INPUTS.get(record.kind)
+    if names is None or isinstance(body, dict):
+        return body
+    if not isinstance(body, list) or len(body) != len(names._fields):
+        raise ValueError(f"expected an array of {len(names._fields)}: {', '.join(names._fields)}")
+    return dict(zip(names._fields, body, strict=True))
+
+
+def _check_figures(event: OrderFilled | Deposited) -> None:
+    """Refuse the figures that arithmetic could choke on: a Decimal may also be ``sNaN`` or ``1e999999``."""
+    figures = [amount for _, amount in event.postings]
+    if isinstance(event, OrderFilled):
+        fill = event.fill
+        figures += [event.remaining, event.position, fill.quantity, fill.price, fill.fee, fill.slippage]
+    else:
+        figures.append(event.amount)
+    for figure in figures:
+        if not figure.is_finite() or figure.adjusted() > _DIGITS_MAX:
+            raise ValueError(f"not an amount: {str(figure)[:40]}")

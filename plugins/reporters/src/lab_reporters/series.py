@@ -1,0 +1,150 @@
+"""What the charts draw, in bounded memory: candles that merge as they get many, fills as columns, the equity."""
+
+from array import array
+from collections.abc import Iterator, Sequence
+from heapq import merge
+from math import isfinite
+from operator import attrgetter
+
+from attrs import define, field
+from lab.domain.events import OrderFilled
+from lab.domain.market import Candle, check_candle
+from lab.domain.orders import Side
+
+
+@define
+class Candles:
+    """One symbol's candles, ascending. Beyond twice ``limit`` neighbours are merged: no high and no low is lost.
+
+    ``group`` is how many real candles a kept one stands for.
+    """
+
+    limit: int
+    interval_ns: int
+    total: int = field(init=False, default=0)
+    group: int = field(init=False, default=1)
+    _kept: list[Candle] = field(init=False, factory=list)
+    _parts: int = field(init=False, default=0)
+    _newest_ns: int = field(init=False, default=-1)
+
+    def add(self, candle: Candle) -> None:
+        """Take a candle. A late one (history that came afterwards) is put in its place as long as nothing is merged."""
+        if check_candle(candle) is not None or not 0 <= candle.open_ns < 1 << 62:
+            return
+        late = candle.open_ns <= self._newest_ns
+        if late and self.group > 1:
+            return
+        # Back-filled candles became known long after they closed; on the chart each ends where its bucket does.
+        candle = candle._replace(time_ns=candle.open_ns + self.interval_ns)
+        self.total += 1
+        if self._parts and not late:
+            self._kept[-1] = _joined([self._kept[-1], candle])
+        else:
+            self._kept.append(candle)
+        self._parts = (self._parts + 1) % self.group
+        self._newest_ns = max(candle.open_ns, self._newest_ns)
+        if len(self._kept) > 2 * self.limit:
+            self._halve()
+
+    def drawn(self) -> tuple[list[Candle], int]:
+        """Return at most ``limit`` candles and how many real ones each stands for."""
+        kept = _ordered(self._kept)
+        size = max(1, -(-len(kept) // self.limit))
+        return [_joined(kept[i : i + size]) for i in range(0, len(kept), size)], size * self.group
+
+    def _halve(self) -> None:
+        kept = _ordered(self._kept)
+        self._kept = [_joined(kept[i : i + 2]) for i in range(0, len(kept), 2)]
+        self._parts = self._parts + self.group if len(kept) % 2 == 0 and self._parts else self._parts
+        if len(kept) % 2:  # the last one is half of a pair
+            self._parts = self._parts or self.group
+        self.group *= 2
+        self._parts %= self.group
+
+
+def _ordered(candles: Sequence[Candle]) -> list[Candle]:
+    by_open = {candle.open_ns: candle for candle in candles}
+    return sorted(by_open.values(), key=attrgetter("open_ns"))
+
+
+def _joined(part: Sequence[Candle]) -> Candle:
+    if len(part) == 1:
+        return part[0]
+    return part[0]._replace(
+        time_ns=part[-1].time_ns,
+        high=max(candle.high for candle in part),
+        low=min(candle.low for candle in part),
+        close=part[-1].close,
+        volume=sum(candle.volume for candle in part),
+    )
+
+
+@define
+class Fills:
+    """One symbol's fills as columns: 32 bytes each, so that a long backtest's fit into memory."""
+
+    time_ns: "array[int]" = field(init=False, factory=lambda: array("q"))
+    quantity: "array[float]" = field(init=False, factory=lambda: array("d"))
+    price: "array[float]" = field(init=False, factory=lambda: array("d"))
+    fee: "array[float]" = field(init=False, factory=lambda: array("d"))
+
+    def add(self, event: OrderFilled) -> None:
+        """Take a fill. Figures beyond what can be drawn are left out."""
+        fill = event.fill
+        quantity = float(fill.quantity) * (1 if event.side is Side.BUY else -1)
+        figures = (quantity, float(fill.price), float(fill.fee))
+        if not all(isfinite(figure) for figure in figures) or not 0 <= fill.time_ns < 1 << 63:
+            return
+        self.time_ns.append(fill.time_ns)
+        for column, figure in zip((self.quantity, self.price, self.fee), figures, strict=True):
+            column.append(figure)
+
+    def drawn(self, limit: int) -> list[int]:
+        """Return the places of at most ``limit`` fills, evenly spread, the first and the last among them."""
+        total = len(self.time_ns)
+        if total <= limit:
+            return list(range(total))
+        return sorted({round(i * (total - 1) / (limit - 1)) for i in range(limit)})
+
+
+Moment = tuple[int, str, float, float, float]  # time_ns, symbol, price, signed quantity (0: only the price), fee
+
+
+def equity_curve(
+    starting: float, candles: dict[str, list[Candle]], fills: dict[str, Fills], limit: int
+) -> list[tuple[int, float]]:
+    """Return (time_ns, equity) at each drawn candle's end and, while they are few, after each fill.
+
+    Equity is ``starting − Σ signed quantity × price − Σ fees + Σ quantity × newest price``; for the eye, in float: the
+    exact figures are the report's.
+    """
+    streams: list[Iterator[Moment]] = [_fill_moments(symbol, one) for symbol, one in fills.items()]
+    streams += [_candle_moments(symbol, some) for symbol, some in candles.items()]
+    each_fill = sum(len(one.time_ns) for one in fills.values()) <= limit or not any(candles.values())
+    cash, held, marks = starting, dict.fromkeys(fills, 0.0), dict[str, float]()
+    points: list[tuple[int, float]] = []
+    for time_ns, symbol, price, quantity, fee in merge(*streams, key=_moment_order):
+        if quantity:
+            cash -= quantity * price + fee
+            held[symbol] += quantity
+            marks.setdefault(symbol, price)
+        else:
+            marks[symbol] = price
+        if not quantity or each_fill:
+            points.append((time_ns, cash + sum(amount * marks[of] for of, amount in held.items() if amount)))
+    step = max(1, -(-len(points) // (2 * limit)))
+    return points if step == 1 else [*points[:-1:step], points[-1]]
+
+
+def _moment_order(moment: Moment) -> tuple[int, bool]:
+    return moment[0], moment[3] == 0.0  # at the same moment fills count first
+
+
+def _fill_moments(symbol: str, fills: Fills) -> Iterator[Moment]:
+    for time_ns, quantity, price, fee in zip(fills.time_ns, fills.quantity, fills.price, fills.fee, strict=True):
+        yield time_ns, symbol, price, quantity, fee
+
+
+def _candle_moments(symbol: str, candles: Sequence[Candle]) -> Iterator[Moment]:
+    for candle in candles:
+        yield candle.time_ns, symbol, candle.close, 0.0, 0.0

@@ -1,0 +1,114 @@
+"""What the page tells, gathered row by row."""
+
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+from attrs import define, field
+from lab.domain.events import (
+    CandleIgnored,
+    Deposited,
+    GapFound,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    Signal,
+    StrategyStopped,
+)
+from lab.domain.market import Candle, Gate, Notice, Stop
+from lab.domain.time import MINUTE_NS
+from lab.ports import Record
+
+from lab_reporters import text
+from lab_reporters.lines import line_of, wish
+from lab_reporters.reading import event_of
+from lab_reporters.series import Candles, Fills
+
+_SYMBOLS_MAX: Final = 8
+
+
+@define
+class Rows:
+    """The newest rows of a table, and how many there were."""
+
+    newest: deque[tuple[str, ...]]
+    total: int = 0
+
+    def add(self, *cells: str) -> None:
+        """Take a row; the oldest goes when there are too many."""
+        self.total += 1
+        self.newest.append(cells)
+
+
+@define(kw_only=True)
+class Story:
+    """What the page tells, gathered row by row in bounded memory."""
+
+    candles_max: int
+    rows_max: int
+    interval_ns: int = MINUTE_NS
+    candles: dict[str, Candles] = field(init=False, factory=dict)
+    fills: dict[str, Fills] = field(init=False, factory=dict)
+    deposits: float = field(init=False, default=0.0)
+    tables: dict[str, Rows] = field(init=False, factory=dict)
+    reasons: Counter[str] = field(init=False, factory=Counter)
+
+    def table(self, name: str) -> Rows:
+        """Return the table of that name, a new one where there is none."""
+        found = self.tables.get(name)
+        if found is None:
+            found = self.tables[name] = Rows(deque(maxlen=self.rows_max))
+        return found
+
+    def take(self, record: Record) -> None:
+        """Take a row. A malformed one leaves a debug line."""
+        event = event_of(record)
+        when = text.second(record.time_ns)
+        match event:
+            case Candle():
+                self.take_candles((event,))
+            case OrderFilled():
+                self._filled(when, event)
+            case OrderRefused():
+                figures = text.joined(event.numbers)
+                self.reasons[text.clean(f"{event.by}: {event.reason}", 80)] += 1
+                self._bound_reasons()
+                self.table("refusals").add(when, event.strategy, event.by, wish(event.request), event.reason, figures)
+            case Signal():
+                self.table("signals").add(when, event.strategy, wish(event.request), event.why, event.request.reason)
+            case Deposited():
+                self.deposits += float(event.amount)
+            case Gate() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Stop() | CandleIgnored():
+                self._incident(when, record, event)
+
+    def take_candles(self, candles: Sequence[Candle]) -> None:
+        """Take candles for the charts; of very many symbols only the first eight are drawn."""
+        for candle in candles:
+            found = self.candles.get(candle.symbol)
+            if found is None:
+                if len(self.candles) >= _SYMBOLS_MAX:
+                    continue
+                found = self.candles[candle.symbol] = Candles(self.candles_max, self.interval_ns)
+            found.add(candle)
+
+    def _filled(self, when: str, event: OrderFilled) -> None:
+        fill = event.fill
+        self.fills.setdefault(event.symbol, Fills()).add(event)
+        realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
+        self.table("trades").add(
+            when, event.strategy, event.side, text.exact(fill.quantity), event.symbol, text.exact(fill.price),
+            text.money(fill.fee), fill.liquidity, text.money(realised, signed=True), text.exact(event.position),
+            "–" if fill.spread is None else text.exact(fill.spread), text.exact(fill.slippage), fill.rule,
+        )  # fmt: skip
+
+    def _incident(self, when: str, record: Record, event: Any) -> None:
+        if isinstance(event, CandleIgnored):
+            said = f"candle of {event.symbol} {text.second(event.open_ns)} ignored: {event.why}"
+        else:
+            line = line_of(record)
+            said = line.text if line is not None else ""
+        self.table("incidents").add(when, record.kind.replace("_", " "), said)
+
+    def _bound_reasons(self) -> None:
+        if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end
+            self.reasons = Counter(dict(self.reasons.most_common(100)))

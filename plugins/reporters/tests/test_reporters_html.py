@@ -1,0 +1,247 @@
+"""``summary.html``: one page, whole, offline, escaped, bounded."""
+
+import logging
+import re
+import sys
+from html.parser import HTMLParser
+
+import pytest
+from lab.domain.events import OrderRefused, Signal, StrategyStopped
+from lab.domain.market import Candle, Gate
+from lab.domain.orders import OrderRequest, Side
+from lab_reporters.series import Candles, Fills, equity_curve
+from lab_reporters.summary import Html, replace_file
+from lab_reporters.svg import ticks
+
+VOID = {"meta", "br", "hr", "img", "link", "input"}
+MINUTE = 60 * 10**9
+
+
+class Checker(HTMLParser):
+    """Notes tags left open, and everything that could fetch something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.tags: list[str] = []
+        self.fetched: list[str] = []
+        self.cells: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.fetched += [f"{tag} {name}" for name, _ in attrs if name in {"src", "href", "action", "data", "poster"}]
+        self.wrong += [f"{tag} {name}" for name, _ in attrs if name.startswith("on")]
+        if tag not in VOID and not self.get_starttag_text().endswith("/>"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+
+    def handle_endtag(self, tag):
+        if not self.open or self.open.pop() != tag:
+            self.wrong.append(f"</{tag}>")
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] == "td":
+            self.cells.append(data)
+
+
+def checked(path):
+    page = path.read_text("utf-8")
+    checker = Checker()
+    checker.feed(page)
+    checker.close()
+    assert checker.wrong == []
+    assert checker.open == []
+    assert checker.fetched == []
+    return page, checker
+
+
+@pytest.mark.behaviour("V2")
+async def test_page_tells_the_whole_run_and_needs_nothing_from_outside(rows, run, drive, tmp_path):
+    rows.everything()
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, checker = checked(tmp_path / "summary.html")
+    assert "script" not in checker.tags
+    assert not re.search(r"https?:|//[a-z]|url\(|@import", page)
+    assert page.count("<svg") == 2
+    assert 'class="body up"' in page
+    assert page.count('class="fill buy"') == page.count('class="fill sell"') == 1
+    for part in (
+        "BTCUSDT 1m",
+        "completed",
+        "+12.34 (+0.12 %)",
+        "43,010.5",
+        "+0.20",
+        "daily loss reached",
+        "loss 501.20 USD, limit 500 USD",
+        "trading shut: no quote yet; seed_incomplete 37/100",
+        "order expired BTCUSDT",
+        "2 candles of BTCUSDT missing",
+        "strategy sma stopped: ZeroDivisionError",
+        "gate: no quote yet",
+        "maker 0.02 %, taker 0.06 %",
+        "30 candles of BTCUSDT, 2027-01-15T08:00:00Z to 2027-01-15T08:30:00Z",
+        "prefers-color-scheme:dark",
+    ):
+        assert part in page, part
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.html"]
+
+
+@pytest.mark.behaviour("V2")
+async def test_backtest_without_candle_rows_draws_the_candles_of_its_source(rows, run, drive, tmp_path):
+    run.candles = [Candle("ETHUSDT", i * MINUTE, i * MINUTE, 100.0, 102.0, 99.0, 101.0, 1.0) for i in range(50)]
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert "50 candles of ETHUSDT" in page
+    assert page.count("<svg") == 2
+
+
+async def test_a_run_in_which_nothing_happened_still_has_a_page(rows, run, drive, tmp_path):
+    run.report = {"status": "stopped", "no_trade_reason": "no quote came"}
+    run.header = {}
+    await drive(Html(), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert "no quote came" in page
+    assert "There were no candles" in page
+
+
+async def test_everything_that_came_in_is_escaped(rows, run, drive, tmp_path):
+    evil = "<script>alert('\"&')</script>"
+    rows.everything()
+    rows.candle(1, 5.0, symbol=evil)
+    rows.add("gate", Gate(1, (evil,)))
+    rows.add("strategy_stopped", StrategyStopped(evil, evil))
+    request = OrderRequest.buy(evil, 1, reason=evil)
+    rows.add("order_refused", OrderRefused(evil, evil, request, evil, evil, {evil: evil}))
+    rows.add("signal", Signal(evil, request, evil))
+    run.header = {key: {evil: evil} if isinstance(value, dict) else evil for key, value in run.header.items()}
+    run.header["gates"] = [evil]
+    run.header[evil] = evil
+    run.report = dict.fromkeys(run.report, evil)
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, checker = checked(tmp_path / "summary.html")
+    assert "script" not in checker.tags
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+
+
+@pytest.mark.behaviour("V6")
+async def test_malformed_rows_leave_debug_lines_and_a_whole_page(rows, run, drive, tmp_path, caplog):
+    rows.everything()
+    rows.malformed()
+    with caplog.at_level(logging.DEBUG, "lab.reporters"):
+        await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert len(caplog.records) > 80
+    assert "Trades (2)" in page
+    assert "30 candles" in page
+    assert not re.search(r"\b(nan|inf)\b", page)
+
+
+async def test_a_long_run_gives_a_bounded_page_that_says_the_totals(rows, run, drive, tmp_path):
+    for minute in range(5000):
+        rows.candle(minute, 43000.0 + minute % 100)
+    for minute in range(1500):
+        rows.fill(minute, Side.BUY, "43000", "1")
+    await drive(Html(charts="plain", candles_max=200, rows_max=50), run.info(tmp_path), rows.rows)
+    page, checker = checked(tmp_path / "summary.html")
+    assert "Trades (1,500)" in page
+    assert "The newest 50 of 1,500." in page
+    assert checker.cells.count("2027-01-16T08:59:00Z") == 1
+    assert "5,000 candles of BTCUSDT" in page
+    assert "each one drawn joins 32" in page
+    assert "1,000 of 1,500 fills of BTCUSDT are marked" in page
+    bodies = sum(len(re.findall("M", d)) for d in re.findall(r'class="body \w+" d="([^"]*)"', page))
+    assert 100 <= bodies <= 200
+    assert len(page) < 400_000
+
+
+async def test_same_rows_give_the_same_bytes(rows, run, drive, tmp_path):
+    rows.everything()
+    for name in ("a", "b"):
+        await drive(Html(), run.info(tmp_path / name), rows.rows)
+    assert (tmp_path / "a/summary.html").read_bytes() == (tmp_path / "b/summary.html").read_bytes()
+
+
+async def test_without_plotly_the_charts_are_plain(rows, run, drive, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
+    rows.everything()
+    await drive(Html(charts="auto"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert page.count("<svg") == 2
+
+
+async def test_with_plotly_its_javascript_is_in_the_page(rows, run, drive, tmp_path):
+    pytest.importorskip("plotly", reason="extra 'charts' is not installed")
+    rows.everything()
+    rows.candle(1, 5.0, symbol="</script><b>")
+    await drive(Html(), run.info(tmp_path), rows.rows)
+    page, checker = checked(tmp_path / "summary.html")
+    assert "script" in checker.tags
+    assert "Plotly.newPlot" in page
+    assert 'id="chart"' in page
+    assert "</script><b>" not in page
+    assert len(page) > 1_000_000
+
+
+async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows.everything()
+    await drive(Html(), run.info(None), rows.rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
+    path = tmp_path / "summary.html"
+    path.write_text("old")
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        replace_file(path, "new")
+    assert path.read_text() == "old"
+    assert [found.name for found in tmp_path.iterdir()] == ["summary.html"]
+
+
+@pytest.mark.parametrize("total", [1, 7, 20, 21, 41, 80, 81, 999, 1000])
+def test_joined_candles_keep_every_extreme_and_the_ends(total):
+    candles = Candles(10, MINUTE)
+    for i in range(total):
+        level = 100.0 + i * 37 % 101
+        candles.add(Candle("B", i * MINUTE, 0, level, level + 1, level - 1, level, 2.0))
+    drawn, joined = candles.drawn()
+    assert len(drawn) <= 10
+    assert len(drawn) == -(-total // joined)
+    assert sum(candle.volume for candle in drawn) == 2.0 * total
+    assert max(candle.high for candle in drawn) == max(101.0 + i * 37 % 101 for i in range(total))
+    assert min(candle.low for candle in drawn) == min(99.0 + i * 37 % 101 for i in range(total))
+    assert (drawn[0].open_ns, drawn[-1].time_ns) == (0, total * MINUTE)
+    assert [candle.open_ns for candle in drawn] == [i * joined * MINUTE for i in range(len(drawn))]
+
+
+def test_late_history_is_put_in_its_place():
+    candles = Candles(10, MINUTE)
+    for minute in (5, 6, 1, 2, 7):
+        candles.add(Candle("B", minute * MINUTE, 0, 1.0, 1.0, 1.0, 1.0, 1.0))
+    assert [candle.open_ns // MINUTE for candle in candles.drawn()[0]] == [1, 2, 5, 6, 7]
+
+
+def test_equity_is_cash_plus_what_is_held_at_the_newest_price():
+    fills = Fills()
+    for column, values in ((fills.time_ns, [90, 190]), (fills.quantity, [2.0, -1.0]), (fills.price, [10.0, 13.0])):
+        column.extend(values)
+    fills.fee.extend([0.5, 0.25])
+    candles = [Candle("B", 0, end, 0.0, 0.0, 0.0, close, 0.0) for end, close in ((50, 9.0), (100, 11.0), (200, 14.0))]
+    curve = equity_curve(1000.0, {"B": candles}, {"B": fills}, 100)
+    assert curve == [(50, 1000.0), (90, 997.5), (100, 1001.5), (190, 1003.25), (200, 1006.25 - 1 + 1.0)]
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (42990.0, 43050.0), (1e-7, 3e-7), (9999.9, 10000.1)])
+def test_axis_values_are_round_and_inside(low, high):
+    values = ticks(low, high, 5)
+    assert 2 <= len(values) <= 6
+    assert all(low <= value <= high for value in values)

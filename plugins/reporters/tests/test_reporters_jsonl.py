@@ -1,0 +1,119 @@
+"""``events.jsonl``."""
+
+import json
+import logging
+
+import pytest
+from lab_reporters.jsonl import Jsonl
+
+
+def lines_of(path):
+    return [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+
+
+@pytest.mark.behaviour("J8")
+async def test_every_row_is_one_readable_line_with_field_names(rows, run, drive, tmp_path):
+    rows.everything()
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    header, *lines = lines_of(tmp_path / "events.jsonl")
+    assert header["schema_version"] == 1
+    assert header["kind"] == "header"
+    assert header["run"]["fees"] == {"maker": "0.02 %", "taker": "0.06 %"}
+    assert [line["seq"] for line in lines] == [row.seq for row in rows.rows]
+    candle = next(line for line in lines if line["kind"] == "candle")
+    assert candle["time"] == "2027-01-15T08:01:00Z"
+    assert candle["body"]["open"] == 42997.0
+    assert candle["body"]["status"] == "final"
+    gate = next(line for line in lines if line["kind"] == "gate")
+    assert gate["body"]["reasons"] == ["no quote yet", "seed_incomplete 37/100"]
+    fill = next(line for line in lines if line["kind"] == "order_filled")
+    assert fill["body"]["fill"]["price"] == "43010.5"
+
+
+@pytest.mark.behaviour("J8")
+async def test_files_rotate_at_their_size_and_five_old_ones_stay(rows, run, drive, tmp_path):
+    for minute in range(1000):
+        rows.candle(minute, 43000.0)
+    await drive(Jsonl(rotate_bytes=20_000), run.info(tmp_path), rows.rows)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["events.jsonl", *(f"events.jsonl.{n}" for n in range(1, 6))]
+    seqs = []
+    for name in (
+        "events.jsonl.5",
+        "events.jsonl.4",
+        "events.jsonl.3",
+        "events.jsonl.2",
+        "events.jsonl.1",
+        "events.jsonl",
+    ):
+        assert (tmp_path / name).stat().st_size <= 20_000
+        header, *lines = lines_of(tmp_path / name)
+        assert header["kind"] == "header"
+        seqs += [line["seq"] for line in lines]
+    assert seqs == list(range(seqs[0], 1001))
+    assert seqs[0] > 1
+
+
+def test_the_limit_is_ten_megabytes_and_five_files_unless_told():
+    assert (Jsonl().rotate_bytes, Jsonl().keep) == (10_000_000, 5)
+
+
+async def test_lines_reach_the_file_while_the_run_goes_on(rows, run, drive, tmp_path):
+    rows.everything()
+    seen = []
+
+    def steps():
+        yield from rows.rows
+        yield 0.3
+        seen.extend(lines_of(tmp_path / "events.jsonl"))
+
+    await drive(Jsonl(), run.info(tmp_path), steps())
+    assert len(seen) == len(rows.rows) + 1
+
+
+@pytest.mark.behaviour("V6")
+async def test_malformed_rows_are_written_as_text_with_a_debug_line(rows, run, drive, tmp_path, caplog):
+    rows.everything()
+    rows.malformed()
+    with caplog.at_level(logging.DEBUG, "lab.reporters"):
+        await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    lines = lines_of(tmp_path / "events.jsonl")[1:]
+    assert len(lines) == len(rows.rows)
+    odd = [line for line in lines if "malformed" in line]
+    assert {"", "{", '["B",1]', "\\xff\\xfe"} <= {line["malformed"] for line in odd}
+    assert all(line["body"] is None for line in odd)
+    assert len(caplog.records) == len(odd)
+
+
+async def test_a_run_that_starts_again_goes_on_after_its_last_whole_line(rows, run, drive, tmp_path):
+    rows.everything()
+    await drive(Jsonl(), run.info(tmp_path), rows.rows[:20])
+    path = tmp_path / "events.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])  # killed in the middle of row 20
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    lines = lines_of(path)[1:]
+    assert [line["seq"] for line in lines] == [row.seq for row in rows.rows]
+    assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.parametrize("left", [b"no json\n", b'{"kind":"header","run_id":"other"}\n', b'{"kind":"hea'])
+async def test_what_another_run_left_is_put_aside(rows, run, drive, tmp_path, left):
+    (tmp_path / "events.jsonl").write_bytes(left)
+    rows.everything()
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    assert (tmp_path / "events.jsonl.1").read_bytes() == left
+    assert len(lines_of(tmp_path / "events.jsonl")) == len(rows.rows) + 1
+
+
+async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows.everything()
+    await drive(Jsonl(), run.info(None), rows.rows)
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_header_value_json_does_not_know_becomes_text(rows, run, drive, tmp_path):
+    run.header["directory"] = tmp_path
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    assert lines_of(tmp_path / "events.jsonl")[0]["run"]["directory"] == str(tmp_path)

@@ -1,0 +1,116 @@
+"""Keep what a book's positions bind within what the book is worth."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal
+
+from attrs import define, field, frozen, validators
+from lab import PASS, OrderRequest, Refuse, RiskGate, Shrink, Side, Verdict, View
+from lab.domain.ledger import ZERO
+
+
+@frozen
+class _Load:
+    """What an order meets: ``offset`` of it closes part of the position, ``bound`` is the notional held beside it."""
+
+    price: Decimal
+    offset: Decimal
+    bound: Decimal
+
+
+@define(kw_only=True)
+class Margin(RiskGate):
+    """Refuse (or shrink) entries whose margin exceeds a fraction of what is free.
+
+    ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's own book. Margin
+    in use is that of its positions at their marks, without what working reduce-only orders of the symbol will release,
+    with what its other working orders will bind. Of an order that turns a position only the part that opens counts.
+    Notional is at the order's limit, else at the touch, else at the mark.
+    """
+
+    fraction: Decimal = field(
+        default=Decimal("0.9"),
+        validator=[validators.gt(Decimal(0)), validators.le(Decimal(1))],
+        metadata={"help": "part of the free equity that an order's margin may take, above 0 to 1"},
+    )
+    on_excess: Literal["refuse", "shrink"] = field(
+        default="refuse",
+        validator=validators.in_(("refuse", "shrink")),
+        metadata={
+            "help": "refuse an order that is too large, or shrink it to what fits (at least the minimum quantity)"
+        },
+    )
+
+    def review(self, request: OrderRequest, view: View) -> Verdict:
+        """Pass what fits; refuse, or shrink, what does not, with the figures."""
+        try:
+            load = _load(request, view)
+        except LookupError:
+            return Refuse(f"no price of {request.symbol} yet: the margin cannot be reckoned", {})
+        leverage, equity = view.leverage, view.equity
+        # Multiplied by the leverage instead of divided: exact.
+        room = self.fraction * (equity * leverage - load.bound)
+        opening = request.quantity - load.offset
+        notional = opening * load.price
+        if notional <= room:
+            return PASS
+        numbers = {
+            "notional": notional, "leverage": leverage, "margin": notional / leverage, "allowed": room / leverage,
+            "fraction": self.fraction, "equity": equity, "cash": view.cash, "unrealised": equity - view.cash,
+            "margin_in_use": load.bound / leverage, "price": load.price, "quantity": request.quantity,
+        }  # fmt: skip
+        texts = {name: format(number, "f") for name, number in numbers.items()}
+        reason = (
+            f"margin {numbers['margin']:.2f} of {opening:f} at {load.price:f} exceeds {numbers['allowed']:.2f}, "
+            f"{self.fraction:f} of what is free"
+        )
+        fits = self._fits(request, view, load, room) if self.on_excess == "shrink" else ZERO
+        return Shrink(fits, reason, texts) if fits else Refuse(reason, texts)
+
+    def describe(self, view: View) -> Mapping[str, str]:
+        """Return the rule with its figures."""
+        return {
+            "limit": f"notional / {view.leverage:f} ≤ {self.fraction:f} × (equity − margin in use)",
+            "on_excess": self.on_excess,
+        }
+
+    @staticmethod
+    def _fits(request: OrderRequest, view: View, load: _Load, room: Decimal) -> Decimal:
+        """Return the largest quantity on the lot that fits, 0 where not even the minimum does."""
+        if room <= 0:
+            return ZERO
+        instrument = view.instrument(request.symbol)
+        fits = instrument.floor_quantity(load.offset + room / load.price)
+        # The quotient may have been rounded up in its last digit.
+        if (fits - load.offset) * load.price > room:
+            fits -= instrument.lot
+        return fits if instrument.quantity_min <= fits < request.quantity and fits > load.offset else ZERO
+
+
+def _load(request: OrderRequest, view: View) -> _Load:
+    """Reckon what the order meets: its price, what it closes, and the notional bound beside it."""
+    symbol = request.symbol
+    buy = request.side is Side.BUY
+    price = _price(request, view)
+    held = view.position(symbol).quantity
+    left, working = abs(held), ZERO
+    for order in view.orders(symbol):
+        if order.reduce_only:
+            left -= min(left, order.remaining)
+        else:
+            working += order.remaining * (price if order.limit is None else order.limit)
+    offset = min(left, request.quantity) if (held > 0) is not buy else ZERO
+    bound = working
+    for other, quantity, mark in view.held():
+        bound += (left - offset if other == symbol else abs(quantity)) * mark
+    return _Load(price, offset, bound)
+
+
+def _price(request: OrderRequest, view: View) -> Decimal:
+    """Return the price the order is reckoned at. Raises ``LookupError`` before the first price."""
+    if request.limit is not None:
+        return request.limit
+    quote = view.quote(request.symbol)
+    if quote is None:
+        return view.mark(request.symbol)
+    return Decimal(repr(quote.ask if request.side is Side.BUY else quote.bid))

@@ -1,0 +1,322 @@
+"""Trade the crossing of two simple moving averages, with a stop and a target watched on every quote."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any, Final, Literal
+
+from attrs import Attribute, define, field, setters, validators
+from lab import Candle, Instrument, OrderFilled, OrderRequest, Quote, Side, Strategy, View
+
+from lab_sma_strategy.averages import average_true_range, closes_sum, side_of
+
+# A level no price reaches. Not infinity: that has no JSON, and state must survive a restart.
+_NEVER: Final = 1e300
+
+
+def _below_100(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -> None:
+    if not 0 <= value < 100:
+        raise ValueError(f"{attribute.name} must be a percentage from 0 to under 100, not {value}")
+
+
+# NO_OP: attrs would otherwise validate in Python on every assignment of state, ten times what a candle costs.
+@define(kw_only=True, on_setattr=setters.NO_OP)
+class SmaCross(Strategy):
+    """Long while the fast average of closes is above the slow one, short while it is below.
+
+    One instance trades one symbol; a candle of a second one raises ``ValueError``. It signals once, on the candle that
+    confirms a crossing: what is held on the other side is closed (leg ``exit``), then the new side is entered (leg
+    ``entry``). Averages equal within 1e-9 change nothing. ATR filter and ``direction`` hold back entries, never exits.
+
+    Stop and target are levels around the average entry price. With quotes a long leaves when the bid reaches one, a
+    short when the ask does; without, when a candle's low or high does (the stop first). The exit is a reduce-only
+    market order (leg ``stop`` or ``target``), sent again if it ends unfilled, never while another order works.
+    """
+
+    fast: int = field(default=10, validator=validators.gt(0), metadata={"help": "candles in the fast average"})
+    slow: int = field(default=30, validator=validators.gt(1), metadata={"help": "candles in the slow average"})
+    confirmation: int = field(
+        default=2,
+        validator=validators.gt(0),
+        metadata={
+            "help": "consecutive candles the new side must hold before it is traded; 1 trades the crossing itself"
+        },
+    )
+    direction: Literal["both", "long", "short"] = field(
+        default="both",
+        validator=validators.in_(("both", "long", "short")),
+        metadata={"help": "sides that may be entered"},
+    )
+    risk_percent: Decimal = field(
+        default=Decimal(1),
+        validator=[validators.gt(Decimal(0)), validators.le(Decimal(100))],
+        metadata={"help": "% of equity lost if the stop is hit; sets the size unless quantity does"},
+    )
+    stop_percent: Decimal = field(
+        default=Decimal("1.0"),
+        validator=_below_100,
+        metadata={"help": "distance of the stop in % of the price; 0 = none"},
+    )
+    target_percent: Decimal = field(
+        default=Decimal("2.0"),
+        validator=validators.ge(Decimal(0)),
+        metadata={"help": "distance of the target in % of the price; 0 = none"},
+    )
+    atr_period: int = field(
+        default=0, validator=validators.ge(0), metadata={"help": "candles in the average true range; 0 = no filter"}
+    )
+    atr_min_percent: Decimal = field(
+        default=Decimal("0.05"),
+        validator=validators.ge(Decimal(0)),
+        metadata={
+            "help": "enter only when the average true range is at least this % of the price; lower gives more entries"
+        },
+    )
+    quantity: Decimal = field(
+        default=Decimal(0),
+        validator=validators.ge(Decimal(0)),
+        metadata={"help": "fixed size in coins; 0 = size by risk"},
+    )
+    max_leverage: Decimal = field(
+        default=Decimal(3),
+        validator=validators.gt(Decimal(0)),
+        metadata={"help": "cap of a position's notional, as a multiple of equity, when sized by risk"},
+    )
+
+    _symbol: str = field(init=False, default="")
+    _fast_sum: float = field(init=False, default=0.0)
+    _slow_sum: float = field(init=False, default=0.0)
+    _until_exact: int = field(init=False, default=0)  # candles until the running sums are summed up afresh; 0 = now
+    _side: int = field(init=False, default=0)  # the confirmed side: 1 above, -1 below, 0 not known yet
+    _held: int = field(init=False, default=0)  # candles the other side has held so far
+    _way: int = field(init=False, default=0)  # what stop and target guard: 1 a long, -1 a short, 0 nothing
+    _stop: float = field(init=False, default=0.0)
+    _target: float = field(init=False, default=0.0)
+    _entry_ns: int = field(init=False, default=0)  # low and high of candles known by then are older than the entry
+    _leaving: str = field(init=False, default="")  # the leg that was triggered: the exit is owed until flat
+    _why: str = field(init=False, default="")
+
+    def __attrs_post_init__(self) -> None:
+        if self.fast >= self.slow:
+            raise ValueError(f"fast must be below slow, not {self.fast} with slow {self.slow}")
+        if not self.quantity and not self.stop_percent:
+            raise ValueError("stop_percent 0 leaves nothing to size by: set stop_percent, or a fixed quantity")
+
+    @property
+    def lookback(self) -> int:
+        """Candles needed before the first decision: a slow average for each candle that confirms, and the ATR's."""
+        return max(self.slow + self.confirmation, self.atr_period + 1)
+
+    # -- deciding ----------------------------------------------------------------------------------------------------
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest]:
+        """Ask for exit and entry on the candle that confirms a crossing; without quotes, watch stop and target."""
+        symbol = candle[0]
+        candles = view.candles(symbol)
+        left = self._until_exact
+        if left and symbol == self._symbol:
+            # Candles are plain tuples: an index costs less than a name, and this runs for every candle of a backtest.
+            self._until_exact = left - 1
+            close = candle[6]
+            fast_sum = self._fast_sum = self._fast_sum + close - candles[-self.fast - 1][6]
+            slow_sum = self._slow_sum = self._slow_sum + close - candles[-self.slow - 1][6]
+        elif self._sum_up(symbol, candles):
+            fast_sum, slow_sum = self._fast_sum, self._slow_sum
+        else:
+            return ()
+        above, below = fast_sum * self.slow, slow_sum * self.fast
+        # The first comparison is nearly always the answer; equal averages leave the side where it was.
+        if above > below * 1.000000001:
+            side = 1
+        elif above < below * 0.999999999:
+            side = -1
+        else:
+            side = -self._side if self._held else self._side
+        leaving = self._watch_candle(candle, view) if self._way else ()
+        if side == self._side:
+            if self._held:
+                self._held = 0
+            return leaving
+        if not self._turn(side):
+            return leaving
+        return self._cross(candle, candles, view, leaving)
+
+    def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
+        """Leave when the bid (of a long) or the ask (of a short) reaches stop or target."""
+        way = self._way
+        if not way:
+            return ()
+        if way > 0:
+            price = quote[2]
+            if self._stop < price < self._target:
+                return ()
+            return self._leave("bid", price, price, view)
+        price = quote[4]
+        if self._target < price < self._stop:
+            return ()
+        return self._leave("ask", price, price, view)
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        """Set stop and target around the average entry price; forget them when flat. A smaller position keeps them."""
+        held = fill.position
+        if not held:
+            self._way, self._leaving = 0, ""
+            return
+        if (fill.side is Side.BUY) is not (held > 0):
+            return
+        way = 1 if held > 0 else -1
+        price = view.position(fill.symbol).price
+        nearest, farthest = (0.0, _NEVER) if way > 0 else (_NEVER, 0.0)
+        self._stop = float(price * (100 - way * self.stop_percent) / 100) if self.stop_percent else nearest
+        self._target = float(price * (100 + way * self.target_percent) / 100) if self.target_percent else farthest
+        self._way, self._leaving = way, ""
+        # A fill at an open comes before that candle's low and high; any other fill on a candle comes after them.
+        self._entry_ns = 0 if fill.fill.rule == "candle_open" else fill.fill.time_ns
+
+    def on_history(self, view: View) -> None:
+        """Candles were put into the past: sum up afresh at the next candle."""
+        self._until_exact = 0
+
+    # -- averages ----------------------------------------------------------------------------------------------------
+
+    def _sum_up(self, symbol: str, candles: Sequence[Candle]) -> bool:
+        """Sum both windows exactly, so that rounding never adds up; ``False`` while candles are too few."""
+        if self._symbol and symbol != self._symbol:
+            raise ValueError(
+                f"sma trades one symbol: it has {self._symbol} and was given {symbol}; add another [[strategy]]"
+            )
+        if len(candles) < self.slow:
+            return False
+        if not self._symbol:
+            self._symbol = symbol
+            self._look_back(candles)
+        self._fast_sum = closes_sum(candles, self.fast)
+        self._slow_sum = closes_sum(candles, self.slow)
+        self._until_exact = self.slow
+        return True
+
+    def _look_back(self, candles: Sequence[Candle]) -> None:
+        """Learn the side from the candles before the first decision, so that a crossing under way is not missed."""
+        for skip in range(min(self.confirmation, len(candles) - self.slow), 0, -1):
+            fast_sum, slow_sum = closes_sum(candles, self.fast, skip=skip), closes_sum(candles, self.slow, skip=skip)
+            side = side_of(fast_sum * self.slow, slow_sum * self.fast)
+            if side and side != self._side:
+                self._turn(side)
+            elif side:
+                self._held = 0
+
+    def _turn(self, side: int) -> bool:
+        """Count one candle on the other side; ``True`` when that confirms it. The first side ever is no crossing."""
+        if not self._side:
+            self._side = side
+            return False
+        self._held += 1
+        if self._held < self.confirmation:
+            return False
+        self._side, self._held = side, 0
+        return True
+
+    # -- asking ------------------------------------------------------------------------------------------------------
+
+    def _cross(
+        self, candle: Candle, candles: Sequence[Candle], view: View, leaving: Sequence[OrderRequest]
+    ) -> Sequence[OrderRequest]:
+        """Return the requests of a confirmed crossing, behind a stop or target of the same candle."""
+        symbol, way = self._symbol, self._side
+        held = view.position(symbol).quantity
+        instrument = view.instrument(symbol)
+        digits = _digits(instrument)
+        candles_held = "1 candle" if self.confirmation == 1 else f"{self.confirmation} candles"
+        text = (
+            f"fast {self._fast_sum / self.fast:.{digits}f} crossed {'above' if way > 0 else 'below'} "
+            f"slow {self._slow_sum / self.slow:.{digits}f}, held {candles_held}"
+        )
+        requests = list(leaving)
+        if held * way < 0 and not requests and not view.orders(symbol):
+            requests.append(_close(symbol, held, "exit", f"{text}; leaves {_name(held)} {abs(held)}"))
+        if held * way > 0 or self.direction not in {"both", "long" if way > 0 else "short"}:
+            return requests
+        if self.atr_period:
+            percent = average_true_range(candles, self.atr_period) / candle.close * 100
+            if percent < float(self.atr_min_percent):
+                return requests
+            text += f"; ATR {percent:.4f} % of the price, at least {self.atr_min_percent} %"
+        requests.append(self._entry(way, candle, view, instrument, text))
+        return requests
+
+    def _entry(self, way: int, candle: Candle, view: View, instrument: Instrument, text: str) -> OrderRequest:
+        quote = view.quote(self._symbol)
+        touch = candle.close if quote is None else quote.ask if way > 0 else quote.bid
+        price = Decimal(repr(touch))
+        quantity = self.quantity
+        if not quantity:
+            equity = view.equity
+            by_risk = equity * self.risk_percent / (price * self.stop_percent)
+            by_notional = equity * self.max_leverage / price
+            wanted = min(by_risk, by_notional)
+            # What is under one lot goes out as it is: the engine refuses it with the figures, instead of silence here.
+            quantity = instrument.floor_quantity(wanted) or wanted
+            rule = "max_leverage" if by_notional < by_risk else "risk"
+            text += (
+                f"; size by {rule}: {self.risk_percent} % of equity {equity:.2f} at {price} "
+                f"with the stop {self.stop_percent} % away, notional at most {self.max_leverage} × equity"
+            )
+        side = Side.BUY if way > 0 else Side.SELL
+        stop = None
+        if self.stop_percent:
+            # Rounded away from the price: a gate that reckons with it never sees less risk than there is.
+            stop = instrument.passive_price(price * (100 - way * self.stop_percent) / 100, side)
+        return OrderRequest(self._symbol, side, quantity, leg="entry", reason=text, stop=stop)
+
+    # -- leaving -----------------------------------------------------------------------------------------------------
+
+    def _watch_candle(self, candle: Candle, view: View) -> Sequence[OrderRequest]:
+        """Watch stop and target on a source without quotes. Of the entry's own candle only the close is newer."""
+        if view.quote(self._symbol) is not None:
+            return ()
+        whole = candle.time_ns > self._entry_ns
+        low, high = (candle.low, candle.high) if whole else (candle.close, candle.close)
+        if self._way > 0:
+            if self._stop < low and high < self._target:
+                return ()
+            return self._leave("candle", low, high, view)
+        if self._target < low and high < self._stop:
+            return ()
+        return self._leave("candle", high, low, view)
+
+    def _leave(self, source: str, worst: float, best: float, view: View) -> Sequence[OrderRequest]:
+        """Ask for the exit that stop or target demands; the stop comes first. Nothing while an order works."""
+        symbol = self._symbol
+        if view.orders(symbol):
+            return ()
+        held = view.position(symbol).quantity
+        if not held:
+            self._way, self._leaving = 0, ""
+            return ()
+        if not self._leaving:
+            way = self._way
+            stopped = (worst - self._stop) * way <= 0
+            self._leaving = "stop" if stopped else "target"
+            level, price = (self._stop, worst) if stopped else (self._target, best)
+            digits = _digits(view.instrument(symbol))
+            where = "below" if stopped is (way > 0) else "above"
+            self._why = (
+                f"{source} {price!r} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
+            )
+            # The exit is owed now, even if its order expires and the price comes back: shut the band.
+            self._stop, self._target = (_NEVER, 0.0) if way > 0 else (0.0, _NEVER)
+        return (_close(symbol, held, self._leaving, self._why),)
+
+
+def _close(symbol: str, held: Decimal, leg: str, reason: str) -> OrderRequest:
+    side = Side.SELL if held > 0 else Side.BUY
+    return OrderRequest(symbol, side, abs(held), reduce_only=True, leg=leg, reason=reason)
+
+
+def _name(held: Decimal) -> str:
+    return "long" if held > 0 else "short"
+
+
+def _digits(instrument: Instrument) -> int:
+    """Return how many decimals a price needs in a text: the tick's, at least two."""
+    exponent = instrument.tick.as_tuple().exponent
+    return max(2, -exponent) if isinstance(exponent, int) else 2
