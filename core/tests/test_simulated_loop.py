@@ -10,19 +10,12 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import anyio
 import anyio.to_process
 import anyio.to_thread
 import httpx
 import pytest
-from websockets.asyncio.client import connect
-from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers
-from websockets.exceptions import ConnectionClosed, ConnectionClosedError
-from websockets.http11 import Request, Response
-
 from lab.testing.simulation import (
     Net,
     SimulationDeadlock,
@@ -32,6 +25,11 @@ from lab.testing.simulation import (
     current_net,
     simulate,
 )
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.server import Server, ServerConnection, serve
+from websockets.datastructures import Headers
+from websockets.exceptions import ConnectionClosed, ConnectionClosedError
+from websockets.http11 import Request, Response
 
 URL = "ws://127.0.0.1:9000"
 HTTP = "http://127.0.0.1:9000"
@@ -51,74 +49,73 @@ async def echo(connection: ServerConnection) -> None:
         await connection.send(message)
 
 
-def venue(handler: Callable[[ServerConnection], Awaitable[None]] = echo, port: int = 9000) -> serve:
+def venue(handler: Callable[[ServerConnection], Awaitable[None]] = echo, port: int = 9000) -> Server:
     return serve(handler, "127.0.0.1", port, process_request=answer_http, ping_interval=None)
 
 
 # Sessions
 
 
-async def ten_minutes(trace: Trace) -> int:
-    """A client that pings every 5 s and asks over HTTP every minute, through resets and bytes cut and glued."""
-    received = 0
+async def ticks(connection: ServerConnection) -> None:
+    """Echo, and send a tick every half second."""
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(echo, connection)
+        for number in range(10_000):
+            try:
+                await connection.send(f"tick {number}")
+            except ConnectionClosed:
+                tasks.cancel_scope.cancel()
+            await anyio.sleep(0.5)
 
-    async def ticks(connection: ServerConnection) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(echo, connection)
-            for number in range(10_000):
-                try:
-                    await connection.send(f"tick {number}")
-                except ConnectionClosed:
-                    tasks.cancel_scope.cancel()
-                await anyio.sleep(0.5)
 
-    async def session() -> None:
-        nonlocal received
-        attempt = 0
+async def ping(client: ClientConnection) -> None:
+    while True:
+        await client.send("ping")
+        await anyio.sleep(5)
+
+
+async def listen(trace: Trace) -> None:
+    """Receive for ever, connecting again after each loss."""
+    while True:
+        try:
+            async with connect(URL, ping_interval=None, open_timeout=3) as client, anyio.create_task_group() as tasks:
+                tasks.start_soon(ping, client)
+                async for message in client:
+                    trace.note("got", message)
+        except* (ConnectionClosed, OSError) as errors:
+            trace.note("lost", [type(error).__name__ for error in errors.exceptions])
+        await anyio.sleep(0.25)
+
+
+async def ask(trace: Trace) -> None:
+    """Ask over HTTP once a minute."""
+    async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
         while True:
             try:
-                async with connect(URL, ping_interval=None, open_timeout=3) as client, anyio.create_task_group() as tasks:
-                    tasks.start_soon(ping, client)
-                    async for message in client:
-                        received += 1
-                        trace.note("got", message)
-            except* (ConnectionClosed, OSError, TimeoutError) as errors:
-                attempt += 1
-                trace.note("lost", [type(error).__name__ for error in errors.exceptions], attempt)
-            await anyio.sleep(0.25)
+                answer = await client.get(f"{HTTP}/candles")
+                trace.note("http", answer.status_code, answer.text)
+            except httpx.TransportError as error:
+                trace.note("http", type(error).__name__)
+            await anyio.sleep(60)
 
-    async def ping(client: object) -> None:
-        while True:
-            await client.send("ping")  # type: ignore[attr-defined]
-            await anyio.sleep(5)
 
-    async def ask() -> None:
-        async with httpx.AsyncClient(timeout=3, trust_env=False) as client:
-            while True:
-                try:
-                    answer = await client.get(f"{HTTP}/candles")
-                    trace.note("http", answer.status_code, answer.text)
-                except httpx.TransportError as error:
-                    trace.note("http", type(error).__name__)
-                await anyio.sleep(60)
+async def straggle(trace: Trace, number: int) -> None:
+    """Wait in a scope of its own, so that cancelling walks over anyio's sets."""
+    try:
+        with anyio.move_on_after(10_000):
+            await anyio.sleep(9_000)
+    finally:
+        trace.note("straggler", number)
 
-    async def straggler(number: int) -> None:
-        """Wait in a scope of its own, so that cancelling walks over anyio's sets."""
-        try:
-            with anyio.move_on_after(10_000):
-                await anyio.sleep(9_000)
-        finally:
-            trace.note("straggler", number)
 
-    async with venue(ticks):
-        async with anyio.create_task_group() as tasks:
-            for number in range(40):
-                tasks.start_soon(straggler, number)
-            tasks.start_soon(session)
-            tasks.start_soon(ask)
-            await anyio.sleep(600)
-            tasks.cancel_scope.cancel()
-    return received
+async def ten_minutes(trace: Trace) -> None:
+    async with venue(ticks), anyio.create_task_group() as tasks:
+        for number in range(40):
+            tasks.start_soon(straggle, trace, number)
+        tasks.start_soon(listen, trace)
+        tasks.start_soon(ask, trace)
+        await anyio.sleep(600)
+        tasks.cancel_scope.cancel()
 
 
 async def troubles(net: Net) -> None:
@@ -136,16 +133,17 @@ async def troubles(net: Net) -> None:
     net.heal()
 
 
-def run_ten_minutes(seed: int) -> tuple[int, Trace]:
+def run_ten_minutes(seed: int) -> Trace:
     trace = Trace()
-    return simulate(ten_minutes, trace, seed=seed, nemesis=troubles), trace
+    simulate(ten_minutes, trace, seed=seed, nemesis=troubles)
+    return trace
 
 
 def test_a_session_of_ten_minutes_with_faults_takes_under_a_second() -> None:
-    began = time.perf_counter()
-    received, trace = run_ten_minutes(seed=1)
-    assert time.perf_counter() - began < 1.5  # about 0.3 s alone; the machine may be busy
-    assert 1_000 < received < 1_400
+    began = time.process_time()
+    trace = run_ten_minutes(seed=1)
+    assert time.process_time() - began < 1
+    assert 1_000 < sum(" got " in line for line in trace.lines) < 1_400
     assert sum("lost ['ConnectionClosedError']" in line for line in trace.lines) == 4
     assert any("lost ['ConnectionRefusedError']" in line for line in trace.lines)
     assert sum("http 200 you asked for /candles" in line for line in trace.lines) == 9
@@ -158,9 +156,9 @@ def test_a_seed_gives_the_same_run_in_processes_with_other_hash_seeds() -> None:
         command = [sys.executable, __file__, "5"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout.strip()
 
-    digest = run_ten_minutes(seed=5)[1].digest()
+    digest = run_ten_minutes(seed=5).digest()
     assert digest_elsewhere("1") == digest_elsewhere("2") == digest
-    assert run_ten_minutes(seed=6)[1].digest() != digest
+    assert run_ten_minutes(seed=6).digest() != digest
 
 
 def test_tasks_cancelled_together_wake_in_the_order_of_their_age() -> None:
@@ -242,7 +240,7 @@ def test_a_run_without_anything_left_to_happen_names_the_waiting_tasks() -> None
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait_for_godot)
 
-    with pytest.raises(SimulationDeadlock, match=r"wait_for_godot.* waits in Event\.wait \(.*locks\.py:\d+\)"):
+    with pytest.raises(SimulationDeadlock, match=r"wait_for_godot \(test_simulated_loop\.py:\d+\) > .*Event\.wait"):
         simulate(main)
 
 
@@ -257,9 +255,9 @@ def test_virtual_time_is_limited_and_cancelled_tasks_may_still_clean_up() -> Non
                 await anyio.sleep(5)
                 cleaned.append(anyio.current_time())
 
-    with pytest.raises(SimulationLimit, match=r"limit of 100\.000 s.*main.* waits in sleep"):
+    with pytest.raises(SimulationLimit, match=r"(?s)limit of 100\.000 s.*main \(test_simulated_loop\.py:\d+\) > sleep"):
         simulate(main, limit_s=100)
-    assert cleaned == [5.0]  # the timer at 1000 s was never reached
+    assert cleaned == [105.0]
 
 
 def test_code_that_spins_until_a_timer_fires_gets_there() -> None:
@@ -306,8 +304,8 @@ def test_connections_fail_as_told(kind: str) -> None:
                 assert await client.recv() == "there"
         return failure
 
-    expected = {"refused": ConnectionRefusedError, "unreachable": OSError, "dns": socket.gaierror, "closed": ConnectionRefusedError}
-    assert type(simulate(main)) is expected[kind]
+    expected = {"unreachable": OSError, "dns": socket.gaierror}.get(kind, ConnectionRefusedError)
+    assert type(simulate(main)) is expected
 
 
 def test_a_reset_reaches_both_ends_and_a_client_can_come_back() -> None:
@@ -570,4 +568,4 @@ def test_the_network_belongs_to_a_simulated_loop_only() -> None:
 
 
 if __name__ == "__main__":
-    print(run_ten_minutes(int(sys.argv[1]))[1].digest())
+    print(run_ten_minutes(int(sys.argv[1])).digest())

@@ -10,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.market import check_candle
 from lab.domain.time import DAY_NS, MINUTE_NS, format_time, parse_time
-from lab_recordings import RecordingError, check_candles, infer_interval, locate, names, read_candles, recording, sha256_of
+from lab_recordings import (
+    RecordingError,
+    check_candles,
+    infer_interval,
+    locate,
+    names,
+    read_candles,
+    recording,
+    sha256_of,
+)
 from lab_recordings.table import TimeColumn
 
 HEADER = "time,open,high,low,close,volume\n"
@@ -32,9 +41,8 @@ def test_the_shipped_candles_are_a_whole_sound_day() -> None:
     shipped = recording("btcusd-1m")
     candles = [candle for batch in read_candles(shipped.path, shipped.symbol, MINUTE_NS) for candle in batch]
     assert len(candles) == 1440
-    assert candles[0][:9] == (
-        "BTCUSD", parse_time("2020-01-01"), parse_time("2020-01-01T00:01"), 7160.69, 7160.69, 7159.64, 7159.64, 5.50169101, "final",
-    )  # fmt: skip
+    times = parse_time("2020-01-01"), parse_time("2020-01-01T00:01")
+    assert candles[0] == ("BTCUSD", *times, 7160.69, 7160.69, 7159.64, 7159.64, 5.50169101, "final")
     assert all(later.open_ns - earlier.open_ns == MINUTE_NS for earlier, later in pairwise(candles))
     assert [check_candle(candle) for candle in candles] == [None] * 1440
     assert infer_interval(shipped.path) == MINUTE_NS

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from lab_reporters.jsonl import Jsonl
@@ -117,3 +118,12 @@ async def test_a_header_value_json_does_not_know_becomes_text(rows, run, drive, 
     run.header["directory"] = tmp_path
     await drive(Jsonl(), run.info(tmp_path), rows.rows)
     assert lines_of(tmp_path / "events.jsonl")[0]["run"]["directory"] == str(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+async def test_a_full_disk_is_named_by_the_error(rows, run, drive, tmp_path):
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    rows.everything()
+    with pytest.raises(ExceptionGroup) as caught:  # the one of the test's own task group
+        await drive(Jsonl(), run.info(tmp_path), [*rows.rows, 0.3])
+    assert [(type(error), error.errno) for error in caught.value.exceptions] == [(OSError, 28)]

@@ -208,3 +208,9 @@ async def test_cancelling_wipes_the_live_view_and_shows_the_cursor(run, drive, s
     with anyio.move_on_after(0.4):
         await drive(Terminal(), run.info(), [60.0])
     assert screen.getvalue().rfind("\x1b[?25h") > screen.getvalue().rfind("\x1b[?25l") > 0
+
+
+async def test_what_is_said_before_the_first_data_has_no_time(rows, run, drive, pipe):
+    rows.add("gate", Gate(0, ("no quote yet",)), time_ns=0)
+    await drive(Terminal(), run.info(), rows.rows)
+    assert "–                    gate    trading shut: no quote yet" in pipe.getvalue()

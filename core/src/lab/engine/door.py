@@ -62,7 +62,9 @@ class Door:
             engine.tally.signals += 1
             out.append(Signal(seat.name, request, why))
             return
-        first = self._seen(seat, oid, decided_ns)
+        first = seat.outcomes.get(oid)
+        if first is None and request.decided_ns is not None and self._archive is not None:
+            first = self._archive(oid)  # named by the strategy, so perhaps of a time that memory has forgotten
         if first is not None:
             numbers = {"first_outcome": first}
             self._refuse(seat, oid, request, "duplicate", f"the same order was sent before: {first}", numbers, out)
@@ -114,18 +116,6 @@ class Door:
             return "no_orders"
         reasons = self._engine.shut
         return "gate: " + "; ".join(reasons) if reasons and not closes else None
-
-    def _seen(self, seat: Seat, oid: str, decided_ns: int) -> str | None:
-        """Return the outcome of the first order with this id. Ids of times not yet reached need no look-up."""
-        first = seat.outcomes.get(oid)
-        if first is not None:
-            return first
-        if decided_ns >= seat.newest_decided_ns:
-            seat.newest_decided_ns = decided_ns
-            return None
-        if self._archive is None:
-            return None
-        return self._archive(oid)
 
     @staticmethod
     def _reducible(seat: Seat, symbol: str, side: Side, held: Decimal) -> Decimal:

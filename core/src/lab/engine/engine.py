@@ -22,7 +22,7 @@ from lab.domain.market import BACKFILLED, INPUTS, Candle, Funding, Gate, Notice,
 from lab.domain.orders import CancelRequest, Ended, Order, OrderRequest
 from lab.domain.time import DAY_NS
 from lab.engine.door import Door, Outputs
-from lab.engine.parts import BrokerPart, EngineFault, GatePart, Market, Seat, StrategyPart
+from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
 from lab.engine.view import View
@@ -157,11 +157,12 @@ class Engine:
                 try:
                     actions = on_candle(candle, view)
                     if actions:
-                        self._act(seat, actions, open_ns, live, out)
-                except EngineFault:
-                    raise
+                        actions = _drawn(actions)
                 except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
                     self.stop_seat(seat, error, out)
+                    continue
+                if actions:
+                    self._act(seat, actions, open_ns, live, out)
             elif live:
                 seat.unasked += 1
         return out
@@ -213,11 +214,12 @@ class Engine:
             try:
                 actions = on_quote(quote, view)
                 if actions:
-                    self._act(seat, actions, time_ns, True, out)
-            except EngineFault:
-                raise
+                    actions = _drawn(actions)
             except Exception as error:  # noqa: BLE001 - P6
                 self.stop_seat(seat, error, out)
+                continue
+            if actions:
+                self._act(seat, actions, time_ns, True, out)
         if out and self._record:
             out.insert(0, quote)
         return out
@@ -258,33 +260,25 @@ class Engine:
 
     # -- strategies --------------------------------------------------------------------------------------------------
 
-    def _act(self, seat: Seat, actions: Iterable[object], decided_ns: int, live: bool, out: Outputs) -> None:
-        """Take a decision's actions: all of them are drawn first, so that one that raises half-way leaves none behind."""
-        drawn = tuple(actions)
-        for place, action in enumerate(drawn):
-            if not isinstance(action, OrderRequest | CancelRequest):
-                raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
-            if place >= 100:
-                raise ValueError(f"{len(drawn)} requests in one decision; 100 are the most")
-        for place, action in enumerate(drawn):
+    def _act(self, seat: Seat, actions: Iterable[Action], decided_ns: int, live: bool, out: Outputs) -> None:
+        """Take a decision's actions to the door, in their order."""
+        for place, action in enumerate(actions):
             if isinstance(action, OrderRequest):
                 self._door.request(seat, action, place, decided_ns, live, out)
-            elif live and isinstance(action, CancelRequest):
+            elif live:
                 self._door.cancel(seat, action, out)
 
     def guard(self, seat: Seat, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
         """Call a strategy's listener; one that raises is stopped alone."""
         try:
             call(what) if bare else call(what, seat.view)
-        except EngineFault:
-            raise
         except Exception as error:  # noqa: BLE001 - P6
             self.stop_seat(seat, error, out)
 
     def stop_seat(self, seat: Seat, error: Exception, out: Outputs) -> None:
         """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
         self._retire(seat)
-        out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}"))
+        out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}{_place(error)}"))
         for order in list(seat.orders.values()):
             if not order.reduce_only and self._broker.cancel(order.id):
                 self._door.end(seat, order, "cancelled", "its strategy was stopped", out)
@@ -351,3 +345,23 @@ class Engine:
         self._day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
 
 
+
+
+def _drawn(actions: Iterable[object]) -> tuple[Action, ...]:
+    """Return a decision's actions, all of them drawn and checked, so that one that raises half-way leaves none behind."""
+    drawn = []
+    for action in actions:
+        if not isinstance(action, OrderRequest | CancelRequest):
+            raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
+        drawn.append(action)
+        if len(drawn) > 100:
+            raise ValueError("more than 100 requests in one decision")
+    return tuple(drawn)
+
+
+def _place(error: Exception) -> str:
+    """Return where an error was raised, as module and line: the same on every machine, unlike a path."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"

@@ -83,7 +83,7 @@ class Seat:
     """One strategy at the table: its book, its working orders, and its methods as bound once."""
 
     __slots__ = (
-        "deposit", "ledger", "lookback", "name", "newest_decided_ns", "on_candle", "on_end", "on_fill", "on_history",
+        "deposit", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
         "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
     )  # fmt: skip
 
@@ -98,7 +98,6 @@ class Seat:
         self.retired_at: int | None = None
         self.orders: dict[str, Order] = {}
         self.outcomes: dict[str, str] = {}
-        self.newest_decided_ns = 0
         self.on_candle: Callable[[Candle, View], Iterable[Action]] = part.on_candle
         self.on_quote: Callable[[Quote, View], Iterable[Action]] | None = _defined(part, "on_quote")
         self.on_fill: Callable[[OrderFilled, View], None] | None = _defined(part, "on_fill")

@@ -119,8 +119,8 @@ class Journal:
 
     def outcome(self, order_id: str) -> str | None:
         """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
-        kinds = {kind for _, _, _, kind, key, *_ in self._rows if key is not None and key.split(":", 1)[1] == order_id}
         keys = (f"order:{order_id}", f"end:{order_id}", f"fill:{order_id}.1")
+        kinds = {kind for _, _, _, kind, key, *_ in self._rows if key in keys}
         kinds.update(row[0] for row in self._db.execute("SELECT kind FROM event WHERE key IN (?, ?, ?)", keys))
         for kind, outcome in (("order_filled", "filled"), ("order_ended", "ended"), ("order_refused", "refused")):
             if kind in kinds:

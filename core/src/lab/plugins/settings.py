@@ -4,6 +4,7 @@ A component's settings are the init fields of its attrs class. Values are conver
 command line and the environment included) and checked by the class's validators.
 """
 
+import contextlib
 import tomllib
 import types
 import typing
@@ -108,9 +109,14 @@ class Layers:
 
 
 def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
-    """Return the settings of a component class by key."""
-    attrs.resolve_types(cls)
-    return {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
+    """Return the settings of a component class by key. Raises `ConfigProblem` where a setting's type is unknown."""
+    with contextlib.suppress(NameError):  # a state field's type may be known to type checkers only
+        attrs.resolve_types(cls)
+    settings = {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
+    for key, f in settings.items():
+        if isinstance(f.type, str):
+            raise ConfigProblem(f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable")
+    return settings
 
 
 def type_name(kind: Any) -> str:

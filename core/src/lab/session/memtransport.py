@@ -23,12 +23,8 @@ MAX_READ = 256 * 1024
 class MemTransport(asyncio.Transport):
     """One end of a connection in memory."""
 
-    def __init__(
-        self, net: "Net", number: int, wire: Wire, sock: MemSocket, server: "MemServer | None" = None
-    ) -> None:
-        super().__init__(
-            {"socket": sock, "sockname": sock.getsockname(), "peername": sock.getpeername()}
-        )
+    def __init__(self, net: "Net", number: int, wire: Wire, sock: MemSocket, server: "MemServer | None" = None) -> None:
+        super().__init__({"socket": sock, "sockname": sock.getsockname(), "peername": sock.getpeername()})
         sock.transport = self
         self.number = number
         self.wire = wire

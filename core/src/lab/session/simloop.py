@@ -17,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
+from pathlib import Path
 from typing import Any, TypeVar, TypeVarTuple
 
 from lab.session.memnet import Net, refuse_extras
@@ -51,8 +52,8 @@ class SimulationLimit(SimulationError):  # noqa: N818
 class SimLoop(asyncio.SelectorEventLoop):
     """An event loop whose time jumps to the next timer when idle, with a network in memory (``net``).
 
-    ``start`` is the first value of ``time()``; after ``limit_s`` virtual seconds `SimulationLimit` ends the run. Signals
-    work as in a real loop. Threads, processes, real sockets and TLS raise `SimulationUnsupported`.
+    ``start`` is the first value of ``time()``; after ``limit_s`` virtual seconds `SimulationLimit` ends the run.
+    Signals work as in a real loop. Threads, processes, real sockets and TLS raise `SimulationUnsupported`.
     """
 
     # Of asyncio.BaseEventLoop, in CPython 3.11 to 3.14.
@@ -107,8 +108,9 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _jump(self, when: float) -> None:
         if when > self._limit:
-            reached, self._limit = self._limit, self._limit + CLEANUP_S
-            raise SimulationLimit(f"virtual time reached its limit of {reached:.3f} s:{self._describe_pending()}")
+            self._set_now(self._limit)
+            self._limit += CLEANUP_S
+            raise SimulationLimit(f"virtual time reached its limit of {self._now:.3f} s:{self._describe_pending()}")
         self._set_now(when)
 
     def _set_now(self, now: float) -> None:
@@ -145,7 +147,7 @@ class SimLoop(asyncio.SelectorEventLoop):
 
     def _describe_pending(self) -> str:
         tasks = [task for task in asyncio.all_tasks(self) if isinstance(task, SimTask)]
-        lines = [f"\n  {task.get_name()}: {_where(task)}" for task in sorted(tasks, key=hash)]
+        lines = [f"\n  {task.get_name().rpartition('.')[2]}: {_where(task)}" for task in sorted(tasks, key=hash)]
         return "".join(lines) or " no task is pending"
 
     # Network
@@ -264,16 +266,16 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 def _where(task: "asyncio.Task[Any]") -> str:
-    """Return where a task stands: its outermost and its innermost coroutine."""
+    """Return where a task stands: its coroutines, from the outermost to the one that waits."""
+    places = []
     coroutine: Any = task.get_coro()
-    name = getattr(coroutine, "__qualname__", repr(coroutine))
-    place = ""
     while coroutine is not None:
         frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
         if frame is not None:
-            place = f" waits in {frame.f_code.co_qualname} ({frame.f_code.co_filename}:{frame.f_lineno})"
+            name = frame.f_code.co_qualname.rpartition("<locals>.")[2]
+            places.append(f"{name} ({Path(frame.f_code.co_filename).name}:{frame.f_lineno})")
         coroutine = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
-    return name + place
+    return " > ".join(places)
 
 
 def _unsupported(name: str) -> Callable[..., Any]:

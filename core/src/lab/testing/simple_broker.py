@@ -13,7 +13,7 @@ from lab.domain.time import MILLISECOND_NS
 from lab.ports import Broker
 
 
-@define(kw_only=True, eq=False)
+@define(kw_only=True)
 class SimpleBroker(Broker):
     """Fills a whole order at once: at the ask or bid of the first quote that counts, or at a candle's close.
 
@@ -23,7 +23,8 @@ class SimpleBroker(Broker):
     latency_ms: int = field(
         default=200, validator=validators.ge(0), metadata={"help": "time until an order meets the market, in ms"}
     )
-    _working: dict[str, Order] = field(init=False, factory=dict)
+    # A list, because a dict would come back from the journal sorted by its keys.
+    _working: list[Order] = field(init=False, factory=list)
     _instruments: dict[str, Instrument] = field(init=False, factory=dict)
 
     @property
@@ -40,25 +41,27 @@ class SimpleBroker(Broker):
         if order.symbol not in self._instruments:
             return Rejected(f"unknown symbol {order.symbol!r}")
         order.eligible_ns = now_ns + self.latency_ms * MILLISECOND_NS
-        self._working[order.id] = order
+        self._working.append(order)
         return Accepted(order.eligible_ns)
 
     def cancel(self, order_id: str) -> bool:
         """Forget a working order."""
-        return self._working.pop(order_id, None) is not None
+        before = len(self._working)
+        self._working = [order for order in self._working if order.id != order_id]
+        return len(self._working) < before
 
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         """Fill whatever the event's price allows, oldest order first."""
         if not isinstance(event, Quote | Candle):
             return ()
         fills = []
-        for order in list(self._working.values()):
+        for order in list(self._working):
             if order.symbol == event.symbol and event.time_ns >= order.eligible_ns:
                 fill = self._fill(order, event)
                 if fill is not None:
                     fills.append(fill)
                     order.remaining = Decimal(0)
-                    del self._working[order.id]
+                    self._working.remove(order)
         return fills
 
     def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:

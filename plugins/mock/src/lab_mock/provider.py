@@ -124,7 +124,7 @@ class MockProvider(Provider):
         await replay.advance(self._played - 1)
         end_ns = replay.end_ns if end_ns is None else end_ns
         played = [candle for candle in replay.candles if candle.open_ns < end_ns][-count:] if count > 0 else []
-        skipped = max(0, -((end_ns - replay.start_ns) // interval_ns))
+        skipped = max(0, (replay.start_ns - end_ns) // interval_ns)
         older = await replay.older(min(self.history_count, skipped + max(count, 0) - len(played)))
         return [*reversed(older[skipped:]), *played]
 
@@ -203,9 +203,7 @@ class MockProvider(Provider):
             # Longer buckets than a day have no agreed origin: they are counted from the start.
             if parse_time(self.begin) % min(one.interval_ns, DAY_NS):
                 interval = format_interval(one.interval_ns)
-                raise ProviderError(
-                    f"mock: start {self.start!r} is not on the grid of {interval} candles; set mock.start"
-                )
+                raise ProviderError(f"mock: begin {self.begin!r} is not on the grid of {interval} candles")
 
     def _shape(self, symbol: str) -> Shape:
         price = round(self.price * TICKS_PER_UNIT)

@@ -12,6 +12,9 @@ from lab.domain.time import MILLISECOND_NS, format_time
 
 from lab_paper_broker.rules import Terms, limit_on_candle, limit_on_quote, market_on_candle, market_on_quote
 
+# Python 3.11 looks an enum's member up in 90 ns.
+_MARKET: Final = OrderType.MARKET
+_LIMIT: Final = OrderType.LIMIT
 _BPS: Final = Decimal(10_000)
 _CANDLES_TO_EXPIRE: Final = 2
 
@@ -108,7 +111,7 @@ class PaperBroker(Broker):
             return Rejected(f"the paper broker does not know {order.symbol!r}; it was opened with {known}")
         if oid in self._orders:
             return Rejected(f"an order with the id {oid} works already")
-        if order.type is OrderType.LIMIT and order.limit is None:
+        if order.type is _LIMIT and order.limit is None:
             return Rejected("a limit order needs a limit")
         eligible_ns = now_ns + self._soonest_ns + (crc32(oid.encode(), self._seed) * self._spread_ns >> 32)
         newest_ns = self._arrivals.get(order.strategy, 0)
@@ -168,7 +171,7 @@ class PaperBroker(Broker):
             if time_ns < order.eligible_ns or order.symbol != symbol:
                 continue
             terms = self._terms[symbol]
-            if order.type is OrderType.MARKET:
+            if order.type is _MARKET:
                 if time_ns - order.eligible_ns > self._expire_ns:
                     reports.append(self._too_late(order, time_ns, "its first fresh quote came"))
                 else:
@@ -190,7 +193,7 @@ class PaperBroker(Broker):
             if late_ns < 0 or order.symbol != symbol:
                 continue
             terms = self._terms[symbol]
-            if order.type is OrderType.MARKET:
+            if order.type is _MARKET:
                 allowed_ns = _CANDLES_TO_EXPIRE * (time_ns - open_ns)
                 if late_ns > allowed_ns:
                     text = (
@@ -213,7 +216,7 @@ class PaperBroker(Broker):
         return [
             self._too_late(order, time_ns, "no quote came and it is now")
             for order in self._orders.values()
-            if order.type is OrderType.MARKET
+            if order.type is _MARKET
             and time_ns - order.eligible_ns > self._expire_ns
             and self._quoted.get(order.symbol, True)
         ]

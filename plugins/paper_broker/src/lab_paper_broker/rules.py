@@ -14,6 +14,10 @@ from typing import Final
 from attrs import frozen
 from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
 
+# Python 3.11 looks an enum's member up in 90 ns: too long for every order.
+_BUY: Final = Side.BUY
+_SELL: Final = Side.SELL
+_LIMIT: Final = OrderType.LIMIT
 _ONE: Final = Decimal(1)
 
 
@@ -32,13 +36,13 @@ def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
     """Fill a market order, or a limit found marketable, at the touch."""
     # repr of a float is its shortest text, which is the venue's own: the decimal is exact.
     bid, ask = Decimal(repr(quote[2])), Decimal(repr(quote[4]))
-    touch = ask if order.side is Side.BUY else bid
+    touch = ask if order.side is _BUY else bid
     return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
 
 
 def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms: Terms) -> Fill | None:
     """Fill a limit order that the opposite touch reaches: taker on its ``first`` fresh quote, else maker."""
-    if not (quote[4] <= limit if order.side is Side.BUY else quote[2] >= limit):
+    if not (quote[4] <= limit if order.side is _BUY else quote[2] >= limit):
         return None
     if first:
         return market_on_quote(order, quote, terms)
@@ -57,7 +61,7 @@ def market_on_candle(order: Order, candle: Candle, terms: Terms) -> Fill:
 
 def limit_on_candle(order: Order, limit: float, first: bool, candle: Candle, terms: Terms) -> Fill | None:
     """Fill a limit order: as taker if marketable on its ``first`` fresh price, else only if traded strictly through."""
-    buy = order.side is Side.BUY
+    buy = order.side is _BUY
     whole = candle.open_ns >= order.eligible_ns
     if first:
         price = candle.open if whole else candle.close
@@ -75,17 +79,15 @@ def _take(
     price = reference
     if slippage:
         instrument = terms.instrument
-        if order.side is Side.BUY:
-            price = instrument.worse_price(reference * (_ONE + slippage), Side.BUY)
+        if order.side is _BUY:
+            price = instrument.worse_price(reference * (_ONE + slippage), _BUY)
         else:
             # A price of 0 is none: even the worst sale gets a tick.
-            price = max(
-                instrument.worse_price(reference * (_ONE - slippage), Side.SELL), min(instrument.tick, reference)
-            )
-        if order.type is OrderType.LIMIT and order.limit is not None:
-            price = min(price, order.limit) if order.side is Side.BUY else max(price, order.limit)
+            price = max(instrument.worse_price(reference * (_ONE - slippage), _SELL), min(instrument.tick, reference))
+        if order.type is _LIMIT and order.limit is not None:
+            price = min(price, order.limit) if order.side is _BUY else max(price, order.limit)
     quantity, rate = order.remaining, terms.taker
-    cost = price - reference if order.side is Side.BUY else reference - price
+    cost = price - reference if order.side is _BUY else reference - price
     return Fill(
         order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
     )

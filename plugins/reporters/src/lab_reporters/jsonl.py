@@ -53,6 +53,8 @@ class Jsonl(Reporter):
                     if not record.seq & 255:
                         await checkpoint()
                 tasks.cancel_scope.cancel()
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None  # what the disk said, not that a task group failed
         finally:
             lines.close()
 

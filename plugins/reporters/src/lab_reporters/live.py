@@ -122,7 +122,7 @@ def _profit_style(change: Decimal) -> str:
 def _event(line: Line) -> Text:
     # One row each: a long reason must not push the figures off a small window.
     said = Text(no_wrap=True, overflow="ellipsis")
-    said.append(f"{text.clock(line.time_ns)} ", "dim")
+    said.append(f"{text.clock(line.time_ns):<8} ", "dim")
     said.append(f"{line.topic:<7} ", _STYLES[line.topic])
     said.append(line.text)
     return said

@@ -162,7 +162,7 @@ class PlainScreen:
             return
         more = self._held.pop(line.topic, 0)
         tail = f" (+{more} not shown)" if more else ""
-        self._write(f"{text.second(line.time_ns)} {line.topic:<7} {line.text}{tail}\n")
+        self._write(f"{text.second(line.time_ns):<20} {line.topic:<7} {line.text}{tail}\n")
 
     async def keep(self) -> None:
         """Write the status line at its interval: the only periodic work."""

@@ -86,13 +86,13 @@ def moment(time_ns: int) -> str:
 
 
 def second(time_ns: int) -> str:
-    """Return a time as ISO 8601 in whole seconds."""
-    return moment(time_ns // SECOND_NS * SECOND_NS)
+    """Return a time as ISO 8601 in whole seconds, ``–`` for 0: what a run says before its first data has no time."""
+    return "–" if not time_ns else moment(time_ns // SECOND_NS * SECOND_NS)
 
 
 def clock(time_ns: int) -> str:
     """Return the time of day, UTC, in whole seconds."""
-    return second(time_ns).partition("T")[2].removesuffix("Z") or str(time_ns)
+    return second(time_ns).partition("T")[2].removesuffix("Z") or "–"
 
 
 def joined(value: object, limit: int = 400) -> str:

@@ -2,9 +2,15 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
-from attrs import define, field, validators
+from attrs import Attribute, define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
+
+
+def _above_0(instance: Any, attribute: "Attribute[Decimal | None]", value: Decimal | None) -> None:
+    if value is not None and not value > 0:
+        raise ValueError(f"{attribute.name} must be above 0, not {value}; leave it out for no such limit")
 
 
 @define(kw_only=True)
@@ -17,12 +23,12 @@ class MaxDailyLoss(RiskGate):
 
     usd: Decimal | None = field(
         default=Decimal(500),
-        validator=validators.optional([validators.gt(Decimal(0))]),
+        validator=_above_0,
         metadata={"help": "largest loss of a UTC day, in the quote currency"},
     )
     percent: Decimal | None = field(
         default=None,
-        validator=validators.optional([validators.gt(Decimal(0)), validators.le(Decimal(100))]),
+        validator=_above_0,
         metadata={"help": "largest loss of a UTC day, in % of the session's starting equity"},
     )
 

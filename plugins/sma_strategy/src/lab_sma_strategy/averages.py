@@ -8,24 +8,13 @@ from typing import Final
 from lab import Candle
 
 # Averages nearer than this, relative to their size, are equal: float noise is no crossover.
-_ABOVE: Final = 1.0 + 1e-9
-_BELOW: Final = 1.0 - 1e-9
+EQUAL: Final = 1e-9
 
 
 def closes_sum(candles: Sequence[Candle], count: int, *, skip: int = 0) -> float:
     """Return the correctly rounded sum of ``count`` closes, ending ``skip`` candles before the newest."""
     end = len(candles) - skip
     return fsum([candle[6] for candle in candles[end - count : end]])
-
-
-def side_of(fast_times_slow: float, slow_times_fast: float) -> int:
-    """Return 1 where the first is above the second, -1 below, 0 where they are equal within 1e-9 relative.
-
-    Takes ``sum of the fast window × slow`` and ``sum of the slow window × fast``: their order is the averages'.
-    """
-    if fast_times_slow > slow_times_fast * _ABOVE:
-        return 1
-    return -1 if fast_times_slow < slow_times_fast * _BELOW else 0
 
 
 def average_true_range(candles: Sequence[Candle], period: int) -> float:

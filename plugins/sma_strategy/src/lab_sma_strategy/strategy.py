@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 from attrs import Attribute, define, field, setters, validators
 from lab import Candle, Instrument, OrderFilled, OrderRequest, Quote, Side, Strategy, View
 
-from lab_sma_strategy.averages import average_true_range, closes_sum, side_of
+from lab_sma_strategy.averages import EQUAL, average_true_range, closes_sum
 
 # A level no price reaches. Not infinity: that has no JSON, and state must survive a restart.
 _NEVER: Final = 1e300
@@ -100,6 +100,9 @@ class SmaCross(Strategy):
             raise ValueError(f"fast must be below slow, not {self.fast} with slow {self.slow}")
         if not self.quantity and not self.stop_percent:
             raise ValueError("stop_percent 0 leaves nothing to size by: set stop_percent, or a fixed quantity")
+        # Derived from settings, so not state: plain attributes stay out of the snapshot.
+        self._fast_at, self._slow_at = -self.fast - 1, -self.slow - 1
+        self._above, self._below = self.fast / self.slow * (1 + EQUAL), self.fast / self.slow * (1 - EQUAL)
 
     @property
     def lookback(self) -> int:
@@ -110,27 +113,25 @@ class SmaCross(Strategy):
 
     def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest]:
         """Ask for exit and entry on the candle that confirms a crossing; without quotes, watch stop and target."""
+        # Candles are plain tuples: an index costs less than a name, and this runs for every candle of a backtest.
         symbol = candle[0]
         candles = view.candles(symbol)
         left = self._until_exact
         if left and symbol == self._symbol:
-            # Candles are plain tuples: an index costs less than a name, and this runs for every candle of a backtest.
             self._until_exact = left - 1
             close = candle[6]
-            fast_sum = self._fast_sum = self._fast_sum + close - candles[-self.fast - 1][6]
-            slow_sum = self._slow_sum = self._slow_sum + close - candles[-self.slow - 1][6]
+            fast_sum = self._fast_sum = self._fast_sum + close - candles[self._fast_at][6]
+            slow_sum = self._slow_sum = self._slow_sum + close - candles[self._slow_at][6]
         elif self._sum_up(symbol, candles):
             fast_sum, slow_sum = self._fast_sum, self._slow_sum
         else:
             return ()
-        above, below = fast_sum * self.slow, slow_sum * self.fast
-        # The first comparison is nearly always the answer; equal averages leave the side where it was.
-        if above > below * 1.000000001:
+        if fast_sum > slow_sum * self._above:
             side = 1
-        elif above < below * 0.999999999:
+        elif fast_sum < slow_sum * self._below:
             side = -1
         else:
-            side = -self._side if self._held else self._side
+            side = -self._side if self._held else self._side  # equal: where it was
         leaving = self._watch_candle(candle, view) if self._way else ()
         if side == self._side:
             if self._held:
@@ -191,14 +192,14 @@ class SmaCross(Strategy):
             self._look_back(candles)
         self._fast_sum = closes_sum(candles, self.fast)
         self._slow_sum = closes_sum(candles, self.slow)
-        self._until_exact = self.slow
+        self._until_exact = 4 * self.slow
         return True
 
     def _look_back(self, candles: Sequence[Candle]) -> None:
         """Learn the side from the candles before the first decision, so that a crossing under way is not missed."""
         for skip in range(min(self.confirmation, len(candles) - self.slow), 0, -1):
             fast_sum, slow_sum = closes_sum(candles, self.fast, skip=skip), closes_sum(candles, self.slow, skip=skip)
-            side = side_of(fast_sum * self.slow, slow_sum * self.fast)
+            side = (fast_sum > slow_sum * self._above) - (fast_sum < slow_sum * self._below)
             if side and side != self._side:
                 self._turn(side)
             elif side:

@@ -1,0 +1,329 @@
+"""Recorded files and runs, played on a clock and without one; what is wrong with them is said first."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from itertools import pairwise
+from pathlib import Path
+
+import anyio
+import msgspec
+import pytest
+from attrs import evolve
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Funding, Gate, Input, Notice, Quote
+from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
+from lab.journal.codec import encode
+from lab.journal.store import Journal
+from lab.journal.tape import TapeWriter
+from lab.ports import FeedState, ProviderError, Runtime, Subscription
+from lab.testing.simulation import simulate
+from lab_recordings import recording, sha256_of
+from lab_replay.provider import ReplayProvider
+
+BEGIN_NS = parse_time("2024-01-01")
+BTC = Subscription("BTCUSDT", MINUTE_NS)
+INSTRUMENT = Instrument(
+    symbol="BTCUSDT", base="BTC", quote="USDT", tick=Decimal("0.5"), lot=Decimal("0.01"), quantity_min=Decimal("0.02"),
+    maker_fee_rate=Decimal("0.0001"), taker_fee_rate=Decimal("0.0003"),
+)  # fmt: skip
+
+
+class Collector:
+    """A sink that keeps what it is given, with the loop's time."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[float, Input]] = []
+        self.states: list[FeedState] = []
+
+    def quote(self, quote: Quote) -> None:
+        self.given.append((anyio.current_time(), quote))
+
+    def candle(self, candle: Candle) -> None:
+        self.given.append((anyio.current_time(), candle))
+
+    def funding(self, funding: Funding) -> None:
+        self.given.append((anyio.current_time(), funding))
+
+    def feed(self, state: FeedState, detail: str = "") -> None:
+        self.states.append(state)
+
+    def malformed(self, reason: str, sample: bytes | str) -> None:
+        raise AssertionError(reason)
+
+    def contacted(self, host: str) -> None:
+        raise AssertionError(host)
+
+    @property
+    def events(self) -> list[Input]:
+        return [event for _, event in self.given]
+
+
+class Clock:
+    def monotonic(self) -> float:
+        return anyio.current_time()
+
+    def wall_ns(self) -> int:
+        return 0
+
+
+def played(provider: ReplayProvider, *wanted: Subscription, seconds: float = 1e6) -> Collector:
+    """Start and stream in virtual time, to the end or for some seconds."""
+
+    async def session() -> Collector:
+        sink = Collector()
+        await start(provider)
+        with anyio.move_on_after(seconds):
+            await provider.stream(wanted or (BTC,), sink)
+        return sink
+
+    return simulate(session)
+
+
+async def start(provider: ReplayProvider) -> None:
+    refused: ProviderError | None = None
+    async with anyio.create_task_group() as tasks:
+        try:
+            await provider.start(Runtime(clock=Clock(), seed=0, tasks=tasks))
+        except ProviderError as error:  # else the task group would wrap it
+            refused = error
+    if refused is not None:
+        raise refused
+
+
+def all_of(provider: ReplayProvider, *wanted: Subscription) -> list[Input]:
+    return [event for batch in provider.batches(wanted or (BTC,)) for event in batch]
+
+
+def history(provider: ReplayProvider, count: int, end_ns: int | None = None) -> Sequence[Candle]:
+    async def ask() -> Sequence[Candle]:
+        return await provider.history("BTCUSDT", MINUTE_NS, end_ns=end_ns, count=count)
+
+    return anyio.run(ask)
+
+
+@pytest.fixture
+def candles(tmp_path: Path) -> Path:
+    """Ten candles of one minute, the seventh missing."""
+    path = tmp_path / "ten.csv"
+    rows = [f"{BEGIN_NS // SECOND_NS + 60 * minute},10,12,9,{10 + minute % 2},5" for minute in range(10) if minute != 6]
+    path.write_text("\n".join(["time,open,high,low,close,volume", *rows]) + "\n")
+    return path
+
+
+@pytest.mark.behaviour("M2")
+def test_candles_are_played_at_the_spacing_they_were_recorded_with(candles: Path) -> None:
+    provider = ReplayProvider(file=str(candles))
+    sink = played(provider)
+    assert sink.states == [FeedState.LIVE]
+    assert [at for at, _ in sink.given] == pytest.approx([60.0 * minute for minute in range(10) if minute != 6])
+    assert [event.time_ns for event in sink.events] == [
+        BEGIN_NS + (minute + 1) * MINUTE_NS for minute in range(10) if minute != 6
+    ]
+    assert sink.events == all_of(ReplayProvider(file=str(candles)))
+    assert provider.price_source == "candle"
+
+
+def test_warm_up_candles_are_history_and_never_played_live(candles: Path) -> None:
+    provider = ReplayProvider(file=str(candles), warmup=4)
+    before = history(provider, 100)
+    assert [one.open_ns for one in before] == [BEGIN_NS + minute * MINUTE_NS for minute in range(4)]
+    assert {one.status for one in before} == {"backfilled"}
+    assert history(provider, 2, end_ns=before[3].open_ns) == before[1:3]
+    live = played(provider).events
+    assert next(event.open_ns for event in live if isinstance(event, Candle)) == before[-1].time_ns
+    batched = all_of(ReplayProvider(file=str(candles), warmup=4))
+    assert batched == [*before, *live]
+    assert [one._replace(status="final") for one in history(provider, 5)] == live
+    with pytest.raises(ProviderError, match="9 candles; with warmup=9 none is left to play"):
+        anyio.run(start, ReplayProvider(file=str(candles), warmup=9))
+
+
+@pytest.mark.behaviour("M2")
+def test_ticks_are_played_as_quotes_and_whole_candles_of_their_trades() -> None:
+    provider = ReplayProvider(file="btcusdt-ticks")
+    batched = all_of(provider)
+    made = [event for event in batched if isinstance(event, Candle)]
+    assert provider.price_source == "quote"
+    assert len(batched) == 66_089 + 5
+    assert [one.open_ns for one in made] == [parse_time("2024-08-08T23:55") + n * MINUTE_NS for n in range(5)]
+    assert all(earlier.time_ns <= later.time_ns for earlier, later in pairwise(batched))
+    sink = played(provider, seconds=60)
+    assert sink.events == batched[: len(sink.events)]
+    assert len(sink.events) > 10_000
+    first_ns = batched[0].time_ns
+    assert all(
+        at == pytest.approx((event.time_ns - first_ns) / SECOND_NS, abs=1e-6)
+        for at, event in sink.given
+        if isinstance(event, Quote)
+    )
+
+
+def test_a_restored_provider_goes_on_after_the_events_it_gave(candles: Path) -> None:
+    first, second = ReplayProvider(file=str(candles)), ReplayProvider(file=str(candles))
+    begun = played(first, seconds=150).events
+    second.restore(msgspec.json.decode(msgspec.json.encode(first.snapshot())))
+    rest = played(second)
+    assert len(begun) == 3
+    assert begun + rest.events == all_of(first)
+    assert rest.given[0][0] == 0
+    assert len(history(second, 100)) == 9
+
+
+Break = Callable[[Path], dict[str, str]]
+
+
+def _write(text: str) -> Break:
+    def build(folder: Path) -> dict[str, str]:
+        (folder / "bad.csv").write_text(text)
+        return {"file": str(folder / "bad.csv")}
+
+    return build
+
+
+@pytest.mark.behaviour("M2")
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (
+            lambda folder: {"file": str(folder / "none.csv")},
+            r"none.csv: no such file; recordings by name: btcusdt-ticks",
+        ),
+        (lambda folder: {"file": "btcusdt-tick"}, "did you mean the recording 'btcusdt-ticks'"),
+        (lambda folder: {"file": str(folder)}, "is a directory"),
+        (lambda folder: {"run": str(folder)}, r"journal.db: no journal there"),
+        (lambda folder: {}, "set either file .* or run"),
+        (lambda folder: {"file": "btcusd-1m", "run": "x"}, "set either file .* or run"),
+        (_write(""), r"bad.csv:1: empty; expected a header line"),
+        (_write("time,open,high,low,close\n"), r"bad.csv:2: empty; expected rows"),
+        (
+            _write("time,price\n2024-01-01,5\n"),
+            r"bad.csv:1: neither ticks .* nor candles .*; the header has time, price",
+        ),
+        (
+            _write("time,open,high,low,close\n2024-01-01,1,1,1,1\n2024-01-01T00:01,1,1,1,x\n"),
+            r"bad.csv:3: close 'x' is not",
+        ),
+        (
+            _write("time,bid,bid_size,ask,ask_size\n2024-01-01,1,1,2,1\n2024-01-01,3,1,2,1\n"),
+            r"bad.csv:3: bid 3.0 above",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path, build: Break, message: str) -> None:
+    settings = build(tmp_path)
+    with pytest.raises(ProviderError, match=message):
+        anyio.run(start, ReplayProvider(**settings))  # type: ignore[arg-type]
+    with pytest.raises(ProviderError, match=message):
+        ReplayProvider(**settings).batches([BTC])  # type: ignore[arg-type]  # the call alone raises
+
+
+def test_an_error_far_down_is_found_before_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [f"{BEGIN_NS // SECOND_NS + 60 * minute},1,1,1,1" for minute in range(9000)]
+    path = tmp_path / "long.csv"
+    path.write_text("\n".join(["time,open,high,low,close", *rows, "1,2,3"]))
+    for held in (1 << 30, 0):  # kept in memory, or read twice
+        monkeypatch.setattr("lab_replay.sources._HELD_BYTES", held)
+        with pytest.raises(ProviderError, match=r"long.csv:9002: 3 fields; expected 5"):
+            ReplayProvider(file=str(path)).batches([BTC])
+    path.write_text("\n".join(["time,open,high,low,close", *rows]))
+    assert len(all_of(ReplayProvider(file=str(path)))) == 9000
+
+
+def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:
+    provider = ReplayProvider(file=str(candles))
+    with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 5m is wanted; set the interval to 1m"):
+        provider.batches([Subscription("BTCUSDT", 5 * MINUTE_NS)])
+    with pytest.raises(ProviderError, match="holds one symbol, wanted are BTCUSDT 1m, ETHUSDT 1m"):
+        provider.batches([BTC, Subscription("ETHUSDT", MINUTE_NS)])
+
+
+def test_the_source_is_named_with_its_digest() -> None:
+    provider = ReplayProvider(file="btcusd-1m")
+    assert provider.source() == {"file": "btcusd-1m", "sha256": sha256_of(recording("btcusd-1m").path)}
+    assert provider.venue() == "btcusd-1m"
+
+
+def test_the_instrument_of_a_file_is_what_the_settings_say() -> None:
+    provider = ReplayProvider(file="btcusd-1m", tick=Decimal("0.01"), taker_fee=Decimal(0))
+    instrument = provider.batch_instrument("BTCUSD")
+    assert (instrument.base, instrument.quote, instrument.tick) == ("BTC", "USD", Decimal("0.01"))
+    assert (instrument.lot, instrument.taker_fee_rate) == (Decimal("0.0001"), Decimal(0))
+    for settings, message in [
+        ({"tick": Decimal(0)}, "tick must be above 0, not 0"),
+        ({"maker_fee": Decimal(-1)}, "maker_fee must be 0 or more, not -1"),
+        ({"warmup": -1}, "warmup must be 0 or more, not -1"),
+        ({"interval": "soon"}, "interval: not an interval: 'soon'"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            ReplayProvider(**settings)  # type: ignore[arg-type]
+
+
+def _candle(minute: int, status: str, symbol: str = "BTCUSDT") -> Candle:
+    open_ns = BEGIN_NS + minute * MINUTE_NS
+    return Candle(symbol, open_ns, open_ns + MINUTE_NS + 2 * SECOND_NS, 5.0, 6.0, 4.0, 5.5, 1.0, status)
+
+
+def _quote(second: int, symbol: str = "BTCUSDT") -> Quote:
+    return Quote(symbol, BEGIN_NS + second * SECOND_NS, 5.0, 1.0, 5.5, 1.0)
+
+
+PAST = [_candle(minute, "backfilled") for minute in range(3)]
+MARKET: list[Input] = [
+    _quote(180),
+    _quote(181, "ETHUSDT"),
+    _candle(3, "final"),
+    Funding("BTCUSDT", BEGIN_NS + 245 * SECOND_NS, 0.0001, BEGIN_NS + 3600 * SECOND_NS, 5.1),
+    _candle(4, "unconfirmed"),
+    _candle(5, "backfilled"),
+    _quote(370),
+]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run directory as a session of lab leaves it: a journal with its first row, and a tape."""
+    directory = tmp_path / "run-1"
+    directory.mkdir()
+    journal = Journal(directory, durable=True, labels={})
+    body = encode({"instruments": {"BTCUSDT": INSTRUMENT, "ETHUSDT": evolve(INSTRUMENT, symbol="ETHUSDT")}})
+    journal.append_raw("run_started", "run_started", body, BEGIN_NS, 0)
+    journal.commit()
+    journal.close()
+    tape = TapeWriter(directory)
+    own: list[Input] = [Gate(BEGIN_NS, ("no quote",)), Notice(BEGIN_NS, "feed", {"state": "live"})]
+    for event in [own[0], *PAST, own[1], *MARKET, own[0]]:
+        tape.add(event)
+    tape.close()
+    return directory
+
+
+@pytest.mark.behaviour("M2")
+def test_a_run_of_lab_is_played_with_its_own_data_instruments_and_order(run: Path) -> None:
+    provider = ReplayProvider(run=str(run))
+    both = (BTC, Subscription("ETHUSDT", MINUTE_NS))
+    sink = played(provider, *both)
+    assert sink.events == MARKET
+    assert [at for at, _ in sink.given] == pytest.approx([0, 1, 62, 65, 122, 182, 190])
+    assert all_of(provider, *both) == [*PAST, *MARKET]
+    assert all_of(provider) == [event for event in [*PAST, *MARKET] if "ETHUSDT" not in event]
+    assert list(history(ReplayProvider(run=str(run)), 10)) == PAST
+    assert provider.price_source == "quote"
+    assert provider.batch_instrument("BTCUSDT") == INSTRUMENT
+    assert provider.venue() == "run run-1"
+    assert set(provider.source()) == {"run", "sha256"}
+
+
+def test_a_run_that_does_not_fit_or_has_no_tape_is_refused(run: Path) -> None:
+    with pytest.raises(ProviderError, match="holds no SOLUSDT; it has BTCUSDT, ETHUSDT"):
+        ReplayProvider(run=str(run)).batches([Subscription("SOLUSDT", MINUTE_NS)])
+    with pytest.raises(ProviderError, match="holds 1m candles, 1h is wanted"):
+        ReplayProvider(run=str(run)).batches([Subscription("BTCUSDT", 60 * MINUTE_NS)])
+    (run / "tape-0001.jsonl.zst").unlink()
+    with pytest.raises(ProviderError, match="no tape there"):
+        anyio.run(start, ReplayProvider(run=str(run)))
+
+
+def test_the_hook_offers_the_provider_by_name() -> None:
+    import lab_replay
+
+    assert lab_replay.lab_providers() == {"replay": ReplayProvider}
