@@ -3,18 +3,20 @@
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import httpx
 import pytest
-from lab import ports
 from lab.session.loops import LoopClock, ScaledLoop, Speed, loop_factory
 from lab.session.simloop import SimLoop
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
+
+if TYPE_CHECKING:
+    from lab.ports import Clock
 
 T = TypeVar("T")
 START_NS = 1_700_000_000_123_456_789
@@ -108,7 +110,7 @@ def test_the_seed_reaches_the_simulated_network() -> None:
 def test_the_clock_follows_virtual_time_to_the_nanosecond() -> None:
     async def main() -> None:
         await anyio.sleep(100)
-        clock: ports.Clock = LoopClock(START_NS)
+        clock: Clock = LoopClock(START_NS)
         began = clock.monotonic()
         assert clock.wall_ns() == START_NS
         await anyio.sleep(600.25)

@@ -108,7 +108,13 @@ async def straggle(trace: Trace, number: int) -> None:
         trace.note("straggler", number)
 
 
+def note_order_of_a_set_of_tasks(trace: Trace) -> None:
+    tasks = [asyncio.create_task(asyncio.sleep(0)) for _ in range(100)]
+    trace.note("set", [tasks.index(task) for task in set(tasks)])
+
+
 async def ten_minutes(trace: Trace) -> None:
+    note_order_of_a_set_of_tasks(trace)
     async with venue(ticks), anyio.create_task_group() as tasks:
         for number in range(40):
             tasks.start_soon(straggle, trace, number)
@@ -349,6 +355,22 @@ def test_bytes_under_a_black_hole_arrive_late_in_order_and_not_before() -> None:
             assert 60 < anyio.current_time() < 65
 
     simulate(main)
+
+
+def test_the_seed_decides_how_long_each_direction_takes() -> None:
+    async def main() -> tuple[float, float]:
+        async with pair() as (stream, reader, writer):
+            began = anyio.current_time()
+            await stream.send(b"up")
+            await reader.readexactly(2)
+            up = anyio.current_time()
+            writer.write(b"down")
+            await stream.receive()
+            return up - began, anyio.current_time() - up
+
+    times = [time for seed in (1, 2) for time in simulate(main, seed=seed)]
+    assert len(set(times)) == 4
+    assert all(0.001 <= time <= 0.080 for time in times)
 
 
 @pytest.mark.parametrize(("split", "merge"), [(0.0, 0.0), (0.6, 0.0), (0.0, 0.6), (0.5, 0.5)])

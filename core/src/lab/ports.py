@@ -147,10 +147,10 @@ class Provider(Component, ABC):
     quote_silence_s: ClassVar[float] = 5.0
     """A quote older than this is stale: the trading gate shuts. A thin market may legitimately need more."""
 
-    async def start(self, runtime: Runtime) -> None:  # noqa: B027 - nothing to start is a fine answer
+    async def start(self, runtime: Runtime) -> None:
         """Get ready. May start tasks in ``runtime.tasks``; they are cancelled after `stop`."""
 
-    async def stop(self) -> None:  # noqa: B027
+    async def stop(self) -> None:
         """Let go of everything, within a second. Called once, also after a failure."""
 
     @abstractmethod
@@ -259,7 +259,7 @@ class Broker(Component, ABC):
 
     resting: int
 
-    def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:  # noqa: B027
+    def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
         """Learn the instruments and the seed, once, before anything else."""
 
     @abstractmethod

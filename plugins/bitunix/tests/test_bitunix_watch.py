@@ -99,9 +99,9 @@ def test_one_silent_channel_among_flowing_ones_is_found_within_ten_seconds() -> 
 def test_a_channel_that_flows_again_ends_the_degradation() -> None:
     watch = opened()
     run(watch, 7, quotes=99, candles=1)
-    assert watch.state is FeedState.DEGRADED
+    assert states(watch)[-1] is FeedState.DEGRADED
     watch.data(CANDLES, 7.1)
-    assert watch.state is FeedState.LIVE
+    assert states(watch)[-1] is FeedState.LIVE
     assert not [a for _, a in run(watch, 12, quotes=99, candles=99, start=7.1) if not isinstance(a, Ping)]
 
 

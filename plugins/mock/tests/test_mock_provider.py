@@ -137,9 +137,12 @@ def test_times_ascend_and_quotes_are_sound_for_many_symbols() -> None:
 @pytest.mark.behaviour("M1")
 def test_the_same_seed_gives_the_same_bytes_in_a_process_with_another_hash_seed() -> None:
     program = (
-        "import anyio, hashlib, msgspec; from lab.ports import Subscription; from lab_mock.provider import MockProvider;"
-        "m = MockProvider(seed=3, minutes=60); e = [list(b) for b in m.batches([Subscription('BTCUSDT', 60 * 10**9)])];"
-        "h = anyio.run(lambda: m.history('BTCUSDT', 60 * 10**9, end_ns=None, count=50));"
+        "import anyio, hashlib, msgspec\n"
+        "from lab.ports import Subscription\n"
+        "from lab_mock.provider import MockProvider\n"
+        "m = MockProvider(seed=3, minutes=60)\n"
+        "e = [list(b) for b in m.batches([Subscription('BTCUSDT', 60 * 10**9)])]\n"
+        "h = anyio.run(lambda: m.history('BTCUSDT', 60 * 10**9, end_ns=None, count=50))\n"
         "print(hashlib.sha256(msgspec.json.encode([e, h])).hexdigest())"
     )
     digests = {
@@ -202,6 +205,14 @@ def test_candles_already_played_belong_to_history() -> None:
     assert [one._replace(status="final") for one in newest[1:]] == candles
     assert newest[0].time_ns == BEGIN_NS
     assert history(provider, MINUTE_NS, 1, end_ns=candles[1].open_ns)[0].open_ns == candles[0].open_ns
+
+
+def test_a_candle_is_not_in_history_before_its_bucket_ended() -> None:
+    provider = MockProvider(seed=6)
+    played(provider, 59.5)
+    assert history(provider, MINUTE_NS, 1)[0].time_ns == BEGIN_NS
+    played(provider, 0.5)
+    assert history(provider, MINUTE_NS, 1)[0].open_ns == BEGIN_NS
 
 
 def test_a_restored_provider_goes_on_after_the_ticks_it_gave() -> None:

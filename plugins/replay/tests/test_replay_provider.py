@@ -217,7 +217,9 @@ def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path, build: Bre
         ReplayProvider(**settings).batches([BTC])  # type: ignore[arg-type]  # the call alone raises
 
 
-def test_an_error_far_down_is_found_before_the_first_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     rows = [f"{BEGIN_NS // SECOND_NS + 60 * minute},1,1,1,1" for minute in range(9000)]
     path = tmp_path / "long.csv"
     path.write_text("\n".join(["time,open,high,low,close", *rows, "1,2,3"]))
@@ -226,7 +228,11 @@ def test_an_error_far_down_is_found_before_the_first_batch(tmp_path: Path, monke
         with pytest.raises(ProviderError, match=r"long.csv:9002: 3 fields; expected 5"):
             ReplayProvider(file=str(path)).batches([BTC])
     path.write_text("\n".join(["time,open,high,low,close", *rows]))
-    assert len(all_of(ReplayProvider(file=str(path)))) == 9000
+    provider = ReplayProvider(file=str(path), warmup=4100)
+    statuses = [event.status for event in all_of(provider) if isinstance(event, Candle)]
+    assert statuses == ["backfilled"] * 4100 + ["final"] * 4900
+    live = played(provider).events
+    assert (live[0].time_ns, len(live)) == (BEGIN_NS + 4101 * MINUTE_NS, 4900)
 
 
 def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:

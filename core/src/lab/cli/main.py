@@ -60,7 +60,9 @@ class LazyGroup(click.Group):
         target: click.Command = getattr(importlib.import_module(module), attribute)
         return target
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest name where there is no such command."""
         try:
             return super().resolve_command(ctx, args)
@@ -81,7 +83,9 @@ def _plugin_commands() -> dict[str, Any]:
     return Registry().commands()
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.version_option(package_name="lab-trading", prog_name="lab")
 def cli() -> None:
     """Autonomous paper trading on real market data, with proof of what happened."""

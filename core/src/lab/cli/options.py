@@ -36,7 +36,11 @@ sets = click.option(
     "--set", "sets", multiple=True, metavar="NAME.KEY=VALUE", help="Set one setting of one component; may be repeated."
 )
 strategies = click.option(
-    "--strategy", "strategies", multiple=True, metavar="NAME", help="A strategy, or alias=name to run one twice; may be repeated."
+    "--strategy",
+    "strategies",
+    multiple=True,
+    metavar="NAME",
+    help="A strategy, or alias=name to run one twice; may be repeated.",
 )
 parts = apply(
     config,
@@ -44,9 +48,13 @@ parts = apply(
     strategies,
     click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT."),
     click.option("--interval", metavar="LENGTH", help="Length of a candle: 1m, 5m, 1h ... Default: 1m."),
-    click.option("--gate", "gates", multiple=True, metavar="NAME", help="A risk gate, in order; `--gate none` for no gates."),
+    click.option(
+        "--gate", "gates", multiple=True, metavar="NAME", help="A risk gate, in order; `--gate none` for no gates."
+    ),
     click.option("--broker", metavar="NAME", help="What works on orders. Default: paper."),
-    click.option("--reporter", "reporters", multiple=True, metavar="NAME", help="What shows and writes the run; `none` for none."),
+    click.option(
+        "--reporter", "reporters", multiple=True, metavar="NAME", help="What shows and writes the run; `none` for none."
+    ),
     click.option("--equity", metavar="MONEY", help="Each strategy's starting money. Default: 10000."),
     click.option("--leverage", metavar="TIMES", help="Margin is notional / leverage. Default: 10."),
     click.option("--latency-ms", metavar="MS", help="Simulated latency of orders. Default: the broker's (200)."),

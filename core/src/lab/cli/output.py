@@ -28,10 +28,16 @@ def report_lines(report: Mapping[str, Any]) -> str:
     """Return a final report as a table."""
     rows = []
     for key, value in report.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k}: {v}" for k, v in value.items()) if key != "books" else f"{len(value)}"
-        elif isinstance(value, list):
-            value = ", ".join(map(str, value))
-        if value not in {None, ""}:
-            rows.append((key.replace("_", " "), str(value)))
+        text = _inline(value)
+        if text and key not in {"schema_version", "kind", "books"}:
+            rows.append((key.replace("_", " "), text))
     return table(rows)
+
+
+def _inline(value: Any) -> str:
+    """Return a value on one line, nested ones in their own brackets."""
+    if value is None:
+        return ""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {f'({_inline(v)})' if isinstance(v, dict) else _inline(v)}" for k, v in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -53,7 +53,9 @@ def command(name: str | None, as_json: bool) -> int:
     for component in components:
         head = f"{component['kind']} {component['name']}  ({component['distribution']} {component['version']})"
         click.echo(f"{head}\n  {component['about']}")
-        rows = [[f"  {component['name']}.{s['key']}", s["default"], s["type"], s["help"]] for s in component["settings"]]
+        rows = [
+            [f"  {component['name']}.{s['key']}", s["default"], s["type"], s["help"]] for s in component["settings"]
+        ]
         if rows:
             click.echo(output.table(rows))
         click.echo()

@@ -12,7 +12,9 @@ from lab.session.interrupts import Interrupts
 @click.command("run")
 @click.option("--provider", metavar="NAME", help="Where market data comes from. Default: bitunix.")
 @click.option("--minutes", metavar="MINUTES", help="How long the run lasts. Default: 10.")
-@click.option("--speed", metavar="N|max", help="n times faster, or max: virtual time. Not for a live venue. Default: 1.")
+@click.option(
+    "--speed", metavar="N|max", help="n times faster, or max: virtual time. Not for a live venue. Default: 1."
+)
 @options.parts
 @options.as_json
 @click.pass_obj

@@ -37,7 +37,12 @@ def command(state_dir: Path | None, as_json: bool) -> int:
         click.echo(f"no runs in {folder}; `lab run` makes one")
         return 0
     rows = [
-        [run["directory"], run["status"], str(run["reason"])[:40], *(str(run.get(k, "")) for k in ("trades", "pnl_absolute"))]
+        [
+            run["directory"],
+            run["status"],
+            str(run["reason"])[:40],
+            *(str(run.get(k, "")) for k in ("trades", "pnl_absolute")),
+        ]
         for run in found
     ]
     click.echo(output.table(rows, ("run", "status", "reason", "trades", "pnl")))

@@ -26,7 +26,9 @@ def command(run: str, state_dir: Path | None, as_json: bool) -> int:
     if as_json:
         output.print_json({"schema_version": 1, "kind": "verify", **attrs.asdict(verdict)})
     elif verdict.identical:
-        click.echo(f"{verdict.run}: identical: {verdict.rows} rows from {verdict.inputs} inputs, head {verdict.head[:16]}")
+        click.echo(
+            f"{verdict.run}: identical: {verdict.rows} rows from {verdict.inputs} inputs, head {verdict.head[:16]}"
+        )
     else:
         click.echo(f"{verdict.run}: NOT identical\n  first difference: {verdict.difference}\n  cause: {verdict.cause}")
     return 0 if verdict.identical else 1

@@ -134,7 +134,15 @@ class GapFound:
 
 
 Output = (
-    Deposited | Signal | OrderAccepted | OrderRefused | OrderFilled | OrderEnded | StrategyStopped | CandleIgnored | GapFound
+    Deposited
+    | Signal
+    | OrderAccepted
+    | OrderRefused
+    | OrderFilled
+    | OrderEnded
+    | StrategyStopped
+    | CandleIgnored
+    | GapFound
 )
 
 

@@ -16,7 +16,12 @@ _ISO: Final = re.compile(
 _INTERVAL: Final = re.compile(r"([1-9]\d{0,3})([smhdw])")
 _UNIT_NS: Final = {"s": SECOND_NS, "m": MINUTE_NS, "h": 60 * MINUTE_NS, "d": DAY_NS, "w": 7 * DAY_NS}
 # A number's unit follows from its size: each range below covers the years 1973 to 5138 in its own unit.
-_NUMBER_UNITS: Final = ((10**8, 10**11, SECOND_NS), (10**11, 10**14, 10**6), (10**14, 10**17, 10**3), (10**17, 2**63, 1))
+_NUMBER_UNITS: Final = (
+    (10**8, 10**11, SECOND_NS),
+    (10**11, 10**14, 10**6),
+    (10**14, 10**17, 10**3),
+    (10**17, 2**63, 1),
+)
 
 
 def parse_time(value: object) -> int:
@@ -33,7 +38,7 @@ def parse_time(value: object) -> int:
         return _iso(text)
     if isinstance(value, int) and not isinstance(value, bool):
         return _number(value, "", value)
-    if isinstance(value, float) and value == value and abs(value) < 2**63:  # noqa: PLR0124 - not NaN
+    if isinstance(value, float) and value == value and abs(value) < 2**63:
         whole, _, fraction = repr(value).partition(".") if "e" not in repr(value) else (str(int(value)), "", "")
         return _number(int(whole), fraction, value)
     raise ValueError(f"not a time: {value!r}; expected ISO 8601 text or a number of s, ms, µs or ns")

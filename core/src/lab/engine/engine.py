@@ -12,14 +12,13 @@ from typing import Any, Final
 from lab.domain.events import (
     CandleIgnored,
     Deposited,
-    Fill,
     GapFound,
     StrategyStopped,
 )
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, INPUTS, Candle, Funding, Gate, Notice, Quote, Stop, Timer
-from lab.domain.orders import CancelRequest, Ended, Order, OrderRequest
+from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Notice, Quote, Stop, Timer
+from lab.domain.orders import CancelRequest, Order, OrderRequest
 from lab.domain.time import DAY_NS
 from lab.engine.door import Door, Outputs
 from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart
@@ -158,7 +157,7 @@ class Engine:
                     actions = on_candle(candle, view)
                     if actions:
                         actions = _drawn(actions)
-                except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
+                except Exception as error:
                     self.stop_seat(seat, error, out)
                     continue
                 if actions:
@@ -215,7 +214,7 @@ class Engine:
                 actions = on_quote(quote, view)
                 if actions:
                     actions = _drawn(actions)
-            except Exception as error:  # noqa: BLE001 - P6
+            except Exception as error:
                 self.stop_seat(seat, error, out)
                 continue
             if actions:
@@ -272,7 +271,7 @@ class Engine:
         """Call a strategy's listener; one that raises is stopped alone."""
         try:
             call(what) if bare else call(what, seat.view)
-        except Exception as error:  # noqa: BLE001 - P6
+        except Exception as error:
             self.stop_seat(seat, error, out)
 
     def stop_seat(self, seat: Seat, error: Exception, out: Outputs) -> None:
@@ -343,8 +342,6 @@ class Engine:
         if self._day_end_ns:
             self.day_starting_equity = self.equity()
         self._day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
-
-
 
 
 def _drawn(actions: Iterable[object]) -> tuple[Action, ...]:

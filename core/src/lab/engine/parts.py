@@ -64,7 +64,17 @@ def _defined(part: object, name: str) -> Any:
 class Market:
     """One symbol's state: history, newest quote, and who holds it."""
 
-    __slots__ = ("has_quotes", "history", "holders", "instrument", "quote", "quote_ns", "quotes", "symbol", "unrealised")
+    __slots__ = (
+        "has_quotes",
+        "history",
+        "holders",
+        "instrument",
+        "quote",
+        "quote_ns",
+        "quotes",
+        "symbol",
+        "unrealised",
+    )
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol

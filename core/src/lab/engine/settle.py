@@ -40,7 +40,7 @@ class Settlement:
                 self._fill(seat, order, report, event.time_ns, out)
 
     def _fill(self, seat: Seat, order: Order, fill: Fill, time_ns: int, out: "Outputs") -> None:
-        if time_ns < order.eligible_ns or not 0 < fill.quantity or order.remaining < 0 or fill.price <= 0:
+        if time_ns < order.eligible_ns or not fill.quantity > 0 or order.remaining < 0 or fill.price <= 0:
             raise EngineFault(f"the broker filled what it may not: {fill!r} of {order!r} at {time_ns}")
         held = seat.ledger.position(order.symbol).quantity
         if order.reduce_only:

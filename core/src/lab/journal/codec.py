@@ -34,7 +34,9 @@ RUN_ENDED: Final = "run_ended"
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 encode: Final[Callable[[Any], bytes]] = _encoder.encode
-_input_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {kind: msgspec.json.Decoder(cls) for cls, kind in INPUT_KINDS.items()}
+_input_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
+    kind: msgspec.json.Decoder(cls) for cls, kind in INPUT_KINDS.items()
+}
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 
 

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from lab.domain.ledger import ZERO
+from lab.domain.market import UNCONFIRMED
 from lab.domain.time import SECOND_NS, format_time
 from lab.journal.reasons import Reason
 from lab.journal.store import JournalReader
@@ -66,8 +67,9 @@ def build_report(reader: JournalReader) -> dict[str, Any]:
         "max_drawdown": plain(totals.get("max_drawdown", "0")),
         "books": end.get("books", {}),
         "limits": session.get("limits", {}),
+        "fee_rates": session.get("fees", {}),
         "gates": [entry["name"] for entry in started["gates"]],
-        "degradations": _degradations(started, totals, session, ended is not None),
+        "degradations": _degradations(started, totals, session, reader, ended is not None),
         "counters": session.get("counters", {}),
         "contacted_hosts": session.get("contacted_hosts", []),
         "first_event": _stamp(reader, "ASC"),
@@ -84,7 +86,11 @@ def _stamp(reader: JournalReader, order: Literal["ASC", "DESC"]) -> str | None:
 
 
 def _degradations(
-    started: Mapping[str, Any], totals: Mapping[str, Any], session: Mapping[str, Any], finished: bool
+    started: Mapping[str, Any],
+    totals: Mapping[str, Any],
+    session: Mapping[str, Any],
+    reader: JournalReader,
+    finished: bool,
 ) -> list[str]:
     """Everything that was less than it should have been, each with its figures."""
     found = list(session.get("degradations", []))
@@ -92,9 +98,11 @@ def _degradations(
         found.append("unfinished: the journal holds no end of the run")
     if not started["gates"]:
         found.append("no_risk_gates: none were configured")
-    for name in ("gaps", "ignored_candles", "late_quotes", "expired"):
-        if int(totals.get(name, 0)):
-            found.append(f"{name} {totals[name]}")
+    unconfirmed = sum(body[-1] == UNCONFIRMED for _, _, body in reader.bodies("candle"))
+    if unconfirmed:
+        found.append(f"unconfirmed_candles {unconfirmed}")
+    names = ("gaps", "ignored_candles", "late_quotes", "expired")
+    found.extend(f"{name} {totals[name]}" for name in names if int(totals.get(name, 0)))
     return found
 
 
@@ -118,7 +126,7 @@ def _why_no_trade(
     if int(totals.get("signals", 0)):
         whys = {body["why"] for _, _, body in reader.bodies("signal")} - {"backfilled"}
         if whys:
-            return f"signals came while trading was not allowed: {sorted(whys)[-1]}"
+            return f"signals came while trading was not allowed: {max(whys)}"
     if int(totals.get("orders", 0)):
         return "orders were placed and none filled"
     return f"the strategy asked for nothing on {totals.get('decisions', 0)} candles"
@@ -137,7 +145,11 @@ def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
     books = {}
     for seat in engine.seats:
         positions = {
-            symbol: {"quantity": plain(held.quantity), "cost": plain(held.cost), "mark": plain(engine.mark(symbol, held.quantity))}
+            symbol: {
+                "quantity": plain(held.quantity),
+                "cost": plain(held.cost),
+                "mark": plain(engine.mark(symbol, held.quantity)),
+            }
             for symbol, held in seat.ledger.positions.items()
             if held.quantity
         }

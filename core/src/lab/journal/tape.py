@@ -67,12 +67,15 @@ def read_tape(directory: Path) -> Iterator[Input]:
     """
     segments = sorted(directory.glob("tape-*.jsonl.zst"))
     if not segments:
-        raise JournalError(f"{directory}: no tape there (tape-0001.jsonl.zst); a backtest has none, its source is the tape")
+        raise JournalError(
+            f"{directory}: no tape there (tape-0001.jsonl.zst); a backtest has none, its source is the tape"
+        )
     for segment in segments:
         with zstd.open(segment, "rb") as lines:
             number = 0
             try:
-                for number, line in enumerate(lines, 1):
+                for line in lines:
+                    number += 1
                     yield read_tape_line(line)
             except (EOFError, zstd.ZstdError):
                 return

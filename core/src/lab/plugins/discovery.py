@@ -80,7 +80,7 @@ class Registry:
         self.plugins.append(plugin)
         try:
             module = point.load()
-        except BaseException as error:  # noqa: BLE001 - whatever a stranger's import does, the others go on
+        except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
             plugin.problems.append(f"cannot be imported ({point.value}): {type(error).__name__}: {error}")
@@ -121,7 +121,7 @@ class Registry:
             implementation: Callable[[], object] = getattr(module, hook)
             try:
                 offered = implementation()
-            except BaseException as error:  # noqa: BLE001 - as above
+            except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 plugin.problems.append(f"{hook} failed: {type(error).__name__}: {error}")

@@ -115,7 +115,9 @@ def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
     settings = {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
     for key, f in settings.items():
         if isinstance(f.type, str):
-            raise ConfigProblem(f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable")
+            raise ConfigProblem(
+                f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable"
+            )
     return settings
 
 

@@ -19,7 +19,6 @@ from lab.plugins.settings import ConfigProblem, InForce, Layers, build, settings
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.session.config import RunSettings
 
-
 C = TypeVar("C")
 
 
@@ -50,9 +49,7 @@ class Assembly:
         """Candles needed before every strategy can decide."""
         return max((part.component.lookback for part in self.strategies), default=1)
 
-    def engine(
-        self, body: Mapping[str, Any], *, archive: Callable[[str], str | None] | None = None
-    ) -> Engine:
+    def engine(self, body: Mapping[str, Any], *, archive: Callable[[str], str | None] | None = None) -> Engine:
         """Return the engine of the run that `describe` described."""
         instruments = {
             symbol: msgspec.convert(raw, Instrument, strict=False) for symbol, raw in body["instruments"].items()
@@ -77,9 +74,7 @@ class Assembly:
 
         def part(entry: Part[Any]) -> dict[str, Any]:
             cls = type(entry.component)
-            settings = {
-                key: getattr(entry.component, f.name) for key, f in settings_of(cls).items()
-            }
+            settings = {key: getattr(entry.component, f.name) for key, f in settings_of(cls).items()}
             return {
                 "name": entry.name,
                 "type": entry.offer.name,
@@ -111,15 +106,16 @@ class Assembly:
             "instruments": dict(instruments),
             "source": dict(source),
         }
-        same = {key: body[key] for key in ("strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "seed")}
+        same = {
+            key: body[key]
+            for key in ("strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "seed")
+        }
         body["lineage"] = lineage(encode(same).decode())
         plain: dict[str, Any] = msgspec.json.decode(encode(body))
         return plain
 
 
-def layers_for(
-    config: Path | None, sets: list[str], options: Mapping[str, Any]
-) -> Layers:
+def layers_for(config: Path | None, sets: list[str], options: Mapping[str, Any]) -> Layers:
     """Return the layers of file and command line; ``options`` are the command's own flags, ``None`` where not given.
 
     Raises `ConfigProblem`.
@@ -136,9 +132,7 @@ def layers_for(
     return layers
 
 
-def assemble(
-    registry: Registry, layers: Layers, environment: Mapping[str, str], *, reporters: bool = True
-) -> Assembly:
+def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str], *, reporters: bool = True) -> Assembly:
     """Put a run together. Raises `ConfigProblem` or `lab.plugins.discovery.PluginProblem`; writes nothing."""
     layers.add_environment({k: v for k, v in environment.items() if k.startswith("LAB_RUN_")}, {"run": RunSettings})
     run, in_force = build("run", RunSettings, layers)
@@ -147,7 +141,9 @@ def assemble(
     def choose(kind: str, name: str, alias: str | None = None) -> tuple[str, Offer]:
         alias = alias or name
         if alias in offers or alias == "run":
-            raise ConfigProblem(f"two components of this run are named {alias!r}; give one an alias: --strategy other={name}")
+            raise ConfigProblem(
+                f"two components of this run are named {alias!r}; give one an alias: --strategy other={name}"
+            )
         offers[alias] = offer = registry.get(kind, name)
         return alias, offer
 
@@ -204,4 +200,3 @@ def reassemble(registry: Registry, body: Mapping[str, Any]) -> Assembly:
         for key, raw in entry["settings"].items():
             layers.put(entry["name"], key, raw, "run_started")
     return assemble(registry, layers, {}, reporters=False)
-

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import attrs
 
+from lab.domain.instrument import Instrument
 from lab.domain.market import Input
 from lab.engine.engine import Engine
 from lab.engine.parts import EngineFault
@@ -20,6 +21,7 @@ from lab.session import directory as directories
 from lab.session.assembly import Assembly
 from lab.session.interrupts import Interrupts
 from lab.session.live import Finished, labels_of
+from lab.session.telling import make_header
 
 _COMMIT_ROWS: Final = 4096
 
@@ -94,19 +96,32 @@ def run_batch(
     """Run a backtest to its end. Raises `RunProblem` for what stops it before it begins; then nothing was written."""
     run = assembly.settings
     archive: list[Journal] = []
-    batch = prepare(assembly, kind, lambda order_id: archive[0].outcome(order_id))
+
+    def outcome(order_id: str) -> str | None:
+        return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
+
+    batch = prepare(assembly, kind, outcome)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None if run.no_write else directories.create(run.state_dir, label)
     try:
-        journal = Journal(directory, durable=False, labels=labels_of(directory.name if directory else label, started_ns))
+        journal = Journal(
+            directory, durable=False, labels=labels_of(directory.name if directory else label, started_ns)
+        )
         archive.append(journal)
         gc.collect()
         gc.freeze()
         journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
         number, reason, error = feed(batch, journal, interrupts)
-        session = {"errors": 0, "duration_seconds": round(seconds() - began, 3), "counters": {"inputs": number}}
+        header = make_header(assembly, instrument_of(batch), batch.engine, run_id=label, directory=directory)
+        session = {
+            "errors": 0,
+            "duration_seconds": round(seconds() - began, 3),
+            "limits": header["limits"],
+            "fees": header["fees"],
+            "counters": {"inputs": number},
+        }
         write_end(journal, batch.engine, reason, error, number, session)
         journal.commit()
         journal.index()
@@ -122,11 +137,18 @@ def run_batch(
     return Finished(report, directory, int(report["exit_code"]))
 
 
-def write_end(journal: Journal, engine: Engine, reason: Reason, error: str, number: int, session: Mapping[str, Any]) -> None:
+def write_end(
+    journal: Journal, engine: Engine, reason: Reason, error: str, number: int, session: Mapping[str, Any]
+) -> None:
     """Journal the end of a batch."""
     body = end_state(engine, session)
     body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
     journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, number)
+
+
+def instrument_of(batch: Batch) -> Instrument:
+    """Return the instrument a batch trades."""
+    return batch.engine.markets[batch.assembly.settings.symbol].instrument
 
 
 def _sync(path: Path) -> None:

@@ -46,7 +46,9 @@ def check_storage(state_dir: Path) -> list[Check]:
             os.fsync(file.fileno())
         found.append(Check("state directory", True, f"{folder}: writes and syncs"))
     except OSError as error:
-        found.append(Check("state directory", False, f"{place}: {error.strerror or error}; choose another with --state-dir"))
+        found.append(
+            Check("state directory", False, f"{place}: {error.strerror or error}; choose another with --state-dir")
+        )
     free = shutil.disk_usage(place).free
     found.append(Check("free space", free >= _FREE_LEAST, f"{free // 2**20} MiB free, 64 MiB are the least"))
     have = tuple(map(int, sqlite3.sqlite_version.split(".")))
@@ -64,7 +66,9 @@ def check_clock(wall_ns: Callable[[], int], monotonic_ns: Callable[[], int]) -> 
     apart = abs((wall_ns() - wall) - (monotonic_ns() - monotonic)) / SECOND_NS
     return [
         Check("clock", wall > 1_700_000_000 * SECOND_NS, format_time(wall - wall % SECOND_NS)),
-        Check("clock pace", apart < 0.01, f"wall and monotonic clock advanced alike (± {apart * 1000:.3f} ms in 50 ms)"),
+        Check(
+            "clock pace", apart < 0.01, f"wall and monotonic clock advanced alike (± {apart * 1000:.3f} ms in 50 ms)"
+        ),
     ]
 
 

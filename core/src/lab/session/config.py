@@ -37,7 +37,9 @@ class RunSettings:
     reporters: list[str] = _key("what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"])
     symbol: str = _key("the instrument", default="BTCUSDT", validator=validators.matches_re(r"[A-Za-z0-9._-]{1,32}"))
     interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
-    minutes: float = _key("how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)])
+    minutes: float = _key(
+        "how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)]
+    )
     equity: Decimal = _key("each strategy's starting money", default=Decimal(10_000), validator=validators.gt(0))
     leverage: Decimal = _key(
         "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]

@@ -86,7 +86,12 @@ class Intake:
         seen = self._reasons[short] = self._reasons.get(short, 0) + 1
         if seen <= _SAMPLES_A_REASON:
             text = sample.decode("utf-8", "replace") if isinstance(sample, bytes) else sample
-            self.notice("malformed", reason=reason[:_SAMPLE_BYTES], sample=text[:_SAMPLE_BYTES], number=str(self.malformed_count))
+            self.notice(
+                "malformed",
+                reason=reason[:_SAMPLE_BYTES],
+                sample=text[:_SAMPLE_BYTES],
+                number=str(self.malformed_count),
+            )
 
     def contacted(self, host: str) -> None:
         """Note a host; see `lab.ports.Sink`."""

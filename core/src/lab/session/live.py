@@ -115,7 +115,7 @@ async def _stop(provider: Provider) -> None:
     with anyio.CancelScope(shield=True), anyio.move_on_after(_PROVIDER_STOP_S):
         try:
             await provider.stop()
-        except Exception as error:  # noqa: BLE001 - the run is over; a provider's last words must not hide its report
+        except Exception as error:
             print(f"lab: provider {type(provider).__name__} failed to stop: {error}", file=sys.stderr)
 
 
@@ -137,9 +137,7 @@ async def _run(
         tape = TapeWriter(directory)
     except (JournalError, OSError) as error:
         raise RunProblem(Reason.STORAGE, f"{directory}: {error}") from None
-    session = box.session = Session(
-        assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet
-    )
+    session = box.session = Session(assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet)
     if box.interrupted:
         session.stop(Reason.STOPPED, "a signal")
     await session.run(instrument, tasks)

@@ -68,6 +68,7 @@ class LoopClock:
         if start_wall_ns is None and isinstance(loop, SimLoop):
             raise ValueError("LoopClock needs start_wall_ns in virtual time: the machine's wall clock would not repeat")
         self.monotonic: Callable[[], float] = loop.time
+        """Return the loop's seconds, which never jump."""
         self._start_wall_ns = start_wall_ns
         self._start = loop.time()
 

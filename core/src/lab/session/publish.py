@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import anyio
+import anyio.lowlevel
 
 from lab.ports import Record
 
@@ -51,6 +52,7 @@ class Publisher:
                 for record in page:
                     yield record
                     seq = record.seq
+                await anyio.lowlevel.checkpoint()  # a long backlog must not keep others waiting
                 continue
             if self._ended:
                 return

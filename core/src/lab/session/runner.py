@@ -1,6 +1,8 @@
 """A live session: takes inputs, steps the engine, commits, publishes; opens and shuts the trading gate; ends in order."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,17 +15,19 @@ from lab.domain.market import Candle, Gate, Input, Quote, Stop, Timer
 from lab.engine.engine import Engine
 from lab.engine.parts import EngineFault
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
-from lab.journal.reasons import Reason, RunProblem
-from lab.journal.report import build_report, end_state, plain
+from lab.journal.reasons import Reason
+from lab.journal.report import build_report, end_state
 from lab.journal.store import Journal, JournalError
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Runtime, Status, Subscription
+from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
 from lab.session.assembly import Assembly
 from lab.session.intake import Intake
 from lab.session.publish import Publisher
 from lab.session.seeding import Seeder
+from lab.session.telling import make_header, session_state, status_of, warmth
 
 _TICK_S: Final = 0.5
+_FLUSH_TICKS: Final = 10
 _STOP_S: Final = 4.0
 _REPORTERS_S: Final = 5.0
 
@@ -61,7 +65,7 @@ class Session:
         self._began = clock.monotonic()
         self._stopping = anyio.Event()
         self._finished = anyio.Event()
-        self._header: dict[str, Any] = {}
+        self.header: dict[str, Any] = {}
         self._holes: list[tuple[int, int]] = []
 
     # -- from outside ------------------------------------------------------------------------------------------------
@@ -121,9 +125,14 @@ class Session:
         self.journal.append(engine.begin(), 0, 0)
         keep = engine.markets[self.symbol].history.keep
         self.seeder = Seeder(
-            assembly.provider.component, self.intake, self.symbol, self.settings.interval_ns, need=assembly.lookback, keep=keep
+            assembly.provider.component,
+            self.intake,
+            self.symbol,
+            self.settings.interval_ns,
+            need=assembly.lookback,
+            keep=keep,
         )
-        self._header = self._make_header(instrument, engine)
+        self.header = make_header(assembly, instrument, engine, run_id=self.run_id, directory=self.directory)
         self._commit(engine)
         self._consider(engine)
         async with anyio.create_task_group() as reporters:
@@ -173,7 +182,7 @@ class Session:
 
     def _commit(self, engine: Engine) -> None:
         self.tape.flush()
-        self.publisher.publish(self.journal.commit({"run": end_state(engine, self._session_state(engine))}))
+        self.publisher.publish(self.journal.commit({"run": end_state(engine, self._state())}))
 
     # -- the trading gate --------------------------------------------------------------------------------------------
 
@@ -206,8 +215,10 @@ class Session:
 
     async def _watch(self, engine: Engine) -> None:
         """Notice what no event tells: a quote growing stale, an order waiting in silence. Twice a second, 0.1 % of a core."""
-        while True:
+        for tick in count(1):
             await anyio.sleep(_TICK_S)
+            if tick % _FLUSH_TICKS == 0:
+                self.tape.flush()
             if engine.stopping:
                 continue
             if engine.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
@@ -229,7 +240,7 @@ class Session:
             await self.assembly.provider.component.stream(wanted, self.intake)
         except ProviderError as error:
             self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
-        except Exception as error:  # noqa: BLE001 - a plugin's defect ends the run with a report, not with a traceback
+        except Exception as error:
             self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {type(error).__name__}: {error}")
         else:
             self.intake.feed(FeedState.DOWN, "the data ended")
@@ -240,7 +251,7 @@ class Session:
             return
         try:
             await self.seeder.seed()
-        except Exception as error:  # noqa: BLE001 - F9: seeding's failure never ends the session
+        except Exception as error:
             self.errors += 1
             self.seeder.done = True
             self.intake.notice("seeding", state="refused", error=f"{type(error).__name__}: {error}")
@@ -253,18 +264,20 @@ class Session:
         """Run one reporter; its failure ends nothing but itself."""
         info = RunInfo(
             run_id=self.run_id,
-            header=self._header,
+            header=self.header,
             directory=self.directory,
             quiet=self.quiet,
-            status=self.status,
+            status=partial(status_of, self),
             report=self.report,
             candles=self._candles,
         )
         records: AsyncIterator[Any] = self.publisher.stream()
         try:
             await reporter.report(info, records)
-        except Exception as error:  # noqa: BLE001 - V6
+        except Exception as error:
             self.errors += 1
+            while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+                error = error.exceptions[0]
             if not self._finished.is_set():
                 self.intake.notice("reporter", name=name, error=f"{type(error).__name__}: {error}")
 
@@ -289,17 +302,24 @@ class Session:
         if reason.exit_code == 0 and self.seeder is not None and engine is not None:
             if engine.markets[self.symbol].history.count < self.assembly.lookback:
                 reason = self.reason = Reason.NEVER_WARMED
-                self.detail = f"{self._warm(engine)}"
+                self.detail = warmth(self)
         elif reason.exit_code == 0 and engine is None:
             reason = self.reason = Reason.NEVER_WARMED
             self.detail = f"the provider never told what {self.symbol} is"
-        body: dict[str, Any] = {"session": self._session_state(engine)}
+        body: dict[str, Any] = {"session": self._state()}
         if engine is not None:
-            body = end_state(engine, self._session_state(engine))
+            body = end_state(engine, self._state())
         body.update(reason=reason.code, exit_code=reason.exit_code, error=self.detail if reason.exit_code else "")
         self.journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns if engine else 0, self.tape.inputs)
         self.tape.close()
         self.publisher.publish(self.journal.commit())
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run began, by the session's clock."""
+        return self.clock.monotonic() - self._began
+
+    def _state(self) -> dict[str, Any]:
+        return session_state(self, ended=self._finished.is_set())
 
     def conclude(self) -> Mapping[str, Any]:
         """Write what the ordinary way could not, and return the report. Safe to call twice."""
@@ -321,96 +341,5 @@ class Session:
         """Return the final report of what is committed."""
         return build_report(self.journal.reader())
 
-    def status(self) -> Status:
-        """Return the run at this moment."""
-        engine = self.engine
-        if engine is None:
-            raise RuntimeError("the engine has not been built yet")
-        market = engine.markets[self.symbol]
-        quote, candles = market.quote, market.history.candles
-        price = (quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None
-        positions = [
-            (seat.name, symbol, held.quantity, held.price)
-            for seat in engine.seats
-            for symbol, held in seat.ledger.positions.items()
-            if held.quantity
-        ]
-        totals = engine.totals
-        counts = {name: int(getattr(totals, name)) for name in ("candles", "quotes", "decisions", "orders", "trades", "refusals")}
-        return Status(
-            seconds_left=max(0.0, self.settings.minutes * 60 - (self.clock.monotonic() - self._began)),
-            price=price,
-            feed=self.intake.state.value,
-            why_not_trading=engine.shut,
-            equity=engine.equity(),
-            starting_equity=engine.starting_equity,
-            positions=positions,
-            counts=counts,
-        )
-
     def _candles(self) -> list[Candle]:
         return list(self.engine.markets[self.symbol].history.candles) if self.engine else []
-
-    def _warm(self, engine: Engine) -> str:
-        need = self.assembly.lookback
-        have = engine.markets[self.symbol].history.count
-        return f"seed_incomplete {have}/{need}" if have < need else ""
-
-    def _session_state(self, engine: Engine | None) -> dict[str, Any]:
-        """Return what the session itself counted; the report is made from it."""
-        intake = self.intake
-        degradations = []
-        if engine is not None and self._warm(engine):
-            degradations.append(self._warm(engine))
-        if self.seeder is not None and self.seeder.failures:
-            degradations.append(f"history_failures {self.seeder.failures}")
-        drops = intake.states.get(FeedState.DOWN.value, 0)
-        if drops:
-            degradations.append(f"feed_down {drops}")
-        if intake.malformed_count:
-            degradations.append(f"malformed {intake.malformed_count}")
-        if self._finished.is_set() and engine is not None:
-            for seat in engine.seats:
-                for symbol, held in seat.ledger.positions.items():
-                    if held.quantity:
-                        degradations.append(f"position_left_open {seat.name} {plain(held.quantity)} {symbol}")
-        return {
-            "errors": self.errors,
-            "duration_seconds": round(self.clock.monotonic() - self._began, 3),
-            "contacted_hosts": list(intake.hosts),
-            "degradations": degradations,
-            "limits": self._header.get("limits", {}),
-            "warm": self._warm(engine) if engine is not None else "",
-            "counters": {"conflated_quotes": intake.conflated, "malformed": intake.malformed_count, "inputs": self.tape.inputs},
-        }
-
-    def _make_header(self, instrument: Instrument, engine: Engine) -> dict[str, Any]:
-        return make_header(self.assembly, instrument, engine, run_id=self.run_id, directory=self.directory)
-
-
-def make_header(
-    assembly: Assembly, instrument: Instrument, engine: Engine, *, run_id: str, directory: Path | None
-) -> dict[str, Any]:
-    """Return what is said aloud at the start: the venue, the money, effective fees, and the limits in force."""
-    run = assembly.settings
-    view = engine.seats[0].view
-    describe: Callable[[Instrument], Mapping[str, str]] = assembly.broker.component.describe
-    return {
-        "run_id": run_id,
-        "version": assembly.provider.offer.plugin.version,
-        "provider": assembly.provider.offer.name,
-        "venue": assembly.provider.component.venue(),
-        "strategies": [part.name for part in assembly.strategies],
-        "symbol": run.symbol,
-        "interval": run.interval,
-        "starting_equity": plain(engine.starting_equity),
-        "fees": dict(describe(instrument)),
-        "gates": [part.name for part in assembly.gates],
-        "limits": {part.name: dict(part.component.describe(view)) for part in assembly.gates},
-        "speed": run.speed,
-        "seconds": run.minutes * 60,
-        "no_orders": run.no_orders,
-        "directory": str(directory) if directory is not None else None,
-    }
-
-

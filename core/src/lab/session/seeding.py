@@ -17,7 +17,9 @@ _HOLE_WAITS_S: Final = (2.0, 5.0, 15.0)
 class Seeder:
     """Puts back-filled candles into the intake. Progress is judged by the engine's history, not by what was fetched."""
 
-    def __init__(self, provider: Provider, intake: Intake, symbol: str, interval_ns: int, *, need: int, keep: int) -> None:
+    def __init__(
+        self, provider: Provider, intake: Intake, symbol: str, interval_ns: int, *, need: int, keep: int
+    ) -> None:
         self._provider = provider
         self._intake = intake
         self._symbol = symbol

@@ -49,7 +49,15 @@ def verify(directory: Path, registry: Registry) -> Verdict:
         started = reader.run_started()
         broken = check_chain(reader)
         if broken is not None:
-            return Verdict(directory.name, False, broken, 0, "", f"row {broken}: its hash does not follow", "the journal was changed after it was written")
+            return Verdict(
+                directory.name,
+                False,
+                broken,
+                0,
+                "",
+                f"row {broken}: its hash does not follow",
+                "the journal was changed after it was written",
+            )
         assembly = reassemble(registry, started)
         again = Journal(None, durable=False, labels={})
         batch, inputs = _again(directory, assembly, started, again)
@@ -80,7 +88,9 @@ def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal
         batch = prepare(assembly, started["kind"], journal.outcome)
         recorded = started["source"]
         if batch.body["source"] != recorded:
-            raise RunProblem(Reason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}")
+            raise RunProblem(
+                Reason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}"
+            )
     journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
     number, _, _ = feed(batch, journal)

@@ -75,7 +75,7 @@ class Rehearsal:
             leverage=leverage,
             no_orders=no_orders,
         )
-        self.engine.begin()
+        self.begun = self.engine.begin()
 
     @property
     def view(self) -> View:

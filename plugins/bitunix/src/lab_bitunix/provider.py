@@ -123,10 +123,10 @@ class Bitunix(Provider):
         """Close the connections and the local venue."""
         rest, self._rest = self._rest, None
         local, self._local = self._local, None
-        with anyio.move_on_after(1, shield=True):
+        with anyio.move_on_after(0.5, shield=True):
             if rest is not None:
                 await rest.aclose()
-        with anyio.move_on_after(1, shield=True):
+        with anyio.move_on_after(0.5, shield=True):
             if local is not None:
                 await local.stop()
 

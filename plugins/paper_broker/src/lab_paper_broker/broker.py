@@ -114,39 +114,47 @@ class PaperBroker(Broker):
         if order.type is _LIMIT and order.limit is None:
             return Rejected("a limit order needs a limit")
         eligible_ns = now_ns + self._soonest_ns + (crc32(oid.encode(), self._seed) * self._spread_ns >> 32)
-        newest_ns = self._arrivals.get(order.strategy, 0)
-        # One connection: what was sent later does not arrive earlier, so an exit stays ahead of the entry behind it.
-        eligible_ns = max(eligible_ns, newest_ns)
-        self._arrivals[order.strategy] = eligible_ns
-        order.eligible_ns = eligible_ns
+        arrivals = self._arrivals
+        newest_ns = arrivals.get(order.strategy, 0)
+        if eligible_ns < newest_ns:
+            # One connection: what is sent later arrives no earlier, so an exit stays ahead of the entry behind it.
+            eligible_ns = newest_ns
+        arrivals[order.strategy] = order.eligible_ns = eligible_ns
         self._orders[oid] = order
         self.resting += 1
         return Accepted(eligible_ns)
 
     def cancel(self, order_id: str) -> bool:
         """Forget a working order; ``False`` when there is none of that id."""
-        if order_id not in self._orders:
+        if self._orders.pop(order_id, None) is None:
             return False
-        self._forget(order_id)
+        self._limits.pop(order_id, None)
+        self.resting -= 1
         return True
 
     def observe(self, event: Input) -> Sequence[Report]:
         """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
-        if isinstance(event, Quote):
-            reports = self._quote(event)
-        elif isinstance(event, Candle):
-            reports = self._candle(event)
-        elif isinstance(event, Timer):
+        kind = event.__class__
+        if kind is Quote:
+            reports = self._quote(event)  # type: ignore[arg-type]
+        elif kind is Candle:
+            reports = self._candle(event)  # type: ignore[arg-type]
+        elif kind is Timer:
             reports = self._timer(event.time_ns)
         else:
             return ()
+        orders, limits = self._orders, self._limits
         for report in reports:
-            order = self._orders[report.order_id]
-            if isinstance(report, Fill):
-                order.remaining -= report.quantity
-                if order.remaining:
+            oid = report.order_id
+            if report.__class__ is Fill:
+                order = orders[oid]
+                left = order.remaining = order.remaining - report.quantity  # type: ignore[union-attr]
+                if left:
                     continue
-            self._forget(order.id)
+            del orders[oid]
+            if limits:
+                limits.pop(oid, None)
+        self.resting = len(orders)
         return reports
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
@@ -237,11 +245,6 @@ class PaperBroker(Broker):
             f"{what} {late_ms} ms after its arrival at {format_time(order.eligible_ns)}, "
             f"later than {self.expire_ms} ms (expire_ms)",
         )
-
-    def _forget(self, order_id: str) -> None:
-        del self._orders[order_id]
-        self._limits.pop(order_id, None)
-        self.resting -= 1
 
     def _terms_of(self, instrument: Instrument) -> Terms:
         return Terms(

@@ -18,6 +18,7 @@ from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
 _BUY: Final = Side.BUY
 _SELL: Final = Side.SELL
 _LIMIT: Final = OrderType.LIMIT
+_ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
 
 
@@ -34,10 +35,15 @@ class Terms:
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
     """Fill a market order, or a limit found marketable, at the touch."""
-    # repr of a float is its shortest text, which is the venue's own: the decimal is exact.
+    # repr gives a float's shortest text, which is what the venue wrote: the decimal is exact.
     bid, ask = Decimal(repr(quote[2])), Decimal(repr(quote[4]))
     touch = ask if order.side is _BUY else bid
-    return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
+    if terms.quote_slippage:
+        return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
+    quantity, rate = order.remaining, terms.taker
+    return Fill(
+        order.id, quantity, touch, touch * quantity * rate, rate, "taker", "quote", touch, ask - bid, _ZERO, quote[1]
+    )
 
 
 def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms: Terms) -> Fill | None:
@@ -97,6 +103,4 @@ def _make(order: Order, spread: Decimal | None, rule: str, time_ns: int, terms: 
     """Make liquidity: at the limit, without slippage."""
     quantity, rate, price = order.remaining, terms.maker, order.limit
     assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
-    return Fill(
-        order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, Decimal(0), time_ns
-    )
+    return Fill(order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, _ZERO, time_ns)

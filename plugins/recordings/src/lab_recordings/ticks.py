@@ -145,7 +145,7 @@ class TickRecording:
         turn, inside = divmod(offset_ns, self.duration_ns)
         if turn % 2 == 0:
             return self.quotes[bisect_right(self.quote_times, inside) - 1]
-        return self.quotes[bisect_right(self.quote_times, self.duration_ns - inside) - 1]
+        return self.quotes[bisect_left(self.quote_times, self.duration_ns - inside) - 1]
 
     def quotes_between(self, begin_ns: int, end_ns: int) -> list[PathQuote]:
         """Return the changes of the quote from ``begin_ns`` up to, not at, ``end_ns``, ascending by offset.

@@ -8,7 +8,7 @@ from attrs import Attribute, define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
 
 
-def _above_0(instance: Any, attribute: "Attribute[Decimal | None]", value: Decimal | None) -> None:
+def _above_0(instance: Any, attribute: "Attribute[Any]", value: Decimal | None) -> None:
     if value is not None and not value > 0:
         raise ValueError(f"{attribute.name} must be above 0, not {value}; leave it out for no such limit")
 

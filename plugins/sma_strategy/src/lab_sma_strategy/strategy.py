@@ -132,14 +132,12 @@ class SmaCross(Strategy):
             side = -1
         else:
             side = -self._side if self._held else self._side  # equal: where it was
-        leaving = self._watch_candle(candle, view) if self._way else ()
         if side == self._side:
             if self._held:
                 self._held = 0
-            return leaving
-        if not self._turn(side):
-            return leaving
-        return self._cross(candle, candles, view, leaving)
+        elif self._turn(side):
+            return self._cross(candle, candles, view)
+        return self._watch_candle(candle, view) if self._way else ()
 
     def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
         """Leave when the bid (of a long) or the ask (of a short) reaches stop or target."""
@@ -218,10 +216,8 @@ class SmaCross(Strategy):
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def _cross(
-        self, candle: Candle, candles: Sequence[Candle], view: View, leaving: Sequence[OrderRequest]
-    ) -> Sequence[OrderRequest]:
-        """Return the requests of a confirmed crossing, behind a stop or target of the same candle."""
+    def _cross(self, candle: Candle, candles: Sequence[Candle], view: View) -> Sequence[OrderRequest]:
+        """Return a confirmed crossing's requests: a stop or target of the same candle takes the exit's place."""
         symbol, way = self._symbol, self._side
         held = view.position(symbol).quantity
         instrument = view.instrument(symbol)
@@ -231,7 +227,7 @@ class SmaCross(Strategy):
             f"fast {self._fast_sum / self.fast:.{digits}f} crossed {'above' if way > 0 else 'below'} "
             f"slow {self._slow_sum / self.slow:.{digits}f}, held {candles_held}"
         )
-        requests = list(leaving)
+        requests = list(self._watch_candle(candle, view)) if self._way else []
         if held * way < 0 and not requests and not view.orders(symbol):
             requests.append(_close(symbol, held, "exit", f"{text}; leaves {_name(held)} {abs(held)}"))
         if held * way > 0 or self.direction not in {"both", "long" if way > 0 else "short"}:

@@ -99,7 +99,8 @@ class Contract:
         rules = self.rules()
         for number, reason in self.excused.items():
             assert number in rules, f"excused[{number!r}]: there is no such rule; there are {', '.join(rules)}"
-            assert isinstance(reason, str) and reason.strip(), f"excused[{number!r}] gives no reason: {reason!r}"
+            given = isinstance(reason, str) and reason.strip()
+            assert given, f"excused[{number!r}] gives no reason: {reason!r}"
             assert number != "C1", "excused['C1']: this rule cannot be excused"
         for base in type(self).__mro__:
             for name, value in vars(base).items():
@@ -126,7 +127,7 @@ def _find(this: Rule, contract: Contract, call: Callable[[], None]) -> Finding:
     excused = isinstance(reason, str) and bool(reason.strip())
     try:
         call()
-    except Exception as error:  # noqa: BLE001 - whatever a component raises breaks the rule it was called for
+    except Exception as error:  # whatever a component raises breaks the rule it was called for
         text = this.broken(_evidence(error))
         if excused:
             return Finding(this, "excused", f"{this.number} excused: {reason}", error)

@@ -51,7 +51,9 @@ class BrokerContract(Contract):
         for seed in _SEEDS:
             desk = self.desk(make(), seed)
             trade(desk, plan(seed))
-            found += [(desk.orders[fill.order_id], met, fill) for met, fill in desk.fills if fill.order_id in desk.orders]
+            found += [
+                (desk.orders[fill.order_id], met, fill) for met, fill in desk.fills if fill.order_id in desk.orders
+            ]
         assert found, f"no fill in {len(_SEEDS)} sessions of market and limit orders"
         return found
 
@@ -94,7 +96,9 @@ class BrokerContract(Contract):
             open_ns = order.eligible_ns - 30 * SECOND_NS
             reached = Candle("BTCUSDT", open_ns, open_ns + MINUTE_NS, 50_000.0, 51_500.0, 48_500.0, 50_000.0, 50.0)
             fills = [one for one in desk.observe(reached) if isinstance(one, Fill)]
-            assert not fills, f"{side} at {far} filled on {reached}, which opened before eligible_ns {order.eligible_ns}"
+            assert not fills, (
+                f"{side} at {far} filled on {reached}, which opened before eligible_ns {order.eligible_ns}"
+            )
 
     @rule(
         "B4",
@@ -144,7 +148,9 @@ class BrokerContract(Contract):
             for name in ("price", "quantity", "fee", "fee_rate", "reference", "slippage"):
                 value = getattr(fill, name)
                 assert isinstance(value, Decimal), f"{name} {value!r} is {type(value).__name__}, not Decimal"
-            assert fill.price > 0 and fill.price % steps.tick == 0, f"price {fill.price} is not on the tick {steps.tick}"
+            assert fill.price > 0 and fill.price % steps.tick == 0, (
+                f"price {fill.price} is not on the tick {steps.tick}"
+            )
             fine = fill.quantity > 0 and fill.quantity % steps.lot == 0
             assert fine, f"quantity {fill.quantity} is not above 0 on the lot {steps.lot}"
             assert fill.slippage >= 0, f"slippage {fill.slippage} is below 0"
@@ -158,7 +164,9 @@ class BrokerContract(Contract):
         for _, _, fill in self.meetings(make):
             exact = fill.price * fill.quantity * fill.fee_rate
             assert fill.fee >= 0, f"fee {fill.fee} is below 0"
-            assert fill.fee == exact, f"fee {fill.fee} is not {fill.price} * {fill.quantity} * {fill.fee_rate} = {exact}"
+            assert fill.fee == exact, (
+                f"fee {fill.fee} is not {fill.price} * {fill.quantity} * {fill.fee_rate} = {exact}"
+            )
 
     @rule(
         "B8",
@@ -273,4 +281,3 @@ class BrokerContract(Contract):
         fresh.restore(msgspec.json.decode(state))
         check_same_state(fresh, state)
         return fresh
-

@@ -85,7 +85,12 @@ class Desk:
         return Order(oid, "desk", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity)
 
     def submit(
-        self, side: Side, *, quantity: Decimal = Decimal("0.01"), limit: Decimal | None = None, reduce_only: bool = False
+        self,
+        side: Side,
+        *,
+        quantity: Decimal = Decimal("0.01"),
+        limit: Decimal | None = None,
+        reduce_only: bool = False,
     ) -> Order:
         """Submit an order at the desk's time, as the engine does. Asserts that it is accepted."""
         order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only)

@@ -168,7 +168,9 @@ class RiskGateContract(Contract):
     )
     def test_a_restart_changes_no_verdict(self, make: Make) -> None:
         unbroken = self.review_all(make)
-        check_same(self.review_all(make, swap=True), unbroken, f"a run restarted every {_SWAP_EVERY} inputs", "an unbroken run")
+        check_same(
+            self.review_all(make, swap=True), unbroken, f"a run restarted every {_SWAP_EVERY} inputs", "an unbroken run"
+        )
 
     @rule(
         "G10",

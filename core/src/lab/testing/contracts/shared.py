@@ -12,12 +12,17 @@ from lab.ports import Component
 C = TypeVar("C", bound=Component)
 
 
-def check_settings(component: object, port: type) -> None:
+def check_settings(component: object, port: type[Component]) -> None:
     """Assert that a component is an attrs class of its port, whose settings all have a default and a help text."""
-    cls = type(component)
+    cls: Any = type(component)
     assert isinstance(component, port), f"{cls.__name__} does not derive from {port.__name__}"
     assert "__attrs_attrs__" in vars(cls), f"{cls.__name__} is not decorated with attrs.define"
-    attrs.resolve_types(cls)
+    try:
+        attrs.resolve_types(cls)
+    except NameError as error:
+        raise AssertionError(
+            f"a field's type cannot be resolved at run time, where settings are read: {error}"
+        ) from error
     for one in attrs.fields(cls):
         if one.init:
             assert one.default is not attrs.NOTHING, f"setting {one.alias or one.name!r} has no default"

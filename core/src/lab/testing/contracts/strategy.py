@@ -193,7 +193,9 @@ class StrategyContract(Contract):
             "no volume": [one._replace(volume=0.0) for one in candles],
             "flat prices": self.events([closes[0]] * len(closes)),
             "prices near the tick": self.events([0.5 + place % 3 / 10 for place in range(len(closes))]),
-            "a jump of a hundred times": self.events([*closes[: len(closes) // 2], *(100 * one for one in closes[:50])]),
+            "a jump of a hundred times": self.events(
+                [*closes[: len(closes) // 2], *(100 * one for one in closes[:50])]
+            ),
             "back-filled candles": tape(
                 closes, symbol=self.symbol, interval_ns=self.interval_ns, backfilled=lookback + 20
             ),
@@ -210,7 +212,7 @@ class StrategyContract(Contract):
     )
     def test_candles_and_view_are_left_as_they_are(self, make: Make) -> None:
         inputs = self.events(self.closes(make().lookback))
-        self.run(make(), inputs, around=lambda view: self._watched(view))
+        self.run(make(), inputs, around=self._watched)
 
     @rule(
         "S12",
@@ -253,5 +255,3 @@ def _amount(name: str, value: object) -> str | None:
     if not isinstance(value, Decimal):
         return f"{name} {value!r} is {type(value).__name__}, not Decimal"
     return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"
-
-

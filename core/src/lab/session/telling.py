@@ -1,0 +1,113 @@
+"""What a session tells of itself: the header at the start, its state for live views, its counts for the report."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab.domain.instrument import Instrument
+from lab.engine.engine import Engine
+from lab.journal.report import plain
+from lab.ports import FeedState, Status
+from lab.session.assembly import Assembly
+
+if TYPE_CHECKING:
+    from lab.session.runner import Session
+
+_COUNTS = ("candles", "quotes", "decisions", "orders", "trades", "refusals")
+
+
+def make_header(
+    assembly: Assembly, instrument: Instrument, engine: Engine, *, run_id: str, directory: Path | None
+) -> dict[str, Any]:
+    """Return what is said aloud at the start: the venue, the money, effective fees, and the limits in force."""
+    run = assembly.settings
+    view = engine.seats[0].view
+    return {
+        "run_id": run_id,
+        "version": assembly.provider.offer.plugin.version,
+        "provider": assembly.provider.offer.name,
+        "venue": assembly.provider.component.venue(),
+        "strategies": [part.name for part in assembly.strategies],
+        "symbol": run.symbol,
+        "interval": run.interval,
+        "starting_equity": plain(engine.starting_equity),
+        "fees": dict(assembly.broker.component.describe(instrument)),
+        "gates": [part.name for part in assembly.gates],
+        "limits": {part.name: dict(part.component.describe(view)) for part in assembly.gates},
+        "speed": run.speed,
+        "seconds": run.minutes * 60,
+        "no_orders": run.no_orders,
+        "directory": str(directory) if directory is not None else None,
+    }
+
+
+def status_of(session: "Session") -> Status:
+    """Return the run at this moment."""
+    engine = session.engine
+    if engine is None:
+        raise RuntimeError("the engine has not been built yet")
+    market = engine.markets[session.symbol]
+    quote, candles = market.quote, market.history.candles
+    price = (quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None
+    totals = engine.totals
+    return Status(
+        seconds_left=max(0.0, session.settings.minutes * 60 - session.elapsed()),
+        price=price,
+        feed=session.intake.state.value,
+        why_not_trading=engine.shut,
+        equity=engine.equity(),
+        starting_equity=engine.starting_equity,
+        positions=[
+            (seat.name, symbol, held.quantity, held.price)
+            for seat in engine.seats
+            for symbol, held in seat.ledger.positions.items()
+            if held.quantity
+        ],
+        counts={name: int(getattr(totals, name)) for name in _COUNTS},
+    )
+
+
+def warmth(session: "Session") -> str:
+    """Return how far the warm-up came where it is not complete, else nothing."""
+    if session.engine is None:
+        return ""
+    need = session.assembly.lookback
+    have = session.engine.markets[session.symbol].history.count
+    return f"seed_incomplete {have}/{need}" if have < need else ""
+
+
+def session_state(session: "Session", *, ended: bool) -> dict[str, Any]:
+    """Return what the session itself counted; with the engine's totals the report is made from it."""
+    intake = session.intake
+    return {
+        "errors": session.errors,
+        "duration_seconds": round(session.elapsed(), 3),
+        "contacted_hosts": list(intake.hosts),
+        "degradations": _degradations(session, ended=ended),
+        "limits": session.header.get("limits", {}),
+        "fees": session.header.get("fees", {}),
+        "warm": warmth(session),
+        "counters": {
+            "conflated_quotes": intake.conflated,
+            "malformed": intake.malformed_count,
+            "inputs": session.tape.inputs,
+        },
+    }
+
+
+def _degradations(session: "Session", *, ended: bool) -> list[str]:
+    found = [warmth(session)] if warmth(session) else []
+    if session.seeder is not None and session.seeder.failures:
+        found.append(f"history_failures {session.seeder.failures}")
+    drops = session.intake.states.get(FeedState.DOWN.value, 0)
+    if drops:
+        found.append(f"feed_down {drops}")
+    if session.intake.malformed_count:
+        found.append(f"malformed {session.intake.malformed_count}")
+    if ended and session.engine is not None:
+        found += [
+            f"position_left_open {seat.name} {plain(held.quantity)} {symbol}"
+            for seat in session.engine.seats
+            for symbol, held in seat.ledger.positions.items()
+            if held.quantity
+        ]
+    return found

@@ -1,0 +1,325 @@
+"""The contract of providers: P1 to P12."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from itertools import islice, pairwise
+from typing import ClassVar, Final, TypeVar
+
+import anyio
+
+from lab.domain.instrument import Instrument
+from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Input, Quote, check_candle, check_quote
+from lab.domain.time import MINUTE_NS
+from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
+from lab.testing.builders import START_NS
+from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.shared import check_numbers, check_same, check_settings
+from lab.testing.noting_sink import NotingSink
+
+Make = Callable[[], Provider]
+T = TypeVar("T")
+
+_QUICK_S: Final = 1.0
+_START_S: Final = 10.0
+_BATCH_INPUTS: Final = 3_000
+
+
+class ProviderContract(Contract):
+    """What lab relies on in every provider. Inherit it, give the fixture ``make``, and run pytest.
+
+        class TestMyVenue(ProviderContract):
+            @pytest.fixture
+            def make(self):
+                return lambda: MyVenue(url=LOCAL_SERVER)
+
+    ``make`` gives a fresh instance each time. With ``simulated`` the rules run in virtual time, with the network in memory: a
+    provider needs a counterpart inside the simulation (a local server it starts itself) or no network at all. Without it
+    they run in real time and take ``stream_s`` each.
+    """
+
+    simulated: ClassVar[bool] = True
+    symbol: ClassVar[str] = "BTCUSDT"
+    unknown_symbol: ClassVar[str] = "NO-SUCH-COIN"
+    interval_ns: ClassVar[int] = MINUTE_NS
+    stream_s: ClassVar[float] = 200.0
+    """How long a stream is listened to, in the session's seconds: at least two candles close in it."""
+
+    def run(self, main: Callable[[], Awaitable[T]]) -> T:
+        """Run a coroutine function, in virtual or real time."""
+        if not self.simulated:
+            return anyio.run(main)
+        from lab.testing.simulation import simulate
+
+        return simulate(main, limit_s=10 * self.stream_s + 600.0)
+
+    @asynccontextmanager
+    async def started(self, provider: Provider, seed: int = 0) -> AsyncIterator[Provider]:
+        """Start a provider as a session does, and stop it afterwards."""
+        from lab.session.loops import LoopClock
+
+        async with anyio.create_task_group() as tasks:
+            clock, speed = LoopClock(START_NS), "max" if self.simulated else 1.0
+            await provider.start(Runtime(clock=clock, seed=seed, tasks=tasks, speed=speed))  # type: ignore[arg-type]
+            try:
+                yield provider
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await provider.stop()
+                tasks.cancel_scope.cancel()
+
+    def listen(self, make: Make) -> NotingSink:
+        """Return what a fresh provider streams in ``stream_s``."""
+        sink = NotingSink()
+
+        async def main() -> None:
+            async with self.started(make()) as provider:
+                await _stream_for(self.stream_s, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+
+        self.run(main)
+        return sink
+
+    def read(self, make: Make, count: int, end_ns: int | None = None) -> Sequence[Candle]:
+        """Return a fresh provider's history."""
+
+        async def main() -> Sequence[Candle]:
+            async with self.started(make()) as provider:
+                return await provider.history(self.symbol, self.interval_ns, end_ns=end_ns, count=count)
+
+        return self.run(main)
+
+    @rule(
+        "P1",
+        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
+        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+    )
+    def test_settings_have_defaults_and_help(self, make: Make) -> None:
+        check_settings(make(), Provider)
+
+    @rule(
+        "P2",
+        "real, recorded and synthetic prices never meet in a session, and the report says where they came from.",
+        'declare realm = "real", "recorded" or "synthetic"; let venue() return the host, file or seed.',
+    )
+    def test_says_where_its_data_comes_from(self, make: Make) -> None:
+        provider = make()
+        realm = getattr(provider, "realm", None)
+        assert realm in {"real", "recorded", "synthetic"}, f"realm is {realm!r}"
+        assert provider.price_source in {"quote", "candle"}, f"price_source is {provider.price_source!r}"
+        assert provider.quote_silence_s > 0, f"quote_silence_s is {provider.quote_silence_s!r}"
+        venue = provider.venue()
+        assert isinstance(venue, str) and venue.strip(), f"venue() gave {venue!r}"
+        check_numbers(provider.source(), "source()")
+
+    @rule(
+        "P3",
+        "a session stops in five seconds, after a failed start too; a provider that hangs or leaks takes it all.",
+        "let stop() accept a provider that never started or stopped already, and bound every wait in it.",
+    )
+    def test_starts_and_stops_quickly_and_stops_twice(self, make: Make) -> None:
+        async def main() -> None:
+            unstarted = make()
+            with anyio.move_on_after(_QUICK_S) as scope:
+                await unstarted.stop()
+            assert not scope.cancelled_caught, f"stop() without start() took over {_QUICK_S} s"
+            began = anyio.current_time()
+            async with self.started(make()) as provider:
+                took = anyio.current_time() - began
+                assert took <= _START_S, f"start() took {took:.1f} s"
+                for what in ("stop()", "a second stop()"):
+                    began = anyio.current_time()
+                    await provider.stop()
+                    took = anyio.current_time() - began
+                    assert took <= _QUICK_S, f"{what} took {took:.1f} s"
+
+        self.run(main)
+
+    @rule(
+        "P4",
+        "orders are floored to the lot and priced on the tick: wrong steps make every order wrong.",
+        "build the Instrument from the venue's own figures, as Decimal made from text.",
+    )
+    def test_the_instrument_is_plausible(self, make: Make) -> None:
+        async def main() -> Instrument:
+            async with self.started(make()) as provider:
+                return await provider.instrument(self.symbol)
+
+        found = self.run(main)
+        assert isinstance(found, Instrument), f"instrument() gave {found!r}"
+        assert found.symbol == self.symbol, f"asked for {self.symbol!r}, got {found.symbol!r}"
+        assert found.base and found.quote, f"base {found.base!r}, quote {found.quote!r}"
+        for name in ("tick", "lot", "quantity_min", "maker_fee_rate", "taker_fee_rate"):
+            value = getattr(found, name)
+            assert isinstance(value, Decimal), f"{name} {value!r} is {type(value).__name__}, not Decimal"
+        for name in ("maker_fee_rate", "taker_fee_rate"):
+            rate = getattr(found, name)
+            assert abs(rate) < Decimal("0.05"), f"{name} {rate} is no fraction (0.0006 is 0.06 %)"
+        assert found.quantity_min > 0, f"quantity_min is {found.quantity_min}"
+        assert found.quantity_min % found.lot == 0, f"quantity_min {found.quantity_min} is not on the lot {found.lot}"
+
+    @rule(
+        "P5",
+        "strategies warm up on history: the open candle, a hole in the order or a candle off the grid falsifies every average.",
+        "sort ascending, drop the open candle and duplicates, mark each backfilled, cut to the newest count.",
+    )
+    def test_history_is_closed_ascending_and_marked(self, make: Make) -> None:
+        for count in (20, 3):
+            candles = self.read(make, count)
+            assert candles, "history() gave no candle (make a provider that has some, or excuse the rule)"
+            assert len(candles) <= count, f"asked for at most {count} candles, got {len(candles)}"
+            self._check_candles(candles, {BACKFILLED})
+        assert not self.read(make, 0), "asked for 0 candles, got some"
+
+    @rule(
+        "P6",
+        "gaps are filled page by page from the end: a page that does not end where it should repeats or loses candles.",
+        "give the newest candles whose open_ns is below end_ns; never more than count.",
+    )
+    def test_history_ends_before_end_ns(self, make: Make) -> None:
+        candles = self.read(make, 12)
+        assert len(candles) >= 4, f"history() gave {len(candles)} candles of 12 (make a provider that has more)"
+        end = candles[len(candles) // 2 + 1]
+        older = [one for one in candles if one.open_ns < end.open_ns]
+        page = self.read(make, 2, end.open_ns)
+        over = [one.open_ns for one in page if one.open_ns >= end.open_ns]
+        assert not over, f"end_ns={end.open_ns} is exclusive, but {over} came"
+        check_same(list(page), older[-2:], "the page before end_ns", "the same candles of a longer history")
+
+    @rule(
+        "P7",
+        "a misspelt symbol must end with a message, not with a session that waits for ever.",
+        "raise ProviderError (not ProviderUnavailable) whose text has the symbol as it was asked for.",
+    )
+    def test_an_unknown_symbol_is_named(self, make: Make) -> None:
+        async def main() -> str:
+            async with self.started(make()) as provider:
+                try:
+                    found = await provider.instrument(self.unknown_symbol)
+                except ProviderUnavailable as error:
+                    raise AssertionError(f"it raised ProviderUnavailable, which is tried again: {error}") from error
+                except ProviderError as error:
+                    return str(error)
+                raise AssertionError(f"instrument({self.unknown_symbol!r}) gave {found}")
+
+        said = self.run(main)
+        assert self.unknown_symbol.lower() in said.lower(), f"{self.unknown_symbol!r} is not in the message {said!r}"
+
+    @rule(
+        "P8",
+        "nothing is traded until the feed says LIVE, and orders are filled at these quotes.",
+        "call sink.feed(FeedState.LIVE) once data flows; give quotes with 0 < bid <= ask, in the order of their time.",
+    )
+    def test_streams_live_quotes_in_order(self, make: Make) -> None:
+        sink = self.listen(make)
+        assert FeedState.LIVE in sink.feeds, f"the feed was never LIVE, only {', '.join(sink.feeds) or 'silent'}"
+        if make().price_source == "quote":
+            assert sink.quotes, f"no quote in {self.stream_s} s"
+        for quote in sink.quotes:
+            assert quote.symbol == self.symbol, f"asked for {self.symbol!r}: {quote}"
+            trouble = check_quote(quote)
+            assert trouble is None, f"{trouble}: {quote}"
+        for before, after in pairwise(sink.quotes):
+            assert before.time_ns <= after.time_ns, f"a quote went back in time: {before}, then {after}"
+
+    @rule(
+        "P9",
+        "a strategy decides once on each closed candle: an open, repeated or misplaced one is a decision on nothing.",
+        "give a candle when its bucket has ended, each once, ascending, with open_ns on the interval's grid.",
+    )
+    def test_streams_closed_candles_in_order(self, make: Make) -> None:
+        candles = self.listen(make).candles
+        assert len(candles) >= 2, f"{len(candles)} candles in {self.stream_s} s"
+        self._check_candles(candles, {FINAL, UNCONFIRMED})
+
+    @rule(
+        "P10",
+        "the hot path takes figures as they are: a Decimal, a text or a numpy scalar breaks columns, tape and journal.",
+        "convert once, at the edge: prices and sizes to float, times to int nanoseconds, symbol to str.",
+    )
+    def test_figures_are_plain_floats_and_ints(self, make: Make) -> None:
+        sink = self.listen(make)
+        seen: list[Candle | Quote] = [*self.read(make, 5), *sink.candles, *sink.quotes]
+        for one in seen:
+            assert type(one) in {Candle, Quote}, f"{one!r} is {type(one).__name__}"
+            for name, value in zip(one._fields, one, strict=True):
+                wanted = int if name.endswith("_ns") else str if name in {"symbol", "status"} else float
+                found = type(value)
+                assert found is wanted, f"{name} {value!r} is {found.__name__}, not {wanted.__name__}: {one}"
+
+    @rule(
+        "P11",
+        "a session ends by cancelling the stream; one that lingers or goes on talking holds up the orderly end.",
+        "let the cancellation through: catch no BaseException, wait for nothing unbounded in finally.",
+    )
+    def test_a_cancelled_stream_ends(self, make: Make) -> None:
+        async def main() -> None:
+            async with self.started(make()) as provider:
+                sink = NotingSink()
+                await _stream_for(self.stream_s / 4, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+                given = len(sink.given)
+                await anyio.sleep(5.0 if self.simulated else 0.2)
+                late = sink.given[given:]
+                assert not late, f"after its end the stream gave {late[0]}"
+
+        self.run(main)
+
+    @rule(
+        "P12",
+        "a backtest reads batches as they come: out of order they are another market, and unnamed they cannot be verified.",
+        "give ascending time_ns over all batches, an instrument from batch_instrument() and the data's identity from source().",
+    )
+    def test_batches_ascend_and_repeat(self, make: Make) -> None:
+        wanted = [Subscription(self.symbol, self.interval_ns)]
+        first = self._batch_inputs(make(), wanted)
+        if first is None:
+            return
+        assert first, "batches() gave nothing"
+        for before, after in pairwise(first):
+            assert before.time_ns <= after.time_ns, f"a batch went back in time: {before}, then {after}"
+        check_same(first, self._batch_inputs(make(), wanted) or [], "batches() of one instance", "another's")
+        provider = make()
+        found = provider.batch_instrument(self.symbol)
+        assert isinstance(found, Instrument), f"batches() gives data, but batch_instrument() gives {found!r}"
+        assert provider.source(), "batches() gives data, but source() does not say which"
+
+    @staticmethod
+    def _batch_inputs(provider: Provider, wanted: Sequence[Subscription]) -> list[Input] | None:
+        batches = provider.batches(wanted)
+        return None if batches is None else list(islice((one for batch in batches for one in batch), _BATCH_INPUTS))
+
+    def _check_candles(self, candles: Iterable[Candle], statuses: set[str]) -> None:
+        before = None
+        for one in candles:
+            assert one.symbol == self.symbol, f"asked for {self.symbol!r}: {one}"
+            assert one.open_ns % self.interval_ns == 0, f"open_ns {one.open_ns} is not on the grid: {one}"
+            ended = one.open_ns + self.interval_ns
+            assert one.time_ns >= ended, f"known {ended - one.time_ns} ns before its bucket ended: {one}"
+            assert one.status in statuses, f"status {one.status!r} is not {' or '.join(sorted(statuses))}: {one}"
+            trouble = check_candle(one)
+            assert trouble is None, f"{trouble}: {one}"
+            assert before is None or before.open_ns < one.open_ns, f"{one} came after {before}"
+            before = one
+
+
+async def _stream_for(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: NotingSink) -> None:
+    """Listen to a stream, then cancel it and assert that it ends at once. Raises what the stream raises.
+
+    A bare asyncio task is cancelled once: a stream that swallows the cancellation is seen to go on. A task group would
+    cancel it again and again and hide that, or spin.
+    """
+    task = asyncio.ensure_future(provider.stream(wanted, sink))
+    await asyncio.wait({task}, timeout=seconds)
+    if task.done():
+        task.result()
+        return
+    task.cancel()
+    await asyncio.wait({task}, timeout=_QUICK_S)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=60.0)
+        raise AssertionError(f"stream() was still running {_QUICK_S} s after it was cancelled")
+    if not task.cancelled():
+        error = task.exception()
+        if error is not None:
+            raise error

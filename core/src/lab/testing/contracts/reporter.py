@@ -1,0 +1,270 @@
+"""The contract of reporters: R1 to R10."""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import ClassVar, Final
+
+import anyio
+import msgspec
+from anyio.lowlevel import checkpoint
+
+from lab.ports import Record, Reporter, RunInfo
+from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.shared import check_settings
+from lab.testing.contracts.watch import written_paths
+from lab.testing.recorded_run import RecordedRun, recorded_run
+
+Make = Callable[[], Reporter]
+
+_AFTER_END_S: Final = 5.0
+_BODIES: Final = (
+    b"", b"{", b"null", b"[]", b"{}", b"7", b'"x"', b"\xff\xfe", b'{"a":1}', b"[1,2,3]", b"[" * 2_000, b"NaN",
+)  # fmt: skip
+_FIGURES: Final[tuple[object, ...]] = (None, "NaN", "1e999999", [], -1)
+_KINDS: Final = (
+    "run_started", "run_ended", "candle", "quote", "funding", "gate", "notice", "timer", "stop", "deposit", "signal",
+    "order_accepted", "order_refused", "order_filled", "order_ended", "strategy_stopped", "candle_ignored", "gap",
+)  # fmt: skip
+
+
+class ReporterContract(Contract):
+    """What lab relies on in every reporter. Inherit it, give the fixture ``make``, and run pytest.
+
+        class TestMyReport(ReporterContract):
+            @pytest.fixture
+            def make(self):
+                return MyReport
+
+    ``make`` gives a fresh instance each time. It is given the rows of a real run (`lab.testing.recorded_run`), in a directory of
+    its own that holds a journal it must leave alone. What it prints is caught.
+    """
+
+    patience_s: ClassVar[float] = _AFTER_END_S
+    """How long a reporter may take after the last row."""
+
+    @rule(
+        "R1",
+        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
+        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+    )
+    def test_settings_have_defaults_and_help(self, make: Make) -> None:
+        check_settings(make(), Reporter)
+
+    @rule(
+        "R2",
+        "the run ends when its reporters have: one that stops early misses the end, one that goes on is cut off after five seconds.",
+        "loop over the records to the end (async for), then finish and return.",
+    )
+    def test_takes_every_row_and_returns(self, make: Make) -> None:
+        run = recorded_run()
+        with _directory() as directory:
+            taken = self._report(make(), run.info(directory), run.records)
+        assert taken == len(run.records), f"it took {taken} of {len(run.records)} rows"
+
+    @rule(
+        "R3",
+        "a row that cannot be read must cost one line of a report, not the report.",
+        "decode inside a try, leave a debug line and go on with the next row.",
+    )
+    def test_survives_malformed_bodies(self, make: Make) -> None:
+        run = recorded_run()
+        for kind in _KINDS:
+            with _directory() as directory, _noted(f"kind: {kind}"):
+                self._report(make(), run.info(directory), _numbered([*run.records[:20], *_broken(run, kind)]))
+
+    @rule(
+        "R4",
+        "a newer lab writes kinds an older reporter does not know.",
+        "ignore kinds you do not know; match the ones you do.",
+    )
+    def test_survives_unknown_kinds(self, make: Make) -> None:
+        run = recorded_run()
+        strange = [Record(0, 0, kind, b'{"what":1}') for kind in ("invented_tomorrow", "", "order", "run")]
+        with _directory() as directory:
+            self._report(make(), run.info(directory), _numbered([*run.records[:5], *strange, *run.records[5:]]))
+
+    @rule(
+        "R5",
+        "a run can end before anything happened: without a price, without a row.",
+        "guard every first, last and division.",
+    )
+    def test_survives_an_empty_run(self, make: Make) -> None:
+        run = recorded_run()
+        for records in ((), run.records[:1], run.records[:2]):
+            with _directory() as directory, _noted(f"{len(records)} rows"):
+                self._report(make(), run.info(directory), records)
+
+    @rule(
+        "R6",
+        "a reporter's place is the run's directory: anywhere else nobody looks for its files, or somebody loses theirs.",
+        "build every path from run.directory.",
+    )
+    def test_writes_inside_the_runs_directory_only(self, make: Make) -> None:
+        run = recorded_run()
+        with _directory() as directory:
+            outside = [path for path in self._written(make, run, directory) if not _inside(path, directory)]
+        assert not outside, f"it wrote {', '.join(map(str, outside))}"
+
+    @rule(
+        "R7",
+        "--no-write promises that no file is left behind.",
+        "write nothing when run.directory is None, but take the rows to the end.",
+    )
+    def test_writes_nothing_without_a_directory(self, make: Make) -> None:
+        run = recorded_run()
+        written = self._written(make, run, None)
+        assert not written, f"without a directory it wrote {', '.join(map(str, written))}"
+
+    @rule(
+        "R8",
+        "the journal is the truth the report is made from: a reporter reads rows, never the file.",
+        "leave the files of the run's directory alone that you did not make.",
+    )
+    def test_leaves_the_journal_alone(self, make: Make) -> None:
+        run = recorded_run()
+        with _directory() as directory:
+            before = {path: path.read_bytes() for path in sorted(directory.iterdir())}
+            self._report(make(), run.info(directory), run.records)
+            for path, content in before.items():
+                assert path.exists() and path.read_bytes() == content, f"it changed {path.name}"
+
+    @rule(
+        "R9",
+        "a second interrupt ends the run within a second, whatever a reporter is doing.",
+        "let the cancellation through, and finish what must be finished without waiting.",
+    )
+    def test_a_cancelled_reporter_ends(self, make: Make) -> None:
+        run = recorded_run()
+
+        async def main() -> float:
+            with anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(make().report, run.info(directory), _Rows(run.records, endless=True))
+                    await anyio.sleep(0.05)
+                    began = anyio.current_time()
+                    scope.cancel()
+            return anyio.current_time() - began
+
+        with _directory() as directory, _caught():
+            took = anyio.run(main)
+        assert took <= 1.0, f"it ended {took:.1f} s after it was cancelled"
+
+    @rule(
+        "R10",
+        "--json promises one document on standard output: a word beside it breaks who reads it.",
+        "print nothing when run.quiet is true.",
+    )
+    def test_says_nothing_when_quiet(self, make: Make) -> None:
+        run = recorded_run()
+        with _directory() as directory, _caught() as said:
+            self._take(make(), run.info(directory, quiet=True), run.records)
+        assert not said.getvalue(), f"it printed {said.getvalue()[:200]!r}"
+
+    def _report(self, reporter: Reporter, info: RunInfo, records: Sequence[Record]) -> int:
+        """Run a reporter to its end and return how many rows it took. What it prints is caught."""
+        with _caught():
+            return self._take(reporter, info, records)
+
+    def _take(self, reporter: Reporter, info: RunInfo, records: Sequence[Record]) -> int:
+        rows = _Rows(records)
+
+        async def main() -> None:
+            with anyio.move_on_after(self.patience_s) as scope:
+                await reporter.report(info, rows)
+            assert not scope.cancelled_caught, f"it was not done {self.patience_s} s after the last row"
+
+        anyio.run(main)
+        return rows.taken
+
+    def _written(self, make: Make, run: RecordedRun, directory: Path | None) -> list[Path]:
+        """Return what a reporter writes, once everything it imports is imported."""
+        with tempfile.TemporaryDirectory() as elsewhere:
+            self._report(make(), run.info(Path(elsewhere) if directory is not None else None), run.records)
+        found: list[str] = []
+        with written_paths(found):
+            self._report(make(), run.info(directory), run.records)
+        return [Path(path) for path in found]
+
+
+class _Rows:
+    """The rows as a run gives them: it counts what was taken, and with ``endless`` the run never ends."""
+
+    def __init__(self, records: Sequence[Record], *, endless: bool = False) -> None:
+        self.taken = 0
+        self._records = iter(records)
+        self._endless = endless
+
+    def __aiter__(self) -> AsyncIterator[Record]:
+        return self
+
+    async def __anext__(self) -> Record:
+        await checkpoint()
+        for record in self._records:
+            self.taken += 1
+            return record
+        if self._endless:
+            await anyio.sleep_forever()
+        raise StopAsyncIteration
+
+
+def _broken(run: RecordedRun, kind: str) -> Iterator[Record]:
+    """Yield rows of a kind that are torn, of the wrong shape, and nearly right."""
+    for body in _BODIES:
+        yield Record(0, 0, kind, body)
+    good = next((record.body for record in run.records if record.kind == kind), None)
+    if good is not None:
+        yield Record(0, 10**30, kind, good)
+        yield Record(0, 0, kind, good[:-1])
+        for bad in _FIGURES:
+            for spoilt in _spoilt(msgspec.json.decode(good), bad):
+                yield Record(0, 0, kind, msgspec.json.encode(spoilt))
+
+
+def _spoilt(value: object, bad: object) -> Iterator[object]:
+    """Yield copies of a body, each with one of its figures replaced."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from ({**value, key: one} for one in _spoilt(inner, bad))
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            yield from ([*value[:place], one, *value[place + 1 :]] for one in _spoilt(inner, bad))
+    else:
+        yield bad
+
+
+def _numbered(records: Iterable[Record]) -> list[Record]:
+    return [Record(number, one.time_ns, one.kind, one.body) for number, one in enumerate(records, start=1)]
+
+
+@contextlib.contextmanager
+def _directory() -> Iterator[Path]:
+    """Make a run's directory with the journal's and the tape's file in it."""
+    with tempfile.TemporaryDirectory() as above:
+        directory = Path(above).resolve() / "run"
+        directory.mkdir()
+        (directory / "journal.db").write_bytes(b"the journal")
+        (directory / "tape-0001.jsonl.zst").write_bytes(b"the tape")
+        yield directory
+
+
+@contextlib.contextmanager
+def _caught() -> Iterator[io.StringIO]:
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        yield said
+
+
+@contextlib.contextmanager
+def _noted(note: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(note)
+        raise
+
+
+def _inside(path: Path, directory: Path) -> bool:
+    return path.absolute().resolve().is_relative_to(directory)
