@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
-from pathlib import Path
 from typing import Any, Final
 
 from lab.plugins.discovery import Registry
@@ -34,5 +33,5 @@ def assembly(
     every = {"run": chosen, "paper": {"taker_fee": "0.0006"}, **(tables or {})}
     for table, settings in every.items():
         for key, value in settings.items():
-            layers.put(table, key, str(value) if isinstance(value, Path) else value, "benchmark")
+            layers.put(table, key, value, "benchmark")
     return assemble(Registry(points), layers, {}, reporters=False)

@@ -29,7 +29,7 @@ class Walk(Provider):
     count: int = field(default=0, metadata={"help": "how many candles or quotes"})
     quotes: bool = field(default=False, metadata={"help": "quotes, with a candle after each sixty"})
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
+    def batches(self, wanted: Sequence[Subscription], *, seed: int = 0) -> Iterator[Sequence[Input]]:
         """Return the data; the file is read at once, so that only making the events is left."""
         columns = Columns.read(self.path, self.count)
         return columns.quotes() if self.quotes else columns.candles()

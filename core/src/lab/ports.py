@@ -185,7 +185,7 @@ class Provider(Component, ABC):
         """Return where the data comes from, for header and report: a host, a file, a seed."""
         return self.realm
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]] | None:
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``; ``None`` where that makes no sense."""
         return None
 

@@ -71,7 +71,7 @@ def played(provider: MockProvider, seconds: float, *wanted: Subscription) -> Col
 
 
 def all_of(provider: MockProvider, *wanted: Subscription) -> list[Input]:
-    batches = provider.batches(wanted or (MINUTES,))
+    batches = provider.batches(wanted or (MINUTES,), seed=0)
     assert batches is not None
     return [event for batch in batches for event in batch]
 
@@ -141,7 +141,7 @@ def test_the_same_seed_gives_the_same_bytes_in_a_process_with_another_hash_seed(
         "from lab.ports import Subscription\n"
         "from lab_mock.provider import MockProvider\n"
         "m = MockProvider(seed=3, minutes=60)\n"
-        "e = [list(b) for b in m.batches([Subscription('BTCUSDT', 60 * 10**9)])]\n"
+        "e = [list(b) for b in m.batches([Subscription('BTCUSDT', 60 * 10**9)], seed=0)]\n"
         "h = anyio.run(lambda: m.history('BTCUSDT', 60 * 10**9, end_ns=None, count=50))\n"
         "print(hashlib.sha256(msgspec.json.encode([e, h])).hexdigest())"
     )
@@ -228,7 +228,7 @@ def test_symbols_are_capital_letters_and_digits(symbol: str) -> None:
     with pytest.raises(ProviderError, match="expected capital letters and digits"):
         MockProvider().batch_instrument(symbol)
     with pytest.raises(ProviderError, match="expected capital letters and digits"):
-        MockProvider().batches([Subscription(symbol, MINUTE_NS)])
+        MockProvider().batches([Subscription(symbol, MINUTE_NS)], seed=0)
 
 
 def test_the_instrument_is_like_btcusdt() -> None:
@@ -257,7 +257,7 @@ def test_bad_settings_are_refused_by_name_and_value(settings: dict[str, float], 
 
 def test_a_beginning_off_the_grid_is_refused() -> None:
     with pytest.raises(ProviderError, match="begin '2024-01-01T00:00:30Z' is not on the grid of 1m candles"):
-        MockProvider(begin="2024-01-01T00:00:30Z").batches([MINUTES])
+        MockProvider(begin="2024-01-01T00:00:30Z").batches([MINUTES], seed=0)
 
 
 def test_the_price_stays_above_zero_under_any_volatility() -> None:

@@ -91,7 +91,7 @@ async def start(provider: ReplayProvider) -> None:
 
 
 def all_of(provider: ReplayProvider, *wanted: Subscription) -> list[Input]:
-    return [event for batch in provider.batches(wanted or (BTC,)) for event in batch]
+    return [event for batch in provider.batches(wanted or (BTC,), seed=0) for event in batch]
 
 
 def history(provider: ReplayProvider, count: int, end_ns: int | None = None) -> Sequence[Candle]:
@@ -214,7 +214,7 @@ def test_what_is_wrong_is_said_before_anything_starts(tmp_path: Path, build: Bre
     with pytest.raises(ProviderError, match=message):
         anyio.run(start, ReplayProvider(**settings))  # type: ignore[arg-type]
     with pytest.raises(ProviderError, match=message):
-        ReplayProvider(**settings).batches([BTC])  # type: ignore[arg-type]  # the call alone raises
+        ReplayProvider(**settings).batches([BTC], seed=0)  # type: ignore[arg-type]  # the call alone raises
 
 
 def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
@@ -226,7 +226,7 @@ def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
     for held in (1 << 30, 0):  # kept in memory, or read twice
         monkeypatch.setattr("lab_replay.sources._HELD_BYTES", held)
         with pytest.raises(ProviderError, match=r"long.csv:9002: 3 fields; expected 5"):
-            ReplayProvider(file=str(path)).batches([BTC])
+            ReplayProvider(file=str(path)).batches([BTC], seed=0)
     path.write_text("\n".join(["time,open,high,low,close", *rows]))
     provider = ReplayProvider(file=str(path), warmup=4100)
     statuses = [event.status for event in all_of(provider) if isinstance(event, Candle)]
@@ -238,9 +238,9 @@ def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
 def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:
     provider = ReplayProvider(file=str(candles))
     with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 5m is wanted; set the interval to 1m"):
-        provider.batches([Subscription("BTCUSDT", 5 * MINUTE_NS)])
+        provider.batches([Subscription("BTCUSDT", 5 * MINUTE_NS)], seed=0)
     with pytest.raises(ProviderError, match="holds one symbol, wanted are BTCUSDT 1m, ETHUSDT 1m"):
-        provider.batches([BTC, Subscription("ETHUSDT", MINUTE_NS)])
+        provider.batches([BTC, Subscription("ETHUSDT", MINUTE_NS)], seed=0)
 
 
 def test_the_source_is_named_with_its_digest() -> None:
@@ -321,9 +321,9 @@ def test_a_run_of_lab_is_played_with_its_own_data_instruments_and_order(run: Pat
 
 def test_a_run_that_does_not_fit_or_has_no_tape_is_refused(run: Path) -> None:
     with pytest.raises(ProviderError, match="holds no SOLUSDT; it has BTCUSDT, ETHUSDT"):
-        ReplayProvider(run=str(run)).batches([Subscription("SOLUSDT", MINUTE_NS)])
+        ReplayProvider(run=str(run)).batches([Subscription("SOLUSDT", MINUTE_NS)], seed=0)
     with pytest.raises(ProviderError, match="holds 1m candles, 1h is wanted"):
-        ReplayProvider(run=str(run)).batches([Subscription("BTCUSDT", 60 * MINUTE_NS)])
+        ReplayProvider(run=str(run)).batches([Subscription("BTCUSDT", 60 * MINUTE_NS)], seed=0)
     (run / "tape-0001.jsonl.zst").unlink()
     with pytest.raises(ProviderError, match="no tape there"):
         anyio.run(start, ReplayProvider(run=str(run)))

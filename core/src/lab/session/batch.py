@@ -42,7 +42,7 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
     provider = assembly.provider.component
     wanted = [Subscription(run.symbol, run.interval_ns)]
     try:
-        batches = provider.batches(wanted)
+        batches = provider.batches(wanted, seed=run.seed)
         instrument = provider.batch_instrument(run.symbol)
         if batches is None or instrument is None:
             text = f"provider {assembly.provider.name!r} has no recorded data; use replay (a file) or mock (a seed)"

@@ -231,7 +231,7 @@ class SimTask(asyncio.Task[Any]):
         super().__init__(coroutine, loop=loop, **options)
 
     def __hash__(self) -> int:
-        return self._order
+        return object.__hash__(self)
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel; see ``SimLoop.cancelled_by_scope``."""

@@ -1,4 +1,4 @@
-"""Market data and instruments for tests, made of the real classes. Everything has a default; nothing is random without a seed."""
+"""Market data and instruments for tests, made of the real classes. Nothing is random without a seed."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -33,8 +33,8 @@ def waves(
 ) -> list[float]:
     """Return closes on the tick that rise and fall: a wave of ``period`` candles, a shorter one, and seeded noise.
 
-    ``amplitude`` is the wave's height as a fraction of the price. A trend strategy whose windows are shorter than half a
-    period finds several turns in them.
+    ``amplitude`` is the wave's height as a fraction of the price. A trend strategy whose windows are shorter than half
+    a period finds several turns in them.
     """
     random = Random(seed)
     closes = []
@@ -54,7 +54,7 @@ def candles(
     volume: float = 10.0,
     status: str = FINAL,
 ) -> list[Candle]:
-    """Return closed candles on the grid, one a close, each opening at the close before and known when its bucket ends."""
+    """Return closed candles on the grid, one a close, each opening at the close before, known at its bucket's end."""
     made: list[Candle] = []
     for place, close in enumerate(closes):
         open_ns = start_ns + place * interval_ns

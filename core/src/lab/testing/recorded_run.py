@@ -18,11 +18,15 @@ from lab.testing.builders import START_NS, tape, waves
 from lab.testing.rehearsal import Rehearsal, Scripted
 
 _SYMBOL = "BTCUSDT"
+
+
+def _part(name: str) -> dict[str, Any]:
+    return {"name": name, "type": name, "distribution": "lab-trading", "version": "0", "settings": {}}
+
+
 _STARTED: Mapping[str, Any] = {
     "schema_version": 1, "kind": "run", "lab": "0", "venue": "seed 0", "realm": "synthetic", "symbol": _SYMBOL,
-    "provider": {"name": "rehearsal", "type": "rehearsal", "distribution": "lab-trading", "version": "0", "settings": {}},
-    "strategies": [{"name": "rehearsed", "type": "scripted", "distribution": "lab-trading", "version": "0", "settings": {}}],
-    "gates": [], "broker": {"name": "simple", "type": "simple", "distribution": "lab-trading", "version": "0", "settings": {}},
+    "provider": _part("rehearsal"), "strategies": [_part("rehearsed")], "gates": [], "broker": _part("simple"),
     "interval": "1m", "interval_ns": MINUTE_NS, "minutes": 30.0, "equity": "10000", "leverage": "5", "seed": 0,
     "speed": 1.0, "no_orders": False, "lookback": 1, "instruments": {}, "source": {}, "lineage": "rehearse",
 }  # fmt: skip
@@ -52,7 +56,7 @@ class RecordedRun:
 
 
 def recorded_run() -> RecordedRun:
-    """Return a run of half an hour with fills, a refusal, a cancelled order, a signal, a gap, a shut gate and an orderly end."""
+    """Return a run of half an hour with fills, a refusal, a cancelled order, a signal, a gap and a shut gate."""
     low = Decimal(40_000)
     plan = {
         0: [OrderRequest.buy(_SYMBOL, Decimal("0.01"), reason="on history")],

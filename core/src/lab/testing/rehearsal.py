@@ -1,4 +1,4 @@
-"""A real engine with one strategy at the table. Nothing is stood in for: the view a strategy or gate gets is the engine's own."""
+"""A real engine with one strategy at the table. The view a strategy or gate gets is the engine's own."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -144,7 +144,7 @@ class Scripted(Strategy):
 
 
 class _Witness:
-    """What the engine is given in the strategy's place: it has the same methods and hands every call to the rehearsal."""
+    """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
 
     def __init__(self, rehearsal: Rehearsal) -> None:
         self._rehearsal = rehearsal

@@ -63,7 +63,7 @@ class MockProvider(Provider):
         default=1, validator=_between(0, 10**6), metadata={"help": "ask minus bid, in price ticks of 0.1"}
     )
     seed: int | None = field(
-        default=None, metadata={"help": "seed of the path; none: the run's seed (in a backtest 0)"}
+        default=None, metadata={"help": "seed of the path; none: the run's seed"}
     )
     begin: str = field(
         default="2024-01-01T00:00:00Z", validator=_is_begin, metadata={"help": "venue time of the first tick, ISO 8601"}
@@ -153,8 +153,9 @@ class MockProvider(Provider):
         """Return the seed, which is where the data comes from."""
         return f"seed {self._seed_in_use}"
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return the first ``minutes`` of what `stream` gives, quotes and candles."""
+        self._run_seed = seed
         self._check(wanted)
         return self._batches(wanted)
 

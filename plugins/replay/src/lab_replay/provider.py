@@ -166,7 +166,7 @@ class ReplayProvider(Provider):
         """Return the file or run."""
         return self.file or f"run {Path(self.run).name}"
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return all the data; history comes first, marked back-filled.
 
         Raises `ProviderError` when called, not later.

@@ -1,4 +1,4 @@
-"""One contract a kind of component: inherit it, give the fixture ``make``, run pytest. `by_kind` finds the contract of a class."""
+"""One contract a kind of component: inherit it, give the fixture ``make``, run pytest."""
 
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.testing.contracts.base import Contract

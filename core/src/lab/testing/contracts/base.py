@@ -1,8 +1,8 @@
 """What every contract shares: numbered rules, failures that say why and how to cure, and written, strict excuses.
 
 A rule is a test method. It knows its number, the reason it exists and the cure; whatever goes wrong inside becomes a
-`ContractFailure` of three lines with the evidence in the first. Nothing here needs pytest, so that ``lab check`` can run
-the same rules without it; only an excuse met under pytest is reported through it.
+`ContractFailure` of three lines with the evidence in the first. Nothing here needs pytest, so that ``lab check`` can
+run the same rules without it; only an excuse met under pytest is reported through it.
 """
 
 import functools
@@ -74,8 +74,8 @@ def rule(number: str, why: str, cure: str) -> Callable[[Callable[..., None]], Ca
 class Contract:
     """Base of the contracts. A subclass gives the fixture ``make`` and inherits the rules.
 
-    ``excused`` maps a rule's number to the reason why it does not hold. An excuse is strict: one without a reason, for a
-    rule that does not exist or for one that holds after all is itself a failure, and so is a replaced rule.
+    ``excused`` maps a rule's number to the reason why it does not hold. An excuse is strict: one without a reason, for
+    a rule that does not exist or for one that holds after all is itself a failure, and so is a replaced rule.
     """
 
     excused: ClassVar[Mapping[str, str]] = {}

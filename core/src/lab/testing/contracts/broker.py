@@ -16,7 +16,15 @@ from lab.ports import Broker
 from lab.testing.builders import instrument
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.desk import Desk, Meeting, plan, trade
-from lab.testing.contracts.shared import check_same, check_same_state, check_settings, packed
+from lab.testing.contracts.shared import (
+    SETTINGS_CURE,
+    SETTINGS_WHY,
+    STATE_CURE,
+    check_same,
+    check_same_state,
+    check_settings,
+    packed,
+)
 from lab.testing.contracts.watch import calls_outside
 
 Make = Callable[[], Broker]
@@ -33,7 +41,7 @@ class BrokerContract(Contract):
             def make(self):
                 return lambda: MyBroker(latency_ms=200)
 
-    ``make`` gives a fresh instance each time. The rules use the port alone: `lab.testing.contracts.desk` opens the broker for
+    ``make`` gives a fresh instance each time. The rules use the port alone: a `Desk` opens the broker for
     `instruments`, submits orders and lets them meet quotes and candles as the engine does.
     """
 
@@ -46,7 +54,7 @@ class BrokerContract(Contract):
         return Desk(broker, self.instruments(), seed)
 
     def meetings(self, make: Make) -> list[tuple[Order, Meeting, Fill]]:
-        """Return every fill of some seeded sessions, with its order and the event it came from. Asserts that there are fills."""
+        """Return every fill of some seeded sessions, with order and event. Asserts that there are fills."""
         found = []
         for seed in _SEEDS:
             desk = self.desk(make(), seed)
@@ -59,8 +67,8 @@ class BrokerContract(Contract):
 
     @rule(
         "B1",
-        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
-        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+        SETTINGS_WHY,
+        SETTINGS_CURE,
     )
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Broker)
@@ -102,7 +110,7 @@ class BrokerContract(Contract):
 
     @rule(
         "B4",
-        "who buys at the market pays the ask, who sells gets the bid: paper money that does better is not worth its paper.",
+        "who buys at the market pays the ask, who sells gets the bid: paper money must not do better.",
         "start from the quote's ask for a buy and bid for a sell, and add slippage against the trader.",
     )
     def test_a_market_order_is_filled_no_better_than_the_book(self, make: Make) -> None:
@@ -120,7 +128,7 @@ class BrokerContract(Contract):
     @rule(
         "B5",
         "a limit is a promise: never worse than it, and nothing while the market has not come to it.",
-        "fill a limit buy only where the ask is at or below its limit, a sell where the bid is at or above, at the limit or better.",
+        "fill a limit buy only where the ask is at or below its limit, a sell where the bid is at or above it.",
     )
     def test_a_limit_is_kept(self, make: Make) -> None:
         for order, met, fill in self.meetings(make):
@@ -148,9 +156,8 @@ class BrokerContract(Contract):
             for name in ("price", "quantity", "fee", "fee_rate", "reference", "slippage"):
                 value = getattr(fill, name)
                 assert isinstance(value, Decimal), f"{name} {value!r} is {type(value).__name__}, not Decimal"
-            assert fill.price > 0 and fill.price % steps.tick == 0, (
-                f"price {fill.price} is not on the tick {steps.tick}"
-            )
+            fine = fill.price > 0 and fill.price % steps.tick == 0
+            assert fine, f"price {fill.price} is not above 0 on the tick {steps.tick}"
             fine = fill.quantity > 0 and fill.quantity % steps.lot == 0
             assert fine, f"quantity {fill.quantity} is not above 0 on the lot {steps.lot}"
             assert fill.slippage >= 0, f"slippage {fill.slippage} is below 0"
@@ -181,7 +188,7 @@ class BrokerContract(Contract):
 
     @rule(
         "B9",
-        "the engine asks a broker only while resting is not 0: a count too low and orders never fill, too high and every event is slowed.",
+        "the engine asks a broker only while resting is not 0: with a count too low orders never fill.",
         "let resting be the number of working orders, at every moment.",
     )
     def test_resting_counts_the_working_orders(self, make: Make) -> None:
@@ -208,7 +215,7 @@ class BrokerContract(Contract):
 
     @rule(
         "B11",
-        "a run must be repeatable: latency and jitter may only come from settings, the seed given to open() and the order's id.",
+        "a run must be repeatable: latency may come from settings, the seed given to open() and the order's id alone.",
         "derive jitter from a hash of seed and order id; read no clock and no random module.",
     )
     def test_the_same_seed_gives_the_same_fills(self, make: Make) -> None:
@@ -225,7 +232,7 @@ class BrokerContract(Contract):
     @rule(
         "B12",
         "after a crash the working orders go on where they were: each fills once, as if nothing had happened.",
-        "keep working orders and whatever else a fill depends on in init=False fields, or write snapshot() and restore() yourself.",
+        STATE_CURE,
     )
     def test_a_restart_changes_no_fill(self, make: Make) -> None:
         for seed in _SEEDS:

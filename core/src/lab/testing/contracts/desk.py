@@ -1,4 +1,4 @@
-"""A trading desk for one broker: it submits and cancels, shows it the market as the engine does, and keeps its own books."""
+"""A trading desk for one broker: it shows it orders and the market as the engine does, and keeps its own books."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -52,8 +52,8 @@ Move = Place | TakeBack | Seen
 class Desk:
     """One broker, opened, and what became of every order given to it.
 
-    ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` and ``miscounts`` what
-    the broker reported against an order's life and its own count.
+    ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` and ``miscounts``
+    what the broker reported against an order's life and its own count.
     """
 
     def __init__(self, broker: Broker, instruments: Sequence[Instrument], seed: int) -> None:

@@ -15,7 +15,7 @@ from lab.domain.time import MINUTE_NS
 from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab.testing.builders import START_NS
 from lab.testing.contracts.base import Contract, rule
-from lab.testing.contracts.shared import check_numbers, check_same, check_settings
+from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numbers, check_same, check_settings
 from lab.testing.noting_sink import NotingSink
 
 Make = Callable[[], Provider]
@@ -34,9 +34,9 @@ class ProviderContract(Contract):
             def make(self):
                 return lambda: MyVenue(url=LOCAL_SERVER)
 
-    ``make`` gives a fresh instance each time. With ``simulated`` the rules run in virtual time, with the network in memory: a
-    provider needs a counterpart inside the simulation (a local server it starts itself) or no network at all. Without it
-    they run in real time and take ``stream_s`` each.
+    ``make`` gives a fresh instance each time. With ``simulated`` the rules run in virtual time, with the network in
+    memory: a provider needs a counterpart inside the simulation (a local server it starts itself) or no network at
+    all. Without it they run in real time and take ``stream_s`` each.
     """
 
     simulated: ClassVar[bool] = True
@@ -91,8 +91,8 @@ class ProviderContract(Contract):
 
     @rule(
         "P1",
-        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
-        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+        SETTINGS_WHY,
+        SETTINGS_CURE,
     )
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Provider)
@@ -109,7 +109,8 @@ class ProviderContract(Contract):
         assert provider.price_source in {"quote", "candle"}, f"price_source is {provider.price_source!r}"
         assert provider.quote_silence_s > 0, f"quote_silence_s is {provider.quote_silence_s!r}"
         venue = provider.venue()
-        assert isinstance(venue, str) and venue.strip(), f"venue() gave {venue!r}"
+        named = isinstance(venue, str) and venue.strip()
+        assert named, f"venue() gave {venue!r}"
         check_numbers(provider.source(), "source()")
 
     @rule(
@@ -148,7 +149,7 @@ class ProviderContract(Contract):
         found = self.run(main)
         assert isinstance(found, Instrument), f"instrument() gave {found!r}"
         assert found.symbol == self.symbol, f"asked for {self.symbol!r}, got {found.symbol!r}"
-        assert found.base and found.quote, f"base {found.base!r}, quote {found.quote!r}"
+        assert all((found.base, found.quote)), f"base {found.base!r}, quote {found.quote!r}"
         for name in ("tick", "lot", "quantity_min", "maker_fee_rate", "taker_fee_rate"):
             value = getattr(found, name)
             assert isinstance(value, Decimal), f"{name} {value!r} is {type(value).__name__}, not Decimal"
@@ -160,7 +161,7 @@ class ProviderContract(Contract):
 
     @rule(
         "P5",
-        "strategies warm up on history: the open candle, a hole in the order or a candle off the grid falsifies every average.",
+        "strategies warm up on history: the open candle, or one off the grid, falsifies every average.",
         "sort ascending, drop the open candle and duplicates, mark each backfilled, cut to the newest count.",
     )
     def test_history_is_closed_ascending_and_marked(self, make: Make) -> None:
@@ -266,8 +267,8 @@ class ProviderContract(Contract):
 
     @rule(
         "P12",
-        "a backtest reads batches as they come: out of order they are another market, and unnamed they cannot be verified.",
-        "give ascending time_ns over all batches, an instrument from batch_instrument() and the data's identity from source().",
+        "a backtest reads batches as they come: out of order they are another market.",
+        "give ascending time_ns over all batches, an instrument in batch_instrument(), the data's identity in source().",
     )
     def test_batches_ascend_and_repeat(self, make: Make) -> None:
         wanted = [Subscription(self.symbol, self.interval_ns)]
@@ -285,7 +286,7 @@ class ProviderContract(Contract):
 
     @staticmethod
     def _batch_inputs(provider: Provider, wanted: Sequence[Subscription]) -> list[Input] | None:
-        batches = provider.batches(wanted)
+        batches = provider.batches(wanted, seed=7)
         return None if batches is None else list(islice((one for batch in batches for one in batch), _BATCH_INPUTS))
 
     def _check_candles(self, candles: Iterable[Candle], statuses: set[str]) -> None:

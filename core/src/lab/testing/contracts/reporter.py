@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from lab.ports import Record, Reporter, RunInfo
 from lab.testing.contracts.base import Contract, rule
-from lab.testing.contracts.shared import check_settings
+from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_settings
 from lab.testing.contracts.watch import written_paths
 from lab.testing.recorded_run import RecordedRun, recorded_run
 
@@ -38,7 +38,7 @@ class ReporterContract(Contract):
             def make(self):
                 return MyReport
 
-    ``make`` gives a fresh instance each time. It is given the rows of a real run (`lab.testing.recorded_run`), in a directory of
+    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `recorded_run`), in a directory of
     its own that holds a journal it must leave alone. What it prints is caught.
     """
 
@@ -47,15 +47,15 @@ class ReporterContract(Contract):
 
     @rule(
         "R1",
-        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
-        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+        SETTINGS_WHY,
+        SETTINGS_CURE,
     )
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Reporter)
 
     @rule(
         "R2",
-        "the run ends when its reporters have: one that stops early misses the end, one that goes on is cut off after five seconds.",
+        "the run ends when its reporters have: one that goes on is cut off after five seconds.",
         "loop over the records to the end (async for), then finish and return.",
     )
     def test_takes_every_row_and_returns(self, make: Make) -> None:
@@ -99,7 +99,7 @@ class ReporterContract(Contract):
 
     @rule(
         "R6",
-        "a reporter's place is the run's directory: anywhere else nobody looks for its files, or somebody loses theirs.",
+        "a reporter's place is the run's directory: anywhere else somebody may lose a file of theirs.",
         "build every path from run.directory.",
     )
     def test_writes_inside_the_runs_directory_only(self, make: Make) -> None:
@@ -129,7 +129,8 @@ class ReporterContract(Contract):
             before = {path: path.read_bytes() for path in sorted(directory.iterdir())}
             self._report(make(), run.info(directory), run.records)
             for path, content in before.items():
-                assert path.exists() and path.read_bytes() == content, f"it changed {path.name}"
+                same = path.exists() and path.read_bytes() == content
+                assert same, f"it changed {path.name}"
 
     @rule(
         "R9",

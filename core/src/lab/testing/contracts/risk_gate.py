@@ -16,6 +16,9 @@ from lab.ports import RiskGate, Strategy
 from lab.testing.builders import instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.shared import (
+    SETTINGS_CURE,
+    SETTINGS_WHY,
+    STATE_CURE,
     check_numbers,
     check_same,
     check_same_state,
@@ -50,7 +53,7 @@ class RiskGateContract(Contract):
                 return lambda: MyLimit(max_usd=500)
 
     ``make`` gives a fresh instance each time. The gate reviews the orders of a reckless trader on a falling and rising
-    market, under a real engine, with `deposit` and `leverage`. Override `sizes` or `closes` where the gate needs more to bite.
+    market, under a real engine, with `deposit` and `leverage`. Override `sizes` or `closes` where it takes more.
     """
 
     deposit = Decimal(10_000)
@@ -78,8 +81,8 @@ class RiskGateContract(Contract):
 
     @rule(
         "G1",
-        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
-        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+        SETTINGS_WHY,
+        SETTINGS_CURE,
     )
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), RiskGate)
@@ -117,7 +120,8 @@ class RiskGateContract(Contract):
             verdict = one.verdict
             if isinstance(verdict, Shrink | Refuse):
                 name = type(verdict).__name__
-                assert isinstance(verdict.reason, str) and verdict.reason.strip(), f"{name} without a reason: {verdict}"
+                reasoned = isinstance(verdict.reason, str) and verdict.reason.strip()
+                assert reasoned, f"{name} without a reason: {verdict}"
                 assert verdict.numbers, f"{name} without numbers: {verdict}"
                 check_numbers(verdict.numbers, f"{name}.numbers")
 
@@ -151,7 +155,7 @@ class RiskGateContract(Contract):
     @rule(
         "G8",
         "the state is written with every step; a tripped breaker must still be tripped after a crash.",
-        "keep state in init=False fields of plain types (numbers, text, Decimal, lists, dicts), or write snapshot() and restore() yourself.",
+        STATE_CURE,
     )
     def test_snapshot_is_json_and_restore_takes_all_of_it(self, make: Make) -> None:
         desk = _Desk(self, make(), None)
@@ -164,7 +168,7 @@ class RiskGateContract(Contract):
     @rule(
         "G9",
         "a restart must not reset a limit: what was refused before is refused after.",
-        "put everything a verdict depends on into init=False fields; keep nothing in globals, closures or class attributes.",
+        STATE_CURE,
     )
     def test_a_restart_changes_no_verdict(self, make: Make) -> None:
         unbroken = self.review_all(make)
@@ -205,7 +209,7 @@ class RiskGateContract(Contract):
     @rule(
         "G12",
         "a gate that never refuses protects nobody, and one that always refuses stops all trading.",
-        "check the direction of its comparison; or make it with tighter limits, or override sizes and closes with what it must refuse.",
+        "check the direction of its comparison; or give make tighter limits, or override sizes and closes.",
     )
     def test_passes_the_harmless_and_stops_the_reckless(self, make: Make) -> None:
         desk = _Desk(self, make(), None)
@@ -219,7 +223,7 @@ class RiskGateContract(Contract):
 
 
 class _Desk:
-    """A reckless trader under a real engine, and the gate that reviews the orders. The gate can be changed on the way."""
+    """A reckless trader under a real engine, and the gate that reviews its orders; the gate can be changed on the way."""
 
     def __init__(self, contract: RiskGateContract, gate: RiskGate, around: Around | None, late: int = 0) -> None:
         self.gate = gate
@@ -247,7 +251,7 @@ class _Desk:
                 raise self._error
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
-        """Pass the engine's question on and note the answer. An answer the contract will object to ends as it would live."""
+        """Pass the engine's question on and note the answer."""
         try:
             with nullcontext() if self._around is None else self._around(view):
                 verdict = self.gate.review(request, view)

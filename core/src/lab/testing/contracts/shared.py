@@ -1,7 +1,7 @@
 """What rules of several contracts check: settings, snapshots, and the look of two runs that should be one."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 import msgspec
@@ -10,6 +10,15 @@ from lab.journal.codec import encode
 from lab.ports import Component
 
 C = TypeVar("C", bound=Component)
+
+SETTINGS_WHY: Final = "settings are read by name from lab.toml and the command line, and shown with their help."
+SETTINGS_CURE: Final = (
+    'decorate with attrs.define(kw_only=True); give each field a type, a default and metadata={"help": "..."}.'
+)
+STATE_CURE: Final = (
+    "keep all state in init=False fields of plain types (numbers, text, Decimal, lists, dicts) or write snapshot() and "
+    "restore() yourself; keep none in globals, closures or class attributes."
+)
 
 
 def check_settings(component: object, port: type[Component]) -> None:
@@ -27,7 +36,8 @@ def check_settings(component: object, port: type[Component]) -> None:
         if one.init:
             assert one.default is not attrs.NOTHING, f"setting {one.alias or one.name!r} has no default"
             text = one.metadata.get("help")
-            assert isinstance(text, str) and text.strip(), f"setting {one.alias or one.name!r} has no help text"
+            helped = isinstance(text, str) and text.strip()
+            assert helped, f"setting {one.alias or one.name!r} has no help text"
         assert one.type is not None, f"field {one.name!r} has no type"
     cls()
 

@@ -12,7 +12,16 @@ from lab.engine.view import View
 from lab.ports import Strategy
 from lab.testing.builders import instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
-from lab.testing.contracts.shared import check_same, check_same_state, check_settings, packed, restored
+from lab.testing.contracts.shared import (
+    SETTINGS_CURE,
+    SETTINGS_WHY,
+    STATE_CURE,
+    check_same,
+    check_same_state,
+    check_settings,
+    packed,
+    restored,
+)
 from lab.testing.contracts.watch import calls_outside, unchanged
 from lab.testing.rehearsal import Rehearsal, run_strategy
 
@@ -57,8 +66,8 @@ class StrategyContract(Contract):
 
     @rule(
         "S1",
-        "settings are read from lab.toml and the command line by name, and shown by lab plugins with their help.",
-        'decorate with attrs.define(kw_only=True) and write field(default=..., metadata={"help": "..."}) for each setting.',
+        SETTINGS_WHY,
+        SETTINGS_CURE,
     )
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Strategy)
@@ -106,7 +115,7 @@ class StrategyContract(Contract):
     @rule(
         "S5",
         "what a clock, a random number or a file said cannot be recorded, so the run could not be repeated.",
-        "take the time from view.now_ns or the candle, and everything else from settings; leave input and output to reporters.",
+        "take the time from view.now_ns or the candle and all else from settings; leave output to reporters.",
     )
     def test_no_clock_no_randomness_no_input_or_output(self, make: Make) -> None:
         inputs = self.events(self.closes(make().lookback))
@@ -117,8 +126,8 @@ class StrategyContract(Contract):
 
     @rule(
         "S6",
-        "the engine places what it is given, on the instrument's exact steps: a float or a misspelt symbol is an order lost.",
-        "return OrderRequest or CancelRequest objects, () for none; quantity a Decimal above 0, made from text or from Decimals.",
+        "money is exact, on the instrument's steps: a float quantity or a misspelt symbol is an order lost.",
+        "return OrderRequest or CancelRequest objects, () for none; quantity a Decimal above 0, made from text.",
     )
     def test_requests_are_well_formed(self, make: Make) -> None:
         strategy = make()
@@ -134,7 +143,7 @@ class StrategyContract(Contract):
     @rule(
         "S7",
         "the state is written with every step; after a crash a new instance goes on from it.",
-        "keep state in init=False fields of plain types (numbers, text, Decimal, lists, dicts), or write snapshot() and restore() yourself.",
+        STATE_CURE,
     )
     def test_snapshot_is_json_and_restore_takes_all_of_it(self, make: Make) -> None:
         strategy = make()
@@ -149,7 +158,7 @@ class StrategyContract(Contract):
     @rule(
         "S8",
         "a session that is killed and restarted must decide what an uninterrupted one decides.",
-        "put everything a decision depends on into init=False fields; keep nothing in globals, closures or class attributes.",
+        STATE_CURE,
     )
     def test_a_restart_changes_no_decision(self, make: Make) -> None:
         inputs = self.events(self.closes(make().lookback))
@@ -179,8 +188,8 @@ class StrategyContract(Contract):
 
     @rule(
         "S10",
-        "markets stand still, venues lose candles and orders are not placed: a strategy that raises is stopped for the whole run.",
-        "guard divisions, count on no order having been filled, and declare every candle the first decision needs as lookback.",
+        "markets stand still, candles get lost, orders are not placed: a strategy that raises is stopped for the run.",
+        "guard divisions, count on no order being filled, and declare all the first decision needs as lookback.",
     )
     def test_survives_gaps_flat_prices_and_orders_not_placed(self, make: Make) -> None:
         lookback = make().lookback

@@ -91,7 +91,7 @@ def _seen(view: View, symbol: str) -> dict[str, object]:
 
 
 class _Writes:
-    """The process's audit hook: it cannot be taken away again, so it is installed once and listens only when asked to."""
+    """The process's audit hook: it cannot be removed, so it is installed once and listens only when asked to."""
 
     def __init__(self) -> None:
         self.found: list[str] | None = None
