@@ -25,13 +25,13 @@ class Walk(Provider):
     """The first ``count`` candles (or quotes) of a column file, from memory."""
 
     realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "synthetic"
-    path: Path = field(default=Path(), metadata={"help": "the column file"})
+    path: str = field(default="", metadata={"help": "the column file"})
     count: int = field(default=0, metadata={"help": "how many candles or quotes"})
     quotes: bool = field(default=False, metadata={"help": "quotes, with a candle after each sixty"})
 
-    def batches(self, wanted: Sequence[Subscription], *, seed: int = 0) -> Iterator[Sequence[Input]]:
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return the data; the file is read at once, so that only making the events is left."""
-        columns = Columns.read(self.path, self.count)
+        columns = Columns.read(Path(self.path), self.count)
         return columns.quotes() if self.quotes else columns.candles()
 
     def batch_instrument(self, symbol: str) -> Instrument:

@@ -18,7 +18,7 @@ class SimulationError(RuntimeError):
     """The simulated loop can't go on; the message says why."""
 
 
-class SimulationUnsupported(SimulationError, NotImplementedError):  # noqa: N818 - reads well as it is
+class SimulationUnsupported(SimulationError, NotImplementedError):
     """What can't exist in virtual time was asked for: TLS, threads, processes, real sockets."""
 
 

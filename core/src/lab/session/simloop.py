@@ -41,11 +41,11 @@ CLEANUP_S = 600.0
 """Virtual seconds that cancelled tasks get to end, after the limit was reached."""
 
 
-class SimulationDeadlock(SimulationError):  # noqa: N818 - reads well as it is
+class SimulationDeadlock(SimulationError):
     """No timer is set and nothing can happen any more, or tasks spin without ever waiting. Names the pending tasks."""
 
 
-class SimulationLimit(SimulationError):  # noqa: N818
+class SimulationLimit(SimulationError):
     """The limit of virtual time was reached. Names the pending tasks."""
 
 
@@ -231,7 +231,7 @@ class SimTask(asyncio.Task[Any]):
         super().__init__(coroutine, loop=loop, **options)
 
     def __hash__(self) -> int:
-        return object.__hash__(self)
+        return self._order
 
     def cancel(self, msg: Any | None = None) -> bool:
         """Cancel; see ``SimLoop.cancelled_by_scope``."""

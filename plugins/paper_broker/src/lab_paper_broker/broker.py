@@ -134,22 +134,21 @@ class PaperBroker(Broker):
 
     def observe(self, event: Input) -> Sequence[Report]:
         """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
-        kind = event.__class__
-        if kind is Quote:
-            reports = self._quote(event)  # type: ignore[arg-type]
-        elif kind is Candle:
-            reports = self._candle(event)  # type: ignore[arg-type]
-        elif kind is Timer:
+        if isinstance(event, Quote):
+            reports = self._quote(event)
+        elif isinstance(event, Candle):
+            reports = self._candle(event)
+        elif isinstance(event, Timer):
             reports = self._timer(event.time_ns)
         else:
             return ()
         orders, limits = self._orders, self._limits
         for report in reports:
             oid = report.order_id
-            if report.__class__ is Fill:
+            if isinstance(report, Fill):
                 order = orders[oid]
-                left = order.remaining = order.remaining - report.quantity  # type: ignore[union-attr]
-                if left:
+                order.remaining -= report.quantity
+                if order.remaining:
                     continue
             del orders[oid]
             if limits:

@@ -52,8 +52,8 @@ Move = Place | TakeBack | Seen
 class Desk:
     """One broker, opened, and what became of every order given to it.
 
-    ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` and ``miscounts``
-    what the broker reported against an order's life and its own count.
+    ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` what was
+    reported against an order's life, ``miscounts`` where `resting` was wrong.
     """
 
     def __init__(self, broker: Broker, instruments: Sequence[Instrument], seed: int) -> None:

@@ -1,6 +1,5 @@
 """The contract of providers: P1 to P12."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
@@ -15,13 +14,13 @@ from lab.domain.time import MINUTE_NS
 from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab.testing.builders import START_NS
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.listening import QUICK_S, stream_for
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numbers, check_same, check_settings
 from lab.testing.noting_sink import NotingSink
 
 Make = Callable[[], Provider]
 T = TypeVar("T")
 
-_QUICK_S: Final = 1.0
 _START_S: Final = 10.0
 _BATCH_INPUTS: Final = 3_000
 
@@ -75,7 +74,7 @@ class ProviderContract(Contract):
 
         async def main() -> None:
             async with self.started(make()) as provider:
-                await _stream_for(self.stream_s, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+                await stream_for(self.stream_s, provider, [Subscription(self.symbol, self.interval_ns)], sink)
 
         self.run(main)
         return sink
@@ -121,9 +120,9 @@ class ProviderContract(Contract):
     def test_starts_and_stops_quickly_and_stops_twice(self, make: Make) -> None:
         async def main() -> None:
             unstarted = make()
-            with anyio.move_on_after(_QUICK_S) as scope:
+            with anyio.move_on_after(QUICK_S) as scope:
                 await unstarted.stop()
-            assert not scope.cancelled_caught, f"stop() without start() took over {_QUICK_S} s"
+            assert not scope.cancelled_caught, f"stop() without start() took over {QUICK_S} s"
             began = anyio.current_time()
             async with self.started(make()) as provider:
                 took = anyio.current_time() - began
@@ -132,7 +131,7 @@ class ProviderContract(Contract):
                     began = anyio.current_time()
                     await provider.stop()
                     took = anyio.current_time() - began
-                    assert took <= _QUICK_S, f"{what} took {took:.1f} s"
+                    assert took <= QUICK_S, f"{what} took {took:.1f} s"
 
         self.run(main)
 
@@ -257,7 +256,7 @@ class ProviderContract(Contract):
         async def main() -> None:
             async with self.started(make()) as provider:
                 sink = NotingSink()
-                await _stream_for(self.stream_s / 4, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+                await stream_for(self.stream_s / 4, provider, [Subscription(self.symbol, self.interval_ns)], sink)
                 given = len(sink.given)
                 await anyio.sleep(5.0 if self.simulated else 0.2)
                 late = sink.given[given:]
@@ -268,7 +267,7 @@ class ProviderContract(Contract):
     @rule(
         "P12",
         "a backtest reads batches as they come: out of order they are another market.",
-        "give ascending time_ns over all batches, an instrument in batch_instrument(), the data's identity in source().",
+        "give ascending time_ns over all batches, an instrument by batch_instrument(), its identity by source().",
     )
     def test_batches_ascend_and_repeat(self, make: Make) -> None:
         wanted = [Subscription(self.symbol, self.interval_ns)]
@@ -301,26 +300,3 @@ class ProviderContract(Contract):
             assert trouble is None, f"{trouble}: {one}"
             assert before is None or before.open_ns < one.open_ns, f"{one} came after {before}"
             before = one
-
-
-async def _stream_for(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: NotingSink) -> None:
-    """Listen to a stream, then cancel it and assert that it ends at once. Raises what the stream raises.
-
-    A bare asyncio task is cancelled once: a stream that swallows the cancellation is seen to go on. A task group would
-    cancel it again and again and hide that, or spin.
-    """
-    task = asyncio.ensure_future(provider.stream(wanted, sink))
-    await asyncio.wait({task}, timeout=seconds)
-    if task.done():
-        task.result()
-        return
-    task.cancel()
-    await asyncio.wait({task}, timeout=_QUICK_S)
-    if not task.done():
-        task.cancel()
-        await asyncio.wait({task}, timeout=60.0)
-        raise AssertionError(f"stream() was still running {_QUICK_S} s after it was cancelled")
-    if not task.cancelled():
-        error = task.exception()
-        if error is not None:
-            raise error

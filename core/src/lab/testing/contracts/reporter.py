@@ -38,8 +38,8 @@ class ReporterContract(Contract):
             def make(self):
                 return MyReport
 
-    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `recorded_run`), in a directory of
-    its own that holds a journal it must leave alone. What it prints is caught.
+    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `recorded_run`), in a directory
+    of its own that holds a journal it must leave alone. What it prints is caught.
     """
 
     patience_s: ClassVar[float] = _AFTER_END_S

@@ -223,7 +223,7 @@ class RiskGateContract(Contract):
 
 
 class _Desk:
-    """A reckless trader under a real engine, and the gate that reviews its orders; the gate can be changed on the way."""
+    """A reckless trader under a real engine, and the gate that reviews its orders; it can be changed on the way."""
 
     def __init__(self, contract: RiskGateContract, gate: RiskGate, around: Around | None, late: int = 0) -> None:
         self.gate = gate
