@@ -1,5 +1,6 @@
 """The benchmark's own plugin: data in memory, and strategies that measure. Installed nowhere, offered only here."""
 
+import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -103,11 +104,15 @@ class Clocked(SmaCross):
     """The SMA strategy, noting when each quote reached it. A quote's bid size is the monotonic time it was sent at, in ns."""
 
     note: str = field(default="", metadata={"help": "file that gets the monotonic time of the first quote"})
+    until_sent: int = field(default=0, metadata={"help": "bid size of the quote that ends the run; 0 = none"})
+    _over: bool = field(init=False, default=False)
     _noted: bool = field(init=False, default=False)
 
     def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
         """Note the time, then decide as ever."""
         now_ns = time.monotonic_ns()
+        if self._over:
+            return ()
         if not self._noted:
             self._noted = True
             Stamps.first_ns = now_ns
@@ -115,6 +120,9 @@ class Clocked(SmaCross):
                 Path(self.note).write_text(str(now_ns), encoding="utf-8")
         Stamps.delays_ns.append(now_ns - int(quote[3]))
         Stamps.last_ns = now_ns
+        if quote[3] == self.until_sent:
+            self._over = True
+            signal.raise_signal(signal.SIGTERM)
         return SmaCross.on_quote(self, quote, view)
 
 

@@ -267,6 +267,7 @@ def test_cancel_forgets_a_working_order_once() -> None:
     assert paper.cancel("o-1") is False
     assert paper.resting == 0
     assert paper.observe(quote(400, bid=58_000.0, ask=58_000.5)) == []
+    assert not paper.snapshot()["_limits"]
 
 
 def test_an_unknown_symbol_a_working_id_and_a_missing_limit_are_rejected_with_the_reason() -> None:
@@ -529,11 +530,11 @@ def test_working_orders_continue_after_a_restart_as_if_nothing_had_happened() ->
         return [report for event in events for report in paper.observe(event)] + [paper.resting, late.eligible_ns]
 
     paper = broker(latency_ms=300, jitter_ms=100)
-    paper.submit(order(), START)
+    paper.submit(order(oid="o-9"), START)
     paper.submit(order(limit="59990", oid="o-2"), START - 1_000 * MS)
     paper.submit(order(Side.SELL, oid="o-3", symbol="ETHUSDT"), START)
     assert paper.observe(quote(10)) == []
-    text = msgspec.json.encode(paper.snapshot())
+    text = msgspec.json.encode(paper.snapshot(), order="sorted")
     again = broker(latency_ms=300, jitter_ms=100)
     again.restore(msgspec.json.decode(text))
     assert again.resting == 3

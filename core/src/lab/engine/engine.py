@@ -7,7 +7,7 @@ stand between an event and a decision.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any
 
 from lab.domain.events import (
     CandleIgnored,
@@ -21,21 +21,18 @@ from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Notice, Quote, 
 from lab.domain.orders import CancelRequest, Order, OrderRequest
 from lab.domain.time import DAY_NS
 from lab.engine.door import Door, Outputs
+from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
 from lab.engine.view import View
 
-# Equity moves on a grid of 1e-9 (price × quantity × rate), a float of a sane equity errs by less than a tenth of that.
-_HALF_GRID: Final = 5e-10
-
-
 class Engine:
     """One run's state. Build it, `begin`, then `step` every event in order."""
 
     __slots__ = (
-        "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_peak", "_quoted", "_record",
-        "_settlement", "_trough", "day_starting_equity", "leverage", "markets", "now_ns", "seats", "shut",
+        "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_mark_exact", "_marked", "_quoted", "_record",
+        "_settlement", "_several", "day_starting_equity", "drawdown", "leverage", "markets", "now_ns", "seats", "shut",
         "starting_equity", "stopping", "tally", "working",
     )  # fmt: skip
 
@@ -76,7 +73,10 @@ class Engine:
         self._broker = broker
         self._ask_those_left()
         self._day_end_ns = 0
-        self._cash = self._peak = self._trough = 0.0
+        self._cash = self._marked = 0.0
+        self._mark_exact = ZERO
+        self._several = len(self.markets) > 1
+        self.drawdown = Drawdown(self.starting_equity)
         self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
         self._settlement = Settlement(self, self._door, broker)
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
@@ -92,8 +92,9 @@ class Engine:
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
         out = [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
-        self.tally.peak_equity = self.starting_equity
-        self.reckon()
+        for seat in self.seats:
+            seat.cash = float(seat.ledger.cash)
+        self._cash = float(self.starting_equity)
         return out
 
     def step(self, event: object) -> Sequence[object]:
@@ -108,6 +109,8 @@ class Engine:
         tally.quotes = sum(market.quotes for market in self.markets.values())
         tally.backfilled = sum(history.backfilled for history in histories)
         tally.candles = sum(history.count for history in histories) - tally.backfilled
+        tally.peak_equity = self.drawdown.peak
+        tally.max_drawdown = self.drawdown.deepest
         tally.decisions = sum(
             (tally.candles if seat.retired_at is None else seat.retired_at) - seat.unasked for seat in self.seats
         )
@@ -286,56 +289,69 @@ class Engine:
 
     def mark(self, symbol: str, quantity: Decimal) -> Decimal:
         """Return the price a quantity is valued at: long at the bid, short at the ask, without quotes at the close."""
-        market = self.markets[symbol]
-        if market.quote is not None:
-            value = market.quote.bid if quantity >= 0 else market.quote.ask
-        elif market.history.candles:
-            value = market.history.candles[-1].close
-        else:
+        value = self.markets[symbol].mark(quantity >= 0)
+        if not value:
             raise LookupError(f"no price of {symbol} yet")
-        return Decimal(repr(value))
+        if value != self._marked:
+            self._marked, self._mark_exact = value, Decimal(repr(value))
+        return self._mark_exact
 
     def book_equity(self, seat: Seat) -> Decimal:
         """Return a book's cash and unrealised profit, exactly."""
-        total = seat.ledger.cash
-        for symbol, held in seat.ledger.positions.items():
-            if held.quantity:
-                total += held.quantity * self.mark(symbol, held.quantity) - held.cost
+        ledger = seat.ledger
+        total = ledger.cash
+        for symbol, held in ledger.positions.items():
+            quantity = held.quantity
+            if quantity:
+                total += quantity * self.mark(symbol, quantity) - held.cost
         return total
 
     def equity(self) -> Decimal:
         """Return the equity of all books, exactly."""
-        return sum((self.book_equity(seat) for seat in self.seats), ZERO)
+        total = ZERO
+        for seat in self.seats:
+            total += self.book_equity(seat)
+        return total
 
     def _mark(self, market: Market, bid: float, ask: float) -> None:
-        """Follow equity in float, and look closely only near a new extreme."""
+        """Follow equity in float; near an extreme, hand the exact figures over."""
         unrealised = 0.0
         for quantity, cost in market.holders:
             unrealised += quantity * (bid if quantity > 0.0 else ask) - cost
         market.unrealised = unrealised
         equity = self._cash + unrealised
-        if len(self.markets) > 1:
-            equity += sum(other.unrealised for other in self.markets.values() if other is not market)
-        if equity > self._peak or equity < self._trough:
-            self._extreme()
+        if self._several:
+            equity += sum([other.unrealised for other in self.markets.values() if other is not market])
+        drawdown = self.drawdown
+        if equity > drawdown.above or equity < drawdown.below:
+            drawdown.look(equity, self._moment())
 
-    def reckon(self) -> None:
-        """Take over the books after money moved: float copies for the filter, then a close look."""
-        self._cash = float(sum((seat.ledger.cash for seat in self.seats), ZERO))
-        for market in self.markets.values():
-            held = [seat.ledger.positions.get(market.symbol) for seat in self.seats]
-            market.holders = tuple((float(p.quantity), float(p.cost)) for p in held if p is not None and p.quantity)
-            if not market.holders:
-                market.unrealised = 0.0
-        self._extreme()
+    def _moment(self) -> Moment:
+        """Return the exact figures behind the equity of now."""
+        cash = self.seats[0].ledger.cash
+        for seat in self.seats[1:]:
+            cash += seat.ledger.cash
+        held = [
+            (position.quantity, position.cost, self.markets[symbol].mark(position.quantity > 0))
+            for seat in self.seats
+            for symbol, position in seat.ledger.positions.items()
+            if position.quantity
+        ]
+        return cash, tuple(held)
 
-    def _extreme(self) -> None:
-        totals = self.tally
-        equity = self.equity()
-        totals.peak_equity = max(totals.peak_equity, equity)
-        totals.max_drawdown = max(totals.max_drawdown, totals.peak_equity - equity)
-        self._peak = float(totals.peak_equity) + _HALF_GRID
-        self._trough = float(totals.peak_equity - totals.max_drawdown) - _HALF_GRID
+    def reckon(self, seat: Seat, symbol: str) -> None:
+        """Take over a book after a fill: float copies for the drawdown, which then looks."""
+        seats = self.seats
+        seat.cash = float(seat.ledger.cash)
+        self._cash = seat.cash if len(seats) == 1 else sum([other.cash for other in seats])
+        market = self.markets[symbol]
+        holders = []
+        for other in seats:
+            held = other.ledger.positions.get(symbol)
+            if held is not None and held.quantity:
+                holders.append((float(held.quantity), float(held.cost)))
+        market.holders = tuple(holders)
+        self._mark(market, market.mark(True), market.mark(False))
 
     def _new_day(self, time_ns: int) -> None:
         """The UTC day rolled: the daily loss is counted from the equity before this event."""

@@ -3,6 +3,7 @@
 The port classes of `lab.ports` satisfy these protocols; the engine does not import them, because imports point one way.
 """
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
@@ -88,12 +89,20 @@ class Market:
         self.holders: tuple[tuple[float, float], ...] = ()
         self.unrealised = 0.0
 
+    def mark(self, long: bool) -> float:
+        """Return what a holding is valued at: a long at the bid, a short at the ask, without quotes at the close; 0 = unknown."""
+        quote = self.quote
+        if quote is not None:
+            return quote[2] if long else quote[4]
+        candles = self.history.candles
+        return candles[-1][6] if candles else 0.0
+
 
 class Seat:
     """One strategy at the table: its book, its working orders, and its methods as bound once."""
 
     __slots__ = (
-        "deposit", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
+        "cash", "deposit", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
         "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
     )  # fmt: skip
 
@@ -102,12 +111,14 @@ class Seat:
         self.part = part
         self.deposit = deposit
         self.ledger = Ledger()
+        self.cash = 0.0  # a float copy for the drawdown filter
         self.lookback = part.lookback
         self.stopped = False
         self.unasked = 0
         self.retired_at: int | None = None
         self.orders: dict[str, Order] = {}
-        self.outcomes: dict[str, str] = {}
+        # Ordered: the oldest key of a plain dict is found by walking over all that were deleted before it.
+        self.outcomes: OrderedDict[str, str] = OrderedDict()
         self.on_candle: Callable[[Candle, View], Iterable[Action]] = part.on_candle
         self.on_quote: Callable[[Quote, View], Iterable[Action]] | None = _defined(part, "on_quote")
         self.on_fill: Callable[[OrderFilled, View], None] | None = _defined(part, "on_fill")
@@ -120,4 +131,4 @@ class Seat:
         outcomes = self.outcomes
         outcomes[order_id] = outcome
         if len(outcomes) > OUTCOMES_KEPT:
-            del outcomes[next(iter(outcomes))]
+            outcomes.popitem(last=False)

@@ -1,6 +1,6 @@
 """A real engine with one strategy at the table. The view a strategy or gate gets is the engine's own."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from typing import Any, Final
@@ -9,7 +9,7 @@ from attrs import define, field, frozen
 
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Input, Quote
-from lab.domain.orders import CancelRequest, OrderRequest
+from lab.domain.orders import CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.parts import GatePart
@@ -41,6 +41,7 @@ class Answer:
 class Rehearsal:
     """Steps inputs through an `Engine` with one strategy, and notes every answer the strategy gives.
 
+    A malformed action is noted and goes no further, so that one mistake does not look like many.
     ``around`` gives a context manager that is open while the strategy's code runs. The broker is opened here.
     """
 
@@ -117,7 +118,7 @@ class Rehearsal:
             raise
         if name in _ASKED:
             self.answers.append(Answer(self.place, arguments[0], result, drawn))
-        return drawn
+        return tuple(action for action in drawn if trouble_of(action, self.engine.markets) is None)
 
 
 def run_strategy(strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Action, ...]]]:
@@ -141,6 +142,28 @@ class Scripted(Strategy):
         """Return the plan's actions of this candle."""
         self._seen += 1
         return self.plan.get(self._seen - 1, ())
+
+
+def trouble_of(action: object, symbols: Container[str]) -> str | None:
+    """Return what is wrong with the form of one action, ``None`` for nothing."""
+    if isinstance(action, CancelRequest):
+        return None if isinstance(action.order_id, str) else f"order_id {action.order_id!r} is not text"
+    if not isinstance(action, OrderRequest):
+        return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest"
+    if action.symbol not in symbols:
+        return f"symbol {action.symbol!r} is not in this run"
+    trouble = _amount("quantity", action.quantity)
+    if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
+        trouble = _amount("limit", action.limit)
+    if trouble is None and action.stop is not None:
+        trouble = _amount("stop", action.stop)
+    return trouble
+
+
+def _amount(name: str, value: object) -> str | None:
+    if not isinstance(value, Decimal):
+        return f"{name} {value!r} is {type(value).__name__}, not Decimal"
+    return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"
 
 
 class _Witness:

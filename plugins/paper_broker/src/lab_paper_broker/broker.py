@@ -168,6 +168,16 @@ class PaperBroker(Broker):
             "expiry": f"market orders {self.expire_ms} ms after arrival, {_CANDLES_TO_EXPIRE} candles without quotes",
         }
 
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state; the working orders as a list, because an object's keys in the journal are sorted."""
+        state = super().snapshot()
+        return state | {"_orders": list(state["_orders"].values())}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        """Take over a state that `snapshot` gave. The orders are copies from then on."""
+        orders = {order["id"]: order for order in snapshot["_orders"]}
+        super().restore({**snapshot, "_orders": orders})
+
     # -- meeting the market ------------------------------------------------------------------------------------------
 
     def _quote(self, quote: Quote) -> list[Report]:

@@ -80,10 +80,8 @@ class Margin(RiskGate):
         if room <= 0:
             return ZERO
         instrument = view.instrument(request.symbol)
-        fits = instrument.floor_quantity(load.offset + room / load.price)
-        # The quotient may have been rounded up in its last digit.
-        if (fits - load.offset) * load.price > room:
-            fits -= instrument.lot
+        # Whole lots by integer division, so that no quotient is rounded up.
+        fits = load.offset + room // (load.price * instrument.lot) * instrument.lot
         return fits if instrument.quantity_min <= fits < request.quantity and fits > load.offset else ZERO
 
 

@@ -57,7 +57,7 @@ def rule(number: str, why: str, cure: str) -> Callable[[Callable[..., None]], Ca
 
         @functools.wraps(method)
         def checked(self: "Contract", *args: Any, **kwargs: Any) -> None:
-            found = _find(this, self, functools.partial(method, self, *args, **kwargs))
+            found = _find(this, self, method, (self, *args), kwargs)
             if found.outcome == "failed":
                 raise ContractFailure(found.text) from found.error
             if found.outcome == "excused":
@@ -109,26 +109,32 @@ class Contract:
                     assert not replaced, f"{type(self).__name__}.{name} replaces rule {value.rule.number}"
 
 
-def check(contract: type[Contract], make: Callable[[], Any]) -> list[Finding]:
-    """Run a contract's rules on what ``make`` gives, without pytest, and return a finding for each, in order."""
+def check(contract: type[Contract], make: Callable[[], Any], *, only: str | None = None) -> list[Finding]:
+    """Run a contract's rules on what ``make`` gives, without pytest, and return a finding for each, in order.
+
+    ``only`` is the number of the one rule to run. Raises ``KeyError`` where there is no such rule.
+    """
     findings = []
-    for name in contract.rules().values():
+    rules = contract.rules()
+    for name in rules.values() if only is None else (rules[only],):
         one = contract()
         method = inspect.unwrap(getattr(contract, name))
         arguments = (make,) if "make" in inspect.signature(method).parameters else ()
-        findings.append(_find(getattr(contract, name).rule, one, functools.partial(method, one, *arguments)))
+        findings.append(_find(getattr(contract, name).rule, one, method, (one, *arguments), {}))
     return findings
 
 
-def _find(this: Rule, contract: Contract, call: Callable[[], None]) -> Finding:
+def _find(
+    this: Rule, contract: Contract, method: Callable[..., None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Finding:
     if not __debug__:
         raise RuntimeError("contracts are made of assertions: run Python without -O and PYTHONOPTIMIZE")
     reason = contract.excused.get(this.number) if this.number != "C1" else None
     excused = isinstance(reason, str) and bool(reason.strip())
     try:
-        call()
+        method(*args, **kwargs)
     except Exception as error:  # whatever a component raises breaks the rule it was called for
-        text = this.broken(_evidence(error))
+        text = this.broken(_evidence(error, method.__name__))
         if excused:
             return Finding(this, "excused", f"{this.number} excused: {reason}", error)
         return Finding(this, "failed", text, error)
@@ -138,16 +144,19 @@ def _find(this: Rule, contract: Contract, call: Callable[[], None]) -> Finding:
     return Finding(this, "passed")
 
 
-def _evidence(error: BaseException) -> str:
+def _evidence(error: BaseException, method: str) -> str:
     """Return what happened on one line: a rule's own assertion as it stands, anything else with its type and place."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    text = " ".join(str(error).split())
+    text = str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = frames[-1] if frames else None
-    own = place is not None and Path(place.filename).is_relative_to(_HERE)
-    if not (isinstance(error, AssertionError) and own and text):
+    own = place is not None and (place.name == method or Path(place.filename).is_relative_to(_HERE))
+    if isinstance(error, AssertionError) and own and text:
+        text = text.partition("\nassert ")[0]  # what pytest adds to assertions of modules it rewrote
+    else:
         where = "" if place is None else f" at {Path(place.filename).name}:{place.lineno}"
         text = f"{type(error).__name__} was raised{where}: {text or 'without a message'}"
+    text = " ".join(text.split())
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     return (text if len(text) <= _EVIDENCE_MAX else text[: _EVIDENCE_MAX - 1] + "…") + notes

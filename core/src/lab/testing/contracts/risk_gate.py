@@ -9,7 +9,7 @@ from attrs import define, frozen
 
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Input
-from lab.domain.orders import OrderRequest, Pass, Refuse, Shrink, Verdict
+from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink, Verdict
 from lab.domain.time import SECOND_NS
 from lab.engine.view import View
 from lab.ports import RiskGate, Strategy
@@ -251,7 +251,7 @@ class _Desk:
                 raise self._error
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
-        """Pass the engine's question on and note the answer."""
+        """Pass the engine's question on and note the answer; a malformed one goes no further."""
         try:
             with nullcontext() if self._around is None else self._around(view):
                 verdict = self.gate.review(request, view)
@@ -259,6 +259,8 @@ class _Desk:
             self._error = error
             raise
         self.reviews.append(Review(self._rehearsal.place, request, verdict))
+        if isinstance(verdict, Shrink) and not isinstance(verdict.quantity, Decimal):
+            return PASS
         return verdict
 
     def snapshot(self) -> dict[str, Any]:

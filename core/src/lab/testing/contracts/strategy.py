@@ -6,11 +6,10 @@ from decimal import Decimal
 from typing import Any, Final
 
 from lab.domain.market import Candle, Input
-from lab.domain.orders import CancelRequest, OrderRequest, OrderType
-from lab.domain.time import MINUTE_NS
+from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.engine.view import View
 from lab.ports import Strategy
-from lab.testing.builders import instrument, tape, waves
+from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
@@ -23,7 +22,7 @@ from lab.testing.contracts.shared import (
     restored,
 )
 from lab.testing.contracts.watch import calls_outside, unchanged
-from lab.testing.rehearsal import Rehearsal, run_strategy
+from lab.testing.rehearsal import Rehearsal, run_strategy, trouble_of
 
 Make = Callable[[], Strategy]
 
@@ -50,9 +49,9 @@ class StrategyContract(Contract):
         period = max(24, 2 * lookback)
         return waves(lookback + max(200, 4 * period), period=period)
 
-    def events(self, closes: Sequence[float]) -> list[Input]:
+    def events(self, closes: Sequence[float], start_ns: int = START_NS) -> list[Input]:
         """Return what the strategy is given for these closes: candles, and two quotes behind each."""
-        return tape(closes, symbol=self.symbol, interval_ns=self.interval_ns)
+        return tape(closes, symbol=self.symbol, start_ns=start_ns, interval_ns=self.interval_ns)
 
     def rehearse(self, strategy: Strategy, **settings: Any) -> Rehearsal:
         """Return a real engine with the strategy at the table."""
@@ -106,10 +105,11 @@ class StrategyContract(Contract):
         closes = list(self.closes(lookback))
         cut = lookback + (len(closes) - lookback) // 2
         turned = closes[:cut] + [round(max(2 * closes[cut - 1] - close, 1.0), 1) for close in closes[cut:]]
-        past = self.events(closes[:cut])
+        start_ns = START_NS + 366 * DAY_NS  # a time no other rule has shown: memory of it can only come from here
+        past = self.events(closes[:cut], start_ns)
         alone = self.run(make(), past)
         for future, name in ((closes, "one future"), (turned, "another future")):
-            known = [one for one in self.run(make(), self.events(future)) if one[0] < len(past)]
+            known = [one for one in self.run(make(), self.events(future, start_ns)) if one[0] < len(past)]
             check_same(known, alone, f"decisions before {name}", "decisions without a future")
 
     @rule(
@@ -137,7 +137,7 @@ class StrategyContract(Contract):
             given = f"{type(answer.result).__name__} at input {answer.place}"
             assert isinstance(answer.result, Iterable), f"it returned {given}, which is not iterable"
             for action in answer.actions:
-                trouble = self._trouble(action)
+                trouble = trouble_of(action, (self.symbol,))
                 assert trouble is None, f"at input {answer.place}: {trouble}"
 
     @rule(
@@ -243,24 +243,3 @@ class StrategyContract(Contract):
         except Exception as error:
             error.add_note(f"market: {market}")
             raise
-
-    def _trouble(self, action: object) -> str | None:
-        """Return what is wrong with one action."""
-        if isinstance(action, CancelRequest):
-            return None if isinstance(action.order_id, str) else f"order_id {action.order_id!r} is not text"
-        if not isinstance(action, OrderRequest):
-            return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest"
-        if action.symbol != self.symbol:
-            return f"symbol {action.symbol!r} is not in this run, which has {self.symbol!r}"
-        trouble = _amount("quantity", action.quantity)
-        if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
-            trouble = _amount("limit", action.limit)
-        if trouble is None and action.stop is not None:
-            trouble = _amount("stop", action.stop)
-        return trouble
-
-
-def _amount(name: str, value: object) -> str | None:
-    if not isinstance(value, Decimal):
-        return f"{name} {value!r} is {type(value).__name__}, not Decimal"
-    return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"

@@ -1,0 +1,264 @@
+"""Each rule of the broker contract catches the mistake it is there for."""
+
+import random
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+from attrs import define, field
+from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
+from lab.domain.market import Input, Timer
+from lab.testing import BrokerContract, SimpleBroker, check
+
+D = Decimal
+
+
+@define(kw_only=True)
+class NoHelp(SimpleBroker):
+    window: int = 3
+
+
+@define(kw_only=True)
+class FillsAtOnce(SimpleBroker):
+    """Looks at the data before the order has arrived."""
+
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        late = event._replace(time_ns=event.time_ns + 10**9) if isinstance(event, Quote | Candle) else event
+        return [attrs.evolve(one, time_ns=event.time_ns) for one in super().observe(late) if isinstance(one, Fill)]
+
+
+@define(kw_only=True)
+class EligibleYesterday(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        return super().submit(order, now_ns - 10**9)
+
+
+@define(kw_only=True)
+class UsesTheWholeCandle(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        if not isinstance(event, Candle):
+            return super().observe(event)
+        low, high = event._replace(close=event.low), event._replace(close=event.high)
+        return [*super().observe(low), *super().observe(high)]
+
+
+@define(kw_only=True)
+class FillsAtTheMiddle(SimpleBroker):
+    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+        if isinstance(event, Quote):
+            mid = round((event.bid + event.ask) / 2, 1)
+            event = event._replace(bid=mid, ask=mid)
+        return super()._fill(order, event)
+
+
+@define(kw_only=True)
+class IgnoresLimits(SimpleBroker):
+    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+        return super()._fill(attrs.evolve(order, type=OrderType.MARKET), event)
+
+
+@define(kw_only=True)
+class HopesForLimits(SimpleBroker):
+    """Fills every limit order at its limit, wherever the market is."""
+
+    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+        fill = super()._fill(attrs.evolve(order, type=OrderType.MARKET), event)
+        return fill and attrs.evolve(fill, price=order.limit, fee=order.limit * fill.quantity * fill.fee_rate) if order.limit else fill
+
+
+def _evolving(name: str, **changes: Any) -> type[SimpleBroker]:
+    """Return a broker whose fills are changed by functions of the fill."""
+
+    def _fill(self: SimpleBroker, order: Order, event: Quote | Candle) -> Fill | None:
+        fill = SimpleBroker._fill(self, order, event)
+        return fill and attrs.evolve(fill, **{key: change(fill) for key, change in changes.items()})
+
+    return define(kw_only=True)(type(name, (SimpleBroker,), {"_fill": _fill}))
+
+
+OffTheTick = _evolving("OffTheTick", price=lambda fill: fill.price + D("0.01"))
+FloatPrice = _evolving("FloatPrice", price=lambda fill: float(fill.price), fee=lambda fill: 0.0)
+NegativeSlippage = _evolving("NegativeSlippage", slippage=lambda fill: D(-1))
+RoundedFee = _evolving("RoundedFee", fee=lambda fill: fill.fee.quantize(D("0.01")))
+PaysTheTrader = _evolving("PaysTheTrader", fee=lambda fill: -fill.fee, fee_rate=lambda fill: -fill.fee_rate)
+Overfills = _evolving(
+    "Overfills", quantity=lambda fill: fill.quantity * 2, fee=lambda fill: fill.fee * 2
+)
+
+
+@define(kw_only=True)
+class ForgetsRemaining(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        reports = super().observe(event)
+        for report in reports:
+            self._last.remaining = D(1)
+        return reports
+
+    _last: Order | None = field(init=False, default=None)
+
+    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+        self._last = order
+        return super()._fill(order, event)
+
+
+@define(kw_only=True)
+class FillsTwice(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        return [one for one in super().observe(event) for _ in range(2)]
+
+
+@define(kw_only=True)
+class EndsWithoutReason(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        if not isinstance(event, Timer):
+            return super().observe(event)
+        ended = [Ended(order.id, "expired", "") for order in self._working]
+        self._working.clear()
+        return ended
+
+
+@define(kw_only=True)
+class CountsWrong(SimpleBroker):
+    @property
+    def resting(self) -> int:
+        return 1
+
+
+@define(kw_only=True)
+class CannotCancel(SimpleBroker):
+    def cancel(self, order_id: str) -> bool:
+        return True
+
+
+@define(kw_only=True)
+class CancelsInName(SimpleBroker):
+    def cancel(self, order_id: str) -> bool:
+        return any(order.id == order_id for order in self._working)
+
+
+@define(kw_only=True)
+class DrawsLatency(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        return super().submit(order, now_ns + random.randrange(10**9))
+
+
+@define(kw_only=True)
+class DrawsUnused(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        random.Random(1).random()
+        return super().submit(order, now_ns)
+
+
+@define(kw_only=True)
+class ForgetsInRestore(SimpleBroker):
+    def snapshot(self) -> dict[str, Any]:
+        return {}
+
+
+@define(kw_only=True)
+class RestoresSorted(SimpleBroker):
+    """Keeps what it works on in a dict: the journal's JSON has sorted keys."""
+
+    def snapshot(self) -> dict[str, Any]:
+        return {"orders": {one["id"]: one for one in super().snapshot()["_working"]}}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        super().restore({"_working": list(snapshot["orders"].values())})
+
+
+@define(kw_only=True)
+class AnyMarket(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        return super().observe(event._replace(symbol="BTCUSDT") if isinstance(event, Quote) else event)
+
+
+@define(kw_only=True)
+class FillsOnTimers(SimpleBroker):
+    seen: ClassVar[Quote] = Quote("BTCUSDT", 0, 50_000.0, 1.0, 50_000.2, 1.0)
+
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        return super().observe(self.seen._replace(time_ns=event.time_ns) if isinstance(event, Timer) else event)
+
+
+@define(kw_only=True)
+class LastComeFirstServed(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        return list(reversed(super().observe(event)))
+
+
+@define(kw_only=True)
+class RefusesInSilence(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        return super().submit(order, now_ns) if order.symbol in self._instruments else Rejected("")
+
+
+@define(kw_only=True)
+class NeverFills(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        return ()
+
+
+BROKEN: list[tuple[str, Any, str]] = [
+    ("B1", NoHelp, "setting 'window' has no help text"),
+    ("B2", FillsAtOnce, "before eligible_ns"),
+    ("B2", EligibleYesterday, "eligible at"),
+    ("B3", UsesTheWholeCandle, "which opened before eligible_ns"),
+    ("B4", FillsAtTheMiddle, "sell filled at 50000.0, better than the bid 49999.9"),
+    ("B4", NeverFills, "no fill in 3 sessions"),
+    ("B5", IgnoresLimits, "sell with limit 49976.8 filled at 49964.0"),
+    ("B5", HopesForLimits, "while the market was"),
+    ("B6", OffTheTick, "is not above 0 on the tick 0.1"),
+    ("B6", FloatPrice, "is float, not Decimal"),
+    ("B6", NegativeSlippage, "slippage -1 is below 0"),
+    ("B7", RoundedFee, "fee 75.00 is not"),
+    ("B7", PaysTheTrader, "is below 0"),
+    ("B8", Overfills, "beyond the quantity"),
+    ("B8", ForgetsRemaining, "order.remaining is 1 after a fill that leaves 0"),
+    ("B8", FillsTwice, "which had ended"),
+    ("B8", EndsWithoutReason, "an end needs the outcome expired or rejected, and a reason"),
+    ("B9", CountsWrong, "resting is 1 before the first order"),
+    ("B10", CannotCancel, "cancel() of an unknown id did not answer False"),
+    ("B10", CancelsInName, "cancel() of a cancelled order did not answer False"),
+    ("B11", DrawsLatency, "one instance parts from another with the same seed"),
+    ("B11", DrawsUnused, "random.random"),
+    ("B12", ForgetsInRestore, "a run restarted again and again"),
+    ("B12", RestoresSorted, "a run restarted again and again parts from an unbroken run"),
+    ("B13", AnyMarket, "an order of BTCUSDT filled on Quote(symbol='ETHUSDT'"),
+    ("B13", FillsOnTimers, "an order of BTCUSDT filled on Timer("),
+    ("B14", LastComeFirstServed, "filled ['desk-BTCUSDT-6'"),
+    ("B14", RefusesInSilence, "was answered with Rejected(reason='')"),
+]
+
+
+@pytest.mark.parametrize("latency_ms", [0, 200])
+def test_the_simple_broker_keeps_every_rule(latency_ms: int) -> None:
+    findings = check(BrokerContract, lambda: SimpleBroker(latency_ms=latency_ms))
+    assert [one.text for one in findings if one.outcome != "passed"] == []
+
+
+@pytest.mark.behaviour("P4")
+@pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
+def test_a_broken_broker_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
+    (found,) = check(BrokerContract, broken, only=number)
+    assert found.outcome == "failed"
+    assert found.text.startswith(f"{number} (")
+    assert said in found.text
+
+
+def test_every_rule_has_a_broker_that_breaks_it() -> None:
+    assert {number for number, _, _ in BROKEN} == set(BrokerContract.rules()) - {"C1"}
+
+
+def test_the_contract_asks_for_the_instruments_it_names() -> None:
+    opened: dict[str, Instrument] = {}
+
+    @define(kw_only=True)
+    class Listens(SimpleBroker):
+        def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
+            opened.update(instruments)
+            super().open(instruments, seed)
+
+    BrokerContract().desk(Listens())
+    assert set(opened) == {"BTCUSDT", "ETHUSDT"}

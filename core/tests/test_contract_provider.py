@@ -1,0 +1,353 @@
+"""Each rule of the provider contract catches the mistake it is there for."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, ClassVar
+
+import anyio
+import attrs
+import pytest
+from attrs import define, field
+from lab import Candle, FeedState, Instrument, Provider, ProviderError, ProviderUnavailable, Quote, Runtime, Sink
+from lab import Subscription
+from lab.domain.market import BACKFILLED, Input
+from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.testing import START_NS, NotingSink, ProviderContract, check, instrument
+from lab.testing import candles as candles_of
+from lab.testing import waves
+
+CLOSES = waves(60)
+
+
+@define(kw_only=True)
+class Waves(Provider):
+    """Half an hour of history and a quote every five seconds: nothing is wrong with it."""
+
+    realm: ClassVar[Any] = "synthetic"
+
+    price: float = field(default=50_000.0, metadata={"help": "price at the start"})
+
+    def candle(self, place: int) -> Any:
+        return candles_of(CLOSES)[place]
+
+    def quoted(self, second: int) -> Any:
+        time_ns = START_NS + 30 * MINUTE_NS + second * SECOND_NS
+        return Quote("BTCUSDT", time_ns, 49_999.9, 1.0, 50_000.1, 1.0)
+
+    async def instrument(self, symbol: str) -> Instrument:
+        if symbol != "BTCUSDT":
+            raise ProviderError(f"no symbol {symbol!r}; there is BTCUSDT")
+        return instrument(symbol)
+
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        end_ns = START_NS + 30 * MINUTE_NS if end_ns is None else end_ns
+        past = [self.candle(place)._replace(status=BACKFILLED) for place in range(30)]
+        older = [one for one in past if one.open_ns < end_ns]
+        return older[-count:] if count else []
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        sink.feed(FeedState.LIVE)
+        second = 0
+        while True:
+            sink.quote(self.quoted(second))
+            await anyio.sleep(5)
+            second += 5
+            if second % 60 == 0:
+                sink.candle(self.candle(29 + second // 60))
+
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
+        return iter([candles_of(CLOSES[:30]), candles_of(CLOSES)[30:]])
+
+    def batch_instrument(self, symbol: str) -> Instrument | None:
+        return instrument(symbol)
+
+    def source(self) -> Mapping[str, str]:
+        return {"seed": "0"}
+
+
+@define(kw_only=True)
+class NoHelp(Waves):
+    window: int = 3
+
+
+@define(kw_only=True)
+class TypesForCheckersOnly(Waves):
+    _rest: "NotThere | None" = field(init=False, default=None)  # type: ignore[name-defined] # noqa: F821
+
+
+@define(kw_only=True)
+class OfNoRealm(Waves):
+    realm: ClassVar[Any] = "paper"
+
+
+@define(kw_only=True)
+class Nowhere(Waves):
+    def venue(self) -> str:
+        return ""
+
+
+@define(kw_only=True)
+class StopsSlowly(Waves):
+    async def stop(self) -> None:
+        await anyio.sleep(3)
+
+
+@define(kw_only=True)
+class StopsOnce(Waves):
+    _tasks: Any = field(init=False, default=None)
+
+    async def start(self, runtime: Runtime) -> None:
+        self._tasks = runtime.tasks
+
+    async def stop(self) -> None:
+        tasks, self._tasks = self._tasks, None
+        if tasks is not None:
+            return
+        raise RuntimeError("not started")
+
+
+def _listing(name: str, **changes: Any) -> type[Waves]:
+    async def give(self: Waves, symbol: str) -> Instrument:
+        return attrs.evolve(await Waves.instrument(self, symbol), **changes)
+
+    return define(kw_only=True)(type(name, (Waves,), {"instrument": give}))
+
+
+FloatTick = _listing("FloatTick", tick=0.1)
+PercentFee = _listing("PercentFee", taker_fee_rate=Decimal("0.06"))
+OtherSymbol = _listing("OtherSymbol", symbol="ETHUSDT")
+MinimumOffLot = _listing("MinimumOffLot", quantity_min=Decimal("0.00015"))
+
+
+def _telling(name: str, change: Any) -> type[Waves]:
+    """Return a provider whose history is changed by a function of the honest one."""
+
+    async def give(
+        self: Waves, symbol: str, interval_ns: int, *, end_ns: int | None, count: int
+    ) -> Sequence[Candle]:
+        found: Sequence[Candle] = change(await Waves.history(self, symbol, interval_ns, end_ns=end_ns, count=count))
+        return found
+
+    return define(kw_only=True)(type(name, (Waves,), {"history": give}))
+
+
+def _but_last(candles: Sequence[Candle], **changes: Any) -> Sequence[Candle]:
+    return [*candles[:-1], candles[-1]._replace(**changes)] if candles else []
+
+
+NewestFirst = _telling("NewestFirst", lambda candles: candles[::-1])
+Repeats = _telling("Repeats", lambda candles: [*candles[:1], *candles[:-1]])
+TheOpenOne = _telling("TheOpenOne", lambda candles: _but_last(candles, time_ns=START_NS))
+NotMarked = _telling("NotMarked", lambda candles: _but_last(candles, status="final"))
+OffTheGrid = _telling("OffTheGrid", lambda candles: [one._replace(open_ns=one.open_ns - 1) for one in candles])
+NoPrice = _telling("NoPrice", lambda candles: _but_last(candles, close=0.0))
+Decimals = _telling("Decimals", lambda candles: _but_last(candles, volume=Decimal(10)))
+Empty = _telling("Empty", lambda candles: [])
+
+
+@define(kw_only=True)
+class TooMany(Waves):
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        return await Waves.history(self, symbol, interval_ns, end_ns=end_ns, count=count + 1)
+
+
+@define(kw_only=True)
+class EndsAfterEnd(Waves):
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        return await Waves.history(self, symbol, interval_ns, end_ns=end_ns and end_ns + 1, count=count)
+
+
+@define(kw_only=True)
+class GivesTheOldest(Waves):
+    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
+        return (await Waves.history(self, symbol, interval_ns, end_ns=end_ns, count=1000))[:count]
+
+
+@define(kw_only=True)
+class KnowsEverySymbol(Waves):
+    async def instrument(self, symbol: str) -> Instrument:
+        return instrument(symbol)
+
+
+@define(kw_only=True)
+class NamesNothing(Waves):
+    async def instrument(self, symbol: str) -> Instrument:
+        if symbol != "BTCUSDT":
+            raise ProviderError("bad request")
+        return instrument(symbol)
+
+
+@define(kw_only=True)
+class TriesForEver(Waves):
+    async def instrument(self, symbol: str) -> Instrument:
+        raise ProviderUnavailable(f"no answer about {symbol}")
+
+
+@define(kw_only=True)
+class NeverLive(Waves):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        sink.feed(FeedState.CONNECTING)
+        await anyio.sleep_forever()
+
+
+@define(kw_only=True)
+class Crossed(Waves):
+    def quoted(self, second: int) -> Any:
+        return Waves.quoted(self, second)._replace(bid=50_001.0)
+
+
+@define(kw_only=True)
+class BackInTime(Waves):
+    def quoted(self, second: int) -> Any:
+        return Waves.quoted(self, -second)
+
+
+@define(kw_only=True)
+class OpenCandles(Waves):
+    def candle(self, place: int) -> Any:
+        candle = Waves.candle(self, place)
+        return candle._replace(time_ns=candle.open_ns + 1) if place > 29 else candle
+
+
+@define(kw_only=True)
+class SameCandle(Waves):
+    def candle(self, place: int) -> Any:
+        return Waves.candle(self, min(place, 30))
+
+
+@define(kw_only=True)
+class NoCandles(Waves):
+    def candle(self, place: int) -> Any:
+        if place < 30:
+            return Waves.candle(self, place)
+        raise EOFError("no more data")
+
+
+@define(kw_only=True)
+class IntPrices(Waves):
+    def quoted(self, second: int) -> Any:
+        return Waves.quoted(self, second)._replace(bid=49_999)
+
+
+@define(kw_only=True)
+class SwallowsCancellation(Waves):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        try:
+            await Waves.stream(self, wanted, sink)
+        except asyncio.CancelledError:
+            await anyio.sleep(4)
+
+
+@define(kw_only=True)
+class TalksOn(Waves):
+    _tasks: Any = field(init=False, default=None)
+
+    async def start(self, runtime: Runtime) -> None:
+        self._tasks = runtime.tasks
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        self._tasks.start_soon(Waves.stream, self, wanted, sink)
+        await anyio.sleep_forever()
+
+
+@define(kw_only=True)
+class BatchesBackwards(Waves):
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
+        return iter([candles_of(CLOSES)[30:], candles_of(CLOSES[:30])])
+
+
+@define(kw_only=True)
+class BatchesDiffer(Waves):
+    made: ClassVar[list[int]] = []
+
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
+        self.made.append(1)
+        return iter([candles_of(CLOSES, volume=float(len(self.made)))])
+
+
+@define(kw_only=True)
+class BatchesOfNothing(Waves):
+    def batch_instrument(self, symbol: str) -> Instrument | None:
+        return None
+
+
+@define(kw_only=True)
+class BatchesFromNowhere(Waves):
+    def source(self) -> Mapping[str, str]:
+        return {}
+
+
+BROKEN: list[tuple[str, Any, str]] = [
+    ("P1", NoHelp, "setting 'window' has no help text"),
+    ("P1", TypesForCheckersOnly, "cannot be resolved at run time, where settings are read: name 'NotThere'"),
+    ("P2", OfNoRealm, "realm is 'paper'"),
+    ("P2", Nowhere, "venue() gave ''"),
+    ("P3", StopsSlowly, "stop() without start() took over 1.0 s"),
+    ("P3", StopsOnce, "RuntimeError was raised"),
+    ("P4", FloatTick, "tick 0.1 is float, not Decimal"),
+    ("P4", PercentFee, "taker_fee_rate 0.06 is no fraction"),
+    ("P4", OtherSymbol, "asked for 'BTCUSDT', got 'ETHUSDT'"),
+    ("P4", MinimumOffLot, "quantity_min 0.00015 is not on the lot 0.0001"),
+    ("P5", NewestFirst, "came after"),
+    ("P5", Repeats, "came after"),
+    ("P5", TheOpenOne, "before its bucket ended"),
+    ("P5", NotMarked, "status 'final' is not backfilled"),
+    ("P5", OffTheGrid, "is not on the grid"),
+    ("P5", NoPrice, "close 0.0 is not a price"),
+    ("P5", Empty, "history() gave no candle"),
+    ("P5", TooMany, "asked for at most 20 candles, got 21"),
+    ("P6", EndsAfterEnd, "is exclusive, but"),
+    ("P6", GivesTheOldest, "the page before end_ns parts from"),
+    ("P7", KnowsEverySymbol, "instrument('NO-SUCH-COIN') gave Instrument("),
+    ("P7", NamesNothing, "'NO-SUCH-COIN' is not in the message 'bad request'"),
+    ("P7", TriesForEver, "it raised ProviderUnavailable, which is tried again"),
+    ("P8", NeverLive, "the feed was never LIVE, only connecting"),
+    ("P8", Crossed, "bid 50001.0 above ask 50000.1"),
+    ("P8", BackInTime, "a quote went back in time"),
+    ("P9", OpenCandles, "before its bucket ended"),
+    ("P9", SameCandle, "came after"),
+    ("P9", NoCandles, "EOFError was raised"),
+    ("P9", NeverLive, "0 candles in 200.0 s"),
+    ("P10", IntPrices, "bid 49999 is int, not float"),
+    ("P10", Decimals, "volume Decimal('10') is Decimal, not float"),
+    ("P11", SwallowsCancellation, "stream() was still running 1.0 s after it was cancelled"),
+    ("P11", TalksOn, "after its end the stream gave ('quote'"),
+    ("P12", BatchesBackwards, "a batch went back in time"),
+    ("P12", BatchesDiffer, "batches() of one instance parts from another's"),
+    ("P12", BatchesOfNothing, "batch_instrument() gives None"),
+    ("P12", BatchesFromNowhere, "source() does not say which"),
+]
+
+
+def test_a_sound_provider_keeps_every_rule() -> None:
+    assert [one.text for one in check(ProviderContract, Waves) if one.outcome != "passed"] == []
+
+
+def test_the_rules_run_in_real_time_too() -> None:
+    quick = type("Quick", (ProviderContract,), {"simulated": False, "stream_s": 0.2})
+    for number in ("P3", "P4", "P5", "P8", "P11"):
+        (found,) = check(quick, Waves, only=number)
+        assert found.outcome == "passed", found.text
+
+
+@pytest.mark.behaviour("P4")
+@pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
+def test_a_broken_provider_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
+    (found,) = check(ProviderContract, broken, only=number)
+    assert found.outcome == "failed"
+    assert found.text.startswith(f"{number} (")
+    assert said in found.text
+
+
+def test_every_rule_has_a_provider_that_breaks_it() -> None:
+    assert {number for number, _, _ in BROKEN} == set(ProviderContract.rules()) - {"C1"}
+
+
+def test_a_noting_sink_keeps_what_it_is_given_in_order() -> None:
+    sink = NotingSink()
+    sink.contacted("venue")
+    sink.feed(FeedState.LIVE)
+    sink.malformed("no JSON", b"{")
+    assert sink.given == [("contacted", "venue"), ("feed", FeedState.LIVE), ("malformed", "no JSON")]
+    assert (sink.feeds, sink.quotes, sink.candles) == ([FeedState.LIVE], [], [])

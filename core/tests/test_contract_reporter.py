@@ -1,0 +1,180 @@
+"""Each rule of the reporter contract catches the mistake it is there for."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from attrs import define, field
+from lab import Record, Reporter, RunInfo
+from lab.testing import ReporterContract, check, recorded_run
+
+
+@define(kw_only=True)
+class Counts(Reporter):
+    """Writes how many rows of each kind there were: nothing is wrong with it."""
+
+    name: str = field(default="counts.txt", metadata={"help": "file in the run's directory"})
+
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        counts: dict[str, int] = {}
+        async for record in records:
+            counts[record.kind] = counts.get(record.kind, 0) + 1
+        if not run.quiet:
+            print(counts)
+        if run.directory is not None:
+            (run.directory / self.name).write_text(str(counts))
+
+
+@define(kw_only=True)
+class NoHelp(Counts):
+    window: int = 3
+
+
+@define(kw_only=True)
+class StopsEarly(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for record in records:
+            if record.kind == "order_filled":
+                return
+
+
+@define(kw_only=True)
+class NeverReturns(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for _ in records:
+            pass
+        await anyio.sleep_forever()
+
+
+@define(kw_only=True)
+class Trusts(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for record in records:
+            if record.kind == "order_filled":
+                record.data()["fill"]["price"].strip()
+
+
+@define(kw_only=True)
+class TrustsFigures(Counts):
+    """Survives what is no JSON, not what is no number."""
+
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for record in records:
+            if record.kind == "order_filled":
+                try:
+                    data = record.data()
+                except ValueError:
+                    continue
+                if isinstance(data, dict) and "fill" in data:
+                    float(data["fill"]["price"])
+
+
+@define(kw_only=True)
+class KnowsAllKinds(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        known = {record.kind for record in recorded_run().records}
+        async for record in records:
+            if record.kind not in known:
+                raise KeyError(record.kind)
+
+
+@define(kw_only=True)
+class NeedsARow(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        rows = [record async for record in records]
+        print(rows[0])
+
+
+@define(kw_only=True)
+class WritesBeside(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        if run.directory is not None:
+            (run.directory.parent / "latest.txt").write_text("x")
+
+
+@define(kw_only=True)
+class WritesAnyway(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        Path(self.name).write_text("x")
+
+
+@define(kw_only=True)
+class TidiesUp(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        if run.directory is not None:
+            (run.directory / "journal.db").unlink()
+
+
+@define(kw_only=True)
+class SwallowsCancellation(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        try:
+            await Counts.report(self, run, records)
+        except asyncio.CancelledError:
+            with anyio.CancelScope(shield=True):
+                await anyio.sleep(1.2)
+            raise
+
+
+@define(kw_only=True)
+class Chatters(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for record in records:
+            print(record.kind)
+
+
+BROKEN: list[tuple[str, Any, str]] = [
+    ("R1", NoHelp, "setting 'window' has no help text"),
+    ("R2", StopsEarly, "it took "),
+    ("R2", NeverReturns, "it was not done 0.2 s after the last row"),
+    ("R3", Trusts, "(kind: order_filled)"),
+    ("R3", TrustsFigures, "(kind: order_filled)"),
+    ("R4", KnowsAllKinds, "KeyError was raised at test_contract_reporter.py:"),
+    ("R5", NeedsARow, "(0 rows)"),
+    ("R6", WritesBeside, "latest.txt"),
+    ("R7", WritesAnyway, "without a directory it wrote counts.txt"),
+    ("R8", TidiesUp, "it changed journal.db"),
+    ("R9", SwallowsCancellation, "s after it was cancelled"),
+    ("R10", Chatters, "it printed 'run_started"),
+]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def test_a_sound_reporter_keeps_every_rule() -> None:
+    assert [one.text for one in check(ReporterContract, Counts) if one.outcome != "passed"] == []
+
+
+@pytest.mark.behaviour("P4")
+@pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
+def test_a_broken_reporter_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
+    hasty = type("Hasty", (ReporterContract,), {"patience_s": 0.2 if broken is NeverReturns else 5.0})
+    (found,) = check(hasty, broken, only=number)
+    assert found.outcome == "failed"
+    assert found.text.startswith(f"{number} (")
+    assert said in found.text
+
+
+def test_every_rule_has_a_reporter_that_breaks_it() -> None:
+    assert {number for number, _, _ in BROKEN} == set(ReporterContract.rules()) - {"C1"}
+
+
+def test_the_recorded_run_has_every_kind_that_matters() -> None:
+    run = recorded_run()
+    kinds = {record.kind for record in run.records}
+    assert kinds >= {
+        "run_started", "deposit", "candle", "quote", "funding", "gate", "notice", "gap", "signal", "order_accepted",
+        "order_refused", "order_filled", "order_ended", "stop", "run_ended",
+    }  # fmt: skip
+    assert [record.seq for record in run.records] == list(range(1, len(run.records) + 1))
+    assert run.report["trades"] == sum(record.kind == "order_filled" for record in run.records)
+    assert recorded_run().records == run.records

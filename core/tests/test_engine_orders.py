@@ -1,0 +1,423 @@
+"""The life of an order: it never sees the past, has one id and one outcome, and lies on the instrument's steps."""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
+from lab.domain.market import Candle, Input, Quote, Timer
+from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
+from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
+from lab.engine.engine import Engine
+from lab.engine.parts import EngineFault
+from lab.engine.view import View
+from lab.ports import Broker, Strategy
+from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.rehearsal import Action, Scripted
+from lab.testing.simple_broker import SimpleBroker
+
+D = Decimal
+ONE = D(1)
+X = "BTCUSDT"
+BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
+
+
+@define(kw_only=True, eq=False)
+class Puppet(Broker):
+    """Takes every order and, at each event, reports what ``act`` says."""
+
+    act: Callable[["Puppet", Input], Sequence[Fill | Ended]]
+    latency_ns: int = 0
+    answer: Rejected | None = None
+    orders: dict[str, Order] = field(init=False, factory=dict)
+    seen: list[tuple[Input, tuple[str, ...]]] = field(init=False, factory=list)
+    resting: int = field(init=False, default=1)
+
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        if self.answer is not None:
+            return self.answer
+        self.orders[order.id] = order
+        return Accepted(now_ns + self.latency_ns)
+
+    def cancel(self, order_id: str) -> bool:
+        return self.orders.pop(order_id, None) is not None
+
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        self.seen.append((event, tuple(self.orders)))
+        return self.act(self, event)
+
+    def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = D(50_000)) -> Fill:
+        """Fill an order in part or whole, as an honest broker does."""
+        quantity = order.remaining if quantity is None else quantity
+        order.remaining -= quantity
+        if not order.remaining:
+            del self.orders[order.id]
+        rate = D("0.0006")
+        fee = price * quantity * rate
+        return Fill(order.id, quantity, price, fee, rate, "taker", "puppet", price, None, D(0), event.time_ns)
+
+
+def fill_all(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    return [broker.fill(order, event) for order in list(broker.orders.values())]
+
+
+def nothing(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    return ()
+
+
+@define(kw_only=True, eq=False)
+class OnQuote(Strategy):
+    """Asks for what its plan says, by the number of the quote."""
+
+    plan: dict[int, Sequence[Action]]
+    seen: int = field(init=False, default=0)
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+        return ()
+
+    def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
+        self.seen += 1
+        return self.plan.get(self.seen - 1, ())
+
+
+def engine(strategy: Strategy, broker: Broker | None = None, **more: Any) -> Engine:
+    broker = SimpleBroker() if broker is None else broker
+    known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=D(100))}
+    broker.open(known, 0)
+    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], lineage="l", **more)
+    made.begin()
+    return made
+
+
+def run(made: Engine, inputs: Iterable[Input]) -> list[object]:
+    return [output for event in inputs for output in made.step(event)]
+
+
+def only(kind: type, outputs: Iterable[object]) -> list[Any]:
+    return [output for output in outputs if isinstance(output, kind)]
+
+
+# -- O1: no look-ahead ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("O1")
+def test_an_order_never_fills_on_the_candle_that_caused_it() -> None:
+    made = engine(Scripted(plan={1: [BUY]}), SimpleBroker(latency_ms=0))
+    steps = [list(made.step(candle)) for candle in candles([100.0, 200.0, 300.0])]
+    assert [type(output) for output in steps[1]] == [Candle, OrderAccepted]
+    [filled] = only(OrderFilled, steps[2])
+    assert filled.fill.price == 300
+
+
+@pytest.mark.behaviour("O1")
+def test_an_order_never_fills_on_the_quote_that_caused_it() -> None:
+    made = engine(OnQuote(plan={0: [BUY]}), SimpleBroker(latency_ms=0))
+    first, second = quotes([100.0, 200.0])
+    assert not only(OrderFilled, made.step(first))
+    assert only(OrderFilled, made.step(second))[0].fill.price == D("200.1")
+
+
+@pytest.mark.behaviour("O1")
+def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
+    broker = Puppet(act=nothing)
+    made = engine(Scripted(plan={0: [BUY], 1: [SELL]}), broker)
+    tape = candles([100.0, 101.0, 102.0])
+    run(made, tape)
+    first, second = [f"l-s-{X}-{candle.open_ns // MILLISECOND_NS}-1" for candle in tape[:2]]
+    assert broker.seen == [(tape[0], ()), (tape[1], (first,)), (tape[2], (first, second))]
+
+
+@pytest.mark.behaviour("O1")
+def test_a_broker_that_fills_before_the_orders_arrival_ends_the_run() -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    [candle] = candles([50_000.0])
+    made.step(candle)
+    [early] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS - 1)
+    with pytest.raises(EngineFault, match="the broker filled what it may not"):
+        made.step(early)
+
+
+@pytest.mark.behaviour("O1")
+def test_the_first_quote_at_the_arrival_may_fill() -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    [candle] = candles([50_000.0])
+    [quote] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS)
+    assert only(OrderFilled, run(made, [candle, quote]))
+
+
+@pytest.mark.behaviour("O1")
+def test_a_quote_older_than_the_newest_moves_nothing() -> None:
+    broker = Puppet(act=nothing)
+    made = engine(OnQuote(plan={1: [BUY]}), broker)
+    newer, older = quotes([100.0]), quotes([90.0], start_ns=START_NS - 1)
+    assert not run(made, [*newer, *older])
+    assert made.seats[0].view.quote(X) == newer[0]
+    assert len(broker.seen) == 1
+    assert (made.totals.quotes, made.totals.late_quotes) == (2, 1)
+
+
+# -- brokers that break their promise ---------------------------------------------------------------------------------
+
+
+def faulty(change: Callable[[Puppet, Fill], Fill]) -> Callable[[Puppet, Input], Sequence[Fill | Ended]]:
+    return lambda broker, event: [change(broker, fill) for fill in only(Fill, fill_all(broker, event))]
+
+
+def overfilled(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    return [broker.fill(order, event, 2 * order.remaining) for order in list(broker.orders.values())]
+
+
+def of_nobody(broker: Puppet, fill: Fill) -> Fill:
+    return evolve(fill, order_id="nobody")
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        faulty(of_nobody),
+        faulty(lambda _, fill: evolve(fill, quantity=D(0))),
+        faulty(lambda _, fill: evolve(fill, quantity=D(-1))),
+        faulty(lambda _, fill: evolve(fill, price=D(0))),
+        overfilled,
+        lambda broker, event: [Ended(order, "expired", "") for order in broker.orders for _ in range(2)],
+    ],
+    ids=["unknown order", "no quantity", "negative quantity", "no price", "more than was left", "ended twice"],
+)
+def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Callable[[Puppet, Input], Sequence[Fill | Ended]]) -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=act))
+    first, second = candles([50_000.0, 50_000.0])
+    made.step(first)
+    with pytest.raises(EngineFault, match="the broker"):
+        made.step(second)
+
+
+def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: evolve(fill, quantity=D(2)))))
+    first, second = candles([50_000.0, 50_000.0])
+    made.step(first)
+    with pytest.raises(EngineFault):
+        made.step(second)
+
+
+# -- O8: lot and minimum ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("O8")
+@pytest.mark.parametrize(("asked", "placed"), [("1.00019", "1.0001"), ("0.3", "0.3"), ("0.00109999", "0.0010")])
+def test_a_quantity_is_floored_to_the_lot_and_both_figures_are_kept(asked: str, placed: str) -> None:
+    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(asked))]}))
+    [accepted] = only(OrderAccepted, run(made, candles([100.0])))
+    assert (accepted.quantity, accepted.requested) == (D(placed), D(asked))
+
+
+@pytest.mark.behaviour("O8")
+@pytest.mark.parametrize(
+    ("asked", "floored"), [("0.00099999", "0.0009"), ("0.00001", "0.0000"), ("0", "0"), ("-1", "0")]
+)
+def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: str) -> None:
+    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(asked))]}))
+    [refused] = only(OrderRefused, run(made, candles([100.0])))
+    assert (refused.by, refused.reason) == ("engine", "below the minimum quantity")
+    assert refused.numbers == {"quantity": asked, "floored_to_lot": floored, "quantity_min": "0.001", "lot": "0.0001"}
+
+
+@pytest.mark.behaviour("O8")
+def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
+    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+        return [broker.fill(order, event, min(order.remaining, D("0.0005"))) for order in list(broker.orders.values())]
+
+    close = OrderRequest.sell(X, ONE, reduce_only=True)
+    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
+    [opening, closing] = only(OrderAccepted, run(made, candles([100.0, 100.0])))
+    assert (opening.quantity, closing.quantity) == (D("0.001"), D("0.0005"))
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (OrderRequest.buy(X, D("100.0001")), "above the maximum quantity"),
+        (OrderRequest.buy(X, ONE, type=OrderType.LIMIT), "a limit order needs a limit above 0"),
+        (OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=D(0)), "a limit order needs a limit above 0"),
+        (OrderRequest.buy("ETHUSDT", ONE), "unknown symbol 'ETHUSDT'; this run has BTCUSDT"),
+        (OrderRequest.sell(X, ONE, reduce_only=True), "below the minimum quantity"),
+    ],
+)
+def test_what_cannot_be_an_order_is_refused_with_the_reason(request_: OrderRequest, reason: str) -> None:
+    made = engine(Scripted(plan={0: [request_]}))
+    [refused] = only(OrderRefused, run(made, candles([100.0])))
+    assert refused.by == "engine"
+    if request_.reduce_only:
+        reason = "nothing left to reduce"
+        assert refused.numbers == {"position": "0", "quantity": "1"}
+    assert refused.reason == reason
+
+
+@pytest.mark.parametrize("quantity", ["NaN", "Infinity", "1e25"])
+def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never_the_run(quantity: str) -> None:
+    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(quantity))]}))
+    outputs = run(made, candles([100.0, 100.0]))
+    assert only(OrderRefused, outputs) or only(StrategyStopped, outputs)
+
+
+def test_a_limit_is_placed_on_the_tick_that_is_no_worse_for_its_owner() -> None:
+    plan = [
+        OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=D("99.96")),
+        OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D("100.04")),
+    ]
+    accepted = only(OrderAccepted, run(engine(Scripted(plan={0: plan})), candles([100.0])))
+    assert [order.limit for order in accepted] == [D("99.9"), D("100.1")]
+
+
+# -- O12: one id, one outcome -----------------------------------------------------------------------------------------
+
+NAMED = OrderRequest.buy(X, ONE, leg="entry", decided_ns=START_NS)
+
+
+@pytest.mark.behaviour("O12")
+def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcome() -> None:
+    outputs = run(engine(Scripted(plan={0: [NAMED, NAMED]})), candles([100.0]))
+    [accepted], [refused] = only(OrderAccepted, outputs), only(OrderRefused, outputs)
+    assert refused.order_id == accepted.order_id
+    assert (refused.by, refused.numbers) == ("duplicate", {"first_outcome": "accepted"})
+
+
+@pytest.mark.behaviour("O12")
+def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> None:
+    outcomes = []
+    small = OrderRequest.buy(X, D("0.0001"), leg="small", decided_ns=START_NS)
+    late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)
+    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-late"
+    plan = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
+    outputs = run(engine(Scripted(plan=plan)), candles([100.0] * 4))
+    outcomes = [refused.numbers for refused in only(OrderRefused, outputs) if refused.by == "duplicate"]
+    assert [numbers["first_outcome"] for numbers in outcomes] == ["filled", "refused by engine", "cancelled"]
+
+
+@pytest.mark.behaviour("O12")
+def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcome() -> None:
+    asked: list[str] = []
+
+    def archive(order_id: str) -> str | None:
+        asked.append(order_id)
+        return "filled" if order_id.endswith("-entry") else None
+
+    other = OrderRequest.buy(X, ONE, leg="other", decided_ns=START_NS)
+    made = engine(Scripted(plan={0: [NAMED, other, BUY]}), archive=archive)
+    outputs = run(made, candles([100.0], start_ns=START_NS + 30 * DAY_NS))
+    [refused] = only(OrderRefused, outputs)
+    assert (refused.order_id, refused.numbers) == (f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry", {"first_outcome": "filled"})
+    assert len(only(OrderAccepted, outputs)) == 2
+    assert [oid.rpartition("-")[2] for oid in asked] == ["entry", "other"]
+
+
+@pytest.mark.behaviour("O12")
+def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
+    made = engine(Scripted(plan={0: [NAMED], **{n: [BUY] for n in range(1, 1_100)}, 1_100: [NAMED]}), archive=lambda _: "filled")
+    accepted_by_archive = engine(Scripted(plan={0: [BUY]}))
+    assert only(OrderAccepted, run(accepted_by_archive, candles([100.0])))
+    outputs = run(made, candles([100.0] * 1_101))
+    # The archive stands for a run that was restarted, so even the first one is known to it.
+    assert [refused.numbers["first_outcome"] for refused in only(OrderRefused, outputs)] == ["filled", "filled"]
+    assert len(made.seats[0].outcomes) == 1_000
+
+
+@pytest.mark.behaviour("O12")
+def test_orders_of_one_decision_get_different_ids() -> None:
+    accepted = only(OrderAccepted, run(engine(Scripted(plan={0: [BUY, BUY], 1: [BUY]})), candles([100.0] * 2)))
+    assert len({order.order_id for order in accepted}) == 3
+
+
+def test_an_order_for_an_unknown_symbol_sent_twice_has_one_outcome_too() -> None:
+    """The journal's keys are unique: a second row for the same id would end the run."""
+    lost = OrderRequest.buy("ETHUSDT", ONE, leg="entry", decided_ns=START_NS)
+    outputs = run(engine(Scripted(plan={0: [lost], 1: [lost]})), candles([100.0] * 2))
+    keys = [key for key in map(key_of, outputs) if key is not None]
+    assert len(keys) == len(set(keys))
+
+
+# -- endings ----------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=nothing, answer=Rejected("the venue is closed")))
+    accepted, ended = run(made, candles([100.0]))[1:]
+    assert isinstance(accepted, OrderAccepted)
+    assert ended == OrderEnded(accepted.order_id, "s", X, "rejected", "the venue is closed", ONE)
+    assert (made.totals.orders, made.totals.rejected) == (1, 1)
+    assert not made.working
+
+
+def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
+    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+        return [broker.fill(order, event, D("0.5")) for order in list(broker.orders.values())]
+
+    outputs = run(engine(Scripted(plan={0: [BUY]}), Puppet(act=act)), candles([50_000.0] * 3))
+    [accepted], fills = only(OrderAccepted, outputs), only(OrderFilled, outputs)
+    assert [fill.fill_id for fill in fills] == [f"{accepted.order_id}.1", f"{accepted.order_id}.2"]
+    assert [fill.remaining for fill in fills] == [D("0.5"), 0]
+    assert [fill.position for fill in fills] == [D("0.5"), 1]
+
+
+@pytest.mark.parametrize("record", [True, False])
+def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) -> None:
+    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+        return [Ended(broker.orders.popitem()[0], "expired", "no quote came")] if isinstance(event, Timer) else ()
+
+    broker = Puppet(act=act)
+    made = engine(Scripted(plan={0: [BUY]}), broker, record_inputs=record)
+    [candle] = candles([100.0])
+    timer = Timer(candle.time_ns + 6_000 * MILLISECOND_NS)
+    made.step(candle)
+    outputs = made.step(timer)
+    assert [output.outcome for output in only(OrderEnded, outputs)] == ["expired"]
+    assert (timer in outputs) is record
+    assert made.now_ns == timer.time_ns
+    broker.resting = 0
+    assert not made.step(Timer(timer.time_ns + 1))
+
+
+def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> None:
+    resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
+    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
+    made = engine(Scripted(plan={0: [resting], 1: [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]}))
+    [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))
+    assert (ended.order_id, ended.outcome, ended.reason) == (oid, "cancelled", "changed my mind")
+    assert made.totals.cancelled == 1
+
+
+# -- reduce-only ------------------------------------------------------------------------------------------------------
+
+EXIT = OrderRequest.sell(X, D(5), reduce_only=True)
+RESTING_EXIT = OrderRequest.sell(X, ONE, reduce_only=True, type=OrderType.LIMIT, limit=D(120))
+
+
+def test_a_reduce_only_order_is_cut_to_the_position() -> None:
+    outputs = run(engine(Scripted(plan={0: [BUY], 2: [EXIT]})), candles([100.0] * 4))
+    assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
+
+
+def test_two_exits_together_never_close_more_than_is_held() -> None:
+    outputs = run(engine(Scripted(plan={0: [BUY], 2: [EXIT, EXIT]})), candles([100.0] * 4))
+    assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
+    assert [refused.reason for refused in only(OrderRefused, outputs)] == ["nothing left to reduce"]
+
+
+@pytest.mark.behaviour("O13")
+def test_a_reduce_only_order_with_nothing_left_to_reduce_is_cancelled_instead_of_filled() -> None:
+    made = engine(Scripted(plan={0: [BUY], 2: [RESTING_EXIT], 3: [SELL]}))
+    outputs = run(made, candles([100.0] * 5 + [130.0]))
+    assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
+    [ended] = only(OrderEnded, outputs)
+    assert (ended.outcome, ended.reason, ended.remaining) == ("cancelled", "nothing left to reduce", 1)
+    assert not made.working
+
+
+@pytest.mark.behaviour("O13")
+def test_a_reduce_only_order_that_fills_for_less_than_it_asked_ends_too() -> None:
+    part = OrderRequest.sell(X, D("0.4"))
+    made = engine(Scripted(plan={0: [BUY], 2: [RESTING_EXIT], 3: [part]}))
+    outputs = run(made, candles([100.0] * 5 + [130.0] * 2))
+    assert [fill.position for fill in only(OrderFilled, outputs)] == [1, D("0.6"), 0]
+    assert not made.working

@@ -1,0 +1,136 @@
+"""Money is exact: postings sum to zero, and equity is what the fills say, to the last digit."""
+
+from decimal import Context, Decimal, localcontext
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lab.domain.ledger import ZERO, Ledger, Position
+
+D = Decimal
+pytestmark = pytest.mark.behaviour("O14")
+
+# A trade is one number, which hypothesis draws ten times faster than a tuple of decimals.
+RATES = (D("0.0006"), D("0.0002"), ZERO, D("-0.0001"))
+COINS = ((D("0.0001"), D("0.1")), (D(1), D("1e-8")), (D("0.5"), D("0.25")))  # lot, tick
+FILLS = st.tuples(st.sampled_from(COINS), st.lists(st.integers(0, 2**36 - 1), max_size=25))
+Drawn = tuple[tuple[Decimal, Decimal], list[int]]
+Trade = tuple[Decimal, Decimal, Decimal]  # signed quantity, price, fee
+
+
+def trades_of(drawn: Drawn) -> list[Trade]:
+    """Return fills on the steps of a coin: up to 8 lots, so that many close, close in part or turn, or up to 16,384."""
+    (lot, tick), numbers = drawn
+    trades = []
+    for number in numbers:
+        ticks, rest = divmod(number, 2**17)
+        lots = (rest & 0x3FFF if rest & 0x10000 else rest & 7) + 1
+        quantity, price = lot * (-lots if rest & 0x8000 else lots), tick * (ticks + 1)
+        trades.append((quantity, price, abs(quantity) * price * RATES[number % 4]))
+    return trades
+
+
+def naive_equity(deposit: Decimal, trades: list[Trade], mark: Decimal) -> Decimal:
+    """Recompute equity from the fills alone, without positions and without a division, in 100 digits."""
+    with localcontext(Context(prec=100)):
+        paid = sum((quantity * price + fee for quantity, price, fee in trades), ZERO)
+        return deposit - paid + sum((quantity for quantity, _, _ in trades), ZERO) * mark
+
+
+def check_books(trades: list[Trade], mark: Decimal) -> None:
+    """Book the fills and compare every balance with what the fills alone say."""
+    ledger = Ledger()
+    ledger.deposit(D(10_000))
+    for quantity, price, fee in trades:
+        postings = ledger.fill("X", quantity, price, fee)
+        assert sum(amount for _, amount in postings) == 0
+    assert ledger.equity({"X": mark}) == naive_equity(D(10_000), trades, mark)
+    assert sum(ledger.balances.values()) == 0
+    assert ledger.balances["cash"] == ledger.cash
+    assert ledger.balances.get("fees", ZERO) == sum((fee for _, _, fee in trades), ZERO)
+
+
+@settings(max_examples=400, deadline=None)
+@given(FILLS, st.integers(1, 10**6))
+def test_equity_equals_a_recomputation_from_the_fills_to_the_last_digit(drawn: Drawn, ticks: int) -> None:
+    check_books(trades_of(drawn), D(ticks) * D("1e-4"))
+
+
+def test_equity_equals_a_recomputation_for_five_thousand_seeded_lives_of_a_book() -> None:
+    random = Random(14)
+    for _ in range(5_000):
+        numbers = [random.randrange(2**36) for _ in range(random.randrange(40))]
+        check_books(trades_of((random.choice(COINS), numbers)), D(random.randrange(1, 10**6)) * D("1e-4"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(FILLS)
+def test_a_position_that_was_closed_leaves_nothing_behind(drawn: Drawn) -> None:
+    ledger = Ledger()
+    ledger.deposit(D(10_000))
+    for quantity, price, _ in trades_of(drawn):
+        ledger.fill("X", quantity, price, ZERO)
+    left = ledger.position("X").quantity
+    if left:
+        ledger.fill("X", -left, D("1.5"), ZERO)
+    assert ledger.position("X") == Position(ZERO, ZERO)
+    assert ledger.equity({}) == ledger.cash == D(10_000) - ledger.balances.get("realised", ZERO)
+
+
+def test_a_deposit_is_cash_owed_to_the_owner() -> None:
+    ledger = Ledger()
+    assert ledger.deposit(D(100)) == (("cash", D(100)), ("capital", D(-100)))
+    assert ledger.cash == ledger.equity({}) == D(100)
+
+
+def test_opening_moves_no_cash_but_the_fee() -> None:
+    ledger = Ledger()
+    assert ledger.fill("X", D(2), D(100), D("0.12")) == (("cash", D("-0.12")), ("fees", D("0.12")))
+    assert ledger.position("X") == Position(D(2), D(200))
+    assert ledger.position("X").price == D(100)
+
+
+@pytest.mark.parametrize(("side", "profit"), [(1, D(20)), (-1, D(-20))])
+def test_closing_a_part_realises_its_share(side: int, profit: Decimal) -> None:
+    ledger = Ledger()
+    ledger.fill("X", D(4 * side), D(100), ZERO)
+    assert ledger.fill("X", D(-2 * side), D(110), D("0.1")) == (
+        ("cash", profit - D("0.1")),
+        ("realised", -profit),
+        ("fees", D("0.1")),
+    )
+    assert ledger.position("X") == Position(D(2 * side), D(200 * side))
+
+
+def test_a_share_that_does_not_divide_stays_with_the_position() -> None:
+    ledger = Ledger()
+    ledger.fill("X", D(1), D(100), ZERO)
+    ledger.fill("X", D(2), D("100.1"), ZERO)
+    ledger.fill("X", D(-1), D(100), ZERO)
+    assert ledger.position("X").cost == D("200.1333333333")
+    ledger.fill("X", D(-2), D(100), ZERO)
+    assert ledger.cash == D("-0.2")
+
+
+def test_turning_a_position_closes_all_of_it_and_opens_the_rest() -> None:
+    ledger = Ledger()
+    ledger.fill("X", D(1), D(100), ZERO)
+    assert ledger.fill("X", D(-3), D(90), ZERO) == (("cash", D(-10)), ("realised", D(10)), ("fees", ZERO))
+    assert ledger.position("X") == Position(D(-2), D(-180))
+    assert ledger.equity({"X": D(80)}) == D(10)
+
+
+def test_positions_of_different_symbols_do_not_mix() -> None:
+    ledger = Ledger()
+    ledger.fill("X", D(1), D(100), ZERO)
+    ledger.fill("Y", D(-1), D(10), ZERO)
+    assert ledger.equity({"X": D(101), "Y": D(12)}) == D(-1)
+
+
+def test_a_flat_position_has_no_price_and_a_held_one_needs_a_mark() -> None:
+    ledger = Ledger()
+    assert ledger.position("X").price == 0
+    ledger.fill("X", D(1), D(100), ZERO)
+    with pytest.raises(KeyError):
+        ledger.equity({})

@@ -1,0 +1,14 @@
+"""The paper broker keeps the contract of brokers."""
+
+from collections.abc import Callable
+
+import pytest
+from lab_paper_broker.broker import PaperBroker
+
+from lab.testing.contracts.broker import BrokerContract
+
+
+class TestPaperBroker(BrokerContract):
+    @pytest.fixture
+    def make(self) -> Callable[[], PaperBroker]:
+        return PaperBroker

@@ -1,0 +1,140 @@
+"""What a user gets wrong is answered with one line that names it, and leaves nothing behind."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
+
+
+@pytest.mark.behaviour("S5", "P3")
+@pytest.mark.parametrize(
+    ("args", "code", "words"),
+    [
+        (["run", "--provider", "mokc"], 64, ["provider", "'mokc'", "did you mean 'mock'?"]),
+        ([*RUN, "--strategy", "smaa"], 64, ["strategy", "'smaa'", "did you mean 'sma'?"]),
+        ([*RUN, "--gate", "margn"], 64, ["risk gate", "'margn'", "did you mean 'margin'?"]),
+        ([*RUN, "--broker", "papr"], 64, ["broker", "'papr'", "did you mean 'paper'?"]),
+        ([*RUN, "--reporter", "htlm"], 64, ["reporter", "'htlm'", "did you mean 'html'?"]),
+        (["rnu"], 64, ["'rnu'", "did you mean 'run'?"]),
+        (["run", "--minuets", "3"], 64, ["--minuets", "--minutes"]),
+        (["run", "extra"], 64, ["extra"]),
+        (["plugins", "moc"], 64, ["'moc'", "did you mean 'mock'?"]),
+        (["backtest", "x.csv", "--provider", "mock"], 64, ["'x.csv'", "mock"]),
+        ([*RUN, "--set", "sma.fsat=5"], 78, ["--set", "'fsat'", "did you mean 'fast'?"]),
+        ([*RUN, "--set", "sam.fast=5"], 78, ["--set", "'sam'", "did you mean 'sma'?"]),
+        ([*RUN, "--set", "run.minuets=5"], 78, ["--set", "'minuets'", "did you mean 'minutes'?"]),
+        ([*RUN, "--set", "fast=5"], 78, ["--set fast=5", "name.key=value"]),
+        ([*RUN, "--set", "sma.fast=abc"], 78, ["--set", "sma.fast", "'abc'", "whole number"]),
+        ([*RUN, "--set", "sma.fast=-1"], 78, ["--set", "fast", "-1"]),
+        ([*RUN, "--set", "sma.fast=40"], 78, ["--set", "fast", "40", "slow"]),
+        ([*RUN, "--set", "sma.direction=up"], 78, ["sma.direction", "'up'", "both | long | short"]),
+        ([*RUN, "--set", "mock.begin=yesterday"], 78, ["begin", "'yesterday'"]),
+        ([*RUN, "--symbol", "b@d"], 78, ["symbol", "b@d"]),
+        ([*RUN, "--symbol", "btcusdt"], 78, ["'btcusdt'", "BTCUSDT"]),
+        ([*RUN, "--interval", "7x"], 78, ["--interval", "'7x'", "1m"]),
+        ([*RUN, "--seed", "x"], 78, ["--seed", "'x'", "whole number"]),
+        ([*RUN, "--equity", "nan"], 78, ["--equity", "'nan'"]),
+        ([*RUN, "--equity", "0"], 78, ["--equity", "0"]),
+        ([*RUN, "--leverage", "0.5"], 78, ["--leverage", "0.5"]),
+        ([*RUN, "--latency-ms", "-5"], 78, ["--latency-ms", "-5"]),
+        (["run", "--provider", "mock", "--minutes", "0"], 78, ["--minutes", "0"]),
+        (["run", "--provider", "mock", "--speed", "fast"], 78, ["--speed", "'fast'", "max"]),
+        (["run", "--provider", "bitunix", "--speed", "60"], 78, ["speed", "bitunix"]),
+        ([*RUN, "--strategy", "sma", "--strategy", "sma"], 78, ["'sma'", "--strategy other=sma"]),
+        ([*RUN, "--config", "none.toml"], 78, ["none.toml", "no such file"]),
+        (["backtest", "none.csv"], 78, ["none.csv", "no such file"]),
+        (["backtest", "btcusd-1x"], 78, ["btcusd-1x", "'btcusd-1m'"]),
+        (["report", "nosuch"], 78, ["'nosuch'", "lab runs"]),
+        (["verify", "nosuch"], 78, ["'nosuch'", "lab runs"]),
+        (["replay", "nosuch"], 78, ["'nosuch'", "lab runs"]),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[-2:]) if isinstance(value, list) and len(value) > 2 else None,
+)  # fmt: skip
+def test_a_mistake_is_one_line_that_names_it_and_the_cure_and_nothing_is_written(
+    lab: Any, one_line: Any, args: list[str], code: int, words: list[str]
+) -> None:
+    one_line(lab(*args), code, *words)
+    assert lab.files() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[sma]\nfsat = 5\n", ["lab.toml", "'fsat'", "did you mean 'fast'?"]),
+        ("[sam]\nfast = 5\n", ["lab.toml", "'sam'", "did you mean 'sma'?"]),
+        ("[run]\nequity = 'ten'\n", ["lab.toml", "run.equity", "'ten'"]),
+        ("[sma]\nfast = [1]\n", ["lab.toml", "sma.fast", "whole number"]),
+        ("minutes = 5\n", ["lab.toml", "minutes", "[run]"]),
+        ("[sma\nfast = 5\n", ["lab.toml", "not TOML", "line 1"]),
+        ("[run]\nsymbol = 7\n", ["lab.toml", "run.symbol", "7", "text"]),
+    ],
+)
+def test_a_wrong_configuration_file_is_named_with_key_and_value(
+    lab: Any, one_line: Any, text: str, words: list[str]
+) -> None:
+    (lab.folder / "lab.toml").write_text(text, encoding="utf-8")
+    one_line(lab.mock("--config", "lab.toml"), 78, *words)
+    assert lab.files() == ["lab.toml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("LAB_SMA_FSAT", "5", ["LAB_SMA_FSAT", "'fsat'", "did you mean 'fast'?"]),
+        ("LAB_SMA_FAST", "x", ["LAB_SMA_FAST", "'x'", "whole number"]),
+        ("LAB_RUN_MINUETS", "5", ["LAB_RUN_MINUETS", "'minuets'", "did you mean 'minutes'?"]),
+        ("LAB_MAX_DAILY_LOSS_USD", "much", ["LAB_MAX_DAILY_LOSS_USD", "'much'", "decimal"]),
+    ],
+)
+def test_a_wrong_environment_variable_is_named(
+    lab: Any, one_line: Any, name: str, value: str, words: list[str]
+) -> None:
+    one_line(lab.mock(env={name: value}), 78, *words)
+    assert lab.files() == []
+
+
+def test_a_variable_of_no_component_is_said_and_stops_nothing(lab: Any) -> None:
+    result = lab.mock("--reporter", "none", "--no-write", env={"LAB_SMAA_FAST": "5"}, minutes=1)
+    assert result.code == 0
+    assert result.err.splitlines() == [
+        "lab: the environment variable LAB_SMAA_FAST is of no component in this run; ignored"
+    ]
+
+
+def test_the_real_process_says_the_same_and_shows_no_traceback(lab: Any, one_line: Any) -> None:
+    one_line(lab.process("run", "--provider", "mokc"), 64, "did you mean 'mock'?")
+    assert lab.files() == []
+
+
+def test_a_state_directory_that_cannot_be_made_is_a_storage_problem(lab: Any, one_line: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    one_line(lab.mock("--state-dir", str(tmp_path / "file" / "below")), 74, "file/below", "--state-dir")
+
+
+def test_a_state_directory_is_where_the_run_goes_and_where_it_is_found(lab: Any, tmp_path: Path) -> None:
+    place = tmp_path / "elsewhere"
+    assert lab.mock("--state-dir", str(place), "--reporter", "none", minutes=1).code == 0
+    assert lab.files() == []
+    assert (place / "runs" / "latest" / "final_report.json").is_file()
+    assert lab("report", "--state-dir", str(place), "--json").json()["exit_code"] == 0
+    assert lab("verify", env={"LAB_RUN_STATE_DIR": str(place)}).code == 0
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("", ["prices.csv"]),
+        ("time,open,high,low,close,volume\n", ["prices.csv"]),
+        ("time,open,high,low,close,volume\n2024-01-01,1,2\n", ["prices.csv", "2"]),
+        ("time,open,high,low,close,volume\nyesterday,1,2,1,1,1\n", ["prices.csv", "2", "yesterday"]),
+    ],
+    ids=["empty", "header only", "short row", "no time"],
+)
+def test_a_bad_file_of_prices_is_named_before_anything_starts(
+    lab: Any, one_line: Any, content: str, words: list[str]
+) -> None:
+    (lab.folder / "prices.csv").write_text(content, encoding="utf-8")
+    one_line(lab("backtest", "prices.csv"), 78, *words)
+    assert lab.files() == ["prices.csv"]
