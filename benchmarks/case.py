@@ -23,7 +23,7 @@ _NEVER_STOPPED: Final = {"usd": "1000000000"}
 
 def backtest(*, path: str, count: int, strategy: str, journal: bool, quotes: bool = False) -> dict[str, Any]:
     """Run a whole backtest as ``lab backtest`` does, from the columns to the report."""
-    tables = {"walk": {"path": path, "count": count, "quotes": quotes}, "max_daily_loss": _NEVER_STOPPED}
+    tables: dict[str, Any] = {"walk": {"path": path, "count": count, "quotes": quotes}, "max_daily_loss": _NEVER_STOPPED}
     if strategy == "sma":
         tables["sma"] = dict(SMA)
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def backtest(*, path: str, count: int, strategy: str, journal: bool, quotes: boo
 def csv(*, path: str) -> dict[str, Any]:
     """Backtest a file of real one-minute candles, reading it included."""
     with tempfile.TemporaryDirectory() as folder:
-        tables = {"replay": {"file": path}, "sma": dict(SMA), "max_daily_loss": _NEVER_STOPPED}
+        tables: dict[str, Any] = {"replay": {"file": path}, "sma": dict(SMA), "max_daily_loss": _NEVER_STOPPED}
         made = assembly("replay", "sma", run={"state_dir": Path(folder), "equity": "100000"}, tables=tables)
         before = unit_ns()
         began = time.perf_counter()
@@ -71,7 +71,7 @@ def orders(*, path: str, count: int, repeats: int) -> dict[str, Any]:
     candles = 2 * count
 
     def stepped(wanted: int) -> float:
-        tables = {
+        tables: dict[str, Any] = {
             "walk": {"path": path, "count": candles},
             "flipper": {"every": 2, "orders": wanted},
             "max_daily_loss": _NEVER_STOPPED,
@@ -140,12 +140,16 @@ def live(*, port: int, seconds: float, quotes_wanted: int = 0) -> dict[str, Any]
     if report["exit_code"] not in {0, 3}:
         raise RuntimeError(f"the measured session failed: {report['reason']}: {report['error']}")
     delays = [delay / 1000 for delay in Stamps.delays_ns if 0 < delay < 10**11]
-    conflated = int(report["counters"].get("conflated", 0))
+    conflated = int(report["counters"].get("conflated_quotes", 0))
     result = {
         "quotes_decided": len(Stamps.delays_ns), "conflated": conflated, "cpu_seconds": cpu, "seconds": took,
         "u_ns": min(before, unit_ns()), "peak_mib": _peak_mib(),
     }  # fmt: skip
     if quotes_wanted:
+        if len(Stamps.delays_ns) + conflated != quotes_wanted:
+            raise RuntimeError(
+                f"{quotes_wanted} quotes sent, {len(Stamps.delays_ns)} decided on, {conflated} conflated"
+            )
         span_ns = Stamps.last_ns - Stamps.first_ns
         return {**result, "messages": quotes_wanted, "per_second": quotes_wanted / span_ns * 1e9}
     settled = delays[len(delays) // 10 :]
@@ -161,22 +165,21 @@ def bare(*, port: int, decoder: str) -> dict[str, Any]:
     decode: Callable[[bytes], Any] = json.loads if decoder == "json" else decode_frame
 
     async def main() -> tuple[int, int]:
-        count, first_ns = 0, 0
+        count = 0
         async with connect(f"ws://127.0.0.1:{port}/public/", compression=None, ping_interval=None, proxy=None) as ws:
             await ws.send('{"op":"subscribe","args":[{"symbol":"BTCUSDT","ch":"depth_book1"}]}')
             while True:
                 frame = await ws.recv(decode=False)
                 message = decode(frame)
                 if isinstance(message, DepthFrame):
-                    size = message.data.b[0].size
+                    size, began_ns = message.data.b[0].size, message.data.a[0].size
                 elif isinstance(message, dict) and message.get("ch") == "depth_book1":
-                    size = float(message["data"]["b"][0][1])
+                    size, began_ns = (float(message["data"][side][0][1]) for side in "ba")
                 else:
                     continue
                 count += 1
-                first_ns = first_ns or time.monotonic_ns()
                 if size == 1:
-                    return count, time.monotonic_ns() - first_ns
+                    return count, time.monotonic_ns() - int(began_ns)
 
     count, took_ns = anyio.run(main)
     return {"messages": count, "per_second": count / took_ns * 1e9, "u_ns": unit_ns()}

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.sessions import ROOT
+from benchmarks.sessions import ROOT, python_path
 
 
 def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONHASHSEED": "0"}
+    return {**os.environ, "PYTHONPATH": python_path(ROOT), "PYTHONHASHSEED": "0"}
 
 
 def case(name: str, **given: Any) -> dict[str, Any]:

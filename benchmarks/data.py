@@ -2,13 +2,13 @@
 
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 from pathlib import Path
 from typing import Final
 
 from attrs import frozen
-from lab.domain.market import FINAL, Candle, Input, candle_from_row, quote_from_row
+from lab.domain.market import FINAL, Candle, Input, Quote, candle_from_row, quote_from_row
 from lab.domain.time import MINUTE_NS, SECOND_NS
 
 SYMBOL: Final = "BTCUSDT"
@@ -90,7 +90,7 @@ class Columns:
             yield list(chain.from_iterable((*minute, _candle(minute)) for minute in minutes))
 
 
-def _candle(minute: list[object]) -> Candle:
-    bids = [quote[2] for quote in minute]  # type: ignore[index]
-    opened = minute[0][1]  # type: ignore[index]
+def _candle(minute: Sequence[Quote]) -> Candle:
+    bids = [quote.bid for quote in minute]
+    opened = minute[0].time_ns
     return Candle(SYMBOL, opened, opened + MINUTE_NS, bids[0], max(bids), min(bids), bids[-1], 1.0, FINAL)

@@ -122,6 +122,7 @@ class Clocked(SmaCross):
         Stamps.last_ns = now_ns
         if quote[3] == self.until_sent:
             self._over = True
+            Stamps.first_ns = int(quote[5])
             signal.raise_signal(signal.SIGTERM)
         return SmaCross.on_quote(self, quote, view)
 

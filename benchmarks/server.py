@@ -24,12 +24,12 @@ FRAMES_A_WRITE: Final = 50
 _MINUTE_MS: Final = 60_000
 
 
-def quote(sent_ns: int, number: int) -> bytes:
-    """Return a depth frame as the venue writes it."""
+def quote(bid_size: int, number: int, ask_size: int = 2) -> bytes:
+    """Return a depth frame as the venue writes it; the sizes carry what the measurement needs."""
     price = 43_000 + number % 7 * 0.1
     return (
-        '{"ch":"depth_book1","symbol":"BTCUSDT","ts":%d,"data":{"b":[["%.1f","%d"]],"a":[["%.1f","1.5"]]}}'
-        % (time.time_ns() // 1_000_000, price, sent_ns, price + 0.1)
+        '{"ch":"depth_book1","symbol":"BTCUSDT","ts":%d,"data":{"b":[["%.1f","%d"]],"a":[["%.1f","%d"]]}}'
+        % (time.time_ns() // 1_000_000, price, bid_size, price + 0.1, ask_size)
     ).encode()
 
 
@@ -46,9 +46,7 @@ def _answer(path: str) -> Any:
     if "kline" in path:
         newest = time.time_ns() // 1_000_000 // _MINUTE_MS * _MINUTE_MS
         prices = {"open": "43000", "high": "43000.9", "low": "43000", "close": "43000.1"}
-        return [
-            {**prices, "time": newest - n * _MINUTE_MS, "quoteVol": "8600.1", "baseVol": "0.2"} for n in range(200)
-        ]
+        return [{**prices, "time": newest - n * _MINUTE_MS, "quoteVol": "8600.1", "baseVol": "0.2"} for n in range(200)]
     return [{"symbol": "BTCUSDT", "markPrice": "43000", "fundingRate": "0.0005", "fundingInterval": 8}]
 
 
@@ -73,17 +71,22 @@ async def _even(socket: ServerConnection, rate: float) -> None:
 
 
 async def _flood(socket: ServerConnection, count: int) -> None:
-    """Write whole blocks of frames past the library's per-frame work: the receiver is what is measured."""
-    await asyncio.sleep(0.5)
-    transport = socket.transport
+    """Write frames made beforehand, past the library's work for each: the receiver alone is to be the slower one.
+
+    The last quote has the bid size `LAST_SIZE`, and as ask size the monotonic time the first one was written at, in ns.
+    """
+    blocks = []
     for first in range(0, count - 1, FRAMES_A_WRITE):
-        last = min(first + FRAMES_A_WRITE, count - 1)
-        block = [Frame(Opcode.TEXT, quote(time.monotonic_ns(), n)) for n in range(first, last)]
-        transport.write(b"".join(frame.serialize(mask=False) for frame in block))
+        frames = [quote(2, n) for n in range(first, min(first + FRAMES_A_WRITE, count - 1))]
+        blocks.append(b"".join(Frame(Opcode.TEXT, frame).serialize(mask=False) for frame in frames))
+    await asyncio.sleep(0.3)
+    transport = socket.transport
+    began_ns = time.monotonic_ns()
+    for block in blocks:
+        transport.write(block)
         while transport.get_write_buffer_size() > 1 << 18:
-            await asyncio.sleep(0.0005)
-    await asyncio.sleep(0)
-    await socket.send(quote(LAST_SIZE, count).decode())
+            await asyncio.sleep(0)
+    await socket.send(quote(LAST_SIZE, count, began_ns).decode())
 
 
 async def _candles(socket: ServerConnection) -> None:

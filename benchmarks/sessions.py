@@ -9,12 +9,18 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LAB: Final = Path(sys.executable).with_name("lab")
+
+
+def python_path(*folders: Path) -> str:
+    """Return these folders, and then what the environment has, as a module search path."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([*map(str, folders), *([given] if given else [])])
 
 
 def cost(command: Sequence[str], cwd: Path, environment: Mapping[str, str]) -> dict[str, float]:
@@ -55,12 +61,15 @@ def installed() -> Iterator[dict[str, str]]:
         info.mkdir()
         (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-benchmarks\nVersion: 0\n", encoding="utf-8")
         (info / "entry_points.txt").write_text("[lab]\nbenchmarks = benchmarks.offers\n", encoding="utf-8")
-        yield {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), folder))}
+        yield {**os.environ, "PYTHONPATH": python_path(ROOT, Path(folder))}
 
 
 def first_quote(runs: int) -> dict[str, Any]:
     """Return the wall seconds from starting ``lab run`` to the first quote at the strategy, and which source it was."""
-    local = find_spec("lab_bitunix.venue") is not None
+    try:
+        local = import_module("lab_bitunix.venue").LocalVenue is not None
+    except ImportError:
+        local = False
     source = ["--set", "bitunix.venue=local"] if local else ["--provider", "mock"]
     seconds = []
     with installed() as environment, tempfile.TemporaryDirectory() as folder:
@@ -103,7 +112,12 @@ def idle(port: int, short_s: float, long_s: float) -> dict[str, float]:
 
     Two lengths are run; their difference is the session without its start and end.
     """
-    urls = ["--set", f"bitunix.rest_url=http://127.0.0.1:{port}", "--set", f"bitunix.ws_url=ws://127.0.0.1:{port}/public/"]
+    urls = [
+        "--set",
+        f"bitunix.rest_url=http://127.0.0.1:{port}",
+        "--set",
+        f"bitunix.ws_url=ws://127.0.0.1:{port}/public/",
+    ]
     costs = []
     with tempfile.TemporaryDirectory() as folder:
         for seconds in (short_s, long_s):

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,10 @@ class Lab:
     _patch: pytest.MonkeyPatch
 
     def __call__(self, *args: str, env: Mapping[str, str] | None = None) -> Result:
-        """Run ``lab`` in this process: as the console script does, without the price of a new interpreter."""
+        """Run ``lab`` in this process: as the console script does, without the price of a new interpreter.
+
+        What escapes is what it would be there: a traceback on standard error and exit code 1.
+        """
         out, err = io.StringIO(), io.StringIO()
         with self._patch.context() as patch, contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             for name in os.environ:
@@ -80,7 +84,11 @@ class Lab:
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["lab", *args])
             patch.chdir(self.folder)
-            code = run_command_line(Interrupts())
+            try:
+                code = run_command_line(Interrupts())
+            except (Exception, BaseExceptionGroup):  # as the interpreter would
+                traceback.print_exc(file=err)
+                code = 1
         return Result(code, out.getvalue(), err.getvalue())
 
     def mock(self, *args: str, minutes: int = 10, env: Mapping[str, str] | None = None) -> Result:
@@ -94,6 +102,11 @@ class Lab:
             capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
+
+    def see(self, site: "Site") -> dict[str, str]:
+        """Return the environment in which another process finds what is installed there."""
+        paths = [str(site.folder), *self.environment.get("PYTHONPATH", "").split(os.pathsep)]
+        return {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "PYTHONDONTWRITEBYTECODE": "1"}
 
     @staticmethod
     def command(*args: str) -> list[str]:

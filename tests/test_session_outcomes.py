@@ -329,8 +329,8 @@ def test_every_json_output_names_its_schema_version(lab: Any) -> None:
     lab.mock("--json", minutes=1)
     outputs = {
         "run": lab.mock("--json", minutes=1),
-        "backtest": lab("backtest", "--provider", "mock", "--set", "mock.minutes=5", "--json"),
         "replay": lab("replay", "latest", "--json"),
+        "backtest": lab("backtest", "--provider", "mock", "--set", "mock.minutes=5", "--json"),
         "report": lab("report", "--json"),
         "runs": lab("runs", "--json"),
         "verify": lab("verify", "--json"),
@@ -340,6 +340,7 @@ def test_every_json_output_names_its_schema_version(lab: Any) -> None:
         "probe": lab("probe", "--provider", "mock", "--json"),
     }
     for name, result in outputs.items():
+        assert result.out, (name, result.err)
         found = result.json()
         assert found["schema_version"] == 1, name
         assert isinstance(found["kind"], str), name

@@ -46,36 +46,40 @@ class UsesTheWholeCandle(SimpleBroker):
 
 @define(kw_only=True)
 class FillsAtTheMiddle(SimpleBroker):
-    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
         if isinstance(event, Quote):
             mid = round((event.bid + event.ask) / 2, 1)
             event = event._replace(bid=mid, ask=mid)
-        return super()._fill(order, event)
+        return super().fill_of(order, event)
 
 
 @define(kw_only=True)
 class IgnoresLimits(SimpleBroker):
-    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
-        return super()._fill(attrs.evolve(order, type=OrderType.MARKET), event)
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
+        return super().fill_of(attrs.evolve(order, type=OrderType.MARKET), event)
 
 
 @define(kw_only=True)
 class HopesForLimits(SimpleBroker):
     """Fills every limit order at its limit, wherever the market is."""
 
-    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
-        fill = super()._fill(attrs.evolve(order, type=OrderType.MARKET), event)
-        return fill and attrs.evolve(fill, price=order.limit, fee=order.limit * fill.quantity * fill.fee_rate) if order.limit else fill
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
+        fill = super().fill_of(attrs.evolve(order, type=OrderType.MARKET), event)
+        return (
+            fill and attrs.evolve(fill, price=order.limit, fee=order.limit * fill.quantity * fill.fee_rate)
+            if order.limit
+            else fill
+        )
 
 
 def _evolving(name: str, **changes: Any) -> type[SimpleBroker]:
     """Return a broker whose fills are changed by functions of the fill."""
 
-    def _fill(self: SimpleBroker, order: Order, event: Quote | Candle) -> Fill | None:
-        fill = SimpleBroker._fill(self, order, event)
+    def fill_of(self: SimpleBroker, order: Order, event: Quote | Candle) -> Fill | None:
+        fill = SimpleBroker.fill_of(self, order, event)
         return fill and attrs.evolve(fill, **{key: change(fill) for key, change in changes.items()})
 
-    return define(kw_only=True)(type(name, (SimpleBroker,), {"_fill": _fill}))
+    return define(kw_only=True)(type(name, (SimpleBroker,), {"fill_of": fill_of}))
 
 
 OffTheTick = _evolving("OffTheTick", price=lambda fill: fill.price + D("0.01"))
@@ -83,24 +87,22 @@ FloatPrice = _evolving("FloatPrice", price=lambda fill: float(fill.price), fee=l
 NegativeSlippage = _evolving("NegativeSlippage", slippage=lambda fill: D(-1))
 RoundedFee = _evolving("RoundedFee", fee=lambda fill: fill.fee.quantize(D("0.01")))
 PaysTheTrader = _evolving("PaysTheTrader", fee=lambda fill: -fill.fee, fee_rate=lambda fill: -fill.fee_rate)
-Overfills = _evolving(
-    "Overfills", quantity=lambda fill: fill.quantity * 2, fee=lambda fill: fill.fee * 2
-)
+Overfills = _evolving("Overfills", quantity=lambda fill: fill.quantity * 2, fee=lambda fill: fill.fee * 2)
 
 
 @define(kw_only=True)
 class ForgetsRemaining(SimpleBroker):
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         reports = super().observe(event)
-        for report in reports:
+        if self._last is not None:
             self._last.remaining = D(1)
         return reports
 
     _last: Order | None = field(init=False, default=None)
 
-    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
         self._last = order
-        return super()._fill(order, event)
+        return super().fill_of(order, event)
 
 
 @define(kw_only=True)
@@ -122,7 +124,7 @@ class EndsWithoutReason(SimpleBroker):
 @define(kw_only=True)
 class CountsWrong(SimpleBroker):
     @property
-    def resting(self) -> int:
+    def resting(self) -> int:  # type: ignore[override]
         return 1
 
 

@@ -9,13 +9,22 @@ import anyio
 import attrs
 import pytest
 from attrs import define, field
-from lab import Candle, FeedState, Instrument, Provider, ProviderError, ProviderUnavailable, Quote, Runtime, Sink
-from lab import Subscription
+from lab import (
+    Candle,
+    FeedState,
+    Instrument,
+    Provider,
+    ProviderError,
+    ProviderUnavailable,
+    Quote,
+    Runtime,
+    Sink,
+    Subscription,
+)
 from lab.domain.market import BACKFILLED, Input
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.testing import START_NS, NotingSink, ProviderContract, check, instrument
+from lab.testing import START_NS, NotingSink, ProviderContract, check, instrument, waves
 from lab.testing import candles as candles_of
-from lab.testing import waves
 
 CLOSES = waves(60)
 
@@ -123,9 +132,7 @@ MinimumOffLot = _listing("MinimumOffLot", quantity_min=Decimal("0.00015"))
 def _telling(name: str, change: Any) -> type[Waves]:
     """Return a provider whose history is changed by a function of the honest one."""
 
-    async def give(
-        self: Waves, symbol: str, interval_ns: int, *, end_ns: int | None, count: int
-    ) -> Sequence[Candle]:
+    async def give(self: Waves, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         found: Sequence[Candle] = change(await Waves.history(self, symbol, interval_ns, end_ns=end_ns, count=count))
         return found
 
@@ -240,6 +247,25 @@ class SwallowsCancellation(Waves):
 
 
 @define(kw_only=True)
+class SwallowsEveryCancellation(Waves):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        while True:
+            try:
+                await Waves.stream(self, wanted, sink)
+            except asyncio.CancelledError:
+                continue
+
+
+@define(kw_only=True)
+class RaisesWhenCancelled(Waves):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        try:
+            await Waves.stream(self, wanted, sink)
+        except asyncio.CancelledError:
+            raise OSError("the socket was closed under me") from None
+
+
+@define(kw_only=True)
 class TalksOn(Waves):
     _tasks: Any = field(init=False, default=None)
 
@@ -312,6 +338,8 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("P10", IntPrices, "bid 49999 is int, not float"),
     ("P10", Decimals, "volume Decimal('10') is Decimal, not float"),
     ("P11", SwallowsCancellation, "stream() was still running 1.0 s after it was cancelled"),
+    ("P11", SwallowsEveryCancellation, "stream() was still running 1.0 s after it was cancelled"),
+    ("P11", RaisesWhenCancelled, "OSError was raised"),
     ("P11", TalksOn, "after its end the stream gave ('quote'"),
     ("P12", BatchesBackwards, "a batch went back in time"),
     ("P12", BatchesDiffer, "batches() of one instance parts from another's"),

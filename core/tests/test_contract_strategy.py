@@ -1,5 +1,6 @@
 """Each rule of the strategy contract catches the mistake it is there for."""
 
+import gc
 import random
 import time
 from collections.abc import Iterable
@@ -286,6 +287,22 @@ def test_a_broken_strategy_fails_the_rule_for_its_mistake(number: str, broken: A
     assert found.outcome == "failed"
     assert found.text.startswith(f"{number} (")
     assert said in found.text
+
+
+def test_a_strategy_is_not_blamed_for_what_the_garbage_collector_calls() -> None:
+    def looks_at_the_clock(*_: object) -> None:
+        time.perf_counter()
+
+    thresholds = gc.get_threshold()
+    gc.callbacks.append(looks_at_the_clock)
+    gc.set_threshold(5)
+    try:
+        (found,) = check(StrategyContract, Turns, only="S5")
+    finally:
+        gc.callbacks.remove(looks_at_the_clock)
+        gc.set_threshold(*thresholds)
+    assert found.outcome == "passed", found.text
+    assert gc.isenabled()
 
 
 def test_every_rule_has_a_strategy_that_breaks_it() -> None:

@@ -82,9 +82,9 @@ class OnQuote(Strategy):
         return self.plan.get(self.seen - 1, ())
 
 
-def engine(strategy: Strategy, broker: Broker | None = None, **more: Any) -> Engine:
+def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | None = D(100), **more: Any) -> Engine:
     broker = SimpleBroker() if broker is None else broker
-    known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=D(100))}
+    known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
     broker.open(known, 0)
     made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], lineage="l", **more)
     made.begin()
@@ -256,7 +256,7 @@ def test_what_cannot_be_an_order_is_refused_with_the_reason(request_: OrderReque
 
 @pytest.mark.parametrize("quantity", ["NaN", "Infinity", "1e25"])
 def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never_the_run(quantity: str) -> None:
-    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(quantity))]}))
+    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(quantity))]}), most=None)
     outputs = run(made, candles([100.0, 100.0]))
     assert only(OrderRefused, outputs) or only(StrategyStopped, outputs)
 
@@ -314,12 +314,15 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
 
 @pytest.mark.behaviour("O12")
 def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
-    made = engine(Scripted(plan={0: [NAMED], **{n: [BUY] for n in range(1, 1_100)}, 1_100: [NAMED]}), archive=lambda _: "filled")
-    accepted_by_archive = engine(Scripted(plan={0: [BUY]}))
-    assert only(OrderAccepted, run(accepted_by_archive, candles([100.0])))
-    outputs = run(made, candles([100.0] * 1_101))
-    # The archive stands for a run that was restarted, so even the first one is known to it.
-    assert [refused.numbers["first_outcome"] for refused in only(OrderRefused, outputs)] == ["filled", "filled"]
+    journal: dict[str, str] = {}
+    plan = {0: [NAMED], **{number: [BUY] for number in range(1, 1_100)}, 1_100: [NAMED]}
+    made = engine(Scripted(plan=plan), archive=journal.get)
+    refusals = []
+    for candle in candles([100.0] * 1_101):
+        outputs = made.step(candle)
+        journal.update({filled.fill.order_id: "filled" for filled in only(OrderFilled, outputs)})
+        refusals += only(OrderRefused, outputs)
+    assert [refused.numbers["first_outcome"] for refused in refusals] == ["filled"]
     assert len(made.seats[0].outcomes) == 1_000
 
 

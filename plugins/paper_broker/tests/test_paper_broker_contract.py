@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from lab_paper_broker.broker import PaperBroker
-
 from lab.testing.contracts.broker import BrokerContract
+from lab_paper_broker.broker import PaperBroker
 
 
 class TestPaperBroker(BrokerContract):

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from lab.testing.contracts.risk_gate import RiskGateContract
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
-
-from lab.testing.contracts.risk_gate import RiskGateContract
 
 
 class TestMaxDailyLoss(RiskGateContract):

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from lab_sma_strategy.strategy import SmaCross
-
 from lab.testing.contracts.strategy import StrategyContract
+from lab_sma_strategy.strategy import SmaCross
 
 
 class TestSmaCross(StrategyContract):

@@ -30,15 +30,24 @@ class Position:
 
 @define
 class Ledger:
-    """Cash and positions of one book, and the balance of each account."""
+    """Cash and positions of one book. Each account's balance is a field: a posting is an addition."""
 
     cash: Decimal = ZERO
+    capital: Decimal = ZERO
+    realised: Decimal = ZERO
+    fees: Decimal = ZERO
     positions: dict[str, Position] = field(factory=dict)
-    balances: dict[str, Decimal] = field(factory=dict)
+
+    @property
+    def balances(self) -> dict[str, Decimal]:
+        """The balance of each account; they sum to zero."""
+        return {name: getattr(self, name) for name in ("cash", "capital", "realised", "fees")}
 
     def deposit(self, amount: Decimal) -> tuple[Posting, ...]:
         """Put starting money in."""
-        return self._post((("cash", amount), ("capital", -amount)))
+        self.cash += amount
+        self.capital -= amount
+        return (("cash", amount), ("capital", -amount))
 
     def position(self, symbol: str) -> Position:
         """Return the position, a flat one when there is none yet."""
@@ -55,35 +64,25 @@ class Ledger:
         """
         held = self.position(symbol)
         before = held.quantity
-        after = before + quantity
-        if not before or (before > 0) == (quantity > 0):
+        held.quantity = after = before + quantity
+        if not before or (before > ZERO) is (quantity > ZERO):
             held.cost += quantity * price
-            realised = ZERO
-        elif not after or (after > 0) == (before > 0):
-            released = held.cost if not after else (held.cost * -quantity / before).quantize(_COST_STEP)
-            held.cost -= released
-            realised = -quantity * price - released
-        else:
-            realised = before * price - held.cost
-            held.cost = after * price
-        held.quantity = after
+            move = -fee
+            self.cash += move
+            self.fees += fee
+            return (("cash", move), ("fees", fee))
         if not after:
+            loss = held.cost + quantity * price
             held.cost = ZERO
-        if realised:
-            return self._post((("cash", realised - fee), ("realised", -realised), ("fees", fee)))
-        return self._post((("cash", -fee), ("fees", fee)))
-
-    def equity(self, marks: dict[str, Decimal]) -> Decimal:
-        """Return cash plus unrealised profit at the given marks. Raises ``KeyError`` for a held symbol without one."""
-        total = self.cash
-        for symbol, held in self.positions.items():
-            if held.quantity:
-                total += held.quantity * marks[symbol] - held.cost
-        return total
-
-    def _post(self, postings: tuple[Posting, ...]) -> tuple[Posting, ...]:
-        balances = self.balances
-        for account, amount in postings:
-            balances[account] = balances.get(account, ZERO) + amount
-        self.cash = balances["cash"]
-        return postings
+        elif (after > ZERO) is (before > ZERO):
+            released = (held.cost * -quantity / before).quantize(_COST_STEP)
+            held.cost -= released
+            loss = quantity * price + released
+        else:
+            loss = held.cost - before * price
+            held.cost = after * price
+        move = -loss - fee
+        self.cash += move
+        self.realised += loss
+        self.fees += fee
+        return (("cash", move), ("realised", loss), ("fees", fee))

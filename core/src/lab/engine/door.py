@@ -46,46 +46,46 @@ class Door:
 
     def request(self, seat: Seat, request: OrderRequest, place: int, decided_ns: int, live: bool, out: Outputs) -> None:
         """Answer one request with exactly one of `Signal`, `OrderRefused`, `OrderAccepted` or `OrderEnded`."""
-        engine = self._engine
         symbol = request.symbol
-        market = engine.markets.get(symbol)
-        decided_ns = decided_ns if request.decided_ns is None else request.decided_ns
+        market = self._engine.markets.get(symbol)
+        if request.decided_ns is not None:
+            decided_ns = request.decided_ns
         oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
         if market is None:
-            known = ", ".join(engine.markets)
+            known = ", ".join(self._engine.markets)
             self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
             return
-        side = request.side
-        held = seat.ledger.position(symbol).quantity
-        reducible = self._reducible(seat, symbol, side, held) if held else ZERO
+        position = seat.ledger.positions.get(symbol)
+        held = ZERO if position is None else position.quantity
+        reducible = self._reducible(seat, symbol, request.side, held) if held else ZERO
         wanted = request.quantity
-        closes = reducible and (request.reduce_only or wanted <= reducible)
-        why = self._why_not(live, bool(closes))
-        if why is not None:
-            engine.tally.signals += 1
-            out.append(Signal(seat.name, request, why))
+        closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
+        if not live or self._no_orders or (self._engine.shut and not closes):
+            self._engine.tally.signals += 1
+            out.append(Signal(seat.name, request, self._why_not(live)))
             return
-        first = "accepted" if oid in seat.orders else seat.outcomes.get(oid)
-        if first is None and request.decided_ns is not None and self._archive is not None:
-            first = self._archive(oid)  # named by the strategy, so perhaps of a time that memory has forgotten
-        if first is not None:
-            numbers = {"first_outcome": first}
-            self._refuse(seat, oid, request, "duplicate", f"the same order was sent before: {first}", numbers, out)
-            return
-        quantity = market.instrument.floor_quantity(wanted) if wanted > 0 else ZERO
+        if oid in seat.orders or oid in seat.outcomes or request.decided_ns is not None:
+            first = self._outcome(seat, oid)
+            if first is not None:
+                reason = f"the same order was sent before: {first}"
+                self._refuse(seat, oid, request, "duplicate", reason, {"first_outcome": first}, out)
+                return
+        instrument = market.instrument
+        quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        problem = self._problem(market, request, quantity, held)
-        if problem is not None:
-            self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
-            return
+        if quantity < instrument.quantity_min or request.type is _LIMIT or instrument.quantity_max is not None:
+            problem = self._problem(market, request, quantity, held)
+            if problem is not None:
+                self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
+                return
         remarks: tuple[str, ...] = ()
         if not closes and self._gates:
             reviewed = self._review(seat, oid, request, quantity, reducible, market, out)
             if reviewed is None:
                 return
             quantity, remarks, closes = reviewed
-        self._submit(seat, market, oid, request, quantity, request.reduce_only or bool(closes), remarks, out)
+        self._submit(seat, market, oid, request, quantity, request.reduce_only or closes, remarks, out)
 
     def close(self, seat: Seat, symbol: str, quantity: Decimal, now_ns: int, reason: str, out: Outputs) -> None:
         """Place the engine's own order that closes a position at the end of a run."""
@@ -112,13 +112,17 @@ class Door:
         if seat.on_end is not None and not seat.stopped:
             self._engine.guard(seat, seat.on_end, ended, out)
 
-    def _why_not(self, live: bool, closes: bool) -> str | None:
+    def _why_not(self, live: bool) -> str:
         if not live:
             return "backfilled"
-        if self._no_orders:
-            return "no_orders"
-        reasons = self._engine.shut
-        return "gate: " + "; ".join(reasons) if reasons and not closes else None
+        return "no_orders" if self._no_orders else "gate: " + "; ".join(self._engine.shut)
+
+    def _outcome(self, seat: Seat, oid: str) -> str | None:
+        """Return the outcome of the first order with this id; only an id the strategy named can be of a forgotten time."""
+        if oid in seat.orders:
+            return "accepted"
+        first = seat.outcomes.get(oid)
+        return first if first is not None or self._archive is None else self._archive(oid)
 
     @staticmethod
     def _reducible(seat: Seat, symbol: str, side: Side, held: Decimal) -> Decimal:

@@ -17,22 +17,23 @@ from lab.domain.events import (
 )
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Notice, Quote, Stop, Timer
+from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Input, Notice, Quote, Stop, Timer
 from lab.domain.orders import CancelRequest, Order, OrderRequest
 from lab.domain.time import DAY_NS
 from lab.engine.door import Door, Outputs
-from lab.engine.drawdown import Drawdown, Moment
+from lab.engine.drawdown import Drawdown
 from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
 from lab.engine.view import View
 
+
 class Engine:
     """One run's state. Build it, `begin`, then `step` every event in order."""
 
     __slots__ = (
-        "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_mark_exact", "_marked", "_quoted", "_record",
-        "_settlement", "_several", "day_starting_equity", "drawdown", "leverage", "markets", "now_ns", "seats", "shut",
+        "_above", "_alone", "_below", "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_mark_exact", "_marked", "_quoted", "_record",
+        "_settlement", "day_starting_equity", "drawdown", "leverage", "markets", "now_ns", "seats", "shut",
         "starting_equity", "stopping", "tally", "working",
     )  # fmt: skip
 
@@ -75,12 +76,12 @@ class Engine:
         self._day_end_ns = 0
         self._cash = self._marked = 0.0
         self._mark_exact = ZERO
-        self._several = len(self.markets) > 1
+        self._alone = len(self.markets) == 1 and len(seats) == 1
         self.drawdown = Drawdown(self.starting_equity)
+        self._above, self._below = self.drawdown.above, self.drawdown.below
         self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
         self._settlement = Settlement(self, self._door, broker)
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
-            Candle: self._candle,
             Quote: self._quote,
             Timer: self._timer,
             Gate: self._gate,
@@ -96,10 +97,6 @@ class Engine:
             seat.cash = float(seat.ledger.cash)
         self._cash = float(self.starting_equity)
         return out
-
-    def step(self, event: object) -> Sequence[object]:
-        """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect."""
-        return self._handlers[event.__class__](event)
 
     @property
     def totals(self) -> Totals:
@@ -130,12 +127,18 @@ class Engine:
 
     # -- market data -------------------------------------------------------------------------------------------------
 
-    def _candle(self, candle: Candle) -> Sequence[object]:
-        symbol, open_ns, time_ns, _, _, _, close, _, status = candle
+    def step(self, event: Input) -> Sequence[object]:
+        """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect.
+
+        The candle's own way stands here in full and in line: a backtest is made of nothing else.
+        """
+        if event.__class__ is not Candle:
+            return self._handlers[event.__class__](event)
+        symbol, open_ns, time_ns, _, _, _, close, _, status = event
         market = self.markets[symbol]
         history = market.history
-        out: Outputs = [candle] if self._record else []
-        if open_ns != history.next_ns and not self._in_line(market, candle, out):
+        out: Outputs = [event] if self._record else []
+        if open_ns != history.next_ns and not self._in_line(market, event, out):
             return out
         if time_ns > self.now_ns:
             self.now_ns = time_ns
@@ -145,22 +148,28 @@ class Engine:
         if not live:
             history.backfilled += 1
         elif self._broker.resting:
-            self._settlement.observe(candle, out)
+            self._settlement.observe(event, out)
         candles = history.candles
-        candles.append(candle)
+        candles.append(event)
         history.count = count = history.count + 1
         history.next_ns = open_ns + history.interval_ns
-        if len(candles) >= history.full:
-            del candles[: history.keep]
-        if market.holders and not market.has_quotes:
-            self._mark(market, close, close)
+        if count >= history.trim_at:
+            history.trim()
+        holders = market.holders
+        if holders and market.quote is None:
+            if self._alone:
+                equity = self._cash + holders[0][0] * close - holders[0][1]
+                if equity > self._above or equity < self._below:
+                    self._look(equity)
+            else:
+                self._mark(market, close, close)
         for lookback, on_candle, view, seat in self._deciders:
             if count >= lookback:
                 try:
-                    actions = on_candle(candle, view)
+                    actions = on_candle(event, view)
                     if actions:
                         actions = _drawn(actions)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
                     self.stop_seat(seat, error, out)
                     continue
                 if actions:
@@ -207,7 +216,6 @@ class Engine:
         out: Outputs = []
         market.quote = quote
         market.quote_ns = time_ns
-        market.has_quotes = True
         if self._broker.resting:
             self._settlement.observe(quote, out)
         if market.holders:
@@ -264,9 +272,11 @@ class Engine:
 
     def _act(self, seat: Seat, actions: Iterable[Action], decided_ns: int, live: bool, out: Outputs) -> None:
         """Take a decision's actions to the door, in their order."""
-        for place, action in enumerate(actions):
+        place = 0
+        for action in actions:
             if isinstance(action, OrderRequest):
                 self._door.request(seat, action, place, decided_ns, live, out)
+                place += 1
             elif live:
                 self._door.cancel(seat, action, out)
 
@@ -314,43 +324,44 @@ class Engine:
         return total
 
     def _mark(self, market: Market, bid: float, ask: float) -> None:
-        """Follow equity in float; near an extreme, hand the exact figures over."""
+        """Follow equity in float; near an extreme, look at the exact figures."""
         unrealised = 0.0
         for quantity, cost in market.holders:
             unrealised += quantity * (bid if quantity > 0.0 else ask) - cost
         market.unrealised = unrealised
         equity = self._cash + unrealised
-        if self._several:
+        if not self._alone:
             equity += sum([other.unrealised for other in self.markets.values() if other is not market])
+        if equity > self._above or equity < self._below:
+            self._look(equity)
+
+    def _look(self, equity: float) -> None:
+        """Hand the exact figures of this moment to the drawdown."""
+        held = []
+        cash = ZERO
+        for seat in self.seats:
+            ledger = seat.ledger
+            cash += ledger.cash
+            for symbol, position in ledger.positions.items():
+                if position.quantity:
+                    mark = self.markets[symbol].mark(position.quantity > ZERO)
+                    held.append((position.quantity, position.cost, mark))
         drawdown = self.drawdown
-        if equity > drawdown.above or equity < drawdown.below:
-            drawdown.look(equity, self._moment())
+        drawdown.look(equity, (cash, tuple(held)))
+        self._above, self._below = drawdown.above, drawdown.below
 
-    def _moment(self) -> Moment:
-        """Return the exact figures behind the equity of now."""
-        cash = self.seats[0].ledger.cash
-        for seat in self.seats[1:]:
-            cash += seat.ledger.cash
-        held = [
-            (position.quantity, position.cost, self.markets[symbol].mark(position.quantity > 0))
-            for seat in self.seats
-            for symbol, position in seat.ledger.positions.items()
-            if position.quantity
-        ]
-        return cash, tuple(held)
-
-    def reckon(self, seat: Seat, symbol: str) -> None:
+    def reckon(self, seat: Seat, market: Market) -> None:
         """Take over a book after a fill: float copies for the drawdown, which then looks."""
-        seats = self.seats
-        seat.cash = float(seat.ledger.cash)
-        self._cash = seat.cash if len(seats) == 1 else sum([other.cash for other in seats])
-        market = self.markets[symbol]
-        holders = []
-        for other in seats:
-            held = other.ledger.positions.get(symbol)
-            if held is not None and held.quantity:
-                holders.append((float(held.quantity), float(held.cost)))
-        market.holders = tuple(holders)
+        cash = seat.cash = float(seat.ledger.cash)
+        symbol = market.symbol
+        if self._alone:
+            self._cash = cash
+            held = seat.ledger.positions[symbol]
+            market.holders = ((float(held.quantity), float(held.cost)),) if held.quantity else ()
+        else:
+            self._cash = sum([other.cash for other in self.seats])
+            books = [other.ledger.positions.get(symbol) for other in self.seats]
+            market.holders = tuple([(float(p.quantity), float(p.cost)) for p in books if p is not None and p.quantity])
         self._mark(market, market.mark(True), market.mark(False))
 
     def _new_day(self, time_ns: int) -> None:
@@ -360,16 +371,16 @@ class Engine:
         self._day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
 
 
-def _drawn(actions: Iterable[object]) -> tuple[Action, ...]:
+def _drawn(actions: Iterable[object]) -> list[Action]:
     """Return a decision's actions, all of them drawn and checked, so that one that raises half-way leaves none behind."""
     drawn = []
     for action in actions:
-        if not isinstance(action, OrderRequest | CancelRequest):
+        if action.__class__ is not OrderRequest and action.__class__ is not CancelRequest:
             raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
         drawn.append(action)
         if len(drawn) > 100:
             raise ValueError("more than 100 requests in one decision")
-    return tuple(drawn)
+    return drawn
 
 
 def _place(error: Exception) -> str:

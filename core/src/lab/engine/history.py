@@ -54,17 +54,25 @@ class History:
     The engine appends in line. ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle has when none is missing.
     """
 
-    __slots__ = ("_columns", "backfilled", "candles", "count", "full", "interval_ns", "keep", "next_ns")
+    __slots__ = (
+        "_columns", "backfilled", "candles", "count", "full", "interval_ns", "keep", "next_ns", "trim_at",
+    )  # fmt: skip
 
     def __init__(self, interval_ns: int, keep: int) -> None:
         self.interval_ns = interval_ns
         self.keep = keep
         self.full = 2 * keep
+        self.trim_at = self.full
         self.backfilled = 0
         self.candles: list[Candle] = []
         self.count = 0
         self.next_ns = 0
         self._columns: dict[str, Column] = {}
+
+    def trim(self) -> None:
+        """Let go of the oldest; called when ``count`` reaches ``trim_at``."""
+        del self.candles[: -self.keep]
+        self.trim_at = self.count + self.full - self.keep
 
     def place(self, candle: Candle) -> str:
         """Put an older candle where its time says: ``placed``, ``same``, ``differs`` or ``too old``."""

@@ -66,7 +66,6 @@ class Market:
     """One symbol's state: history, newest quote, and who holds it."""
 
     __slots__ = (
-        "has_quotes",
         "history",
         "holders",
         "instrument",
@@ -83,7 +82,6 @@ class Market:
         self.history = History(interval_ns, keep)
         self.quote: Quote | None = None
         self.quote_ns = 0
-        self.has_quotes = False
         self.quotes = 0
         # Float copies of (quantity, cost) of each open position: the drawdown filter reads them on every event.
         self.holders: tuple[tuple[float, float], ...] = ()

@@ -1,11 +1,11 @@
 """Where orders meet the market: the broker's answers become booked fills and ended orders."""
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import attrs
 
 from lab.domain.events import Fill, OrderFilled
-from lab.domain.ids import fill_id
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Quote, Timer
 from lab.domain.orders import Ended, Order, Side
@@ -43,39 +43,54 @@ class Settlement:
                 self._fill(seat, order, report, event.time_ns, out)
 
     def _fill(self, seat: Seat, order: Order, fill: Fill, time_ns: int, out: "Outputs") -> None:
-        if time_ns < order.eligible_ns or not fill.quantity > 0 or order.remaining < 0 or fill.price <= 0:
+        quantity = fill.quantity
+        if time_ns < order.eligible_ns or not quantity > ZERO or order.remaining < ZERO or not fill.price > ZERO:
             raise EngineFault(f"the broker filled what it may not: {fill!r} of {order!r} at {time_ns}")
-        held = seat.ledger.position(order.symbol).quantity
-        if order.reduce_only:
-            room = -held if order.side is _BUY else held
-            if room <= 0:
-                self._broker.cancel(order.id)
-                order.remaining += fill.quantity
-                self._door.end(seat, order, "cancelled", "nothing left to reduce", out)
-                return
-            if fill.quantity > room:
-                over = fill.quantity - room
-                fill = attrs.evolve(fill, quantity=room, fee=fill.price * room * fill.fee_rate)
-                order.remaining += over
-        order.fills += 1
-        signed = fill.quantity if order.side is _BUY else -fill.quantity
-        postings = seat.ledger.fill(order.symbol, signed, fill.price, fill.fee)
         engine = self._engine
-        totals = engine.tally
-        totals.trades += 1
-        totals.fees_paid += fill.fee
+        oid, symbol = order.id, order.symbol
+        buys = order.side is _BUY
+        market = engine.markets[symbol]
+        held = seat.ledger.position(symbol).quantity
+        over = ZERO
+        if order.reduce_only:
+            over = quantity + held if buys else quantity - held
+            if over > ZERO:
+                fill, quantity = self._clip(order, fill, over)
+                if quantity <= ZERO:
+                    self._end_idle(seat, order, out)
+                    return
+        order.fills += 1
+        signed = quantity if buys else -quantity
         after = held + signed
-        if held and (not after or (after > 0) is not (held > 0)):
-            totals.round_trips += 1
-        done = order.remaining == ZERO
-        if done:
-            del seat.orders[order.id]
-            del self._working[order.id]
-            seat.remember(order.id, "filled")
-        filled = OrderFilled(
-            fill_id(order.id, order.fills), seat.name, order.symbol, order.side, order.remaining, after, fill, postings
-        )
+        postings = seat.ledger.fill(symbol, signed, fill.price, fill.fee)
+        tally = engine.tally
+        tally.trades += 1
+        tally.fees_paid += fill.fee
+        if held and (not after or (after > ZERO) is not (held > ZERO)):
+            tally.round_trips += 1
+        remaining = order.remaining
+        if not remaining:
+            del seat.orders[oid]
+            del self._working[oid]
+            seat.remember(oid, "filled")
+        filled = OrderFilled(f"{oid}.{order.fills}", seat.name, symbol, order.side, remaining, after, fill, postings)
         out.append(filled)
-        engine.reckon(seat, order.symbol)
+        engine.reckon(seat, market)
         if seat.on_fill is not None and not seat.stopped:
             engine.guard(seat, seat.on_fill, filled, out)
+        if over > ZERO:
+            self._end_idle(seat, order, out)
+
+    @staticmethod
+    def _clip(order: Order, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
+        """Cut a reduce-only fill to what is held: it may not turn the position. The rest goes back to the order."""
+        order.remaining += min(over, fill.quantity)
+        quantity = fill.quantity - over
+        if quantity <= ZERO:
+            return fill, ZERO
+        return attrs.evolve(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
+
+    def _end_idle(self, seat: Seat, order: Order, out: "Outputs") -> None:
+        """End a reduce-only order that has nothing left to reduce."""
+        self._broker.cancel(order.id)
+        self._door.end(seat, order, "cancelled", "nothing left to reduce", out)

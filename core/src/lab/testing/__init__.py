@@ -32,11 +32,11 @@ if TYPE_CHECKING:
     from lab.testing.contracts.risk_gate import RiskGateContract as RiskGateContract
     from lab.testing.contracts.strategy import StrategyContract as StrategyContract
     from lab.testing.noting_sink import NotingSink as NotingSink
-    from lab.testing.recorded_run import RecordedRun as RecordedRun
-    from lab.testing.recorded_run import recorded_run as recorded_run
     from lab.testing.rehearsal import Rehearsal as Rehearsal
     from lab.testing.rehearsal import Scripted as Scripted
     from lab.testing.rehearsal import run_strategy as run_strategy
+    from lab.testing.rehearsed_run import RecordedRun as RecordedRun
+    from lab.testing.rehearsed_run import recorded_run as recorded_run
     from lab.testing.simple_broker import SimpleBroker as SimpleBroker
     from lab.testing.simulation import simulate as simulate
 
@@ -49,7 +49,7 @@ _HOMES = {
     "lab.testing.contracts.risk_gate": ("RiskGateContract",),
     "lab.testing.contracts.strategy": ("StrategyContract",),
     "lab.testing.noting_sink": ("NotingSink",),
-    "lab.testing.recorded_run": ("RecordedRun", "recorded_run"),
+    "lab.testing.rehearsed_run": ("RecordedRun", "recorded_run"),
     "lab.testing.rehearsal": ("Rehearsal", "Scripted", "run_strategy"),
     "lab.testing.simple_broker": ("SimpleBroker",),
     "lab.testing.simulation": ("simulate",),

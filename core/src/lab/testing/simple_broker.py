@@ -57,14 +57,15 @@ class SimpleBroker(Broker):
         fills = []
         for order in list(self._working):
             if order.symbol == event.symbol and event.time_ns >= order.eligible_ns:
-                fill = self._fill(order, event)
+                fill = self.fill_of(order, event)
                 if fill is not None:
                     fills.append(fill)
                     order.remaining = Decimal(0)
                     self._working.remove(order)
         return fills
 
-    def _fill(self, order: Order, event: Quote | Candle) -> Fill | None:
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
+        """Return the fill of the whole order at the event's price, ``None`` where its limit forbids it."""
         instrument = self._instruments[order.symbol]
         buys = order.side is Side.BUY
         spread = None

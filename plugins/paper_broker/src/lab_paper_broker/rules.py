@@ -8,10 +8,10 @@
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
 """
 
-from decimal import Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Final
 
-from attrs import frozen
+from attrs import field, frozen
 from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
 
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
@@ -24,13 +24,28 @@ _ONE: Final = Decimal(1)
 
 @frozen
 class Terms:
-    """What trading one instrument costs: rates and slippages as fractions."""
+    """What trading one instrument costs: rates and slippages as fractions.
+
+    ``places`` is the tick where it is a power of ten: then rounding to it is a single operation.
+    """
 
     instrument: Instrument
     maker: Decimal
     taker: Decimal
     slippage: Decimal
     quote_slippage: Decimal
+    places: Decimal | None = field(init=False)
+
+    @places.default
+    def _places(self) -> Decimal | None:
+        tick = self.instrument.tick
+        return tick if tick.as_tuple().digits == (1,) else None
+
+    def worse(self, price: Decimal, side: Side) -> Decimal:
+        """Return the price on the tick that is no better for the trader, as `Instrument.worse_price` does."""
+        if self.places is None:
+            return self.instrument.worse_price(price, side)
+        return price.quantize(self.places, ROUND_CEILING if side is _BUY else ROUND_FLOOR)
 
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
@@ -84,13 +99,12 @@ def _take(
     """Take liquidity at the reference price ± slippage, never beyond the order's limit."""
     price = reference
     if slippage:
-        instrument = terms.instrument
         if order.side is _BUY:
-            price = instrument.worse_price(reference * (_ONE + slippage), _BUY)
+            price = terms.worse(reference * (_ONE + slippage), _BUY)
         else:
             # A price of 0 is none: even the worst sale gets a tick.
-            price = max(instrument.worse_price(reference * (_ONE - slippage), _SELL), min(instrument.tick, reference))
-        if order.type is _LIMIT and order.limit is not None:
+            price = terms.worse(reference * (_ONE - slippage), _SELL) or min(terms.instrument.tick, reference)
+        if order.limit is not None and order.type is _LIMIT:
             price = min(price, order.limit) if order.side is _BUY else max(price, order.limit)
     quantity, rate = order.remaining, terms.taker
     cost = price - reference if order.side is _BUY else reference - price

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from functools import partial
 from itertools import islice, pairwise
 from typing import ClassVar, Final, TypeVar
 
@@ -14,11 +15,12 @@ from lab.domain.time import MINUTE_NS
 from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab.testing.builders import START_NS
 from lab.testing.contracts.base import Contract, rule
-from lab.testing.contracts.listening import QUICK_S, stream_for
+from lab.testing.contracts.listening import QUICK_S, stream_for, stream_in_group
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numbers, check_same, check_settings
 from lab.testing.noting_sink import NotingSink
 
 Make = Callable[[], Provider]
+Listen = Callable[[float, Provider, Sequence[Subscription], NotingSink], Awaitable[None]]
 T = TypeVar("T")
 
 _START_S: Final = 10.0
@@ -253,16 +255,19 @@ class ProviderContract(Contract):
         "let the cancellation through: catch no BaseException, wait for nothing unbounded in finally.",
     )
     def test_a_cancelled_stream_ends(self, make: Make) -> None:
-        async def main() -> None:
+        wanted = [Subscription(self.symbol, self.interval_ns)]
+
+        async def main(listen: Listen) -> None:
             async with self.started(make()) as provider:
                 sink = NotingSink()
-                await stream_for(self.stream_s / 4, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+                await listen(self.stream_s / 4, provider, wanted, sink)
                 given = len(sink.given)
                 await anyio.sleep(5.0 if self.simulated else 0.2)
                 late = sink.given[given:]
                 assert not late, f"after its end the stream gave {late[0]}"
 
-        self.run(main)
+        for listen in (stream_for, stream_in_group):
+            self.run(partial(main, listen))
 
     @rule(
         "P12",

@@ -15,7 +15,7 @@ from lab.ports import Record, Reporter, RunInfo
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_settings
 from lab.testing.contracts.watch import written_paths
-from lab.testing.recorded_run import RecordedRun, recorded_run
+from lab.testing.rehearsed_run import RecordedRun, recorded_run
 
 Make = Callable[[], Reporter]
 

@@ -1,6 +1,7 @@
 """Looking over a component's shoulder: which clocks, random numbers and files its code touches while it runs."""
 
 import datetime
+import gc
 import os
 import random
 import sys
@@ -36,7 +37,8 @@ def calls_outside(found: set[str]) -> Iterator[None]:
     """Add to ``found`` every clock, random number, file, socket or thread that is used inside, such as ``time.time``.
 
     It reads the interpreter's profile events, so it sees calls however the name was imported; Python code in
-    between (`random.choice`, `logging`) shows as what it calls at last.
+    between (`random.choice`, `logging`) shows as what it calls at last. The garbage collector rests meanwhile: its
+    callbacks and finalizers are not the component's doing.
     """
 
     def notice(frame: FrameType, event: str, called: Any) -> None:
@@ -46,12 +48,15 @@ def calls_outside(found: set[str]) -> Iterator[None]:
                 code = frame.f_code
                 found.add(f"{name} (called in {Path(code.co_filename).name}:{frame.f_lineno})")
 
-    before = sys.getprofile()
+    before, collecting = sys.getprofile(), gc.isenabled()
+    gc.disable()
     sys.setprofile(notice)
     try:
         yield
     finally:
         sys.setprofile(before)
+        if collecting:
+            gc.enable()
 
 
 def _outside(called: Any) -> str | None:
@@ -136,4 +141,4 @@ def written_paths(found: list[str]) -> Iterator[None]:
         yield
     finally:
         _writes.listen(None)
-        found += [path for path in everything if "__pycache__" not in path and not path.startswith("/dev/")]
+        found += [path for path in everything if "__pycache__" not in path and not path.startswith(("/dev/", ":"))]

@@ -11,7 +11,7 @@ from attrs import frozen
 
 
 class FaultError(ValueError):
-    """A fault text that means nothing. The message names the part, the cure and, where there is one, the nearest fault."""
+    """A fault text that means nothing. The message names the part and the cure, or the nearest fault there is."""
 
 
 @frozen
@@ -113,10 +113,12 @@ def _nothing(text: str) -> None:
 FAULTS: Final[Mapping[str, FaultKind]] = {
     # Connections
     "reset": FaultKind("reset every socket; =N again every N s", _period, needs="time"),
-    "midframe": FaultKind("send half a frame to every socket, then reset it; =N again every N s", _period, needs="time"),
+    "midframe": FaultKind("send half a frame to each socket, then reset it; =N again every N s", _period, needs="time"),
     "handshake": FaultKind("reset this share of new sockets in the middle of the handshake", _share, 1.0),
     "refuse": FaultKind("refuse new TCP connections; open ones are left alone", _nothing, needs="time"),
-    "connect": FaultKind("answer new sockets with this HTTP status; =429:0.5 half of them", _shared(_status), needs="value"),
+    "connect": FaultKind(
+        "answer new sockets with this HTTP status; =429:0.5 half of them", _shared(_status), needs="value"
+    ),
     "close_storm": FaultKind(
         "close each socket 0 to 50 ms after the handshake; =CODE with 1000, 1001, 1013, 1006 (no frame) or none",
         _one_of("1000", "1001", "1006", "1013", "none"),
@@ -139,9 +141,12 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     # REST
     "rest": FaultKind(
         "answer REST calls with this HTTP status (403: challenge page); =500:0.5 half of them",
-        _shared(_status), needs="value",
-    ),  # fmt: skip
-    "error": FaultKind("answer with this code inside HTTP 200; =10006:0.5 half of the calls", _shared(_code), (10006, 1.0)),
+        _shared(_status),
+        needs="value",
+    ),
+    "error": FaultKind(
+        "answer with this code inside HTTP 200; =10006:0.5 half of the calls", _shared(_code), (10006, 1.0)
+    ),
     "html": FaultKind("answer this share of the calls with an HTML page and HTTP 200", _share, 1.0),
     "truncated": FaultKind("cut the JSON of this share of the answers", _share, 1.0),
     "cut": FaultKind("reset the connection in the middle of this share of the answers", _share, 1.0),
@@ -152,18 +157,24 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     "hole": FaultKind("leave out every Nth candle that opened in the time given", _count, 1),
     "open_outside": FaultKind("this share of the candles opens outside [low, high]", _share, 1.0),
     # Shapes the venue or its documentation has had
-    "volume": FaultKind("old: quoteVol holds coins and baseVol the quote currency, as until September 2026",
-                        _one_of("old", "new"), "old"),  # fmt: skip
-    "numbers": FaultKind("number: decimals as JSON numbers instead of strings, everywhere",
-                         _one_of("number", "string"), "number"),  # fmt: skip
+    "volume": FaultKind(
+        "old: quoteVol holds coins and baseVol the quote currency, as until September 2026",
+        _one_of("old", "new"),
+        "old",
+    ),
+    "numbers": FaultKind(
+        "number: decimals as JSON numbers instead of strings, everywhere", _one_of("number", "string"), "number"
+    ),
     "codes": FaultKind("string: the code inside the answer as text", _one_of("string", "int"), "string"),
-    "kline": FaultKind("rows as in the documentation of 2026-10 (docs) or 2025 (docs2025)",
-                       _one_of("wire", "docs", "docs2025"), "docs"),  # fmt: skip
+    "kline": FaultKind(
+        "rows as in the documentation of 2026-10 (docs) or 2025 (docs2025)", _one_of("wire", "docs", "docs2025"), "docs"
+    ),
     "pairs": FaultKind("docs: trading pairs as in the documentation", _one_of("wire", "docs"), "docs"),
     "funding": FaultKind("list: the funding rate as a list of one", _one_of("list", "object"), "list"),
-    "no_optional": FaultKind("leave out optional fields: as in early 2026, in 2025, or all",
-                             _one_of("2026", "2025", "all"), "2026"),  # fmt: skip
-}  # fmt: skip
+    "no_optional": FaultKind(
+        "leave out optional fields: as in early 2026, in 2025, or all", _one_of("2026", "2025", "all"), "2026"
+    ),
+}
 
 _PART: Final = re.compile(r"([a-z_]+)(?:=([^@]*))?(?:@([0-9.]+)(?:\+([0-9.]+))?)?")
 

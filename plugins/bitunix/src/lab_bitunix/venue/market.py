@@ -110,13 +110,16 @@ class Contract:
 def listing(symbol: str) -> dict[str, Contract]:
     """Return what the venue lists: the main symbol, a second one that trades, one not yet open, one delisted."""
     quote = "USDC" if symbol.endswith("USDC") else "USDT"
-    contracts = [
+    contracts = (
         Contract(symbol=symbol, base=symbol.removesuffix(quote), quote=quote),
         Contract(symbol="ETHUSDT", base="ETH", price_digits=2, size_digits=3, scale=0.04, shift_ns=41 * SECOND_NS),
-        Contract(symbol="SOONUSDT", base="SOON", price_digits=4, size_digits=0, status="PREVIEW"),
+        Contract(symbol="SOONUSDT", base="SOON", price_digits=4, size_digits=0, scale=1e-4, status="PREVIEW"),
         Contract(symbol="GONEUSDT", base="GONE", price_digits=4, size_digits=0, scale=1e-4, status="STOP"),
-    ]
-    return {contract.symbol: contract for contract in reversed(contracts)}
+    )
+    listed: dict[str, Contract] = {}
+    for contract in contracts:
+        listed.setdefault(contract.symbol, contract)
+    return listed
 
 
 class Bar(NamedTuple):
@@ -188,7 +191,7 @@ class Market:
         return known
 
     def bar(self, open_ns: int, end_ns: int) -> Bar:
-        """Return the bar of the trades from ``open_ns`` up to, not at, ``end_ns``; flat at the last price without any."""
+        """Return the bar of the trades from ``open_ns`` before ``end_ns``, flat at the last price if none."""
         begin, length = self._offset(open_ns), end_ns - open_ns
         pairs, rest = divmod(length, 2 * self.path.duration_ns)
         part = Bar(*self.path.candle(begin, rest))

@@ -102,7 +102,7 @@ class Rest:
         newest = interval.open_of(now_ns)
         if now_ns - newest < delay_ns:
             newest = interval.before(newest)
-        newest = min(newest, interval.before(interval.open_of(end_ns - 1) + 1))
+        newest = min(newest, interval.open_of(end_ns - 1))
         mark = kind == "MARK_PRICE"
         rows: list[Row] = []
         oldest = max(start_ns, HISTORY_START_NS)

@@ -73,7 +73,7 @@ class World:
         return Random(f"{self.seed}/funding/{settlement_ns}").uniform(-0.006, 0.018)
 
     def estimated_percent(self, now_ns: int) -> float:
-        """Return the estimate for the settlement to come: it moves by the minute, from the last one's rate to its own."""
+        """Return the estimate for the next settlement: it moves by the minute, from the last one's rate to its own."""
         last_ns = now_ns - now_ns % FUNDING_NS
         part = (minute_of(now_ns) - last_ns) / FUNDING_NS
         return self.settled_percent(last_ns) * (1 - part) + self.settled_percent(last_ns + FUNDING_NS) * part

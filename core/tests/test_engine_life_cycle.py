@@ -1,0 +1,225 @@
+"""Whatever strategies ask and brokers do, each order ends exactly once and the books agree with the fills."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+
+import pytest
+from attrs import define, field
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal, key_of
+from lab.domain.ledger import ZERO
+from lab.domain.market import Candle, Input, Quote, Stop, Timer
+from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.engine.engine import Engine
+from lab.engine.view import View
+from lab.ports import Broker, Strategy
+from lab.testing.builders import START_NS, instrument
+from lab.testing.rehearsal import Action
+
+D = Decimal
+X = "BTCUSDT"
+DEPOSIT = D(10_000)
+RATE = D("0.0006")
+LOT = D("0.0001")
+
+
+@define(kw_only=True, eq=False)
+class Fickle(Broker):
+    """Accepts or rejects, and does with its working orders, in their order, what its moods say."""
+
+    takes: bool = True
+    moods: Sequence[str] = ()
+    orders: dict[str, Order] = field(init=False, factory=dict)
+
+    @property
+    def resting(self) -> int:  # type: ignore[override]
+        return len(self.orders)
+
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        if not self.takes:
+            return Rejected("not in the mood")
+        self.orders[order.id] = order
+        return Accepted(now_ns)
+
+    def cancel(self, order_id: str) -> bool:
+        return self.orders.pop(order_id, None) is not None
+
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        reports: list[Fill | Ended] = []
+        for order, mood in zip(list(self.orders.values()), self.moods, strict=False):
+            if mood in {"expired", "rejected"}:
+                del self.orders[order.id]
+                reports.append(Ended(order.id, "expired" if mood == "expired" else "rejected", f"it {mood}"))
+            elif mood != "wait" and isinstance(event, Quote | Candle):
+                half = (order.remaining / 2 // LOT * LOT) or order.remaining
+                reports.append(self._fill(order, event, half if mood == "part" else order.remaining))
+        return reports
+
+    def _fill(self, order: Order, event: Quote | Candle, quantity: Decimal) -> Fill:
+        order.remaining -= quantity
+        if not order.remaining:
+            del self.orders[order.id]
+        value = event.close if isinstance(event, Candle) else event.ask if order.side is Side.BUY else event.bid
+        price = D(repr(value))
+        return Fill(
+            order.id, quantity, price, price * quantity * RATE, RATE, "taker", "fickle", price, None, ZERO, event.time_ns
+        )
+
+
+@define(kw_only=True, eq=False)
+class Obedient(Strategy):
+    """Asks for what it was told to ask for."""
+
+    orders: list[Action] = field(init=False, factory=list)
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+        asked, self.orders = self.orders, []
+        return asked
+
+    def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
+        asked, self.orders = self.orders, []
+        return asked
+
+
+class Lives(RuleBasedStateMachine):
+    """Random requests, market data and broker moods, in any order, then a stop."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.broker, self.strategy = Fickle(), Obedient()
+        self.engine = Engine({X: instrument(X)}, MINUTE_NS, self.broker, (), [("s", self.strategy, DEPOSIT)], lineage="l")
+        self.engine.begin()
+        self.outputs: list[object] = []
+        self.asked = 0
+        self.now_ns = START_NS
+        self.price = 100.0
+        self.stopped = False
+
+    def step(self, event: Input) -> None:
+        self.asked += sum(isinstance(action, OrderRequest) for action in self.strategy.orders)
+        self.outputs += self.engine.step(event)
+
+    @precondition(lambda self: not self.stopped)
+    @rule(
+        side=st.sampled_from(Side),
+        lots=st.integers(0, 30),
+        reduce_only=st.booleans(),
+        limit=st.booleans(),
+        leg=st.sampled_from(["", "", "", "again"]),
+    )
+    def ask(self, side: Side, lots: int, reduce_only: bool, limit: bool, leg: str) -> None:
+        kind = OrderType.LIMIT if limit else OrderType.MARKET
+        # An exit that rests beside a later opening order of its side has its own test, in test_engine_orders.
+        if not reduce_only and any(order.reduce_only and order.side is side for order in self.broker.orders.values()):
+            return
+        request = OrderRequest(
+            X, side, lots * LOT, kind, D(100) if limit else None, reduce_only, leg=leg, decided_ns=START_NS if leg else None
+        )
+        if not (request.reduce_only is False and any(isinstance(a, OrderRequest) and a.reduce_only for a in self.strategy.orders)):
+            self.strategy.orders.append(request)
+
+    @precondition(lambda self: bool(self.broker.orders) and not self.stopped)
+    @rule(data=st.data())
+    def take_back(self, data: st.DataObject) -> None:
+        self.strategy.orders.append(CancelRequest(data.draw(st.sampled_from(list(self.broker.orders)))))
+
+    @rule(
+        kind=st.sampled_from(["candle", "quote", "quote", "timer"]),
+        ticks=st.integers(-50, 50),
+        takes=st.booleans() | st.just(True),
+        moods=st.lists(st.sampled_from(["fill", "part", "wait", "expired", "rejected"]), max_size=4),
+    )
+    def happen(self, kind: str, ticks: int, takes: bool, moods: list[str]) -> None:
+        self.broker.takes, self.broker.moods = takes, moods
+        self.price = max(1.0, round(self.price + ticks / 10, 1))
+        self.now_ns += MINUTE_NS
+        open_ns, price = self.now_ns - MINUTE_NS, self.price
+        if kind == "candle":
+            self.step(Candle(X, open_ns, self.now_ns, price, price, price, price, 1.0))
+        elif kind == "quote":
+            self.step(Quote(X, self.now_ns, price, 1.0, round(price + 0.1, 1), 1.0))
+        else:
+            timer = Timer(self.now_ns)
+            self.outputs += self.engine.step(timer)
+
+    @precondition(lambda self: not self.stopped)
+    @rule(close=st.booleans(), takes=st.booleans())
+    def stop(self, close: bool, takes: bool) -> None:
+        self.stopped, self.broker.takes = True, takes
+        self.strategy.orders.clear()
+        self.outputs += self.engine.step(Stop(self.now_ns, "enough", close))
+
+    @invariant()
+    def every_request_has_one_answer(self) -> None:
+        answers = [o for o in self.outputs if isinstance(o, OrderAccepted | OrderRefused | Signal)]
+        own = [o for o in answers if not (isinstance(o, OrderAccepted) and o.order_id.endswith("-close"))]
+        assert len(own) == self.asked
+
+    @invariant()
+    def every_order_is_working_or_ended_exactly_once_with_a_reason(self) -> None:
+        ended = [o for o in self.outputs if isinstance(o, OrderEnded)]
+        assert all(end.reason and end.outcome in {"cancelled", "expired", "rejected"} for end in ended)
+        filled = [o.fill.order_id for o in self.outputs if isinstance(o, OrderFilled) and not o.remaining]
+        accepted = [o.order_id for o in self.outputs if isinstance(o, OrderAccepted)]
+        finished = Counter([*(end.order_id for end in ended), *filled])
+        assert set(finished.values()) <= {1}
+        assert Counter(accepted) == finished + Counter(list(self.engine.working))
+        assert set(self.engine.working) == set(self.broker.orders)
+
+    @invariant()
+    def fills_and_what_is_left_make_up_the_order(self) -> None:
+        left = {oid: order.remaining for oid, (_, order) in self.engine.working.items()}
+        left.update({o.order_id: o.remaining for o in self.outputs if isinstance(o, OrderEnded)})
+        done: Counter[str] = Counter()
+        for output in self.outputs:
+            if isinstance(output, OrderFilled):
+                done[output.fill.order_id] += output.fill.quantity  # type: ignore[assignment]
+        for output in self.outputs:
+            if isinstance(output, OrderAccepted):
+                assert done[output.order_id] + left.get(output.order_id, ZERO) == output.quantity
+
+    @invariant()
+    def what_happens_once_has_a_key_of_its_own(self) -> None:
+        keys = [key for key in map(key_of, self.outputs) if key is not None]
+        assert len(keys) == len(set(keys))
+
+    @invariant()
+    def the_books_agree_with_the_fills(self) -> None:
+        fills = [o for o in self.outputs if isinstance(o, OrderFilled)]
+        signed = [(o.fill.quantity if o.side is Side.BUY else -o.fill.quantity, o.fill) for o in fills]
+        held = sum((quantity for quantity, _ in signed), ZERO)
+        paid = sum((quantity * fill.price + fill.fee for quantity, fill in signed), ZERO)
+        view = self.engine.seats[0].view
+        assert view.position(X).quantity == held
+        assert view.equity == self.engine.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
+        assert all(sum(amount for _, amount in o.postings) == 0 for o in fills)
+        assert self.engine.tally.fees_paid == sum((o.fill.fee for o in fills), ZERO)
+
+    @invariant()
+    def the_totals_count_what_was_said(self) -> None:
+        totals = self.engine.totals
+        ends = Counter(o.outcome for o in self.outputs if isinstance(o, OrderEnded))
+        assert (totals.cancelled, totals.expired, totals.rejected) == (ends["cancelled"], ends["expired"], ends["rejected"])
+        counts = Counter(type(o) for o in self.outputs)
+        assert (totals.orders, totals.trades) == (counts[OrderAccepted], counts[OrderFilled])
+        assert (totals.refusals, totals.signals) == (counts[OrderRefused], counts[Signal])
+
+    def teardown(self) -> None:
+        if not self.stopped:
+            self.stop(close=False, takes=True)
+        self.broker.moods = ["fill"] * 50
+        self.outputs += self.engine.step(Quote(X, self.now_ns + SECOND_NS, 100.0, 1.0, 100.1, 1.0))
+        self.every_order_is_working_or_ended_exactly_once_with_a_reason()
+        self.the_books_agree_with_the_fills()
+        assert not self.engine.working
+
+
+@pytest.mark.behaviour("O13", "O14")
+class TestEachOrderEndsExactlyOnce(Lives.TestCase):  # type: ignore[misc, name-defined]
+    """O13 and O14 as a state machine."""
+
+    settings = settings(max_examples=150, stateful_step_count=30, deadline=None)

@@ -1,0 +1,13 @@
+"""The mock keeps the contract of providers."""
+
+from collections.abc import Callable
+
+import pytest
+from lab.testing import ProviderContract
+from lab_mock.provider import MockProvider
+
+
+class TestMockProvider(ProviderContract):
+    @pytest.fixture
+    def make(self) -> Callable[[], MockProvider]:
+        return lambda: MockProvider(minutes=60)

@@ -1,0 +1,197 @@
+"""Ctrl-C and SIGTERM, to the real process, at the moments they may come: an orderly end, a report, no traceback."""
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from attrs import define
+
+BOOT = "print('up', flush=True)\nfrom lab.cli import main\nmain()"
+
+
+@define
+class Live:
+    """A running session."""
+
+    lab: Any
+    process: subprocess.Popen[str]
+
+    def send(self, number: int) -> None:
+        """Send a signal; a process that has just ended does not mind."""
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(number)
+
+    def end(self, within_s: float) -> tuple[int, str, str]:
+        """Wait for the end and return exit code and output; too late is a failure."""
+        began = time.monotonic()
+        out, err = self.process.communicate(timeout=40)
+        took = time.monotonic() - began
+        assert took < within_s, f"took {took:.2f} s\n{out}\n{err}"
+        return self.process.returncode, out, err
+
+    def wait_for(self, text: str) -> None:
+        """Read standard output until a line holds the text."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if text in line:
+                return
+        raise AssertionError(f"never said {text!r}")
+
+
+@pytest.fixture
+def start(lab: Any) -> Iterator[Any]:
+    running: list[subprocess.Popen[str]] = []
+
+    def begin(*args: str) -> Live:
+        command = lab.command("run", "--provider", "mock", "--minutes", "5", *args)
+        command[2] = BOOT
+        process = subprocess.Popen(
+            command, cwd=lab.folder, env={**lab.environment, "PYTHONUNBUFFERED": "1"}, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        )  # fmt: skip
+        running.append(process)
+        live = Live(lab, process)
+        live.wait_for("up")
+        return live
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+@pytest.mark.behaviour("S3", "V1")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_at_any_moment_of_the_start_ends_in_order_and_is_never_lost(
+    lab: Any, start: Any, number: signal.Signals
+) -> None:
+    moments = random.Random(int(number))
+    for low, high in ((0.02, 0.1), (0.1, 0.25), (0.25, 0.45), (0.45, 0.7)):
+        live = start("--speed", "20")
+        delay = moments.uniform(low, high)
+        time.sleep(delay)
+        live.send(number)
+        code, out, err = live.end(within_s=5.0)
+        assert "Traceback" not in out + err, (delay, err)
+        runs = [path for path in lab.folder.glob("runs/*") if not path.is_symlink()]
+        if not runs:
+            assert code in {0, 130}, (delay, code, err)
+            continue
+        assert code == 0, (delay, code, err)
+        report = lab.run().report()
+        assert (report["reason"], report["exit_code"]) == ("stopped", 0), delay
+        assert report["duration_seconds"] < 290
+        assert len(list(runs[0].glob("final_report.json"))) == 1
+        for path in sorted(lab.folder.rglob("*"), reverse=True):
+            path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
+
+
+@pytest.mark.behaviour("S3", "S5")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
+def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
+    lab: Any, start: Any, site: Any, number: signal.Signals
+) -> None:
+    site.install(
+        "their_holder",
+        """
+        from attrs import define
+        from decimal import Decimal
+        from lab import OrderRequest, Strategy, hookimpl
+
+        @define(kw_only=True)
+        class Holder(Strategy):
+            def on_candle(self, candle, view):
+                return [] if view.position(candle.symbol).quantity else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
+
+        @hookimpl
+        def lab_strategies():
+            return {"holder": Holder}
+        """,
+    )
+    lab.environment.update(lab.see(site))
+    live = start("--speed", "60", "--strategy", "holder")
+    live.wait_for("buy 0.01")
+    live.send(number)
+    code, out, err = live.end(within_s=5.0)
+    assert (code, err) == (0, "")
+    report = lab.run().report()
+    assert (report["status"], report["reason"], report["exit_code"]) == ("stopped", "stopped", 0)
+    assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
+    assert report["books"]["holder"]["positions"] == {}
+    assert report["trades"] == 2
+    stops = lab.run().rows("stop")
+    assert len(stops) == 1
+    assert lab("report", "--json").json() == report
+
+
+@pytest.mark.behaviour("S3", "S5")
+def test_a_second_interrupt_ends_within_a_second_with_130_and_still_a_report(lab: Any, start: Any, site: Any) -> None:
+    site.install(
+        "their_slow",
+        """
+        import anyio
+        from attrs import define
+        from lab import Reporter, hookimpl
+
+        @define(kw_only=True)
+        class Slow(Reporter):
+            async def report(self, run, records):
+                async for record in records:
+                    if record.kind == "stop":
+                        print("ending slowly", flush=True)
+                        await anyio.sleep(30)
+
+        @hookimpl
+        def lab_reporters():
+            return {"slow": Slow}
+        """,
+    )
+    lab.environment.update(lab.see(site))
+    live = start("--speed", "1", "--reporter", "slow", "--reporter", "terminal")
+    live.wait_for("Provider")
+    live.send(signal.SIGINT)
+    live.wait_for("ending slowly")
+    live.send(signal.SIGINT)
+    code, out, err = live.end(within_s=1.0)
+    assert code == 130, (out, err)
+    assert "Traceback" not in out + err
+    report = lab.run().report()
+    assert report["reason"] in {"interrupted", "stopped"}
+
+
+def test_an_interrupted_backtest_ends_in_order(lab: Any, start: Any) -> None:
+    command = lab.command("backtest", "--provider", "mock", "--set", "mock.minutes=200000")
+    command[2] = BOOT
+    process = subprocess.Popen(
+        command, cwd=lab.folder, env=lab.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    with process:
+        deadline = time.monotonic() + 20
+        while not list(lab.folder.glob("runs/latest/journal.db")) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (0, ""), out
+    assert lab.run().report()["reason"] == "stopped"
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(lab: Any) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = subprocess.run(
+        lab.command("plugins"), cwd=lab.folder, env=lab.environment, stdout=writing, stderr=subprocess.PIPE,
+        text=True, timeout=30, check=False,
+    )  # fmt: skip
+    os.close(writing)
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
