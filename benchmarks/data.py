@@ -75,7 +75,7 @@ class Columns:
             yield list(map(candle_from_row, zip(repeat(SYMBOL), opened, known, *prices, repeat(FINAL), strict=False)))
 
     def quotes(self) -> Iterator[list[Input]]:
-        """Yield one quote a second, its bid the closes one after the other, and after each sixty the candle they make."""
+        """Yield one quote a second, its bids the closes in turn, and after each sixty the candle they make."""
         closes = self.columns[3]
         per_batch = BATCH // TICKS_A_CANDLE * TICKS_A_CANDLE
         for first in range(0, len(self), per_batch):

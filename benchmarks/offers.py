@@ -78,7 +78,7 @@ class Flipper(Strategy):
     _sent: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
-        quantity = Decimal("0.01")
+        quantity = Decimal("0.001")
         self._pair = ((OrderRequest.buy(SYMBOL, quantity),), (OrderRequest.sell(SYMBOL, quantity),))
 
     def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest]:
@@ -101,7 +101,7 @@ class Stamps:
 
 @define(kw_only=True, on_setattr=setters.NO_OP)
 class Clocked(SmaCross):
-    """The SMA strategy, noting when each quote reached it. A quote's bid size is the monotonic time it was sent at, in ns."""
+    """The SMA strategy, noting when each quote reached it. A quote's bid size is the monotonic ns it was sent at."""
 
     note: str = field(default="", metadata={"help": "file that gets the monotonic time of the first quote"})
     until_sent: int = field(default=0, metadata={"help": "bid size of the quote that ends the run; 0 = none"})

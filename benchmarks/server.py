@@ -1,8 +1,8 @@
 """The load: a server in a process of its own that speaks as much of Bitunix's protocol as a stream needs.
 
-``python -m benchmarks.server --rate 500`` sends quotes evenly; ``--flood N`` sends N of them as fast as the socket takes
-them, once the client has subscribed. Each quote's bid size is the monotonic time it was sent at, in ns: both ends run on one machine.
-It prints its port. Not a stand-in for the venue: it only measures.
+``python -m benchmarks.server --rate 500`` sends quotes evenly, each with the monotonic time it was sent at, in ns, as
+its bid size: both ends run on one machine. ``--flood N`` sends N quotes as fast as the socket takes them, once the
+client has subscribed. It prints its port. Not a stand-in for the venue: it only measures.
 """
 
 import argparse
@@ -27,16 +27,15 @@ _MINUTE_MS: Final = 60_000
 def quote(bid_size: int, number: int, ask_size: int = 2) -> bytes:
     """Return a depth frame as the venue writes it; the sizes carry what the measurement needs."""
     price = 43_000 + number % 7 * 0.1
-    return (
-        '{"ch":"depth_book1","symbol":"BTCUSDT","ts":%d,"data":{"b":[["%.1f","%d"]],"a":[["%.1f","%d"]]}}'
-        % (time.time_ns() // 1_000_000, price, bid_size, price + 0.1, ask_size)
-    ).encode()
+    now_ms = time.time_ns() // 1_000_000
+    data = f'{{"b":[["{price:.1f}","{bid_size}"]],"a":[["{price + 0.1:.1f}","{ask_size}"]]}}'
+    return f'{{"ch":"depth_book1","symbol":"BTCUSDT","ts":{now_ms},"data":{data}}}'.encode()
 
 
 def _candle() -> str:
     row = '"o":"43000","c":"43000.1","h":"43000.9","l":"43000","b":"0.2","q":"8600.0"'
     now_ms = time.time_ns() // 1_000_000
-    return '{"ch":"market_kline_1min","symbol":"BTCUSDT","ts":%d,"data":{%s}}' % (now_ms, row)
+    return f'{{"ch":"market_kline_1min","symbol":"BTCUSDT","ts":{now_ms},"data":{{{row}}}}}'
 
 
 def _answer(path: str) -> Any:

@@ -120,7 +120,7 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     )
     lab.environment.update(lab.see(site))
     live = start("--speed", "60", "--strategy", "holder")
-    live.wait_for("buy 0.01")
+    live.wait_for("fill    buy 0.01")
     live.send(number)
     code, out, err = live.end(within_s=5.0)
     assert (code, err) == (0, "")
@@ -134,39 +134,81 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     assert lab("report", "--json").json() == report
 
 
-@pytest.mark.behaviour("S3", "S5")
-def test_a_second_interrupt_ends_within_a_second_with_130_and_still_a_report(lab: Any, start: Any, site: Any) -> None:
-    site.install(
-        "their_slow",
-        """
-        import anyio
-        from attrs import define
-        from lab import Reporter, hookimpl
+EAGER = """
+    import anyio
+    from attrs import define
+    from decimal import Decimal
+    from lab import OrderRequest, Reporter, Strategy, hookimpl
 
-        @define(kw_only=True)
-        class Slow(Reporter):
-            async def report(self, run, records):
-                async for record in records:
-                    if record.kind == "stop":
-                        print("ending slowly", flush=True)
-                        await anyio.sleep(30)
+    @define(kw_only=True)
+    class Eager(Strategy):
+        def on_candle(self, candle, view):
+            return []
 
-        @hookimpl
-        def lab_reporters():
-            return {"slow": Slow}
-        """,
-    )
+        def on_quote(self, quote, view):
+            if view.position(quote.symbol).quantity or list(view.orders(quote.symbol)):
+                return []
+            return [OrderRequest.buy(quote.symbol, Decimal("0.01"))]
+
+    @define(kw_only=True)
+    class Slow(Reporter):
+        async def report(self, run, records):
+            async for record in records:
+                if record.kind == "stop":
+                    await anyio.sleep(30)
+
+    @hookimpl
+    def lab_strategies():
+        return {"eager": Eager}
+
+    @hookimpl
+    def lab_reporters():
+        return {"slow": Slow}
+"""
+
+
+@pytest.fixture
+def eager(lab: Any, site: Any) -> None:
+    """A strategy that holds a position within seconds, and a reporter that does not come to an end."""
+    site.install("their_eager", EAGER)
     lab.environment.update(lab.see(site))
-    live = start("--speed", "1", "--reporter", "slow", "--reporter", "terminal")
-    live.wait_for("Provider")
+
+
+@pytest.mark.behaviour("S3", "S5")
+def test_a_second_interrupt_cuts_the_end_short_within_a_second_with_130_and_still_a_report(
+    lab: Any, start: Any, eager: None
+) -> None:
+    live = start("--strategy", "eager", "--latency-ms", "2000")  # closing takes two seconds more than patience has
+    live.wait_for("fill    buy 0.01")
     live.send(signal.SIGINT)
-    live.wait_for("ending slowly")
+    live.wait_for("closing positions")
     live.send(signal.SIGINT)
     code, out, err = live.end(within_s=1.0)
-    assert code == 130, (out, err)
     assert "Traceback" not in out + err
     report = lab.run().report()
-    assert report["reason"] in {"interrupted", "stopped"}
+    assert code == report["exit_code"] == 130, (out, err)
+    assert report["reason"] == "interrupted"
+    assert "position_left_open eager 0.01 BTCUSDT" in report["degradations"]
+
+
+@pytest.mark.behaviour("S3", "V6")
+def test_a_reporter_that_never_ends_holds_the_end_up_for_five_seconds_at_most_and_a_second_interrupt_ends_it_at_once(
+    lab: Any, start: Any, eager: None
+) -> None:
+    args = ("--speed", "20", "--reporter", "terminal", "--reporter", "slow")
+    live = start(*args)
+    live.wait_for("trading open")
+    live.send(signal.SIGINT)
+    code, out, err = live.end(within_s=2.0)  # five seconds are a quarter here
+    assert (code, lab.run().report()["exit_code"]) == (0, 0), (out, err)
+    live = start("--reporter", "terminal", "--reporter", "slow")
+    live.wait_for("trading open")
+    live.send(signal.SIGINT)
+    live.wait_for("stopping")
+    live.send(signal.SIGINT)
+    code, out, err = live.end(within_s=1.0)
+    assert "Traceback" not in out + err
+    assert code == lab.run().report()["exit_code"] in {0, 130}
 
 
 def test_an_interrupted_backtest_ends_in_order(lab: Any, start: Any) -> None:

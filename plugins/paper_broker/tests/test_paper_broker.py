@@ -5,6 +5,7 @@ from fractions import Fraction
 
 import msgspec
 import pytest
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected, Side
@@ -170,6 +171,14 @@ def test_slippage_beyond_the_touch_is_against_the_trader_and_rounded_against_him
     paper.submit(order(side), START)
     fill = only_fill(paper, quote(250))
     assert (fill.price, fill.slippage) == (Decimal(price), Decimal(slippage))
+
+
+@pytest.mark.parametrize(("side", "price"), [(Side.BUY, "60006.5"), (Side.SELL, "59993.75")])
+def test_slippage_is_rounded_to_ticks_that_are_no_power_of_ten_too(side: Side, price: str) -> None:
+    paper = PaperBroker(latency_ms=0, quote_slippage_bps=Decimal(1))
+    paper.open({"BTCUSDT": evolve(BTC, tick=Decimal("0.25"))}, seed=7)
+    paper.submit(order(side), START)
+    assert only_fill(paper, quote(250, 59_999.75, 60_000.25)).price == Decimal(price)
 
 
 def test_a_quote_of_another_symbol_fills_nothing() -> None:

@@ -50,7 +50,8 @@ class Book:
 
     @property
     def equity(self) -> Decimal:
-        return self.ledger.equity({symbol: self.mark(symbol) for symbol in self.ledger.positions})
+        held = self.ledger.positions.items()
+        return self.cash + sum((one.quantity * self.mark(symbol) - one.cost for symbol, one in held), Decimal(0))
 
     def instrument(self, symbol: str) -> Instrument:
         return BTC
@@ -253,6 +254,12 @@ def test_of_an_order_that_turns_a_position_only_what_opens_counts() -> None:
     verdict = gate.review(sell("90"), book.view)
     assert isinstance(verdict, Shrink)
     assert verdict.quantity == 85
+
+
+def test_an_order_that_turns_a_position_is_refused_where_nothing_would_fit_beyond_the_closing() -> None:
+    # Bought 40 at 124: 960 of 1000 are lost, and not even a lot at 100 fits into 0.9 × 40 × leverage of 0.001.
+    book = Book(leverage=Decimal("0.001")).hold("40", price="124")
+    assert isinstance(Margin(on_excess="shrink").review(sell("41"), book.view), Refuse)
 
 
 @pytest.mark.behaviour("R6")

@@ -448,6 +448,17 @@ def test_an_exit_that_ended_unfilled_is_owed_even_when_the_price_came_back() -> 
     assert not made.tick(50.0)
 
 
+def test_an_exit_is_not_owed_by_the_position_that_comes_after() -> None:
+    made = desk()
+    made.fill("0.5", "100")
+    assert made.tick(99.0)
+    made.fill("-1.0", "99")
+    assert not made.tick(99.0)
+    assert [request.reason for request in made.tick(99.9, 100.0)] == [
+        "ask 100.0 at or above the stop 99.99 of short 0.5"
+    ]
+
+
 def test_a_position_that_is_gone_is_not_left_again() -> None:
     made = desk()
     made.fill("0.5", "100")

@@ -28,6 +28,13 @@ VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 """Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
 
 
+Say = Callable[[str], None]
+
+
+def _silent(text: str) -> None:
+    """Say nothing."""
+
+
 @frozen
 class Finished:
     """A run that has ended: its report, where its files are, and how to leave."""
@@ -48,7 +55,7 @@ class _Box:
 
 
 def run_live(
-    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False
+    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False, say: Say = _silent
 ) -> Finished:
     """Run a live session to its end, on the loop its speed asks for.
 
@@ -57,16 +64,21 @@ def run_live(
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
     factory = loop_factory(speed, run.seed)
-    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet)
+    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say)
     options = {"loop_factory": factory} if factory is not None else {}
     return anyio.run(main, backend="asyncio", backend_options=options)
 
 
 async def _main(
-    assembly: Assembly, speed: float | Literal["max"], wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool
+    assembly: Assembly,
+    speed: float | Literal["max"],
+    wall_ns: Callable[[], int],
+    interrupts: Interrupts,
+    quiet: bool,
+    say: Say,
 ) -> Finished:
     clock = clock_for(speed, wall_ns)
-    return await run_session(assembly, clock, wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet)
+    return await run_session(assembly, clock, wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet, say=say)
 
 
 def clock_for(speed: float | Literal["max"], wall_ns: Callable[[], int]) -> LoopClock:
@@ -84,6 +96,7 @@ async def run_session(
     speed: float | Literal["max"] = 1.0,
     interrupts: Interrupts,
     quiet: bool = False,
+    say: Say = _silent,
 ) -> Finished:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
     box = _Box()
@@ -94,9 +107,9 @@ async def run_session(
             provider = assembly.provider.component
             try:
                 await provider.start(runtime)
-                await _run(assembly, clock, wall_ns(), box, tasks, quiet)
+                await _run(assembly, clock, wall_ns(), box, tasks, quiet, say)
             except ProviderError as error:
-                box.problem = RunProblem(Reason.CONFIG, f"provider {assembly.provider.name}: {error}")
+                box.problem = RunProblem(Reason.CONFIG, str(error))
             except RunProblem as problem:
                 box.problem = problem
             finally:
@@ -120,7 +133,13 @@ async def _stop(provider: Provider) -> None:
 
 
 async def _run(
-    assembly: Assembly, clock: Clock, started_ns: int, box: _Box, tasks: anyio.abc.TaskGroup, quiet: bool
+    assembly: Assembly,
+    clock: Clock,
+    started_ns: int,
+    box: _Box,
+    tasks: anyio.abc.TaskGroup,
+    quiet: bool,
+    say: Say,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
@@ -137,7 +156,9 @@ async def _run(
         tape = TapeWriter(directory)
     except (JournalError, OSError) as error:
         raise RunProblem(Reason.STORAGE, f"{directory}: {error}") from None
-    session = box.session = Session(assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet)
+    session = box.session = Session(
+        assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet, say=say
+    )
     if box.interrupted:
         session.stop(Reason.STOPPED, "a signal")
     await session.run(instrument, tasks)

@@ -1,6 +1,6 @@
 """A live session: takes inputs, steps the engine, commits, publishes; opens and shuts the trading gate; ends in order."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -45,6 +45,7 @@ class Session:
         run_id: str,
         directory: Path | None,
         quiet: bool = False,
+        say: Callable[[str], None],
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -53,6 +54,7 @@ class Session:
         self.run_id = run_id
         self.directory = directory
         self.quiet = quiet
+        self._say = say
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
         self.intake = Intake([self.symbol], clock)
@@ -73,7 +75,7 @@ class Session:
     def stop(self, reason: Reason, detail: str = "") -> None:
         """Ask for the orderly end; a more serious reason replaces a milder one."""
         if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
-            self.reason, self.detail = reason, detail
+            self.reason, self.detail = reason, detail or self.detail
         self._stopping.set()
         self.intake.wake()
 
@@ -107,6 +109,8 @@ class Session:
                 return await self.assembly.provider.component.instrument(self.symbol)
             except ProviderUnavailable as error:
                 self.errors += 1
+                self.detail = str(error)
+                self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
                 self.intake.notice("instrument", state="unavailable", error=str(error))
             except ProviderError as error:
                 self._fail(Reason.CONFIG, str(error))
@@ -305,7 +309,7 @@ class Session:
                 self.detail = warmth(self)
         elif reason.exit_code == 0 and engine is None:
             reason = self.reason = Reason.NEVER_WARMED
-            self.detail = f"the provider never told what {self.symbol} is"
+            self.detail = f"the provider never told what {self.symbol} is: {self.detail}"
         body: dict[str, Any] = {"session": self._state()}
         if engine is not None:
             body = end_state(engine, self._state())

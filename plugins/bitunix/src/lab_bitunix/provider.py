@@ -8,7 +8,7 @@ import anyio
 from attrs import Attribute, define, field, validators
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
-from lab.ports import Check, Provider, ProviderError, Runtime, Sink, Subscription
+from lab.ports import Check, Provider, ProviderError, ProviderUnavailable, Runtime, Sink, Subscription
 
 from lab_bitunix.pacing import CoolDown, VenueClock
 
@@ -132,7 +132,13 @@ class Bitunix(Provider):
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return steps and minimum as the venue lists them now, and the fees of the VIP tier."""
-        return await self._client().instrument(symbol.upper(), self.vip)
+        try:
+            return await self._client().instrument(symbol.upper(), self.vip)
+        except ProviderUnavailable as error:
+            if self.venue_kind == "live":
+                hint = "without the internet: --set bitunix.venue=local"
+                raise ProviderUnavailable(f"{error}; {hint}") from None
+            raise
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Return closed candles, in pages of 200. More than 10 s can bring (some 9,000) is cut to the newest."""

@@ -26,7 +26,7 @@ class Fault:
     @property
     def end_s(self) -> float:
         """When it is over, in venue seconds since the start."""
-        return self.start_s + self.duration_s
+        return math.inf if self.duration_s == math.inf else self.start_s + self.duration_s
 
     def holds(self, at_s: float) -> bool:
         """Say whether the fault is in force."""
