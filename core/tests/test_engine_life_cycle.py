@@ -113,14 +113,10 @@ class Lives(RuleBasedStateMachine):
     )
     def ask(self, side: Side, lots: int, reduce_only: bool, limit: bool, leg: str) -> None:
         kind = OrderType.LIMIT if limit else OrderType.MARKET
-        # An exit that rests beside a later opening order of its side has its own test, in test_engine_orders.
-        if not reduce_only and any(order.reduce_only and order.side is side for order in self.broker.orders.values()):
-            return
         request = OrderRequest(
             X, side, lots * LOT, kind, D(100) if limit else None, reduce_only, leg=leg, decided_ns=START_NS if leg else None
         )
-        if not (request.reduce_only is False and any(isinstance(a, OrderRequest) and a.reduce_only for a in self.strategy.orders)):
-            self.strategy.orders.append(request)
+        self.strategy.orders.append(request)
 
     @precondition(lambda self: bool(self.broker.orders) and not self.stopped)
     @rule(data=st.data())

@@ -179,7 +179,7 @@ class Door:
                 verdict = Refuse(f"the gate failed: {type(error).__name__}: {error}")
             if verdict is PASS or isinstance(verdict, Pass):
                 continue
-            if isinstance(verdict, Shrink):
+            if isinstance(verdict, Shrink) and isinstance(verdict.quantity, Decimal) and verdict.quantity.is_finite():
                 smaller = market.instrument.floor_quantity(verdict.quantity)
                 if market.instrument.quantity_min <= smaller <= quantity:
                     remarks += (f"{name} shrank {quantity} to {smaller}: {verdict.reason} {dict(verdict.numbers)}",)
@@ -189,7 +189,7 @@ class Door:
                     f"the gate asked for {verdict.quantity} of {quantity}: {verdict.reason}", verdict.numbers
                 )
             elif not isinstance(verdict, Refuse):
-                verdict = Refuse(f"the gate answered {type(verdict).__name__}, not Pass, Shrink or Refuse")
+                verdict = Refuse(f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal")
             if reducible:
                 return reducible, (*remarks, f"{name} refused what would open: {verdict.reason}"), True
             self._refuse(seat, oid, request, name, verdict.reason, verdict.numbers, out)

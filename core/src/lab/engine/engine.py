@@ -377,10 +377,21 @@ def _drawn(actions: Iterable[object]) -> list[Action]:
     for action in actions:
         if action.__class__ is not OrderRequest and action.__class__ is not CancelRequest:
             raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
+        if isinstance(action, OrderRequest):
+            _check_figures(action)
         drawn.append(action)
         if len(drawn) > 100:
             raise ValueError("more than 100 requests in one decision")
     return drawn
+
+
+def _check_figures(request: OrderRequest) -> None:
+    """Refuse figures that are not exact money: a float or a NaN would be found only where it does harm."""
+    for name, value in (("quantity", request.quantity), ("limit", request.limit), ("stop", request.stop)):
+        if value is not None and (value.__class__ is not Decimal or not value.is_finite()):
+            raise TypeError(f"OrderRequest.{name} is {value!r}; expected a finite Decimal")
+    if request.quantity is None:
+        raise TypeError("OrderRequest.quantity is None; expected a finite Decimal")
 
 
 def _place(error: Exception) -> str:

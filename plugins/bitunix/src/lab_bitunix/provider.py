@@ -14,7 +14,6 @@ from lab_bitunix.pacing import CoolDown, VenueClock
 
 if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
-    from lab_bitunix.venue import LocalVenue
 
 
 def _url(*schemes: str) -> Any:
@@ -77,8 +76,8 @@ class Bitunix(Provider):
     )
 
     _runtime: Runtime | None = field(init=False, default=None)
-    _rest: "RestClient | None" = field(init=False, default=None)
-    _local: "LocalVenue | None" = field(init=False, default=None)
+    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpx, are imported when it is made
+    _local: Any = field(init=False, default=None)  # a LocalVenue, likewise
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
     _sink: Sink | None = field(init=False, default=None)

@@ -171,7 +171,7 @@ class PaperBroker(Broker):
     def snapshot(self) -> dict[str, Any]:
         """Return the state; the working orders as a list, because an object's keys in the journal are sorted."""
         state = super().snapshot()
-        return state | {"_orders": state["_orders"]}
+        return state | {"_orders": list(state["_orders"].values())}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take over a state that `snapshot` gave. The orders are copies from then on."""

@@ -120,7 +120,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
         "answer new sockets with this HTTP status; =429:0.5 half of them", _shared(_status), needs="value"
     ),
     "close_storm": FaultKind(
-        "close each socket 0 to 50 ms after the handshake; =CODE with 1000, 1001, 1013, 1006 (no frame) or none",
+        "close sockets within 50 ms; =1000, 1001, 1013, none, or 1006 (no close frame)",
         _one_of("1000", "1001", "1006", "1013", "none"),
     ),
     "blackhole": FaultKind("half-open: bytes vanish both ways, REST and new sockets hang", _nothing),

@@ -1,0 +1,74 @@
+"""The deepest fall is followed in floats and told to the last digit."""
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lab.engine.drawdown import Drawdown, exact
+
+D = Decimal
+
+
+def follow(start: Decimal, equities: list[Decimal]) -> Drawdown:
+    """Look where the engine would: beyond the bounds that the drawdown names."""
+    drawdown = Drawdown(start)
+    for equity in equities:
+        value = float(equity)
+        if value > drawdown.above or value < drawdown.below:
+            drawdown.look(value, (equity, ()))
+    return drawdown
+
+
+def naive(start: Decimal, equities: list[Decimal]) -> tuple[Decimal, Decimal]:
+    peak, deepest = start, D(0)
+    for equity in equities:
+        peak = max(peak, equity)
+        deepest = max(deepest, peak - equity)
+    return peak, deepest
+
+
+@given(st.lists(st.integers(-(10**13), 10**13).map(lambda n: D(10_000) + D(n) * D("1e-9")), max_size=60))
+def test_peak_and_deepest_fall_equal_an_exact_recomputation(equities: list[Decimal]) -> None:
+    found = follow(D(10_000), equities)
+    assert (found.peak, found.deepest) == naive(D(10_000), equities)
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from([9_990, 10_000, 10_010]), st.integers(-5, 5)).map(
+            lambda pair: D(pair[0]) + pair[1] * D("2e-10")
+        ),
+        max_size=60,
+    )
+)
+def test_extremes_that_a_float_cannot_tell_apart_are_told_apart_by_the_exact_figures(equities: list[Decimal]) -> None:
+    """Two falls or peaks closer than a billionth: the true one is found. (A fall of less than that in all is none.)"""
+    found = follow(D(10_000), equities)
+    peak, deepest = naive(D(10_000), equities)
+    assert found.peak == peak
+    assert found.deepest == deepest or deepest < D("4e-9")
+
+
+def test_before_anything_fell_there_is_no_drawdown() -> None:
+    found = follow(D(10_000), [D(10_000), D(10_000), D(10_001), D(10_001)])
+    assert (found.peak, found.deepest) == (D(10_001), D(0))
+
+
+def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
+    held = ((D(2), D(200), 110.1), (D(-1), D(-50), 60.0))
+    assert exact((D(1_000), held)) == D("1010.2")
+
+
+def test_positions_are_added_up_where_the_extreme_is_asked_for() -> None:
+    drawdown = Drawdown(D(1_000))
+    for mark in (110.0, 90.0, 95.0):
+        drawdown.look(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark),)))
+    assert (drawdown.peak, drawdown.deepest) == (D(1_020), D(40))
+
+
+@pytest.mark.parametrize("start", ["0", "0.5", "1e9"])
+def test_a_book_of_any_size_can_be_followed(start: str) -> None:
+    equities = [D(start) + change for change in (D(3), D(-2), D(4), D(1))]
+    found = follow(D(start), equities)
+    assert (found.peak, found.deepest) == (D(start) + 4, D(5))
