@@ -153,7 +153,9 @@ def test_help_imports_no_component_and_no_heavy_package(lab: Any) -> None:
         "try: main()\nexcept SystemExit: pass\nprint(json.dumps(sorted(sys.modules)))"
     )
     command = [*lab.command()[:2], code]
-    done = subprocess.run(command, cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        command, cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=30, check=True
+    )
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     heavy = {"httpx", "websockets", "rich", "plotly", "numpy", "lab_mock.provider", "lab_bitunix.provider"}
     assert not loaded & heavy

@@ -69,7 +69,9 @@ def test_a_third_partys_wheel_needs_only_to_be_installed(lab: Any, tmp_path: Pat
     with zipfile.ZipFile(wheel, "w") as file:
         file.writestr("their_wheel.py", textwrap.dedent(NOOP))
         file.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: their-wheel\nVersion: 2.0.0\n")
-        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(
+            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: hand\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
         file.writestr(f"{info}/entry_points.txt", "[lab]\ntheirs = their_wheel\n")
         names = ["their_wheel.py", *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD"))]
         file.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))

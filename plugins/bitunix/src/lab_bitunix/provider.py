@@ -181,7 +181,8 @@ class Bitunix(Provider):
     def _client(self) -> "RestClient":
         if self._rest is None:
             raise ProviderError("bitunix: not started, or stopped")
-        return self._rest
+        client: RestClient = self._rest
+        return client
 
     def _malformed(self, reason: str, sample: bytes) -> None:
         self.rejected += 1
