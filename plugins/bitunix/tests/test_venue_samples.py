@@ -88,7 +88,7 @@ def with_venue(faults: str, check: Callable[[LocalVenue], Awaitable[Any]]) -> An
 
 
 async def get(path: str, venue: LocalVenue) -> Any:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(verify=False) as client:
         response = await client.get(f"{venue.rest_url}/api/v1/futures/{path}")
     assert response.status_code == 200
     assert response.headers["content-type"] == "application/json"

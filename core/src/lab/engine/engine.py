@@ -147,8 +147,8 @@ class Engine:
         live = status != BACKFILLED
         if not live:
             history.backfilled += 1
-        elif self._broker.resting:
-            self._settlement.observe(event, out)
+        elif self._broker.resting and market.quote is None:
+            self._settlement.observe(event, out)  # where there are quotes, only they fill
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1

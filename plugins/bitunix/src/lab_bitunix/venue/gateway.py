@@ -59,7 +59,7 @@ class Gateway:
         hole = self.world.faults.active("blackhole", at_s)
         if hole is not None:
             self.counters.faults["blackhole"] += 1
-            await self.pause(hole.end_s - at_s)
+            await self.pause(hole.end_s - at_s + 0.01)  # timers may fire a hair early
 
     async def _handshake(self, socket: VenueSocket, path: str) -> Response | None:
         self.counters.connects_per_minute.add(anyio.current_time())
