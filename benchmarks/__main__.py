@@ -65,9 +65,10 @@ class Suite:
         middle = statistics.median_low([result["seconds"] for result in results])
         one = next(result for result in results if result["seconds"] == middle)
         best = min(result["seconds"] for result in results)
-        u = statistics.median(result["seconds"] / result["u_ns"] for result in results) * 1e9 / one["inputs"]
+        cpu = statistics.median(result["cpu_seconds"] for result in results) / one["inputs"]
+        u = statistics.median(result["cpu_seconds"] / result["u_ns"] for result in results) * 1e9 / one["inputs"]
         share = f", {100 * one['orders'] / 2 / one['inputs']:.2f} % of candles with orders ({one['orders']:,})"
-        more = f"{note}; best {one['inputs'] / best:,.0f}/s; {one['peak_mib']:.0f} MiB"
+        more = f"{note}; CPU {cpu * 1e6:.2f} µs each; best {one['inputs'] / best:,.0f}/s; {one['peak_mib']:.0f} MiB"
         if one["orders"] and not one["quotes"]:
             more += share
         figure = f"{one['inputs'] / middle:,.0f}/s, {middle / one['inputs'] * 1e6:.2f} µs each"

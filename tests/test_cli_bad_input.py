@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+# The live venue, at addresses where nobody listens: whatever fails to refuse leaves this machine alone.
+NOWHERE = ["run", "--provider", "bitunix", "--set", "bitunix.rest_url=http://127.0.0.1:9", "--set",
+           "bitunix.ws_url=ws://127.0.0.1:9", "--minutes", "0.1"]  # fmt: skip
 RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
 
 
@@ -41,7 +44,8 @@ RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
         ([*RUN, "--latency-ms", "-5"], 78, ["--latency-ms", "-5"]),
         (["run", "--provider", "mock", "--minutes", "0"], 78, ["--minutes", "0"]),
         (["run", "--provider", "mock", "--speed", "fast"], 78, ["--speed", "'fast'", "max"]),
-        (["run", "--provider", "bitunix", "--speed", "60"], 78, ["speed", "bitunix"]),
+        ([*NOWHERE, "--speed", "60"], 78, ["speed", "bitunix"]),
+        ([*NOWHERE, "--speed", "max"], 78, ["speed", "bitunix"]),
         ([*RUN, "--strategy", "sma", "--strategy", "sma"], 78, ["'sma'", "--strategy other=sma"]),
         ([*RUN, "--config", "none.toml"], 78, ["none.toml", "no such file"]),
         (["backtest", "none.csv"], 78, ["none.csv", "no such file"]),

@@ -76,11 +76,14 @@ def test_a_third_partys_wheel_needs_only_to_be_installed(lab: Any, tmp_path: Pat
         names = ["their_wheel.py", *(f"{info}/{name}" for name in ("METADATA", "WHEEL", "entry_points.txt", "RECORD"))]
         file.writestr(f"{info}/RECORD", "".join(f"{name},,\n" for name in names))
     venv = tmp_path / "venv"
-    quiet: dict[str, Any] = {"check": True, "capture_output": True, "timeout": 60, "env": lab.environment}
-    subprocess.run([uv, "venv", "--offline", "--python", sys.executable, str(venv)], **quiet)
+
+    def make(*command: Any) -> str:
+        done = subprocess.run(command, check=True, capture_output=True, timeout=60, env=lab.environment, text=True)
+        return done.stdout.strip()
+
+    make(uv, "venv", "--offline", "--python", sys.executable, str(venv))
     python = venv / ("Scripts" if sys.platform == "win32" else "bin") / "python"
-    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    place = Path(subprocess.run(where, **quiet, text=True).stdout.strip())
+    place = Path(make(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"))
     ours = sysconfig.get_path("purelib")
     (place / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")
 
@@ -92,11 +95,11 @@ def test_a_third_partys_wheel_needs_only_to_be_installed(lab: Any, tmp_path: Pat
 
     args = ("run", "--provider", "mock", "--strategy", "theirs", "--speed", "max", "--minutes", "1", "--no-write")
     assert run(*args).returncode == 64
-    subprocess.run([uv, "pip", "install", "--offline", "--no-deps", "--python", python, str(wheel)], **quiet)
+    make(uv, "pip", "install", "--offline", "--no-deps", "--python", python, str(wheel))
     assert "their-wheel 2.0.0" in run("plugins", "theirs").stdout
     done = run(*args)
     assert done.returncode == 0, done.stderr
-    subprocess.run([uv, "pip", "uninstall", "--offline", "--python", python, "their-wheel"], **quiet)
+    make(uv, "pip", "uninstall", "--offline", "--python", python, "their-wheel")
     gone = run(*args)
     assert gone.returncode == 64
     assert "'theirs'" in gone.stderr
@@ -129,7 +132,7 @@ def test_plugins_shows_distribution_version_hooks_settings_with_types_and_defaul
     assert "their_plugin their-plugin 1.2.3 lab_strategies" in " ".join(text.split())
 
 
-_HEAD = """
+_CLASS = """
 from attrs import define, field
 from lab import Strategy, hookimpl
 
@@ -138,53 +141,49 @@ class Theirs(Strategy):
     def on_candle(self, candle, view):
         return []
 """
+_HOOK = """
+@hookimpl
+def lab_strategies():
+    return {"theirs": Theirs}
+"""
+_DEFINE = "@define(kw_only=True)\n"
+_LATER = "from __future__ import annotations\n"
 
-BROKEN = {
+
+def _odd(old: str, new: str) -> str:
+    """Return the sound plugin with one thing changed."""
+    sound = _CLASS + _HOOK
+    assert sound.count(old) >= 1
+    return sound.replace(old, new)
+
+
+BROKEN: dict[str, tuple[str, list[str]]] = {
     "raises on import": ("raise RuntimeError('cannot\\nload')", ["RuntimeError", "cannot"]),
     "misses a module": ("import nothing_of_that_name", ["ModuleNotFoundError", "nothing_of_that_name"]),
     "exits on import": ("import sys; sys.exit(3)", ["SystemExit", "3"]),
     "no python": ("def (", ["SyntaxError"]),
-    "misspelt hook": (
-        f"{_HEAD}\n@hookimpl\ndef lab_stratgies():\n    return {{'theirs': Theirs}}\n",
-        ["'lab_stratgies'", "did you mean 'lab_strategies'?"],
-    ),
-    "unmarked hook": (
-        f"{_HEAD}\ndef lab_strategies():\n    return {{'theirs': Theirs}}\n", ["lab_strategies", "@hookimpl"]
-    ),
+    "misspelt hook": (_odd("lab_strategies", "lab_stratgies"), ["'lab_stratgies'", "did you mean 'lab_strategies'?"]),
+    "unmarked hook": (_odd("@hookimpl\n", ""), ["lab_strategies", "@hookimpl"]),
     "no hook": ("x = 1\n", ["no hook", "lab_strategies"]),
-    "hook with an argument": (
-        f"{_HEAD}\n@hookimpl\ndef lab_strategies(config):\n    return {{'theirs': Theirs}}\n", ["config"]
-    ),
-    "hook raises": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    raise KeyError('theirs')\n", ["lab_strategies", "KeyError"]),
-    "hook exits": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    raise SystemExit(5)\n", ["lab_strategies", "SystemExit"]),
-    "hook returns a list": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    return [Theirs]\n", ["lab_strategies", "list", "mapping"]),
-    "hook returns none": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    pass\n", ["lab_strategies", "NoneType", "mapping"]),
-    "an instance": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    return {{'theirs': Theirs()}}\n", ["'theirs'", "subclass of Strategy"]),
-    "wrong kind": (f"{_HEAD}\n@hookimpl\ndef lab_brokers():\n    return {{'theirs': Theirs}}\n", ["'theirs'", "subclass of Broker"]),
-    "abstract": (
-        "from attrs import define\nfrom lab import Strategy, hookimpl\n@define\nclass Theirs(Strategy):\n    pass\n"
-        "@hookimpl\ndef lab_strategies():\n    return {'theirs': Theirs}\n",
-        ["'theirs'", "on_candle"],
-    ),
-    "no attrs class": (
-        "from lab import Strategy, hookimpl\nclass Theirs(Strategy):\n    def on_candle(self, candle, view):\n        return []\n"
-        "@hookimpl\ndef lab_strategies():\n    return {'theirs': Theirs}\n",
-        ["'theirs'", "@attrs.define"],
-    ),
-    "a bad name": (f"{_HEAD}\n@hookimpl\ndef lab_strategies():\n    return {{'The Irs': Theirs}}\n", ["'The Irs'", "lower-case"]),
+    "hook with an argument": (_odd("lab_strategies()", "lab_strategies(config)"), ["lab_strategies", "config"]),
+    "hook raises": (_odd("return {", "raise KeyError('theirs')\n    return {"), ["lab_strategies", "KeyError"]),
+    "hook exits": (_odd("return {", "raise SystemExit(5)\n    return {"), ["lab_strategies", "SystemExit"]),
+    "hook returns a list": (_odd('{"theirs": Theirs}', "[Theirs]"), ["lab_strategies", "list", "mapping"]),
+    "hook returns none": (_odd('return {"theirs": Theirs}', "pass"), ["lab_strategies", "NoneType", "mapping"]),
+    "an instance": (_odd('": Theirs}', '": Theirs()}'), ["lab_strategies", "'theirs'", "subclass of Strategy"]),
+    "wrong kind": (_odd("lab_strategies", "lab_brokers"), ["lab_brokers", "'theirs'", "subclass of Broker"]),
+    "abstract": (_odd("def on_candle", "def on_candel"), ["lab_strategies", "'theirs'", "on_candle"]),
+    "no attrs class": (_odd(_DEFINE, ""), ["lab_strategies", "'theirs'", "@attrs.define"]),
+    "a bad name": (_odd('"theirs"', '"The Irs"'), ["lab_strategies", "'The Irs'", "lower-case"]),
     "an unknown type": (
-        "from __future__ import annotations\nfrom attrs import define\nfrom lab import Strategy, hookimpl\n"
-        "@define(kw_only=True)\nclass Theirs(Strategy):\n    size: Nowhere = 1\n    def on_candle(self, candle, view):\n        return []\n"
-        "@hookimpl\ndef lab_strategies():\n    return {'theirs': Theirs}\n",
-        ["size", "Nowhere"],
+        _LATER + _odd("    def on_candle", "    size: Nowhere = 1\n    def on_candle"),
+        ["Theirs", "size", "Nowhere"],
     ),
     "a setting nobody can convert": (
-        "import re\nfrom attrs import define\nfrom lab import Strategy, hookimpl\n"
-        "@define(kw_only=True)\nclass Theirs(Strategy):\n    size: re.Match = None\n    def on_candle(self, candle, view):\n        return []\n"
-        "@hookimpl\ndef lab_strategies():\n    return {'theirs': Theirs}\n",
+        "import re\n" + _odd("    def on_candle", "    size: re.Match = None\n    def on_candle"),
         [],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.behaviour("P3", "P2")

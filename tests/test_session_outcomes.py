@@ -272,7 +272,8 @@ def test_an_open_position_is_closed_at_the_end_on_a_fresh_price_or_said_to_be_op
         @define(kw_only=True)
         class Holder(Strategy):
             def on_candle(self, candle, view):
-                return [] if view.position(candle.symbol).quantity else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
+                held = view.position(candle.symbol).quantity
+                return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
 
         @hookimpl
         def lab_strategies():

@@ -111,7 +111,8 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
         @define(kw_only=True)
         class Holder(Strategy):
             def on_candle(self, candle, view):
-                return [] if view.position(candle.symbol).quantity else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
+                held = view.position(candle.symbol).quantity
+                return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
 
         @hookimpl
         def lab_strategies():
@@ -122,7 +123,7 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     live = start("--speed", "60", "--strategy", "holder")
     live.wait_for("fill    buy 0.01")
     live.send(number)
-    code, out, err = live.end(within_s=5.0)
+    code, _, err = live.end(within_s=5.0)
     assert (code, err) == (0, "")
     report = lab.run().report()
     assert (report["status"], report["reason"], report["exit_code"]) == ("stopped", "stopped", 0)

@@ -1,4 +1,4 @@
-"""A disk that takes no more ends a run with 74 and a word about it, never with a traceback; exit codes are one table."""
+"""A disk that takes no more ends a run with 74 and a word about it, never with a traceback."""
 
 import resource
 import subprocess
@@ -16,8 +16,8 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of a pro
 def test_a_full_disk_ends_the_run_with_74_and_what_was_committed_can_be_read(lab: Any, limit: int) -> None:
     args = ("run", "--provider", "mock", "--speed", "max", "--minutes", "300", "--reporter", "none")
     done = subprocess.run(
-        lab.command(*args), cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=60, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        lab.command(*args), cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=60,
+        check=False, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )  # fmt: skip
     assert "Traceback" not in done.stdout + done.stderr, done.stderr[-1500:]
     assert done.returncode == 74, done

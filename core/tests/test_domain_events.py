@@ -34,7 +34,7 @@ def test_buying_and_selling_have_short_names() -> None:
 def test_requests_and_verdicts_never_change() -> None:
     with pytest.raises(FrozenInstanceError):
         REQUEST.quantity = ONE  # type: ignore[misc]
-    assert PASS == Pass()
+    assert Pass() == PASS
 
 
 @pytest.mark.parametrize(

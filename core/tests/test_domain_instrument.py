@@ -1,6 +1,7 @@
 """Quantities and prices land exactly on the instrument's steps, and never on the side that flatters."""
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -49,7 +50,9 @@ def test_a_market_price_becomes_money_on_the_nearest_tick(value: float, price: s
 
 
 @given(STEPS, AMOUNTS, st.sampled_from(Side))
-def test_a_limit_is_rounded_in_favour_of_its_owner_and_a_fill_against(step: Decimal, price: Decimal, side: Side) -> None:
+def test_a_limit_is_rounded_in_favour_of_its_owner_and_a_fill_against(
+    step: Decimal, price: Decimal, side: Side
+) -> None:
     ticks = stepped(step)
     passive, worse = ticks.passive_price(price, side), ticks.worse_price(price, side)
     low, high = (passive, worse) if side is Side.BUY else (worse, passive)
@@ -68,5 +71,6 @@ def test_a_price_on_the_tick_stays_what_it_is(tick: Decimal, ticks: int) -> None
 @pytest.mark.parametrize("name", ["tick", "lot"])
 @pytest.mark.parametrize("step", ["0", "-0.1"])
 def test_a_step_that_is_not_above_zero_is_refused_by_name(name: str, step: str) -> None:
+    change: dict[str, Any] = {name: Decimal(step)}
     with pytest.raises(ValueError, match=f"instrument BTCUSDT: {name} must be above 0, not {step}"):
-        instrument(**{name: Decimal(step)})
+        instrument(**change)

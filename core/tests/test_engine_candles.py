@@ -12,7 +12,7 @@ from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Strategy
+from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument
 from lab.testing.rehearsal import Action
 from lab.testing.simple_broker import SimpleBroker
@@ -37,12 +37,13 @@ class Reader(Strategy):
         return ()
 
     def on_history(self, view: View) -> None:
-        self.pasts.append(view.closes(X).tolist())
+        self.pasts.append(list(view.closes(X)))
 
 
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
     named = [(f"s{number}", strategy, Decimal(0)) for number, strategy in enumerate(strategies)]
-    made = Engine({X: instrument(X)}, MINUTE_NS, SimpleBroker(), (), named, lineage="l", record_inputs=record)
+    broker: Broker = SimpleBroker()
+    made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, lineage="l", record_inputs=record)
     made.begin()
     return made
 
@@ -52,7 +53,7 @@ def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
 
 
 def closes(made: Engine) -> list[float]:
-    return made.seats[0].view.closes(X).tolist()
+    return list(made.seats[0].view.closes(X))
 
 
 # -- G2: enough history -----------------------------------------------------------------------------------------------
@@ -239,9 +240,10 @@ def test_columns_are_contiguous_read_only_doubles() -> None:
     run(made, tape)
     view = made.seats[0].view
     for name in ("open", "high", "low", "close", "volume"):
-        column = view.column(X, name)
+        column: Any = view.column(X, name)
         assert column.tolist() == [getattr(candle, name) for candle in tape]
-        assert (column.readonly, column.contiguous, column.format, column.itemsize, column.ndim) == (True, True, "d", 8, 1)
+        assert (column.readonly, column.contiguous, column.ndim) == (True, True, 1)
+        assert (column.format, column.itemsize) == ("d", 8)
         with pytest.raises(TypeError):
             column[0] = 1.0
     assert view.closes(X).tolist() == view.column(X, "close").tolist()
@@ -252,10 +254,10 @@ def test_columns_are_contiguous_read_only_doubles() -> None:
 def test_a_column_handed_out_keeps_its_values_whatever_comes_after() -> None:
     made = engine(Reader())
     view = made.seats[0].view
-    given: list[tuple[memoryview, list[float]]] = []
+    given: list[tuple[Any, list[float]]] = []
     for candle in candles([float(number) for number in range(1, 700)]):
         made.step(candle)
-        column = view.closes(X)
+        column: Any = view.closes(X)
         given.append((column, column.tolist()))
         assert column[-1] == candle.close
         assert column.tolist() == [kept.close for kept in view.candles(X)][-len(column) :]
@@ -266,11 +268,11 @@ def test_a_column_handed_out_keeps_its_values_whatever_comes_after() -> None:
 def test_a_column_read_now_and_then_is_right_and_those_handed_out_keep_their_values(pause: int) -> None:
     made = engine(Reader())
     view = made.seats[0].view
-    given: list[tuple[memoryview, list[float]]] = []
+    given: list[tuple[Any, list[float]]] = []
     for place, candle in enumerate(candles([float(number) for number in range(1, 1_500)])):
         made.step(candle)
         if place % pause == 0:
-            column = view.closes(X)
+            column: Any = view.closes(X)
             assert column.tolist() == [kept.close for kept in view.candles(X)][-len(column) :]
             assert len(column) == min(place + 1, 64)
             given.append((column, column.tolist()))

@@ -1,4 +1,4 @@
-"""Gates pass, shrink or refuse what opens a position, and never stand before an exit; a shut trading gate leaves signals."""
+"""Gates pass, shrink or refuse what opens a position and never stand before an exit; a shut one leaves signals."""
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 from attrs import define, evolve, field
 from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
-from lab.domain.market import BACKFILLED, Candle, Gate, Input
+from lab.domain.market import BACKFILLED, Gate, Input
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass, Refuse, Shrink, Side, Verdict
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import RiskGate
+from lab.ports import Broker, RiskGate
 from lab.testing.builders import START_NS, candles, instrument
 from lab.testing.rehearsal import Action, Scripted
 from lab.testing.simple_broker import SimpleBroker
@@ -45,7 +45,8 @@ def always(answer: object) -> Asked:
 def run(
     plan: dict[int, Sequence[Action]], *gates: Asked, inputs: Iterable[Input] | None = None, **more: Any
 ) -> tuple[Engine, list[Any]]:
-    broker, known = SimpleBroker(), {X: instrument(X, quantity_min=D("0.01"))}
+    broker: Broker = SimpleBroker()
+    known = {X: instrument(X, quantity_min=D("0.01"))}
     broker.open(known, 0)
     named = [(f"gate{number}", gate) for number, gate in enumerate(gates, 1)]
     made = Engine(known, MINUTE_NS, broker, named, [("s", Scripted(plan=plan), D(10_000))], lineage="l", **more)
@@ -73,7 +74,10 @@ def test_what_passes_goes_on_as_it_is(verdict: Pass) -> None:
 
 @pytest.mark.behaviour("R6")
 def test_gates_are_asked_in_their_order_each_with_what_the_one_before_left() -> None:
-    first, second = always(Shrink(D("0.70009"), "too bold", {"limit": "70"})), always(Shrink(D("0.5"), "still too bold"))
+    first, second = (
+        always(Shrink(D("0.70009"), "too bold", {"limit": "70"})),
+        always(Shrink(D("0.5"), "still too bold")),
+    )
     third = Asked()
     _, outputs = run({0: [OrderRequest.buy(X, D("1.00009"))]}, first, second, third)
     assert [gate.shown[0].quantity for gate in (first, second, third)] == [1, D("0.7"), D("0.5")]
@@ -105,16 +109,17 @@ def test_a_refusal_names_the_gate_and_carries_the_numbers_and_ends_the_review() 
         (Shrink(D("0.0099"), "next to nothing"), "the gate asked for 0.0099 of 1.0000: next to nothing"),
         (Shrink(D(0), "nothing"), "the gate asked for 0 of 1.0000: nothing"),
         (Shrink(D(-1), "the other way"), "the gate asked for -1 of 1.0000: the other way"),
-        (SELL, "the gate answered OrderRequest, not Pass, Shrink or Refuse"),
-        (evolve(BUY, quantity=D(2)), "the gate answered OrderRequest, not Pass, Shrink or Refuse"),
-        (None, "the gate answered NoneType, not Pass, Shrink or Refuse"),
-        (True, "the gate answered bool, not Pass, Shrink or Refuse"),
+        (SELL, "the gate answered OrderRequest("),
+        (evolve(BUY, quantity=D(2)), "the gate answered OrderRequest("),
+        (None, "the gate answered None, not Pass"),
+        (True, "the gate answered True, not Pass"),
     ],
 )
 def test_a_gate_can_neither_enlarge_nor_turn_an_order_nor_answer_anything_else(answer: object, reason: str) -> None:
     _, outputs = run({0: [BUY]}, always(answer))
     [refused] = only(OrderRefused, outputs)
-    assert (refused.by, refused.reason) == ("gate1", reason)
+    assert refused.by == "gate1"
+    assert refused.reason.startswith(reason)
     assert not only(OrderAccepted, outputs)
 
 
@@ -143,7 +148,9 @@ def test_a_hundred_refusals_are_counted_as_a_hundred() -> None:
 
 
 @pytest.mark.behaviour("R6")
-@pytest.mark.parametrize("exit_", [EXIT, SELL, OrderRequest.sell(X, D("0.5")), OrderRequest.sell(X, D(9), reduce_only=True)])
+@pytest.mark.parametrize(
+    "exit_", [EXIT, SELL, OrderRequest.sell(X, D("0.5")), OrderRequest.sell(X, D(9), reduce_only=True)]
+)
 def test_an_exit_is_never_put_before_a_gate(exit_: OrderRequest) -> None:
     gate = Asked(answer=lambda request: PASS if request.side is Side.BUY else Refuse("no"))
     _, outputs = run({0: [BUY], 2: [exit_]}, gate)
@@ -196,7 +203,7 @@ def shut(*reasons: str, at: int) -> Gate:
 
 def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() -> None:
     first, second, third = candles([100.0] * 3)
-    inputs = [shut("feed degraded", "no quote", at=0), first, shut(at=1), second, third]
+    inputs: list[Input] = [shut("feed degraded", "no quote", at=0), first, shut(at=1), second, third]
     made, outputs = run({0: [BUY], 1: [BUY]}, inputs=inputs)
     assert only(Signal, outputs) == [Signal("s", BUY, "gate: feed degraded; no quote")]
     assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [
@@ -235,7 +242,7 @@ def test_without_orders_every_request_is_a_signal() -> None:
 def test_a_request_on_a_back_filled_candle_is_a_signal_and_mints_no_id() -> None:
     named = OrderRequest.buy(X, ONE, leg="entry", decided_ns=START_NS)
     past, present = candles([100.0] * 2)
-    inputs: list[Candle] = [past._replace(status=BACKFILLED), present]
+    inputs: list[Input] = [past._replace(status=BACKFILLED), present]
     _, outputs = run({0: [named], 1: [named]}, inputs=inputs)
     assert only(Signal, outputs) == [Signal("s", named, "backfilled")]
     assert len(only(OrderAccepted, outputs)) == 1
@@ -245,7 +252,7 @@ def test_a_request_on_a_back_filled_candle_is_a_signal_and_mints_no_id() -> None
 def test_a_back_filled_candle_neither_fills_nor_cancels_an_order() -> None:
     oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
     live, filled_in, again = candles([100.0] * 3)
-    inputs: list[Candle] = [live, filled_in._replace(status=BACKFILLED)]
+    inputs: list[Input] = [live, filled_in._replace(status=BACKFILLED)]
     made, outputs = run({0: [BUY], 1: [CancelRequest(oid)]}, inputs=inputs)
     assert list(made.working) == [oid]
     assert [filled.fill.order_id for filled in only(OrderFilled, made.step(again))] == [oid]

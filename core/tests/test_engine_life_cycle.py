@@ -65,9 +65,8 @@ class Fickle(Broker):
             del self.orders[order.id]
         value = event.close if isinstance(event, Candle) else event.ask if order.side is Side.BUY else event.bid
         price = D(repr(value))
-        return Fill(
-            order.id, quantity, price, price * quantity * RATE, RATE, "taker", "fickle", price, None, ZERO, event.time_ns
-        )
+        fee = price * quantity * RATE
+        return Fill(order.id, quantity, price, fee, RATE, "taker", "fickle", price, None, ZERO, event.time_ns)
 
 
 @define(kw_only=True, eq=False)
@@ -91,7 +90,8 @@ class Lives(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.broker, self.strategy = Fickle(), Obedient()
-        self.engine = Engine({X: instrument(X)}, MINUTE_NS, self.broker, (), [("s", self.strategy, DEPOSIT)], lineage="l")
+        broker: Broker = self.broker
+        self.engine = Engine({X: instrument(X)}, MINUTE_NS, broker, (), [("s", self.strategy, DEPOSIT)], lineage="l")
         self.engine.begin()
         self.outputs: list[object] = []
         self.asked = 0
@@ -113,9 +113,9 @@ class Lives(RuleBasedStateMachine):
     )
     def ask(self, side: Side, lots: int, reduce_only: bool, limit: bool, leg: str) -> None:
         kind = OrderType.LIMIT if limit else OrderType.MARKET
-        request = OrderRequest(
-            X, side, lots * LOT, kind, D(100) if limit else None, reduce_only, leg=leg, decided_ns=START_NS if leg else None
-        )
+        decided_ns = START_NS if leg else None
+        price = D(100) if limit else None
+        request = OrderRequest(X, side, lots * LOT, kind, price, reduce_only, leg=leg, decided_ns=decided_ns)
         self.strategy.orders.append(request)
 
     @precondition(lambda self: bool(self.broker.orders) and not self.stopped)
@@ -193,13 +193,14 @@ class Lives(RuleBasedStateMachine):
         assert view.position(X).quantity == held
         assert view.equity == self.engine.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
         assert all(sum(amount for _, amount in o.postings) == 0 for o in fills)
-        assert self.engine.tally.fees_paid == sum((o.fill.fee for o in fills), ZERO)
+        assert self.engine.totals.fees_paid == sum((o.fill.fee for o in fills), ZERO)
 
     @invariant()
     def the_totals_count_what_was_said(self) -> None:
         totals = self.engine.totals
         ends = Counter(o.outcome for o in self.outputs if isinstance(o, OrderEnded))
-        assert (totals.cancelled, totals.expired, totals.rejected) == (ends["cancelled"], ends["expired"], ends["rejected"])
+        for outcome in ("cancelled", "expired", "rejected"):
+            assert getattr(totals, outcome) == ends[outcome]
         counts = Counter(type(o) for o in self.outputs)
         assert (totals.orders, totals.trades) == (counts[OrderAccepted], counts[OrderFilled])
         assert (totals.refusals, totals.signals) == (counts[OrderRefused], counts[Signal])
@@ -214,8 +215,5 @@ class Lives(RuleBasedStateMachine):
         assert not self.engine.working
 
 
-@pytest.mark.behaviour("O13", "O14")
-class TestEachOrderEndsExactlyOnce(Lives.TestCase):  # type: ignore[misc, name-defined]
-    """O13 and O14 as a state machine."""
-
-    settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+TestEachOrderEndsExactlyOnce = pytest.mark.behaviour("O13", "O14")(Lives.TestCase)
+TestEachOrderEndsExactlyOnce.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)

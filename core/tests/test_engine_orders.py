@@ -20,6 +20,7 @@ from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
 ONE = D(1)
+PRICE, MOST = D(50_000), D(100)
 X = "BTCUSDT"
 BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
 
@@ -48,7 +49,7 @@ class Puppet(Broker):
         self.seen.append((event, tuple(self.orders)))
         return self.act(self, event)
 
-    def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = D(50_000)) -> Fill:
+    def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = PRICE) -> Fill:
         """Fill an order in part or whole, as an honest broker does."""
         quantity = order.remaining if quantity is None else quantity
         order.remaining -= quantity
@@ -82,7 +83,7 @@ class OnQuote(Strategy):
         return self.plan.get(self.seen - 1, ())
 
 
-def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | None = D(100), **more: Any) -> Engine:
+def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | None = MOST, **more: Any) -> Engine:
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
     broker.open(known, 0)
@@ -161,7 +162,10 @@ def test_a_quote_older_than_the_newest_moves_nothing() -> None:
 # -- brokers that break their promise ---------------------------------------------------------------------------------
 
 
-def faulty(change: Callable[[Puppet, Fill], Fill]) -> Callable[[Puppet, Input], Sequence[Fill | Ended]]:
+Act = Callable[[Puppet, Input], Sequence[Fill | Ended]]
+
+
+def faulty(change: Callable[[Puppet, Fill], Fill]) -> Act:
     return lambda broker, event: [change(broker, fill) for fill in only(Fill, fill_all(broker, event))]
 
 
@@ -185,7 +189,7 @@ def of_nobody(broker: Puppet, fill: Fill) -> Fill:
     ],
     ids=["unknown order", "no quantity", "negative quantity", "no price", "more than was left", "ended twice"],
 )
-def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Callable[[Puppet, Input], Sequence[Fill | Ended]]) -> None:
+def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
     made = engine(Scripted(plan={0: [BUY]}), Puppet(act=act))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
@@ -307,7 +311,8 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
     made = engine(Scripted(plan={0: [NAMED, other, BUY]}), archive=archive)
     outputs = run(made, candles([100.0], start_ns=START_NS + 30 * DAY_NS))
     [refused] = only(OrderRefused, outputs)
-    assert (refused.order_id, refused.numbers) == (f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry", {"first_outcome": "filled"})
+    assert refused.order_id == f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry"
+    assert refused.numbers == {"first_outcome": "filled"}
     assert len(only(OrderAccepted, outputs)) == 2
     assert [oid.rpartition("-")[2] for oid in asked] == ["entry", "other"]
 
@@ -315,7 +320,7 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
 @pytest.mark.behaviour("O12")
 def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
     journal: dict[str, str] = {}
-    plan = {0: [NAMED], **{number: [BUY] for number in range(1, 1_100)}, 1_100: [NAMED]}
+    plan: dict[int, Sequence[Action]] = {0: [NAMED], **{number: [BUY] for number in range(1, 1_100)}, 1_100: [NAMED]}
     made = engine(Scripted(plan=plan), archive=journal.get)
     refusals = []
     for candle in candles([100.0] * 1_101):
@@ -384,7 +389,8 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
 def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> None:
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
     oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
-    made = engine(Scripted(plan={0: [resting], 1: [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]}))
+    cancels = [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]
+    made = engine(Scripted(plan={0: [resting], 1: cancels}))
     [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))
     assert (ended.order_id, ended.outcome, ended.reason) == (oid, "cancelled", "changed my mind")
     assert made.totals.cancelled == 1

@@ -21,6 +21,7 @@ from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
 ONE = D(1)
+DEPOSIT = D(10_000)
 X = "BTCUSDT"
 BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
 RESTING = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
@@ -109,7 +110,9 @@ FAILURES: dict[str, Callable[[], Failing]] = {
 }
 
 
-def engine(*named: tuple[str, Strategy], broker: Broker | None = None, deposit: Decimal = D(10_000), **more: Any) -> Engine:
+def engine(
+    *named: tuple[str, Strategy], broker: Broker | None = None, deposit: Decimal = DEPOSIT, **more: Any
+) -> Engine:
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X)}
     broker.open(known, 0)
@@ -208,7 +211,8 @@ def test_a_stopped_strategys_entries_are_cancelled_and_its_exits_go_on() -> None
 
     made = engine(("s", Raising(plan={0: [BUY, RESTING], 2: [exit_]})))
     outputs = run(made, candles([100.0, 100.0, 100.0, 120.0, 160.0, 160.0]))
-    assert [(end.outcome, end.reason) for end in only(OrderEnded, outputs)] == [("cancelled", "its strategy was stopped")]
+    [end] = only(OrderEnded, outputs)
+    assert (end.outcome, end.reason) == ("cancelled", "its strategy was stopped")
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
     assert not made.working
 
@@ -253,7 +257,8 @@ def test_a_strategy_that_raises_between_two_reports_of_one_event_ends_nobody_els
     made = engine(("bad", Raising(plan={0: [BUY, BUY]})), ("good", Scripted(plan={0: [BUY]})), broker=InHalves())
     outputs = run(made, candles([100.0] * 3))
     assert [stopped.strategy for stopped in only(StrategyStopped, outputs)] == ["bad"]
-    assert [filled.position for filled in only(OrderFilled, outputs) if filled.strategy == "good"] == [D("0.5"), D("0.75")]
+    good = [filled.position for filled in only(OrderFilled, outputs) if filled.strategy == "good"]
+    assert good == [D("0.5"), D("0.75")]
 
 
 def test_decisions_count_every_time_a_strategy_was_asked_about_a_live_candle() -> None:
@@ -279,7 +284,8 @@ def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() ->
 
     oid = f"l-s-{X}-{START_NS // 10**6}-2"
     other = Scripted(plan={0: [BUY]})
-    run(engine(("s", Listening(plan={0: [BUY, RESTING], 2: [CancelRequest(oid)]})), ("other", other)), candles([100.0] * 3))
+    listening = Listening(plan={0: [BUY, RESTING], 2: [CancelRequest(oid)]})
+    run(engine(("s", listening), ("other", other)), candles([100.0] * 3))
     assert told == [("fill", 1), ("cancelled", [])]
 
 
@@ -335,7 +341,8 @@ def test_a_quote_is_a_row_only_where_something_followed_from_it(record: bool) ->
 def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(first: OrderRequest, side: Side) -> None:
     made = engine(("s", Scripted(plan={0: [first, RESTING]})))
     run(made, candles([100.0, 100.0]))
-    stop, cancelled, closing = made.step(STOP)
+    outputs: Sequence[Any] = made.step(STOP)
+    stop, cancelled, closing = outputs
     assert stop == STOP
     assert (cancelled.outcome, cancelled.reason) == ("cancelled", "the run stops: time is up")
     assert (closing.side, closing.quantity, closing.reduce_only) == (side, 1, True)
@@ -378,7 +385,8 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
     run(made, candles([100.0, 100.0]))
     assert list(made.working) == [oid]
     assert made.step(STOP) == [STOP]
-    assert [filled.fill.order_id for filled in only(OrderFilled, made.step(*quotes([0.9], start_ns=STOP.time_ns)))] == [oid]
+    [filled] = only(OrderFilled, made.step(*quotes([0.9], start_ns=STOP.time_ns)))
+    assert filled.fill.order_id == oid
     assert not made.working
 
 
@@ -393,7 +401,5 @@ def test_a_cancel_on_a_back_filled_candle_is_not_acted_on() -> None:
 def test_each_book_begins_with_its_deposit() -> None:
     made = engine(("a", Scripted()), ("b", Scripted()), deposit=D(500))
     outputs = made.begin()
-    assert outputs == [
-        Deposited(name, D(500), (("cash", D(500)), ("capital", D(-500)))) for name in ("a", "b")
-    ]
+    assert outputs == [Deposited(name, D(500), (("cash", D(500)), ("capital", D(-500)))) for name in ("a", "b")]
     assert made.equity() == made.starting_equity == D(1_000)

@@ -29,6 +29,7 @@ def test_fills_of_an_order_are_numbered() -> None:
 )
 def test_different_decisions_have_different_ids(one: tuple[str, int, str], other: tuple[str, int, str]) -> None:
     first, second = (
-        order_id("35701655", strategy, "BTCUSDT", millisecond * 10**6, leg) for strategy, millisecond, leg in (one, other)
+        order_id("35701655", strategy, "BTCUSDT", millisecond * 10**6, leg)
+        for strategy, millisecond, leg in (one, other)
     )
     assert (first == second) == (one == other)

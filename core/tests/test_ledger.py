@@ -38,6 +38,12 @@ def naive_equity(deposit: Decimal, trades: list[Trade], mark: Decimal) -> Decima
         return deposit - paid + sum((quantity for quantity, _, _ in trades), ZERO) * mark
 
 
+def equity(ledger: Ledger, mark: Decimal) -> Decimal:
+    """Value a book of one symbol as the engine does: cash, and what is held at the mark less its cost."""
+    held = ledger.position("X")
+    return ledger.cash + held.quantity * mark - held.cost
+
+
 def check_books(trades: list[Trade], mark: Decimal) -> None:
     """Book the fills and compare every balance with what the fills alone say."""
     ledger = Ledger()
@@ -45,10 +51,10 @@ def check_books(trades: list[Trade], mark: Decimal) -> None:
     for quantity, price, fee in trades:
         postings = ledger.fill("X", quantity, price, fee)
         assert sum(amount for _, amount in postings) == 0
-    assert ledger.equity({"X": mark}) == naive_equity(D(10_000), trades, mark)
+    assert equity(ledger, mark) == naive_equity(D(10_000), trades, mark)
     assert sum(ledger.balances.values()) == 0
     assert ledger.balances["cash"] == ledger.cash
-    assert ledger.balances.get("fees", ZERO) == sum((fee for _, _, fee in trades), ZERO)
+    assert ledger.balances["fees"] == sum((fee for _, _, fee in trades), ZERO)
 
 
 @settings(max_examples=400, deadline=None)
@@ -75,13 +81,13 @@ def test_a_position_that_was_closed_leaves_nothing_behind(drawn: Drawn) -> None:
     if left:
         ledger.fill("X", -left, D("1.5"), ZERO)
     assert ledger.position("X") == Position(ZERO, ZERO)
-    assert ledger.equity({}) == ledger.cash == D(10_000) - ledger.balances.get("realised", ZERO)
+    assert ledger.cash == D(10_000) - ledger.balances["realised"]
 
 
 def test_a_deposit_is_cash_owed_to_the_owner() -> None:
     ledger = Ledger()
     assert ledger.deposit(D(100)) == (("cash", D(100)), ("capital", D(-100)))
-    assert ledger.cash == ledger.equity({}) == D(100)
+    assert ledger.balances == {"cash": D(100), "capital": D(-100), "realised": ZERO, "fees": ZERO}
 
 
 def test_opening_moves_no_cash_but_the_fee() -> None:
@@ -118,19 +124,18 @@ def test_turning_a_position_closes_all_of_it_and_opens_the_rest() -> None:
     ledger.fill("X", D(1), D(100), ZERO)
     assert ledger.fill("X", D(-3), D(90), ZERO) == (("cash", D(-10)), ("realised", D(10)), ("fees", ZERO))
     assert ledger.position("X") == Position(D(-2), D(-180))
-    assert ledger.equity({"X": D(80)}) == D(10)
+    assert equity(ledger, D(80)) == D(10)
 
 
 def test_positions_of_different_symbols_do_not_mix() -> None:
     ledger = Ledger()
     ledger.fill("X", D(1), D(100), ZERO)
     ledger.fill("Y", D(-1), D(10), ZERO)
-    assert ledger.equity({"X": D(101), "Y": D(12)}) == D(-1)
+    ledger.fill("Y", D(1), D(12), ZERO)
+    assert (ledger.position("X"), ledger.position("Y")) == (Position(D(1), D(100)), Position(ZERO, ZERO))
+    assert ledger.cash == D(-2)
 
 
-def test_a_flat_position_has_no_price_and_a_held_one_needs_a_mark() -> None:
-    ledger = Ledger()
-    assert ledger.position("X").price == 0
-    ledger.fill("X", D(1), D(100), ZERO)
-    with pytest.raises(KeyError):
-        ledger.equity({})
+def test_a_symbol_never_traded_is_flat_and_a_flat_position_has_no_price() -> None:
+    assert Ledger().position("X") == Position(ZERO, ZERO)
+    assert Position().price == 0

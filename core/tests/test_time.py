@@ -146,9 +146,10 @@ def test_a_second_is_the_same_in_every_unit(seconds: int) -> None:
 @given(st.one_of(st.text(), st.integers(), st.floats(), st.binary(), st.none()))
 def test_no_value_does_anything_but_parse_or_be_refused(value: object) -> None:
     try:
-        assert isinstance(parse_time(value), int)
+        answer = repr(type(parse_time(value)))
     except ValueError as error:
-        assert "not a time" in str(error)
+        answer = str(error)
+    assert answer == "<class 'int'>" or "not a time" in answer
 
 
 def test_the_zone_of_the_machine_changes_nothing() -> None:

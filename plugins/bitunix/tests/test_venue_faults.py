@@ -7,7 +7,9 @@ from lab_bitunix.venue.faults import FAULTS, FaultError, Faults, help_text
 
 
 def test_the_example_text_is_read() -> None:
-    faults = Faults.parse("reset@30, mute=depth_book1@60+20,rest=429:0.5@10+30,late=0.1:3,volume=old,newbucket_old_values")
+    faults = Faults.parse(
+        "reset@30, mute=depth_book1@60+20,rest=429:0.5@10+30,late=0.1:3,volume=old,newbucket_old_values"
+    )
 
     assert [(f.kind, f.value, f.start_s, f.duration_s) for f in faults] == [
         ("reset", None, 30, math.inf),

@@ -35,7 +35,7 @@ def test_the_recordings_minutes_are_the_venues_minutes() -> None:
     market = world().markets["BTCUSDT"]
     minute_ns = START_NS - 20 * SECOND_NS
 
-    assert market.bar(minute_ns, minute_ns + MINUTE_NS) == market.path.candle(0, MINUTE_NS)
+    assert tuple(market.bar(minute_ns, minute_ns + MINUTE_NS)) == tuple(market.path.candle(0, MINUTE_NS))
 
 
 def test_prices_go_on_where_the_history_ends() -> None:

@@ -1,7 +1,7 @@
 """A local venue: a real HTTP and WebSocket server on loopback that speaks Bitunix's public protocol.
 
 It plays a recording, forwards and backwards without end, so that lab can be tried and tortured without the internet.
-What the venue's protocol is, and how sure that is, stands in ``docs/`` and in the docstrings of the parts.
+`LocalVenue` is the server, `Faults` its misbehaviour, ``lab bitunix-venue`` its command line.
 """
 
 from lab_bitunix.venue.faults import FaultError, Faults

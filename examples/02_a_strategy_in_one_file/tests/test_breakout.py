@@ -1,0 +1,20 @@
+"""The contract is most of the test: it holds every strategy to what lab relies on. The rest is this one's own idea."""
+
+from collections.abc import Callable
+
+import pytest
+from lab.testing import StrategyContract, run_strategy, tape
+from lab_breakout import Breakout
+
+
+class TestBreakout(StrategyContract):
+    @pytest.fixture
+    def make(self) -> Callable[[], Breakout]:
+        return lambda: Breakout(window=5)
+
+
+def test_buys_the_close_above_the_range_and_sells_the_one_below() -> None:
+    flat, up, down = [50_000.0] * 6, [50_100.0] * 3, [49_900.0] * 2
+    rehearsal = run_strategy(Breakout(window=5), tape(flat + up + down))
+    sides = [str(action.side) for answer in rehearsal.answers for action in answer.actions]
+    assert sides == ["buy", "sell"]

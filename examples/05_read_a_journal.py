@@ -1,0 +1,55 @@
+"""
+┌──────────────────────────────────────────────────────────────────────────────┐
+│ 05  Read a journal, and check its money                                      │
+│                                                                              │
+│ The point: the journal is enough. From the fills alone, without lab's        │
+│ engine or ledger, follows the same equity, to the last digit:                │
+│ deposit - sum(signed quantity * price) - sum(fees) + quantity held * mark.   │
+│                                                                              │
+│ Run it:   python 05_read_a_journal.py [RUN DIRECTORY]   (runs/latest)        │
+└──────────────────────────────────────────────────────────────────────────────┘
+"""
+
+import sys
+from collections import defaultdict
+from decimal import Decimal
+from pathlib import Path
+
+from lab.journal.store import JournalError, JournalReader
+
+
+def main() -> None:
+    directory = Path(sys.argv[1] if len(sys.argv) > 1 else "runs/latest")
+    try:
+        reader = JournalReader.open(directory)
+    except JournalError as error:
+        sys.exit(f"{error}; `lab backtest btcusd-1m` makes one")
+
+    cash: defaultdict[str, Decimal] = defaultdict(Decimal)
+    held: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for _, _, deposit in reader.bodies("deposit"):
+        cash[deposit["strategy"]] += Decimal(deposit["amount"])
+    for _, _, filled in reader.bodies("order_filled"):
+        fill = filled["fill"]
+        signed = Decimal(fill["quantity"]) * (1 if filled["side"] == "buy" else -1)
+        cash[filled["strategy"]] -= signed * Decimal(fill["price"]) + Decimal(fill["fee"])
+        held[filled["strategy"], filled["symbol"]] += signed
+    ended = next((body for _, _, body in reader.bodies("run_ended")), None)
+    rows = reader.count()
+    reader.close()
+    if ended is None:
+        sys.exit(f"{directory}: the run has no end, so nothing to compare with; `lab report` says what is there")
+
+    print(f"{directory}: {rows} rows, reason {ended['reason']}")
+    differing = 0
+    for strategy, book in ended["books"].items():
+        marks = {symbol: Decimal(position["mark"]) for symbol, position in book["positions"].items()}
+        worth = sum((q * marks[symbol] for (owner, symbol), q in held.items() if owner == strategy and q), Decimal(0))
+        mine, theirs = cash[strategy] + worth, Decimal(book["equity"])
+        differing += mine != theirs
+        print(f"{strategy}: recomputed {mine.normalize():f}, journal {theirs}: {'equal' if mine == theirs else 'DIFFERENT'}")
+    sys.exit(1 if differing else 0)
+
+
+if __name__ == "__main__":
+    main()
