@@ -47,7 +47,8 @@ def main() -> None:
         worth = sum((q * marks[symbol] for (owner, symbol), q in held.items() if owner == strategy and q), Decimal(0))
         mine, theirs = cash[strategy] + worth, Decimal(book["equity"])
         differing += mine != theirs
-        print(f"{strategy}: recomputed {mine.normalize():f}, journal {theirs}: {'equal' if mine == theirs else 'DIFFERENT'}")
+        verdict = "equal" if mine == theirs else "DIFFERENT"
+        print(f"{strategy}: recomputed {mine.normalize():f}, journal {theirs}: {verdict}")
     sys.exit(1 if differing else 0)
 
 

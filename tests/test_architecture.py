@@ -31,7 +31,8 @@ IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "_
 # What depends on the moment, the machine or the process, by its full name; a name covers all that is under it.
 VOLATILE: Final = (
     "time", "random", "uuid", "secrets", "numpy.random", "os.urandom", "os.getrandom", "os.getpid",
-    "anyio.current_time", "datetime.datetime.now", "datetime.datetime.utcnow", "datetime.datetime.today", "datetime.date.today",
+    "anyio.current_time", "datetime.datetime.now", "datetime.datetime.utcnow",
+    "datetime.datetime.today", "datetime.date.today",
 )  # fmt: skip
 VOLATILE_BUILTINS: Final = frozenset({"id", "hash"})
 

@@ -9,11 +9,11 @@ import pytest
 from attrs import define, field
 from lab.domain.events import CandleIgnored, GapFound
 from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice
-from lab.domain.time import MINUTE_NS
+from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
-from lab.testing.builders import START_NS, candles, instrument
+from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.rehearsal import Action
 from lab.testing.simple_broker import SimpleBroker
 
@@ -229,6 +229,16 @@ def test_a_candle_older_than_a_full_memory_is_ignored_and_said_to_be() -> None:
     tape = candles([100.0] * 200)
     run(made, tape[1:128])
     assert run(made, [tape[0]]) == [CandleIgnored(X, START_NS, "too old")]
+
+
+def test_the_time_never_goes_back_though_a_candle_is_confirmed_after_a_newer_quote() -> None:
+    reader = Reader()
+    made = engine(reader)
+    first, second = candles([100.0, 101.0])
+    [quote] = quotes([100.5], start_ns=second.time_ns + 2 * SECOND_NS)
+    run(made, [first, quote, second])
+    assert reader.seen == [first, second]
+    assert made.now_ns == made.seats[0].view.now_ns == quote.time_ns
 
 
 # -- columns ----------------------------------------------------------------------------------------------------------

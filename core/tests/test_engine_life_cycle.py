@@ -168,7 +168,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def fills_and_what_is_left_make_up_the_order(self) -> None:
-        left = {oid: order.remaining for oid, (_, order) in self.engine.working.items()}
+        left = {oid: working.left for oid, working in self.engine.working.items()}
         left.update({o.order_id: o.remaining for o in self.outputs if isinstance(o, OrderEnded)})
         done: Counter[str] = Counter()
         for output in self.outputs:

@@ -265,6 +265,22 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
     assert only(OrderRefused, outputs) or only(StrategyStopped, outputs)
 
 
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"quantity": None}, "OrderRequest.quantity is None; expected a finite Decimal"),
+        ({"quantity": 0.5}, "OrderRequest.quantity is 0.5; expected a finite Decimal"),
+        ({"limit": 99.5}, "OrderRequest.limit is 99.5; expected a finite Decimal"),
+        ({"limit": D("NaN")}, "OrderRequest.limit is Decimal('NaN'); expected a finite Decimal"),
+        ({"stop": 90}, "OrderRequest.stop is 90; expected a finite Decimal"),
+    ],
+)
+def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:
+    outputs = run(engine(Scripted(plan={0: [evolve(BUY, **change)]})), candles([100.0]))
+    assert complaint in only(StrategyStopped, outputs)[0].error
+    assert not only(OrderAccepted, outputs)
+
+
 def test_a_limit_is_placed_on_the_tick_that_is_no_worse_for_its_owner() -> None:
     plan = [
         OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=D("99.96")),
@@ -289,11 +305,10 @@ def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcom
 
 @pytest.mark.behaviour("O12")
 def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> None:
-    outcomes = []
     small = OrderRequest.buy(X, D("0.0001"), leg="small", decided_ns=START_NS)
     late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)
     oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-late"
-    plan = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
+    plan: dict[int, Sequence[Action]] = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
     outputs = run(engine(Scripted(plan=plan)), candles([100.0] * 4))
     outcomes = [refused.numbers for refused in only(OrderRefused, outputs) if refused.by == "duplicate"]
     assert [numbers["first_outcome"] for numbers in outcomes] == ["filled", "refused by engine", "cancelled"]
@@ -320,7 +335,8 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
 @pytest.mark.behaviour("O12")
 def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
     journal: dict[str, str] = {}
-    plan: dict[int, Sequence[Action]] = {0: [NAMED], **{number: [BUY] for number in range(1, 1_100)}, 1_100: [NAMED]}
+    plan: dict[int, Sequence[Action]] = {number: [BUY] for number in range(1, 1_100)}
+    plan[0] = plan[1_100] = [NAMED]
     made = engine(Scripted(plan=plan), archive=journal.get)
     refusals = []
     for candle in candles([100.0] * 1_101):

@@ -10,7 +10,7 @@ from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.ledger import ZERO
 from lab.domain.orders import PASS, Accepted, CancelRequest, Order, OrderRequest, OrderType, Pass, Refuse, Shrink, Side
-from lab.engine.parts import BrokerPart, GatePart, Market, Seat
+from lab.engine.parts import BrokerPart, GatePart, Market, Seat, Working
 
 if TYPE_CHECKING:
     from lab.engine.engine import Engine
@@ -51,10 +51,6 @@ class Door:
         if request.decided_ns is not None:
             decided_ns = request.decided_ns
         oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
-        if market is None:
-            known = ", ".join(self._engine.markets)
-            self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
-            return
         position = seat.ledger.positions.get(symbol)
         held = ZERO if position is None else position.quantity
         reducible = self._reducible(seat, symbol, request.side, held) if held else ZERO
@@ -70,6 +66,10 @@ class Door:
                 reason = f"the same order was sent before: {first}"
                 self._refuse(seat, oid, request, "duplicate", reason, {"first_outcome": first}, out)
                 return
+        if market is None:
+            known = ", ".join(self._engine.markets)
+            self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
+            return
         instrument = market.instrument
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
@@ -96,18 +96,21 @@ class Door:
 
     def cancel(self, seat: Seat, request: CancelRequest, out: Outputs) -> None:
         """Take a working order of this seat back."""
-        order = seat.orders.get(request.order_id)
-        if order is not None and self._broker.cancel(order.id):
-            self.end(seat, order, "cancelled", request.reason or "asked for by the strategy", out)
+        if request.order_id in seat.orders and self._broker.cancel(request.order_id):
+            working = self._working[request.order_id]
+            self.end(working, "cancelled", request.reason or "asked for by the strategy", out)
 
-    def end(self, seat: Seat, order: Order, outcome: str, reason: str, out: Outputs) -> None:
+    def end(self, working: Working, outcome: str, reason: str, out: Outputs) -> None:
         """Book the end of a working order."""
+        seat, order = working.seat, working.order
+        if outcome == "cancelled":  # by the engine itself, so a report of the same moment may still come
+            self._engine.ended.add(order.id)
         del seat.orders[order.id]
         del self._working[order.id]
         seat.remember(order.id, outcome)
         totals = self._engine.tally
         setattr(totals, outcome, getattr(totals, outcome) + 1)
-        ended = OrderEnded(order.id, seat.name, order.symbol, outcome, reason, order.remaining)
+        ended = OrderEnded(order.id, seat.name, order.symbol, outcome, reason, working.left)
         out.append(ended)
         if seat.on_end is not None and not seat.stopped:
             self._engine.guard(seat, seat.on_end, ended, out)
@@ -189,7 +192,9 @@ class Door:
                     f"the gate asked for {verdict.quantity} of {quantity}: {verdict.reason}", verdict.numbers
                 )
             elif not isinstance(verdict, Refuse):
-                verdict = Refuse(f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal")
+                verdict = Refuse(
+                    f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal"
+                )
             if reducible:
                 return reducible, (*remarks, f"{name} refused what would open: {verdict.reason}"), True
             self._refuse(seat, oid, request, name, verdict.reason, verdict.numbers, out)
@@ -235,7 +240,7 @@ class Door:
         accepted = isinstance(answer, Accepted)
         order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
         seat.orders[oid] = order
-        self._working[oid] = (seat, order)
+        working = self._working[oid] = Working(seat, order)
         out.append(
             OrderAccepted(
                 oid, seat.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,
@@ -243,4 +248,4 @@ class Door:
             )
         )  # fmt: skip
         if not accepted:
-            self.end(seat, order, "rejected", getattr(answer, "reason", repr(answer)), out)
+            self.end(working, "rejected", getattr(answer, "reason", repr(answer)), out)

@@ -22,10 +22,13 @@ from lab.domain.orders import CancelRequest, Order, OrderRequest
 from lab.domain.time import DAY_NS
 from lab.engine.door import Door, Outputs
 from lab.engine.drawdown import Drawdown
-from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart
+from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart, Working
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
 from lab.engine.view import View
+
+
+_MOST = Decimal(10**15)
 
 
 class Engine:
@@ -33,7 +36,7 @@ class Engine:
 
     __slots__ = (
         "_above", "_alone", "_below", "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_mark_exact", "_marked", "_quoted", "_record",
-        "_settlement", "day_starting_equity", "drawdown", "leverage", "markets", "now_ns", "seats", "shut",
+        "_settlement", "day_starting_equity", "drawdown", "ended", "leverage", "markets", "now_ns", "seats", "shut",
         "starting_equity", "stopping", "tally", "working",
     )  # fmt: skip
 
@@ -68,7 +71,8 @@ class Engine:
         self.now_ns = 0
         self.shut: tuple[str, ...] = ()
         self.stopping = False
-        self.working: dict[str, tuple[Seat, Order]] = {}
+        self.working: dict[str, Working] = {}
+        self.ended: set[str] = set()
         self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self._record = record_inputs
         self._broker = broker
@@ -144,6 +148,7 @@ class Engine:
             self.now_ns = time_ns
             if time_ns >= self._day_end_ns:
                 self._new_day(time_ns)
+        market.last = close
         live = status != BACKFILLED
         if not live:
             history.backfilled += 1
@@ -235,7 +240,7 @@ class Engine:
         return out
 
     def _timer(self, timer: Timer) -> Sequence[object]:
-        self.now_ns = max(self.now_ns, timer.time_ns)
+        self._advance(timer.time_ns)
         out: Outputs = []
         if self._broker.resting:
             self._settlement.observe(timer, out)
@@ -246,22 +251,24 @@ class Engine:
     # -- the session's own inputs ------------------------------------------------------------------------------------
 
     def _gate(self, gate: Gate) -> Sequence[object]:
+        self._advance(gate.time_ns)
         self.shut = gate.reasons
         return (gate,) if self._record else ()
 
     def _note(self, event: Funding | Notice) -> Sequence[object]:
+        self._advance(event.time_ns)
         return (event,) if self._record else ()
 
     def _stop(self, stop: Stop) -> Sequence[object]:
         """Cancel what works, close what is held if asked to, and ask no strategy again."""
-        self.now_ns = max(self.now_ns, stop.time_ns)
+        self._advance(stop.time_ns)
         out: Outputs = [stop] if self._record else []
         self.stopping = True
         for seat in self.seats:
             self._retire(seat)
-        for seat, order in list(self.working.values()):
-            if self._broker.cancel(order.id):
-                self._door.end(seat, order, "cancelled", f"the run stops: {stop.reason}", out)
+        for working in list(self.working.values()):
+            if self._broker.cancel(working.order.id):
+                self._door.end(working, "cancelled", f"the run stops: {stop.reason}", out)
         for seat in self.seats:
             for symbol, held in seat.ledger.positions.items():
                 if held.quantity and stop.close_positions:
@@ -274,6 +281,8 @@ class Engine:
         """Take a decision's actions to the door, in their order."""
         place = 0
         for action in actions:
+            if seat.stopped:
+                return  # by a listener of its own, half-way through
             if isinstance(action, OrderRequest):
                 self._door.request(seat, action, place, decided_ns, live, out)
                 place += 1
@@ -293,7 +302,7 @@ class Engine:
         out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}{_place(error)}"))
         for order in list(seat.orders.values()):
             if not order.reduce_only and self._broker.cancel(order.id):
-                self._door.end(seat, order, "cancelled", "its strategy was stopped", out)
+                self._door.end(self.working[order.id], "cancelled", "its strategy was stopped", out)
 
     # -- money -------------------------------------------------------------------------------------------------------
 
@@ -364,6 +373,12 @@ class Engine:
             market.holders = tuple([(float(p.quantity), float(p.cost)) for p in books if p is not None and p.quantity])
         self._mark(market, market.mark(True), market.mark(False))
 
+    def _advance(self, time_ns: int) -> None:
+        if time_ns > self.now_ns:
+            self.now_ns = time_ns
+            if time_ns >= self._day_end_ns:
+                self._new_day(time_ns)
+
     def _new_day(self, time_ns: int) -> None:
         """The UTC day rolled: the daily loss is counted from the equity before this event."""
         if self._day_end_ns:
@@ -390,6 +405,8 @@ def _check_figures(request: OrderRequest) -> None:
     for name, value in (("quantity", request.quantity), ("limit", request.limit), ("stop", request.stop)):
         if value is not None and (value.__class__ is not Decimal or not value.is_finite()):
             raise TypeError(f"OrderRequest.{name} is {value!r}; expected a finite Decimal")
+        if value is not None and not -_MOST < value < _MOST:
+            raise ValueError(f"OrderRequest.{name} is {value}; expected less than {_MOST}")
     if request.quantity is None:
         raise TypeError("OrderRequest.quantity is None; expected a finite Decimal")
 

@@ -27,8 +27,8 @@ class Column:
         """Return up to ``keep`` newest values; ``count`` is how many candles were ever appended."""
         new = count - self._seen
         if new:
-            if new > self._keep:
-                new, self._end = self._keep, 0
+            if new > self._keep:  # a fresh buffer: those handed out keep their values
+                new, self._end, self._buffer = self._keep, 0, array("d", bytes(16 * self._keep))
             if self._end + new > 2 * self._keep:
                 kept = self._buffer[self._end - self._keep : self._end]
                 self._buffer = kept + array("d", bytes(8 * self._keep))
@@ -82,10 +82,12 @@ class History:
             at -= 1
         if at and candles[at - 1].open_ns == candle.open_ns:
             return "same" if candles[at - 1][3:8] == candle[3:8] else "differs"
-        if len(candles) + 1 >= self.full:
+        if not at and len(candles) >= self.keep:
             return "too old"
         candles.insert(at, candle)
         self.count += 1
+        if self.count >= self.trim_at:
+            self.trim()
         for column in self._columns.values():
             column.forget()
         return "placed"

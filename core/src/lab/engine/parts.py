@@ -69,6 +69,7 @@ class Market:
         "history",
         "holders",
         "instrument",
+        "last",
         "quote",
         "quote_ns",
         "quotes",
@@ -83,6 +84,7 @@ class Market:
         self.quote: Quote | None = None
         self.quote_ns = 0
         self.quotes = 0
+        self.last = 0.0
         # Float copies of (quantity, cost) of each open position: the drawdown filter reads them on every event.
         self.holders: tuple[tuple[float, float], ...] = ()
         self.unrealised = 0.0
@@ -90,10 +92,18 @@ class Market:
     def mark(self, long: bool) -> float:
         """Return what a holding is valued at: a long at the bid, a short at the ask, without quotes at the close; 0 = unknown."""
         quote = self.quote
-        if quote is not None:
-            return quote[2] if long else quote[4]
-        candles = self.history.candles
-        return candles[-1][6] if candles else 0.0
+        return self.last if quote is None else quote[2] if long else quote[4]
+
+
+class Working:
+    """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
+
+    __slots__ = ("left", "order", "seat")
+
+    def __init__(self, seat: "Seat", order: Order) -> None:
+        self.seat = seat
+        self.order = order
+        self.left = order.quantity
 
 
 class Seat:

@@ -8,8 +8,8 @@ import attrs
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Quote, Timer
-from lab.domain.orders import Ended, Order, Side
-from lab.engine.parts import BrokerPart, EngineFault, Seat
+from lab.domain.orders import Ended, Side
+from lab.engine.parts import BrokerPart, EngineFault, Working
 
 if TYPE_CHECKING:
     from lab.engine.door import Door, Outputs
@@ -31,21 +31,26 @@ class Settlement:
         self._working = engine.working
 
     def observe(self, event: Candle | Quote | Timer, out: "Outputs") -> None:
-        """Let working orders meet the event."""
+        """Let working orders meet the event. What the engine itself ended meanwhile is passed over."""
+        ended = self._engine.ended
+        ended.clear()
         for report in self._broker.observe(event):
-            owner = self._working.get(report.order_id)
-            if owner is None:
+            working = self._working.get(report.order_id)
+            if working is None:
+                if report.order_id in ended:
+                    continue
                 raise EngineFault(f"the broker reported on {report.order_id}, which is not working: {report!r}")
-            seat, order = owner
             if isinstance(report, Ended):
-                self._door.end(seat, order, report.outcome, report.reason, out)
+                self._door.end(working, report.outcome, report.reason, out)
             else:
-                self._fill(seat, order, report, event.time_ns, out)
+                self._fill(working, report, event.time_ns, out)
 
-    def _fill(self, seat: Seat, order: Order, fill: Fill, time_ns: int, out: "Outputs") -> None:
-        quantity = fill.quantity
-        if time_ns < order.eligible_ns or not quantity > ZERO or order.remaining < ZERO or not fill.price > ZERO:
-            raise EngineFault(f"the broker filled what it may not: {fill!r} of {order!r} at {time_ns}")
+    def _fill(self, working: Working, fill: Fill, time_ns: int, out: "Outputs") -> None:
+        seat, order, quantity = working.seat, working.order, fill.quantity
+        if time_ns < order.eligible_ns or not ZERO < quantity <= working.left or not fill.price > ZERO:
+            raise EngineFault(
+                f"the broker filled what it may not: {fill!r} of {order!r}, {working.left} left, at {time_ns}"
+            )
         engine = self._engine
         oid, symbol = order.id, order.symbol
         buys = order.side is _BUY
@@ -55,9 +60,9 @@ class Settlement:
         if order.reduce_only:
             over = quantity + held if buys else quantity - held
             if over > ZERO:
-                fill, quantity = self._clip(order, fill, over)
+                fill, quantity = self._clip(fill, over)
                 if quantity <= ZERO:
-                    self._end_idle(seat, order, out)
+                    self._end_idle(working, out)
                     return
         order.fills += 1
         signed = quantity if buys else -quantity
@@ -68,7 +73,7 @@ class Settlement:
         tally.fees_paid += fill.fee
         if held and (not after or (after > ZERO) is not (held > ZERO)):
             tally.round_trips += 1
-        remaining = order.remaining
+        working.left = remaining = working.left - quantity
         if not remaining:
             del seat.orders[oid]
             del self._working[oid]
@@ -79,18 +84,17 @@ class Settlement:
         if seat.on_fill is not None and not seat.stopped:
             engine.guard(seat, seat.on_fill, filled, out)
         if over > ZERO:
-            self._end_idle(seat, order, out)
+            self._end_idle(working, out)
 
     @staticmethod
-    def _clip(order: Order, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
-        """Cut a reduce-only fill to what is held: it may not turn the position. The rest goes back to the order."""
-        order.remaining += min(over, fill.quantity)
+    def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
+        """Cut a reduce-only fill to what is held: it may not turn the position. The rest stays with the order, which then ends."""
         quantity = fill.quantity - over
         if quantity <= ZERO:
             return fill, ZERO
         return attrs.evolve(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
 
-    def _end_idle(self, seat: Seat, order: Order, out: "Outputs") -> None:
+    def _end_idle(self, working: Working, out: "Outputs") -> None:
         """End a reduce-only order that has nothing left to reduce."""
-        self._broker.cancel(order.id)
-        self._door.end(seat, order, "cancelled", "nothing left to reduce", out)
+        self._broker.cancel(working.order.id)
+        self._door.end(working, "cancelled", "nothing left to reduce", out)
