@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -36,11 +37,16 @@ class Live:
         return self.process.returncode, out, err
 
     def wait_for(self, text: str) -> None:
-        """Read standard output until a line holds the text."""
+        """Read standard output until a line holds the text; a process that stays silent is killed after 15 s."""
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if text in line:
-                return
+        patience = threading.Timer(15.0, self.process.kill)
+        patience.start()
+        try:
+            for line in self.process.stdout:
+                if text in line:
+                    return
+        finally:
+            patience.cancel()
         raise AssertionError(f"never said {text!r}")
 
 

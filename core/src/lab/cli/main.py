@@ -57,7 +57,12 @@ class LazyGroup(click.Group):
         if not _called(cmd_name):
             return click.Command(cmd_name, help=offered.help)
         module, _, attribute = offered.target.partition(":")
-        target: click.Command = getattr(importlib.import_module(module), attribute)
+        try:
+            target: click.Command = getattr(importlib.import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            from lab.plugins.discovery import PluginProblem
+
+            raise PluginProblem(f"the command {cmd_name!r} of a plugin cannot be loaded: {error}") from None
         return target
 
     def resolve_command(

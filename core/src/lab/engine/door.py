@@ -10,7 +10,7 @@ from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.ledger import ZERO
 from lab.domain.orders import PASS, Accepted, CancelRequest, Order, OrderRequest, OrderType, Pass, Refuse, Shrink, Side
-from lab.engine.parts import BrokerPart, GatePart, Market, Seat, Working
+from lab.engine.parts import BrokerPart, EngineFault, GatePart, Market, Seat, Working
 
 if TYPE_CHECKING:
     from lab.engine.engine import Engine
@@ -178,7 +178,7 @@ class Door:
             shown = request if quantity == request.quantity else attrs.evolve(request, quantity=quantity)
             try:
                 verdict = review(shown, seat.view)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 verdict = Refuse(f"the gate failed: {type(error).__name__}: {error}")
             if verdict is PASS or isinstance(verdict, Pass):
                 continue
@@ -235,7 +235,10 @@ class Door:
         order = Order(
             oid, seat.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
-        answer = self._broker.submit(order, now_ns)
+        try:
+            answer = self._broker.submit(order, now_ns)
+        except (Exception, SystemExit) as error:
+            raise EngineFault(f"the broker failed: {type(error).__name__}: {error}") from error
         engine.tally.orders += 1
         accepted = isinstance(answer, Accepted)
         order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns

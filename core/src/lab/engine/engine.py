@@ -174,7 +174,7 @@ class Engine:
                     actions = on_candle(event, view)
                     if actions:
                         actions = _drawn(actions)
-                except Exception as error:  # noqa: BLE001 - P6: one that raises is stopped alone
+                except (Exception, SystemExit) as error:  # noqa: BLE001 - P6: one that raises is stopped alone
                     self.stop_seat(seat, error, out)
                     continue
                 if actions:
@@ -230,7 +230,7 @@ class Engine:
                 actions = on_quote(quote, view)
                 if actions:
                     actions = _drawn(actions)
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 self.stop_seat(seat, error, out)
                 continue
             if actions:
@@ -293,10 +293,10 @@ class Engine:
         """Call a strategy's listener; one that raises is stopped alone."""
         try:
             call(what) if bare else call(what, seat.view)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.stop_seat(seat, error, out)
 
-    def stop_seat(self, seat: Seat, error: Exception, out: Outputs) -> None:
+    def stop_seat(self, seat: Seat, error: BaseException, out: Outputs) -> None:
         """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
         self._retire(seat)
         out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}{_place(error)}"))
@@ -411,7 +411,7 @@ def _check_figures(request: OrderRequest) -> None:
         raise TypeError("OrderRequest.quantity is None; expected a finite Decimal")
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """Return where an error was raised, as module and line: the same on every machine, unlike a path."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -1,5 +1,6 @@
 """Where orders meet the market: the broker's answers become booked fills and ended orders."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -34,7 +35,7 @@ class Settlement:
         """Let working orders meet the event. What the engine itself ended meanwhile is passed over."""
         ended = self._engine.ended
         ended.clear()
-        for report in self._broker.observe(event):
+        for report in self._reports(event):
             working = self._working.get(report.order_id)
             if working is None:
                 if report.order_id in ended:
@@ -44,6 +45,12 @@ class Settlement:
                 self._door.end(working, report.outcome, report.reason, out)
             else:
                 self._fill(working, report, event.time_ns, out)
+
+    def _reports(self, event: Candle | Quote | Timer) -> Sequence[Fill | Ended]:
+        try:
+            return self._broker.observe(event)
+        except (Exception, SystemExit) as error:
+            raise EngineFault(f"the broker failed: {type(error).__name__}: {error}") from error
 
     def _fill(self, working: Working, fill: Fill, time_ns: int, out: "Outputs") -> None:
         seat, order, quantity = working.seat, working.order, fill.quantity

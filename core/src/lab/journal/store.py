@@ -186,7 +186,11 @@ class JournalReader:
         marks = ", ".join("?" * len(kinds))
         sql = f"SELECT seq, time_ns, body FROM event WHERE kind IN ({marks}) ORDER BY seq"
         for seq, time_ns, body in self._select(sql, kinds):
-            yield seq, time_ns, msgspec.json.decode(body)
+            try:
+                decoded = msgspec.json.decode(body)
+            except msgspec.DecodeError as error:
+                raise JournalError(f"{self.name}: row {seq} cannot be read: {error}") from None
+            yield seq, time_ns, decoded
 
     def count(self) -> int:
         """Return how many rows there are."""
@@ -201,7 +205,10 @@ class JournalReader:
     def state(self, name: str) -> Any:
         """Return a committed state, or ``None``."""
         for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
-            return msgspec.json.decode(body)
+            try:
+                return msgspec.json.decode(body)
+            except msgspec.DecodeError as error:
+                raise JournalError(f"{self.name}: state {name} cannot be read: {error}") from None
         return None
 
     def run_started(self) -> dict[str, Any]:

@@ -43,6 +43,11 @@ class Plugin:
     hooks: list[str] = field(factory=list)
     problems: list[str] = field(factory=list)
 
+    def fail(self, problem: str) -> None:
+        """Note what went wrong, on one line of bounded length."""
+        text = " ".join(problem.split())
+        self.problems.append(text if len(text) <= 300 else text[:297] + "...")
+
 
 @frozen
 class Offer:
@@ -83,16 +88,16 @@ class Registry:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            plugin.problems.append(f"cannot be imported ({point.value}): {type(error).__name__}: {error}")
+            plugin.fail(f"cannot be imported ({point.value}): {type(error).__name__}: {error}")
             return
         problem = self._check_hooks(module, plugin)
         if problem is not None:
-            plugin.problems.append(problem)
+            plugin.fail(problem)
             return
         try:
             self._manager.register(module, name=f"{plugin.distribution}:{plugin.name}")
         except (pluggy.PluginValidationError, ValueError) as error:
-            plugin.problems.append(f"cannot be registered: {error}")
+            plugin.fail(f"cannot be registered: {error}")
 
     @staticmethod
     def _check_hooks(module: object, plugin: Plugin) -> str | None:
@@ -124,10 +129,10 @@ class Registry:
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                plugin.problems.append(f"{hook} failed: {type(error).__name__}: {error}")
+                plugin.fail(f"{hook} failed: {type(error).__name__}: {error}")
                 continue
             if not isinstance(offered, Mapping):
-                plugin.problems.append(f"{hook} returned {type(offered).__name__}, expected a mapping of name to class")
+                plugin.fail(f"{hook} returned {type(offered).__name__}, expected a mapping of name to class")
                 continue
             results.append((plugin, offered))
         return results
@@ -137,6 +142,7 @@ class Registry:
         if kind in self._offers:
             return self._offers[kind]
         from lab import ports
+        from lab.plugins.settings import settings_of
 
         base = {
             "provider": ports.Provider,
@@ -150,16 +156,21 @@ class Registry:
         for plugin, offered in self._call(hook):
             for name, cls in offered.items():
                 if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.islower():
-                    plugin.problems.append(f"{hook} offers the name {name!r}; expected lower-case letters, digits, _")
+                    plugin.fail(f"{hook} offers the name {name!r}; expected lower-case letters, digits, _")
                 elif not (isinstance(cls, type) and issubclass(cls, base)):
-                    plugin.problems.append(f"{hook} offers {name!r} as {cls!r}, expected a subclass of {base.__name__}")
+                    plugin.fail(f"{hook} offers {name!r} as {cls!r}, expected a subclass of {base.__name__}")
                 elif inspect.isabstract(cls):
                     missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-                    plugin.problems.append(f"{hook} offers {name!r}, whose class lacks {missing}")
+                    plugin.fail(f"{hook} offers {name!r}, whose class lacks {missing}")
                 elif not hasattr(cls, "__attrs_attrs__"):
-                    plugin.problems.append(f"{hook} offers {name!r}, whose class is no attrs class; add @attrs.define")
+                    plugin.fail(f"{hook} offers {name!r}, whose class is no attrs class; add @attrs.define")
                 else:
-                    found.append(Offer(kind, name, cls, plugin))
+                    try:
+                        settings_of(cls)
+                    except PluginProblem as problem:
+                        plugin.fail(f"{hook} offers {name!r}: {problem}")
+                    else:
+                        found.append(Offer(kind, name, cls, plugin))
         self._offers[kind] = sorted(found, key=lambda offer: (offer.name, offer.plugin.distribution))
         return self._offers[kind]
 
@@ -179,9 +190,8 @@ class Registry:
         broken = [plugin for plugin in self.plugins if plugin.problems]
         hit = [p for p in broken if name == p.name or any(repr(name) in problem for problem in p.problems)]
         for plugin in hit:
-            text += f"; {plugin.distribution} {plugin.version} (entry point {plugin.name}): {plugin.problems[0]}"
-        if hit:
-            raise PluginProblem(text + "; repair or uninstall it: `lab plugins` shows what failed")
+            text = f"{kind} {name!r}: {plugin.distribution} {plugin.version}: {plugin.problems[0]}"
+            raise PluginProblem(f"{text}; repair or uninstall it (see `lab plugins`)")
         if broken:
             names = ", ".join(p.distribution for p in broken)
             text += f" ({names} failed to load: see `lab plugins`)"
@@ -193,9 +203,9 @@ class Registry:
         for plugin, offered in self._call("lab_commands"):
             for name, command in offered.items():
                 if not isinstance(command, PluginCommand):
-                    plugin.problems.append(f"lab_commands offers {name!r} as {command!r}, expected a PluginCommand")
+                    plugin.fail(f"lab_commands offers {name!r} as {command!r}, expected a PluginCommand")
                 elif name in found:
-                    plugin.problems.append(f"lab_commands offers {name!r}, which another plugin offers too")
+                    plugin.fail(f"lab_commands offers {name!r}, which another plugin offers too")
                 else:
                     found[name] = command
         return found

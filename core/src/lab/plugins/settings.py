@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from lab.plugins.discovery import did_you_mean
+from lab.plugins.discovery import PluginProblem, did_you_mean
 
 ENV_PREFIX: Final = "LAB_"
 
@@ -109,13 +109,13 @@ class Layers:
 
 
 def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
-    """Return the settings of a component class by key. Raises `ConfigProblem` where a setting's type is unknown."""
+    """Return the settings of a component class by key. Raises `PluginProblem` where a setting's type is unknown."""
     with contextlib.suppress(NameError):  # a state field's type may be known to type checkers only
         attrs.resolve_types(cls)
     settings = {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
     for key, f in settings.items():
         if isinstance(f.type, str):
-            raise ConfigProblem(
+            raise PluginProblem(
                 f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable"
             )
     return settings
@@ -142,13 +142,17 @@ def convert(raw: Any, kind: Any) -> Any:
         raw = [part.strip() for part in raw.split(",") if part.strip() and part.strip() != "none"]
     if isinstance(raw, str) and type(None) in typing.get_args(kind) and raw.lower() in {"none", "null", ""}:
         return None
+    if isinstance(raw, str) and (kind is Path or Path in typing.get_args(kind)):
+        return Path(raw)
     if isinstance(raw, Decimal) and kind is float:
         return float(raw)
     if isinstance(raw, float) and (kind is Decimal or Decimal in typing.get_args(kind)):
         raw = repr(raw)
+    if isinstance(raw, Path):
+        return raw
     try:
         value = msgspec.convert(raw, kind, strict=False)
-    except msgspec.ValidationError:
+    except (msgspec.ValidationError, TypeError):
         raise ValueError(f"expected {type_name(kind)}") from None
     parts = (value,) if not isinstance(value, list | tuple) else value
     for part in parts:
@@ -173,7 +177,10 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[InForce]]:
         component = cls(**values)
     except (TypeError, ValueError) as error:
         origins = ", ".join(sorted({given[key].origin for key in values})) or "defaults"
-        raise ConfigProblem(f"{origins}: {table}: {error}") from None
+        raise ConfigProblem(f"{origins}: {table}: {' '.join(str(error).split())[:300]}") from None
+    except (Exception, SystemExit) as error:
+        where = f"{cls.__module__}.{cls.__qualname__}"
+        raise PluginProblem(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
     in_force = [
         InForce(
             f"{table}.{key}",

@@ -14,7 +14,7 @@ from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
 from lab.journal.codec import encode
 from lab.journal.store import SCHEMA_VERSION
-from lab.plugins.discovery import Offer, Registry
+from lab.plugins.discovery import Offer, PluginProblem, Registry
 from lab.plugins.settings import ConfigProblem, InForce, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.session.config import RunSettings
@@ -74,7 +74,7 @@ class Assembly:
 
         def part(entry: Part[Any]) -> dict[str, Any]:
             cls = type(entry.component)
-            settings = {key: getattr(entry.component, f.name) for key, f in settings_of(cls).items()}
+            settings = {key: _plain(getattr(entry.component, f.name)) for key, f in settings_of(cls).items()}
             return {
                 "name": entry.name,
                 "type": entry.offer.name,
@@ -166,10 +166,22 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         in_force.extend(settings)
         return Part(alias, offer, component)
 
+    def make_strategy(chosen: tuple[str, Offer]) -> Part[Strategy]:
+        part: Part[Strategy] = make(chosen)
+        try:
+            lookback = part.component.lookback
+        except (Exception, SystemExit) as error:
+            raise PluginProblem(f"{part.name}: its lookback fails: {type(error).__name__}: {error}") from None
+        if not isinstance(lookback, int) or not 0 <= lookback <= 1_000_000:
+            raise PluginProblem(
+                f"{part.name}: its lookback is {lookback!r}; expected a whole number of candles, 0 or more"
+            )
+        return part
+
     return Assembly(
         run,
         make(provider),
-        [make(entry) for entry in strategies],
+        [make_strategy(entry) for entry in strategies],
         [make(entry) for entry in gates],
         make(broker),
         [make(entry) for entry in shown],
@@ -200,3 +212,7 @@ def reassemble(registry: Registry, body: Mapping[str, Any]) -> Assembly:
         for key, raw in entry["settings"].items():
             layers.put(entry["name"], key, raw, "run_started")
     return assemble(registry, layers, {}, reporters=False)
+
+
+def _plain(value: Any) -> Any:
+    return str(value) if isinstance(value, Path) else value

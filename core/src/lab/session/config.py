@@ -1,5 +1,6 @@
 """The ``[run]`` table: what a run is made of, beside the components' own settings."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from lab.domain.time import parse_interval
 
 def _interval(instance: object, attribute: Any, value: str) -> None:
     parse_interval(value)
+
+
+def _symbol(instance: object, attribute: Any, value: str) -> None:
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", value):
+        raise ValueError(f"symbol = {value!r}: expected 1 to 32 letters, digits, '.', '_' or '-'")
 
 
 def _speed(instance: object, attribute: Any, value: str) -> None:
@@ -35,7 +41,7 @@ class RunSettings:
     broker: str = _key("what works on orders", default="paper")
     gates: list[str] = _key("risk gates, in order; none = no gates", factory=lambda: ["max_daily_loss", "margin"])
     reporters: list[str] = _key("what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"])
-    symbol: str = _key("the instrument", default="BTCUSDT", validator=validators.matches_re(r"[A-Za-z0-9._-]{1,32}"))
+    symbol: str = _key("the instrument", default="BTCUSDT", validator=_symbol)
     interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
     minutes: float = _key(
         "how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)]

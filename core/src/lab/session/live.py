@@ -1,5 +1,6 @@
 """From an assembly to a finished live run: the loop, the signals, the provider's life, the files."""
 
+import contextlib
 import os
 import platform
 import signal
@@ -22,6 +23,7 @@ from lab.session.assembly import Assembly
 from lab.session.interrupts import Interrupts
 from lab.session.loops import LoopClock, loop_factory
 from lab.session.runner import Session
+from lab.session.telling import describe
 
 _PROVIDER_STOP_S: Final = 2.0
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
@@ -112,6 +114,9 @@ async def run_session(
                 box.problem = RunProblem(Reason.CONFIG, str(error))
             except RunProblem as problem:
                 box.problem = problem
+            except (Exception, SystemExit) as error:
+                text = f"provider {assembly.provider.name} failed: {describe(error)}"
+                box.problem = RunProblem(Reason.PLUGIN, text)
             finally:
                 await _stop(provider)
                 tasks.cancel_scope.cancel()
@@ -128,7 +133,7 @@ async def _stop(provider: Provider) -> None:
     with anyio.CancelScope(shield=True), anyio.move_on_after(_PROVIDER_STOP_S):
         try:
             await provider.stop()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             print(f"lab: provider {type(provider).__name__} failed to stop: {error}", file=sys.stderr)
 
 
@@ -174,6 +179,8 @@ def _finish(session: Session) -> Finished:
     except (JournalError, OSError) as error:
         raise RunProblem(Reason.STORAGE, f"{session.directory}: the report could not be written: {error}") from None
     finally:
+        with contextlib.suppress(OSError):
+            session.tape.close()
         session.journal.close()
     return Finished(report, session.directory, int(report["exit_code"]))
 

@@ -24,7 +24,7 @@ from lab.session.assembly import Assembly
 from lab.session.intake import Intake
 from lab.session.publish import Publisher
 from lab.session.seeding import Seeder
-from lab.session.telling import make_header, session_state, status_of, warmth
+from lab.session.telling import describe, make_header, session_state, status_of, warmth
 
 _TICK_S: Final = 0.5
 _FLUSH_TICKS: Final = 10
@@ -93,10 +93,8 @@ class Session:
                 if instrument is not None:
                     await self._trade(instrument, group)
                 group.cancel_scope.cancel()
-        except JournalError as error:
-            self._fail(Reason.STORAGE, str(error))
-        except EngineFault as error:
-            self._fail(Reason.INTERNAL, str(error))
+        except (Exception, SystemExit) as error:
+            self._fail(*_diagnose(error))
         self.conclude()
 
     # -- the run -----------------------------------------------------------------------------------------------------
@@ -145,8 +143,11 @@ class Session:
             group.start_soon(self._stream)
             group.start_soon(self._seed)
             group.start_soon(self._watch, engine)
-            await self._take_until_stopped(engine, group)
-            await self._settle(engine)
+            try:
+                await self._take_until_stopped(engine, group)
+                await self._settle(engine)
+            except (Exception, SystemExit) as error:
+                self._fail(*_diagnose(error))
             self._write_end(engine)
             self.publisher.end()
             reporters.cancel_scope.deadline = anyio.current_time() + _REPORTERS_S
@@ -244,8 +245,8 @@ class Session:
             await self.assembly.provider.component.stream(wanted, self.intake)
         except ProviderError as error:
             self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
-        except Exception as error:
-            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {type(error).__name__}: {error}")
+        except (Exception, SystemExit) as error:
+            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe(error)}")
         else:
             self.intake.feed(FeedState.DOWN, "the data ended")
             self.stop(Reason.COMPLETED, "the data ended")
@@ -255,10 +256,10 @@ class Session:
             return
         try:
             await self.seeder.seed()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.errors += 1
             self.seeder.done = True
-            self.intake.notice("seeding", state="refused", error=f"{type(error).__name__}: {error}")
+            self.intake.notice("seeding", state="refused", error=describe(error))
 
     async def _fill_hole(self, first_ns: int, last_ns: int) -> None:
         if self.seeder is not None:
@@ -278,12 +279,10 @@ class Session:
         records: AsyncIterator[Any] = self.publisher.stream()
         try:
             await reporter.report(info, records)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             self.errors += 1
-            while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-                error = error.exceptions[0]
             if not self._finished.is_set():
-                self.intake.notice("reporter", name=name, error=f"{type(error).__name__}: {error}")
+                self.intake.notice("reporter", name=name, error=describe(error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -347,3 +346,18 @@ class Session:
 
     def _candles(self) -> list[Candle]:
         return list(self.engine.markets[self.symbol].history.candles) if self.engine else []
+
+
+def _diagnose(error: BaseException) -> tuple[Reason, str]:
+    """Return the reason and the text of what ended a run: storage and broker failures have their own."""
+    leaves = [error]
+    while groups := [leaf for leaf in leaves if isinstance(leaf, BaseExceptionGroup)]:
+        leaves = [leaf for leaf in leaves if not isinstance(leaf, BaseExceptionGroup)]
+        leaves += [inner for group in groups for inner in group.exceptions]
+    for leaf in leaves:
+        if isinstance(leaf, JournalError | OSError):
+            return Reason.STORAGE, str(leaf)
+    for leaf in leaves:
+        if isinstance(leaf, EngineFault):
+            return Reason.INTERNAL, str(leaf)
+    return Reason.INTERNAL, describe(leaves[0])

@@ -111,3 +111,10 @@ def _degradations(session: "Session", *, ended: bool) -> list[str]:
             if held.quantity
         ]
     return found
+
+
+def describe(error: BaseException) -> str:
+    """Return an exception as one line; a group of one as the one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]

@@ -46,7 +46,6 @@ def verify(directory: Path, registry: Registry) -> Verdict:
     except JournalError as error:
         raise RunProblem(Reason.STORAGE, str(error)) from None
     try:
-        started = reader.run_started()
         broken = check_chain(reader)
         if broken is not None:
             return Verdict(
@@ -58,6 +57,7 @@ def verify(directory: Path, registry: Registry) -> Verdict:
                 f"row {broken}: its hash does not follow",
                 "the journal was changed after it was written",
             )
+        started = reader.run_started()
         assembly = reassemble(registry, started)
         again = Journal(None, durable=False, labels={})
         batch, inputs = _again(directory, assembly, started, again)
@@ -144,9 +144,13 @@ def _text(row: tuple[int, int, int, str, str | None, bytes, bytes]) -> str:
 def _cause(batch: Batch, row: tuple[int, int, int, str, str | None, bytes, bytes] | None) -> str:
     """Say what a difference most likely comes from: other code before other data."""
     current = batch.assembly.describe(batch.body["kind"], {}, {})
-    for place in ("provider", "broker"):
-        if current[place]["version"] != batch.body[place]["version"]:
-            return f"other code: {place} {batch.body[place]['version']} then, {current[place]['version']} now"
+    then_now = [(batch.body[place], current[place]) for place in ("provider", "broker")]
+    for place in ("strategies", "gates"):
+        then_now += zip(batch.body[place], current[place], strict=True)
+    for then, now in then_now:
+        if (then["distribution"], then["version"]) != (now["distribution"], now["version"]):
+            was = f"{then['distribution']} {then['version']}"
+            return f"other code: {then['name']} came from {was} then, from {now['distribution']} {now['version']} now"
     if current["lab"] != batch.body["lab"]:
         return f"other code: lab {batch.body['lab']} then, {current['lab']} now"
     where = f"input {row[2]}" if row is not None else "the end"

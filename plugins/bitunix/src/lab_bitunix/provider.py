@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
 
 
+def _loopback(*urls: str) -> bool:
+    return all(urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"} for url in urls)
+
+
 def _url(*schemes: str) -> Any:
     def check(_: object, attribute: "Attribute[str]", value: str) -> None:
         parts = urlsplit(value)
@@ -107,9 +111,20 @@ class Bitunix(Provider):
         if self.venue_kind == "local":
             from lab_bitunix.venue import LocalVenue
 
-            self._local = LocalVenue(recording=self.recording, faults=self.faults, seed=runtime.seed, port=self.port)
-            await self._local.start(runtime.tasks)
+            try:
+                self._local = LocalVenue(
+                    recording=self.recording, faults=self.faults, seed=runtime.seed, port=self.port
+                )
+                await self._local.start(runtime.tasks)
+            except (ValueError, OSError) as error:
+                self._local = None
+                raise ProviderError(f"bitunix: the local venue cannot start: {error}") from None
             self._urls = self._local.rest_url, self._local.ws_url
+        elif runtime.speed != 1 and not _loopback(self.rest_url, self.ws_url):
+            raise ProviderError(
+                f"bitunix: speed {runtime.speed} is not for a real venue, whose time is its own; "
+                "leave speed at 1, or --set bitunix.venue=local"
+            )
         self._rest = RestClient(
             base_url=self._urls[0],
             cool_down=self._cool_down,
