@@ -70,7 +70,8 @@ def test_a_third_partys_strategy_is_found_by_its_entry_point_and_trades(run: Run
     shown = run("-c", LAB, "plugins", "breakout", path=installed)
     assert "strategy breakout  (lab-breakout 0.1.0)" in shown
     assert "breakout.window" in shown
-    told = run("-c", LAB, "backtest", "--provider", "mock", "--set", "mock.minutes=240", "--strategy", "breakout", path=installed)
+    chosen = ("--provider", "mock", "--set", "mock.minutes=240", "--strategy", "breakout")
+    told = run("-c", LAB, "backtest", *chosen, path=installed)
     trades = re.search(r"^trades +(\d+)$", told, re.MULTILINE)
     assert trades, told
     assert int(trades[1]) >= 2, told

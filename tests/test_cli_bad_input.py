@@ -44,7 +44,7 @@ RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
         ([*RUN, "--latency-ms", "-5"], 78, ["--latency-ms", "-5"]),
         (["run", "--provider", "mock", "--minutes", "0"], 78, ["--minutes", "0"]),
         (["run", "--provider", "mock", "--speed", "fast"], 78, ["--speed", "'fast'", "max"]),
-        ([*NOWHERE, "--speed", "60"], 78, ["speed", "bitunix"]),
+        (["run", "--provider", "bitunix", "--speed", "60"], 78, ["speed", "bitunix"]),
         ([*NOWHERE, "--speed", "max"], 78, ["speed", "bitunix"]),
         ([*RUN, "--strategy", "sma", "--strategy", "sma"], 78, ["'sma'", "--strategy other=sma"]),
         ([*RUN, "--config", "none.toml"], 78, ["none.toml", "no such file"]),

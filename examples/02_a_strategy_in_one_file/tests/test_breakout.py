@@ -15,5 +15,6 @@ class TestBreakout(StrategyContract):
 
 def test_buys_the_close_above_the_range_and_sells_the_one_below() -> None:
     flat, up, down = [50_000.0] * 6, [50_100.0] * 3, [49_900.0] * 2
-    actions = run_strategy(Breakout(window=5), tape(flat + up + down))
+    answers = run_strategy(Breakout(window=5), tape(flat + up + down))
+    actions = [action for _, asked in answers for action in asked]
     assert [(str(action.side), action.reduce_only) for action in actions] == [("buy", False), ("sell", True)]

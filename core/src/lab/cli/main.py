@@ -46,6 +46,8 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; for a listing only its name and help are there."""
+        if _called(cmd_name) and cmd_name not in {"run", "backtest", "replay"} and isinstance(ctx.obj, Interrupts):
+            ctx.obj.release()
         if cmd_name in COMMANDS:
             if ctx.resilient_parsing or ctx.info_name == cmd_name or _called(cmd_name):
                 command: click.Command = importlib.import_module(f"lab.cli.{cmd_name}").command
@@ -114,7 +116,11 @@ def run_command_line(interrupts: Interrupts) -> int:
     except Exception as error:
         code = _known(error)
         if code is None:
-            raise
+            import traceback
+
+            traceback.print_exc()
+            print("lab: this is a defect in lab; please report it with the lines above", file=sys.stderr)
+            return 70
         print(f"lab: {error}", file=sys.stderr)
         return code
     return result if isinstance(result, int) else 0

@@ -24,10 +24,13 @@ def apply(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-state_dir = click.option(
-    "--state-dir", type=click.Path(path_type=Path, file_okay=False), envvar="LAB_RUN_STATE_DIR",
-    help="The folder that holds runs/. Default: the current folder.",
-)  # fmt: skip
+def _state_dir(**more: Any) -> Callable[[F], F]:
+    text = "The folder that holds runs/. Default: the current folder."
+    return click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help=text, **more)
+
+
+# Where there is no assembly to read the environment for, click does.
+state_dir = _state_dir(envvar="LAB_RUN_STATE_DIR")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 config = click.option(
     "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file with a table a component, and [run]."
@@ -61,7 +64,7 @@ parts = apply(
     click.option("--seed", metavar="NUMBER", help="Seed of everything drawn. Default: 0."),
     click.option("--no-orders", is_flag=True, default=None, help="Compute and record signals, place no order."),
     click.option("--no-write", is_flag=True, default=None, help="Leave no file behind."),
-    state_dir,
+    _state_dir(),
 )
 
 

@@ -251,12 +251,10 @@ class Engine:
     # -- the session's own inputs ------------------------------------------------------------------------------------
 
     def _gate(self, gate: Gate) -> Sequence[object]:
-        self._advance(gate.time_ns)
         self.shut = gate.reasons
         return (gate,) if self._record else ()
 
     def _note(self, event: Funding | Notice) -> Sequence[object]:
-        self._advance(event.time_ns)
         return (event,) if self._record else ()
 
     def _stop(self, stop: Stop) -> Sequence[object]:
@@ -299,6 +297,7 @@ class Engine:
     def stop_seat(self, seat: Seat, error: BaseException, out: Outputs) -> None:
         """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
         self._retire(seat)
+        seat.failed = True
         out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}{_place(error)}"))
         for order in list(seat.orders.values()):
             if not order.reduce_only and self._broker.cancel(order.id):

@@ -110,7 +110,7 @@ class Seat:
     """One strategy at the table: its book, its working orders, and its methods as bound once."""
 
     __slots__ = (
-        "cash", "deposit", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
+        "cash", "deposit", "failed", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
         "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
     )  # fmt: skip
 
@@ -122,6 +122,7 @@ class Seat:
         self.cash = 0.0  # a float copy for the drawdown filter
         self.lookback = part.lookback
         self.stopped = False
+        self.failed = False
         self.unasked = 0
         self.retired_at: int | None = None
         self.orders: dict[str, Order] = {}

@@ -98,6 +98,9 @@ def _degradations(
         found.append("unfinished: the journal holds no end of the run")
     if not started["gates"]:
         found.append("no_risk_gates: none were configured")
+    found.extend(
+        f"strategy_stopped {body['strategy']}: {body['error']}" for _, _, body in reader.bodies("strategy_stopped")
+    )
     unconfirmed = sum(body[-1] == UNCONFIRMED for _, _, body in reader.bodies("candle"))
     if unconfirmed:
         found.append(f"unconfirmed_candles {unconfirmed}")
@@ -158,6 +161,6 @@ def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
             "equity": plain(engine.book_equity(seat)),
             "balances": {account: plain(amount) for account, amount in seat.ledger.balances.items() if amount != ZERO},
             "positions": positions,
-            "stopped": seat.stopped and not engine.stopping,
+            "stopped": seat.failed,
         }
     return {"totals": engine.totals, "equity": plain(engine.equity()), "books": books, "session": dict(session)}

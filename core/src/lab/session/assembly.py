@@ -1,5 +1,6 @@
 """A run, put together: components with their settings in force, and the description from which it can be put together again."""
 
+import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from importlib.metadata import version
@@ -140,6 +141,8 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
 
     def choose(kind: str, name: str, alias: str | None = None) -> tuple[str, Offer]:
         alias = alias or name
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", alias):
+            raise ConfigProblem(f"{alias!r} is no name for a component; expected lower-case letters, digits, _ and -")
         if alias in offers or alias == "run":
             raise ConfigProblem(
                 f"two components of this run are named {alias!r}; give one an alias: --strategy other={name}"

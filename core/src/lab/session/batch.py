@@ -80,7 +80,7 @@ def feed(batch: Batch, journal: Journal, interrupts: Interrupts | None = None) -
         return number, Reason.PLUGIN, str(error)
     except EngineFault as error:
         return number, Reason.INTERNAL, str(error)
-    if all(seat.stopped for seat in engine.seats):
+    if all(seat.failed for seat in engine.seats):
         return number, Reason.PLUGIN, "every strategy has failed"
     return number, Reason.COMPLETED, ""
 

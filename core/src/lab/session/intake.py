@@ -6,7 +6,7 @@ from typing import Final
 
 import anyio
 
-from lab.domain.market import Candle, Funding, Input, Notice, Quote, check_candle, check_quote
+from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice, Quote, check_candle, check_quote
 from lab.domain.time import SECOND_NS
 from lab.ports import Clock, FeedState
 
@@ -37,6 +37,7 @@ class Intake:
         self.quote_at = float("-inf")
         self._venue_ns = 0
         self._venue_at = 0.0
+        self._doubtful_ns = 0
 
     # -- the provider's side -----------------------------------------------------------------------------------------
 
@@ -59,9 +60,11 @@ class Intake:
         """Take a closed candle; see `lab.ports.Sink`."""
         wanted = candle.symbol in self._symbols
         problem = check_candle(candle) if wanted else f"candle of {candle.symbol!r}, which was not asked for"
-        if problem is not None or not self._accept_time(candle.time_ns):
-            self.malformed(problem or f"candle of {candle.symbol} from the future", repr(candle))
+        if problem is not None:
+            self.malformed(problem, repr(candle))
             return
+        if candle.status != BACKFILLED:
+            self._accept_time(candle.time_ns)
         self.put(candle)
 
     def funding(self, funding: Funding) -> None:
@@ -111,9 +114,9 @@ class Intake:
         self._wake.set()
 
     def now_ns(self) -> int:
-        """Return venue time: the newest accepted plus what the monotonic clock has advanced since; before any, the wall clock."""
+        """Return venue time: the newest accepted plus what the monotonic clock has advanced since; 0 before any is known."""
         if not self._venue_ns:
-            return self._clock.wall_ns()
+            return 0
         return self._venue_ns + int((self._clock.monotonic() - self._venue_at) * SECOND_NS)
 
     def wake(self) -> None:
@@ -135,11 +138,12 @@ class Intake:
         return taken
 
     def _accept_time(self, time_ns: int) -> bool:
-        """Follow venue time; refuse what lies further ahead of it than a minute, so that no frame can move it for good."""
+        """Follow venue time. What lies more than a minute ahead of it counts only once a second message agrees: no single one can move it."""
         now = self._clock.monotonic()
         if self._venue_ns:
             expected = self._venue_ns + int((now - self._venue_at) * SECOND_NS)
-            if time_ns > expected + _AHEAD_NS:
+            if time_ns > expected + _AHEAD_NS and not 0 <= time_ns - self._doubtful_ns <= _AHEAD_NS:
+                self._doubtful_ns = time_ns
                 return False
         if time_ns >= self._venue_ns:
             self._venue_ns = time_ns

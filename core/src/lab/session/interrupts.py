@@ -1,22 +1,34 @@
-"""Signals that come before anything can act on them: only counted, so that an interrupt in the first moments is not lost."""
+"""Signals that come before anything can act on them: only counted, so that an interrupt in the first moments is not lost.
 
-import contextlib
+Imported before everything else, so it imports next to nothing.
+"""
+
 import signal
 
-from attrs import define
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-@define
 class Interrupts:
-    """How many SIGINT and SIGTERM have come so far."""
+    """How many SIGINT and SIGTERM have come so far. The second raises ``KeyboardInterrupt``."""
 
-    count: int = 0
+    def __init__(self) -> None:
+        self.count = 0
 
     def install(self) -> None:
-        """Count signals from now on; the session takes over when it listens. Does nothing outside the main thread."""
-        with contextlib.suppress(ValueError):
-            for number in (signal.SIGINT, signal.SIGTERM):
+        """Count signals from now on; a session takes over while it listens. Does nothing outside the main thread."""
+        try:
+            for number in _SIGNALS:
                 signal.signal(number, self._note)
+        except ValueError:
+            return
+
+    def release(self) -> None:
+        """Let the first signal interrupt, as Python does: for commands that have nothing to bring to an end."""
+        try:
+            for number in _SIGNALS:
+                signal.signal(number, signal.default_int_handler)
+        except ValueError:
+            return
 
     def _note(self, number: int, frame: object) -> None:
         self.count += 1

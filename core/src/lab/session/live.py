@@ -68,7 +68,10 @@ def run_live(
     factory = loop_factory(speed, run.seed)
     main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say)
     options = {"loop_factory": factory} if factory is not None else {}
-    return anyio.run(main, backend="asyncio", backend_options=options)
+    try:
+        return anyio.run(main, backend="asyncio", backend_options=options)
+    finally:
+        interrupts.install()  # the loop gave the handlers back to the system
 
 
 async def _main(
@@ -189,6 +192,8 @@ async def _listen(box: _Box, interrupts: Interrupts, scope: anyio.CancelScope) -
     """The first signal asks for the orderly end, the second cuts it short. One that came earlier counts."""
     if interrupts.count:
         box.interrupted = True
+        if box.session is not None:
+            box.session.stop(Reason.STOPPED, "a signal")
     if sys.platform == "win32":
         return
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -182,7 +182,7 @@ class Session:
                     self.errors += 1
                 elif isinstance(output, GapFound):
                     self._holes.append((output.first_ns, output.last_ns))
-            if all(seat.stopped for seat in engine.seats) and not engine.stopping:
+            if all(seat.failed for seat in engine.seats):
                 self.stop(Reason.PLUGIN, "every strategy has failed")
 
     def _commit(self, engine: Engine) -> None:

@@ -1,0 +1,280 @@
+"""Write the parts of docs/reference that have a source in the code: run by hand, ``uv run python docs/generate.py``.
+
+A page marks such a part with ``<!-- generated: NAME ... -->`` and ``<!-- end -->``; what stands between is replaced by
+what the function of that name returns. A test fails while a page differs from that.
+"""
+
+import importlib
+import inspect
+import re
+import sys
+import tomllib
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final, get_type_hints
+
+import attrs
+import click
+from lab.cli.main import COMMANDS, cli
+from lab.cli.plugins import _default as default_text
+from lab.domain import events
+from lab.journal import store
+from lab.journal.codec import INPUT_KINDS, KINDS
+from lab.journal.reasons import Reason
+from lab.plugins import hookspecs
+from lab.plugins.discovery import KINDS as COMPONENT_KINDS
+from lab.plugins.discovery import Offer, Registry
+from lab.plugins.settings import settings_of, type_name
+from lab.session.config import RunSettings
+from lab.testing.contracts import by_kind
+
+DOCS: Final = Path(__file__).parent
+ROOT: Final = DOCS.parent
+_MARK: Final = re.compile(r"(<!-- generated: ([\w-]+)(?: ([^>]*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
+_WIDTH: Final = 100
+
+KEYS: Final = {
+    "candle": "`candle:SYMBOL:OPEN_NS`",
+    "deposit": "`deposit:STRATEGY`",
+    "order_accepted": "`order:ORDER_ID`",
+    "order_refused": "`order:ORDER_ID`; none for a duplicate",
+    "order_filled": "`fill:FILL_ID`",
+    "order_ended": "`end:ORDER_ID`",
+    "strategy_stopped": "`stopped:STRATEGY`",
+}
+"""The idempotency keys, as `lab.domain.events.key_of` makes them."""
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a Markdown table; bars inside a cell are escaped."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def prose(text: str) -> str:
+    """Return a docstring as Markdown: one blank line between paragraphs, single backticks."""
+    return inspect.cleandoc(text).replace("``", "`")
+
+
+def one_line(text: str) -> str:
+    return " ".join(prose(text).split())
+
+
+# -- cli.md ----------------------------------------------------------------------------------------------------------
+
+
+def command_help(name: str) -> str:
+    """Return the help text of a command; ``lab`` is the group's."""
+    if name == "lab":
+        command: click.Command = cli
+    elif name in COMMANDS:
+        command = importlib.import_module(f"lab.cli.{name}").command
+    else:
+        module, _, attribute = Registry(bundled_points()).commands()[name].target.partition(":")
+        command = getattr(importlib.import_module(module), attribute)
+    full = "lab" if name == "lab" else f"lab {name}"
+    context = click.Context(command, info_name=full, terminal_width=_WIDTH, max_content_width=_WIDTH)
+    context.help_option_names = ["-h", "--help"]
+    return f"```text\n{command.get_help(context)}\n```"
+
+
+# -- exit-codes.md ---------------------------------------------------------------------------------------------------
+
+
+def exit_codes() -> str:
+    """Return every exit code; whether anything ends that way yet is told by the code's own sources."""
+    sources = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "core/src/lab").rglob("*.py")))
+    rows = []
+    for reason in Reason:
+        given = reason is Reason.USAGE or f"Reason.{reason.name}" in sources
+        rows.append([str(reason.exit_code), f"`{reason.code}`", reason.status, reason.meaning, "yes" if given else "not yet"])
+    return table(("exit code", "`reason`", "`status`", "meaning", "given"), rows)
+
+
+# -- events.md -------------------------------------------------------------------------------------------------------
+
+
+def inputs() -> str:
+    """Return a section for each kind of input."""
+    parts = []
+    for cls, kind in INPUT_KINDS.items():
+        fields = get_type_hints(cls)
+        rows = [[str(place), f"`{name}`", written(kind_of)] for place, (name, kind_of) in enumerate(fields.items())]
+        parts.append(section(kind, cls, table(("place", "field", "JSON"), rows)))
+    return "\n\n".join(parts)
+
+
+def outputs() -> str:
+    """Return a section for each kind of output."""
+    parts = []
+    for cls, kind in KINDS.items():
+        if cls not in INPUT_KINDS:
+            parts.append(section(kind, cls, fields_table(cls)))
+    request = section("request", events.OrderRequest, fields_table(events.OrderRequest), note="inside `signal` and `order_refused`")
+    fill = section("fill", events.Fill, fields_table(events.Fill), note="inside `order_filled`")
+    return "\n\n".join([*parts, request, fill])
+
+
+def section(kind: str, cls: type, content: str, note: str = "") -> str:
+    key = note or (f"key {KEYS[kind]}" if kind in KEYS else "no key")
+    return f"### {kind}\n\n{key}\n\n{prose(cls.__doc__ or '')}\n\n{content}"
+
+
+def fields_table(cls: type) -> str:
+    attrs.resolve_types(cls)
+    return table(("field", "JSON"), [[f"`{field.name}`", written(field.type)] for field in attrs.fields(cls)])
+
+
+def written(kind: Any) -> str:
+    """Return how a type is written in JSON."""
+    name = getattr(kind, "__name__", str(kind))
+    known = {
+        "int": "whole number", "float": "number", "str": "text", "bool": "true or false", "Decimal": "decimal as text",
+        "OrderRequest": "object, see [request](#request)", "Fill": "object, see [fill](#fill)",
+        "Side": "`buy` or `sell`", "OrderType": "`market` or `limit`", "NoneType": "null",
+    }  # fmt: skip
+    if name in known:
+        return known[name]
+    arguments = getattr(kind, "__args__", ())
+    if name == "Mapping":
+        return "object of text"
+    if name == "tuple":
+        inner = written(arguments[0]) if arguments[0] is str else "[account, amount as text]"
+        return f"array of {inner}"
+    return " or ".join(written(part) for part in arguments)
+
+
+# -- configuration.md, plugins.md ------------------------------------------------------------------------------------
+
+
+def bundled_points() -> list[Any]:
+    """Return the entry points of this repository's own plugins, whatever else is installed."""
+    from importlib.metadata import entry_points
+
+    files = sorted((ROOT / "plugins").glob("*/pyproject.toml"))
+    projects = [tomllib.loads(path.read_text(encoding="utf-8"))["project"] for path in files]
+    ours = {(p["name"], name) for p in projects for name in p.get("entry-points", {}).get("lab", {})}
+    return [point for point in entry_points(group="lab") if point.dist and (point.dist.name, point.name) in ours]
+
+
+def bundled_offers() -> list[Offer]:
+    registry = Registry(bundled_points())
+    return [offer for kind in COMPONENT_KINDS for offer in registry.offers(kind)]
+
+
+def run_settings() -> str:
+    return settings_table("run", RunSettings)
+
+
+def component_settings() -> str:
+    """Return a section for each bundled component."""
+    parts = []
+    for offer in bundled_offers():
+        about = one_line((offer.cls.__doc__ or "").strip().partition("\n")[0])
+        head = f"### {offer.name}\n\n{offer.kind}, from {offer.plugin.distribution}. {about}"
+        parts.append(f"{head}\n\n{settings_table(offer.name, offer.cls)}")
+    return "\n\n".join(parts)
+
+
+def settings_table(name: str, cls: type) -> str:
+    rows = []
+    for key, field in settings_of(cls).items():
+        default = default_text(field)
+        shown = default if default in {"required", '""'} else f"`{default}`"
+        rows.append([f"`{name}.{key}`", shown.replace('""', "empty"), type_name(field.type), str(field.metadata.get("help", ""))])
+    return table(("setting", "default", "type", "what it is"), rows)
+
+
+def bundled_plugins() -> str:
+    rows = []
+    for plugin in Registry(bundled_points()).plugins:
+        offered = [o for o in bundled_offers() if (o.plugin.distribution, o.plugin.name) == (plugin.distribution, plugin.name)]
+        rows.append([f"`{plugin.name}`", plugin.distribution, ", ".join(f"{offer.kind} `{offer.name}`" for offer in offered)])
+    return table(("entry point", "distribution", "components"), rows)
+
+
+def hooks() -> str:
+    rows = []
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+        if name.startswith("lab_"):
+            rows.append([f"`{name}()`", one_line(function.__doc__ or "")])
+    return table(("hook", "what it does"), rows)
+
+
+def contracts() -> str:
+    """Return the rules of each kind's contract."""
+    from lab import ports
+
+    bases = (ports.Strategy, ports.Provider, ports.RiskGate, ports.Broker, ports.Reporter)
+    parts = []
+    for base, kind in zip(bases, ("Strategy", "Provider", "Risk gate", "Broker", "Reporter"), strict=True):
+        contract = by_kind(base)
+        rules = [getattr(contract, name).rule for name in contract.rules().values()]
+        rows = [[one.number, one.title, one.why, one.cure] for one in rules]
+        parts.append(f"### {kind}\n\n`{contract.__name__}`\n\n{table(('rule', 'what holds', 'why', 'cure'), rows)}")
+    return "\n\n".join(parts)
+
+
+def names() -> str:
+    import lab
+
+    return ", ".join(f"`{name}`" for name in lab.__all__)
+
+
+def testing_names() -> str:
+    import lab.testing
+
+    return ", ".join(f"`{name}`" for name in lab.testing.__all__)
+
+
+# -- journal.md ------------------------------------------------------------------------------------------------------
+
+
+def schema() -> str:
+    return f"```sql\n{store._SCHEMA.strip()}\n{store._INDEX};\n```"
+
+
+# -- pages -----------------------------------------------------------------------------------------------------------
+
+PARTS: Final[dict[str, Callable[..., str]]] = {
+    "help": command_help,
+    "exit-codes": exit_codes,
+    "inputs": inputs,
+    "outputs": outputs,
+    "run-settings": run_settings,
+    "component-settings": component_settings,
+    "bundled-plugins": bundled_plugins,
+    "hooks": hooks,
+    "contracts": contracts,
+    "names": names,
+    "testing-names": testing_names,
+    "schema": schema,
+}
+
+
+def filled(text: str) -> str:
+    """Return a page with its generated parts as they should be."""
+
+    def replace(match: re.Match[str]) -> str:
+        arguments = match[3].split() if match[3] else []
+        return f"{match[1]}\n{PARTS[match[2]](*arguments)}\n\n{match[4]}"
+
+    return _MARK.sub(replace, text)
+
+
+def pages() -> dict[Path, str]:
+    """Return every page of the reference that has generated parts, as it should be."""
+    texts = {path: path.read_text(encoding="utf-8") for path in sorted((DOCS / "reference").glob("*.md"))}
+    return {path: filled(text) for path, text in texts.items() if _MARK.search(text)}
+
+
+def main() -> None:
+    """Write the pages that differ."""
+    for path, text in pages().items():
+        if path.read_text(encoding="utf-8") != text:
+            path.write_text(text, encoding="utf-8")
+            print(f"wrote {path.relative_to(ROOT)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
