@@ -7,7 +7,9 @@ what the function of that name returns. A test fails while a page differs from t
 import importlib
 import inspect
 import re
+import sqlite3
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -18,9 +20,10 @@ import click
 from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text
 from lab.domain import events
-from lab.journal import store
+from lab.domain.orders import OrderRequest
 from lab.journal.codec import INPUT_KINDS, KINDS
 from lab.journal.reasons import Reason
+from lab.journal.store import FILE_NAME, Journal
 from lab.plugins import hookspecs
 from lab.plugins.discovery import KINDS as COMPONENT_KINDS
 from lab.plugins.discovery import Offer, Registry
@@ -86,8 +89,8 @@ def exit_codes() -> str:
     sources = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "core/src/lab").rglob("*.py")))
     rows = []
     for reason in Reason:
-        given = reason is Reason.USAGE or f"Reason.{reason.name}" in sources
-        rows.append([str(reason.exit_code), f"`{reason.code}`", reason.status, reason.meaning, "yes" if given else "not yet"])
+        given = "yes" if reason is Reason.USAGE or f"Reason.{reason.name}" in sources else "not yet"
+        rows.append([str(reason.exit_code), f"`{reason.code}`", reason.status, reason.meaning, given])
     return table(("exit code", "`reason`", "`status`", "meaning", "given"), rows)
 
 
@@ -110,9 +113,12 @@ def outputs() -> str:
     for cls, kind in KINDS.items():
         if cls not in INPUT_KINDS:
             parts.append(section(kind, cls, fields_table(cls)))
-    request = section("request", events.OrderRequest, fields_table(events.OrderRequest), note="inside `signal` and `order_refused`")
-    fill = section("fill", events.Fill, fields_table(events.Fill), note="inside `order_filled`")
-    return "\n\n".join([*parts, request, fill])
+    for kind, cls, note in (
+        ("request", OrderRequest, "inside `signal` and `order_refused`"),
+        ("fill", events.Fill, "inside `order_filled`"),
+    ):
+        parts.append(section(kind, cls, fields_table(cls), note))
+    return "\n\n".join(parts)
 
 
 def section(kind: str, cls: type, content: str, note: str = "") -> str:
@@ -135,7 +141,7 @@ def written(kind: Any) -> str:
     }  # fmt: skip
     if name in known:
         return known[name]
-    arguments = getattr(kind, "__args__", ())
+    arguments: list[Any] = list(getattr(kind, "__args__", ()))
     if name == "Mapping":
         return "object of text"
     if name == "tuple":
@@ -180,16 +186,16 @@ def settings_table(name: str, cls: type) -> str:
     rows = []
     for key, field in settings_of(cls).items():
         default = default_text(field)
-        shown = default if default in {"required", '""'} else f"`{default}`"
-        rows.append([f"`{name}.{key}`", shown.replace('""', "empty"), type_name(field.type), str(field.metadata.get("help", ""))])
+        shown = {"required": "required", '""': "empty"}.get(default, f"`{default}`")
+        rows.append([f"`{name}.{key}`", shown, type_name(field.type), str(field.metadata.get("help", ""))])
     return table(("setting", "default", "type", "what it is"), rows)
 
 
 def bundled_plugins() -> str:
     rows = []
     for plugin in Registry(bundled_points()).plugins:
-        offered = [o for o in bundled_offers() if (o.plugin.distribution, o.plugin.name) == (plugin.distribution, plugin.name)]
-        rows.append([f"`{plugin.name}`", plugin.distribution, ", ".join(f"{offer.kind} `{offer.name}`" for offer in offered)])
+        offered = [f"{offer.kind} `{offer.name}`" for offer in bundled_offers() if offer.plugin.name == plugin.name]
+        rows.append([f"`{plugin.name}`", plugin.distribution, ", ".join(offered)])
     return table(("entry point", "distribution", "components"), rows)
 
 
@@ -231,7 +237,15 @@ def testing_names() -> str:
 
 
 def schema() -> str:
-    return f"```sql\n{store._SCHEMA.strip()}\n{store._INDEX};\n```"
+    """Return what a new journal is made of."""
+    with tempfile.TemporaryDirectory() as folder:
+        Journal(Path(folder), durable=True, labels={}).close()
+        database = sqlite3.connect(Path(folder) / FILE_NAME)
+        statements = [
+            row[0] for row in database.execute("SELECT sql FROM sqlite_master WHERE sql NOT NULL ORDER BY rowid")
+        ]
+        database.close()
+    return "```sql\n" + ";\n".join(statements) + ";\n```"
 
 
 # -- pages -----------------------------------------------------------------------------------------------------------

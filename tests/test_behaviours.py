@@ -67,7 +67,7 @@ def read_rows(text: str) -> dict[str, Row]:
 
 
 def read_marks(code: str, name: str) -> Iterator[Mark]:
-    """Yield every ``pytest.mark.behaviour(...)`` of a file's source. Raises ``ValueError`` for an id that is no text."""
+    """Yield every ``pytest.mark.behaviour(...)`` of a source. Raises ``ValueError`` for a computed id."""
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "pytest.mark.behaviour":
             for argument in node.args:
@@ -80,9 +80,7 @@ def read_marks(code: str, name: str) -> Iterator[Mark]:
 def all_marks() -> list[Mark]:
     files = sorted(path for folder in FOLDERS for base in ROOT.glob(folder) for path in base.rglob("*.py"))
     return [
-        mark
-        for path in files
-        for mark in read_marks(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
+        mark for path in files for mark in read_marks(path.read_text(encoding="utf-8"), str(path.relative_to(ROOT)))
     ]
 
 

@@ -197,6 +197,22 @@ def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
         made.step(second)
 
 
+def test_a_broker_that_raises_when_it_meets_an_event_ends_the_run_with_its_error() -> None:
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)]))
+    with pytest.raises(EngineFault, match="the broker failed: KeyError: 'x'"):
+        run(made, candles([50_000.0]))
+
+
+def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_error() -> None:
+    class Broken(Puppet):
+        def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+            raise ValueError(f"no room for {order.quantity}")
+
+    made = engine(Scripted(plan={0: [BUY]}), Broken(act=nothing))
+    with pytest.raises(EngineFault, match=r"the broker failed: ValueError: no room for 1\.0000"):
+        run(made, candles([50_000.0]))
+
+
 def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
     made = engine(Scripted(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: evolve(fill, quantity=D(2)))))
     first, second = candles([50_000.0, 50_000.0])

@@ -70,8 +70,8 @@ def played(provider: MockProvider, seconds: float, *wanted: Subscription) -> Col
     return simulate(session)
 
 
-def all_of(provider: MockProvider, *wanted: Subscription) -> list[Input]:
-    batches = provider.batches(wanted or (MINUTES,), seed=0)
+def all_of(provider: MockProvider, *wanted: Subscription, seed: int = 0) -> list[Input]:
+    batches = provider.batches(wanted or (MINUTES,), seed=seed)
     assert batches is not None
     return [event for batch in batches for event in batch]
 
@@ -163,7 +163,7 @@ def test_another_seed_gives_another_path_and_the_runs_seed_counts_where_none_is_
         provider = MockProvider(seed=seed, minutes=2)
         async with anyio.create_task_group() as tasks:
             await provider.start(Runtime(clock=Clock(), seed=run_seed, tasks=tasks))
-        return provider.source()["seed"], msgspec.json.encode(all_of(provider))
+        return provider.source()["seed"], msgspec.json.encode(all_of(provider, seed=run_seed))
 
     of_run, set_here, other = (anyio.run(started, *seeds) for seeds in ((None, 4), (4, 8), (5, 4)))
     assert of_run == set_here

@@ -56,7 +56,8 @@ class Door:
         reducible = self._reducible(seat, symbol, request.side, held) if held else ZERO
         wanted = request.quantity
         closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
-        if not live or self._no_orders or (self._engine.shut and not closes):
+        shut = bool(self._engine.shut) and not closes
+        if not live or self._no_orders or (shut and not reducible):
             self._engine.tally.signals += 1
             out.append(Signal(seat.name, request, self._why_not(live)))
             return
@@ -74,13 +75,16 @@ class Door:
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        if quantity < instrument.quantity_min or request.type is _LIMIT or instrument.quantity_max is not None:
+        if quantity < instrument.quantity_min or quantity <= ZERO or request.type is _LIMIT or instrument.quantity_max:
             problem = self._problem(market, request, quantity, held)
             if problem is not None:
                 self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
                 return
         remarks: tuple[str, ...] = ()
-        if not closes and self._gates:
+        if shut:  # what would turn the position is not placed, what closes it is
+            quantity, closes = reducible, True
+            remarks = (f"only what closes: gate: {'; '.join(self._engine.shut)}",)
+        elif not closes and self._gates:
             reviewed = self._review(seat, oid, request, quantity, reducible, market, out)
             if reviewed is None:
                 return
@@ -144,7 +148,8 @@ class Door:
     ) -> tuple[str, Mapping[str, str]] | None:
         """Return what the engine's own rules have against the order, with the figures."""
         instrument = market.instrument
-        if quantity < instrument.quantity_min and (quantity <= 0 or quantity != abs(held)):
+        small = quantity < instrument.quantity_min and quantity != abs(held)
+        if quantity <= ZERO or small:
             if request.reduce_only and quantity <= 0 < request.quantity:
                 return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
             return "below the minimum quantity", {
@@ -158,8 +163,13 @@ class Door:
                 "quantity": str(quantity),
                 "quantity_max": str(instrument.quantity_max),
             }
-        if request.type is _LIMIT and (request.limit is None or not request.limit > 0):
-            return "a limit order needs a limit above 0", {"limit": str(request.limit)}
+        if request.type is _LIMIT:
+            limit = None if request.limit is None else instrument.passive_price(request.limit, request.side)
+            if limit is None or limit <= ZERO:
+                return "a limit order needs a limit above 0", {
+                    "limit": str(request.limit),
+                    "tick": str(instrument.tick),
+                }
         return None
 
     def _review(

@@ -189,6 +189,11 @@ class Engine:
         if not history.count:
             return True
         open_ns = candle.open_ns
+        if (open_ns - history.next_ns) % history.interval_ns:
+            out.clear()
+            self.tally.ignored_candles += 1
+            out.append(CandleIgnored(market.symbol, open_ns, "off the grid of its interval"))
+            return False
         if open_ns > history.next_ns:
             self.tally.gaps += 1
             missing = (open_ns - history.next_ns) // history.interval_ns

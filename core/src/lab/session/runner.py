@@ -325,14 +325,27 @@ class Session:
         return session_state(self, ended=self._finished.is_set())
 
     def conclude(self) -> Mapping[str, Any]:
-        """Write what the ordinary way could not, and return the report. Safe to call twice."""
+        """Write what the ordinary way could not, and return the report. Safe to call twice.
+
+        Where the journal takes no more, the report says so in its place: it is then all there is.
+        """
         if not self._finished.is_set():
-            if self.engine is None:
-                body = self.assembly.describe("run", {}, {})
-                self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
-            self._write_end(self.engine)
+            try:
+                if self.engine is None:
+                    body = self.assembly.describe("run", {}, {})
+                    self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+                self._write_end(self.engine)
+            except (JournalError, OSError) as error:
+                self._fail(Reason.STORAGE, str(error))
             self.publisher.end()
-        return self.report()
+        report = dict(self.report())
+        if report["reason"] == "unfinished" and self.reason is not None:
+            reason = self.reason
+            report.update(
+                status=reason.status, reason=reason.code, exit_code=reason.exit_code, error=self.detail,
+                error_count=max(self.errors, 1),
+            )  # fmt: skip
+        return report
 
     def _fail(self, reason: Reason, detail: str) -> None:
         self.errors += 1
