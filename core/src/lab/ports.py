@@ -153,6 +153,9 @@ class Provider(Component, ABC):
     async def stop(self) -> None:
         """Let go of everything, within a second. Called once, also after a failure."""
 
+    def check(self, wanted: Sequence[Subscription]) -> None:  # noqa: B027 - most take any
+        """Refuse what can never be had (an interval, say), before anything is written. Raises `ProviderError`; no I/O."""
+
     @abstractmethod
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps, minimum and fees.

@@ -16,4 +16,9 @@ def main() -> None:
     except KeyboardInterrupt:
         print("lab: interrupted", file=sys.stderr)
         code = 130
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is None:
+            raise
+        print("lab: interrupted", file=sys.stderr)
+        code = 130
     sys.exit(code)

@@ -113,6 +113,10 @@ def run_command_line(interrupts: Interrupts) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"lab: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 74
     except Exception as error:
         code = _known(error)
         if code is None:

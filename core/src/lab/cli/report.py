@@ -20,11 +20,13 @@ def command(run: str, write: bool, state_dir: Path | None, as_json: bool) -> int
     from lab.journal.report import build_report
     from lab.journal.store import JournalReader
     from lab.session.directory import find, write_report
+    from lab.session.verify import check_chain
 
     directory = find(state_dir or Path(), run)
     reader = JournalReader.open(directory)
     try:
         report = build_report(reader)
+        broken = check_chain(reader)
     finally:
         reader.close()
     if write:
@@ -33,4 +35,7 @@ def command(run: str, write: bool, state_dir: Path | None, as_json: bool) -> int
         output.print_json(report)
     else:
         click.echo(output.report_lines(report))
+    if broken is not None:
+        click.echo(f"lab: {directory.name}: the journal was changed after it was written: row {broken}", err=True)
+        return 1
     return 0

@@ -63,7 +63,10 @@ def _iso(text: str) -> int:
         raise ValueError(f"not a time: {text!r}; {error}") from None
     since = moment - _EPOCH - (offset or timedelta(0))
     seconds = since.days * 86_400 + since.seconds
-    return seconds * SECOND_NS + int((fraction or "").ljust(9, "0"))
+    time_ns = seconds * SECOND_NS + int((fraction or "").ljust(9, "0"))
+    if abs(time_ns) >= 2**63:
+        raise ValueError(f"not a time: {text!r}; nanoseconds in 64 bits reach from 1678 to 2262")
+    return time_ns
 
 
 def format_time(time_ns: int) -> str:

@@ -8,7 +8,7 @@ from lab.domain.ledger import ZERO
 from lab.domain.market import UNCONFIRMED
 from lab.domain.time import SECOND_NS, format_time
 from lab.journal.reasons import Reason
-from lab.journal.store import JournalReader
+from lab.journal.store import JournalError, JournalReader
 
 REPORT_SCHEMA_VERSION: Final = 1
 
@@ -28,6 +28,13 @@ def build_report(reader: JournalReader) -> dict[str, Any]:
 
     Raises `lab.journal.store.JournalError` where the journal cannot be read or holds no run.
     """
+    try:
+        return _build(reader)
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
+
+
+def _build(reader: JournalReader) -> dict[str, Any]:
     labels = reader.labels()
     started = reader.run_started()
     ended = next((body for _, _, body in reader.bodies("run_ended")), None)
@@ -116,8 +123,9 @@ def _why_no_trade(
     if started["no_orders"]:
         return f"orders were switched off (no_orders); {totals.get('signals', 0)} signals were recorded"
     if not int(totals.get("decisions", 0)):
-        warm = session.get("warm", "")
-        return f"the strategy never decided on a live candle{': ' + warm if warm else ''}"
+        shut = [reasons for _, _, (_, reasons) in reader.bodies("gate") if reasons]
+        why = session.get("warm") or ("; ".join(shut[-1]) if shut else "none came")
+        return f"the strategy never decided on a live candle: {why}"
     for name, text in (
         ("refusals", "every order was refused"),
         ("expired", "every order expired"),

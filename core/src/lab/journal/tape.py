@@ -1,5 +1,6 @@
 """The tape: every input in the order the engine took it, JSON lines in independent zstd frames, beside the journal."""
 
+import hashlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,10 @@ else:
 
 _FRAME_BYTES: Final = 64 * 1024
 _SEGMENT_BYTES: Final = 64 * 1024 * 1024
+_OPTIONS: Final[dict[int, int]] = {
+    zstd.CompressionParameter.compression_level: 3,
+    zstd.CompressionParameter.checksum_flag: 1,
+}
 
 
 class TapeWriter:
@@ -26,6 +31,7 @@ class TapeWriter:
         self._lines: list[bytes] = []
         self._size = 0
         self._segment = 1
+        self._digest = hashlib.sha256()
         self._file = None if directory is None else (directory / "tape-0001.jsonl.zst").open("xb")
         self.inputs = 0
 
@@ -44,7 +50,9 @@ class TapeWriter:
         """Write what is gathered as one frame and hand it to the operating system."""
         if self._file is None or not self._lines:
             return
-        self._file.write(zstd.compress(b"".join(self._lines), level=3))
+        lines = b"".join(self._lines)
+        self._digest.update(lines)
+        self._file.write(zstd.compress(lines, options=_OPTIONS))
         self._file.flush()
         self._lines.clear()
         self._size = 0
@@ -53,6 +61,11 @@ class TapeWriter:
             self._segment += 1
             self._file = (self._directory / f"tape-{self._segment:04d}.jsonl.zst").open("xb")
 
+    def digest(self) -> str:
+        """Flush, and return the SHA-256 of every line so far: the journal keeps it, so that a changed tape is found."""
+        self.flush()
+        return self._digest.hexdigest()
+
     def close(self) -> None:
         """Flush and close; safe to call twice."""
         if self._file is not None and not self._file.closed:
@@ -60,24 +73,28 @@ class TapeWriter:
             self._file.close()
 
 
-def read_tape(directory: Path) -> Iterator[Input]:
-    """Yield every input of a run's tape, in order. A frame torn by a crash ends the tape.
+def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash | None" = None) -> Iterator[Input]:
+    """Yield every input of a run's tape, in order; ``digest`` is fed every line.
 
-    Raises `JournalError` where there is no tape, or a line of it is not an input.
+    Raises `JournalError` where there is no tape, a line of it is not an input, or it is torn or damaged; with ``torn_ok``, for
+    a run that was killed, it ends there instead.
     """
     segments = sorted(directory.glob("tape-*.jsonl.zst"))
     if not segments:
-        raise JournalError(
-            f"{directory}: no tape there (tape-0001.jsonl.zst); a backtest has none, its source is the tape"
-        )
+        text = "no tape there (tape-0001.jsonl.zst); a backtest has none, because its source can be read again"
+        raise JournalError(f"{directory}: {text}")
     for segment in segments:
         with zstd.open(segment, "rb") as lines:
             number = 0
             try:
                 for line in lines:
                     number += 1
+                    if digest is not None:
+                        digest.update(line)
                     yield read_tape_line(line)
-            except (EOFError, zstd.ZstdError):
-                return
+            except (EOFError, zstd.ZstdError) as error:
+                if torn_ok:
+                    return
+                raise JournalError(f"{segment}: torn or damaged after line {number}: {error}") from None
             except ValueError as error:
                 raise JournalError(f"{segment}: line {number}: not an input: {error}") from None

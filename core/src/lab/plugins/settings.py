@@ -5,6 +5,7 @@ command line and the environment included) and checked by the class's validators
 """
 
 import contextlib
+import re
 import tomllib
 import types
 import typing
@@ -176,8 +177,11 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[InForce]]:
     try:
         component = cls(**values)
     except (TypeError, ValueError) as error:
-        origins = ", ".join(sorted({given[key].origin for key in values})) or "defaults"
-        raise ConfigProblem(f"{origins}: {table}: {' '.join(str(error).split())[:300]}") from None
+        # attrs' own validators put more than the message into the exception.
+        text = " ".join(str(error.args[0] if error.args else error).split())[:300]
+        named = [key for key in values if re.search(rf"\b{key}\b", text)] or list(values)
+        origins = ", ".join(sorted({given[key].origin for key in named})) or "defaults"
+        raise ConfigProblem(f"{origins}: {table}: {text}") from None
     except (Exception, SystemExit) as error:
         where = f"{cls.__module__}.{cls.__qualname__}"
         raise PluginProblem(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None

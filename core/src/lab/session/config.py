@@ -7,11 +7,12 @@ from typing import Any
 
 from attrs import define, field, validators
 
-from lab.domain.time import parse_interval
+from lab.domain.time import DAY_NS, parse_interval
 
 
 def _interval(instance: object, attribute: Any, value: str) -> None:
-    parse_interval(value)
+    if parse_interval(value) > 31 * DAY_NS:
+        raise ValueError(f"interval = {value!r}: expected 31d at the most")
 
 
 def _symbol(instance: object, attribute: Any, value: str) -> None:

@@ -56,6 +56,8 @@ def _point_latest(runs: Path, name: str) -> None:
 def find(state_dir: Path, run: str) -> Path:
     """Return the directory of a run given as path, id, part of an id, or ``latest``. Raises `RunProblem`."""
     runs = state_dir / "runs"
+    if len(str(state_dir)) > 4000 or any(len(part) > 255 for part in (*state_dir.parts, *Path(run).parts)):
+        raise RunProblem(Reason.CONFIG, f"no folder has such a name: {str(state_dir)[:60]}...")
     for candidate in (Path(run), runs / run):
         if candidate.is_dir() and (candidate / "journal.db").is_file():
             return candidate.resolve()

@@ -17,7 +17,7 @@ from lab.domain.time import SECOND_NS, format_time
 from lab.journal.reasons import Reason, RunProblem
 from lab.journal.store import Journal, JournalError
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Provider, ProviderError, ProviderUnavailable, Runtime
+from lab.ports import Clock, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab.session import directory as directories
 from lab.session.assembly import Assembly
 from lab.session.interrupts import Interrupts
@@ -151,10 +151,16 @@ async def _run(
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
+    assembly.provider.component.check([Subscription(run.symbol, run.interval_ns)])
     try:
         instrument = await assembly.provider.component.instrument(run.symbol)
     except ProviderUnavailable:
         instrument = None
+    if instrument is not None and instrument.symbol != run.symbol:
+        name = assembly.provider.name
+        raise RunProblem(
+            Reason.CONFIG, f"{name} names {run.symbol!r} {instrument.symbol!r}; use --symbol {instrument.symbol}"
+        )
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None if run.no_write else directories.create(run.state_dir, label)
     run_id = directory.name if directory is not None else label

@@ -64,6 +64,10 @@ class Session:
         self.reason: Reason | None = None
         self.detail = ""
         self.errors = 0
+        self.waits = 0
+        self.opened = False
+        self.shut_seconds = 0.0
+        self._shut_at: float | None = None
         self._began = clock.monotonic()
         self._stopping = anyio.Event()
         self._finished = anyio.Event()
@@ -107,6 +111,7 @@ class Session:
                 return await self.assembly.provider.component.instrument(self.symbol)
             except ProviderUnavailable as error:
                 self.errors += 1
+                self.waits += 1
                 self.detail = str(error)
                 self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
                 self.intake.notice("instrument", state="unavailable", error=str(error))
@@ -215,8 +220,19 @@ class Session:
         """Open or shut the trading gate where its reasons have changed."""
         reasons = self._reasons(engine)
         if reasons != engine.shut and not engine.stopping:
+            self._note_shut(bool(reasons))
             self._step(engine, Gate(self.intake.now_ns(), reasons))
             self._commit(engine)
+
+    def _note_shut(self, shut: bool) -> None:
+        """Add up how long trading was not allowed after it first was."""
+        now = self.clock.monotonic()
+        if not shut:
+            self.opened = True
+            self.shut_seconds += now - self._shut_at if self._shut_at is not None else 0.0
+            self._shut_at = None
+        elif self.opened and self._shut_at is None:
+            self._shut_at = now
 
     async def _watch(self, engine: Engine) -> None:
         """Notice what no event tells: a quote growing stale, an order waiting in silence. Twice a second, 0.1 % of a core."""
@@ -302,20 +318,30 @@ class Session:
         """Journal the end. A storage failure here is the reason of the end."""
         self._finished.set()
         reason = self.reason or Reason.UNKNOWN
-        if reason.exit_code == 0 and self.seeder is not None and engine is not None:
-            if engine.markets[self.symbol].history.count < self.assembly.lookback:
-                reason = self.reason = Reason.NEVER_WARMED
-                self.detail = warmth(self)
-        elif reason.exit_code == 0 and engine is None:
-            reason = self.reason = Reason.NEVER_WARMED
-            self.detail = f"the provider never told what {self.symbol} is: {self.detail}"
+        if reason.exit_code == 0:
+            shortfall = self._shortfall(engine)
+            if shortfall is not None and reason is Reason.COMPLETED:
+                reason, self.detail = shortfall
+                self.reason = reason
         body: dict[str, Any] = {"session": self._state()}
         if engine is not None:
             body = end_state(engine, self._state())
         body.update(reason=reason.code, exit_code=reason.exit_code, error=self.detail if reason.exit_code else "")
+        body["tape_sha256"] = self.tape.digest()
         self.journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns if engine else 0, self.tape.inputs)
         self.tape.close()
         self.publisher.publish(self.journal.commit())
+
+    def _shortfall(self, engine: Engine | None) -> tuple[Reason, str] | None:
+        """Return why a run whose time was up did not do what it was for, where it did not."""
+        if engine is None:
+            return Reason.NEVER_WARMED, f"the provider never told what {self.symbol} is: {self.detail}"
+        if engine.markets[self.symbol].history.count < self.assembly.lookback:
+            return Reason.NEVER_WARMED, warmth(self)
+        totals = engine.totals
+        if not totals.quotes and not totals.candles:
+            return Reason.FEED_STALE, f"no market data came: feed {self.intake.state.value}"
+        return None
 
     def elapsed(self) -> float:
         """Return the seconds since the run began, by the session's clock."""

@@ -98,6 +98,10 @@ def _degradations(session: "Session", *, ended: bool) -> list[str]:
     found = [warmth(session)] if warmth(session) else []
     if session.seeder is not None and session.seeder.failures:
         found.append(f"history_failures {session.seeder.failures}")
+    if session.waits:
+        found.append(f"instrument_failures {session.waits}")
+    if session.shut_seconds >= 1.0:
+        found.append(f"trading_shut {session.shut_seconds:.0f} s after it had been open")
     drops = session.intake.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")

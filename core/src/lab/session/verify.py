@@ -1,5 +1,6 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
@@ -58,6 +59,12 @@ def verify(directory: Path, registry: Registry) -> Verdict:
                 "the journal was changed after it was written",
             )
         started = reader.run_started()
+        if not started["instruments"]:  # the provider never told what the symbol is: nothing was decided
+            return Verdict(directory.name, True, reader.count(), 0, "", "", "")
+        damage = _check_tape(reader, directory) if started["kind"] == "run" else ""
+        if damage:
+            text = "the tape is not what the run took in"
+            return Verdict(directory.name, False, 0, 0, "", text, damage)
         assembly = reassemble(registry, started)
         again = Journal(None, durable=False, labels={})
         batch, inputs = _again(directory, assembly, started, again)
@@ -83,7 +90,8 @@ def check_chain(reader: JournalReader) -> int | None:
 def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal: Journal) -> tuple[Batch, int]:
     """Run the recorded inputs through a new engine into a journal in memory."""
     if started["kind"] == "run":
-        batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(directory))
+        tape = read_tape(directory, torn_ok=True)
+        batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
         batch = prepare(assembly, started["kind"], journal.outcome)
         recorded = started["source"]
@@ -98,8 +106,25 @@ def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal
     return batch, number
 
 
-def _tape_batches(directory: Path) -> Iterator[Sequence[Input]]:
-    tape = read_tape(directory)
+def _check_tape(reader: JournalReader, directory: Path) -> str:
+    """Return what is wrong with the tape of a finished run, by the digest and the count in its journal."""
+    ended = next(((row[2], msgspec.json.decode(row[5])) for row in reader.rows() if row[3] == RUN_ENDED), None)
+    if ended is None:
+        return ""
+    number, digest = 0, hashlib.sha256()
+    try:
+        for number, _ in enumerate(read_tape(directory, digest=digest), 1):
+            pass
+    except JournalError as error:
+        return str(error)
+    if number != ended[0]:
+        return f"the tape holds {number} inputs, the run took {ended[0]}"
+    if digest.hexdigest() != ended[1].get("tape_sha256"):
+        return "the tape's SHA-256 is not the one in the journal"
+    return ""
+
+
+def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:
     while events := list(islice(tape, _BATCH)):
         yield events
 
@@ -138,7 +163,7 @@ def _compare_end(body: bytes, batch: Batch) -> str:
 
 
 def _text(row: tuple[int, int, int, str, str | None, bytes, bytes]) -> str:
-    return f"{row[3]} {row[5].decode()[:400]}"
+    return f"{row[3]} {row[5].decode()[:400]} (time {row[1]}, input {row[2]}, key {row[4]})"
 
 
 def _cause(batch: Batch, row: tuple[int, int, int, str, str | None, bytes, bytes] | None) -> str:

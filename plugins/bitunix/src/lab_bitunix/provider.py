@@ -11,6 +11,7 @@ from lab.domain.market import Candle
 from lab.ports import Check, Provider, ProviderError, ProviderUnavailable, Runtime, Sink, Subscription
 
 from lab_bitunix.pacing import CoolDown, VenueClock
+from lab_bitunix.wire import supported
 
 if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
@@ -143,6 +144,11 @@ class Bitunix(Provider):
         with anyio.move_on_after(0.5, shield=True):
             if local is not None:
                 await local.stop()
+
+    def check(self, wanted: Sequence[Subscription]) -> None:
+        """Refuse an interval the venue does not have."""
+        for one in wanted:
+            supported(one.interval_ns)
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return steps and minimum as the venue lists them now, and the fees of the VIP tier."""

@@ -117,7 +117,7 @@ class MockProvider(Provider):
         The newest of the older ones closes where the first tick begins: at ``begin``, at ``price``.
         """
         wanted = Subscription(symbol, interval_ns)
-        self._check((wanted,))
+        self.check((wanted,))
         replay = self._replays.get(wanted)
         if replay is None:
             replay = self._replays[wanted] = _Replay(self._shape(symbol), interval_ns // SECOND_NS)
@@ -133,7 +133,7 @@ class MockProvider(Provider):
 
         Ticks that are late are caught up; none is left out.
         """
-        self._check(wanted)
+        self.check(wanted)
         sink.feed(FeedState.LIVE, self.venue())
         origin = anyio.current_time() - self._played
         for second, events in self._seconds(wanted):
@@ -156,7 +156,7 @@ class MockProvider(Provider):
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return the first ``minutes`` of what `stream` gives, quotes and candles."""
         self._run_seed = seed
-        self._check(wanted)
+        self.check(wanted)
         return self._batches(wanted)
 
     def source(self) -> Mapping[str, str]:
@@ -196,7 +196,7 @@ class MockProvider(Provider):
                         closed.append(candle)
             yield second, events
 
-    def _check(self, wanted: Sequence[Subscription]) -> None:
+    def check(self, wanted: Sequence[Subscription]) -> None:
         for one in wanted:
             _check_symbol(one.symbol)
             if one.interval_ns <= 0 or one.interval_ns % SECOND_NS:
