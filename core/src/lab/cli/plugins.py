@@ -44,7 +44,7 @@ def command(name: str | None, as_json: bool) -> int:
         components = [component for component in components if component["name"] == name]
         if not components:
             raise click.UsageError(f"nothing installed is named {name!r}{did_you_mean(name, known)}")
-    plugins = [attrs.asdict(plugin) for plugin in registry.plugins]
+    plugins = [dict(vars(plugin)) for plugin in registry.plugins]
     if as_json:
         output.print_json(
             {"schema_version": 1, "kind": "plugins", "plugins": plugins, "components": components, "commands": commands}

@@ -1,16 +1,15 @@
 """What is installed: every distribution with an entry point in the group ``lab``, and what it offers.
 
-A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it.
+No attrs here: ``lab --help`` looks at the plugins' commands, and should cost next to nothing. A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it.
 """
 
 import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pluggy
-from attrs import define, field, frozen
 
 from lab.plugins import hookspecs
 from lab.plugins.hookspecs import GROUP, PROJECT, PluginCommand
@@ -33,15 +32,15 @@ class UnknownName(PluginProblem):
     """Nothing installed offers that name."""
 
 
-@define
 class Plugin:
     """One entry point: where it comes from, and what went wrong with it, if anything."""
 
-    name: str
-    distribution: str
-    version: str
-    hooks: list[str] = field(factory=list)
-    problems: list[str] = field(factory=list)
+    def __init__(self, name: str, distribution: str, version: str) -> None:
+        self.name = name
+        self.distribution = distribution
+        self.version = version
+        self.hooks: list[str] = []
+        self.problems: list[str] = []
 
     def fail(self, problem: str) -> None:
         """Note what went wrong, on one line of bounded length."""
@@ -49,8 +48,7 @@ class Plugin:
         self.problems.append(text if len(text) <= 300 else text[:297] + "...")
 
 
-@frozen
-class Offer:
+class Offer(NamedTuple):
     """A class offered under a name, by a plugin."""
 
     kind: str

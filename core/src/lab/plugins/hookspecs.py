@@ -20,10 +20,9 @@ Hooks are called once, while a run is assembled. Importing a plugin does nothing
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import pluggy
-from attrs import frozen
 
 if TYPE_CHECKING:
     from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
@@ -35,8 +34,7 @@ hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
 
-@frozen
-class PluginCommand:
+class PluginCommand(NamedTuple):
     """A command line of a plugin: ``target`` is ``module:attribute`` of a click command, imported when it is called."""
 
     help: str
