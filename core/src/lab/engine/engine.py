@@ -110,6 +110,7 @@ class Engine:
         tally.quotes = sum(market.quotes for market in self.markets.values())
         tally.backfilled = sum(history.backfilled for history in histories)
         tally.candles = sum(history.count for history in histories) - tally.backfilled
+        tally.fees_paid = sum((seat.ledger.fees for seat in self.seats), ZERO)
         tally.peak_equity = self.drawdown.peak
         tally.max_drawdown = self.drawdown.deepest
         tally.decisions = sum(

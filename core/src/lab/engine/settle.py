@@ -59,10 +59,11 @@ class Settlement:
                 f"the broker filled what it may not: {fill!r} of {order!r}, {working.left} left, at {time_ns}"
             )
         engine = self._engine
-        oid, symbol = order.id, order.symbol
+        symbol = order.symbol
         buys = order.side is _BUY
-        market = engine.markets[symbol]
-        held = seat.ledger.position(symbol).quantity
+        ledger = seat.ledger
+        position = ledger.position(symbol)
+        held = position.quantity
         over = ZERO
         if order.reduce_only:
             over = quantity + held if buys else quantity - held
@@ -72,22 +73,21 @@ class Settlement:
                     self._end_idle(working, out)
                     return
         order.fills += 1
-        signed = quantity if buys else -quantity
-        after = held + signed
-        postings = seat.ledger.fill(symbol, signed, fill.price, fill.fee)
+        postings = ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+        after = position.quantity
         tally = engine.tally
         tally.trades += 1
-        tally.fees_paid += fill.fee
         if held and (not after or (after > ZERO) is not (held > ZERO)):
             tally.round_trips += 1
         working.left = remaining = working.left - quantity
+        oid = order.id
         if not remaining:
             del seat.orders[oid]
             del self._working[oid]
             seat.remember(oid, "filled")
         filled = OrderFilled(f"{oid}.{order.fills}", seat.name, symbol, order.side, remaining, after, fill, postings)
         out.append(filled)
-        engine.reckon(seat, market)
+        engine.reckon(seat, engine.markets[symbol])
         if seat.on_fill is not None and not seat.stopped:
             engine.guard(seat, seat.on_fill, filled, out)
         if over > ZERO:

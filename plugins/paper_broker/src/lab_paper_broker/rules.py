@@ -98,16 +98,20 @@ def _take(
 ) -> Fill:
     """Take liquidity at the reference price ± slippage, never beyond the order's limit."""
     price = reference
+    buys = order.side is _BUY
     if slippage:
-        if order.side is _BUY:
-            price = terms.worse(reference * (_ONE + slippage), _BUY)
+        instrument = terms.instrument
+        if buys:
+            price = instrument.worse_price(reference * (_ONE + slippage), _BUY)
         else:
-            # A price of 0 is none: even the worst sale gets a tick.
-            price = terms.worse(reference * (_ONE - slippage), _SELL) or min(terms.instrument.tick, reference)
-        if order.limit is not None and order.type is _LIMIT:
-            price = min(price, order.limit) if order.side is _BUY else max(price, order.limit)
+            price = instrument.worse_price(reference * (_ONE - slippage), _SELL)
+            if not price:
+                price = min(instrument.tick, reference)  # a price of 0 is none: even the worst sale gets a tick
+        limit = order.limit
+        if limit is not None and order.type is _LIMIT:
+            price = min(price, limit) if buys else max(price, limit)
     quantity, rate = order.remaining, terms.taker
-    cost = price - reference if order.side is _BUY else reference - price
+    cost = price - reference if buys else reference - price
     return Fill(
         order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
     )
