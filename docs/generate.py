@@ -127,8 +127,7 @@ def section(kind: str, cls: type, content: str, note: str = "") -> str:
 
 
 def fields_table(cls: type) -> str:
-    attrs.resolve_types(cls)
-    return table(("field", "JSON"), [[f"`{field.name}`", written(field.type)] for field in attrs.fields(cls)])
+    return table(("field", "JSON"), [[f"`{name}`", written(kind)] for name, kind in get_type_hints(cls).items()])
 
 
 def written(kind: Any) -> str:

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any, ClassVar
 
-import attrs
 import pytest
 from attrs import define, field
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
 from lab.domain.market import Input, Timer
 from lab.testing import BrokerContract, SimpleBroker, check
+from msgspec.structs import replace
 
 D = Decimal
 
@@ -26,7 +26,7 @@ class FillsAtOnce(SimpleBroker):
 
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         late = event._replace(time_ns=event.time_ns + 10**9) if isinstance(event, Quote | Candle) else event
-        return [attrs.evolve(one, time_ns=event.time_ns) for one in super().observe(late) if isinstance(one, Fill)]
+        return [replace(one, time_ns=event.time_ns) for one in super().observe(late) if isinstance(one, Fill)]
 
 
 @define(kw_only=True)
@@ -56,7 +56,7 @@ class FillsAtTheMiddle(SimpleBroker):
 @define(kw_only=True)
 class IgnoresLimits(SimpleBroker):
     def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
-        return super().fill_of(attrs.evolve(order, type=OrderType.MARKET), event)
+        return super().fill_of(replace(order, type=OrderType.MARKET), event)
 
 
 @define(kw_only=True)
@@ -64,9 +64,9 @@ class HopesForLimits(SimpleBroker):
     """Fills every limit order at its limit, wherever the market is."""
 
     def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
-        fill = super().fill_of(attrs.evolve(order, type=OrderType.MARKET), event)
+        fill = super().fill_of(replace(order, type=OrderType.MARKET), event)
         return (
-            fill and attrs.evolve(fill, price=order.limit, fee=order.limit * fill.quantity * fill.fee_rate)
+            fill and replace(fill, price=order.limit, fee=order.limit * fill.quantity * fill.fee_rate)
             if order.limit
             else fill
         )
@@ -77,7 +77,7 @@ def _evolving(name: str, **changes: Any) -> type[SimpleBroker]:
 
     def fill_of(self: SimpleBroker, order: Order, event: Quote | Candle) -> Fill | None:
         fill = SimpleBroker.fill_of(self, order, event)
-        return fill and attrs.evolve(fill, **{key: change(fill) for key, change in changes.items()})
+        return fill and replace(fill, **{key: change(fill) for key, change in changes.items()})
 
     return define(kw_only=True)(type(name, (SimpleBroker,), {"fill_of": fill_of}))
 

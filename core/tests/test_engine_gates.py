@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import define, evolve, field
+from attrs import define, field
 from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
 from lab.domain.market import BACKFILLED, Gate, Input
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass, Refuse, Shrink, Side, Verdict
@@ -16,6 +16,7 @@ from lab.ports import Broker, RiskGate
 from lab.testing.builders import START_NS, candles, instrument
 from lab.testing.rehearsal import Action, Scripted
 from lab.testing.simple_broker import SimpleBroker
+from msgspec.structs import replace
 
 D = Decimal
 ONE = D(1)
@@ -110,7 +111,7 @@ def test_a_refusal_names_the_gate_and_carries_the_numbers_and_ends_the_review() 
         (Shrink(D(0), "nothing"), "the gate asked for 0 of 1.0000: nothing"),
         (Shrink(D(-1), "the other way"), "the gate asked for -1 of 1.0000: the other way"),
         (SELL, "the gate answered OrderRequest("),
-        (evolve(BUY, quantity=D(2)), "the gate answered OrderRequest("),
+        (replace(BUY, quantity=D(2)), "the gate answered OrderRequest("),
         (None, "the gate answered None, not Pass"),
         (True, "the gate answered True, not Pass"),
     ],

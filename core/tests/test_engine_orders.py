@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import define, evolve, field
+from attrs import define, field
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
 from lab.domain.market import Candle, Input, Quote, Timer
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
@@ -17,6 +17,7 @@ from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.rehearsal import Action, Scripted
 from lab.testing.simple_broker import SimpleBroker
+from msgspec.structs import replace
 
 D = Decimal
 ONE = D(1)
@@ -174,16 +175,16 @@ def overfilled(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
 
 
 def of_nobody(broker: Puppet, fill: Fill) -> Fill:
-    return evolve(fill, order_id="nobody")
+    return replace(fill, order_id="nobody")
 
 
 @pytest.mark.parametrize(
     "act",
     [
         faulty(of_nobody),
-        faulty(lambda _, fill: evolve(fill, quantity=D(0))),
-        faulty(lambda _, fill: evolve(fill, quantity=D(-1))),
-        faulty(lambda _, fill: evolve(fill, price=D(0))),
+        faulty(lambda _, fill: replace(fill, quantity=D(0))),
+        faulty(lambda _, fill: replace(fill, quantity=D(-1))),
+        faulty(lambda _, fill: replace(fill, price=D(0))),
         overfilled,
         lambda broker, event: [Ended(order, "expired", "") for order in broker.orders for _ in range(2)],
     ],
@@ -214,7 +215,7 @@ def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_er
 
 
 def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: evolve(fill, quantity=D(2)))))
+    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
     with pytest.raises(EngineFault):
@@ -292,7 +293,7 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
     ],
 )
 def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:
-    outputs = run(engine(Scripted(plan={0: [evolve(BUY, **change)]})), candles([100.0]))
+    outputs = run(engine(Scripted(plan={0: [replace(BUY, **change)]})), candles([100.0]))
     assert complaint in only(StrategyStopped, outputs)[0].error
     assert not only(OrderAccepted, outputs)
 

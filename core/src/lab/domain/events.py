@@ -1,20 +1,20 @@
 """What a step brings forth, in the order it happened. The journal stores these and the inputs that matter.
 
-Frozen without slots: they live briefly, and attrs makes one three times faster this way (0.4 µs instead of 1.3 µs for twelve fields).
+msgspec structs: one is made seven times faster than a frozen attrs object, and written to the journal faster too. They
+hold no cycles, so the garbage collector need not follow them.
 """
 
 from collections.abc import Mapping
 from decimal import Decimal
 
-from attrs import frozen
+from msgspec import Struct
 
 from lab.domain.ledger import Posting
 from lab.domain.market import Candle
 from lab.domain.orders import OrderRequest, OrderType, Side
 
 
-@frozen(slots=False)
-class Deposited:
+class Deposited(Struct, frozen=True, gc=False):
     """Starting money of a book."""
 
     strategy: str
@@ -22,8 +22,7 @@ class Deposited:
     postings: tuple[Posting, ...]
 
 
-@frozen(slots=False)
-class Signal:
+class Signal(Struct, frozen=True, gc=False):
     """A request that became no order, and why: ``backfilled``, ``no_orders`` or ``gate`` with its reasons."""
 
     strategy: str
@@ -31,8 +30,7 @@ class Signal:
     why: str
 
 
-@frozen(slots=False)
-class OrderAccepted:
+class OrderAccepted(Struct, frozen=True, gc=False):
     """An order is working. ``quantity`` is what the lot and the gates left of the request."""
 
     order_id: str
@@ -50,8 +48,7 @@ class OrderAccepted:
     remarks: tuple[str, ...] = ()
 
 
-@frozen(slots=False)
-class OrderRefused:
+class OrderRefused(Struct, frozen=True, gc=False):
     """A request stopped at the door: by the engine's rules or by a gate, with the figures."""
 
     order_id: str
@@ -62,12 +59,12 @@ class OrderRefused:
     numbers: Mapping[str, str]
 
 
-@frozen(slots=False)
-class Fill:
+class Fill(Struct, frozen=True, gc=False):
     """What a broker did to an order: the exact price and fee, and how the price came about.
 
     ``reference`` is the bid, ask, close or limit the price was made from, ``spread`` the quote's (``None`` without a
-    quote), ``slippage`` the price's distance from the reference against the trader (0 or more), ``rule`` the broker's name for how it filled.
+    quote), ``slippage`` the price's distance from the reference against the trader (0 or more), ``rule`` the broker's
+    name for how it filled.
     """
 
     order_id: str
@@ -83,8 +80,7 @@ class Fill:
     time_ns: int
 
 
-@frozen(slots=False)
-class OrderFilled:
+class OrderFilled(Struct, frozen=True, gc=False):
     """A fill, booked: with its own id, what is left of the order, and postings that sum to zero."""
 
     fill_id: str
@@ -97,8 +93,7 @@ class OrderFilled:
     postings: tuple[Posting, ...]
 
 
-@frozen(slots=False)
-class OrderEnded:
+class OrderEnded(Struct, frozen=True, gc=False):
     """An order ended without being filled whole: ``outcome`` is ``cancelled``, ``expired`` or ``rejected``."""
 
     order_id: str
@@ -109,16 +104,14 @@ class OrderEnded:
     remaining: Decimal
 
 
-@frozen(slots=False)
-class StrategyStopped:
+class StrategyStopped(Struct, frozen=True, gc=False):
     """A strategy raised and is not asked again. The others go on."""
 
     strategy: str
     error: str
 
 
-@frozen(slots=False)
-class CandleIgnored:
+class CandleIgnored(Struct, frozen=True, gc=False):
     """A candle the strategies have already passed: a duplicate, or one that differs from what they saw."""
 
     symbol: str
@@ -126,8 +119,7 @@ class CandleIgnored:
     why: str
 
 
-@frozen(slots=False)
-class GapFound:
+class GapFound(Struct, frozen=True, gc=False):
     """Candles are missing between two that came. A later back-fill may bring them."""
 
     symbol: str

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec.structs import replace
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
@@ -185,7 +185,7 @@ class Door:
         """Ask the gates. Where they refuse an order that would turn a position, the part that closes it goes on."""
         remarks: tuple[str, ...] = ()
         for name, review in self._gates:
-            shown = request if quantity == request.quantity else attrs.evolve(request, quantity=quantity)
+            shown = request if quantity == request.quantity else replace(request, quantity=quantity)
             try:
                 verdict = review(shown, seat.view)
             except (Exception, SystemExit) as error:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-import attrs
+from msgspec.structs import replace
 
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.ledger import ZERO
@@ -99,7 +99,7 @@ class Settlement:
         quantity = fill.quantity - over
         if quantity <= ZERO:
             return fill, ZERO
-        return attrs.evolve(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
+        return replace(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
 
     def _end_idle(self, working: Working, out: "Outputs") -> None:
         """End a reduce-only order that has nothing left to reduce."""
