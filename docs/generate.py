@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
-import attrs
 import click
 from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text

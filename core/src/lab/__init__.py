@@ -56,7 +56,8 @@ _HOMES = {
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (
         "Accepted", "Broker", "Check", "Ended", "FeedState", "Provider", "ProviderError", "ProviderUnavailable",
-        "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy", "Subscription",
+        "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
+        "Subscription",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -4,7 +4,8 @@ A component is its settings: an attrs class whose init fields are its keys in ``
 and whose ``init=False`` fields are its state. Strategies, gates and brokers are synchronous: they do no I/O, read no
 clock and draw no random number; what they may know is handed to them. Providers and reporters are coroutines.
 
-A class is offered by a hook (see `lab.plugins.hookspecs`), checked by a contract suite (see `lab.testing`), and created once a run.
+A class is offered by a hook (see `lab.plugins.hookspecs`), checked by a contract suite (see `lab.testing`), and created
+once a run.
 """
 
 from abc import ABC, abstractmethod
@@ -137,7 +138,8 @@ class ProviderUnavailable(ProviderError):
 class Provider(Component, ABC):
     """A source of market data.
 
-    ``realm`` keeps worlds apart: ``real`` (a venue), ``recorded`` or ``synthetic``; candles of different realms never meet in a session.
+    ``realm`` keeps worlds apart: ``real`` (a venue), ``recorded`` or ``synthetic``; candles of different realms never
+    meet in a session.
     """
 
     realm: ClassVar[Literal["real", "recorded", "synthetic"]]
@@ -153,14 +155,17 @@ class Provider(Component, ABC):
     async def stop(self) -> None:
         """Let go of everything, within a second. Called once, also after a failure."""
 
-    def check(self, wanted: Sequence[Subscription]) -> None:  # noqa: B027 - most take any
-        """Refuse what can never be had (an interval, say), before anything is written. Raises `ProviderError`; no I/O."""
+    def check(self, wanted: Sequence[Subscription]) -> None:
+        """Refuse what can never be had (an interval, say), before anything is written; no I/O. Raises `ProviderError`.
+
+        The default takes anything.
+        """
 
     @abstractmethod
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps, minimum and fees.
 
-        Raises `ProviderError` for an unknown symbol (naming near ones) and `ProviderUnavailable` when it can't tell now.
+        Raises `ProviderError` for an unknown symbol (naming near ones), `ProviderUnavailable` when it can't tell now.
         """
 
     @abstractmethod
@@ -173,10 +178,11 @@ class Provider(Component, ABC):
 
     @abstractmethod
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Give quotes and closed candles to the sink until cancelled, reconnecting as needed. Recorded data may end: then it returns.
+        """Give quotes and closed candles to the sink until cancelled, reconnecting as needed.
 
-        The provider emits closed candles only, ascending by symbol. The session removes duplicates, finds gaps, fetches
-        them through `history` and says when trading may begin. Raises `ProviderError` only for what retrying can't mend.
+        It returns where recorded data ends. The provider emits closed candles only, ascending by symbol. The session
+        removes duplicates, finds gaps, fetches them through `history` and says when trading may begin. Raises
+        `ProviderError` only for what retrying can't mend.
         """
 
     async def probe(self, wanted: Subscription) -> Sequence[Check]:
@@ -189,7 +195,10 @@ class Provider(Component, ABC):
         return self.realm
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
-        """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``; ``None`` where that makes no sense."""
+        """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``.
+
+        ``None`` where that makes no sense.
+        """
         return None
 
     def batch_instrument(self, symbol: str) -> Instrument | None:
@@ -197,7 +206,10 @@ class Provider(Component, ABC):
         return None
 
     def source(self) -> Mapping[str, str]:
-        """Return what identifies the data of `batches`: a file and its SHA-256, or a seed. The run records it; ``lab verify`` checks it."""
+        """Return what identifies the data of `batches`: a file and its SHA-256, or a seed.
+
+        The run records it; ``lab verify`` checks it.
+        """
         return {}
 
 
@@ -208,8 +220,8 @@ class Strategy(Component, ABC):
     """Decides. One instance, one book: it sees the shared market and only its own money.
 
     ``on_candle`` is first called when `lookback` candles are there, back-filled ones included. Requests made on a
-    back-filled candle, or for an entry while the trading gate is shut, are recorded as signals and not placed: the truth
-    about what is held is ``view.position``, never the strategy's memory of what it asked for.
+    back-filled candle, or for an entry while the trading gate is shut, are recorded as signals and not placed: the
+    truth about what is held is ``view.position``, never the strategy's memory of what it asked for.
     """
 
     @property
@@ -256,8 +268,8 @@ class RiskGate(Component, ABC):
 class Broker(Component, ABC):
     """Works on orders. Synchronous and deterministic: latency and jitter come from settings, seed and order id.
 
-    The engine calls `observe` only while `resting` is not 0. An order never fills on the event that caused it, nor on data whose
-    time is before its ``eligible_ns``.
+    The engine calls `observe` only while `resting` is not 0. An order never fills on the event that caused it, nor on
+    data whose time is before its ``eligible_ns``.
     """
 
     resting: int
@@ -278,8 +290,8 @@ class Broker(Component, ABC):
         """Let the working orders meet a candle, a quote or a timer. Fills come in the order the orders were submitted.
 
         A quote counts from ``eligible_ns`` on. Of a candle, open, high and low count only if it opened at or after
-        ``eligible_ns``; otherwise only its close does. The engine gives no back-filled candle. The broker lowers ``order.remaining``
-        for each fill it returns and forgets an order at 0.
+        ``eligible_ns``; otherwise only its close does. The engine gives no back-filled candle. The broker lowers
+        ``order.remaining`` for each fill it returns and forgets an order at 0.
         """
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:

@@ -764,7 +764,7 @@ def test_settings_are_checked_by_name() -> None:
     with pytest.raises(ValueError, match="symbol = 'btc'"):
         LocalVenue(symbol="btc")
     with pytest.raises(FaultError, match="did you mean 'reset'"):
-        LocalVenue(faults="rest=429,resett@3")
+        LocalVenue(faults="rest=429,resets@3")
 
 
 def test_without_a_start_the_venue_lives_in_the_recordings_time() -> None:
@@ -849,7 +849,7 @@ def test_the_command_serves_until_interrupted_and_exits_clean(speed: str) -> Non
     [
         (["--speed", "max"], "virtual time"),
         (["--speed", "0"], "above 0"),
-        (["--faults", "resett@3"], "did you mean 'reset'"),
+        (["--faults", "resets@3"], "did you mean 'reset'"),
         (["--recording", "nothing-here"], "no such file"),
     ],
 )

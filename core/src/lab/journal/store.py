@@ -1,8 +1,8 @@
 """The journal: one SQLite file, one writer, hash-chained rows, one transaction a step.
 
-A row's hash is SHA-256 of the previous row's hash and every column of its own, each ended by a newline, so that no text can be
-moved from one column to the next unseen. What labels a run (its id, the wall clock, the machine) is in ``meta``, outside
-the chain: two runs of the same inputs have the same rows.
+A row's hash is SHA-256 of the previous row's hash and every column of its own, each ended by a newline, so that no text
+can be moved from one column to the next unseen. What labels a run (its id, the wall clock, the machine) is in ``meta``,
+outside the chain: two runs of the same inputs have the same rows.
 """
 
 import contextlib
@@ -47,20 +47,23 @@ def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, k
 class Journal:
     """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may be told of a row before.
 
-    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which tell nobody anything before
-    their end and can be run again) rows are written in batches, and the unique index comes at the end.
+    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which tell nobody
+    anything before their end and can be run again) rows are written in batches, and the unique index comes at the end.
     """
 
     def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
         """Create the journal of a new run in an existing directory, or in memory. Raises `JournalError`."""
         self.path = None if directory is None else directory / FILE_NAME
         self._durable = durable
+        self._gathered: list[tuple[object, int, int]] = []
         self._rows: list[tuple[int, int, int, str, str | None, str, bytes]] = []
         self._hash = GENESIS
-        self.seq = 0
+        self._seq = 0
         self.committed_seq = 0
         try:
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None)
+            if not durable:
+                self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
             self._db.executescript(_SCHEMA)
@@ -74,21 +77,32 @@ class Journal:
     @property
     def head(self) -> bytes:
         """The hash of the newest row."""
+        self._chain()
         return self._hash
 
     @property
     def waiting(self) -> int:
         """How many rows are gathered and not yet committed."""
-        return len(self._rows)
+        return len(self._gathered) + len(self._rows)
 
     def append(self, events: Iterable[object], time_ns: int, input_n: int) -> None:
         """Gather the rows of one step; ``input_n`` numbers the input that caused them, counted from 1."""
         for event in events:
-            self.append_raw(KINDS[event.__class__], key_of(event), encode(event), time_ns, input_n)
+            self._gathered.append((event, time_ns, input_n))
 
     def append_raw(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
         """Gather one row of any kind."""
-        self.seq = seq = self.seq + 1
+        self._chain()
+        self._add(kind, key, body, time_ns, input_n)
+
+    def _chain(self) -> None:
+        """Turn what was gathered into rows: many at once, because a loop this small runs twice as fast on its own."""
+        gathered, self._gathered = self._gathered, []
+        for event, time_ns, input_n in gathered:
+            self._add(KINDS[event.__class__], key_of(event), encode(event), time_ns, input_n)
+
+    def _add(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
+        self._seq = seq = self._seq + 1
         self._hash = digest = row_hash(self._hash, seq, time_ns, input_n, kind, key, body)
         self._rows.append((seq, time_ns, input_n, kind, key, body.decode(), digest))
 
@@ -97,17 +111,18 @@ class Journal:
 
         Raises `JournalError`; whether the rows are on disk is then unknown, and the run must not go on.
         """
+        self._chain()
         rows, self._rows = self._rows, []
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_INSERT, rows)
             for name, state in (states or {}).items():
                 body = encode(state).decode()
-                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (name, self.seq, body))
+                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (name, self._seq, body))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise JournalError(f"{self.path or 'the journal in memory'}: cannot commit: {error}") from error
-        self.committed_seq = self.seq
+        self.committed_seq = self._seq
         return [Record(row[0], row[1], row[3], row[5].encode()) for row in rows] if self._durable else ()
 
     def since(self, seq: int, limit: int) -> Sequence[Record]:
@@ -119,6 +134,7 @@ class Journal:
 
     def outcome(self, order_id: str) -> str | None:
         """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
+        self._chain()
         keys = (f"order:{order_id}", f"end:{order_id}", f"fill:{order_id}.1")
         kinds = {kind for _, _, _, kind, key, *_ in self._rows if key in keys}
         kinds.update(row[0] for row in self._db.execute("SELECT kind FROM event WHERE key IN (?, ?, ?)", keys))
@@ -132,7 +148,7 @@ class Journal:
         return JournalReader(self._db, str(self.path or "the journal in memory"))
 
     def index(self) -> None:
-        """Make the keys unique where that was put off to the end; finding one twice is a defect. Raises `JournalError`."""
+        """Make the keys unique where that was put off; finding one twice is a defect. Raises `JournalError`."""
         if not self._durable:
             try:
                 self._db.execute(_INDEX)

@@ -24,7 +24,7 @@ _OPTIONS: Final[dict[int, int]] = {
 
 
 class TapeWriter:
-    """Appends inputs. What was given before `flush` is in the file after it: a killed process loses only what came later."""
+    """Appends inputs. What was given before `flush` is in the file after it: a killed process loses only later ones."""
 
     def __init__(self, directory: Path | None) -> None:
         self._directory = directory
@@ -76,8 +76,8 @@ class TapeWriter:
 def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash | None" = None) -> Iterator[Input]:
     """Yield every input of a run's tape, in order; ``digest`` is fed every line.
 
-    Raises `JournalError` where there is no tape, a line of it is not an input, or it is torn or damaged; with ``torn_ok``, for
-    a run that was killed, it ends there instead.
+    Raises `JournalError` where there is no tape, a line of it is not an input, or it is torn or damaged; with
+    ``torn_ok``, for a run that was killed, it ends there instead.
     """
     segments = sorted(directory.glob("tape-*.jsonl.zst"))
     if not segments:

@@ -1,6 +1,7 @@
 """What is installed: every distribution with an entry point in the group ``lab``, and what it offers.
 
-No attrs here: ``lab --help`` looks at the plugins' commands, and should cost next to nothing. A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it.
+A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it. No attrs here:
+``lab --help`` looks at the plugins' commands, and should cost next to nothing.
 """
 
 import difflib
@@ -175,7 +176,8 @@ class Registry:
     def get(self, kind: str, name: str) -> Offer:
         """Return the offer of that kind and name.
 
-        Raises `UnknownName` with the nearest name, or `PluginProblem` when two plugins offer it or the one that should is broken.
+        Raises `UnknownName` with the nearest name, or `PluginProblem` when two plugins offer it or the one that should
+        is broken.
         """
         offers = self.offers(kind)
         named = [offer for offer in offers if offer.name == name]

@@ -1,7 +1,7 @@
 """Settings of components, from four layers: command line over environment over file over defaults.
 
-A component's settings are the init fields of its attrs class. Values are converted to the field's type by msgspec (text from the
-command line and the environment included) and checked by the class's validators.
+A component's settings are the init fields of its attrs class. Values are converted to the field's type by msgspec (text
+from the command line and the environment included) and checked by the class's validators.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ class Value:
 
 
 @attrs.frozen
-class InForce:
+class Effective:
     """A setting as it holds, for ``lab config``."""
 
     key: str
@@ -162,7 +162,7 @@ def convert(raw: Any, kind: Any) -> Any:
     return value
 
 
-def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[InForce]]:
+def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
     """Return a component with its settings in force, and what is in force. Raises `ConfigProblem`."""
     known = settings_of(cls)
     given = layers.tables.get(table, {})
@@ -186,7 +186,7 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[InForce]]:
         where = f"{cls.__module__}.{cls.__qualname__}"
         raise PluginProblem(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
     in_force = [
-        InForce(
+        Effective(
             f"{table}.{key}",
             getattr(component, f.name),
             given[key].origin if key in given else "default",

@@ -1,4 +1,4 @@
-"""A run, put together: components with their settings in force, and the description from which it can be put together again."""
+"""A run, put together: components with their settings, and the description from which it can be put together again."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -16,7 +16,7 @@ from lab.engine.engine import Engine
 from lab.journal.codec import encode
 from lab.journal.store import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, PluginProblem, Registry
-from lab.plugins.settings import ConfigProblem, InForce, Layers, build, settings_of
+from lab.plugins.settings import ConfigProblem, Effective, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.session.config import RunSettings
 
@@ -42,7 +42,7 @@ class Assembly:
     gates: list[Part[RiskGate]]
     broker: Part[Broker]
     reporters: list[Part[Reporter]]
-    in_force: list[InForce]
+    in_force: list[Effective]
     strangers: list[str]
 
     @property

@@ -37,7 +37,10 @@ class Batch:
 
 
 def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
-    """Open the source and build the engine. Raises `RunProblem` where the provider or its file is not fit; writes nothing."""
+    """Open the source and build the engine; write nothing.
+
+    Raises `RunProblem` where the provider or its file is not fit.
+    """
     run = assembly.settings
     provider = assembly.provider.component
     wanted = [Subscription(run.symbol, run.interval_ns)]

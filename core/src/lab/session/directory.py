@@ -22,7 +22,7 @@ def run_label(started_ns: int, provider: str, strategies: str) -> str:
 
 
 def create(state_dir: Path, label: str) -> Path:
-    """Make a new run directory and point ``runs/latest`` to it. Raises `RunProblem` naming the folder and the reason."""
+    """Make a new run directory and point ``runs/latest`` to it. Raises `RunProblem` naming folder and reason."""
     runs = state_dir / "runs"
     try:
         runs.mkdir(parents=True, exist_ok=True)

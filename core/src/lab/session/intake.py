@@ -1,4 +1,4 @@
-"""The sink of a live session: what providers give, until the runner takes it. Bounded, synchronous, never raising for data."""
+"""The sink of a live session: what providers give, until the runner takes it. Bounded; never raises for data."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ _AHEAD_NS: Final = 60 * SECOND_NS
 class Intake:
     """Holds one quote a symbol (the newer replaces the older, counted) and everything else in order.
 
-    Candles and notices are never dropped: the queue's bound is far beyond what candles can fill, and reaching it is an error.
+    Candles and notices are never dropped: the queue's bound is far beyond what candles fill; reaching it is an error.
     """
 
     def __init__(self, symbols: Iterable[str], clock: Clock) -> None:
@@ -114,7 +114,7 @@ class Intake:
         self._wake.set()
 
     def now_ns(self) -> int:
-        """Return venue time: the newest accepted plus what the monotonic clock has advanced since; 0 before any is known."""
+        """Return venue time: the newest accepted plus what the monotonic clock has gone on since; 0 before any."""
         if not self._venue_ns:
             return 0
         return self._venue_ns + int((self._clock.monotonic() - self._venue_at) * SECOND_NS)
@@ -138,7 +138,7 @@ class Intake:
         return taken
 
     def _accept_time(self, time_ns: int) -> bool:
-        """Follow venue time. What lies more than a minute ahead of it counts only once a second message agrees: no single one can move it."""
+        """Follow venue time. What lies more than a minute ahead counts only once a second message agrees with it."""
         now = self._clock.monotonic()
         if self._venue_ns:
             expected = self._venue_ns + int((now - self._venue_at) * SECOND_NS)

@@ -1,4 +1,4 @@
-"""Signals that come before anything can act on them: only counted, so that an interrupt in the first moments is not lost.
+"""Signals that come before anything can act on them: only counted, so that none of the first moments is lost.
 
 Imported before everything else, so it imports next to nothing.
 """

@@ -87,7 +87,7 @@ async def _main(
 
 
 def clock_for(speed: float | Literal["max"], wall_ns: Callable[[], int]) -> LoopClock:
-    """Return the clock of a session at a speed; virtual time begins at a fixed moment, so that a seed gives the same bytes."""
+    """Return the clock of a session. Virtual time begins at a fixed moment, so that a seed gives the same bytes."""
     if speed == "max":
         return LoopClock(VIRTUAL_START_NS)
     return LoopClock(None if speed == 1 else wall_ns())

@@ -1,4 +1,4 @@
-"""A live session: takes inputs, steps the engine, commits, publishes; opens and shuts the trading gate; ends in order."""
+"""A live session: takes inputs, steps the engine, commits, publishes; opens and shuts the gate; ends in order."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from functools import partial
@@ -19,7 +19,7 @@ from lab.journal.reasons import Reason
 from lab.journal.report import build_report, end_state
 from lab.journal.store import Journal, JournalError
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
+from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Subscription
 from lab.session.assembly import Assembly
 from lab.session.intake import Intake
 from lab.session.publish import Publisher
@@ -235,7 +235,7 @@ class Session:
             self._shut_at = now
 
     async def _watch(self, engine: Engine) -> None:
-        """Notice what no event tells: a quote growing stale, an order waiting in silence. Twice a second, 0.1 % of a core."""
+        """Notice what no event tells, twice a second: a quote growing stale, an order waiting in silence."""
         for tick in count(1):
             await anyio.sleep(_TICK_S)
             if tick % _FLUSH_TICKS == 0:
@@ -304,7 +304,7 @@ class Session:
 
     async def _settle(self, engine: Engine) -> None:
         """Cancel what works and close what is held, on a fresh price, within four seconds; what stays open is said."""
-        live = self.intake.state is FeedState.LIVE and not self._reasons(engine)[:1] == ("quote stale",)
+        live = self.intake.state is FeedState.LIVE and self._reasons(engine)[:1] != ("quote stale",)
         code = self.reason.code if self.reason else "stopped"
         stop = Stop(self.intake.now_ns(), code, self.settings.close_on_stop and live)
         self._step(engine, stop)

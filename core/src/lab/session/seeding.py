@@ -31,7 +31,7 @@ class Seeder:
         self.done = need == 0
 
     async def seed(self) -> None:
-        """Fetch the history, again and again until a call succeeds. Raises `ProviderError` for what retrying can't mend."""
+        """Fetch the history until a call succeeds. Raises `ProviderError` for what retrying can't mend."""
         wait = _WAIT_FIRST_S
         while not self.done:
             try:
@@ -48,7 +48,7 @@ class Seeder:
             self._intake.notice("seeding", state="done", candles=str(len(candles)), needed=str(self.need))
 
     async def fill(self, first_ns: int, last_ns: int) -> None:
-        """Fetch the candles that open from ``first_ns`` to ``last_ns``; what stays missing after three tries is a notice."""
+        """Fetch the candles that open from ``first_ns`` to ``last_ns``; what three tries can't get is a notice."""
         missing = set(range(first_ns, last_ns + 1, self._interval_ns))
         for wait in _HOLE_WAITS_S:
             try:

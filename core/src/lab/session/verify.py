@@ -111,10 +111,9 @@ def _check_tape(reader: JournalReader, directory: Path) -> str:
     ended = next(((row[2], msgspec.json.decode(row[5])) for row in reader.rows() if row[3] == RUN_ENDED), None)
     if ended is None:
         return ""
-    number, digest = 0, hashlib.sha256()
+    digest = hashlib.sha256()
     try:
-        for number, _ in enumerate(read_tape(directory, digest=digest), 1):
-            pass
+        number = sum(1 for _ in read_tape(directory, digest=digest))
     except JournalError as error:
         return str(error)
     if number != ended[0]:
