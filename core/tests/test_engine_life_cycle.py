@@ -191,7 +191,7 @@ class Lives(RuleBasedStateMachine):
         paid = sum((quantity * fill.price + fill.fee for quantity, fill in signed), ZERO)
         view = self.engine.seats[0].view
         assert view.position(X).quantity == held
-        assert view.equity == self.engine.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
+        assert view.equity == self.engine.worth.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
         assert all(sum(amount for _, amount in o.postings) == 0 for o in fills)
         assert self.engine.totals.fees_paid == sum((o.fill.fee for o in fills), ZERO)
 

@@ -50,7 +50,7 @@ class Steered(Strategy):
 
 
 class Naive:
-    """Recomputes equity and drawdown from fills and prices, in 100 digits, at every fill and after every event."""
+    """Recomputes equity and drawdown from fills and prices, in 100 digits, after every event."""
 
     def __init__(self, deposit: Decimal) -> None:
         self.fills: list[OrderFilled] = []
@@ -73,7 +73,6 @@ class Naive:
                     self.fills.append(output)
                     self.cash -= signed * fill.price + fill.fee
                     self.held[book] = self.held.get(book, ZERO) + signed
-                    self._look()
             self._look()
 
     def _look(self) -> None:
@@ -100,11 +99,11 @@ def check(made: Engine, events: Iterable[Input]) -> Naive:
     naive = Naive(DEPOSIT * len(made.seats))
     for number, event in enumerate(events):
         naive.see(event, made.step(event))
-        assert made.equity() == naive.equity, f"equity at event {number}: {event}"
+        assert made.worth.equity() == naive.equity, f"equity at event {number}: {event}"
         totals = made.totals
         assert totals.max_drawdown == naive.drawdown, f"drawdown at event {number}: {event}"
         assert totals.peak_equity == naive.peak, f"peak at event {number}: {event}"
-    assert made.equity() == sum(seat.view.equity for seat in made.seats)
+    assert made.worth.equity() == sum(seat.view.equity for seat in made.seats)
     return naive
 
 
@@ -154,7 +153,7 @@ def check_last(made: Engine, events: Iterable[Input]) -> Naive:
     naive = Naive(DEPOSIT * len(made.seats))
     for event in events:
         naive.see(event, made.step(event))
-    assert made.equity() == naive.equity
+    assert made.worth.equity() == naive.equity
     assert (made.totals.peak_equity, made.totals.max_drawdown) == (naive.peak, naive.drawdown)
     return naive
 
@@ -295,12 +294,12 @@ def test_a_day_starts_at_midnight_utc_with_the_equity_before_the_event_that_pass
     for quote in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - 1, 150.0)):
         made.step(quote)
         assert view.day_starting_equity == DEPOSIT
-    before = made.equity()
+    before = made.worth.equity()
     assert before > DEPOSIT + 49
     for quote in (at(MIDNIGHT_NS, 90.0), at(MIDNIGHT_NS + DAY_NS - 1, 80.0)):
         made.step(quote)
         assert view.day_starting_equity == before
-    before = made.equity()
+    before = made.worth.equity()
     made.step(at(MIDNIGHT_NS + DAY_NS, 70.0))
     assert view.day_starting_equity == before
 
@@ -311,10 +310,10 @@ def test_a_day_rolls_on_a_candle_too_and_over_a_day_without_data(days: int) -> N
     made = engine(Steered(plan=[(X, ONE)]))
     for candle in candles([100.0, 100.0, 150.0]):
         made.step(candle)
-    before = made.equity()
+    before = made.worth.equity()
     for candle in candles([90.0, 80.0], start_ns=START_NS + days * DAY_NS):
         made.step(candle)
-    assert made.day_starting_equity == before
+    assert made.worth.day_starting_equity == before
 
 
 @pytest.mark.behaviour("R1")
@@ -322,8 +321,8 @@ def test_a_day_that_began_while_quotes_were_silent_starts_with_the_equity_before
     made = engine(Steered(plan=[(X, ONE)]))
     for event in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - SECOND_NS, 150.0)):
         made.step(event)
-    before = made.equity()
+    before = made.worth.equity()
     made.step(Timer(MIDNIGHT_NS + 2 * SECOND_NS))
     for event in (at(MIDNIGHT_NS + SECOND_NS, 90.0), at(MIDNIGHT_NS + 3 * SECOND_NS, 80.0)):
         made.step(event)
-    assert made.day_starting_equity == before
+    assert made.worth.day_starting_equity == before

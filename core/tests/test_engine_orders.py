@@ -352,16 +352,16 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
 @pytest.mark.behaviour("O12")
 def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
     journal: dict[str, str] = {}
-    plan: dict[int, Sequence[Action]] = {number: [BUY] for number in range(1, 1_100)}
-    plan[0] = plan[1_100] = [NAMED]
+    plan: dict[int, Sequence[Action]] = {number: [BUY] for number in range(1, 2_100)}
+    plan[0] = plan[2_100] = [NAMED]
     made = engine(Scripted(plan=plan), archive=journal.get)
     refusals = []
-    for candle in candles([100.0] * 1_101):
+    for candle in candles([100.0] * 2_101):
         outputs = made.step(candle)
         journal.update({filled.fill.order_id: "filled" for filled in only(OrderFilled, outputs)})
         refusals += only(OrderRefused, outputs)
     assert [refused.numbers["first_outcome"] for refused in refusals] == ["filled"]
-    assert len(made.seats[0].outcomes) == 1_000
+    assert 1_000 <= len(made.seats[0].outcomes) < 2_000
 
 
 @pytest.mark.behaviour("O12")

@@ -147,9 +147,9 @@ def test_two_strategies_share_a_feed_and_trade_as_if_alone() -> None:
         assert of(name, run(made, inputs)) == of(name, both)
         assert alone.notes == shared.notes
         book = next(seat for seat in together.seats if seat.name == name)
-        assert made.equity() == book.view.equity
+        assert made.worth.equity() == book.view.equity
     assert len(only(OrderFilled, both)) > 200
-    assert together.equity() == sum(seat.view.equity for seat in together.seats)
+    assert together.worth.equity() == sum(seat.view.equity for seat in together.seats)
     assert len({seat.view.equity for seat in together.seats}) == 2
 
 
@@ -371,7 +371,7 @@ def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
     assert only(OrderFilled, outputs)
     assert strategy.notes == notes
     assert made.totals.decisions == decisions
-    assert made.equity() == sum(seat.view.cash for seat in made.seats)
+    assert made.worth.equity() == sum(seat.view.cash for seat in made.seats)
 
 
 def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_on_it() -> None:
@@ -402,4 +402,4 @@ def test_each_book_begins_with_its_deposit() -> None:
     made = engine(("a", Scripted()), ("b", Scripted()), deposit=D(500))
     outputs = made.begin()
     assert outputs == [Deposited(name, D(500), (("cash", D(500)), ("capital", D(-500)))) for name in ("a", "b")]
-    assert made.equity() == made.starting_equity == D(1_000)
+    assert made.worth.equity() == made.worth.starting_equity == D(1_000)

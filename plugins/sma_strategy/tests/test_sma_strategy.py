@@ -471,12 +471,12 @@ def test_levels_follow_the_average_entry_and_stay_when_a_part_is_closed() -> Non
     made = desk()
     made.fill("0.5", "100")
     made.fill("0.5", "110")
-    assert made.strategy.snapshot()["_stop"] == pytest.approx(105 * 0.99)
+    assert made.strategy.snapshot()["_low"] == pytest.approx(105 * 0.99)
     made.fill("-0.4", "120")
-    assert made.strategy.snapshot()["_stop"] == pytest.approx(105 * 0.99)
+    assert made.strategy.snapshot()["_low"] == pytest.approx(105 * 0.99)
     made.fill("-1.0", "120")
-    assert made.strategy.snapshot()["_stop"] == pytest.approx(120 * 1.01)
-    assert made.strategy.snapshot()["_target"] == pytest.approx(120 * 0.98)
+    assert made.strategy.snapshot()["_high"] == pytest.approx(120 * 1.01)
+    assert made.strategy.snapshot()["_low"] == pytest.approx(120 * 0.98)
 
 
 @pytest.mark.parametrize("held", ["0.5", "-0.5"])

@@ -40,17 +40,15 @@ class Instrument:
 
     def passive_price(self, price: Decimal, side: Side) -> Decimal:
         """Return a limit on the tick that is no worse for its owner: down for a buy, up for a sell."""
-        return self._on_tick(price, side is not _BUY)
+        tick = self.tick
+        floor = price // tick * tick  # exact, and three times faster than dividing and rounding
+        return floor if side is _BUY or floor == price else floor + tick
 
     def worse_price(self, price: Decimal, side: Side) -> Decimal:
         """Return a fill price on the tick that is no better for the trader: up for a buy, down for a sell."""
-        return self._on_tick(price, side is _BUY)
-
-    def _on_tick(self, price: Decimal, up: bool) -> Decimal:
-        # Floor division is exact and three times faster than dividing and rounding. Prices are above 0.
         tick = self.tick
         floor = price // tick * tick
-        return floor + tick if up and floor != price else floor
+        return floor if side is not _BUY or floor == price else floor + tick
 
 
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order

@@ -62,7 +62,7 @@ class Ledger:
         Closing a part releases a share of the cost, rounded to 1e-10; the remainder stays with the position, so that
         the sum over the position's life is exact.
         """
-        held = self.position(symbol)
+        held = self.positions.get(symbol) or self.position(symbol)
         before = held.quantity
         held.quantity = after = before + quantity
         if not before or (before > ZERO) is (quantity > ZERO):

@@ -46,36 +46,43 @@ class Door:
 
     def request(self, seat: Seat, request: OrderRequest, place: int, decided_ns: int, live: bool, out: Outputs) -> None:
         """Answer one request with exactly one of `Signal`, `OrderRefused`, `OrderAccepted` or `OrderEnded`."""
-        symbol = request.symbol
-        market = self._engine.markets.get(symbol)
-        if request.decided_ns is not None:
-            decided_ns = request.decided_ns
+        engine = self._engine
+        symbol, wanted = request.symbol, request.quantity
+        named_ns = request.decided_ns
+        if named_ns is not None:
+            decided_ns = named_ns
         oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
         position = seat.ledger.positions.get(symbol)
         held = ZERO if position is None else position.quantity
         reducible = self._reducible(seat, symbol, request.side, held) if held else ZERO
-        wanted = request.quantity
         closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
-        shut = bool(self._engine.shut) and not closes
+        shut = bool(engine.shut) and not closes
         if not live or self._no_orders or (shut and not reducible):
-            self._engine.tally.signals += 1
+            engine.tally.signals += 1
             out.append(Signal(seat.name, request, self._why_not(live)))
             return
-        if oid in seat.orders or oid in seat.outcomes or request.decided_ns is not None:
+        if oid in seat.orders or oid in seat.outcomes or named_ns is not None:
             first = self._outcome(seat, oid)
             if first is not None:
                 reason = f"the same order was sent before: {first}"
                 self._refuse(seat, oid, request, "duplicate", reason, {"first_outcome": first}, out)
                 return
+        market = engine.markets.get(symbol)
         if market is None:
-            known = ", ".join(self._engine.markets)
+            known = ", ".join(engine.markets)
             self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
             return
         instrument = market.instrument
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        if quantity < instrument.quantity_min or quantity <= ZERO or request.type is _LIMIT or instrument.quantity_max:
+        most = instrument.quantity_max
+        if (
+            quantity < instrument.quantity_min
+            or not quantity
+            or (most is not None and quantity > most)
+            or request.type is _LIMIT
+        ):
             problem = self._problem(market, request, quantity, held)
             if problem is not None:
                 self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
@@ -83,7 +90,7 @@ class Door:
         remarks: tuple[str, ...] = ()
         if shut:  # what would turn the position is not placed, what closes it is
             quantity, closes = reducible, True
-            remarks = (f"only what closes: gate: {'; '.join(self._engine.shut)}",)
+            remarks = (f"only what closes: gate: {'; '.join(engine.shut)}",)
         elif not closes and self._gates:
             reviewed = self._review(seat, oid, request, quantity, reducible, market, out)
             if reviewed is None:
@@ -125,7 +132,7 @@ class Door:
         return "no_orders" if self._no_orders else "gate: " + "; ".join(self._engine.shut)
 
     def _outcome(self, seat: Seat, oid: str) -> str | None:
-        """Return the outcome of the first order with this id; only an id the strategy named can be of a forgotten time."""
+        """Return the outcome of the first order with this id; only a time the strategy names can be a forgotten one."""
         if oid in seat.orders:
             return "accepted"
         first = seat.outcomes.get(oid)
@@ -134,9 +141,11 @@ class Door:
     @staticmethod
     def _reducible(seat: Seat, symbol: str, side: Side, held: Decimal) -> Decimal:
         """Return how much of the position an order of this side could still close, beside those already working."""
-        if (held > 0) is (side is _BUY):
+        if (held > ZERO) is (side is _BUY):
             return ZERO
         left = abs(held)
+        if not seat.orders:
+            return left
         for order in seat.orders.values():
             if order.symbol == symbol and order.side is side:
                 left -= order.remaining
@@ -253,7 +262,7 @@ class Door:
         accepted = isinstance(answer, Accepted)
         order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
         seat.orders[oid] = order
-        working = self._working[oid] = Working(seat, order)
+        working = self._working[oid] = Working(seat, order, quantity)
         out.append(
             OrderAccepted(
                 oid, seat.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,

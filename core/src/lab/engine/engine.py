@@ -9,35 +9,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
-from lab.domain.events import (
-    CandleIgnored,
-    Deposited,
-    GapFound,
-    StrategyStopped,
-)
+from lab.domain.events import CandleIgnored, Deposited, GapFound, StrategyStopped
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Input, Notice, Quote, Stop, Timer
-from lab.domain.orders import CancelRequest, Order, OrderRequest
-from lab.domain.time import DAY_NS
+from lab.domain.orders import OrderRequest
 from lab.engine.door import Door, Outputs
-from lab.engine.drawdown import Drawdown
 from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart, Working
+from lab.engine.requests import drawn
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
+from lab.engine.valuation import Valuation
 from lab.engine.view import View
-
-
-_MOST = Decimal(10**15)
 
 
 class Engine:
     """One run's state. Build it, `begin`, then `step` every event in order."""
 
     __slots__ = (
-        "_above", "_alone", "_below", "_broker", "_cash", "_day_end_ns", "_deciders", "_door", "_handlers", "_mark_exact", "_marked", "_quoted", "_record",
-        "_settlement", "day_starting_equity", "drawdown", "ended", "leverage", "markets", "now_ns", "seats", "shut",
-        "starting_equity", "stopping", "tally", "working",
+        "_broker", "_deciders", "_door", "_handlers", "_quoted", "_record", "_settlement", "ended", "leverage",
+        "markets", "now_ns", "seats", "shut", "stopping", "tally", "working", "worth",
     )  # fmt: skip
 
     def __init__(
@@ -73,16 +64,10 @@ class Engine:
         self.stopping = False
         self.working: dict[str, Working] = {}
         self.ended: set[str] = set()
-        self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self._record = record_inputs
         self._broker = broker
         self._ask_those_left()
-        self._day_end_ns = 0
-        self._cash = self._marked = 0.0
-        self._mark_exact = ZERO
-        self._alone = len(self.markets) == 1 and len(seats) == 1
-        self.drawdown = Drawdown(self.starting_equity)
-        self._above, self._below = self.drawdown.above, self.drawdown.below
+        self.worth = Valuation(self.markets, seats)
         self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
         self._settlement = Settlement(self, self._door, broker)
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
@@ -96,11 +81,7 @@ class Engine:
 
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
-        out = [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
-        for seat in self.seats:
-            seat.cash = float(seat.ledger.cash)
-        self._cash = float(self.starting_equity)
-        return out
+        return [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
 
     @property
     def totals(self) -> Totals:
@@ -111,8 +92,8 @@ class Engine:
         tally.backfilled = sum(history.backfilled for history in histories)
         tally.candles = sum(history.count for history in histories) - tally.backfilled
         tally.fees_paid = sum((seat.ledger.fees for seat in self.seats), ZERO)
-        tally.peak_equity = self.drawdown.peak
-        tally.max_drawdown = self.drawdown.deepest
+        tally.peak_equity = self.worth.drawdown.peak
+        tally.max_drawdown = self.worth.drawdown.deepest
         tally.decisions = sum(
             (tally.candles if seat.retired_at is None else seat.retired_at) - seat.unasked for seat in self.seats
         )
@@ -145,10 +126,11 @@ class Engine:
         out: Outputs = [event] if self._record else []
         if open_ns != history.next_ns and not self._in_line(market, event, out):
             return out
+        worth = self.worth
         if time_ns > self.now_ns:
             self.now_ns = time_ns
-            if time_ns >= self._day_end_ns:
-                self._new_day(time_ns)
+            if time_ns >= worth.day_end_ns:
+                worth.new_day(time_ns)
         market.last = close
         live = status != BACKFILLED
         if not live:
@@ -163,19 +145,19 @@ class Engine:
             history.trim()
         holders = market.holders
         if holders and market.quote is None:
-            if self._alone:
-                equity = self._cash + holders[0][0] * close - holders[0][1]
-                if equity > self._above or equity < self._below:
-                    self._look(equity)
+            if worth.alone:
+                equity = worth.cash + holders[0][0] * close - holders[0][1]
+                if equity > worth.above or equity < worth.below:
+                    worth.look(equity)
             else:
-                self._mark(market, close, close)
+                worth.follow(market, close, close)
         for lookback, on_candle, view, seat in self._deciders:
             if count >= lookback:
                 try:
                     actions = on_candle(event, view)
                     if actions:
-                        actions = _drawn(actions)
-                except (Exception, SystemExit) as error:  # noqa: BLE001 - P6: one that raises is stopped alone
+                        actions = drawn(actions)
+                except (Exception, SystemExit) as error:
                     self.stop_seat(seat, error, out)
                     continue
                 if actions:
@@ -220,22 +202,23 @@ class Engine:
         if time_ns < market.quote_ns:
             self.tally.late_quotes += 1
             return ()
+        worth = self.worth
         if time_ns > self.now_ns:
             self.now_ns = time_ns
-            if time_ns >= self._day_end_ns:
-                self._new_day(time_ns)
+            if time_ns >= worth.day_end_ns:
+                worth.new_day(time_ns)
         out: Outputs = []
         market.quote = quote
         market.quote_ns = time_ns
         if self._broker.resting:
             self._settlement.observe(quote, out)
         if market.holders:
-            self._mark(market, bid, ask)
+            worth.follow(market, bid, ask)
         for on_quote, view, seat in self._quoted:
             try:
                 actions = on_quote(quote, view)
                 if actions:
-                    actions = _drawn(actions)
+                    actions = drawn(actions)
             except (Exception, SystemExit) as error:
                 self.stop_seat(seat, error, out)
                 continue
@@ -309,111 +292,12 @@ class Engine:
             if not order.reduce_only and self._broker.cancel(order.id):
                 self._door.end(self.working[order.id], "cancelled", "its strategy was stopped", out)
 
-    # -- money -------------------------------------------------------------------------------------------------------
-
-    def mark(self, symbol: str, quantity: Decimal) -> Decimal:
-        """Return the price a quantity is valued at: long at the bid, short at the ask, without quotes at the close."""
-        value = self.markets[symbol].mark(quantity >= 0)
-        if not value:
-            raise LookupError(f"no price of {symbol} yet")
-        if value != self._marked:
-            self._marked, self._mark_exact = value, Decimal(repr(value))
-        return self._mark_exact
-
-    def book_equity(self, seat: Seat) -> Decimal:
-        """Return a book's cash and unrealised profit, exactly."""
-        ledger = seat.ledger
-        total = ledger.cash
-        for symbol, held in ledger.positions.items():
-            quantity = held.quantity
-            if quantity:
-                total += quantity * self.mark(symbol, quantity) - held.cost
-        return total
-
-    def equity(self) -> Decimal:
-        """Return the equity of all books, exactly."""
-        total = ZERO
-        for seat in self.seats:
-            total += self.book_equity(seat)
-        return total
-
-    def _mark(self, market: Market, bid: float, ask: float) -> None:
-        """Follow equity in float; near an extreme, look at the exact figures."""
-        unrealised = 0.0
-        for quantity, cost in market.holders:
-            unrealised += quantity * (bid if quantity > 0.0 else ask) - cost
-        market.unrealised = unrealised
-        equity = self._cash + unrealised
-        if not self._alone:
-            equity += sum([other.unrealised for other in self.markets.values() if other is not market])
-        if equity > self._above or equity < self._below:
-            self._look(equity)
-
-    def _look(self, equity: float) -> None:
-        """Hand the exact figures of this moment to the drawdown."""
-        held = []
-        cash = ZERO
-        for seat in self.seats:
-            ledger = seat.ledger
-            cash += ledger.cash
-            for symbol, position in ledger.positions.items():
-                if position.quantity:
-                    mark = self.markets[symbol].mark(position.quantity > ZERO)
-                    held.append((position.quantity, position.cost, mark))
-        drawdown = self.drawdown
-        drawdown.look(equity, (cash, tuple(held)))
-        self._above, self._below = drawdown.above, drawdown.below
-
-    def reckon(self, seat: Seat, market: Market) -> None:
-        """Take over a book after a fill: float copies for the drawdown, which then looks."""
-        cash = seat.cash = float(seat.ledger.cash)
-        symbol = market.symbol
-        if self._alone:
-            self._cash = cash
-            held = seat.ledger.positions[symbol]
-            market.holders = ((float(held.quantity), float(held.cost)),) if held.quantity else ()
-        else:
-            self._cash = sum([other.cash for other in self.seats])
-            books = [other.ledger.positions.get(symbol) for other in self.seats]
-            market.holders = tuple([(float(p.quantity), float(p.cost)) for p in books if p is not None and p.quantity])
-        self._mark(market, market.mark(True), market.mark(False))
-
     def _advance(self, time_ns: int) -> None:
+        worth = self.worth
         if time_ns > self.now_ns:
             self.now_ns = time_ns
-            if time_ns >= self._day_end_ns:
-                self._new_day(time_ns)
-
-    def _new_day(self, time_ns: int) -> None:
-        """The UTC day rolled: the daily loss is counted from the equity before this event."""
-        if self._day_end_ns:
-            self.day_starting_equity = self.equity()
-        self._day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
-
-
-def _drawn(actions: Iterable[object]) -> list[Action]:
-    """Return a decision's actions, all of them drawn and checked, so that one that raises half-way leaves none behind."""
-    drawn = []
-    for action in actions:
-        if action.__class__ is not OrderRequest and action.__class__ is not CancelRequest:
-            raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
-        if isinstance(action, OrderRequest):
-            _check_figures(action)
-        drawn.append(action)
-        if len(drawn) > 100:
-            raise ValueError("more than 100 requests in one decision")
-    return drawn
-
-
-def _check_figures(request: OrderRequest) -> None:
-    """Refuse figures that are not exact money: a float or a NaN would be found only where it does harm."""
-    for name, value in (("quantity", request.quantity), ("limit", request.limit), ("stop", request.stop)):
-        if value is not None and (value.__class__ is not Decimal or not value.is_finite()):
-            raise TypeError(f"OrderRequest.{name} is {value!r}; expected a finite Decimal")
-        if value is not None and not -_MOST < value < _MOST:
-            raise ValueError(f"OrderRequest.{name} is {value}; expected less than {_MOST}")
-    if request.quantity is None:
-        raise TypeError("OrderRequest.quantity is None; expected a finite Decimal")
+            if time_ns >= worth.day_end_ns:
+                worth.new_day(time_ns)
 
 
 def _place(error: BaseException) -> str:

@@ -3,10 +3,11 @@
 The port classes of `lab.ports` satisfy these protocols; the engine does not import them, because imports point one way.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from lab.domain.events import Fill, OrderEnded, OrderFilled
 from lab.domain.instrument import Instrument
@@ -86,31 +87,28 @@ class Market:
         self.quotes = 0
         self.last = 0.0
         # Float copies of (quantity, cost) of each open position: the drawdown filter reads them on every event.
-        self.holders: tuple[tuple[float, float], ...] = ()
+        self.holders: Sequence[tuple[float, float]] = ()
         self.unrealised = 0.0
 
     def mark(self, long: bool) -> float:
-        """Return what a holding is valued at: a long at the bid, a short at the ask, without quotes at the close; 0 = unknown."""
+        """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""
         quote = self.quote
         return self.last if quote is None else quote[2] if long else quote[4]
 
 
-class Working:
+class Working(Struct):
     """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
 
-    __slots__ = ("left", "order", "seat")
-
-    def __init__(self, seat: "Seat", order: Order) -> None:
-        self.seat = seat
-        self.order = order
-        self.left = order.quantity
+    seat: "Seat"
+    order: Order
+    left: Decimal
 
 
 class Seat:
     """One strategy at the table: its book, its working orders, and its methods as bound once."""
 
     __slots__ = (
-        "cash", "deposit", "failed", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
+        "deposit", "failed", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
         "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
     )  # fmt: skip
 
@@ -119,15 +117,13 @@ class Seat:
         self.part = part
         self.deposit = deposit
         self.ledger = Ledger()
-        self.cash = 0.0  # a float copy for the drawdown filter
         self.lookback = part.lookback
         self.stopped = False
         self.failed = False
         self.unasked = 0
         self.retired_at: int | None = None
         self.orders: dict[str, Order] = {}
-        # Ordered: the oldest key of a plain dict is found by walking over all that were deleted before it.
-        self.outcomes: OrderedDict[str, str] = OrderedDict()
+        self.outcomes: dict[str, str] = {}
         self.on_candle: Callable[[Candle, View], Iterable[Action]] = part.on_candle
         self.on_quote: Callable[[Quote, View], Iterable[Action]] | None = _defined(part, "on_quote")
         self.on_fill: Callable[[OrderFilled, View], None] | None = _defined(part, "on_fill")
@@ -136,8 +132,8 @@ class Seat:
         self.view: View
 
     def remember(self, order_id: str, outcome: str) -> None:
-        """Keep an id's outcome; the oldest of more than a thousand goes (the journal has them all)."""
+        """Keep an id's outcome; at least the newest thousand are kept (the journal has them all)."""
         outcomes = self.outcomes
         outcomes[order_id] = outcome
-        if len(outcomes) > OUTCOMES_KEPT:
-            outcomes.popitem(last=False)
+        if len(outcomes) >= 2 * OUTCOMES_KEPT:
+            self.outcomes = dict(list(outcomes.items())[OUTCOMES_KEPT:])

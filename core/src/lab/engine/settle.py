@@ -1,6 +1,5 @@
 """Where orders meet the market: the broker's answers become booked fills and ended orders."""
 
-from collections.abc import Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -9,7 +8,7 @@ from msgspec.structs import replace
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Quote, Timer
-from lab.domain.orders import Ended, Side
+from lab.domain.orders import Side
 from lab.engine.parts import BrokerPart, EngineFault, Working
 
 if TYPE_CHECKING:
@@ -32,25 +31,28 @@ class Settlement:
         self._working = engine.working
 
     def observe(self, event: Candle | Quote | Timer, out: "Outputs") -> None:
-        """Let working orders meet the event. What the engine itself ended meanwhile is passed over."""
-        ended = self._engine.ended
-        ended.clear()
-        for report in self._reports(event):
-            working = self._working.get(report.order_id)
-            if working is None:
-                if report.order_id in ended:
-                    continue
-                raise EngineFault(f"the broker reported on {report.order_id}, which is not working: {report!r}")
-            if isinstance(report, Ended):
-                self._door.end(working, report.outcome, report.reason, out)
-            else:
-                self._fill(working, report, event.time_ns, out)
-
-    def _reports(self, event: Candle | Quote | Timer) -> Sequence[Fill | Ended]:
+        """Let working orders meet the event, then value what was filled. What the engine itself ended is passed over."""
+        engine = self._engine
+        engine.ended.clear()
         try:
-            return self._broker.observe(event)
+            reports = self._broker.observe(event)
         except (Exception, SystemExit) as error:
             raise EngineFault(f"the broker failed: {type(error).__name__}: {error}") from error
+        filled: list[str] = []
+        for report in reports:
+            working = self._working.get(report.order_id)
+            if working is None:
+                if report.order_id in engine.ended:
+                    continue
+                raise EngineFault(f"the broker reported on {report.order_id}, which is not working: {report!r}")
+            if report.__class__ is Fill:
+                self._fill(working, report, event.time_ns, out)
+                if working.order.symbol not in filled:
+                    filled.append(working.order.symbol)
+            else:
+                self._door.end(working, report.outcome, report.reason, out)  # type: ignore[union-attr]
+        for symbol in filled:
+            engine.worth.reckon(engine.markets[symbol])
 
     def _fill(self, working: Working, fill: Fill, time_ns: int, out: "Outputs") -> None:
         seat, order, quantity = working.seat, working.order, fill.quantity
@@ -87,7 +89,6 @@ class Settlement:
             seat.remember(oid, "filled")
         filled = OrderFilled(f"{oid}.{order.fills}", seat.name, symbol, order.side, remaining, after, fill, postings)
         out.append(filled)
-        engine.reckon(seat, engine.markets[symbol])
         if seat.on_fill is not None and not seat.stopped:
             engine.guard(seat, seat.on_fill, filled, out)
         if over > ZERO:
@@ -95,7 +96,7 @@ class Settlement:
 
     @staticmethod
     def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
-        """Cut a reduce-only fill to what is held: it may not turn the position. The rest stays with the order, which then ends."""
+        """Cut a reduce-only fill to what is held: it may not turn the position. The order, with the rest, then ends."""
         quantity = fill.quantity - over
         if quantity <= ZERO:
             return fill, ZERO

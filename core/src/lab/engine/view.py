@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 class View:
     """One strategy's window on the run. Values are of this moment: keep none of them for later."""
 
-    __slots__ = ("_engine", "_seat")
+    __slots__ = ("_candles", "_engine", "_seat")
 
     def __init__(self, engine: "Engine", seat: "Seat") -> None:
         self._engine = engine
         self._seat = seat
+        self._candles = {symbol: market.history.candles for symbol, market in engine.markets.items()}
 
     @property
     def now_ns(self) -> int:
@@ -44,10 +45,10 @@ class View:
 
     def candles(self, symbol: str) -> Sequence[Candle]:
         """Return the closed candles kept, ascending, at least 1.5 times the look-back once that many came."""
-        return self._engine.markets[symbol].history.candles
+        return self._candles[symbol]
 
     def closes(self, symbol: str) -> memoryview:
-        """Return the newest closes as contiguous read-only doubles, ascending: ``numpy.frombuffer`` reads them as they are."""
+        """Return the newest closes as contiguous read-only doubles, ascending, as ``numpy.frombuffer`` takes them."""
         return self._engine.markets[symbol].history.column("close")
 
     def column(self, symbol: str, name: str) -> memoryview:
@@ -64,14 +65,15 @@ class View:
 
     def orders(self, symbol: str) -> Sequence[Order]:
         """Return this book's working orders, oldest first."""
-        return [order for order in self._seat.orders.values() if order.symbol == symbol]
+        orders = self._seat.orders
+        return [order for order in orders.values() if order.symbol == symbol] if orders else ()
 
     def mark(self, symbol: str) -> Decimal:
-        """Return the price a held position is valued at: a long at the bid, a short at the ask, without quotes the close.
+        """Return the price a held position is valued at: a long at the bid, a short at the ask; the close without quotes.
 
         Raises ``LookupError`` before the first candle or quote.
         """
-        return self._engine.mark(symbol, self._seat.ledger.position(symbol).quantity)
+        return self._engine.worth.mark(symbol, self._seat.ledger.position(symbol).quantity)
 
     @property
     def cash(self) -> Decimal:
@@ -81,22 +83,22 @@ class View:
     @property
     def equity(self) -> Decimal:
         """This book's cash and unrealised profit."""
-        return self._engine.book_equity(self._seat)
+        return self._engine.worth.book_equity(self._seat)
 
     @property
     def session_equity(self) -> Decimal:
         """The equity of all books of the session."""
-        return self._engine.equity()
+        return self._engine.worth.equity()
 
     @property
     def session_starting_equity(self) -> Decimal:
         """What all books of the session began with."""
-        return self._engine.starting_equity
+        return self._engine.worth.starting_equity
 
     @property
     def day_starting_equity(self) -> Decimal:
         """The session's equity when the current UTC day began, or when the session did."""
-        return self._engine.day_starting_equity
+        return self._engine.worth.day_starting_equity
 
     def held(self) -> Sequence[tuple[str, Decimal, Decimal]]:
         """Return symbol, signed quantity and mark of each of this book's open positions."""

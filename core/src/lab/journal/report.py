@@ -159,16 +159,16 @@ def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
             symbol: {
                 "quantity": plain(held.quantity),
                 "cost": plain(held.cost),
-                "mark": plain(engine.mark(symbol, held.quantity)),
+                "mark": plain(engine.worth.mark(symbol, held.quantity)),
             }
             for symbol, held in seat.ledger.positions.items()
             if held.quantity
         }
         books[seat.name] = {
             "cash": plain(seat.ledger.cash),
-            "equity": plain(engine.book_equity(seat)),
+            "equity": plain(engine.worth.book_equity(seat)),
             "balances": {account: plain(amount) for account, amount in seat.ledger.balances.items() if amount != ZERO},
             "positions": positions,
             "stopped": seat.failed,
         }
-    return {"totals": engine.totals, "equity": plain(engine.equity()), "books": books, "session": dict(session)}
+    return {"totals": engine.totals, "equity": plain(engine.worth.equity()), "books": books, "session": dict(session)}

@@ -59,7 +59,6 @@ class Journal:
         self._rows: list[tuple[int, int, int, str, str | None, str, bytes]] = []
         self._hash = GENESIS
         self._seq = 0
-        self.committed_seq = 0
         try:
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None)
             if not durable:
@@ -122,7 +121,6 @@ class Journal:
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             raise JournalError(f"{self.path or 'the journal in memory'}: cannot commit: {error}") from error
-        self.committed_seq = self._seq
         return [Record(row[0], row[1], row[3], row[5].encode()) for row in rows] if self._durable else ()
 
     def since(self, seq: int, limit: int) -> Sequence[Record]:

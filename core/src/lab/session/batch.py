@@ -23,7 +23,7 @@ from lab.session.interrupts import Interrupts
 from lab.session.live import Finished, labels_of
 from lab.session.telling import make_header
 
-_COMMIT_ROWS: Final = 4096
+_COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
 
 
 @attrs.define

@@ -29,7 +29,7 @@ def make_header(
         "strategies": [part.name for part in assembly.strategies],
         "symbol": run.symbol,
         "interval": run.interval,
-        "starting_equity": plain(engine.starting_equity),
+        "starting_equity": plain(engine.worth.starting_equity),
         "fees": dict(assembly.broker.component.describe(instrument)),
         "gates": [part.name for part in assembly.gates],
         "limits": {part.name: dict(part.component.describe(view)) for part in assembly.gates},
@@ -54,8 +54,8 @@ def status_of(session: "Session") -> Status:
         price=price,
         feed=session.intake.state.value,
         why_not_trading=engine.shut,
-        equity=engine.equity(),
-        starting_equity=engine.starting_equity,
+        equity=engine.worth.equity(),
+        starting_equity=engine.worth.starting_equity,
         positions=[
             (seat.name, symbol, held.quantity, held.price)
             for seat in engine.seats

@@ -17,6 +17,7 @@ _MARKET: Final = OrderType.MARKET
 _LIMIT: Final = OrderType.LIMIT
 _BPS: Final = Decimal(10_000)
 _CANDLES_TO_EXPIRE: Final = 2
+_ZERO: Final = Decimal(0)
 
 Report = Fill | Ended
 
@@ -105,22 +106,22 @@ class PaperBroker(Broker):
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         """Take an order and set its ``eligible_ns``; reject an unknown symbol, a working id, a missing limit."""
-        oid = order.id
+        oid, orders = order.id, self._orders
         if order.symbol not in self._terms:
             known = ", ".join(self._terms) or "none"
             return Rejected(f"the paper broker does not know {order.symbol!r}; it was opened with {known}")
-        if oid in self._orders:
+        if oid in orders:
             return Rejected(f"an order with the id {oid} works already")
         if order.type is _LIMIT and order.limit is None:
             return Rejected("a limit order needs a limit")
         eligible_ns = now_ns + self._soonest_ns + (crc32(oid.encode(), self._seed) * self._spread_ns >> 32)
-        arrivals = self._arrivals
-        newest_ns = arrivals.get(order.strategy, 0)
+        arrivals, strategy = self._arrivals, order.strategy
+        newest_ns = arrivals.get(strategy, 0)
         if eligible_ns < newest_ns:
             # One connection: what is sent later arrives no earlier, so an exit stays ahead of the entry behind it.
             eligible_ns = newest_ns
-        arrivals[order.strategy] = order.eligible_ns = eligible_ns
-        self._orders[oid] = order
+        arrivals[strategy] = order.eligible_ns = eligible_ns
+        orders[oid] = order
         self.resting += 1
         return Accepted(eligible_ns)
 
@@ -134,25 +135,22 @@ class PaperBroker(Broker):
 
     def observe(self, event: Input) -> Sequence[Report]:
         """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
-        if isinstance(event, Quote):
-            reports = self._quote(event)
-        elif isinstance(event, Candle):
-            reports = self._candle(event)
-        elif isinstance(event, Timer):
+        kind = event.__class__
+        if kind is Quote:
+            reports = self._quote(event)  # type: ignore[arg-type]  # mypy does not narrow by class
+        elif kind is Candle:
+            reports = self._candle(event)  # type: ignore[arg-type]
+        elif kind is Timer:
             reports = self._timer(event.time_ns)
         else:
             return ()
         orders, limits = self._orders, self._limits
         for report in reports:
-            oid = report.order_id
-            if isinstance(report, Fill):
-                order = orders[oid]
-                order.remaining -= report.quantity
-                if order.remaining:
-                    continue
-            del orders[oid]
+            order = orders.pop(report.order_id)
             if limits:
-                limits.pop(oid, None)
+                limits.pop(order.id, None)
+            if report.__class__ is Fill:
+                order.remaining = _ZERO  # fills are whole here
         self.resting = len(orders)
         return reports
 
@@ -201,7 +199,7 @@ class PaperBroker(Broker):
         return reports
 
     def _candle(self, candle: Candle) -> list[Report]:
-        symbol, open_ns, time_ns = candle[0], candle[1], candle[2]
+        symbol, open_ns, time_ns, _, _, _, _, _, _ = candle
         reports: list[Report] = []
         if self._quoted.setdefault(symbol, False):
             return reports

@@ -8,10 +8,10 @@
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
 """
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import Decimal
 from typing import Final
 
-from attrs import field, frozen
+from attrs import frozen
 from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
 
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
@@ -24,28 +24,13 @@ _ONE: Final = Decimal(1)
 
 @frozen
 class Terms:
-    """What trading one instrument costs: rates and slippages as fractions.
-
-    ``places`` is the tick where it is a power of ten: then rounding to it is a single operation.
-    """
+    """What trading one instrument costs: rates and slippages as fractions."""
 
     instrument: Instrument
     maker: Decimal
     taker: Decimal
     slippage: Decimal
     quote_slippage: Decimal
-    places: Decimal | None = field(init=False)
-
-    @places.default
-    def _places(self) -> Decimal | None:
-        tick = self.instrument.tick
-        return tick if tick.as_tuple().digits == (1,) else None
-
-    def worse(self, price: Decimal, side: Side) -> Decimal:
-        """Return the price on the tick that is no better for the trader, as `Instrument.worse_price` does."""
-        if self.places is None:
-            return self.instrument.worse_price(price, side)
-        return price.quantize(self.places, ROUND_CEILING if side is _BUY else ROUND_FLOOR)
 
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
@@ -73,11 +58,11 @@ def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms:
 
 def market_on_candle(order: Order, candle: Candle, terms: Terms) -> Fill:
     """Fill a market order at the open of a candle that opened after its arrival, else at the close."""
-    if candle.open_ns >= order.eligible_ns:
-        price, rule = candle.open, "candle_open"
-    else:
-        price, rule = candle.close, "candle_close"
-    return _take(order, Decimal(repr(price)), None, terms.slippage, rule, candle.time_ns, terms)
+    _, open_ns, time_ns, price, _, _, close, _, _ = candle
+    rule = "candle_open"
+    if open_ns < order.eligible_ns:
+        price, rule = close, "candle_close"
+    return _take(order, Decimal(repr(price)), None, terms.slippage, rule, time_ns, terms)
 
 
 def limit_on_candle(order: Order, limit: float, first: bool, candle: Candle, terms: Terms) -> Fill | None:

@@ -38,10 +38,11 @@ class MaxDailyLoss(RiskGate):
 
     def limit(self, view: View) -> Decimal:
         """Return the limit in force, in the quote currency."""
-        limits = [] if self.usd is None else [self.usd]
-        if self.percent is not None:
-            limits.append(view.session_starting_equity * self.percent / 100)
-        return min(limits)
+        usd, percent = self.usd, self.percent
+        if percent is None and usd is not None:
+            return usd
+        limit = view.session_starting_equity * (percent or 0) / 100
+        return limit if usd is None else min(usd, limit)
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass while the day's loss is below the limit."""

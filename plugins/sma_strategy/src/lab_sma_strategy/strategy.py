@@ -9,7 +9,7 @@ from lab import Candle, OrderFilled, OrderRequest, Quote, Side, Strategy, View
 
 from lab_sma_strategy.averages import EQUAL, average_true_range, closes_sum
 
-# A level no price reaches. Not infinity: that has no JSON, and state must survive a restart.
+# A level no price reaches, with its sign. Not infinity: that has no JSON, and state must survive a restart.
 _NEVER: Final = 1e300
 
 # Python 3.11 looks an enum's member up in 90 ns.
@@ -93,8 +93,8 @@ class SmaCross(Strategy):
     _side: int = field(init=False, default=0)  # the confirmed side: 1 above, -1 below, 0 not known yet
     _held: int = field(init=False, default=0)  # candles the other side has held so far
     _way: int = field(init=False, default=0)  # what stop and target guard: 1 a long, -1 a short, 0 nothing
-    _stop: float = field(init=False, default=0.0)
-    _target: float = field(init=False, default=0.0)
+    _low: float = field(init=False, default=0.0)  # the levels around the price: a long's stop and target,
+    _high: float = field(init=False, default=0.0)  # a short's target and stop
     _entry_ns: int = field(init=False, default=0)  # low and high of candles known by then are older than the entry
     _leaving: str = field(init=False, default="")  # the leg that was triggered: the exit is owed until flat
     _why: str = field(init=False, default="")
@@ -148,22 +148,19 @@ class SmaCross(Strategy):
                 self._held = 0
         elif self._turn(side):
             return self._cross(candle, candles, view)
-        return self._watch_candle(candle, view) if self._way else ()
+        if not self._way or (self._low < candle[5] and candle[4] < self._high):
+            return ()
+        return self._watch_candle(candle, view)
 
     def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
         """Leave when the bid (of a long) or the ask (of a short) reaches stop or target."""
         way = self._way
         if not way:
             return ()
-        if way > 0:
-            price = quote[2]
-            if self._stop < price < self._target:
-                return ()
-            return self._leave("bid", price, price, view)
-        price = quote[4]
-        if self._target < price < self._stop:
+        price = quote[2] if way > 0 else quote[4]
+        if self._low < price < self._high:
             return ()
-        return self._leave("ask", price, price, view)
+        return self._leave("bid" if way > 0 else "ask", price, price, view)
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
         """Set stop and target around the average entry price; forget them when flat. A smaller position keeps them."""
@@ -173,12 +170,14 @@ class SmaCross(Strategy):
             return
         if (fill.side is _BUY) is not (held > 0):
             return
+        if not (self.stop_percent or self.target_percent):
+            return
         way = 1 if held > 0 else -1
         price = view.position(fill.symbol).price
-        nearest, farthest = (0.0, _NEVER) if way > 0 else (_NEVER, 0.0)
         stop, target = self._levels[way]
-        self._stop = float(price * stop) if self.stop_percent else nearest
-        self._target = float(price * target) if self.target_percent else farthest
+        below = float(price * stop) if self.stop_percent else -way * _NEVER
+        beyond = float(price * target) if self.target_percent else way * _NEVER
+        self._low, self._high = (below, beyond) if way > 0 else (beyond, below)
         self._way, self._leaving = way, ""
         # A fill at an open comes before that candle's low and high; any other fill on a candle comes after them.
         self._entry_ns = 0 if fill.fill.rule == "candle_open" else fill.fill.time_ns
@@ -281,13 +280,10 @@ class SmaCross(Strategy):
             return ()
         whole = candle.time_ns > self._entry_ns
         low, high = (candle.low, candle.high) if whole else (candle.close, candle.close)
-        if self._way > 0:
-            if self._stop < low and high < self._target:
-                return ()
-            return self._leave("candle", low, high, view)
-        if self._target < low and high < self._stop:
+        if self._low < low and high < self._high:
             return ()
-        return self._leave("candle", high, low, view)
+        worst, best = (low, high) if self._way > 0 else (high, low)
+        return self._leave("candle", worst, best, view)
 
     def _leave(self, source: str, worst: float, best: float, view: View) -> Sequence[OrderRequest]:
         """Ask for the exit that stop or target demands; the stop comes first. Nothing while an order works."""
@@ -300,16 +296,17 @@ class SmaCross(Strategy):
             return ()
         if not self._leaving:
             way = self._way
-            stopped = (worst - self._stop) * way <= 0
+            stop, target = (self._low, self._high) if way > 0 else (self._high, self._low)
+            stopped = (worst - stop) * way <= 0
             self._leaving = "stop" if stopped else "target"
-            level, price = (self._stop, worst) if stopped else (self._target, best)
+            level, price = (stop, worst) if stopped else (target, best)
             digits = self._digits or self._learn_digits(view)
             where = "below" if stopped is (way > 0) else "above"
             self._why = (
                 f"{source} {price!r} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
             )
             # The exit is owed now, even if its order expires and the price comes back: shut the band.
-            self._stop, self._target = (_NEVER, 0.0) if way > 0 else (0.0, _NEVER)
+            self._low, self._high = _NEVER, -_NEVER
         return (_close(symbol, held, self._leaving, self._why),)
 
     def _learn_digits(self, view: View) -> int:
