@@ -22,7 +22,7 @@ from lab.session import directory as directories
 from lab.session.assembly import Assembly
 from lab.session.interrupts import Interrupts
 from lab.session.loops import LoopClock, loop_factory
-from lab.session.runner import Session
+from lab.session.session import Session
 from lab.session.telling import describe
 
 _PROVIDER_STOP_S: Final = 2.0

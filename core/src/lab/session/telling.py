@@ -8,9 +8,10 @@ from lab.engine.engine import Engine
 from lab.journal.report import plain
 from lab.ports import FeedState, Status
 from lab.session.assembly import Assembly
+from lab.session.runner import Runner
 
 if TYPE_CHECKING:
-    from lab.session.runner import Session
+    from lab.session.session import Session
 
 _COUNTS = ("candles", "quotes", "decisions", "orders", "trades", "refusals")
 
@@ -66,13 +67,12 @@ def status_of(session: "Session") -> Status:
     )
 
 
-def warmth(session: "Session") -> str:
+def warmth(runner: Runner | None) -> str:
     """Return how far the warm-up came where it is not complete, else nothing."""
-    if session.engine is None:
+    if runner is None:
         return ""
-    need = session.assembly.lookback
-    have = session.engine.markets[session.symbol].history.count
-    return f"seed_incomplete {have}/{need}" if have < need else ""
+    have = runner.engine.markets[runner.symbol].history.count
+    return f"seed_incomplete {have}/{runner.lookback}" if have < runner.lookback else ""
 
 
 def session_state(session: "Session", *, ended: bool) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def session_state(session: "Session", *, ended: bool) -> dict[str, Any]:
         "degradations": _degradations(session, ended=ended),
         "limits": session.header.get("limits", {}),
         "fees": session.header.get("fees", {}),
-        "warm": warmth(session),
+        "warm": warmth(session.runner),
         "counters": {
             "conflated_quotes": intake.conflated,
             "malformed": intake.malformed_count,
@@ -95,13 +95,14 @@ def session_state(session: "Session", *, ended: bool) -> dict[str, Any]:
 
 
 def _degradations(session: "Session", *, ended: bool) -> list[str]:
-    found = [warmth(session)] if warmth(session) else []
-    if session.seeder is not None and session.seeder.failures:
-        found.append(f"history_failures {session.seeder.failures}")
+    runner = session.runner
+    found = [warmth(runner)] if warmth(runner) else []
+    if runner is not None and runner.seeder.failures:
+        found.append(f"history_failures {runner.seeder.failures}")
     if session.waits:
         found.append(f"instrument_failures {session.waits}")
-    if session.shut_seconds >= 1.0:
-        found.append(f"trading_shut {session.shut_seconds:.0f} s after it had been open")
+    if runner is not None and runner.shut_seconds >= 1.0:
+        found.append(f"trading_shut {runner.shut_seconds:.0f} s after it had been open")
     drops = session.intake.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")

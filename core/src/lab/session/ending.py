@@ -1,0 +1,38 @@
+"""Why a run ended: what an exception stands for, and what a run whose time was up has still not done."""
+
+from lab.engine.parts import EngineFault
+from lab.journal.reasons import Reason
+from lab.journal.store import JournalError
+from lab.session.runner import Runner
+from lab.session.telling import describe, warmth
+
+
+def diagnose(error: BaseException) -> tuple[Reason, str]:
+    """Return the reason and the text of what ended a run: storage and broker failures have their own."""
+    leaves = [error]
+    while groups := [leaf for leaf in leaves if isinstance(leaf, BaseExceptionGroup)]:
+        leaves = [leaf for leaf in leaves if not isinstance(leaf, BaseExceptionGroup)]
+        leaves += [inner for group in groups for inner in group.exceptions]
+    for leaf in leaves:
+        if isinstance(leaf, JournalError | OSError):
+            return Reason.STORAGE, str(leaf)
+    for leaf in leaves:
+        if isinstance(leaf, EngineFault):
+            return Reason.INTERNAL, str(leaf)
+    return Reason.INTERNAL, describe(leaves[0])
+
+
+def shortfall(runner: Runner | None, unknown: str) -> tuple[Reason, str] | None:
+    """Return why a run whose time was up did not do what it was for, where it did not.
+
+    ``unknown`` says which instrument is not known where there is no runner.
+    """
+    if runner is None:
+        return Reason.NEVER_WARMED, unknown
+    cold = warmth(runner)
+    if cold:
+        return Reason.NEVER_WARMED, cold
+    totals = runner.engine.totals
+    if not totals.quotes and not totals.candles:
+        return Reason.FEED_STALE, f"no market data came: feed {runner.intake.state.value}"
+    return None

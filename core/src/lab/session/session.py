@@ -1,0 +1,292 @@
+"""A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle
+from lab.engine.engine import Engine
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.reasons import Reason
+from lab.journal.report import build_report, end_state
+from lab.journal.store import Journal, JournalError
+from lab.journal.tape import TapeWriter
+from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Subscription
+from lab.session.assembly import Assembly
+from lab.session.ending import diagnose, shortfall
+from lab.session.intake import Intake
+from lab.session.publish import Publisher
+from lab.session.runner import Runner
+from lab.session.seeding import Seeder
+from lab.session.telling import describe, make_header, session_state, status_of
+
+_REPORTERS_S: Final = 5.0
+
+
+class Session:
+    """One live run, from an assembly to its report. `run` does it all; `stop` may be called at any moment."""
+
+    def __init__(
+        self,
+        assembly: Assembly,
+        clock: Clock,
+        journal: Journal,
+        tape: TapeWriter,
+        *,
+        run_id: str,
+        directory: Path | None,
+        quiet: bool = False,
+        say: Callable[[str], None],
+    ) -> None:
+        self.assembly = assembly
+        self.clock = clock
+        self.journal = journal
+        self.tape = tape
+        self.run_id = run_id
+        self.directory = directory
+        self.quiet = quiet
+        self._say = say
+        self.settings = assembly.settings
+        self.symbol = assembly.settings.symbol
+        self.intake = Intake([self.symbol], clock)
+        self.runner: Runner | None = None
+        self.publisher = Publisher(journal.since)
+        self.reason: Reason | None = None
+        self.detail = ""
+        self._errors = 0
+        self.waits = 0
+        self._began = clock.monotonic()
+        self._stopping = anyio.Event()
+        self._finished = anyio.Event()
+        self.header: dict[str, Any] = {}
+
+    # -- from outside ------------------------------------------------------------------------------------------------
+
+    def stop(self, reason: Reason, detail: str = "") -> None:
+        """Ask for the orderly end; a more serious reason replaces a milder one."""
+        if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
+            self.reason, self.detail = reason, detail or self.detail
+        self._stopping.set()
+        self.intake.wake()
+
+    async def run(self, instrument: Instrument | None, tasks: TaskGroup) -> None:
+        """Run to the end. ``tasks`` is where the provider's own tasks live.
+
+        ``instrument`` is ``None`` where the provider could not tell yet: it is then asked again until it can.
+        """
+        self._began = self.clock.monotonic()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._deadline)
+                if instrument is None:
+                    instrument = await self._await_instrument()
+                if instrument is not None:
+                    await self._trade(instrument, group)
+                group.cancel_scope.cancel()
+        except (Exception, SystemExit) as error:
+            self._fail(*diagnose(error))
+        self.conclude()
+
+    # -- the run -----------------------------------------------------------------------------------------------------
+
+    async def _await_instrument(self) -> Instrument | None:
+        """Ask for the instrument until the provider tells, or the run is stopped."""
+        wait = 1.0
+        while self.reason is None:
+            try:
+                return await self.assembly.provider.component.instrument(self.symbol)
+            except ProviderUnavailable as error:
+                self._errors += 1
+                self.waits += 1
+                self.detail = str(error)
+                self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
+                self.intake.notice("instrument", state="unavailable", error=str(error))
+            except ProviderError as error:
+                self._fail(Reason.CONFIG, str(error))
+                break
+            with anyio.move_on_after(wait):
+                await self._stopping.wait()
+            wait = min(2 * wait, 30.0)
+        return None
+
+    async def _trade(self, instrument: Instrument, group: TaskGroup) -> None:
+        """Start the engine and everything around it; return when the run has come to its end."""
+        assembly = self.assembly
+        body = assembly.describe("run", {self.symbol: instrument}, {})
+        engine = assembly.engine(body, archive=self.journal.outcome)
+        runner = self.runner = self._make_runner(engine)
+        self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+        self.journal.append(engine.begin(), 0, 0)
+        self.header = make_header(assembly, instrument, engine, run_id=self.run_id, directory=self.directory)
+        runner.commit()
+        runner.consider()
+        async with anyio.create_task_group() as reporters:
+            for part in assembly.reporters:
+                reporters.start_soon(self._report, part.name, part.component)
+            group.start_soon(self._stream)
+            group.start_soon(self._seed, runner.seeder)
+            group.start_soon(runner.watch)
+            try:
+                await self._take_until_stopped(runner, group)
+                code = self.reason.code if self.reason else Reason.STOPPED.code
+                await runner.settle(code, close=self.settings.close_on_stop)
+                self._check_strategies(runner)
+            except (Exception, SystemExit) as error:
+                self._fail(*diagnose(error))
+            self._write_end(engine)
+            self.publisher.end()
+            reporters.cancel_scope.deadline = anyio.current_time() + _REPORTERS_S
+
+    def _make_runner(self, engine: Engine) -> Runner:
+        provider = self.assembly.provider.component
+        need, keep = self.assembly.lookback, engine.markets[self.symbol].history.keep
+        seeder = Seeder(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
+        return Runner(
+            engine=engine,
+            symbol=self.symbol,
+            provider=provider,
+            lookback=need,
+            clock=self.clock,
+            intake=self.intake,
+            seeder=seeder,
+            journal=self.journal,
+            tape=self.tape,
+            publisher=self.publisher,
+            tell=self._state,
+        )
+
+    async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
+        while self.reason is None:
+            await self.intake.wait()
+            for first_ns, last_ns in runner.process():
+                group.start_soon(runner.seeder.fill, first_ns, last_ns)
+            self._check_strategies(runner)
+
+    def _check_strategies(self, runner: Runner) -> None:
+        if all(seat.failed for seat in runner.engine.seats):
+            self.stop(Reason.PLUGIN, "every strategy has failed")
+
+    # -- tasks -------------------------------------------------------------------------------------------------------
+
+    async def _deadline(self) -> None:
+        seconds = self.settings.minutes * 60
+        await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
+        self.stop(Reason.COMPLETED)
+
+    async def _stream(self) -> None:
+        """Run the provider's stream; its end is the end of the data, its failure the end of the run."""
+        wanted = [Subscription(self.symbol, self.settings.interval_ns)]
+        try:
+            await self.assembly.provider.component.stream(wanted, self.intake)
+        except ProviderError as error:
+            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
+        except (Exception, SystemExit) as error:
+            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe(error)}")
+        else:
+            self.intake.feed(FeedState.DOWN, "the data ended")
+            self.stop(Reason.COMPLETED, "the data ended")
+
+    async def _seed(self, seeder: Seeder) -> None:
+        try:
+            await seeder.seed()
+        except (Exception, SystemExit) as error:
+            self._errors += 1
+            seeder.done = True
+            self.intake.notice("seeding", state="refused", error=describe(error))
+
+    async def _report(self, name: str, reporter: Any) -> None:
+        """Run one reporter; its failure ends nothing but itself."""
+        info = RunInfo(
+            run_id=self.run_id,
+            header=self.header,
+            directory=self.directory,
+            quiet=self.quiet,
+            status=partial(status_of, self),
+            report=self.report,
+            candles=self._candles,
+        )
+        records: AsyncIterator[Any] = self.publisher.stream()
+        try:
+            await reporter.report(info, records)
+        except (Exception, SystemExit) as error:
+            self._errors += 1
+            if not self._finished.is_set():
+                self.intake.notice("reporter", name=name, error=describe(error))
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _write_end(self, engine: Engine | None) -> None:
+        """Journal the end. A storage failure here is the reason of the end."""
+        self._finished.set()
+        reason = self.reason or Reason.UNKNOWN
+        if reason.exit_code == 0:
+            missed = shortfall(self.runner, f"the provider never told what {self.symbol} is: {self.detail}")
+            if missed is not None and reason is Reason.COMPLETED:
+                reason, self.detail = missed
+                self.reason = reason
+        body: dict[str, Any] = {"session": self._state()}
+        if engine is not None:
+            body = end_state(engine, self._state())
+        body.update(reason=reason.code, exit_code=reason.exit_code, error=self.detail if reason.exit_code else "")
+        body["tape_sha256"] = self.tape.digest()
+        self.journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns if engine else 0, self.tape.inputs)
+        self.tape.close()
+        self.publisher.publish(self.journal.commit())
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once the instrument is known."""
+        return self.runner.engine if self.runner is not None else None
+
+    @property
+    def errors(self) -> int:
+        """How much went wrong so far; a strategy that was stopped counts once."""
+        return self._errors + (sum(seat.failed for seat in self.engine.seats) if self.engine is not None else 0)
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run began, by the session's clock."""
+        return self.clock.monotonic() - self._began
+
+    def _state(self) -> dict[str, Any]:
+        return session_state(self, ended=self._finished.is_set())
+
+    def conclude(self) -> Mapping[str, Any]:
+        """Write what the ordinary way could not, and return the report. Safe to call twice.
+
+        Where the journal takes no more, the report says so in its place: it is then all there is.
+        """
+        if not self._finished.is_set():
+            try:
+                if self.engine is None:
+                    body = self.assembly.describe("run", {}, {})
+                    self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+                self._write_end(self.engine)
+            except (JournalError, OSError) as error:
+                self._fail(Reason.STORAGE, str(error))
+            self.publisher.end()
+        report = dict(self.report())
+        if report["reason"] == "unfinished" and self.reason is not None:
+            reason = self.reason
+            report.update(
+                status=reason.status, reason=reason.code, exit_code=reason.exit_code, error=self.detail,
+                error_count=max(self.errors, 1),
+            )  # fmt: skip
+        return report
+
+    def _fail(self, reason: Reason, detail: str) -> None:
+        self._errors += 1
+        self.stop(reason, detail)
+
+    # -- what others may know ----------------------------------------------------------------------------------------
+
+    def report(self) -> Mapping[str, Any]:
+        """Return the final report of what is committed."""
+        return build_report(self.journal.reader())
+
+    def _candles(self) -> list[Candle]:
+        return list(self.engine.markets[self.symbol].history.candles) if self.engine else []
