@@ -27,6 +27,8 @@ IMPURE: Final = frozenset({
     "shutil", "signal", "socket", "sqlite3", "ssl", "subprocess", "sys", "tempfile", "threading", "time", "urllib",
     "uuid", "weakref", "zoneinfo",
 })  # fmt: skip
+# Of msgspec, its structs: they are data, and no more than attrs in another hand. Its codecs are not for the pure half.
+STRUCTS: Final = frozenset({"msgspec.Struct", "msgspec.field", "msgspec.structs.replace"})
 IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 # What depends on the moment, the machine or the process, by its full name; a name covers all that is under it.
 VOLATILE: Final = (
@@ -123,12 +125,12 @@ def direction(source: str, module: str, *, package: bool = False) -> list[str]:
 
 
 def purity(source: str, module: str, *, package: bool = False) -> list[str]:
-    """Say what a module of the pure half uses beyond itself, attrs and the pure part of the standard library."""
+    """Say what a module of the pure half uses beyond itself, attrs, structs and the pure part of the standard library."""
     tree = ast.parse(source)
     complaints = []
     for name, line in imports(tree, module, package=package):
         top = name.partition(".")[0]
-        if top in {"attr", "attrs"} or (top == "lab" and layer_of(name) in PURE):
+        if top in {"attr", "attrs"} or name in STRUCTS or (top == "lab" and layer_of(name) in PURE):
             continue
         if top not in sys.stdlib_module_names or top in IMPURE or (top == "datetime" and module != "lab.domain.time"):
             complaints.append(f"{module}:{line} imports {name}")
@@ -175,7 +177,7 @@ def test_imports_point_one_way_and_never_at_tests_or_plugins() -> None:
     ] == []
 
 
-def test_the_pure_half_imports_attrs_and_the_pure_part_of_the_standard_library() -> None:
+def test_the_pure_half_imports_attrs_structs_and_the_pure_part_of_the_standard_library() -> None:
     modules = [(name, path) for name, path in core_modules() if layer_of(name) in PURE]
     assert len(modules) > 10
     assert [
@@ -185,14 +187,14 @@ def test_the_pure_half_imports_attrs_and_the_pure_part_of_the_standard_library()
     ] == []
 
 
-def test_the_pure_half_needs_nothing_but_attrs_when_it_runs() -> None:
+def test_the_pure_half_needs_nothing_but_attrs_and_msgspec_when_it_runs() -> None:
     program = (
         "import sys\nbefore = set(sys.modules)\nimport lab.engine.engine\n"
         "tops = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
         "print(*sorted(tops - sys.stdlib_module_names))"
     )
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert set(run.stdout.split()) <= {"attr", "attrs", "lab"}
+    assert set(run.stdout.split()) <= {"attr", "attrs", "lab", "msgspec", "typing_extensions"}
     assert "lab" in run.stdout
 
 
@@ -262,6 +264,7 @@ def test_an_import_that_points_the_right_way_is_not_complained_of(module: str, s
         "def f():\n    import os.path",
         "import anyio",
         "import msgspec",
+        "from msgspec import json",
         "import pluggy",
         "import numpy as np",
         "from datetime import datetime",
