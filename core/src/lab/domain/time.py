@@ -11,7 +11,8 @@ DAY_NS: Final = 86_400 * SECOND_NS
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _ISO: Final = re.compile(
-    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?=[^\d]|$))?)(?:(?<=:\d{2}:\d{2})[.,](\d{1,9}))?\s*(Z|z|[+-]\d{2}:?\d{2})?)?"
+    r"(\d{4}-\d{2}-\d{2})(?:[T ](\d{2}:\d{2}(?::\d{2}(?=[^\d]|$))?)(?:(?<=:\d{2}:\d{2})[.,](\d{1,9}))?"
+    r"\s*(Z|z|[+-]\d{2}:?\d{2})?)?"
 )
 _INTERVAL: Final = re.compile(r"([1-9]\d{0,3})([smhdw])")
 _UNIT_NS: Final = {"s": SECOND_NS, "m": MINUTE_NS, "h": 60 * MINUTE_NS, "d": DAY_NS, "w": 7 * DAY_NS}

@@ -1,7 +1,7 @@
 """The extremes of equity, exact, for next to nothing an event.
 
-Equity is followed in float. Where it is clearly a new extreme, the exact figures of that moment are kept as they are and
-added up only when somebody asks; where float cannot tell it from the extreme before, the exact figures decide.
+Equity is followed in float. Where it is clearly a new extreme, the exact figures of that moment are kept as they are
+and added up only when somebody asks; where float cannot tell it from the extreme before, the exact figures decide.
 """
 
 from collections.abc import Sequence

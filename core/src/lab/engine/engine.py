@@ -1,8 +1,8 @@
 """The engine: one `step`, fed by a live session, a file, a tape or a simulation alike.
 
-Order of a step: resting orders meet the event; history, quote and marks follow; then strategies decide, gates review and
-the broker accepts. So no order can fill on the event that caused it. Bound methods are collected once, because nothing may
-stand between an event and a decision.
+Order of a step: resting orders meet the event; history, quote and marks follow; then strategies decide, gates review
+and the broker accepts. So no order can fill on the event that caused it. Bound methods are collected once, because
+nothing may stand between an event and a decision.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -113,7 +113,7 @@ class Engine:
 
     # -- market data -------------------------------------------------------------------------------------------------
 
-    def step(self, event: Input) -> Sequence[object]:
+    def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch
         """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect.
 
         The candle's own way stands here in full and in line: a backtest is made of nothing else.
@@ -143,14 +143,8 @@ class Engine:
         history.next_ns = open_ns + history.interval_ns
         if count >= history.trim_at:
             history.trim()
-        holders = market.holders
-        if holders and market.quote is None:
-            if worth.alone:
-                equity = worth.cash + holders[0][0] * close - holders[0][1]
-                if equity > worth.above or equity < worth.below:
-                    worth.look(equity)
-            else:
-                worth.follow(market, close, close)
+        if not market.calm_low < close < market.calm_high and market.quote is None:
+            worth.follow(market)
         for lookback, on_candle, view, seat in self._deciders:
             if count >= lookback:
                 try:
@@ -212,8 +206,8 @@ class Engine:
         market.quote_ns = time_ns
         if self._broker.resting:
             self._settlement.observe(quote, out)
-        if market.holders:
-            worth.follow(market, bid, ask)
+        if not market.calm_low < (bid if market.long else ask) < market.calm_high:
+            self.worth.follow(market)
         for on_quote, view, seat in self._quoted:
             try:
                 actions = on_quote(quote, view)

@@ -51,7 +51,8 @@ class Column:
 class History:
     """The newest ``keep`` to ``2 * keep`` closed candles of one symbol, ascending by open time, each once.
 
-    The engine appends in line. ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle has when none is missing.
+    The engine appends in line. ``count`` counts every candle ever added. ``next_ns`` is the open time the next candle
+    has when none is missing.
     """
 
     __slots__ = (

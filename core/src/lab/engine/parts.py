@@ -67,16 +67,9 @@ class Market:
     """One symbol's state: history, newest quote, and who holds it."""
 
     __slots__ = (
-        "history",
-        "holders",
-        "instrument",
-        "last",
-        "quote",
-        "quote_ns",
-        "quotes",
-        "symbol",
-        "unrealised",
-    )
+        "calm_high", "calm_low", "history", "holders", "instrument", "last", "long", "quote", "quote_ns", "quotes",
+        "symbol", "unrealised",
+    )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol
@@ -86,9 +79,13 @@ class Market:
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
-        # Float copies of (quantity, cost) of each open position: the drawdown filter reads them on every event.
+        # Float copies of (quantity, cost) of each open position, for the drawdown.
         self.holders: Sequence[tuple[float, float]] = ()
         self.unrealised = 0.0
+        # The marks between which the equity is no extreme; none, where several books or markets make it up.
+        self.calm_low = 0.0
+        self.calm_high = 0.0
+        self.long = True
 
     def mark(self, long: bool) -> float:
         """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""

@@ -31,7 +31,10 @@ class Settlement:
         self._working = engine.working
 
     def observe(self, event: Candle | Quote | Timer, out: "Outputs") -> None:
-        """Let working orders meet the event, then value what was filled. What the engine itself ended is passed over."""
+        """Let working orders meet the event, then value what was filled; pass over what the engine ended.
+
+        Equity is looked at once an event, after all its fills.
+        """
         engine = self._engine
         engine.ended.clear()
         try:

@@ -2,29 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import inf
 
 from lab.domain.ledger import ZERO
 from lab.domain.time import DAY_NS
-from lab.engine.drawdown import Drawdown
+from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.parts import Market, Seat
 
 
 class Valuation:
-    """The equity of one engine's books. ``cash``, ``above`` and ``below`` are floats that the engine's step reads."""
+    """The equity of one engine's books."""
 
     __slots__ = (
-        "_mark_exact",
-        "_marked",
-        "_markets",
-        "_seats",
-        "above",
-        "alone",
-        "below",
-        "cash",
-        "day_end_ns",
-        "day_starting_equity",
-        "drawdown",
-        "starting_equity",
+        "_alone", "_cash", "_mark_exact", "_marked", "_markets", "_seats", "day_end_ns", "day_starting_equity",
+        "drawdown", "starting_equity",
     )  # fmt: skip
 
     def __init__(self, markets: Mapping[str, Market], seats: Sequence[Seat]) -> None:
@@ -32,12 +23,11 @@ class Valuation:
         self._seats = seats
         self._marked = 0.0
         self._mark_exact = ZERO
-        self.alone = len(markets) == 1 and len(seats) == 1
+        self._alone = len(markets) == 1 and len(seats) == 1
         self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self.day_end_ns = 0
-        self.cash = float(self.starting_equity)
+        self._cash = float(self.starting_equity)
         self.drawdown = Drawdown(self.starting_equity)
-        self.above, self.below = self.drawdown.above, self.drawdown.below
 
     # -- exactly -----------------------------------------------------------------------------------------------------
 
@@ -64,7 +54,7 @@ class Valuation:
 
     def equity(self) -> Decimal:
         """Return the equity of all books."""
-        if self.alone:
+        if self._alone:
             return self.book_equity(self._seats[0])
         return sum([self.book_equity(seat) for seat in self._seats], ZERO)
 
@@ -87,24 +77,36 @@ class Valuation:
             held = ledger.positions.get(symbol)
             if held is not None and held.quantity:
                 holders.append((float(held.quantity), float(held.cost)))
-        self.cash = cash
-        _, _, bid, _, ask, _ = market.quote or (None, None, market.last, None, market.last, None)
-        self.follow(market, bid, ask)
+        self._cash = cash
+        self.follow(market)
 
-    def follow(self, market: Market, bid: float, ask: float) -> None:
-        """Follow equity in float; near an extreme, look at the exact figures."""
+    def follow(self, market: Market) -> None:
+        """Follow equity in float; beyond an extreme, hand the exact figures of this moment to the drawdown."""
         unrealised = 0.0
         for quantity, cost in market.holders:
-            unrealised += quantity * (bid if quantity > 0.0 else ask) - cost
+            unrealised += quantity * market.mark(quantity > 0.0) - cost
         market.unrealised = unrealised
-        equity = self.cash + unrealised
-        if not self.alone:
+        equity = self._cash + unrealised
+        if not self._alone:
             equity += sum([other.unrealised for other in self._markets.values() if other is not market])
-        if equity > self.above or equity < self.below:
-            self.look(equity)
+        drawdown = self.drawdown
+        if equity > drawdown.above or equity < drawdown.below:
+            drawdown.look(equity, self._moment())
+        if self._alone:
+            self._calm(market)
 
-    def look(self, equity: float) -> None:
-        """Hand the exact figures of this moment to the drawdown."""
+    def _calm(self, market: Market) -> None:
+        """Say between which marks equity is no extreme, so that an event between them costs two comparisons."""
+        if not market.holders:
+            market.calm_low, market.calm_high = -1.0, inf
+            return
+        quantity, cost = market.holders[0]
+        aside = cost - self._cash
+        low, high = (self.drawdown.below + aside) / quantity, (self.drawdown.above + aside) / quantity
+        market.long = quantity > 0.0
+        market.calm_low, market.calm_high = (low, high) if quantity > 0.0 else (high, low)
+
+    def _moment(self) -> Moment:
         held = []
         cash = ZERO
         for seat in self._seats:
@@ -114,6 +116,4 @@ class Valuation:
                 quantity = position.quantity
                 if quantity:
                     held.append((quantity, position.cost, self._markets[symbol].mark(quantity > ZERO)))
-        drawdown = self.drawdown
-        drawdown.look(equity, (cash, held))
-        self.above, self.below = drawdown.above, drawdown.below
+        return cash, held

@@ -69,7 +69,7 @@ class View:
         return [order for order in orders.values() if order.symbol == symbol] if orders else ()
 
     def mark(self, symbol: str) -> Decimal:
-        """Return the price a held position is valued at: a long at the bid, a short at the ask; the close without quotes.
+        """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.
 
         Raises ``LookupError`` before the first candle or quote.
         """
