@@ -312,3 +312,13 @@ def test_notices_and_funding_rates_are_rows_of_a_live_session_and_nothing_else(r
     ]
     assert run(made, inputs) == (list(inputs) if record else [])
     assert not reader.seen
+
+
+@pytest.mark.behaviour("F7")
+def test_a_candle_off_the_grid_of_its_interval_is_ignored_and_told() -> None:
+    tape = candles([100.0, 101.0, 102.0])
+    strange = tape[1]._replace(open_ns=tape[1].open_ns + 1)
+    made = engine(Reader())
+    outputs = run(made, [tape[0], strange, *tape[1:]])
+    assert outputs == [tape[0], CandleIgnored(X, strange.open_ns, "off the grid of its interval"), *tape[1:]]
+    assert (made.totals.candles, made.totals.ignored_candles) == (3, 1)

@@ -214,6 +214,18 @@ def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() 
     assert made.totals.signals == 1
 
 
+@pytest.mark.behaviour("R6")
+def test_of_an_order_that_would_turn_a_position_a_shut_trading_gate_lets_the_closing_part_pass() -> None:
+    made, outputs = run(
+        {0: [BUY], 2: [FLIP]},
+        inputs=[*candles([100.0] * 2), shut("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
+    )
+    flipped = only(OrderAccepted, outputs)[1]
+    assert (flipped.quantity, flipped.requested, flipped.reduce_only) == (ONE, D(3), True)
+    assert flipped.remarks == ("only what closes: gate: stale",)
+    assert made.seats[0].view.position(X).quantity == 0
+
+
 def test_exits_and_cancels_pass_a_shut_trading_gate() -> None:
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
     made, outputs = run(

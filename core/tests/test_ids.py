@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.domain.ids import fill_id, lineage, order_id
+from lab.domain.ids import lineage, order_id
 
 DECIDED_NS = 1_723_161_255_088_000_000
 
@@ -14,13 +14,6 @@ def test_a_lineage_is_eight_hex_digits_of_the_configuration() -> None:
 
 def test_an_order_id_names_run_strategy_symbol_moment_and_leg() -> None:
     assert order_id("35701655", "sma", "BTCUSDT", DECIDED_NS, "1") == "35701655-sma-BTCUSDT-1723161255088-1"
-
-
-def test_fills_of_an_order_are_numbered() -> None:
-    assert [fill_id("35701655-sma-BTCUSDT-1-1", number) for number in (1, 2)] == [
-        "35701655-sma-BTCUSDT-1-1.1",
-        "35701655-sma-BTCUSDT-1-1.2",
-    ]
 
 
 @given(

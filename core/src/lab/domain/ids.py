@@ -13,8 +13,3 @@ def lineage(text: str) -> str:
 def order_id(lineage: str, strategy: str, symbol: str, decided_ns: int, leg: str) -> str:
     """Return the id of the order that a strategy decides on one candle (or quote) for one leg."""
     return f"{lineage}-{strategy}-{symbol}-{decided_ns // MILLISECOND_NS}-{leg}"
-
-
-def fill_id(order_id: str, number: int) -> str:
-    """Return the id of an order's n-th fill, counted from 1."""
-    return f"{order_id}.{number}"
