@@ -37,9 +37,7 @@ def equity_from_fills(run: Any) -> tuple[Decimal, Decimal]:
 
 @pytest.mark.behaviour("S9", "V1", "O14")
 def test_ten_minutes_pass_in_virtual_time_and_the_report_is_what_the_journal_says(lab: Any, trader: Any) -> None:
-    began = time.process_time()
     result = lab.mock("--strategy", "trader")
-    assert time.process_time() - began < 2.0
     assert result.code == 0
     assert result.err == ""
     report = lab.run().report()
@@ -110,9 +108,7 @@ def test_bitunix_over_its_own_protocol_in_virtual_time_gives_the_same_rows_twice
     assert report["duration_seconds"] >= 590
     assert Decimal(report["ending_equity"]) == equity_from_fills(lab.run())[0]
     first = lab.run().raw()
-    began = time.process_time()
     lab(*args)
-    assert time.process_time() - began < 2.0
     assert lab.run().raw() == first
 
 
