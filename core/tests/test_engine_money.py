@@ -326,3 +326,15 @@ def test_a_day_that_began_while_quotes_were_silent_starts_with_the_equity_before
     for event in (at(MIDNIGHT_NS + SECOND_NS, 90.0), at(MIDNIGHT_NS + 3 * SECOND_NS, 80.0)):
         made.step(event)
     assert made.worth.day_starting_equity == before
+
+
+@pytest.mark.behaviour("R1")
+def test_what_was_lost_on_a_day_before_a_restart_counts_on_that_day_and_on_no_other() -> None:
+    day_ns = START_NS - START_NS % DAY_NS
+    made = engine(Steered(plan=[]), day_loss=(day_ns, D("120.5")))
+    view = made.seats[0].view
+    for quote in (at(START_NS - DAY_NS, 100.0), at(START_NS, 100.0), at(MIDNIGHT_NS, 100.0)):
+        before = view.day_starting_equity
+        made.step(quote)
+        lost = D("120.5") if day_ns <= quote.time_ns < day_ns + DAY_NS else ZERO
+        assert view.day_starting_equity == DEPOSIT + lost, before

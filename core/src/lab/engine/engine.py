@@ -19,7 +19,7 @@ from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, Strateg
 from lab.engine.requests import drawn
 from lab.engine.settle import Settlement
 from lab.engine.totals import Totals
-from lab.engine.valuation import Valuation
+from lab.engine.valuation import DayLoss, Valuation
 from lab.engine.view import View
 
 
@@ -42,6 +42,7 @@ class Engine:
         lineage: str,
         leverage: Decimal = Decimal(1),
         no_orders: bool = False,
+        day_loss: DayLoss = (0, ZERO),
         record_inputs: bool = True,
         archive: Callable[[str], str | None] | None = None,
     ) -> None:
@@ -49,7 +50,7 @@ class Engine:
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
         outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
-        id that memory has forgotten.
+        id that memory has forgotten. ``day_loss`` is what the run that this one restarts lost on the day it ended.
         """
         seats = tuple(Seat(name, part, deposit) for name, part, deposit in strategies)
         keep = max([64, *(-(-3 * seat.lookback // 2) for seat in seats)])
@@ -67,7 +68,7 @@ class Engine:
         self._record = record_inputs
         self._broker = broker
         self._ask_those_left()
-        self.worth = Valuation(self.markets, seats)
+        self.worth = Valuation(self.markets, seats, day_loss)
         self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
         self._settlement = Settlement(self, self._door, broker)
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {

@@ -9,21 +9,25 @@ from lab.domain.time import DAY_NS
 from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.parts import Market, Seat
 
+# The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
+DayLoss = tuple[int, Decimal]
+
 
 class Valuation:
     """The equity of one engine's books."""
 
     __slots__ = (
-        "_alone", "_cash", "_mark_exact", "_marked", "_markets", "_seats", "day_end_ns", "day_starting_equity",
-        "drawdown", "starting_equity",
+        "_alone", "_cash", "_day_loss", "_mark_exact", "_marked", "_markets", "_seats", "day_end_ns",
+        "day_starting_equity", "drawdown", "starting_equity",
     )  # fmt: skip
 
-    def __init__(self, markets: Mapping[str, Market], seats: Sequence[Seat]) -> None:
+    def __init__(self, markets: Mapping[str, Market], seats: Sequence[Seat], day_loss: DayLoss) -> None:
         self._markets = markets
         self._seats = seats
         self._marked = 0.0
         self._mark_exact = ZERO
         self._alone = len(markets) == 1 and len(seats) == 1
+        self._day_loss = day_loss
         self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self.day_end_ns = 0
         self._cash = float(self.starting_equity)
@@ -59,10 +63,14 @@ class Valuation:
         return sum([self.book_equity(seat) for seat in self._seats], ZERO)
 
     def new_day(self, time_ns: int) -> None:
-        """The UTC day rolled: the daily loss is counted from the equity before this event."""
-        if self.day_end_ns:
-            self.day_starting_equity = self.equity()
-        self.day_end_ns = time_ns - time_ns % DAY_NS + DAY_NS
+        """A UTC day began: its loss is counted from the equity before this event.
+
+        What the run that this one restarts lost on that day is part of it.
+        """
+        day_ns = time_ns - time_ns % DAY_NS
+        lost_ns, lost = self._day_loss
+        self.day_starting_equity = self.equity() + (lost if day_ns == lost_ns else ZERO)
+        self.day_end_ns = day_ns + DAY_NS
 
     # -- in float, for the drawdown ----------------------------------------------------------------------------------
 
