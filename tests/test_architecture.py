@@ -125,7 +125,7 @@ def direction(source: str, module: str, *, package: bool = False) -> list[str]:
 
 
 def purity(source: str, module: str, *, package: bool = False) -> list[str]:
-    """Say what a module of the pure half uses beyond itself, attrs, structs and what is pure of the standard library."""
+    """Say what a module of the pure half uses beyond itself, attrs, structs and what is pure in the library."""
     tree = ast.parse(source)
     complaints = []
     for name, line in imports(tree, module, package=package):

@@ -3,10 +3,12 @@
 import resource
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from lab.journal.reasons import Reason
+from lab.journal.store import Journal, JournalError
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX affair")
 
@@ -40,3 +42,20 @@ def test_every_reason_has_the_exit_code_that_is_promised() -> None:
     }  # fmt: skip
     assert {reason.code: reason.exit_code for reason in Reason} == promised
     assert {reason.code for reason in Reason if reason.status == "failed"} == set(promised) - {"completed", "stopped"}
+
+
+@pytest.mark.behaviour("J4")
+def test_after_a_commit_that_failed_no_row_is_ever_written_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, durable=True, labels={})
+    journal.append_raw("notice", None, b"{}", 1, 1)
+    journal.commit()
+    journal.append_raw("notice", None, b"{}", 2, 2)
+    journal.append_raw("deposit", "twice", b"{}", 3, 3)
+    journal.append_raw("deposit", "twice", b"{}", 3, 3)
+    with pytest.raises(JournalError, match=r"journal\.db: cannot commit"):
+        journal.commit()
+    journal.append_raw("run_ended", "run_ended", b"{}", 4, 4)
+    with pytest.raises(JournalError, match=r"journal\.db: cannot commit"):
+        journal.commit()
+    assert [row[0] for row in journal.reader().rows()] == [1], "a hole in the chain would look like tampering"
+    journal.close()

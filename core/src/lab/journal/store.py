@@ -59,6 +59,7 @@ class Journal:
         self._rows: list[tuple[int, int, int, str, str | None, str, bytes]] = []
         self._hash = GENESIS
         self._seq = 0
+        self._failure = ""
         try:
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None)
             if not durable:
@@ -108,8 +109,11 @@ class Journal:
     def commit(self, states: Mapping[str, Any] | None = None) -> Sequence[Record]:
         """Write what was gathered, and the states that go with it, in one transaction; return the rows now durable.
 
-        Raises `JournalError`; whether the rows are on disk is then unknown, and the run must not go on.
+        Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
+        commit fails alike: its rows would not follow from those on disk.
         """
+        if self._failure:
+            raise JournalError(self._failure)
         self._chain()
         rows, self._rows = self._rows, []
         try:
@@ -120,7 +124,11 @@ class Journal:
                 self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (name, self._seq, body))
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path or 'the journal in memory'}: cannot commit: {error}") from error
+            self._failure = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
+            if self._durable:
+                with contextlib.suppress(sqlite3.Error):  # SQLite may have done so itself
+                    self._db.execute("ROLLBACK")
+            raise JournalError(self._failure) from error
         return [Record(row[0], row[1], row[3], row[5].encode()) for row in rows] if self._durable else ()
 
     def since(self, seq: int, limit: int) -> Sequence[Record]:

@@ -19,6 +19,7 @@ _AHEAD_NS: Final = 60 * SECOND_NS
 class Intake:
     """Holds one quote a symbol (the newer replaces the older, counted) and everything else in order.
 
+    ``first_open_ns`` says where the stream of each symbol's candles began; what opened before is history.
     Candles and notices are never dropped: the queue's bound is far beyond what candles fill; reaching it is an error.
     """
 
@@ -35,6 +36,7 @@ class Intake:
         self._reasons: dict[str, int] = {}
         self.hosts: dict[str, None] = {}
         self.quote_at = float("-inf")
+        self.first_open_ns: dict[str, int] = {}
         self._venue_ns = 0
         self._venue_at = 0.0
         self._doubtful_ns = 0
@@ -65,6 +67,7 @@ class Intake:
             return
         if candle.status != BACKFILLED:
             self._accept_time(candle.time_ns)
+            self.first_open_ns.setdefault(candle.symbol, candle.open_ns)
         self.put(candle)
 
     def funding(self, funding: Funding) -> None:
@@ -101,6 +104,11 @@ class Intake:
         self.hosts[host] = None
 
     # -- the session's side ------------------------------------------------------------------------------------------
+
+    def end(self) -> None:
+        """Learn that recorded data has ended: the feed is down, and that is no failure of it."""
+        self.state = FeedState.DOWN
+        self.notice("feed", state=FeedState.DOWN.value, detail="the data ended")
 
     def notice(self, topic: str, **detail: str) -> None:
         """Put a notice into the stream, stamped with the estimated venue time."""

@@ -9,7 +9,9 @@ from attrs import define, field
 
 from lab.domain.events import GapFound
 from lab.domain.market import Gate, Input, Quote, Stop, Timer
+from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
+from lab.engine.history import History
 from lab.journal.report import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
@@ -38,17 +40,22 @@ class Runner:
     tape: TapeWriter
     publisher: Publisher
     tell: Callable[[], Mapping[str, Any]]
-    opened: bool = False
     shut_seconds: float = 0.0
+    _look: bool = False
+    _opened: bool = False
     _shut_at: float | None = None
     _holes: list[tuple[int, int]] = field(factory=list)
+
+    @property
+    def _history(self) -> History:
+        return self.engine.markets[self.symbol].history
 
     def process(self) -> list[tuple[int, int]]:
         """Step everything that waits, commit once, then tell; nothing was told before, so one commit serves all.
 
         Return the holes found in the candles, as first and last opening time.
         """
-        look = bool(self.engine.shut)
+        look, self._look = self._look or bool(self.engine.shut), False
         for event in self.intake.take():
             if event.__class__ is not Quote:
                 look = True
@@ -87,7 +94,7 @@ class Runner:
                 reasons.append("quote stale")
         if not self.seeder.done:
             reasons.append("seeding")
-        candles = self.engine.markets[self.symbol].history.count
+        candles = self._history.count
         if candles < self.lookback:
             reasons.append(f"warming {candles}/{self.lookback}")
         return tuple(reasons)
@@ -102,13 +109,16 @@ class Runner:
 
     def _note_shut(self, shut: bool) -> None:
         """Add up how long trading was not allowed after it first was."""
-        now = self.clock.monotonic()
         if not shut:
-            self.opened = True
-            self.shut_seconds += now - self._shut_at if self._shut_at is not None else 0.0
+            self._opened = True
+            self._count_shut()
+        elif self._opened and self._shut_at is None:
+            self._shut_at = self.clock.monotonic()
+
+    def _count_shut(self) -> None:
+        if self._shut_at is not None:
+            self.shut_seconds += self.clock.monotonic() - self._shut_at
             self._shut_at = None
-        elif self.opened and self._shut_at is None:
-            self._shut_at = now
 
     async def watch(self) -> None:
         """Notice what no event tells, twice a second: a quote growing stale, an order waiting in silence."""
@@ -118,19 +128,36 @@ class Runner:
                 self.tape.flush()
             if self.engine.stopping:
                 continue
-            if self.engine.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
+            # Where candles are all there is, an order waits for the next one, however long a candle is.
+            quoted = self.provider.price_source == "quote"
+            if quoted and self.engine.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
                 self.intake.put(Timer(self.intake.now_ns()))
             if self.reasons() != self.engine.shut:
-                self.intake.put(Gate(self.intake.now_ns(), self.reasons()))
+                self._look = True
+                self.intake.wake()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     async def settle(self, reason: str, *, close: bool) -> None:
-        """Cancel what works and close what is held, on a fresh price, within four seconds; what stays open is said."""
+        """Cancel what works and close what is held, on a fresh price, within four seconds; what stays open is said.
+
+        Where candles are all there is, the next price is a candle away: closing waits for none longer than that.
+        """
         live = self.intake.state is FeedState.LIVE and self.reasons()[:1] != ("quote stale",)
-        self._step(Stop(self.intake.now_ns(), reason, close and live))
-        self.commit()
+        self._count_shut()
+        soon = self.provider.price_source == "quote" or self._history.interval_ns <= _STOP_S * SECOND_NS
+        self._stop(reason, close and live and soon)
         with anyio.move_on_after(_STOP_S):
             while self.engine.working:
                 await self.intake.wait()
                 self.process()
+        self.abandon(reason)
+
+    def abandon(self, reason: str) -> None:
+        """Cancel what still works, so that no order is left without an end."""
+        if self.engine.working:
+            self._stop(reason, close=False)
+
+    def _stop(self, reason: str, close: bool) -> None:
+        self._step(Stop(self.intake.now_ns(), reason, close))
+        self.commit()

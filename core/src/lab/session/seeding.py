@@ -26,7 +26,6 @@ class Seeder:
         self._interval_ns = interval_ns
         self._keep = keep
         self.need = need
-        self.fetched = 0
         self.failures = 0
         self.done = need == 0
 
@@ -42,8 +41,10 @@ class Seeder:
                 await anyio.sleep(wait)
                 wait = min(2 * wait, _WAIT_MOST_S)
                 continue
+            began_ns = self._intake.first_open_ns.get(self._symbol)
+            if began_ns is not None:  # from there on the candles are the stream's
+                candles = [candle for candle in candles if candle.open_ns < began_ns]
             self._give(candles)
-            self.fetched = len(candles)
             self.done = True
             self._intake.notice("seeding", state="done", candles=str(len(candles)), needed=str(self.need))
 

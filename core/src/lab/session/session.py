@@ -14,9 +14,9 @@ from lab.engine.engine import Engine
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.reasons import Reason
 from lab.journal.report import build_report, end_state
-from lab.journal.store import Journal, JournalError
+from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, ProviderError, ProviderUnavailable, RunInfo, Subscription
+from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Subscription
 from lab.session.assembly import Assembly
 from lab.session.ending import diagnose, shortfall
 from lab.session.intake import Intake
@@ -188,7 +188,7 @@ class Session:
         except (Exception, SystemExit) as error:
             self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe(error)}")
         else:
-            self.intake.feed(FeedState.DOWN, "the data ended")
+            self.intake.end()
             self.stop(Reason.COMPLETED, "the data ended")
 
     async def _seed(self, seeder: Seeder) -> None:
@@ -262,12 +262,14 @@ class Session:
         """
         if not self._finished.is_set():
             try:
-                if self.engine is None:
+                if self.runner is None:
                     body = self.assembly.describe("run", {}, {})
                     self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+                elif self.reason is Reason.INTERRUPTED:
+                    self.runner.abandon(self.reason.code)
                 self._write_end(self.engine)
-            except (JournalError, OSError) as error:
-                self._fail(Reason.STORAGE, str(error))
+            except (Exception, SystemExit) as error:
+                self._fail(*diagnose(error))
             self.publisher.end()
         report = dict(self.report())
         if report["reason"] == "unfinished" and self.reason is not None:
