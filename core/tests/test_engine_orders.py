@@ -440,6 +440,14 @@ def test_a_reduce_only_order_is_cut_to_the_position() -> None:
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
 
 
+@pytest.mark.behaviour("R6")
+def test_a_target_that_rests_never_stands_before_a_stop_and_is_cut_when_the_stop_filled_first() -> None:
+    target = OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D(200), reduce_only=True)
+    outputs = run(engine(Scripted(plan={0: [BUY], 2: [target], 4: [EXIT]})), candles([100.0] * 6 + [210.0] * 2))
+    assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
+    assert [ended.reason for ended in only(OrderEnded, outputs)] == ["nothing left to reduce"]
+
+
 def test_two_exits_together_never_close_more_than_is_held() -> None:
     outputs = run(engine(Scripted(plan={0: [BUY], 2: [EXIT, EXIT]})), candles([100.0] * 4))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]

@@ -54,7 +54,7 @@ class Door:
         oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
         position = seat.ledger.positions.get(symbol)
         held = ZERO if position is None else position.quantity
-        reducible = self._reducible(seat, symbol, request.side, held) if held else ZERO
+        reducible = self._reducible(seat, request, held) if held else ZERO
         closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
         shut = bool(engine.shut) and not closes
         if not live or self._no_orders or (shut and not reducible):
@@ -139,15 +139,22 @@ class Door:
         return first if first is not None or self._archive is None else self._archive(oid)
 
     @staticmethod
-    def _reducible(seat: Seat, symbol: str, side: Side, held: Decimal) -> Decimal:
-        """Return how much of the position an order of this side could still close, beside those already working."""
-        if (held > ZERO) is (side is _BUY):
+    def _reducible(seat: Seat, request: OrderRequest, held: Decimal) -> Decimal:
+        """Return how much of the position the request can close.
+
+        What working orders of its side will close is not there any more: a plain order opens with the rest, and meets
+        the gates. A reduce-only one leaves it to market orders only: a stop must not wait for a target far away, and
+        whichever fills second is cut to what is held.
+        """
+        if (held > ZERO) is (request.side is _BUY):
             return ZERO
         left = abs(held)
         if not seat.orders:
             return left
         for order in seat.orders.values():
-            if order.symbol == symbol and order.side is side:
+            if order.symbol == request.symbol and order.side is request.side:
+                if request.reduce_only and order.type is _LIMIT:
+                    continue
                 left -= order.remaining
         return max(left, ZERO)
 
