@@ -10,9 +10,14 @@ if TYPE_CHECKING:
     from lab.domain.events import OrderEnded as OrderEnded
     from lab.domain.events import OrderFilled as OrderFilled
     from lab.domain.instrument import Instrument as Instrument
+    from lab.domain.market import BACKFILLED as BACKFILLED
+    from lab.domain.market import FINAL as FINAL
+    from lab.domain.market import UNCONFIRMED as UNCONFIRMED
     from lab.domain.market import Candle as Candle
     from lab.domain.market import Funding as Funding
+    from lab.domain.market import Input as Input
     from lab.domain.market import Quote as Quote
+    from lab.domain.market import Timer as Timer
     from lab.domain.orders import PASS as PASS
     from lab.domain.orders import CancelRequest as CancelRequest
     from lab.domain.orders import Order as Order
@@ -23,6 +28,10 @@ if TYPE_CHECKING:
     from lab.domain.orders import Shrink as Shrink
     from lab.domain.orders import Side as Side
     from lab.domain.orders import Verdict as Verdict
+    from lab.domain.time import MILLISECOND_NS as MILLISECOND_NS
+    from lab.domain.time import SECOND_NS as SECOND_NS
+    from lab.domain.time import format_time as format_time
+    from lab.domain.time import parse_time as parse_time
     from lab.engine.view import View as View
     from lab.plugins.hookspecs import PluginCommand as PluginCommand
     from lab.plugins.hookspecs import hookimpl as hookimpl
@@ -48,10 +57,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
     "lab.domain.instrument": ("Instrument",),
-    "lab.domain.market": ("Candle", "Funding", "Quote"),
+    "lab.domain.market": ("BACKFILLED", "FINAL", "UNCONFIRMED", "Candle", "Funding", "Input", "Quote", "Timer"),
     "lab.domain.orders": (
         "PASS", "CancelRequest", "Order", "OrderRequest", "OrderType", "Pass", "Refuse", "Shrink", "Side", "Verdict",
     ),
+    "lab.domain.time": ("MILLISECOND_NS", "SECOND_NS", "format_time", "parse_time"),
     "lab.engine.view": ("View",),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (

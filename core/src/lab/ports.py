@@ -309,8 +309,11 @@ class Record:
     body: bytes
 
     def data(self) -> Any:
-        """Return the decoded body."""
-        return msgspec.json.decode(self.body)
+        """Return the decoded body. Raises ``ValueError`` for what is no JSON, or nested deeper than our rows."""
+        try:
+            return msgspec.json.decode(self.body)
+        except RecursionError:
+            raise ValueError(f"row {self.seq}: nested too deep") from None
 
 
 @attrs.frozen(kw_only=True)
@@ -331,7 +334,8 @@ class Status:
 class RunInfo:
     """What a reporter knows of its run. ``directory`` is ``None`` under ``--no-write``.
 
-    ``report()`` gives the final report as plain data once the records have ended.
+    ``report()`` gives the final report as plain data once the records have ended, ``candles()`` the newest candles of
+    a live session, and all of them where the journal holds none (backtests).
     """
 
     run_id: str

@@ -34,14 +34,21 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
         if provider != "replay":
             raise click.UsageError(f"SOURCE {source!r} goes with the provider replay, not with {provider}")
         fixed["replay__file"] = source
-    given["reporters"] = given["reporters"] or ("none",)
-    _, assembly = options.gather(given, **fixed)
-    finished = run_batch(assembly, wall_ns=time.time_ns, seconds=time.perf_counter, interrupts=interrupts)
-    _show(finished, as_json)
+    _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, **fixed)
+    finished = run_batch(
+        assembly,
+        wall_ns=time.time_ns,
+        seconds=time.perf_counter,
+        interrupts=interrupts,
+        quiet=as_json,
+        say=output.say,
+    )
+    show(finished, as_json)
     return finished.exit_code
 
 
-def _show(finished: Any, as_json: bool) -> None:
+def show(finished: Any, as_json: bool) -> None:
+    """Print how a run came out, and where its files are."""
     if as_json:
         output.print_json(finished.report)
         return

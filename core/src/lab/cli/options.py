@@ -3,12 +3,15 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 
 from lab.plugins.discovery import Registry
 from lab.session.assembly import Assembly, assemble, layers_for
+
+BATCH_DEFAULTS: Final[Mapping[str, Any]] = {"run.reporters": []}
+"""A backtest shows its report; who wants more names reporters."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,8 +71,17 @@ parts = apply(
 )
 
 
-def gather(given: Mapping[str, Any], *, registry: Registry | None = None, **fixed: Any) -> tuple[Registry, Assembly]:
-    """Return the registry and the assembly that a command's options ask for. Raises what `assemble` raises."""
+def gather(
+    given: Mapping[str, Any],
+    *,
+    registry: Registry | None = None,
+    defaults: Mapping[str, Any] | None = None,
+    **fixed: Any,
+) -> tuple[Registry, Assembly]:
+    """Return the registry and the assembly that a command's options ask for. Raises what `assemble` raises.
+
+    ``defaults`` are the command's own: file, environment and command line count over them. ``fixed`` counts over all.
+    """
     registry = registry or Registry()
     options: dict[str, Any] = {}
     for key in (
@@ -85,7 +97,7 @@ def gather(given: Mapping[str, Any], *, registry: Registry | None = None, **fixe
     options.update({key.replace("__", "."): value for key, value in fixed.items()})
     if options["run.state_dir"] is not None:
         options["run.state_dir"] = str(options["run.state_dir"])
-    layers = layers_for(given.get("config"), list(given.get("sets") or ()), options)
+    layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults)
     assembly = assemble(registry, layers, os.environ)
     for name in assembly.strangers:
         click.echo(f"lab: the environment variable {name} is of no component in this run; ignored", err=True)

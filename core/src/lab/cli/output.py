@@ -7,6 +7,11 @@ import click
 import msgspec
 
 
+def say(text: str) -> None:
+    """Tell the user something beside the result: one line on standard error."""
+    click.echo(f"lab: {text}", err=True)
+
+
 def print_json(value: Any) -> None:
     """Print a result as indented JSON."""
     click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())

@@ -6,8 +6,8 @@ from typing import Any
 
 import click
 
-from lab.cli import options
-from lab.cli.backtest import _show
+from lab.cli import options, output
+from lab.cli.backtest import show
 from lab.session.interrupts import Interrupts
 
 
@@ -26,12 +26,15 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
       lab replay latest
       lab replay latest --set sma.slow=50
     """
+    from lab.journal.reasons import Reason, RunProblem
     from lab.journal.store import read_run_started
     from lab.session.batch import run_batch
     from lab.session.directory import find
 
     directory = find(given.get("state_dir") or Path(), run)
     recorded = read_run_started(directory)
+    if recorded["kind"] != "run":
+        raise RunProblem(Reason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
     for key in ("symbol", "interval", "equity", "leverage", "seed", "no_orders"):
         given[key] = recorded[key] if given.get(key) is None else given[key]
     sets = [f"replay.run={directory}"]
@@ -45,13 +48,34 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
         given["broker"] = recorded["broker"]["type"]
         sets += _settings([recorded["broker"]])
     given["sets"] = [*sets, *given["sets"]]
-    given["reporters"] = given["reporters"] or ("none",)
-    _, assembly = options.gather(given, run__provider="replay")
+    _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, run__provider="replay")
     finished = run_batch(
-        assembly, wall_ns=time.time_ns, seconds=time.perf_counter, interrupts=interrupts, kind="replay"
+        assembly,
+        wall_ns=time.time_ns,
+        seconds=time.perf_counter,
+        interrupts=interrupts,
+        kind="replay",
+        quiet=as_json,
+        say=output.say,
     )
-    _show(finished, as_json)
+    show(finished, as_json)
     return finished.exit_code
+
+
+def _again(directory: Path, recorded: dict[str, Any]) -> str:
+    """Say how a backtest is repeated, which records no inputs because its source can be read again."""
+    provider = recorded["provider"]
+    given = {key: value for key, value in provider["settings"].items() if value}
+    if provider["type"] != "replay":
+        command = f"lab backtest --provider {provider['type']}"
+    elif "run" in given:
+        command = f"lab replay {Path(given['run']).name}"
+    else:
+        command = f"lab backtest {given.get('file', 'SOURCE')}"
+    return (
+        f"is a {recorded['kind']}, which records no inputs of its own: run it again with `{command}`, "
+        f"prove it with `lab verify {directory.name}`"
+    )
 
 
 def _settings(entries: list[dict[str, Any]]) -> list[str]:

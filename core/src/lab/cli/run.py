@@ -32,17 +32,13 @@ def command(interrupts: Interrupts, /, as_json: bool, **given: Any) -> int:
     from lab.session.live import run_live
 
     _, assembly = options.gather(given)
-    finished = run_live(assembly, wall_ns=time.time_ns, interrupts=interrupts, quiet=as_json, say=_say)
+    finished = run_live(assembly, wall_ns=time.time_ns, interrupts=interrupts, quiet=as_json, say=output.say)
     if as_json:
         output.print_json(finished.report)
     elif not assembly.reporters:
         click.echo(output.report_lines(finished.report))
     if finished.exit_code and not as_json:
-        _say(f"{finished.report['reason']}: {finished.report['error']}")
+        output.say(f"{finished.report['reason']}: {finished.report['error']}")
     if finished.directory is not None and not as_json:
         click.echo(f"files: {finished.directory}")
     return finished.exit_code
-
-
-def _say(text: str) -> None:
-    click.echo(f"lab: {text}", err=True)

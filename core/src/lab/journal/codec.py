@@ -40,6 +40,14 @@ _input_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 
 
+def decode(body: bytes | str) -> Any:
+    """Return a body as plain data. Raises ``ValueError`` for what is no JSON, or nested deeper than our bodies."""
+    try:
+        return msgspec.json.decode(body)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
 def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
     """Return the input whose body this is. Raises ``ValueError`` for an unknown kind or a body that does not fit."""
     decoder = _input_decoders.get(kind)
@@ -47,7 +55,7 @@ def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
         raise ValueError(f"unknown input kind {kind!r}")
     try:
         decoded: Input = decoder.decode(body)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(f"{kind}: {error}") from None
     return decoded
 
@@ -61,6 +69,6 @@ def read_tape_line(line: bytes) -> Input:
     """Return the input of one tape line. Raises ``ValueError``."""
     try:
         kind, body = _raw_line.decode(line)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise ValueError(str(error)) from None
     return decode_input(kind, body)

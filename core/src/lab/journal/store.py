@@ -12,10 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
-import msgspec
-
 from lab.domain.events import key_of
-from lab.journal.codec import KINDS, encode
+from lab.journal.codec import KINDS, decode, encode
 from lab.ports import Record
 
 SCHEMA_VERSION: Final = 1
@@ -32,6 +30,10 @@ CREATE TABLE state (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body TEXT NOT N
 """
 _INDEX: Final = "CREATE UNIQUE INDEX event_key ON event (key) WHERE key IS NOT NULL"
 _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
+
+
+Row = tuple[int, int, int, str, str | None, bytes, bytes]
+"""seq, time_ns, input_n, kind, key, body and hash."""
 
 
 class JournalError(Exception):
@@ -198,8 +200,8 @@ class JournalReader:
         """Return what labels the run: its id, the wall clock at the start, the machine."""
         return dict(self._select("SELECT key, value FROM meta"))
 
-    def rows(self) -> Iterator[tuple[int, int, int, str, str | None, bytes, bytes]]:
-        """Yield seq, time_ns, input_n, kind, key, body and hash of every row."""
+    def rows(self) -> Iterator[Row]:
+        """Yield every row."""
         for row in self._select("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"):
             yield (*row[:5], row[5].encode(), row[6])
 
@@ -209,8 +211,8 @@ class JournalReader:
         sql = f"SELECT seq, time_ns, body FROM event WHERE kind IN ({marks}) ORDER BY seq"
         for seq, time_ns, body in self._select(sql, kinds):
             try:
-                decoded = msgspec.json.decode(body)
-            except msgspec.DecodeError as error:
+                decoded = decode(body)
+            except ValueError as error:
                 raise JournalError(f"{self.name}: row {seq} cannot be read: {error}") from None
             yield seq, time_ns, decoded
 
@@ -228,15 +230,17 @@ class JournalReader:
         """Return a committed state, or ``None``."""
         for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
             try:
-                return msgspec.json.decode(body)
-            except msgspec.DecodeError as error:
+                return decode(body)
+            except ValueError as error:
                 raise JournalError(f"{self.name}: state {name} cannot be read: {error}") from None
         return None
 
     def run_started(self) -> dict[str, Any]:
         """Return the assembly the run was started with. Raises `JournalError` where there is none."""
         for _, _, body in self.bodies("run_started"):
-            return dict(body)
+            if isinstance(body, dict):
+                return body
+            raise JournalError(f"{self.name}: run_started: expected an object")
         raise JournalError(f"{self.name}: holds no run_started row: the run ended before it began")
 
     def close(self) -> None:
@@ -245,15 +249,19 @@ class JournalReader:
 
     def _select(self, sql: str, values: Sequence[object] = ()) -> Iterator[Any]:
         try:
-            yield from self._db.execute(sql, values)
+            for row in self._db.execute(sql, values):  # noqa: UP028 - `yield from` closes a cursor its reader has closed
+                yield row
         except sqlite3.Error as error:
             raise JournalError(f"{self.name}: cannot be read: {error}") from error
 
 
 def read_run_started(directory: Path) -> dict[str, Any]:
-    """Return the assembly of the run in a directory. Raises `JournalError`."""
+    """Return the assembly of the run in a directory. Raises `JournalError`, also where it was changed afterwards."""
     reader = JournalReader.open(directory)
     try:
+        first = next(iter(reader.rows()), None)
+        if first is not None and row_hash(GENESIS, *first[:6]) != first[6]:
+            raise JournalError(f"{reader.name}: row {first[0]} was changed after it was written")
         return reader.run_started()
     finally:
         reader.close()

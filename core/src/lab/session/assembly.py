@@ -116,12 +116,17 @@ class Assembly:
         return plain
 
 
-def layers_for(config: Path | None, sets: list[str], options: Mapping[str, Any]) -> Layers:
+def layers_for(
+    config: Path | None, sets: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+) -> Layers:
     """Return the layers of file and command line; ``options`` are the command's own flags, ``None`` where not given.
 
-    Raises `ConfigProblem`.
+    ``defaults`` are the command's, where they are not those of a live run. Raises `ConfigProblem`.
     """
     layers = Layers()
+    for dotted, raw in (defaults or {}).items():
+        table, _, key = dotted.partition(".")
+        layers.put(table, key, raw, "default")
     if config is not None:
         layers.add_file(config)
     for text in sets:
@@ -161,7 +166,7 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
     strangers = layers.add_environment(environment, {"run": RunSettings, **tables})
     known = ["run", *tables]
     if reporters:
-        layers.check_tables([*known, *_installed(registry)])
+        layers.check_tables(list({*known, *_installed(registry)}))
 
     def make(chosen: tuple[str, Offer]) -> Part[Any]:
         alias, offer = chosen

@@ -9,19 +9,20 @@ from typing import Any, Final
 import attrs
 
 from lab.domain.instrument import Instrument
-from lab.domain.market import Input
+from lab.domain.market import Candle, Input
 from lab.engine.engine import Engine
 from lab.engine.parts import EngineFault
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.reasons import Reason, RunProblem
 from lab.journal.report import build_report, end_state
 from lab.journal.store import FILE_NAME, Journal, JournalError
-from lab.ports import ProviderError, Subscription
+from lab.ports import FeedState, ProviderError, RunInfo, Subscription
 from lab.session import directory as directories
 from lab.session.assembly import Assembly
 from lab.session.interrupts import Interrupts
-from lab.session.live import Finished, labels_of
-from lab.session.telling import make_header
+from lab.session.live import Finished, Say, labels_of, silent
+from lab.session.showing import show
+from lab.session.telling import make_header, status_of
 
 _COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
 
@@ -95,8 +96,13 @@ def run_batch(
     seconds: Callable[[], float],
     interrupts: Interrupts | None = None,
     kind: str = "backtest",
+    quiet: bool = False,
+    say: Say = silent,
 ) -> Finished:
-    """Run a backtest to its end. Raises `RunProblem` for what stops it before it begins; then nothing was written."""
+    """Run a backtest to its end, then its reporters over the journal.
+
+    Raises `RunProblem` for what stops it before it begins; then nothing was written.
+    """
     run = assembly.settings
     archive: list[Journal] = []
 
@@ -107,17 +113,16 @@ def run_batch(
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None if run.no_write else directories.create(run.state_dir, label)
+    run_id = directory.name if directory is not None else label
     try:
-        journal = Journal(
-            directory, durable=False, labels=labels_of(directory.name if directory else label, started_ns)
-        )
+        journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns))
         archive.append(journal)
         gc.collect()
         gc.freeze()
         journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
         number, reason, error = feed(batch, journal, interrupts)
-        header = make_header(assembly, instrument_of(batch), batch.engine, run_id=label, directory=directory)
+        header = make_header(assembly, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
         session = {
             "errors": 0,
             "duration_seconds": round(seconds() - began, 3),
@@ -129,10 +134,11 @@ def run_batch(
         journal.commit()
         journal.index()
         report = build_report(journal.reader())
-        journal.close()
         if directory is not None:
             _sync(directory / FILE_NAME)
             directories.write_report(directory, report)
+        show(assembly.reporters, journal, _info(batch, header, report, run_id, directory, quiet), say)
+        journal.close()
     except (JournalError, OSError) as failure:
         raise RunProblem(Reason.STORAGE, str(failure)) from None
     finally:
@@ -147,6 +153,31 @@ def write_end(
     body = end_state(engine, session)
     body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
     journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, number)
+
+
+def _info(
+    batch: Batch, header: Mapping[str, Any], report: Mapping[str, Any], run_id: str, directory: Path | None, quiet: bool
+) -> RunInfo:
+    """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
+    run, provider = batch.assembly.settings, batch.assembly.provider.component
+    wanted = [Subscription(run.symbol, run.interval_ns)]
+
+    def candles() -> list[Candle]:
+        batches = provider.batches(wanted, seed=run.seed) or ()
+        return [event for events in batches for event in events if isinstance(event, Candle)]
+
+    status = status_of(
+        batch.engine, run.symbol, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",)
+    )
+    return RunInfo(
+        run_id=run_id,
+        header=header,
+        directory=directory,
+        quiet=quiet,
+        status=lambda: status,
+        report=lambda: report,
+        candles=candles,
+    )
 
 
 def instrument_of(batch: Batch) -> Instrument:

@@ -33,7 +33,7 @@ VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 Say = Callable[[str], None]
 
 
-def _silent(text: str) -> None:
+def silent(text: str) -> None:
     """Say nothing."""
 
 
@@ -57,7 +57,7 @@ class _Box:
 
 
 def run_live(
-    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False, say: Say = _silent
+    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False, say: Say = silent
 ) -> Finished:
     """Run a live session to its end, on the loop its speed asks for.
 
@@ -101,7 +101,7 @@ async def run_session(
     speed: float | Literal["max"] = 1.0,
     interrupts: Interrupts,
     quiet: bool = False,
-    say: Say = _silent,
+    say: Say = silent,
 ) -> Finished:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
     box = _Box()

@@ -1,7 +1,6 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from lab.journal.reasons import Reason
 from lab.journal.report import build_report, end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Subscription
+from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
 from lab.session.assembly import Assembly
 from lab.session.ending import diagnose, shortfall
 from lab.session.intake import Intake
@@ -206,7 +205,7 @@ class Session:
             header=self.header,
             directory=self.directory,
             quiet=self.quiet,
-            status=partial(status_of, self),
+            status=self._status,
             report=self.report,
             candles=self._candles,
         )
@@ -289,6 +288,13 @@ class Session:
     def report(self) -> Mapping[str, Any]:
         """Return the final report of what is committed."""
         return build_report(self.journal.reader())
+
+    def _status(self) -> Status:
+        if self.engine is None:
+            raise RuntimeError("the engine has not been built yet")
+        left = max(0.0, self.settings.minutes * 60 - self.elapsed())
+        state, why = self.intake.state, self.engine.shut
+        return status_of(self.engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
 
     def _candles(self) -> list[Candle]:
         return list(self.engine.markets[self.symbol].history.candles) if self.engine else []

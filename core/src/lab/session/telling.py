@@ -1,5 +1,6 @@
 """What a session tells of itself: the header at the start, its state for live views, its counts for the report."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,20 +42,19 @@ def make_header(
     }
 
 
-def status_of(session: "Session") -> Status:
-    """Return the run at this moment."""
-    engine = session.engine
-    if engine is None:
-        raise RuntimeError("the engine has not been built yet")
-    market = engine.markets[session.symbol]
+def status_of(
+    engine: Engine, symbol: str, *, seconds_left: float, feed: FeedState, why_not_trading: Sequence[str]
+) -> Status:
+    """Return what an engine has come to, for live views."""
+    market = engine.markets[symbol]
     quote, candles = market.quote, market.history.candles
     price = (quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None
     totals = engine.totals
     return Status(
-        seconds_left=max(0.0, session.settings.minutes * 60 - session.elapsed()),
+        seconds_left=seconds_left,
         price=price,
-        feed=session.intake.state.value,
-        why_not_trading=engine.shut,
+        feed=feed.value,
+        why_not_trading=why_not_trading,
         equity=engine.worth.equity(),
         starting_equity=engine.worth.starting_equity,
         positions=[

@@ -1,19 +1,18 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 from attrs import frozen
 
 from lab.domain.market import Input
-from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, decode, encode
 from lab.journal.reasons import Reason, RunProblem
 from lab.journal.report import end_state
-from lab.journal.store import GENESIS, Journal, JournalError, JournalReader, row_hash
+from lab.journal.store import GENESIS, Journal, JournalError, JournalReader, Row, row_hash
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import PluginProblem, Registry
 from lab.plugins.settings import ConfigProblem
@@ -108,7 +107,7 @@ def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal
 
 def _check_tape(reader: JournalReader, directory: Path) -> str:
     """Return what is wrong with the tape of a finished run, by the digest and the count in its journal."""
-    ended = next(((row[2], msgspec.json.decode(row[5])) for row in reader.rows() if row[3] == RUN_ENDED), None)
+    ended = next(((row[2], _body(reader, row)) for row in reader.rows() if row[3] == RUN_ENDED), None)
     if ended is None:
         return ""
     digest = hashlib.sha256()
@@ -136,7 +135,7 @@ def _compare(directory: Path, reader: JournalReader, again: Journal, batch: Batc
         count = row[0]
         if ours is not None and ours[3] == RUN_ENDED:
             head = ours[6]
-            difference = _compare_end(ours[5], batch)
+            difference = _compare_end(_body(reader, ours), batch)
         elif ours is None:
             difference = f"row {count}: missing in the journal; the replay gives {_text(theirs)}"
         elif theirs is None:
@@ -151,21 +150,27 @@ def _compare(directory: Path, reader: JournalReader, again: Journal, batch: Batc
     return Verdict(directory.name, True, count, inputs, head.hex(), "", "")
 
 
-def _compare_end(body: bytes, batch: Batch) -> str:
+def _body(reader: JournalReader, row: Row) -> dict[str, Any]:
+    try:
+        return dict(decode(row[5]))
+    except (TypeError, ValueError) as error:
+        raise JournalError(f"{reader.name}: row {row[0]} cannot be read: {error}") from None
+
+
+def _compare_end(recorded: Mapping[str, Any], batch: Batch) -> str:
     """Compare what the run came to: totals, equity, books. How long it took is no part of it."""
-    recorded = msgspec.json.decode(body)
-    replayed = msgspec.json.decode(encode(end_state(batch.engine, {})))
+    replayed = decode(encode(end_state(batch.engine, {})))
     for name in _REPLAYED:
         if recorded.get(name) != replayed[name]:
             return f"run_ended: {name} is {recorded.get(name)} in the journal; the replay gives {replayed[name]}"
     return ""
 
 
-def _text(row: tuple[int, int, int, str, str | None, bytes, bytes]) -> str:
+def _text(row: Row) -> str:
     return f"{row[3]} {row[5].decode()[:400]} (time {row[1]}, input {row[2]}, key {row[4]})"
 
 
-def _cause(batch: Batch, row: tuple[int, int, int, str, str | None, bytes, bytes] | None) -> str:
+def _cause(batch: Batch, row: Row | None) -> str:
     """Say what a difference most likely comes from: other code before other data."""
     current = batch.assembly.describe(batch.body["kind"], {}, {})
     then_now = [(batch.body[place], current[place]) for place in ("provider", "broker")]

@@ -1,0 +1,108 @@
+"""Backtests and replays on the command line: their reporters, and what is said where there is nothing to replay."""
+
+import json
+from typing import Any
+
+import pytest
+
+BACKTEST = ("backtest", "btcusd-1m", "--strategy", "sma")
+
+
+@pytest.mark.behaviour("V2", "J8")
+def test_the_reporters_of_a_backtest_write_its_files_from_the_finished_journal(lab: Any) -> None:
+    result = lab(*BACKTEST, "--reporter", "html", "--reporter", "jsonl")
+    assert (result.code, result.err) == (0, "")
+    folder = lab.run().folder
+    page = (folder / "summary.html").read_text(encoding="utf-8")
+    assert "1,440 candles of BTCUSDT" in page, "all of the source, not what history kept"
+    assert folder.name in page
+    lines = [json.loads(line) for line in (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["seq"] for line in lines[1:]] == [number for number, _, _ in lab.run().rows()]
+    assert lines[0]["run_id"] == lab.run().report()["run_id"] == folder.name
+
+
+def test_the_terminal_shows_a_backtest_and_json_stays_json(lab: Any) -> None:
+    shown = lab(*BACKTEST, "--reporter", "terminal", "--no-write")
+    assert shown.out.startswith("lab\n")
+    assert " fill " in shown.out
+    assert "summary\n" in shown.out
+    quiet = lab(*BACKTEST, "--reporter", "terminal", "--no-write", "--json")
+    assert quiet.json()["reason"] == "completed"
+    assert lab.files() == []
+
+
+def test_reporters_of_a_backtest_can_be_named_wherever_settings_can_be_and_are_none_otherwise(lab: Any) -> None:
+    def pages() -> int:
+        return len(list(lab.folder.glob("runs/*/summary.html")) if (lab.folder / "runs").is_dir() else [])
+
+    lab(*BACKTEST)
+    assert pages() == 0
+    lab(*BACKTEST, "--set", "run.reporters=html")
+    lab(*BACKTEST, env={"LAB_RUN_REPORTERS": "html"})
+    (lab.folder / "lab.toml").write_text('[run]\nreporters = ["html"]\n', encoding="utf-8")
+    lab(*BACKTEST, "--config", "lab.toml")
+    named = 3 + 1  # runs/latest is the last one again
+    assert pages() == named
+    lab(*BACKTEST, "--config", "lab.toml", "--reporter", "none")
+    assert pages() == named - 1
+
+
+def test_a_replay_has_reporters_too(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=3)
+    assert lab("replay", "latest", "--reporter", "html").code == 0
+    assert (lab.run().folder / "summary.html").is_file()
+
+
+BAD_REPORTERS = """
+    import anyio
+    from attrs import define
+    from lab import Reporter, hookimpl
+
+    @define(kw_only=True)
+    class Fragile(Reporter):
+        async def report(self, run, records):
+            raise KeyError("no such colour")
+
+    @define(kw_only=True)
+    class Endless(Reporter):
+        async def report(self, run, records):
+            async for _ in records:
+                pass
+            print(run.status().feed, run.status().seconds_left)
+            await anyio.sleep_forever()
+
+    @hookimpl
+    def lab_reporters():
+        return {"fragile": Fragile, "endless": Endless}
+"""
+
+
+@pytest.mark.behaviour("V6")
+def test_a_reporter_that_fails_or_never_ends_spoils_no_backtest(
+    lab: Any, site: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.session.showing._REPORTERS_S", 0.1)
+    site.install("their_reporters", BAD_REPORTERS)
+    result = lab(*BACKTEST, "--reporter", "fragile", "--reporter", "endless", "--reporter", "html")
+    assert result.code == 0
+    assert sorted(result.err.splitlines()) == [
+        "lab: reporter endless was not done 0.1 s after the last row and was stopped",
+        "lab: reporter fragile failed: KeyError: 'no such colour'",
+    ]
+    assert result.out.startswith("down 0.0\n")
+    assert (lab.run().folder / "summary.html").is_file()
+    assert lab.run().report()["exit_code"] == 0
+
+
+def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_line: Any) -> None:
+    lab(*BACKTEST)
+    name = lab.run().folder.name
+    one_line(lab("replay", "latest"), 78, name, "is a backtest", "`lab backtest btcusd-1m`", f"`lab verify {name}`")
+    assert lab("verify", "latest").code == 0
+    lab("backtest", "--provider", "mock", "--set", "mock.minutes=50")
+    one_line(lab("replay", "latest"), 78, "is a backtest", "`lab backtest --provider mock`")
+    lab.mock("--reporter", "none", minutes=2)
+    recorded = lab.run().folder.name
+    lab("replay", "latest")
+    one_line(lab("replay", "latest"), 78, "is a replay", f"`lab replay {recorded}`")
+    assert lab("verify", "latest").code == 0
