@@ -15,6 +15,7 @@ def command(state_dir: Path | None, as_json: bool) -> int:
     """List the runs in the state directory, newest last."""
     from lab.journal.report import build_report
     from lab.journal.store import JournalError, JournalReader
+    from lab.session.earlier import is_running
 
     folder = (state_dir or Path()) / "runs"
     found: list[dict[str, Any]] = []
@@ -29,6 +30,8 @@ def command(state_dir: Path | None, as_json: bool) -> int:
                 reader.close()
         except JournalError as error:
             report = {"run_id": path.name, "status": "unreadable", "reason": str(error)}
+        if report["reason"] == "unfinished" and is_running(path):
+            report.update(status="running", reason="not ended yet")
         found.append({"directory": path.name, **report})
     if as_json:
         output.print_json({"schema_version": 1, "kind": "runs", "runs": found})

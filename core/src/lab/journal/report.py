@@ -103,6 +103,9 @@ def _degradations(
     found = list(session.get("degradations", []))
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
+    lost = started["day_loss"]["lost"]
+    if Decimal(lost):
+        found.append(f"restarted: the day had lost {plain(lost)} before")
     if not started["gates"]:
         found.append("no_risk_gates: none were configured")
     found.extend(
@@ -171,4 +174,11 @@ def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
             "positions": positions,
             "stopped": seat.failed,
         }
-    return {"totals": engine.totals, "equity": plain(engine.worth.equity()), "books": books, "session": dict(session)}
+    worth = engine.worth
+    return {
+        "totals": engine.totals,
+        "equity": plain(worth.equity()),
+        "day_starting_equity": plain(worth.day_starting_equity),
+        "books": books,
+        "session": dict(session),
+    }

@@ -65,6 +65,7 @@ class Assembly:
             lineage=body["lineage"],
             leverage=Decimal(body["leverage"]),
             no_orders=bool(body["no_orders"]),
+            day_loss=(int(body["day_loss"]["day_ns"]), Decimal(body["day_loss"]["lost"])),
             record_inputs=body["kind"] == "run",
             archive=archive,
         )
@@ -106,6 +107,7 @@ class Assembly:
             "lookback": self.lookback,
             "instruments": dict(instruments),
             "source": dict(source),
+            "day_loss": {"day_ns": 0, "lost": "0"},
         }
         same = {
             key: body[key]

@@ -1,5 +1,6 @@
 """Backtests: the same engine and journal, fed from a file or a seed without a clock."""
 
+import contextlib
 import gc
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +20,7 @@ from lab.journal.store import FILE_NAME, Journal, JournalError
 from lab.ports import FeedState, ProviderError, RunInfo, Subscription
 from lab.session import directory as directories
 from lab.session.assembly import Assembly
+from lab.session.earlier import running
 from lab.session.interrupts import Interrupts
 from lab.session.live import Finished, Say, labels_of, silent
 from lab.session.showing import show
@@ -114,7 +116,9 @@ def run_batch(
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None if run.no_write else directories.create(run.state_dir, label)
     run_id = directory.name if directory is not None else label
+    held = contextlib.ExitStack()
     try:
+        held.enter_context(running(directory))
         journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns))
         archive.append(journal)
         gc.collect()
@@ -142,6 +146,7 @@ def run_batch(
     except (JournalError, OSError) as failure:
         raise RunProblem(Reason.STORAGE, str(failure)) from None
     finally:
+        held.close()
         gc.unfreeze()
     return Finished(report, directory, int(report["exit_code"]))
 

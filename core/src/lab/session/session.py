@@ -17,6 +17,7 @@ from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
 from lab.session.assembly import Assembly
+from lab.session.earlier import day_loss
 from lab.session.ending import diagnose, shortfall
 from lab.session.intake import Intake
 from lab.session.publish import Publisher
@@ -117,6 +118,8 @@ class Session:
         """Start the engine and everything around it; return when the run has come to its end."""
         assembly = self.assembly
         body = assembly.describe("run", {self.symbol: instrument}, {})
+        if self.directory is not None:
+            body["day_loss"] = day_loss(self.settings.state_dir, body)
         engine = assembly.engine(body, archive=self.journal.outcome)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
