@@ -14,21 +14,12 @@ from typing import Any, Final, Literal
 
 from lab.domain.events import key_of
 from lab.journal.codec import KINDS, decode, encode
+from lab.journal.schema import INDEX, SCHEMA_VERSION, TABLES, WrongVersion, bring_up_to_date
 from lab.ports import Record
 
-SCHEMA_VERSION: Final = 1
 FILE_NAME: Final = "journal.db"
 GENESIS: Final = b"\0" * 32
 
-_SCHEMA: Final = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
-CREATE TABLE event (
-    seq INTEGER PRIMARY KEY, time_ns INTEGER NOT NULL, input_n INTEGER NOT NULL, kind TEXT NOT NULL, key TEXT,
-    body TEXT NOT NULL, hash BLOB NOT NULL
-) STRICT;
-CREATE TABLE state (name TEXT PRIMARY KEY, seq INTEGER NOT NULL, body TEXT NOT NULL) STRICT;
-"""
-_INDEX: Final = "CREATE UNIQUE INDEX event_key ON event (key) WHERE key IS NOT NULL"
 _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -68,9 +59,9 @@ class Journal:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
-            self._db.executescript(_SCHEMA)
+            self._db.executescript(TABLES)
             if durable:
-                self._db.execute(_INDEX)
+                self._db.execute(INDEX)
             self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             self._db.executemany("INSERT INTO meta VALUES (?, ?)", labels.items())
         except sqlite3.Error as error:
@@ -159,7 +150,7 @@ class Journal:
         """Make the keys unique where that was put off; finding one twice is a defect. Raises `JournalError`."""
         if not self._durable:
             try:
-                self._db.execute(_INDEX)
+                self._db.execute(INDEX)
             except sqlite3.Error as error:
                 raise JournalError(f"{self.path or 'the journal in memory'}: {error}") from error
 
@@ -171,6 +162,12 @@ class Journal:
         self._db.close()
 
 
+def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Open a journal for reading only; return its version too."""
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    return db, int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
 class JournalReader:
     """Reads a journal; never writes. Rows come in order."""
 
@@ -180,20 +177,24 @@ class JournalReader:
 
     @classmethod
     def open(cls, directory: Path) -> "JournalReader":
-        """Open the journal of a run directory. Raises `JournalError` naming the file and what is wrong with it."""
+        """Open the journal of a run directory. Raises `JournalError` naming the file and what is wrong with it.
+
+        One of an older version is brought up to date first, and kept beside it as it was.
+        """
         path = directory / FILE_NAME
         if not path.is_file():
             raise JournalError(f"{path}: no journal there; expected a run directory such as runs/latest")
         try:
-            db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
-            version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version == SCHEMA_VERSION:
-                db.execute("SELECT count(*) FROM meta").fetchone()
-        except sqlite3.Error as error:
+            db, version = _connect(path)
+            if version != SCHEMA_VERSION:
+                db.close()
+                bring_up_to_date(path, version)
+                db, _ = _connect(path)
+            db.execute("SELECT count(*) FROM meta").fetchone()
+        except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{path}: cannot be read: {error}") from error
-        if version != SCHEMA_VERSION:
-            db.close()
-            raise JournalError(f"{path}: schema version {version}; this lab reads version {SCHEMA_VERSION}")
+        except WrongVersion as error:
+            raise JournalError(f"{path}: {error}") from None
         return cls(db, str(path))
 
     def labels(self) -> dict[str, str]:

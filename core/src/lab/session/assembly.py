@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import attrs
 import msgspec
@@ -14,13 +14,15 @@ from lab.domain.ids import lineage
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
 from lab.journal.codec import encode
-from lab.journal.store import SCHEMA_VERSION
+from lab.journal.schema import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, PluginProblem, Registry
 from lab.plugins.settings import ConfigProblem, Effective, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.session.config import RunSettings
 
 C = TypeVar("C")
+FLAGS: Final[Mapping[str, str]] = {"strategies": "--strategy", "gates": "--gate", "reporters": "--reporter"}
+"""The flags of those settings that may be given several times."""
 
 
 @attrs.define
@@ -136,7 +138,7 @@ def layers_for(
     for dotted, raw in options.items():
         if raw is not None:
             table, _, key = dotted.partition(".")
-            layers.put(table, key, raw, f"--{key.replace('_', '-')}")
+            layers.put(table, key, raw, FLAGS.get(key) or f"--{key.replace('_', '-')}")
     return layers
 
 
@@ -151,9 +153,8 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", alias):
             raise ConfigProblem(f"{alias!r} is no name for a component; expected lower-case letters, digits, _ and -")
         if alias in offers or alias == "run":
-            raise ConfigProblem(
-                f"two components of this run are named {alias!r}; give one an alias: --strategy other={name}"
-            )
+            cure = f"give one an alias: --strategy other={name}" if kind == "strategy" else "name it once"
+            raise ConfigProblem(f"two components of this run are named {alias!r}; {cure}")
         offers[alias] = offer = registry.get(kind, name)
         return alias, offer
 
