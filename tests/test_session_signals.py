@@ -244,3 +244,77 @@ def test_output_into_a_closed_pipe_is_no_traceback(lab: Any) -> None:
     os.close(writing)
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr
+
+
+STUCK = """
+    import sys
+    from attrs import define
+    from lab import Strategy, hookimpl
+
+    @define(kw_only=True)
+    class Stuck(Strategy):
+        def on_candle(self, candle, view):
+            return []
+
+        def on_quote(self, quote, view):
+            print("stuck", flush=True)
+            while True:
+                pass
+
+    @hookimpl
+    def lab_strategies():
+        return {"stuck": Stuck}
+"""
+
+SELF_MADE = """
+    import atexit, os, signal, sys
+    from lab import hookimpl
+
+    def send(times):
+        for _ in range(int(times or 0)):
+            os.kill(os.getpid(), signal.SIGINT)
+
+    if "run" in sys.argv:
+        send(os.environ.get("SEND_AT_ONCE"))
+        atexit.register(send, os.environ.get("SEND_AT_LAST"))
+
+    @hookimpl
+    def lab_strategies():
+        return {}
+"""
+
+
+@pytest.mark.behaviour("S3")
+def test_a_third_interrupt_ends_even_a_session_whose_strategy_never_comes_back(lab: Any, start: Any, site: Any) -> None:
+    site.install("their_stuck", STUCK)
+    lab.environment.update(lab.see(site))
+    live = start("--strategy", "stuck", "--speed", "20", "--reporter", "none")
+    live.wait_for("stuck")
+    for _ in range(3):
+        live.send(signal.SIGINT)
+        time.sleep(0.05)  # signals of one number that wait are one
+    code, _, err = live.end(within_s=1.0)
+    assert (code, err) == (130, "lab: interrupted\n")
+
+
+@pytest.mark.behaviour("S3", "S5")
+@pytest.mark.parametrize(
+    ("times", "code", "said"),
+    [(1, 0, "lab: stopped before the run began; nothing was written\n"), (2, 130, "lab: interrupted\n")],
+)
+def test_interrupts_before_anything_has_begun_are_answered_in_one_line(
+    lab: Any, site: Any, times: int, code: int, said: str
+) -> None:
+    site.install("their_signals", SELF_MADE)
+    args = ("run", "--provider", "mock", "--minutes", "5")
+    result = lab.process(*args, env={**lab.see(site), "SEND_AT_ONCE": str(times)})
+    assert (result.code, result.err, lab.files()) == (code, said, [])
+
+
+@pytest.mark.behaviour("S3", "S5")
+def test_interrupts_after_the_end_change_nothing_any_more(lab: Any, site: Any) -> None:
+    site.install("their_signals", SELF_MADE)
+    args = ("run", "--provider", "mock", "--speed", "max", "--minutes", "1", "--reporter", "none")
+    result = lab.process(*args, env={**lab.see(site), "SEND_AT_LAST": "3"})
+    assert (result.code, result.err) == (0, "")
+    assert lab.run().report()["reason"] == "completed"

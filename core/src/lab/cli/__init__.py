@@ -21,4 +21,5 @@ def main() -> None:
             raise
         print("lab: interrupted", file=sys.stderr)
         code = 130
+    interrupts.ignore()
     sys.exit(code)

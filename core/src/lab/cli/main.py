@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import click
 
+from lab.cli.streams import with_streams
 from lab.session.interrupts import Interrupts
 
 # name: (attribute of the module lab.cli.<name>, one line of help)
@@ -100,8 +101,12 @@ def cli() -> None:
 
 def run_command_line(interrupts: Interrupts) -> int:
     """Run the command line of this process and return its exit code. One line for everything a user can mend."""
+    return with_streams(lambda: _run(interrupts))
+
+
+def _run(interrupts: Interrupts) -> int:
     try:
-        result = cli.main(standalone_mode=False, obj=interrupts)
+        result = cli.main(prog_name="lab", standalone_mode=False, obj=interrupts)
     except click.exceptions.Abort:
         print("lab: interrupted", file=sys.stderr)
         return 130
@@ -110,12 +115,8 @@ def run_command_line(interrupts: Interrupts) -> int:
         where = f" (see `{context.command_path} --help`)" if context else ""
         print(f"lab: {error.format_message()}{where}", file=sys.stderr)
         return 64
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         print(f"lab: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 74
     except Exception as error:
         code = _known(error)

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from lab.plugins.discovery import Registry
-from lab.session.assembly import Assembly, assemble, layers_for
+from lab.session.assembly import FLAGS, Assembly, assemble, layers_for
 
 BATCH_DEFAULTS: Final[Mapping[str, Any]] = {"run.reporters": []}
 """A backtest shows its report; who wants more names reporters."""
@@ -89,9 +89,11 @@ def gather(
         "no_write", "state_dir",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
-    for key in ("strategies", "gates", "reporters"):
+    for key, flag in FLAGS.items():
         values = list(given.get(key) or ())
-        options[f"run.{key}"] = [] if values == ["none"] else values or None
+        if "none" in values and set(values) != {"none"}:
+            raise click.UsageError(f"{flag} none goes with no other {flag}; leave it out, or the others")
+        options[f"run.{key}"] = [] if "none" in values else values or None
     if given.get("latency_ms") is not None:
         options[f"{given.get('broker') or 'paper'}.latency_ms"] = given["latency_ms"]
     options.update({key.replace("__", "."): value for key, value in fixed.items()})

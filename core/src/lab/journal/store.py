@@ -159,6 +159,7 @@ class Journal:
         with contextlib.suppress(sqlite3.Error):
             if self._durable and self.path is not None:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._db.execute("PRAGMA journal_mode=DELETE")  # one file from now on; readers leave none beside it
         self._db.close()
 
 

@@ -140,7 +140,11 @@ def type_name(kind: Any) -> str:
 def convert(raw: Any, kind: Any) -> Any:
     """Return a raw value as the type. Text is read as the command line means it. Raises ``ValueError``."""
     if isinstance(raw, str) and typing.get_origin(kind) in {list, tuple}:
-        raw = [part.strip() for part in raw.split(",") if part.strip() and part.strip() != "none"]
+        raw = [part.strip() for part in raw.split(",") if part.strip()]
+        if "none" in raw:
+            if set(raw) != {"none"}:
+                raise ValueError("expected none alone, or names without it")
+            raw = []
     if isinstance(raw, str) and type(None) in typing.get_args(kind) and raw.lower() in {"none", "null", ""}:
         return None
     if isinstance(raw, str) and (kind is Path or Path in typing.get_args(kind)):

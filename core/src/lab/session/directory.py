@@ -24,6 +24,9 @@ def run_label(started_ns: int, provider: str, strategies: str) -> str:
 def create(state_dir: Path, label: str) -> Path:
     """Make a new run directory and point ``runs/latest`` to it. Raises `RunProblem` naming folder and reason."""
     runs = state_dir / "runs"
+    latest = runs / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        raise RunProblem(Reason.STORAGE, f"{latest}: a folder, where lab keeps a link to the newest run; move it away")
     try:
         runs.mkdir(parents=True, exist_ok=True)
         for number in range(1, 1000):
@@ -61,14 +64,26 @@ def find(state_dir: Path, run: str) -> Path:
     for candidate in (Path(run), runs / run):
         if candidate.is_dir() and (candidate / "journal.db").is_file():
             return candidate.resolve()
-        if candidate.is_file() and candidate.name == "latest":
-            return (runs / candidate.read_text(encoding="utf-8").strip()).resolve()
+        if candidate.name == "latest" and os.path.lexists(candidate):
+            return _follow(candidate)
     names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
     fitting = [name for name in names if run in name and name != "latest"]
     if len(fitting) == 1:
         return runs / fitting[0]
     known = f"{len(fitting)} runs fit: {', '.join(fitting[-3:])}" if fitting else f"{runs} holds {len(names)} runs"
     raise RunProblem(Reason.CONFIG, f"no run {run!r}; {known}; see `lab runs`")
+
+
+def _follow(latest: Path) -> Path:
+    """Follow what is no link to a run: the text file that stands for one, or nothing good."""
+    if latest.is_file():
+        name = latest.read_text(encoding="utf-8", errors="replace").strip()
+        if 0 < len(name) < 256 and "\0" not in name and (latest.parent / name / "journal.db").is_file():
+            return (latest.parent / name).resolve()
+        said = f"holds {name[:60]!r}"
+    else:
+        said = f"leads to {latest.readlink()}" if latest.is_symlink() else "is a folder"
+    raise RunProblem(Reason.CONFIG, f"{latest} {said}, which is no run; remove it, and name one of `lab runs`")
 
 
 def write_report(directory: Path, report: Mapping[str, Any]) -> None:

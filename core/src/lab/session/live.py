@@ -1,9 +1,9 @@
 """From an assembly to a finished live run: the loop, the signals, the provider's life, the files."""
 
+import asyncio
 import contextlib
 import os
 import platform
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -20,12 +20,14 @@ from lab.journal.tape import TapeWriter
 from lab.ports import Clock, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab.session import directory as directories
 from lab.session.assembly import Assembly
+from lab.session.earlier import running, seal
 from lab.session.interrupts import Interrupts
 from lab.session.loops import LoopClock, loop_factory
 from lab.session.session import Session
 from lab.session.telling import describe
 
 _PROVIDER_STOP_S: Final = 2.0
+_NOT_BEGUN: Final = "stopped before the run began; nothing was written"
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 """Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
 
@@ -68,10 +70,8 @@ def run_live(
     factory = loop_factory(speed, run.seed)
     main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say)
     options = {"loop_factory": factory} if factory is not None else {}
-    try:
-        return anyio.run(main, backend="asyncio", backend_options=options)
-    finally:
-        interrupts.install()  # the loop gave the handlers back to the system
+    interrupts.install()
+    return anyio.run(main, backend="asyncio", backend_options=options)
 
 
 async def _main(
@@ -105,8 +105,15 @@ async def run_session(
 ) -> Finished:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
     box = _Box()
-    async with anyio.create_task_group() as outer:
-        outer.start_soon(_listen, box, interrupts, outer.cancel_scope)
+    loop = asyncio.get_running_loop()
+    scope = anyio.CancelScope()
+
+    def heard(name: str) -> None:
+        loop.call_soon_threadsafe(_interrupt, box, scope, interrupts.count, name)
+
+    with scope, interrupts.heard_by(heard):
+        if interrupts.count:  # one that came before anybody could listen counts
+            _interrupt(box, scope, interrupts.count, "a signal")
         async with anyio.create_task_group() as tasks:
             runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
             provider = assembly.provider.component
@@ -123,13 +130,12 @@ async def run_session(
             finally:
                 await _stop(provider)
                 tasks.cancel_scope.cancel()
-        outer.cancel_scope.cancel()
     if box.session is not None and box.finished is None:
         box.session.stop(Reason.INTERRUPTED, "a second signal cut the orderly end short")
         box.finished = _finish(box.session)
     if box.finished is not None:
         return box.finished
-    raise box.problem or RunProblem(Reason.STOPPED, "stopped before the run began; nothing was written")
+    raise box.problem or RunProblem(Reason.STOPPED, _NOT_BEGUN)
 
 
 async def _stop(provider: Provider) -> None:
@@ -161,22 +167,28 @@ async def _run(
         raise RunProblem(
             Reason.CONFIG, f"{name} names {run.symbol!r} {instrument.symbol!r}; use --symbol {instrument.symbol}"
         )
+    if box.interrupted:
+        raise RunProblem(Reason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = None if run.no_write else directories.create(run.state_dir, label)
+    directory = None
+    if not run.no_write:
+        for earlier in seal(run.state_dir):
+            say(f"{earlier.name} was cut off before its end; its report is written now")
+        directory = directories.create(run.state_dir, label)
     run_id = directory.name if directory is not None else label
     labels = labels_of(run_id, started_ns)
-    try:
-        journal = Journal(directory, durable=True, labels=labels)
-        tape = TapeWriter(directory)
-    except (JournalError, OSError) as error:
-        raise RunProblem(Reason.STORAGE, f"{directory}: {error}") from None
-    session = box.session = Session(
-        assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet, say=say
-    )
-    if box.interrupted:
-        session.stop(Reason.STOPPED, "a signal")
-    await session.run(instrument, tasks)
-    box.finished = _finish(session)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(running(directory))
+            journal = Journal(directory, durable=True, labels=labels)
+            tape = TapeWriter(directory)
+        except (JournalError, OSError) as error:
+            raise RunProblem(Reason.STORAGE, f"{directory}: {error}") from None
+        session = box.session = Session(
+            assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet, say=say
+        )
+        await session.run(instrument, tasks)
+        box.finished = _finish(session)
 
 
 def _finish(session: Session) -> Finished:
@@ -194,24 +206,13 @@ def _finish(session: Session) -> Finished:
     return Finished(report, session.directory, int(report["exit_code"]))
 
 
-async def _listen(box: _Box, interrupts: Interrupts, scope: anyio.CancelScope) -> None:
-    """The first signal asks for the orderly end, the second cuts it short. One that came earlier counts."""
-    if interrupts.count:
-        box.interrupted = True
-        if box.session is not None:
-            box.session.stop(Reason.STOPPED, "a signal")
-    if sys.platform == "win32":
-        return
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        if box.interrupted and box.session is None:
-            scope.cancel()
-        async for number in signals:
-            first = not box.interrupted
-            box.interrupted = True
-            if first and box.session is not None:
-                box.session.stop(Reason.STOPPED, signal.Signals(number).name)
-            else:
-                scope.cancel()
+def _interrupt(box: _Box, scope: anyio.CancelScope, count: int, name: str) -> None:
+    """The first signal asks for the orderly end, the second cuts it short."""
+    box.interrupted = True
+    if count == 1 and box.session is not None:
+        box.session.stop(Reason.STOPPED, name)
+    else:
+        scope.cancel()
 
 
 def labels_of(run_id: str, started_ns: int) -> dict[str, str]:

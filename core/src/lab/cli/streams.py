@@ -1,0 +1,72 @@
+"""Standard output and error, made fit for what may become of them: a reader that leaves, a disk that is full."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TextIO
+
+_STORAGE = 74
+
+
+class Stream:
+    """A text stream that writes until it cannot, and is silent from then on: a run goes on without its spectators."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self.error: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        """Write text, as long as it can be."""
+        if self.error is None:
+            self._try(lambda: self._stream.write(text))
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush what was written."""
+        if self.error is None:
+            self._try(self._stream.flush)
+
+    def close_down(self) -> None:
+        """Flush, and throw away what cannot be written, so that the interpreter does not trip over it when it ends."""
+        self.flush()
+        if self.error is not None:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def _try(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except BlockingIOError:
+            raise  # it is only full at the moment: not for us to judge
+        except OSError as error:
+            self.error = error
+
+
+def _nowhere() -> TextIO:
+    """Return what stands in for a stream that was closed from the start; else the next file would take its number."""
+    return Path(os.devnull).open("w", encoding="utf-8")
+
+
+def with_streams(act: Callable[[], int]) -> int:
+    """Return what ``act`` returns, with both streams guarded; 74 where its output was lost though it went well.
+
+    A reader that has left (``lab runs | head``) wanted no more: that is no failure.
+    """
+    before = sys.stdout, sys.stderr
+    out, err = Stream(sys.stdout or _nowhere()), Stream(sys.stderr or _nowhere())
+    sys.stdout, sys.stderr = out, err
+    try:
+        code = act()
+        out.close_down()
+        if out.error is not None and not isinstance(out.error, BrokenPipeError):
+            print(f"lab: standard output cannot be written: {out.error.strerror}", file=err)
+            code = code or _STORAGE
+        err.close_down()
+    finally:
+        sys.stdout, sys.stderr = before
+    return code

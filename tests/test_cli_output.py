@@ -1,0 +1,86 @@
+"""Output may fill up, be closed or be very narrow: a run goes on, its files are whole, and the exit code says how."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+RUN = ("run", "--provider", "mock", "--speed", "max", "--minutes", "2")
+FULL = Path("/dev/full")
+FILES = {"events.jsonl", "final_report.json", "journal.db", "summary.html", "tape-0001.jsonl.zst"}
+
+
+def _process(lab: Any, *args: str, **streams: Any) -> subprocess.CompletedProcess[str]:
+    given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+    return subprocess.run(
+        lab.command(*args), cwd=lab.folder, env=lab.environment, text=True, timeout=60, check=False, **given
+    )
+
+
+def _check_whole(lab: Any) -> None:
+    report = lab.run().report()
+    assert report == lab("report", "--json").json()
+    names = {path.name for path in lab.run().folder.iterdir()}
+    assert (report["exit_code"], names) == (0, FILES)
+
+
+@pytest.mark.behaviour("V6", "S5")
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_output_that_cannot_be_written_is_one_line_and_74_and_the_runs_files_are_whole(lab: Any) -> None:
+    with FULL.open("w") as full:
+        done = _process(lab, *RUN, stdout=full)
+    assert done.returncode == 74
+    assert done.stderr == "lab: standard output cannot be written: No space left on device\n"
+    _check_whole(lab)
+    for args in (("runs",), ("plugins", "--json"), ("--help",)):
+        with FULL.open("w") as full:
+            done = _process(lab, *args, stdout=full)
+        assert (done.returncode, len(done.stderr.splitlines())) == (74, 1), args
+    with FULL.open("w") as full:
+        assert _process(lab, "run", "--provider", "nosuch", stderr=full).returncode == 64
+        assert _process(lab, "run", "--provider", "nosuch", stdout=full).returncode == 64, "its own failure comes first"
+
+
+@pytest.mark.behaviour("V6", "S5")
+@pytest.mark.parametrize("more", [[], ["--json"], ["--no-write"], ["--reporter", "none"]], ids=" ".join)
+def test_a_reader_that_leaves_changes_neither_run_nor_exit_code(lab: Any, more: list[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _process(lab, *RUN, *more, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+    if not more:
+        _check_whole(lab)
+
+
+@pytest.mark.parametrize("args", [("plugins",), ("--help",), ("run", "--help"), ("completion", "bash")], ids=" ".join)
+def test_a_listing_into_a_pipe_nobody_reads_is_no_failure(lab: Any, args: tuple[str, ...]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    done = _process(lab, *args, stdout=writing)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.behaviour("V6")
+@pytest.mark.skipif(sys.platform == "win32", reason="closed descriptors are a POSIX affair")
+def test_a_run_without_standard_output_is_a_run(lab: Any) -> None:
+    done = _process(lab, *RUN, stdout=None, preexec_fn=lambda: os.close(1))
+    assert (done.returncode, done.stderr) == (0, "")
+    _check_whole(lab)
+    assert lab.run().report()["error_count"] == 0
+
+
+@pytest.mark.behaviour("V3")
+def test_a_terminal_of_twenty_columns_is_wide_enough(lab: Any) -> None:
+    narrow = {"COLUMNS": "20"}
+    for args in (RUN, ("runs",), ("report",), ("plugins",), ("config",), ("--help",), ("run", "--help")):
+        result = lab(*args, env=narrow)
+        assert (result.code, result.err) == (0, ""), args
+        assert result.out
+    assert lab.run().report()["error_count"] == 0
+    for odd in ("0", "-5", "x", "1"):
+        assert lab("run", "--help", env={"COLUMNS": odd}).code == 0
