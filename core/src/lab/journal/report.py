@@ -103,7 +103,7 @@ def _degradations(
     found = list(session.get("degradations", []))
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
-    lost = started["day_loss"]["lost"]
+    lost = started.get("day_loss", {}).get("lost", "0")
     if Decimal(lost):
         found.append(f"restarted: the day had lost {plain(lost)} before")
     if not started["gates"]:

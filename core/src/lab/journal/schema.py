@@ -1,7 +1,6 @@
 """The tables of a journal, and how a journal of an older version becomes one of this."""
 
 import contextlib
-import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,10 +37,10 @@ def bring_up_to_date(
         raise WrongVersion(f"schema version {version} is newer than this lab reads ({wanted}); install a newer lab")
     if any(older not in steps for older in range(version, wanted)):
         raise WrongVersion(f"schema version {version}; this lab reads version {wanted}")
-    _back_up(path, path.with_name(f"{path.name}.v{version}"))
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")
-        if db.execute("PRAGMA user_version").fetchone()[0] == version:  # nobody else was faster
+        db.execute("BEGIN IMMEDIATE")  # from here on nobody else does the same
+        if db.execute("PRAGMA user_version").fetchone()[0] == version:
+            _back_up(path, path.with_name(f"{path.name}.v{version}"))
             for older in range(version, wanted):
                 for statement in steps[older]:
                     db.execute(statement)
@@ -53,7 +52,8 @@ def _back_up(path: Path, copy: Path) -> None:
     """Copy a database, with what its write-ahead log holds, whole or not at all."""
     if copy.exists():
         return
-    temporary = copy.with_name(f".{copy.name}.{os.getpid()}")
+    temporary = copy.with_name(f".{copy.name}.part")
+    temporary.unlink(missing_ok=True)
     with contextlib.closing(sqlite3.connect(path)) as source, contextlib.closing(sqlite3.connect(temporary)) as target:
         source.backup(target)
     temporary.replace(copy)

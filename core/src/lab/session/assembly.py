@@ -58,6 +58,7 @@ class Assembly:
             symbol: msgspec.convert(raw, Instrument, strict=False) for symbol, raw in body["instruments"].items()
         }
         self.broker.component.open(instruments, int(body["seed"]))
+        before = body.get("day_loss", {"day_ns": 0, "lost": "0"})
         return Engine(
             instruments,
             int(body["interval_ns"]),
@@ -67,7 +68,7 @@ class Assembly:
             lineage=body["lineage"],
             leverage=Decimal(body["leverage"]),
             no_orders=bool(body["no_orders"]),
-            day_loss=(int(body["day_loss"]["day_ns"]), Decimal(body["day_loss"]["lost"])),
+            day_loss=(int(before["day_ns"]), Decimal(before["lost"])),
             record_inputs=body["kind"] == "run",
             archive=archive,
         )
