@@ -4,6 +4,7 @@ A page marks such a part with ``<!-- generated: NAME ... -->`` and ``<!-- end --
 what the function of that name returns. A test fails while a page differs from that.
 """
 
+import copy
 import importlib
 import inspect
 import re
@@ -75,6 +76,8 @@ def command_help(name: str) -> str:
         module, _, attribute = Registry(bundled_points()).commands()[name].target.partition(":")
         command = getattr(importlib.import_module(module), attribute)
     full = "lab" if name == "lab" else f"lab {name}"
+    command = copy.copy(command)
+    command._help_option = None  # noqa: SLF001 - click keeps the first it made, with whatever names it then had
     context = click.Context(command, info_name=full, terminal_width=_WIDTH, max_content_width=_WIDTH)
     context.help_option_names = ["-h", "--help"]
     return f"```text\n{command.get_help(context)}\n```"

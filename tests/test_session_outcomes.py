@@ -88,7 +88,7 @@ def test_one_seed_gives_the_same_rows_in_another_process_with_other_hashes_and_a
     second = lab.run().raw()
     assert lab.process(*args, env={"PYTHONHASHSEED": "12345", "TZ": "Asia/Tokyo"}).code == 0
     third = lab.run().raw()
-    assert len({path.name for path in (lab.folder / "runs").iterdir() if not path.is_symlink()}) == 3
+    assert len({path.name for path in (lab.folder / "runs").glob("2*") if not path.is_symlink()}) == 3
     assert first[-1][6] == second[-1][6] == third[-1][6], "the head hash"
     assert first == second == third
     lab(*args[:-1], "8")
@@ -340,7 +340,7 @@ def test_every_json_output_names_its_schema_version(lab: Any) -> None:
         assert found["schema_version"] == 1, name
         assert isinstance(found["kind"], str), name
         assert result.err == "", name
-    for folder in (lab.folder / "runs").iterdir():
+    for folder in (lab.folder / "runs").glob("2*"):
         if (folder / "events.jsonl").is_file():
             first = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()[0]
             assert json.loads(first)["schema_version"] == 1

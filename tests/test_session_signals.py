@@ -89,7 +89,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_in_order_and_is_never_lost(
         live.send(number)
         code, out, err = live.end(within_s=5.0)
         assert "Traceback" not in out + err, (delay, err)
-        runs = [path for path in lab.folder.glob("runs/*") if not path.is_symlink()]
+        runs = list(lab.folder.glob("runs/2*"))
         if not runs:
             assert code in {0, 130}, (delay, code, err)
             continue

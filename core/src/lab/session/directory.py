@@ -67,7 +67,8 @@ def find(state_dir: Path, run: str) -> Path:
         if candidate.name == "latest" and os.path.lexists(candidate):
             return _follow(candidate)
     names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
-    fitting = [name for name in names if run in name and name != "latest"]
+    names = [name for name in names if name != "latest" and not name.startswith(".")]
+    fitting = [name for name in names if run in name]
     if len(fitting) == 1:
         return runs / fitting[0]
     known = f"{len(fitting)} runs fit: {', '.join(fitting[-3:])}" if fitting else f"{runs} holds {len(names)} runs"

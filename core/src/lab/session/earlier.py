@@ -1,16 +1,16 @@
 """Runs before this one in the same state directory: which still run, which were cut off, and what the day has lost."""
 
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 from lab.domain.time import DAY_NS
 from lab.journal.report import build_report
 from lab.journal.store import FILE_NAME, JournalError, JournalReader
 from lab.session.directory import REPORT_NAME, write_report
+from lab.session.lock import try_lock
 
 LOCK_NAME: Final = "running"
 _LOOKED_AT: Final = 50  # the newest run directories: what lies further back has been seen by a start before
@@ -24,7 +24,7 @@ def running(directory: Path | None) -> Iterator[None]:
         return
     path = directory / LOCK_NAME
     with path.open("wb") as file:
-        _try_lock(file)
+        try_lock(file)
         try:
             yield
         finally:
@@ -35,7 +35,7 @@ def is_running(directory: Path) -> bool:
     """Return whether the process of a run is alive."""
     try:
         with (directory / LOCK_NAME).open("r+b") as file:
-            return not _try_lock(file)
+            return not try_lock(file)
     except OSError:
         return False
 
@@ -102,24 +102,3 @@ def _newest(state_dir: Path) -> Iterator[Path]:
             found += 1
             if found >= _LOOKED_AT:
                 return
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[bytes]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

@@ -22,6 +22,7 @@ from lab.session import directory as directories
 from lab.session.assembly import Assembly
 from lab.session.earlier import running, seal
 from lab.session.interrupts import Interrupts
+from lab.session.lock import alone
 from lab.session.loops import LoopClock, loop_factory
 from lab.session.session import Session
 from lab.session.telling import describe
@@ -170,14 +171,15 @@ async def _run(
     if box.interrupted:
         raise RunProblem(Reason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = None
-    if not run.no_write:
-        for earlier in seal(run.state_dir):
-            say(f"{earlier.name} was cut off before its end; its report is written now")
-        directory = directories.create(run.state_dir, label)
-    run_id = directory.name if directory is not None else label
-    labels = labels_of(run_id, started_ns)
     with contextlib.ExitStack() as held:
+        directory = None
+        if not run.no_write:
+            held.enter_context(alone(run.state_dir))
+            for earlier in seal(run.state_dir):
+                say(f"{earlier.name} was cut off before its end; its report is written now")
+            directory = directories.create(run.state_dir, label)
+        run_id = directory.name if directory is not None else label
+        labels = labels_of(run_id, started_ns)
         try:
             held.enter_context(running(directory))
             journal = Journal(directory, durable=True, labels=labels)

@@ -1,0 +1,57 @@
+"""One live session a state directory, by a lock of the kernel's that is gone the moment its process is."""
+
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ARGS = ("run", "--provider", "mock", "--reporter", "none")
+
+
+@pytest.fixture
+def session(lab: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A session that runs in the working folder."""
+    process = subprocess.Popen(lab.command(*ARGS, "--minutes", "5"), cwd=lab.folder, env=lab.environment)
+    until = time.monotonic() + 20
+    while not list(lab.folder.glob("runs/2*/tape-0001.jsonl.zst")) and time.monotonic() < until:
+        time.sleep(0.02)
+    yield process
+    process.kill()
+    process.wait()
+
+
+@pytest.mark.behaviour("S5", "S8")
+def test_a_second_session_in_a_state_directory_is_refused_with_75_and_leaves_nothing(
+    lab: Any, one_line: Any, session: subprocess.Popen[bytes]
+) -> None:
+    before = lab.files()
+    one_line(lab(*ARGS, "--minutes", "1"), 75, "runs: another session", "--state-dir")
+    assert lab.files() == before
+    assert session.poll() is None
+    short = (*ARGS, "--speed", "max", "--minutes", "1")
+    assert lab(*short, "--no-write").code == 0
+    assert lab(*short, "--state-dir", "elsewhere").code == 0
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=50").code == 0, "it trades with nobody"
+
+
+@pytest.mark.behaviour("S8")
+def test_after_a_session_was_killed_the_next_starts_at_once(lab: Any, session: subprocess.Popen[bytes]) -> None:
+    session.kill()
+    session.wait()
+    assert lab(*ARGS, "--speed", "max", "--minutes", "1").code == 0
+    assert lab(*ARGS, "--speed", "max", "--minutes", "1").code == 0
+
+
+def test_a_lock_that_cannot_be_opened_is_a_storage_problem(lab: Any, one_line: Any) -> None:
+    (lab.folder / "runs" / ".lock").mkdir(parents=True)
+    one_line(lab(*ARGS, "--speed", "max", "--minutes", "1"), 74, "runs", "--state-dir")
+
+
+def test_the_lock_is_no_run(lab: Any, one_line: Any) -> None:
+    assert lab(*ARGS, "--speed", "max", "--minutes", "1").code == 0
+    assert Path(lab.folder / "runs" / ".lock").exists()
+    assert len(lab("runs", "--json").json()["runs"]) == 1
+    one_line(lab("report", "lock"), 78, "holds 1 runs")
