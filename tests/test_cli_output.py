@@ -15,9 +15,8 @@ FILES = {"events.jsonl", "final_report.json", "journal.db", "summary.html", "tap
 
 def _process(lab: Any, *args: str, **streams: Any) -> subprocess.CompletedProcess[str]:
     given = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
-    return subprocess.run(
-        lab.command(*args), cwd=lab.folder, env=lab.environment, text=True, timeout=60, check=False, **given
-    )
+    buffered = {name: value for name, value in lab.environment.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(lab.command(*args), cwd=lab.folder, env=buffered, text=True, timeout=60, check=False, **given)
 
 
 def _check_whole(lab: Any) -> None:

@@ -20,7 +20,9 @@ class Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, as long as it can be."""
+        """Write text, as long as it can be. Raises ``TypeError`` for bytes: that is how click tells streams apart."""
+        if not isinstance(text, str):
+            raise TypeError(f"write() takes text, not {type(text).__name__}")
         if self.error is None:
             self._try(lambda: self._stream.write(text))
         return len(text)

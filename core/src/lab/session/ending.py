@@ -1,5 +1,7 @@
 """Why a run ended: what an exception stands for, and what a run whose time was up has still not done."""
 
+from typing import Any
+
 from lab.engine.parts import EngineFault
 from lab.journal.reasons import Reason
 from lab.journal.store import JournalError
@@ -20,6 +22,11 @@ def diagnose(error: BaseException) -> tuple[Reason, str]:
         if isinstance(leaf, EngineFault):
             return Reason.INTERNAL, str(leaf)
     return Reason.INTERNAL, describe(leaves[0])
+
+
+def outcome(reason: Reason, detail: str) -> dict[str, Any]:
+    """Return what a report says of an end that the journal could not take any more."""
+    return {"status": reason.status, "reason": reason.code, "exit_code": reason.exit_code, "error": detail}
 
 
 def shortfall(runner: Runner | None, unknown: str) -> tuple[Reason, str] | None:

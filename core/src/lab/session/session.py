@@ -18,7 +18,7 @@ from lab.journal.tape import TapeWriter
 from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
 from lab.session.assembly import Assembly
 from lab.session.earlier import day_loss
-from lab.session.ending import diagnose, shortfall
+from lab.session.ending import diagnose, outcome, shortfall
 from lab.session.intake import Intake
 from lab.session.publish import Publisher
 from lab.session.runner import Runner
@@ -273,13 +273,9 @@ class Session:
             except (Exception, SystemExit) as error:
                 self._fail(*diagnose(error))
             self.publisher.end()
-        report = dict(self.report())
+        report = self.report()
         if report["reason"] == "unfinished" and self.reason is not None:
-            reason = self.reason
-            report.update(
-                status=reason.status, reason=reason.code, exit_code=reason.exit_code, error=self.detail,
-                error_count=max(self.errors, 1),
-            )  # fmt: skip
+            return {**report, **outcome(self.reason, self.detail), "error_count": max(self.errors, 1)}
         return report
 
     def _fail(self, reason: Reason, detail: str) -> None:
