@@ -59,7 +59,7 @@ def _defined(part: object, name: str) -> Any:
     """Return the bound method, or ``None`` where no class but the port itself defines it."""
     for cls in type(part).__mro__:
         if name in vars(cls):
-            return None if cls.__module__ == "lab.ports" else getattr(part, name)
+            return None if cls.__module__.startswith("lab.ports.") else getattr(part, name)
     return None
 
 
