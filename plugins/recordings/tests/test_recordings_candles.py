@@ -1,6 +1,7 @@
 """Reading candles: what is accepted, what is refused, and where the error points."""
 
 import gzip
+import random
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.market import check_candle
-from lab.domain.time import DAY_NS, MINUTE_NS, format_time, parse_time
+from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, format_time, parse_time
 from lab_recordings import (
     RecordingError,
     check_candles,
@@ -20,7 +21,7 @@ from lab_recordings import (
     recording,
     sha256_of,
 )
-from lab_recordings.table import TimeColumn
+from lab_recordings.times import TimeColumn
 
 HEADER = "time,open,high,low,close,volume\n"
 GOOD = "2024-01-01T00:00:00Z,10,12,9,11,5\n2024-01-01T00:01:00Z,11,13,10,12,6\n"
@@ -64,7 +65,7 @@ def test_columns_are_found_by_name_in_any_case_and_order(write: Write, column: s
 
 
 def test_gzip_is_told_by_content(write: Write) -> None:
-    assert check_candles(write(HEADER + GOOD, "prices.csv.gz"), "X", MINUTE_NS) == 2
+    assert check_candles(write(HEADER + GOOD, "prices.csv.gz"), MINUTE_NS) == 2
 
 
 def test_batches_hold_4096_and_order_is_checked_across_them(write: Write) -> None:
@@ -75,7 +76,7 @@ def test_batches_hold_4096_and_order_is_checked_across_them(write: Write) -> Non
     assert [len(batch) for batch in read_candles(write(HEADER + "".join(rows)), "X", MINUTE_NS)] == [4096, 904]
     rows[4096] = row(4095)
     with pytest.raises(RecordingError, match=r"prices.csv:4098: .*must ascend"):
-        check_candles(write(HEADER + "".join(rows)), "X", MINUTE_NS)
+        check_candles(write(HEADER + "".join(rows)), MINUTE_NS)
 
 
 @pytest.mark.behaviour("M2")
@@ -87,6 +88,8 @@ def test_batches_hold_4096_and_order_is_checked_across_them(write: Write) -> Non
         (HEADER, 2, "empty; expected rows below the header"),
         ("time,open,high,low\n1,2,3,4\n", 1, "no column close; the header has time, open, high, low"),
         ("when,open,high,low,close\n1,2,3,4,5\n", 1, "no column time or timestamp or datetime"),
+        ("time,open,high,low,close,Close\n1,2,3,4,5,6\n", 1, r"column close more than once \(fields 5 and 6\); rename"),
+        ("volume,volume,time,open,high,low,close\n", 1, r"column volume more than once \(fields 1 and 2\)"),
         (HEADER + GOOD + "2024-01-01T00:02:00Z,10,12,9\n", 4, "4 fields; expected 6"),
         (HEADER + GOOD + "\n" + GOOD, 4, "blank line; expected 6"),
         (HEADER + GOOD + "soon,10,12,9,11,5\n", 4, "not a time: 'soon'"),
@@ -105,26 +108,77 @@ def test_batches_hold_4096_and_order_is_checked_across_them(write: Write) -> Non
 def test_a_bad_file_is_refused_with_file_line_and_reason(write: Write, text: str, line: int, reason: str) -> None:
     path = write(text)
     with pytest.raises(RecordingError, match=reason) as caught:
-        check_candles(path, "X", MINUTE_NS)
+        check_candles(path, MINUTE_NS)
     assert (caught.value.file, caught.value.line) == (str(path), line)
     assert str(caught.value).startswith(f"{path}:{line}: ")
 
 
 def test_an_open_outside_low_and_high_is_accepted(write: Write) -> None:
-    assert check_candles(write(HEADER + "2024-01-01,20,12,9,11,5\n"), "X", MINUTE_NS) == 1
+    assert check_candles(write(HEADER + "2024-01-01,20,12,9,11,5\n"), MINUTE_NS) == 1
 
 
-def test_files_that_cannot_be_read_are_named(write: Write, tmp_path: Path) -> None:
+@pytest.mark.behaviour("M2")
+def test_files_that_cannot_be_read_are_named_with_line_and_cure(tmp_path: Path) -> None:
+    volume = random.Random(1)
+    rows = "".join(f"{1704067200 + 60 * minute},10,12,9,11,{volume.random()}\n" for minute in range(3000))
+    packed = gzip.compress((HEADER + rows).encode())
+    files = {
+        "torn.csv.gz": (packed[: len(packed) // 2], r":\d{3,4}: the gzip data breaks off .* download the file again"),
+        "hurt.csv.gz": (packed[:-8] + bytes(8), r":\d{4}: the gzip data is damaged .* download the file again"),
+        "named.csv.gz": (b"PK\x03\x04", r":1: not gzip data, for all its name; rename it"),
+        "latin.csv": ((HEADER + GOOD).encode() + b"\xff\xfe\n", ":4: not UTF-8 text .* save the file as UTF-8"),
+        "open.csv": ((HEADER + GOOD + '"').encode() + bytes(200_000), ":4: not CSV .* is a quote left open"),
+    }
+    for name, (data, message) in files.items():
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(RecordingError, match=name + message):
+            check_candles(tmp_path / name, MINUTE_NS)
     with pytest.raises(RecordingError, match=r"nowhere.csv: no such file"):
-        check_candles(tmp_path / "nowhere.csv", "X", MINUTE_NS)
-    torn = write(HEADER + GOOD, "torn.csv.gz")
-    torn.write_bytes(torn.read_bytes()[:-12])
-    with pytest.raises(RecordingError, match=r"torn.csv.gz:\d+: at or after this line: can't be read"):
-        check_candles(torn, "X", MINUTE_NS)
-    latin = tmp_path / "latin.csv"
-    latin.write_bytes(HEADER.encode() + b"\xff\xfe\n")
-    with pytest.raises(RecordingError, match="not UTF-8"):
-        check_candles(latin, "X", MINUTE_NS)
+        check_candles(tmp_path / "nowhere.csv", MINUTE_NS)
+    with pytest.raises(RecordingError, match=r"can't be opened \(Is a directory\)"):
+        check_candles(tmp_path, MINUTE_NS)
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\n\n\n", "\r\n\r\n", "\r\r\r"])
+def test_blank_lines_at_the_end_are_no_rows(write: Write, end: str) -> None:
+    assert check_candles(write(HEADER + GOOD.rstrip() + end), MINUTE_NS) == 2
+
+
+def test_blank_lines_are_refused_where_rows_follow_in_a_later_batch(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab_recordings.table.BATCH", 3)
+    for blanks in (1, 2, 7):
+        path = write(HEADER + GOOD + "\n" * blanks + "2024-01-01T00:02:00Z,10,12,9,11,5\n")
+        with pytest.raises(RecordingError, match=r"prices.csv:4: blank line; expected 6 fields as in the header"):
+            check_candles(path, MINUTE_NS)
+    assert check_candles(write(HEADER + GOOD + "\n" * 7), MINUTE_NS) == 2
+    with pytest.raises(RecordingError, match=r"prices.csv:2: empty; expected rows"):
+        check_candles(write(HEADER + "\n" * 7), MINUTE_NS)
+
+
+@pytest.mark.behaviour("M2")
+@pytest.mark.parametrize(
+    ("times", "message"),
+    [
+        (
+            ["1704067200", "1704067260", "1704067320000"],
+            ":4: time '1704067320000' is a number of ms, not of s as above",
+        ),
+        (["1704067200000000", "1704067260000000000"], ":3: time '1704067260000000000' is a number of ns, not of µs as"),
+        (["2024-01-01T00:00Z", "1704067260"], ":3: time '1704067260' is a number of s, not a date as above"),
+        (["1704067200", "2024-01-01T00:01Z"], ":3: time '2024-01-01T00:01Z' is a date, not a number of s as above"),
+        (["1704067200.0", "1704067260000"], ":3: time '1704067260000' is a number of ms, not of s as above"),
+    ],
+)
+@pytest.mark.parametrize("batch", [1, 4096])
+def test_times_of_several_units_are_refused(
+    write: Write, monkeypatch: pytest.MonkeyPatch, times: list[str], message: str, batch: int
+) -> None:
+    monkeypatch.setattr("lab_recordings.table.BATCH", batch)
+    path = write(HEADER + "".join(f"{time},10,12,9,11,5\n" for time in times))
+    with pytest.raises(RecordingError, match=message + ".*; write all times of a file alike"):
+        check_candles(path, MINUTE_NS)
 
 
 def test_near_names_are_suggested() -> None:
@@ -146,9 +200,9 @@ def test_the_interval_is_the_most_common_distance(write: Write) -> None:
 
 def test_weekly_candles_may_begin_on_any_day(write: Write) -> None:
     monday = HEADER + "2024-01-01,10,12,9,11,5\n2024-01-08,10,12,9,11,5\n"
-    assert check_candles(write(monday), "X", 7 * DAY_NS) == 2
+    assert check_candles(write(monday), 7 * DAY_NS) == 2
     with pytest.raises(RecordingError, match=r":4: 2024-01-16T00:00:00Z is not on the 1w grid"):
-        check_candles(write(monday + "2024-01-16,10,12,9,11,5\n"), "X", 7 * DAY_NS)
+        check_candles(write(monday + "2024-01-16,10,12,9,11,5\n"), 7 * DAY_NS)
 
 
 _ZONES = st.sampled_from(["", "Z", "+02:00", "-0530"])
@@ -160,6 +214,19 @@ def test_a_column_of_iso_times_reads_as_each_time_alone(moments: list[tuple[int,
     assert TimeColumn().parse(texts) == [parse_time(text) for text in texts]
 
 
-@given(st.lists(st.integers(10**8, 9 * 10**18), min_size=1).map(lambda numbers: [str(number) for number in numbers]))
-def test_a_column_of_numbers_reads_as_each_number_alone(texts: list[str]) -> None:
-    assert TimeColumn().parse(texts) == [parse_time(text) for text in texts]
+_UNITS = st.sampled_from([1, 10**3, 10**6, 10**9])
+
+
+@given(_UNITS, st.lists(st.integers(10**9, 4 * 10**9), min_size=1), st.sampled_from(["", ".0", ".25"]))
+def test_a_column_of_numbers_reads_as_each_number_alone(unit: int, seconds: list[int], fraction: str) -> None:
+    texts = [f"{second * unit}{fraction}" for second in seconds]
+    parsed = [parse_time(text) for text in texts]
+    assert TimeColumn().parse(texts) == parsed
+    if fraction != ".25" and unit < 10**9:
+        assert list(TimeColumn().numbers([float(text) for text in texts], SECOND_NS)) == parsed
+
+
+def test_numbers_that_a_float_can_not_hold_are_not_read_as_floats() -> None:
+    for numbers in ([1704067200000000001.0], [1704067200.5], [1704067200.0, 1704067201.5]):
+        with pytest.raises(ValueError, match="not surely whole"):
+            TimeColumn().numbers(numbers, SECOND_NS)

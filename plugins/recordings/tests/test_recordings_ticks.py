@@ -48,7 +48,7 @@ def test_a_file_of_quotes_alone_may_call_its_time_time(tmp_path: Path) -> None:
     [
         ("1723161256313,quote,5,1,4,1,,,", "bid 5.0 above ask 4.0"),
         ("1723161256313,quote,nan,1,4,1,,,", "not prices"),
-        ("1723161256313,quote,,1,4,1,,,", "could not convert string to float"),
+        ("1723161256313,quote,,1,4,1,,,", "bid '' is not a number"),
         ("1723161256313,trade,,,,,0,1,buy", "price 0.0, size 1.0: not a trade"),
         ("1723161256313,trade,,,,,7,1,both", "side 'both'; expected buy or sell"),
         ("1723161256313,deal,,,,,7,1,buy", "kind 'deal'; expected quote or trade"),

@@ -1,10 +1,13 @@
 """Makes candles of trades."""
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from lab.domain.market import FINAL, Candle, Quote
 
 from lab_recordings.tick_csv import Tick
+
+_NEVER: Final = -(2**63)  # before the first tick
 
 
 class Aggregator:
@@ -18,27 +21,39 @@ class Aggregator:
     def __init__(self, symbol: str, interval_ns: int) -> None:
         self._symbol = symbol
         self._interval_ns = interval_ns
-        self._end_ns: int | None = None  # of the open bucket
+        self._end_ns = _NEVER  # of the open bucket
         self._whole = True
         self._high = self._low = self._first = self._last = self._volume = 0.0
 
-    def tick(self, tick: Tick) -> Candle | None:
-        """Take a quote or trade; return the candle that its time closes, if any. ``time_ns`` is the bucket's end."""
-        closed = None
-        if self._end_ns is None or tick.time_ns >= self._end_ns:
-            closed = self._roll(tick.time_ns)
-        if not isinstance(tick, Quote):
+    def take(self, ticks: Iterable[Tick]) -> list[Candle | Quote]:
+        """Return the quotes among the ticks and, before the tick whose time closes it, each candle.
+
+        A candle's ``time_ns`` is the end of its bucket.
+        """
+        events: list[Candle | Quote] = []
+        for tick in ticks:
+            if tick.time_ns >= self._end_ns:
+                closed = self._roll(tick.time_ns)
+                if closed is not None:
+                    events.append(closed)
+            if isinstance(tick, Quote):
+                events.append(tick)
+                continue
             price = tick.price
             if not self._first:
                 self._first = self._high = self._low = price
-            self._high, self._low, self._last = max(self._high, price), min(self._low, price), price
+            elif price > self._high:
+                self._high = price
+            elif price < self._low:
+                self._low = price
+            self._last = price
             self._volume += tick.size
-        return closed
+        return events
 
     def _roll(self, now_ns: int) -> Candle | None:
         closed = None
         start_ns = now_ns - now_ns % self._interval_ns
-        if self._end_ns is None:
+        if self._end_ns == _NEVER:
             self._whole = now_ns == start_ns
         else:
             if self._first and self._whole:
@@ -57,6 +72,6 @@ def aggregate(ticks: Iterable[Tick], interval_ns: int, symbol: str = "BTCUSDT") 
     """Yield the whole candles of ticks ascending by time, each as soon as a tick of a later bucket is there."""
     aggregator = Aggregator(symbol, interval_ns)
     for tick in ticks:
-        candle = aggregator.tick(tick)
-        if candle is not None:
-            yield candle
+        for event in aggregator.take((tick,)):
+            if isinstance(event, Candle):
+                yield event

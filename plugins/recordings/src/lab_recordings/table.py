@@ -1,129 +1,197 @@
-"""CSV tables, plain or gzip: a header, then rows in batches, each error with its line."""
+"""CSV tables, plain or gzip: a header, then blocks of rows, each error with its line.
 
+What a table means, `csv` says. Blocks of plain lines are also read by columns, many times as fast, with the same
+outcome (`lab_recordings.columns`).
+"""
+
+import codecs
 import csv
 import gzip
+import io
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, TypeVar, cast
 
-from lab.domain.time import parse_time
-
+from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError
 
 BATCH: Final = 4096
 Row = list[str]
+_Item = TypeVar("_Item", bytes, Row)
+_Read = TypeVar("_Read")
 
-TIME_NAMES: Final = ("time", "timestamp", "datetime", "date", "open_time")
-_CACHE_SIZE: Final = 200_000
-
-
-def _open(path: Path) -> IO[str]:
-    with path.open("rb") as file:
-        zipped = file.read(2) == b"\x1f\x8b"
-    if zipped:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("r", encoding="utf-8-sig", newline="")
+_READ_AHEAD: Final = 1 << 18
+_GZIP: Final = b"\x1f\x8b"
+_BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
 
 
-def read_table(path: Path) -> Iterator[tuple[int, list[Row]]]:
-    """Yield the header as ``(1, [names])``, then batches of rows, each with the line number of its first row.
+class Block:
+    """Up to 4,096 rows of a table, one after the other; as plain lines, or as rows that `csv` found."""
 
-    Names are lower-case and stripped. Every row has as many fields as the header. Raises `RecordingError` for a
-    missing, empty or unreadable file, and for a row of another width, when it is reached.
-    """
-    line = 1
+    def __init__(self, path: Path, line: int, width: int, *, lines: list[bytes], rows: list[Row]) -> None:
+        self.path = path
+        self.line = line
+        """The line number of the first row."""
+        self._width = width
+        self._lines = lines
+        self._rows = rows
+
+    def read(self, convert: Callable[[Columns], _Read], refuse: Callable[[int, ExactColumns], None]) -> _Read:
+        """Return what ``convert`` makes of the columns.
+
+        It raises ``ValueError`` for what it can't take, and may then be called again with columns that were read more
+        carefully; if it still does, ``refuse`` gets the line of the first row and says what is wrong, by raising
+        `RecordingError`.
+        """
+        for quick in quick_columns(self._lines, self._width):
+            try:
+                return convert(quick)
+            except ValueError:
+                continue
+        exact = ExactColumns(self._exact_rows())
+        try:
+            return convert(exact)
+        except ValueError:
+            refuse(self.line, exact)
+            raise
+
+    def _exact_rows(self) -> list[Row]:
+        rows = self._rows or _take(self.path, self.line, map(_parted, self._lines), BATCH)
+        for number, row in enumerate(rows, self.line):
+            if len(row) != self._width:
+                what = f"{len(row)} fields" if row else "blank line"
+                raise RecordingError(self.path, number, f"{what}; expected {self._width} fields as in the header")
+        return rows
+
+
+class Table:
+    """A CSV file: its header, and its rows in blocks."""
+
+    def __init__(self, path: Path) -> None:
+        """Read the header. Raises `RecordingError` for a file that is missing, empty or unreadable."""
+        self.path = path
+        with _opened(path) as file:
+            self.header, _ = _begin(path, file)
+        """The columns' names, lower-case and stripped."""
+
+    def place(self, *names: str) -> int:
+        """Return the place of the first of the names that is a column. Raises `RecordingError` for none, or for two."""
+        for name in names:
+            if name in self.header:
+                if self.header.count(name) > 1:
+                    fields = " and ".join(str(field) for field, each in enumerate(self.header, 1) if each == name)
+                    raise RecordingError(self.path, 1, f"column {name} more than once (fields {fields}); rename one")
+                return self.header.index(name)
+        have = ", ".join(self.header)
+        raise RecordingError(self.path, 1, f"no column {' or '.join(names)}; the header has {have}")
+
+    def places(self, names: Iterable[str]) -> tuple[int, ...]:
+        """Return the place of each column. Raises `RecordingError` as `place` does."""
+        return tuple(map(self.place, names))
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield the rows; blank lines at the end are no rows. Raises `RecordingError` for a file that can't be read."""
+        path, width = self.path, len(self.header)
+        line, blank = 2, 0
+        with _opened(path) as file:
+            _, reader = _begin(path, file)
+            for lines, rows in _batches(path, file, reader):
+                batch: list[bytes] | list[Row] = lines or rows
+                length = len(batch)
+                while length and batch[length - 1] in _BLANK:
+                    length -= 1
+                if blank and length:
+                    raise RecordingError(path, blank, f"blank line; expected {width} fields as in the header")
+                if length:
+                    yield Block(path, line, width, lines=lines[:length], rows=rows[:length])
+                if length < len(batch):
+                    blank = blank or line + length
+                line += len(batch)
+        if line == 2 or blank == 2:
+            raise RecordingError(path, 2, "empty; expected rows below the header")
+
+
+def _begin(path: Path, file: IO[bytes]) -> tuple[list[str], Iterator[Row] | None]:
+    """Take the header; return its names and, where rows do not simply follow line by line, the reader of them."""
+    first = [line.removeprefix(codecs.BOM_UTF8) for line in _take(path, 1, file, 1)]
+    reader = csv.reader(_texts(chain(first, file)))
+    header = [name.strip().lower() for row in _take(path, 1, reader, 1) for name in row]
+    if not any(header):
+        raise RecordingError(path, 1, "empty; expected a header line")
+    quotes = first[0].count(b'"')
+    plain = quotes % 2 == 0 and _plain(first[0].replace(b'"', b""))
+    return header, None if plain else reader
+
+
+def _batches(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Iterator[tuple[list[bytes], list[Row]]]:
+    """Yield lines while they are plain, then rows."""
+    line = 2
+    while reader is None and (lines := _take(path, line, file, BATCH)):
+        if _plain(b"".join(lines)):
+            yield lines, []
+            line += len(lines)
+        else:
+            reader = csv.reader(_texts(chain(lines, file)))
+    while reader is not None and (rows := _take(path, line, reader, BATCH)):
+        yield [], rows
+        line += len(rows)
+
+
+def _plain(text: bytes) -> bool:
+    """Say whether each line of the text is a row: no quotes, and a line ends with LF or CR LF."""
+    return b'"' not in text and (b"\r" not in text or text.count(b"\r") == text.count(b"\r\n"))
+
+
+def _parted(line: bytes) -> Row:
+    """Return the fields of a plain line, as `csv` would."""
+    text = line.decode().rstrip("\r\n")
+    return text.split(",") if text else []
+
+
+def _texts(lines: Iterable[bytes]) -> Iterator[str]:
+    for line in lines:
+        yield from io.StringIO(line.decode(), newline="")
+
+
+def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_Item]:
+    """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`."""
+    taken: list[_Item] = []
     try:
-        with _open(path) as file:
-            reader = csv.reader(file)
-            header = next(reader, None)
-            if header is None or not any(name.strip() for name in header):
-                raise RecordingError(path, 1, "empty; expected a header line")
-            yield 1, [[name.strip().lower() for name in header]]
-            line, width = 2, len(header)
-            while rows := list(islice(reader, BATCH)):
-                if not set(map(len, rows)) <= {width}:
-                    _refuse_width(path, line, rows, width)
-                yield line, rows
-                line += len(rows)
-            if line == 2:
-                raise RecordingError(path, 2, "empty; expected rows below the header")
+        taken.extend(islice(source, count))  # what came before an error stays in the list, and tells the line
+    except UnicodeDecodeError as error:
+        reason = f"not UTF-8 text ({error.reason}); save the file as UTF-8"
+    except EOFError:
+        reason = "the gzip data breaks off at or after this line; copy or download the file again"
+    except (zlib.error, gzip.BadGzipFile) as error:
+        reason = f"the gzip data is damaged at or after this line ({error}); copy or download the file again"
+    except csv.Error as error:
+        reason = f"not CSV ({error}); is a quote left open?"
+    except OSError as error:
+        reason = f"can't be read at or after this line ({error})"
+    else:
+        return taken
+    raise RecordingError(path, line + len(taken), reason)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[bytes]]:
+    try:
+        file = path.open("rb", _READ_AHEAD)
     except FileNotFoundError:
         raise RecordingError(path, None, "no such file") from None
-    except UnicodeDecodeError as error:
-        raise RecordingError(path, line, f"at or after this line: not UTF-8 text ({error.reason})") from None
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise RecordingError(path, line, f"at or after this line: can't be read ({error})") from None
-
-
-def _refuse_width(path: Path, line: int, rows: Sequence[Row], width: int) -> None:
-    for place, row in enumerate(rows):
-        if len(row) != width:
-            what = f"{len(row)} fields" if row else "blank line"
-            raise RecordingError(path, line + place, f"{what}; expected {width} fields as in the header")
-
-
-def column_of(path: Path, header: Sequence[str], wanted: Sequence[str]) -> int:
-    """Return the place of the first of the wanted names in the header. Raises `RecordingError` when none is there."""
-    for name in wanted:
-        if name in header:
-            return header.index(name)
-    raise RecordingError(path, 1, f"no column {' or '.join(wanted)}; the header has {', '.join(header)}")
-
-
-class TimeColumn:
-    """Turns a column of times into nanoseconds. Reads what `parse_time` reads, several times as fast.
-
-    ISO text is split after the hour. Both halves repeat, so each is parsed once: the time is their sum, because the
-    zone and everything below the hour only add.
-    """
-
-    def __init__(self) -> None:
-        self._hours = _Hours()
-        self._rests = _Rests()
-
-    def parse(self, column: Sequence[str]) -> list[int]:
-        """Return the nanoseconds of each text. Raises ``ValueError`` if one is no time, without saying which."""
-        if "-" in column[0]:
-            hours, rests = self._hours, self._rests
-            return [hours[text[:13]] + rests[text[13:]] for text in column]
-        try:
-            numbers = list(map(int, column))
-        except ValueError:
-            return list(map(parse_time, column))
-        low, high = min(numbers), max(numbers)
-        unit = parse_time(low) // low  # the same for all, unless the largest is read in another unit
-        if parse_time(high) != high * unit:
-            return list(map(parse_time, column))
-        return [number * unit for number in numbers]
-
-    def blame(self, path: Path, line: int, column: Sequence[str], error: ValueError) -> RecordingError:
-        """Return the error for the first text of a column that is no time; ``line`` is the column's first."""
-        for number, text in enumerate(column, line):
-            try:
-                parse_time(text)
-            except ValueError as reason:
-                return RecordingError(path, number, str(reason))
-        return RecordingError(path, line, str(error))
-
-
-class _Hours(dict[str, int]):
-    def __missing__(self, text: str) -> int:
-        if len(self) > _CACHE_SIZE:
-            self.clear()
-        value = self[text] = parse_time(f"{text}:00" if len(text) == 13 else text)
-        return value
-
-
-class _Rests(dict[str, int]):
-    def __missing__(self, text: str) -> int:
-        if len(self) > _CACHE_SIZE:
-            self.clear()
-        value = self[text] = parse_time(f"2000-01-01T00{text}") - parse_time("2000-01-01") if text else 0
-        return value
-
-
-def places(path: Path, header: Sequence[str], wanted: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return the place of each wanted column, by our name for it. Raises `RecordingError` for the first not there."""
-    return {ours: column_of(path, header, theirs) for ours, theirs in wanted.items()}
+    except OSError as error:
+        raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
+    with file:
+        begin = file.read(len(_GZIP))
+        file.seek(0)
+        if begin == _GZIP:
+            unpacked = gzip.GzipFile(fileobj=file)
+            # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
+            yield io.BufferedReader(cast("io.RawIOBase", unpacked))
+        elif begin and path.suffix == ".gz":
+            raise RecordingError(path, 1, "not gzip data, for all its name; rename it to .csv if it is plain text")
+        else:
+            yield file

@@ -12,24 +12,27 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from attrs import define, field
-from lab.domain.market import BACKFILLED, Candle, Input, Quote
+from lab.domain.market import BACKFILLED, Candle, Input
 from lab.domain.time import SECOND_NS, format_interval
 from lab.ports import ProviderError, Subscription
 from lab_recordings import (
     Aggregator,
+    CandleColumns,
     RecordingError,
     Tick,
     infer_interval,
     locate,
     read_candles,
+    read_columns,
     read_ticks,
     sha256_of,
 )
-from lab_recordings.table import read_table
+from lab_recordings.table import Table
 
 Batch = Sequence[Input]
 _Read = TypeVar("_Read")
-_HELD_BYTES: Final = 32 * 1024 * 1024
+_HELD_CANDLES: Final = 128 * 1024 * 1024  # bytes of text; packed columns take about as many
+_HELD_TICKS: Final = 32 * 1024 * 1024  # objects take five times as many
 _PACKED: Final = 4  # how much smaller prices are under gzip
 
 
@@ -82,22 +85,28 @@ class CandleFile(Source):
 
     def scan(self) -> Iterator[None]:
         total = 0
-        for batch in self._read(""):
-            total += len(batch)
+        for columns in read_columns(self.path, self.interval_ns):
+            total += len(columns)
             yield
         if total <= self.warmup:
             raise RecordingError(self.name, None, f"{total} candles; with warmup={self.warmup} none is left to play")
 
     def past(self, wanted: Subscription) -> list[Candle]:
-        rows = (candle for batch in self._read(wanted.symbol) for candle in batch)
+        rows = (candle for batch in read_candles(self.path, wanted.symbol, self.interval_ns) for candle in batch)
         return [candle._replace(status=BACKFILLED) for candle in islice(rows, self.warmup)]
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
-        return self._marked(_checked(self.path, lambda: self._read(wanted[0].symbol)))
+        def read() -> Iterator[CandleColumns]:
+            return read_columns(self.path, self.interval_ns)
+
+        # A file that is kept is kept packed: objects of it all would be many, and each would be looked at by the
+        # garbage collector again and again.
+        held = _checked(self.path, read, _HELD_CANDLES, CandleColumns.packed)
+        return self._marked(columns.candles(wanted[0].symbol, self.interval_ns) for columns in held)
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         left = self.warmup
-        for batch in self._read(wanted[0].symbol):
+        for batch in read_candles(self.path, wanted[0].symbol, self.interval_ns):
             yield batch[left:]
             left = max(0, left - len(batch))
 
@@ -109,9 +118,6 @@ class CandleFile(Source):
         for batch in batches:
             yield [candle._replace(status=BACKFILLED) for candle in batch[:left]] + batch[left:] if left else batch
             left = max(0, left - len(batch))
-
-    def _read(self, symbol: str) -> Iterator[list[Candle]]:
-        return read_candles(self.path, symbol, self.interval_ns)
 
 
 @define(eq=False)
@@ -134,7 +140,7 @@ class TickFile(Source):
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         symbol = wanted[0].symbol
-        return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol)), wanted)
+        return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol), _HELD_TICKS), wanted)
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         return self._with_candles(read_ticks(self.path, wanted[0].symbol), wanted)
@@ -144,15 +150,7 @@ class TickFile(Source):
 
     def _with_candles(self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]) -> Iterator[Batch]:
         maker = Aggregator(wanted[0].symbol, wanted[0].interval_ns)
-        for batch in batches:
-            events: list[Input] = []
-            for tick in batch:
-                candle = maker.tick(tick)
-                if candle is not None:
-                    events.append(candle)
-                if isinstance(tick, Quote):
-                    events.append(tick)
-            yield events
+        return map(maker.take, batches)
 
 
 def open_file(name: str, kind: str, interval_ns: int | None, warmup: int) -> Source:
@@ -166,7 +164,7 @@ def open_file(name: str, kind: str, interval_ns: int | None, warmup: int) -> Sou
 
 
 def _kind_of(path: Path) -> str:
-    _, (header,) = next(read_table(path))
+    header = Table(path).header
     if "bid" in header:
         return "ticks"
     if "close" in header:
@@ -190,12 +188,14 @@ def _one_symbol(name: str, wanted: Sequence[Subscription]) -> None:
         raise ProviderError(f"replay: {name} holds one symbol, wanted are {several}; name one with one interval")
 
 
-def _checked(path: Path, read: Callable[[], Iterator[_Read]]) -> Iterator[_Read]:
+def _checked(
+    path: Path, read: Callable[[], Iterator[_Read]], held_bytes: int, pack: Callable[[_Read], _Read] | None = None
+) -> Iterator[_Read]:
     """Return the batches of a file that was read to its end once: kept in memory where it is small, else read again."""
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
-    if path.stat().st_size * (_PACKED if packed else 1) <= _HELD_BYTES:
-        return iter(list(read()))
+    if path.stat().st_size * (_PACKED if packed else 1) <= held_bytes:
+        return iter(list(map(pack, read()) if pack else read()))
     exhaust(read())
     return read()
 

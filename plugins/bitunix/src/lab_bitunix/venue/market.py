@@ -8,7 +8,7 @@ from attrs import define, field, frozen
 from lab.domain.market import Candle, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab_recordings import TickRecording, infer_interval, locate, names, read_candles, recording
-from lab_recordings.table import read_table
+from lab_recordings.table import Table
 from lab_recordings.tick_csv import Tick, TickTrade
 
 SEEDED: Final = "seeded"
@@ -43,7 +43,7 @@ def load_path(name: str, seed: int) -> TickRecording:
 def _has_quotes(name: str, path: Path) -> bool:
     if name in names():
         return recording(name).kind == "ticks"
-    _, (header,) = next(read_table(path))
+    header = Table(path).header
     return "bid" in header and "ask" in header
 
 

@@ -1,0 +1,129 @@
+"""Columns of times."""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from operator import add, itemgetter
+from typing import Final
+
+import msgspec
+from lab.domain.time import parse_time
+
+TIME_NAMES: Final = ("time", "timestamp", "datetime", "date", "open_time")
+_NUMBERS: Final = msgspec.json.Decoder(list[int])
+_TO_HOUR: Final = itemgetter(slice(13))
+_FROM_HOUR: Final = itemgetter(slice(13, None))
+_CACHE_SIZE: Final = 200_000
+_EXACT_BELOW: Final = 2**53  # whole numbers read as floats are exact up to here
+_DATE: Final = 0
+_FORMS: Final = {_DATE: "a date", 10**9: "of s", 10**6: "of ms", 10**3: "of µs", 1: "of ns"}
+
+
+class TimeColumn:
+    """Turns the times of one file, block by block, into nanoseconds. Reads what `parse_time` reads, far faster.
+
+    A file's times are dates, or numbers of one unit. A number's unit follows from its size, so where it changes inside
+    a file some are not what was meant: that is refused.
+
+    Dates are split after the hour. Both halves repeat, so each is parsed once: the time is their sum, because the zone
+    and everything below the hour only add.
+    """
+
+    def __init__(self) -> None:
+        self._hours = _Hours()
+        self._rests = _Rests()
+        self._unit: int | None = None
+
+    def parse(self, column: Sequence[str]) -> list[int]:
+        """Return the nanoseconds of each text. Raises ``ValueError`` if one is refused, without saying which."""
+        try:
+            if "-" in column[0]:
+                hours = map(self._hours.__getitem__, map(_TO_HOUR, column))
+                parsed = list(map(add, hours, map(self._rests.__getitem__, map(_FROM_HOUR, column))))
+                self._settle((_DATE,))
+                return parsed
+            numbers = _whole_numbers(column)
+        except ValueError:
+            parsed = list(map(parse_time, column))
+            self._settle(map(_unit_of, column))
+            return parsed
+        unit = self._settle((_unit(min(numbers)), _unit(max(numbers))))
+        return [number * unit for number in numbers]
+
+    def numbers(self, column: Sequence[float], step_ns: int) -> Sequence[int]:
+        """Return the nanoseconds of each number; as a range where they are ``step_ns`` apart.
+
+        Raises ``ValueError`` if one is refused, or may have lost digits as a float.
+        """
+        start, rows = int(column[0]), len(column)
+        unit = _unit(start)
+        step, rest = divmod(step_ns, unit)
+        if step and not rest and column[-1] < _EXACT_BELOW:
+            stop = start + step * rows
+            if column == list(range(start, stop, step)):
+                self._settle((unit, _unit(stop - step)))
+                return range(start * unit, stop * unit, step * unit)
+        whole = list(map(int, column))
+        low, high = min(whole), max(whole)
+        if high >= _EXACT_BELOW or whole != column:
+            raise ValueError("not surely whole numbers")
+        unit = self._settle((_unit(low), _unit(high)))
+        return [number * unit for number in whole]
+
+    def why_not(self, column: Sequence[str]) -> tuple[int, str]:
+        """Return the place of the first text that makes `parse` refuse a column, and the reason."""
+        first = self._unit
+        for place, text in enumerate(column):
+            try:
+                unit = _unit_of(text)
+            except ValueError as error:
+                return place, str(error)
+            first = unit if first is None else first
+            if unit != first:
+                form = _FORMS[unit] if unit == _DATE else f"a number {_FORMS[unit]}"
+                above = f"a number {_FORMS[first]}" if unit == _DATE else _FORMS[first]
+                return place, f"time {text!r} is {form}, not {above} as above; write all times of a file alike"
+        raise AssertionError("nothing is wrong with these times")
+
+    def _settle(self, units: Iterable[int]) -> int:
+        """Return the unit that all times have so far. Raises ``ValueError`` where they have several."""
+        found = set(units) if self._unit is None else {self._unit, *units}
+        if len(found) > 1:
+            raise ValueError("times of several units")
+        self._unit = found.pop()
+        return self._unit
+
+
+def _whole_numbers(column: Sequence[str]) -> list[int]:
+    """Return what ``int`` makes of each text. Raises ``ValueError`` if one is no whole number."""
+    with suppress(msgspec.DecodeError):
+        numbers = _NUMBERS.decode(f"[{','.join(column)}]")
+        if len(numbers) == len(column):
+            return numbers
+    return list(map(int, column))
+
+
+def _unit(number: int) -> int:
+    """Return the nanoseconds in 1 of a number. Raises ``ValueError`` for what is no time."""
+    return parse_time(number) // number
+
+
+def _unit_of(text: str) -> int:
+    """Return what `_unit` does, and `_DATE` for a date."""
+    parse_time(text)
+    return _DATE if "-" in text else _unit(int(text.strip().partition(".")[0]))
+
+
+class _Hours(dict[str, int]):
+    def __missing__(self, text: str) -> int:
+        if len(self) > _CACHE_SIZE:
+            self.clear()
+        value = self[text] = parse_time(f"{text}:00")
+        return value
+
+
+class _Rests(dict[str, int]):
+    def __missing__(self, text: str) -> int:
+        if len(self) > _CACHE_SIZE:
+            self.clear()
+        value = self[text] = parse_time(f"2000-01-01T00{text}") - parse_time("2000-01-01")
+        return value
