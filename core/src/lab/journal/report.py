@@ -45,7 +45,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
     equity = Decimal(end.get("equity", starting))
     code = ended["reason"] if ended else "unfinished"
     reason = next((r for r in Reason if r.code == code), Reason.UNKNOWN)
-    fills = [body for _, _, body in reader.bodies("order_filled")]
+    traded = next(reader.bodies("order_filled"), None) is not None
     report: dict[str, Any] = {
         "schema_version": REPORT_SCHEMA_VERSION,
         "kind": started["kind"],
@@ -81,7 +81,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
         "contacted_hosts": session.get("contacted_hosts", []),
         "first_event": _stamp(reader, "ASC"),
         "last_event": _stamp(reader, "DESC"),
-        "no_trade_reason": None if fills else _why_no_trade(started, totals, session, reader),
+        "no_trade_reason": None if traded else _why_no_trade(started, totals, session, reader),
     }
     return report
 
