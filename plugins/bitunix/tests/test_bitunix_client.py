@@ -21,6 +21,7 @@ import pytest
 from attrs import define, field
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Funding, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.plugins.settings import ConfigProblem, Layers, build
 from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
 from lab_bitunix.pacing import Pacer
 from lab_bitunix.provider import Bitunix
@@ -668,7 +669,7 @@ async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"venue": "moon"}, "'venue_kind' must be in"),
+        ({"venue": "moon"}, "^venue = 'moon': expected live or local$"),
         ({"vip": 9}, "'vip' must be <= 8: 9"),
         ({"ws_url": "https://x/"}, r"ws_url = 'https://x/': expected wss://host"),
         ({"rest_url": "https://me:pw@x"}, "without a user name"),
@@ -678,6 +679,13 @@ async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
 def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Bitunix(**settings)
+
+
+def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:
+    layers = Layers()
+    layers.add_set("bitunix.venue=moon")
+    with pytest.raises(ConfigProblem, match=r"^--set: bitunix.venue = 'moon': expected live \| local$"):
+        build("bitunix", Bitunix, layers)
 
 
 def test_the_realm_is_real_unless_a_recording_is_played() -> None:

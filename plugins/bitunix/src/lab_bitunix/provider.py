@@ -1,7 +1,7 @@
 """The provider: settings, and the parts put together."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
 import anyio
@@ -16,6 +16,8 @@ from lab_bitunix.wire import supported
 if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
 
+_VENUES: Final = ("live", "local")
+
 
 def _loopback(*urls: str) -> bool:
     return all(urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"} for url in urls)
@@ -28,6 +30,11 @@ def _url(*schemes: str) -> Any:
             raise ValueError(f"{attribute.name} = {value!r}: expected {schemes[0]}://host, without a user name")
 
     return [validators.instance_of(str), check]
+
+
+def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
+    if value not in _VENUES:
+        raise ValueError(f"{attribute.alias} = {value!r}: expected {' or '.join(_VENUES)}")
 
 
 class _Realm:
@@ -47,10 +54,10 @@ class Bitunix(Provider):
 
     realm = _Realm()
 
-    venue_kind: str = field(
+    venue_kind: Literal["live", "local"] = field(
         default="live",
-        alias="venue",
-        validator=validators.in_(("live", "local")),
+        alias="venue",  # the method of that name is the port's
+        validator=_is_venue,
         metadata={"help": "live: the venue itself; local: a server on loopback that plays a recording"},
     )
     rest_url: str = field(

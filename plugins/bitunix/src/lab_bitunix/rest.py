@@ -1,9 +1,7 @@
 """Public REST calls: one attempt each, ten seconds at most, evenly paced. Retries are the caller's business."""
 
 import difflib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import anyio
@@ -12,9 +10,10 @@ import httpx
 from attrs import define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding
-from lab.domain.time import MILLISECOND_NS, SECOND_NS
+from lab.domain.time import MILLISECOND_NS
 from lab.ports import ProviderError, ProviderUnavailable
 
+from lab_bitunix.connections import BODY_LIMIT, Connections, date_ns
 from lab_bitunix.pacing import CoolDown, Pacer
 from lab_bitunix.rows import (
     BAD_JSON,
@@ -30,14 +29,7 @@ from lab_bitunix.wire import SAMPLE_BYTES, supported
 
 PAGE: Final = 200
 DEADLINE_S: Final = 10.0
-BODY_LIMIT: Final = 8 * 1024 * 1024
 _PREFIX: Final = "/api/v1/futures/market/"
-_HEADERS: Final = {
-    # Clients that name themselves otherwise have met 403 at the venue's edge.
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Accept": "application/json",
-    "language": "en-US",
-}
 _TOO_FAST: Final = frozenset({10005, 10006})
 _UNKNOWN_SYMBOL: Final = frozenset({2, 20001, 20012, 20015})
 _OUR_FAULT: Final = frozenset({403, 404, 10002, 10008})
@@ -56,13 +48,6 @@ class Reply:
     took_s: float
 
 
-@define
-class _Pool:
-    client: httpx.AsyncClient
-    users: int = 0
-    retired: bool = False
-
-
 @define(kw_only=True)
 class RestClient:
     """The venue's public REST interface.
@@ -79,8 +64,10 @@ class RestClient:
     pacer: Pacer = field(factory=lambda: Pacer(0.21))
     deadline_s: float = DEADLINE_S
     symbols: list[str] = field(init=False, factory=list)
-    _pool: _Pool | None = field(init=False, default=None)
-    _ssl: object = field(init=False, default=None)
+    _connections: Connections = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._connections = Connections(base_url=self.base_url, timeout_s=self.deadline_s)
 
     @property
     def host(self) -> str:
@@ -89,9 +76,7 @@ class RestClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            await pool.client.aclose()
+        await self._connections.aclose()
 
     async def klines(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> list[Candle]:
         """Return the newest closed candles that open before ``end_ns``, ascending, at most ``count``.
@@ -179,8 +164,7 @@ class RestClient:
             with anyio.fail_after(self.deadline_s):
                 await self.pacer.wait()
                 started = anyio.current_time()
-                async with self._lease() as client:
-                    status, headers, body = await _fetch(client, _PREFIX + path, params)
+                status, headers, body = await self._connections.fetch(_PREFIX + path, params)
         except TimeoutError:
             raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
@@ -190,7 +174,7 @@ class RestClient:
         envelope = self._envelope(path, status, headers, body)
         self._check_code(path, params, envelope)
         self.cool_down.succeeded()
-        return Reply(bytes(envelope.data), _date_ns(headers), anyio.current_time() - started)
+        return Reply(bytes(envelope.data), date_ns(headers), anyio.current_time() - started)
 
     def _envelope(self, path: str, status: int, headers: httpx.Headers, body: bytes | None) -> Envelope:
         if status in {403, 429}:
@@ -249,61 +233,3 @@ class RestClient:
             near += [s for s in difflib.get_close_matches(symbol, self.symbols, 4, 0.6) if s not in near]
         hint = f"; near ones are {', '.join(near)}" if near else "; symbols look like BTCUSDT"
         return UnknownSymbolError(f"bitunix: symbol {symbol} is not traded there{hint}")
-
-    @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[httpx.AsyncClient]:
-        """Lend the client, and never again after a cancellation or a full pool: its slots may be lost for ever then."""
-        pool = self._pool
-        if pool is None:
-            pool = self._pool = _Pool(self._new_client())
-        pool.users += 1
-        broken = True
-        try:
-            yield pool.client
-            broken = False
-        except httpx.PoolTimeout:
-            raise
-        except (httpx.HTTPError, OSError):
-            broken = False
-            raise
-        finally:
-            pool.users -= 1
-            if broken:
-                pool.retired = True
-                if self._pool is pool:
-                    self._pool = None
-            if pool.retired and not pool.users:
-                with anyio.move_on_after(1, shield=True):
-                    await pool.client.aclose()
-
-    def _new_client(self) -> httpx.AsyncClient:
-        if self._ssl is None and self.base_url.startswith("https"):
-            self._ssl = httpx.create_ssl_context(trust_env=False)
-        return httpx.AsyncClient(
-            base_url=self.base_url,
-            headers=_HEADERS,
-            trust_env=False,
-            verify=self._ssl or False,  # type: ignore[arg-type]
-            limits=httpx.Limits(max_connections=4),
-            timeout=httpx.Timeout(self.deadline_s, connect=5.0),
-        )
-
-
-async def _fetch(
-    client: httpx.AsyncClient, path: str, params: Mapping[str, str]
-) -> tuple[int, httpx.Headers, bytes | None]:
-    """Return status, headers and body; ``None`` for a body over the limit, which is not read to its end."""
-    body = bytearray()
-    async with client.stream("GET", path, params=params) as response:
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > BODY_LIMIT:
-                return response.status_code, response.headers, None
-    return response.status_code, response.headers, bytes(body)
-
-
-def _date_ns(headers: httpx.Headers) -> int | None:
-    try:
-        return int(parsedate_to_datetime(headers["date"]).timestamp()) * SECOND_NS
-    except (KeyError, ValueError, TypeError, OverflowError):
-        return None

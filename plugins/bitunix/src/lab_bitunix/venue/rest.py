@@ -1,6 +1,6 @@
 """The REST endpoints: what each answers, as data. Faults of the transport are the gateway's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -10,10 +10,10 @@ from lab.domain.time import MILLISECOND_NS, SECOND_NS
 from lab_bitunix.venue.book import LEVELS_MOST, levels
 from lab_bitunix.venue.intervals import REST_INTERVALS, Interval
 from lab_bitunix.venue.market import Bar, Contract, Market
+from lab_bitunix.venue.params import Params, Refused, required, time_of, whole
 from lab_bitunix.venue.text import as_numbers, milliseconds, number
 from lab_bitunix.venue.world import FUNDING_NS, HISTORY_START_NS, World
 
-Params = Mapping[str, str]
 Row = dict[str, Any]
 
 ROWS_DEFAULT: Final = 100
@@ -25,15 +25,6 @@ _DEPTH_LIMITS: Final = ("1", "5", "15", "50", "max")
 _LATE_PAIR_FIELDS: Final = ("isApiSupported", "maxFundingRate", "minFundingRate", "launchTime")
 _LATE_FUNDING_FIELDS: Final = ("indexPrice", "maxFundingRate", "minFundingRate")
 _FUNDING_2025: Final = ("symbol", "markPrice", "lastPrice", "fundingRate")
-
-
-class _Refused(Exception):
-    """An application error: HTTP 200 with a code."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
 
 
 @define(eq=False)
@@ -67,9 +58,9 @@ class Rest:
         try:
             code, share = self.world.faults.value("error", self.world.elapsed_s(now_ns), (0, 0.0))
             if code and self._random.random() < share:
-                raise _Refused(code, "request too frequently" if code in {10005, 10006} else "System error")
+                raise Refused(code, "request too frequently" if code in {10005, 10006} else "System error")
             data = route(params, now_ns)
-        except _Refused as refused:
+        except Refused as refused:
             return self.error(refused.code, refused.message, now_ns)
         if self.world.faults.value("numbers", self.world.elapsed_s(now_ns), "string") == "number":
             data = as_numbers(data)
@@ -88,13 +79,13 @@ class Rest:
     # Candles
 
     def _kline(self, params: Params, now_ns: int) -> list[Row]:
-        market = self._market(_required(params, "symbol"))
-        interval = REST_INTERVALS.get(_required(params, "interval"))
+        market = self._market(required(params, "symbol"))
+        interval = REST_INTERVALS.get(required(params, "interval"))
         kind = params.get("type", _PRICE_TYPES[0])
         if kind not in _PRICE_TYPES:
-            raise _Refused(10008, f"Parameter value not allowed, type must be one of {', '.join(_PRICE_TYPES)}")
-        start_ns, end_ns = _time(params, "startTime", 0), _time(params, "endTime", now_ns + 1)
-        limit = min(_whole(params, "limit", ROWS_DEFAULT), ROWS_MOST)
+            raise Refused(10008, f"Parameter value not allowed, type must be one of {', '.join(_PRICE_TYPES)}")
+        start_ns, end_ns = time_of(params, "startTime", 0), time_of(params, "endTime", now_ns + 1)
+        limit = min(whole(params, "limit", ROWS_DEFAULT), ROWS_MOST)
         at_s, faults = self.world.elapsed_s(now_ns), self.world.faults
         if interval is None or market.contract.status != "OPEN" or faults.strikes("empty", at_s, self._random):
             return []
@@ -161,10 +152,10 @@ class Rest:
         }
 
     def _depth(self, params: Params, now_ns: int) -> Row:
-        market = self._market(_required(params, "symbol").upper())
+        market = self._market(required(params, "symbol").upper())
         limit = params.get("limit", "max")
         if limit not in _DEPTH_LIMITS:
-            raise _Refused(10008, f"Parameter value not allowed, limit must be one of {', '.join(_DEPTH_LIMITS)}")
+            raise Refused(10008, f"Parameter value not allowed, limit must be one of {', '.join(_DEPTH_LIMITS)}")
         if market.contract.status != "OPEN":
             return {"asks": [], "bids": []}
         bids, asks = levels(market, now_ns, LEVELS_MOST if limit == "max" else int(limit))
@@ -177,7 +168,7 @@ class Rest:
         return [_pair_row(contract, docs=docs, era=era) for contract in self._listed(params)]
 
     def _position_tiers(self, params: Params, now_ns: int) -> list[Row]:
-        symbol = self._market(_required(params, "symbol")).contract.symbol
+        symbol = self._market(required(params, "symbol")).contract.symbol
         ladder = ((0, 50_000, 125, "0.004"), (50_000, 200_000, 100, "0.005"))  # the documentation's sample
         return [
             {
@@ -194,7 +185,7 @@ class Rest:
     # Funding
 
     def _funding_rate(self, params: Params, now_ns: int) -> Any:
-        row = self._funding_row(self._market(_required(params, "symbol")), now_ns)
+        row = self._funding_row(self._market(required(params, "symbol")), now_ns)
         shape = self.world.faults.value("funding", self.world.elapsed_s(now_ns), "object")
         return [row] if shape == "list" else row
 
@@ -222,10 +213,10 @@ class Rest:
         return {key: row[key] for key in _FUNDING_2025} if era else row
 
     def _funding_history(self, params: Params, now_ns: int) -> list[Row]:
-        market = self._market(_required(params, "symbol"))
-        start_ns = max(_time(params, "starTime", 0), HISTORY_START_NS)
-        end_ns = min(_time(params, "endTime", now_ns), now_ns)
-        limit = min(_whole(params, "limit", ROWS_DEFAULT), ROWS_MOST)
+        market = self._market(required(params, "symbol"))
+        start_ns = max(time_of(params, "starTime", 0), HISTORY_START_NS)
+        end_ns = min(time_of(params, "endTime", now_ns), now_ns)
+        limit = min(whole(params, "limit", ROWS_DEFAULT), ROWS_MOST)
         newest = end_ns - end_ns % FUNDING_NS
         times = range(newest, start_ns - 1, -FUNDING_NS)[:limit]
         return [
@@ -242,7 +233,7 @@ class Rest:
     def _market(self, symbol: str) -> Market:
         market = self.world.markets.get(symbol)
         if market is None or market.contract.status == "STOP":
-            raise _Refused(20015, "this Futures is not allowed to trade.")
+            raise Refused(20015, "this Futures is not allowed to trade.")
         return market
 
     def _listed(self, params: Params) -> list[Contract]:
@@ -279,26 +270,3 @@ def _pair_row(contract: Contract, *, docs: bool, era: str) -> Row:
     if era == "all":
         return {"symbol": contract.symbol}
     return {key: value for key, value in row.items() if key not in _LATE_PAIR_FIELDS} if era else row
-
-
-def _required(params: Params, name: str) -> str:
-    value = params.get(name)
-    if not value:
-        raise _Refused(1, "Network Error")
-    return value
-
-
-def _whole(params: Params, name: str, default: int) -> int:
-    text = params.get(name) or str(default)
-    if not text.isdecimal() or int(text) < 1:
-        raise _Refused(10002, "Parameter error")
-    return int(text)
-
-
-def _time(params: Params, name: str, default_ns: int) -> int:
-    text = params.get(name)
-    if not text:
-        return default_ns
-    if not text.isdecimal() or len(text) > 15:
-        raise _Refused(10002, "Parameter error")
-    return int(text) * MILLISECOND_NS
