@@ -611,8 +611,8 @@ async def test_malformed_frames_are_told_and_the_good_ones_between_are_used() ->
         for frame in junk:
             await socket.send(frame)
             await socket.send(depth(venue.now_ms()))
-        late = venue.now_ms() - 60_000
-        await socket.send(depth(late))
+        for seconds in (-60, -30, 60):
+            await socket.send(depth(venue.now_ms() + 1000 * seconds))
         await anyio.sleep(2)
         return True
 
@@ -621,7 +621,11 @@ async def test_malformed_frames_are_told_and_the_good_ones_between_are_used() ->
         await sink.until(lambda: len(sink.quotes) >= 6 and len(sink.faults) >= 6)
     assert len(sink.quotes) == 6
     assert len(venue.connects) == 1
-    assert any("off the venue's clock" in reason for reason in sink.faults)
+    assert [reason for reason in sink.faults if "clock" in reason] == [sink.faults[-1]]
+    assert "is more than 5 s ahead of the venue's clock" in sink.faults[-1]
+    assert [words for _, words, _ in sink.feeds if "late" in words] == [
+        "frames left out because they came more than 5 s late: 1 so far"
+    ]
     assert any("subscribe refused: limit" in words for _, words, _ in sink.feeds)
 
 

@@ -8,7 +8,7 @@ import pytest
 from lab.domain.time import SECOND_NS
 from lab.ports import FeedState
 from lab_bitunix.pacing import Backoff, CoolDown, VenueClock
-from lab_bitunix.watch import Action, Ping, Replace, Subscribe, Watch
+from lab_bitunix.watch import Action, Paces, Ping, Replace, Subscribe, Watch
 
 QUOTES = ("BTCUSDT", "depth_book1")
 CANDLES = ("BTCUSDT", "market_kline_1min")
@@ -103,6 +103,60 @@ def test_a_channel_that_flows_again_ends_the_degradation() -> None:
     watch.data(CANDLES, 7.1)
     assert states(watch)[-1] is FeedState.LIVE
     assert not [a for _, a in run(watch, 12, quotes=99, candles=99, start=7.1) if not isinstance(a, Ping)]
+
+
+def sockets(count: int, every_s: float, paces: Paces) -> Sequence[float]:
+    """Return how long each of several sockets lasted, 300 s at most.
+
+    Candles come at once and then every ``every_s``; with 0 never.
+    """
+    lasted = []
+    for _ in range(count):
+        watch = Watch((QUOTES, CANDLES), 0.0, paces)
+        watch.hello(0.0)
+        for tenth in range(1, 3001):
+            now = tenth / 10
+            watch.frame(now)
+            watch.data(QUOTES, now)
+            if every_s and (tenth == 1 or tenth % round(every_s * 10) == 0):
+                watch.data(CANDLES, now)
+            if any(isinstance(action, Replace) for action in watch.due(now)):
+                break
+        lasted.append(now)
+    return lasted
+
+
+@pytest.mark.behaviour("F2")
+def test_a_slow_channel_costs_two_sockets_and_a_dead_one_a_socket_a_minute() -> None:
+    assert sockets(4, 30, Paces()) == pytest.approx([9.6, 23.9, 300, 300], abs=0.15)
+    assert sockets(5, 1e6, Paces()) == pytest.approx([9.6, 23.9, 47.6, 60.1, 60.1], abs=0.15)
+
+
+def test_a_slow_channel_is_not_called_degraded_once_its_pace_is_known() -> None:
+    paces = Paces()
+    sockets(3, 30, paces)
+    watch = Watch((QUOTES, CANDLES), 0.0, paces)
+    watch.hello(0.0)
+    for second in range(1, 200):
+        watch.data(QUOTES, second)
+        if second % 30 == 1:
+            watch.data(CANDLES, second)
+        assert not [action for action in watch.due(second) if isinstance(action, Subscribe)]
+        watch.frame(second)
+    assert FeedState.DEGRADED not in states(watch)
+
+
+@pytest.mark.behaviour("F2")
+def test_a_channel_that_was_quick_for_a_minute_is_watched_as_closely_as_before() -> None:
+    paces = Paces()
+    sockets(3, 30, paces)
+    sockets(1, 0.5, paces)
+    assert sockets(1, 1e6, paces) == pytest.approx([9.6], abs=0.15)
+
+
+@pytest.mark.behaviour("F5")
+def test_a_channel_slow_to_begin_is_given_longer_on_the_next_socket() -> None:
+    assert sockets(4, 0, Paces()) == pytest.approx([6, 19, 38, 48], abs=0.15)
 
 
 @pytest.mark.behaviour("F6")

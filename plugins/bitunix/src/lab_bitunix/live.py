@@ -29,6 +29,7 @@ from lab_bitunix.wire import (
 FUNDING_EVERY_S: Final = 3600.0
 FUNDING_BEFORE_S: Final = 60.0
 FUNDING_RETRY_S: Final = 60.0
+LATE_TOLD_EVERY_S: Final = 60.0
 _CHANNELS_MAX: Final = 300
 
 
@@ -48,6 +49,8 @@ class LiveStream:
     _chains: dict[Channel, CandleChain] = field(init=False, factory=dict)
     _quotes: dict[str, Channel] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
+    _late: int = field(init=False, default=0)
+    _late_told_at: float = field(init=False, default=float("-inf"))
 
     def __attrs_post_init__(self) -> None:
         for one in self.wanted:
@@ -126,9 +129,11 @@ class LiveStream:
 
     def _timely(self, time_ns: int, frame: bytes, now: float) -> bool:
         if not self.clock.admit(time_ns, now):
-            self.sink.malformed(
-                f"time {format_time(time_ns)} is more than 5 s off the venue's clock", frame[:SAMPLE_BYTES]
-            )
+            if time_ns < (self.clock.now_ns() or 0):
+                self._tell_late(now)
+            else:
+                reason = f"time {format_time(time_ns)} is more than 5 s ahead of the venue's clock"
+                self.sink.malformed(reason, frame[:SAMPLE_BYTES])
             return False
         if self.clock.changes != self._changes:
             self._changes = self.clock.changes
@@ -136,6 +141,13 @@ class LiveStream:
                 chain.assembler.clock_changed()
             self.feed.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
         return True
+
+    def _tell_late(self, now: float) -> None:
+        """Say, at most once a minute, that frames were late. Nothing is wrong with them but their age."""
+        self._late += 1
+        if now >= self._late_told_at + LATE_TOLD_EVERY_S:
+            self._late_told_at = now
+            self.feed.say(f"frames left out because they came more than 5 s late: {self._late} so far")
 
     async def _funding(self, symbol: str) -> None:
         """Fetch the rate at the start, every hour, and a minute before it is due: it moves within its period."""

@@ -13,7 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
 from lab_bitunix.pacing import Backoff, CoolDown, Pacer
-from lab_bitunix.watch import Action, Channel, Ping, Replace, Subscribe, Watch
+from lab_bitunix.watch import Action, Channel, Paces, Ping, Replace, Subscribe, Watch
 from lab_bitunix.wire import (
     SAMPLE_BYTES,
     Control,
@@ -52,6 +52,7 @@ class Feed:
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
     _reason: str = field(init=False, default="")
+    _paces: Paces = field(init=False, factory=Paces)
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(Random(self.seed))
@@ -112,7 +113,7 @@ class Feed:
             socket.transport.abort()
 
     async def _use(self, socket: ClientConnection) -> str:
-        watch = Watch(self.wanted, anyio.current_time())
+        watch = Watch(self.wanted, anyio.current_time(), self._paces)
         self._reason = ""
         outgoing, queue = anyio.create_memory_object_stream[str](8)
         async with anyio.create_task_group() as tasks:

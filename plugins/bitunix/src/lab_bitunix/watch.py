@@ -13,6 +13,8 @@ FIRST_DATA_S: Final = 3.0
 HELLO_WITHIN_S: Final = 2.0
 CHANNEL_DEGRADED_S: Final = 5.5
 CHANNEL_DEAD_S: Final = 9.5
+_GUESS_MOST_S: Final = 24.0
+_QUICK_AGAIN_S: Final = 60.0
 
 Channel = tuple[str, str]
 """Symbol and channel name."""
@@ -38,10 +40,50 @@ Action = Subscribe | Ping | Replace
 
 
 @define
+class Paces:
+    """How slow each channel proved to be, on all sockets so far: one that speaks rarely makes no socket dead.
+
+    A socket that was replaced for one silent channel may not have been the cause. So the next one gives the channel
+    longer, 24 s and then 48 s to 60 s, until a silence ends by itself: then that is how slow the channel is. After a
+    minute in which it was quick it counts as quick again.
+    """
+
+    _slow_s: dict[Channel, float] = field(init=False, factory=dict)
+
+    def first_s(self, channel: Channel) -> float:
+        """Return how long it may take to speak after it was asked for."""
+        return max(FIRST_DATA_S, self._slow_s.get(channel, 0.0))
+
+    def degraded_s(self, channel: Channel) -> float:
+        """Return the silence after which it is asked for again."""
+        return max(CHANNEL_DEGRADED_S, 1.5 * self._slow_s.get(channel, 0.0))
+
+    def dead_s(self, channel: Channel) -> float:
+        """Return the silence after which the socket is replaced."""
+        return max(CHANNEL_DEAD_S, 2.5 * self._slow_s.get(channel, 0.0))
+
+    def gave_up(self, channel: Channel) -> None:
+        """Note that a socket was replaced because of this channel."""
+        slow_s = self._slow_s.get(channel, 0.0)
+        self._slow_s[channel] = max(slow_s, min(_GUESS_MOST_S, max(CHANNEL_DEAD_S, 2.0 * slow_s)))
+
+    def spoke(self, channel: Channel, silent_s: float, quick_s: float) -> None:
+        """Note the silence that ended, and for how long none was long enough to be noticed."""
+        slow_s = self._slow_s.get(channel)
+        if slow_s is None:
+            return
+        if quick_s >= _QUICK_AGAIN_S:
+            del self._slow_s[channel]
+        elif silent_s > slow_s:
+            self._slow_s[channel] = silent_s
+
+
+@define
 class _Line:
     asked_at: float
     asked_again: bool = False
     heard_at: float | None = None
+    quick_since: float = 0.0
 
 
 @define
@@ -49,7 +91,8 @@ class Watch:
     """One connection, from its opening to its end.
 
     connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live.
-    Live → (a channel silent 5.5 s while others flow: asked for again) → degraded → live, or replaced at 9.5 s.
+    Live → (a channel silent 5.5 s while others flow: asked for again) → degraded → live, or replaced at 9.5 s; later
+    where the channel is known to be slow.
     Any → (no frame for 5 s: ping) → suspect → what it was, or replaced 3 s later.
     A channel that does not speak within 3 s of subscribing is asked for once more, then the socket is replaced: the
     venue acknowledges no subscription.
@@ -59,6 +102,7 @@ class Watch:
 
     wanted: Sequence[Channel]
     opened_at: float
+    paces: Paces = field(factory=Paces)
     state: FeedState = field(init=False, default=FeedState.CONNECTING)
     changes: list[tuple[FeedState, str]] = field(init=False, factory=list)
     _frame_at: float = field(init=False)
@@ -83,10 +127,14 @@ class Watch:
         line = self._lines.get(channel)
         if line is None:
             return
-        first, again = line.heard_at is None, line.asked_again
+        before, again = line.heard_at, line.asked_again
         line.heard_at = now
         line.asked_again = False
-        if first:
+        if before is None or now - before > CHANNEL_DEGRADED_S:
+            line.quick_since = now
+        if before is not None:
+            self.paces.spoke(channel, now - before, now - line.quick_since)
+        if before is None:
             self._unheard -= 1
             if not self._unheard:
                 self._enter(FeedState.WARM, f"all {len(self._lines)} channels spoke")
@@ -123,7 +171,7 @@ class Watch:
             times.append(self._doubted_at + PONG_WITHIN_S)
         else:
             times.append(self._frame_at + SILENT_S)
-            times.extend(self._limit(line) for line in self._lines.values())
+            times.extend(self._limit(channel, line) for channel, line in self._lines.items())
         if not self._lines and self.wanted:
             times.append(self.opened_at + HELLO_WITHIN_S)
         return min(times)
@@ -134,18 +182,19 @@ class Watch:
         self._enter(FeedState.SUBSCRIBED, f"{len(self._lines)} channels asked for")
         return (Subscribe(tuple(self.wanted)),)
 
-    @staticmethod
-    def _limit(line: _Line) -> float:
+    def _limit(self, channel: Channel, line: _Line) -> float:
         if line.heard_at is None:
-            return line.asked_at + FIRST_DATA_S
-        return line.heard_at + (CHANNEL_DEAD_S if line.asked_again else CHANNEL_DEGRADED_S)
+            return line.asked_at + self.paces.first_s(channel)
+        allowed_s = self.paces.dead_s if line.asked_again else self.paces.degraded_s
+        return line.heard_at + allowed_s(channel)
 
     def _silent_channels(self, now: float) -> list[Action]:
         again: list[Channel] = []
         for channel, line in self._lines.items():
-            if now < self._limit(line):
+            if now < self._limit(channel, line):
                 continue
             if line.asked_again:
+                self.paces.gave_up(channel)
                 silent_s = now - (line.asked_at if line.heard_at is None else line.heard_at)
                 return [Replace(f"{_name(channel)} silent for {silent_s:.1f} s, also after it was asked for again")]
             line.asked_again = True
