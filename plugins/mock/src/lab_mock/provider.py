@@ -16,7 +16,7 @@ from lab.ports import FeedState, Provider, ProviderError, Runtime, Sink, Subscri
 
 from lab_mock.path import TICKS_PER_UNIT, Bucket, Past, Shape, Tick, walk
 
-_BATCH: Final = 4096
+_BATCH: Final = 512
 _QUOTE_CURRENCIES: Final = ("USDT", "USDC", "USD")
 _YIELD_EVERY: Final = 5000  # ticks made between two looks at the loop: about 20 ms
 

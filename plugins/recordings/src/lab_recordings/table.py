@@ -18,7 +18,7 @@ from typing import IO, Final, TypeVar, cast
 from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError
 
-BATCH: Final = 4096
+BATCH: Final = 512  # rows that are still in the processor's cache when they are used
 Row = list[str]
 _Item = TypeVar("_Item", bytes, Row)
 _Read = TypeVar("_Read")

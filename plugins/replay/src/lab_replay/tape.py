@@ -16,7 +16,7 @@ from lab_recordings import sha256_of
 
 from lab_replay.sources import Batch, Source, exhaust, other_interval
 
-_BATCH: Final = 4096
+_BATCH: Final = 512
 
 
 @define(eq=False)
