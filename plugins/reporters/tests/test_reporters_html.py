@@ -6,8 +6,10 @@ import sys
 from html.parser import HTMLParser
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from lab.domain.events import OrderRefused, Signal, StrategyStopped
-from lab.domain.market import Candle, Gate
+from lab.domain.market import Candle, Gate, check_candle
 from lab.domain.orders import OrderRequest, Side
 from lab_reporters.series import Candles, Fills, equity_curve
 from lab_reporters.summary import Html, replace_file
@@ -193,6 +195,16 @@ async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+async def test_of_many_rows_only_those_that_are_shown_become_text(rows, run, drive, tmp_path, monkeypatch):
+    made = []
+    monkeypatch.setattr("lab_reporters.story.wish", lambda request: made.append(request) or "buy")
+    for _ in range(300):
+        rows.refusal()
+    await drive(Html(charts="plain", rows_max=7), run.info(tmp_path), rows.rows)
+    assert len(made) == 7
+    assert "Refusals (300)" in (tmp_path / "summary.html").read_text("utf-8")
+
+
 def test_a_page_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch):
     path = tmp_path / "summary.html"
     path.write_text("old")
@@ -221,6 +233,13 @@ def test_joined_candles_keep_every_extreme_and_the_ends(total):
     assert min(candle.low for candle in drawn) == min(99.0 + i * 37 % 101 for i in range(total))
     assert (drawn[0].open_ns, drawn[-1].time_ns) == (0, total * MINUTE)
     assert [candle.open_ns for candle in drawn] == [i * joined * MINUTE for i in range(len(drawn))]
+
+
+@given(st.lists(st.floats() | st.sampled_from([0.0, 1.0, 2.0, 1e15, 1e18]), min_size=5, max_size=5))
+def test_candles_that_are_none_are_not_drawn(figures):
+    candle, candles = Candle("B", MINUTE, 0, *figures), Candles(10, MINUTE)
+    candles.add(candle)
+    assert candles.total == (check_candle(candle) is None)
 
 
 def test_late_history_is_put_in_its_place():

@@ -24,7 +24,7 @@ class Jsonl(Reporter):
     """Writes ``events.jsonl`` into the run's directory, and nothing where the run has none.
 
     Each file begins with a header line ``{"schema_version":1,"kind":"header",...}``. Then one line a row: ``seq``,
-    ``time`` (ISO 8601, UTC), ``kind`` and ``body``, an object with the field names. A row whose body cannot be read is
+    ``time`` (ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the field names. A row whose body cannot be read is
     written with ``body`` null and its text under ``malformed``. Lines reach the file within 0.1 s. The file is a copy
     for reading: the journal is what counts after a crash.
     """
@@ -137,7 +137,7 @@ class Lines:
 
 
 def _readable(record: Record) -> dict[str, Any]:
-    line = {"seq": record.seq, "time": text.moment(record.time_ns), "kind": record.kind}
+    line = {"seq": record.seq, "time": text.moment(record.time_ns) if record.time_ns else None, "kind": record.kind}
     try:
         return {**line, "body": plain_body(record)}
     except (ValueError, RecursionError) as error:

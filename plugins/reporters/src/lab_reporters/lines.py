@@ -1,6 +1,7 @@
 """What happened, one line an event: shared by the live view and the plain lines."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 from attrs import frozen
 from lab.domain.events import GapFound, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
@@ -14,20 +15,40 @@ from lab_reporters.reading import event_of
 Topic = Literal["fill", "end", "refusal", "signal", "gate", "feed", "notice", "stop"]
 
 
+_TOPICS: Final[Mapping[type, Topic]] = {
+    OrderFilled: "fill",
+    OrderEnded: "end",
+    OrderRefused: "refusal",
+    Signal: "signal",
+    StrategyStopped: "stop",
+    Stop: "stop",
+    Gate: "gate",
+    Notice: "notice",
+    GapFound: "feed",
+}
+
+
 @frozen
 class Line:
     """One event worth showing. ``time_ns`` is the row's, in venue time."""
 
     topic: Topic
     time_ns: int
-    text: str
+    _event: Any
+
+    @property
+    def text(self) -> str:
+        """What happened, made when it is asked for: most lines of a long run are only counted."""
+        return text.clean(_said(self._event))
 
 
 def line_of(record: Record) -> Line | None:
     """Return the line of a row, ``None`` for what is not shown one by one (candles, quotes) and for malformed rows."""
     event = event_of(record)
-    said = None if event is None else _said(event)
-    return None if said is None else Line(said[0], record.time_ns, text.clean(said[1]))
+    topic = _TOPICS.get(type(event))
+    if topic is None:
+        return None
+    return Line("feed" if isinstance(event, Notice) and event.topic == "feed" else topic, record.time_ns, event)
 
 
 def wish(request: OrderRequest) -> str:
@@ -36,38 +57,37 @@ def wish(request: OrderRequest) -> str:
     return f"{request.side} {text.exact(request.quantity)} {request.symbol}{where}"
 
 
-def _said(event: Any) -> tuple[Topic, str] | None:
+def _said(event: Any) -> str:
     match event:
         case OrderFilled():
-            return "fill", _fill(event)
+            return _fill(event)
         case OrderEnded():
             left = text.exact(event.remaining)
-            return "end", f"order {event.outcome} {event.symbol}, {left} left: {event.reason} [{event.order_id}]"
+            return f"order {event.outcome} {event.symbol}, {left} left: {event.reason} [{event.order_id}]"
         case OrderRefused():
             figures = f" ({text.joined(event.numbers)})" if event.numbers else ""
-            return "refusal", f"{event.by} refused {wish(event.request)}: {event.reason}{figures}"
+            return f"{event.by} refused {wish(event.request)}: {event.reason}{figures}"
         case Signal():
-            return "signal", f"{event.strategy} would {wish(event.request)}, not placed: {event.why}"
+            return f"{event.strategy} would {wish(event.request)}, not placed: {event.why}"
         case StrategyStopped():
-            return "stop", f"strategy {event.strategy} stopped: {event.error}"
+            return f"strategy {event.strategy} stopped: {event.error}"
         case Stop():
-            return "stop", f"stopping: {event.reason}{', closing positions' if event.close_positions else ''}"
+            return f"stopping: {event.reason}{', closing positions' if event.close_positions else ''}"
         case _:
             return _condition(event)
 
 
-def _condition(event: Any) -> tuple[Topic, str] | None:
+def _condition(event: Any) -> str:
     match event:
         case Gate():
-            return "gate", f"trading shut: {'; '.join(event.reasons)}" if event.reasons else "trading open"
+            return f"trading shut: {'; '.join(event.reasons)}" if event.reasons else "trading open"
         case Notice():
-            topic: Topic = "feed" if event.topic == "feed" else "notice"
-            return topic, f"{event.topic}: {text.joined(event.detail)}"
+            return f"{event.topic}: {text.joined(event.detail)}"
         case GapFound():
             first, last = text.second(event.first_ns), text.second(event.last_ns)
-            return "feed", f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"
+            return f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"
         case _:
-            return None
+            raise TypeError(f"{type(event).__name__} is never shown")
 
 
 def _fill(event: OrderFilled) -> str:

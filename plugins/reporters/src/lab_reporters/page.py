@@ -1,6 +1,5 @@
 """The page itself: one text from the run's header, final report and story. Everything that came in is escaped."""
 
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
@@ -12,7 +11,7 @@ from lab.domain.market import Candle
 from lab_reporters import svg, text
 from lab_reporters.outcome import header_rows, no_trade_reason, profit_of, summary_rows
 from lab_reporters.series import Fills, equity_curve
-from lab_reporters.story import Rows, Story
+from lab_reporters.story import Cells, Story
 
 _MARKS_MAX: Final = 1000
 _NUMBERS: Final = frozenset({"Quantity", "Price", "Fee", "Realised", "Position", "Spread", "Slippage", "Count"})
@@ -60,7 +59,7 @@ def page(header: Mapping[str, Any], report: Mapping[str, Any], story: Story, *, 
         _cards(report),
         _callout(report),
         pictures,
-        *(_table(title, columns, story.tables.get(key)) for key, title, columns in _TABLES),
+        *(_table(title, columns, *story.shown(key)) for key, title, columns in _TABLES),
         _reasons(story),
         _pairs("Outcome", summary_rows(report), opened=True),
         _pairs("Settings", [*header_rows(header), *_other(header)], opened=False),
@@ -146,15 +145,14 @@ def _callout(report: Mapping[str, Any]) -> str:
     return f'<section class="callout">{lines}</section>' if lines else ""
 
 
-def _table(title: str, columns: Sequence[str], rows: Rows | None) -> str:
-    if rows is None:
+def _table(title: str, columns: Sequence[str], rows: Sequence[Cells], total: int) -> str:
+    if not rows:
         return f'<section><h2>{title}</h2><p class="sub">None.</p></section>'
-    body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows.newest)
+    body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows)
     head = "".join(f'<th{_numeric(column)} scope="col">{column}</th>' for column in columns)
-    shown = len(rows.newest)
-    note = f'<p class="note">The newest {shown:,} of {rows.total:,}.</p>' if shown < rows.total else ""
+    note = f'<p class="note">The newest {len(rows):,} of {total:,}.</p>' if len(rows) < total else ""
     return (
-        f'<section><h2>{title} ({rows.total:,})</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f'<section><h2>{title} ({total:,})</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{note}</section>"
     )
 
@@ -172,10 +170,9 @@ def _numeric(column: str) -> str:
 def _reasons(story: Story) -> str:
     if len(story.reasons) < 2:
         return ""
-    rows = Rows(deque())
-    for reason, times in story.reasons.most_common(20):
-        rows.add(reason, f"{times:,}")
-    return _table("Commonest refusals", ("Reason", "Count"), rows)
+    commonest = story.reasons.most_common(20)
+    rows = [(text.clean(f"{by}: {reason}", 80), f"{times:,}") for (by, reason), times in commonest]
+    return _table("Commonest refusals", ("Reason", "Count"), rows, len(rows))
 
 
 def _pairs(title: str, rows: Iterable[tuple[str, str]], *, opened: bool) -> str:

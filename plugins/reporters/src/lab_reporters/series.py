@@ -6,10 +6,31 @@ from heapq import merge
 from math import isfinite
 from operator import attrgetter
 
-from attrs import define, field
+from attrs import define, evolve, field
 from lab.domain.events import OrderFilled
-from lab.domain.market import Candle, check_candle
+from lab.domain.market import Candle
 from lab.domain.orders import Side
+
+
+@define
+class _Bar:
+    """One candle of the chart, or several that became one."""
+
+    open_ns: int
+    end_ns: int
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+
+    def take(self, end_ns: int, high: float, low: float, close: float, volume: float) -> None:
+        """Put the candle that follows into this one."""
+        self.end_ns = end_ns
+        self.high = max(self.high, high)
+        self.low = min(self.low, low)
+        self.close = close
+        self.volume += volume
 
 
 @define
@@ -23,26 +44,30 @@ class Candles:
     interval_ns: int
     total: int = field(init=False, default=0)
     group: int = field(init=False, default=1)
-    _kept: list[Candle] = field(init=False, factory=list)
+    _symbol: str = field(init=False, default="")
+    _kept: list[_Bar] = field(init=False, factory=list)
     _parts: int = field(init=False, default=0)
     _newest_ns: int = field(init=False, default=-1)
 
     def add(self, candle: Candle) -> None:
         """Take a candle. A late one (history that came afterwards) is put in its place as long as nothing is merged."""
-        if check_candle(candle) is not None or not 0 <= candle.open_ns < 1 << 62:
+        self._symbol, open_ns, _, open_, high, low, close, volume, _ = candle
+        # The rule of `check_candle` in one expression: this runs a million times. NaN fails each comparison.
+        sound = 0.0 < low <= close <= high < 1e15 and 0.0 < open_ < 1e15 and 0.0 <= volume < 1e18
+        if not sound or not 0 <= open_ns < 1 << 62:
             return
-        late = candle.open_ns <= self._newest_ns
+        late = open_ns <= self._newest_ns
         if late and self.group > 1:
             return
         # Back-filled candles became known long after they closed; on the chart each ends where its bucket does.
-        candle = candle._replace(time_ns=candle.open_ns + self.interval_ns)
+        end_ns = open_ns + self.interval_ns
         self.total += 1
         if self._parts and not late:
-            self._kept[-1] = _joined([self._kept[-1], candle])
+            self._kept[-1].take(end_ns, high, low, close, volume)
         else:
-            self._kept.append(candle)
+            self._kept.append(_Bar(open_ns, end_ns, open_, high, low, close, volume))
         self._parts = (self._parts + 1) % self.group
-        self._newest_ns = max(candle.open_ns, self._newest_ns)
+        self._newest_ns = max(open_ns, self._newest_ns)
         if len(self._kept) > 2 * self.limit:
             self._halve()
 
@@ -50,11 +75,15 @@ class Candles:
         """Return at most ``limit`` candles and how many real ones each stands for."""
         kept = _ordered(self._kept)
         size = max(1, -(-len(kept) // self.limit))
-        return [_joined(kept[i : i + size]) for i in range(0, len(kept), size)], size * self.group
+        bars = _merged(kept, size)
+        return [
+            Candle(self._symbol, bar.open_ns, bar.end_ns, bar.open, bar.high, bar.low, bar.close, bar.volume)
+            for bar in bars
+        ], size * self.group
 
     def _halve(self) -> None:
         kept = _ordered(self._kept)
-        self._kept = [_joined(kept[i : i + 2]) for i in range(0, len(kept), 2)]
+        self._kept = _merged(kept, 2)
         self._parts = self._parts + self.group if len(kept) % 2 == 0 and self._parts else self._parts
         if len(kept) % 2:  # the last one is half of a pair
             self._parts = self._parts or self.group
@@ -62,21 +91,20 @@ class Candles:
         self._parts %= self.group
 
 
-def _ordered(candles: Sequence[Candle]) -> list[Candle]:
-    by_open = {candle.open_ns: candle for candle in candles}
+def _ordered(bars: Sequence[_Bar]) -> list[_Bar]:
+    by_open = {bar.open_ns: bar for bar in bars}
     return sorted(by_open.values(), key=attrgetter("open_ns"))
 
 
-def _joined(part: Sequence[Candle]) -> Candle:
-    if len(part) == 1:
-        return part[0]
-    return part[0]._replace(
-        time_ns=part[-1].time_ns,
-        high=max(candle.high for candle in part),
-        low=min(candle.low for candle in part),
-        close=part[-1].close,
-        volume=sum(candle.volume for candle in part),
-    )
+def _merged(bars: Sequence[_Bar], size: int) -> list[_Bar]:
+    """Return new bars that stand for ``size`` of the old ones each."""
+    merged: list[_Bar] = []
+    for place, bar in enumerate(bars):
+        if place % size == 0:
+            merged.append(evolve(bar))
+        else:
+            merged[-1].take(bar.end_ns, bar.high, bar.low, bar.close, bar.volume)
+    return merged
 
 
 @define

@@ -1,7 +1,8 @@
 """What the page tells, gathered row by row."""
 
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Final
 
 from attrs import define, field
@@ -27,14 +28,17 @@ from lab_reporters.series import Candles, Fills
 _SYMBOLS_MAX: Final = 8
 
 
+Cells = tuple[str, ...]
+
+
 @define
 class Rows:
-    """The newest rows of a table, and how many there were."""
+    """The newest rows of a table, and how many there were. Only those that are shown become text."""
 
-    newest: deque[tuple[str, ...]]
+    newest: deque[Callable[[], Cells]]
     total: int = 0
 
-    def add(self, *cells: str) -> None:
+    def add(self, cells: Callable[[], Cells]) -> None:
         """Take a row; the oldest goes when there are too many."""
         self.total += 1
         self.newest.append(cells)
@@ -51,7 +55,7 @@ class Story:
     fills: dict[str, Fills] = field(init=False, factory=dict)
     deposits: float = field(init=False, default=0.0)
     tables: dict[str, Rows] = field(init=False, factory=dict)
-    reasons: Counter[str] = field(init=False, factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
 
     def table(self, name: str) -> Rows:
         """Return the table of that name, a new one where there is none."""
@@ -60,28 +64,32 @@ class Story:
             found = self.tables[name] = Rows(deque(maxlen=self.rows_max))
         return found
 
+    def shown(self, name: str) -> tuple[list[Cells], int]:
+        """Return the newest rows of a table, oldest first, and how many there were."""
+        found = self.tables.get(name)
+        return ([], 0) if found is None else ([cells() for cells in found.newest], found.total)
+
     def take(self, record: Record) -> None:
         """Take a row. A malformed one leaves a debug line."""
         event = event_of(record)
-        when = text.second(record.time_ns)
         match event:
             case Candle():
                 self.take_candles((event,))
             case OrderFilled():
-                self._filled(when, event)
+                self.fills.setdefault(event.symbol, Fills()).add(event)
+                self.table("trades").add(partial(_trade, record.time_ns, event))
             case OrderRefused():
-                figures = text.joined(event.numbers)
-                self.reasons[text.clean(f"{event.by}: {event.reason}", 80)] += 1
+                self.reasons[event.by, event.reason[:80]] += 1
                 self._bound_reasons()
-                self.table("refusals").add(when, event.strategy, event.by, wish(event.request), event.reason, figures)
+                self.table("refusals").add(partial(_refusal, record.time_ns, event))
             case Signal():
-                self.table("signals").add(when, event.strategy, wish(event.request), event.why, event.request.reason)
+                self.table("signals").add(partial(_signal, record.time_ns, event))
             case Deposited():
                 self.deposits += float(event.amount)
             case Gate() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Stop() | CandleIgnored():
-                self._incident(when, record, event)
+                self.table("incidents").add(partial(_incident, record, event))
 
-    def take_candles(self, candles: Sequence[Candle]) -> None:
+    def take_candles(self, candles: Iterable[Candle]) -> None:
         """Take candles for the charts; of very many symbols only the first eight are drawn."""
         for candle in candles:
             found = self.candles.get(candle.symbol)
@@ -91,24 +99,35 @@ class Story:
                 found = self.candles[candle.symbol] = Candles(self.candles_max, self.interval_ns)
             found.add(candle)
 
-    def _filled(self, when: str, event: OrderFilled) -> None:
-        fill = event.fill
-        self.fills.setdefault(event.symbol, Fills()).add(event)
-        realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
-        self.table("trades").add(
-            when, event.strategy, event.side, text.exact(fill.quantity), event.symbol, text.exact(fill.price),
-            text.money(fill.fee), fill.liquidity, text.money(realised, signed=True), text.exact(event.position),
-            "–" if fill.spread is None else text.exact(fill.spread), text.exact(fill.slippage), fill.rule,
-        )  # fmt: skip
-
-    def _incident(self, when: str, record: Record, event: Any) -> None:
-        if isinstance(event, CandleIgnored):
-            said = f"candle of {event.symbol} {text.second(event.open_ns)} ignored: {event.why}"
-        else:
-            line = line_of(record)
-            said = line.text if line is not None else ""
-        self.table("incidents").add(when, record.kind.replace("_", " "), said)
-
     def _bound_reasons(self) -> None:
         if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end
             self.reasons = Counter(dict(self.reasons.most_common(100)))
+
+
+def _trade(time_ns: int, event: OrderFilled) -> Cells:
+    fill = event.fill
+    realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
+    return (
+        text.second(time_ns), event.strategy, event.side, text.exact(fill.quantity), event.symbol,
+        text.exact(fill.price), text.money(fill.fee), fill.liquidity, text.money(realised, signed=True),
+        text.exact(event.position), "–" if fill.spread is None else text.exact(fill.spread),
+        text.exact(fill.slippage), fill.rule,
+    )  # fmt: skip
+
+
+def _refusal(time_ns: int, event: OrderRefused) -> Cells:
+    asked, figures = wish(event.request), text.joined(event.numbers)
+    return text.second(time_ns), event.strategy, event.by, asked, event.reason, figures
+
+
+def _signal(time_ns: int, event: Signal) -> Cells:
+    return text.second(time_ns), event.strategy, wish(event.request), event.why, event.request.reason
+
+
+def _incident(record: Record, event: Any) -> Cells:
+    if isinstance(event, CandleIgnored):
+        said = f"candle of {event.symbol} {text.second(event.open_ns)} ignored: {event.why}"
+    else:
+        line = line_of(record)
+        said = line.text if line is not None else ""
+    return text.second(record.time_ns), record.kind.replace("_", " "), said

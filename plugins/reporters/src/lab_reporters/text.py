@@ -102,7 +102,7 @@ def joined(value: object, limit: int = 400) -> str:
 
 def _flat(value: object) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items())
+        return ", ".join(f"{key} {_flat(inner)}" for key, inner in value.items() if inner != "")
     if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):
         return ", ".join(_flat(inner) for inner in value)
     if isinstance(value, bool):
