@@ -68,14 +68,14 @@ def test_gzip_is_told_by_content(write: Write) -> None:
     assert check_candles(write(HEADER + GOOD, "prices.csv.gz"), MINUTE_NS) == 2
 
 
-def test_batches_hold_4096_and_order_is_checked_across_them(write: Write) -> None:
+def test_batches_hold_512_and_order_is_checked_across_them(write: Write) -> None:
     def row(minute: int) -> str:
         return f"{1704067200 + 60 * minute},10,12,9,11,5\n"
 
-    rows = [row(minute) for minute in range(5000)]
-    assert [len(batch) for batch in read_candles(write(HEADER + "".join(rows)), "X", MINUTE_NS)] == [4096, 904]
-    rows[4096] = row(4095)
-    with pytest.raises(RecordingError, match=r"prices.csv:4098: .*must ascend"):
+    rows = [row(minute) for minute in range(600)]
+    assert [len(batch) for batch in read_candles(write(HEADER + "".join(rows)), "X", MINUTE_NS)] == [512, 88]
+    rows[512] = row(511)
+    with pytest.raises(RecordingError, match=r"prices.csv:514: .*must ascend"):
         check_candles(write(HEADER + "".join(rows)), MINUTE_NS)
 
 
@@ -171,7 +171,7 @@ def test_blank_lines_are_refused_where_rows_follow_in_a_later_batch(
         (["1704067200.0", "1704067260000"], ":3: time '1704067260000' is a number of ms, not of s as above"),
     ],
 )
-@pytest.mark.parametrize("batch", [1, 4096])
+@pytest.mark.parametrize("batch", [1, 512])
 def test_times_of_several_units_are_refused(
     write: Write, monkeypatch: pytest.MonkeyPatch, times: list[str], message: str, batch: int
 ) -> None:

@@ -273,6 +273,7 @@ def _quote(second: int, symbol: str = "BTCUSDT") -> Quote:
     return Quote(symbol, BEGIN_NS + second * SECOND_NS, 5.0, 1.0, 5.5, 1.0)
 
 
+OWN: list[Input] = [Gate(BEGIN_NS, ("no quote",)), Notice(BEGIN_NS, "feed", {"state": "live"})]
 PAST = [_candle(minute, "backfilled") for minute in range(3)]
 MARKET: list[Input] = [
     _quote(180),
@@ -296,8 +297,7 @@ def run(tmp_path: Path) -> Path:
     journal.commit()
     journal.close()
     tape = TapeWriter(directory)
-    own: list[Input] = [Gate(BEGIN_NS, ("no quote",)), Notice(BEGIN_NS, "feed", {"state": "live"})]
-    for event in [own[0], *PAST, own[1], *MARKET, own[0]]:
+    for event in [OWN[0], *PAST, OWN[1], *MARKET, OWN[0]]:
         tape.add(event)
     tape.close()
     return directory
@@ -310,8 +310,9 @@ def test_a_run_of_lab_is_played_with_its_own_data_instruments_and_order(run: Pat
     sink = played(provider, *both)
     assert sink.events == MARKET
     assert [at for at, _ in sink.given] == pytest.approx([0, 1, 62, 65, 122, 182, 190])
-    assert all_of(provider, *both) == [*PAST, *MARKET]
-    assert all_of(provider) == [event for event in [*PAST, *MARKET] if "ETHUSDT" not in event]
+    everything = [OWN[0], *PAST, OWN[1], *MARKET, OWN[0]]
+    assert all_of(provider, *both) == everything, "in a batch what the session said itself comes too"
+    assert all_of(provider) == [event for event in everything if "ETHUSDT" not in event]
     assert list(history(ReplayProvider(run=str(run)), 10)) == PAST
     assert provider.price_source == "quote"
     assert provider.batch_instrument("BTCUSDT") == INSTRUMENT

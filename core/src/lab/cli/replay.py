@@ -17,14 +17,15 @@ from lab.session.interrupts import Interrupts
 @options.as_json
 @click.pass_obj
 def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) -> int:
-    """Feed what a run recorded to the same assembly again, or to another strategy.
+    """Feed what a session recorded to the same assembly again, or to another strategy.
 
-    RUN is a run's id, a part of it, its folder, or `latest`. Settings not given are the recorded run's own.
+    RUN is a session's id, a part of it, its folder, or `latest`. Settings not given are the recorded session's own.
+    Each replay is a run of its own, and then the latest.
 
     \b
     Examples:
       lab replay latest
-      lab replay latest --set sma.slow=50
+      lab replay 20241224T1830 --set sma.slow=50
     """
     from lab.journal.reasons import Reason, RunProblem
     from lab.journal.store import read_run_started
@@ -64,17 +65,14 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
 
 def _again(directory: Path, recorded: dict[str, Any]) -> str:
     """Say how a backtest is repeated, which records no inputs because its source can be read again."""
-    provider = recorded["provider"]
-    given = {key: value for key, value in provider["settings"].items() if value}
-    if provider["type"] != "replay":
-        command = f"lab backtest --provider {provider['type']}"
-    elif "run" in given:
-        command = f"lab replay {Path(given['run']).name}"
+    settings = recorded["provider"]["settings"]
+    if recorded["provider"]["type"] == "replay" and settings.get("run"):
+        command = f"lab replay {Path(settings['run']).name}"
     else:
-        command = f"lab backtest {given.get('file', 'SOURCE')}"
+        command = "lab backtest"
     return (
-        f"is a {recorded['kind']}, which records no inputs of its own: run it again with `{command}`, "
-        f"prove it with `lab verify {directory.name}`"
+        f"is a {recorded['kind']}, which records no inputs of its own: run `{command}` with its arguments again, "
+        f"or prove it with `lab verify {directory.name}`"
     )
 
 

@@ -126,8 +126,13 @@ def _why_no_trade(
     if started["no_orders"]:
         return f"orders were switched off (no_orders); {totals.get('signals', 0)} signals were recorded"
     if not int(totals.get("decisions", 0)):
-        shut = [reasons for _, _, (_, reasons) in reader.bodies("gate") if reasons]
-        why = session.get("warm") or ("; ".join(shut[-1]) if shut else "none came")
+        if not int(totals.get("candles", 0)):
+            why = "none closed" if int(totals.get("quotes", 0)) else "no market data came"
+        else:
+            shut = [reasons for _, _, (_, reasons) in reader.bodies("gate") if reasons]
+            seen = int(totals["candles"]) + int(totals.get("backfilled", 0))
+            warming = f"it needs {started['lookback']} candles before it decides and {seen} came"
+            why = session.get("warm") or ("; ".join(shut[-1]) if shut else warming)
         return f"the strategy never decided on a live candle: {why}"
     for name, text in (
         ("refusals", "every order was refused"),

@@ -24,7 +24,7 @@ from lab.session.earlier import running
 from lab.session.interrupts import Interrupts
 from lab.session.live import Finished, Say, labels_of, silent
 from lab.session.showing import show
-from lab.session.telling import make_header, status_of
+from lab.session.telling import left_open, make_header, status_of
 
 _COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
 
@@ -133,6 +133,7 @@ def run_batch(
             "limits": header["limits"],
             "fees": header["fees"],
             "counters": {"inputs": number},
+            "degradations": left_open(batch.engine),
         }
         write_end(journal, batch.engine, reason, error, number, session)
         journal.commit()

@@ -109,13 +109,18 @@ def _degradations(session: "Session", *, ended: bool) -> list[str]:
     if session.intake.malformed_count:
         found.append(f"malformed {session.intake.malformed_count}")
     if ended and session.engine is not None:
-        found += [
-            f"position_left_open {seat.name} {plain(held.quantity)} {symbol}"
-            for seat in session.engine.seats
-            for symbol, held in seat.ledger.positions.items()
-            if held.quantity
-        ]
+        found += left_open(session.engine)
     return found
+
+
+def left_open(engine: Engine) -> list[str]:
+    """Return a degradation for every position that is still held."""
+    return [
+        f"position_left_open {seat.name} {plain(held.quantity)} {symbol}"
+        for seat in engine.seats
+        for symbol, held in seat.ledger.positions.items()
+        if held.quantity
+    ]
 
 
 def describe(error: BaseException) -> str:

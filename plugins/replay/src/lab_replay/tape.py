@@ -21,9 +21,11 @@ _BATCH: Final = 512
 
 @define(eq=False)
 class RunTape(Source):
-    """The market data that a session of lab took, in the order it took it. What the session said itself is left out.
+    """What a session of lab took, in the order it took it.
 
-    The past is what was back-filled before the first candle that was not.
+    In a batch that is everything, the session's own gates, timers and stop included: the same assembly then does the
+    same. A live replay has a session of its own, and gets the market data only. The past is what was back-filled
+    before the first candle that was not.
     """
 
     name: str
@@ -84,7 +86,7 @@ class RunTape(Source):
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         exhaust(self.scan())
-        return _in_batches(self._market(wanted))
+        return _in_batches(self._inputs(wanted))
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         return _in_batches(self._after_past(wanted))
@@ -99,6 +101,12 @@ class RunTape(Source):
         from lab.journal.tape import read_tape
 
         return read_tape(self.directory)
+
+    def _inputs(self, wanted: Sequence[Subscription]) -> Iterator[Input]:
+        symbols = {one.symbol for one in wanted}
+        for event in self._read():
+            if not isinstance(event, Candle | Quote | Funding) or event.symbol in symbols:
+                yield event
 
     def _market(self, wanted: Sequence[Subscription]) -> Iterator[Candle | Quote | Funding]:
         symbols = {one.symbol for one in wanted}
