@@ -35,7 +35,7 @@ def command(interrupts: Interrupts, /, as_json: bool, **given: Any) -> int:
     finished = run_live(assembly, wall_ns=time.time_ns, interrupts=interrupts, quiet=as_json, say=output.say)
     if as_json:
         output.print_json(finished.report)
-    elif not assembly.reporters:
+    elif not assembly.reporters or not finished.report["fee_rates"]:  # it ended before reporters were asked
         click.echo(output.report_lines(finished.report))
     if finished.exit_code and not as_json:
         output.say(f"{finished.report['reason']}: {finished.report['error']}")

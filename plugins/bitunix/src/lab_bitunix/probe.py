@@ -132,7 +132,8 @@ async def _stream(
     elif listener.live.is_set():
         checks.append(Check("stream", True, f"first data of every channel after {took_s:.1f} s"))
     else:
-        checks.append(Check("stream", False, f"not live within {STREAM_S:g} s: {listener.words[-1]}"))
+        hint = "" if provider.realm == "recorded" else "; without the internet: --set bitunix.venue=local"
+        checks.append(Check("stream", False, f"not live within {STREAM_S:g} s: {listener.words[-1]}{hint}"))
     if listener.skews_ns:
         skew_ms = median(listener.skews_ns) / MILLISECOND_NS
         checks.append(_skew("clock by frames", skew_ms / 1000, "", provider.realm == "recorded"))
