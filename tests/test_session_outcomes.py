@@ -345,3 +345,37 @@ def test_every_json_output_names_its_schema_version(lab: Any) -> None:
             first = (folder / "events.jsonl").read_text(encoding="utf-8").splitlines()[0]
             assert json.loads(first)["schema_version"] == 1
         assert json.loads((folder / "final_report.json").read_text(encoding="utf-8"))["schema_version"] == 1
+
+
+@pytest.mark.behaviour("M2", "J6")
+def test_a_replay_of_a_session_with_its_own_settings_trades_as_the_session_did(lab: Any, trader: Any) -> None:
+    """An odd number of candles: at the end of the session a position is held and closed."""
+    lab.mock("--strategy", "trader", minutes=10)
+    session = lab.run()
+    assert session.rows("stop")
+    assert session.rows("order_accepted")[-1][2]["reason"].startswith("the run stops")
+    assert lab("replay", session.folder.name).code == 0
+    again = lab.run()
+    assert again.folder != session.folder
+    figures = ("trades", "orders", "ending_equity", "fees_paid", "max_drawdown")
+    assert [again.report()[key] for key in figures] == [session.report()[key] for key in figures]
+    fills = [
+        [(body["side"], body["fill"]["price"]) for _, _, body in run.rows("order_filled")] for run in (session, again)
+    ]
+    assert fills[0] == fills[1] != []
+
+
+@pytest.mark.behaviour("M2")
+def test_a_backtest_that_ends_with_a_position_says_so(lab: Any, trader: Any) -> None:
+    result = lab("backtest", "--provider", "mock", "--set", "mock.minutes=10", "--strategy", "trader")
+    assert result.code == 0, result
+    report = lab.run().report()
+    assert report["books"]["trader"]["positions"]["BTCUSDT"]["quantity"] == "0.01"
+    assert "position_left_open trader 0.01 BTCUSDT" in report["degradations"]
+
+
+def test_a_session_too_short_for_a_candle_says_that_none_closed(lab: Any, trader: Any) -> None:
+    lab("run", "--provider", "mock", "--speed", "max", "--minutes", "0.5", "--strategy", "trader")
+    report = lab.run().report()
+    assert report["quotes"] > 0
+    assert report["no_trade_reason"] == "the strategy never decided on a live candle: none closed"

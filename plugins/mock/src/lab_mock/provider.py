@@ -62,9 +62,7 @@ class MockProvider(Provider):
     spread: int = field(
         default=1, validator=_between(0, 10**6), metadata={"help": "ask minus bid, in price ticks of 0.1"}
     )
-    seed: int | None = field(
-        default=None, metadata={"help": "seed of the path; none: the run's seed"}
-    )
+    seed: int | None = field(default=None, metadata={"help": "seed of the path; none: the run's seed"})
     begin: str = field(
         default="2024-01-01T00:00:00Z", validator=_is_begin, metadata={"help": "venue time of the first tick, ISO 8601"}
     )

@@ -24,9 +24,9 @@ class Jsonl(Reporter):
     """Writes ``events.jsonl`` into the run's directory, and nothing where the run has none.
 
     Each file begins with a header line ``{"schema_version":1,"kind":"header",...}``. Then one line a row: ``seq``,
-    ``time`` (ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the field names. A row whose body cannot be read is
-    written with ``body`` null and its text under ``malformed``. Lines reach the file within 0.1 s. The file is a copy
-    for reading: the journal is what counts after a crash.
+    ``time`` (ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the field names. A row
+    whose body cannot be read is written with ``body`` null and its text under ``malformed``. Lines reach the file
+    within 0.1 s. The file is a copy for reading: the journal is what counts after a crash.
     """
 
     rotate_bytes: int = field(
