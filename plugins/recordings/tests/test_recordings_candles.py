@@ -214,6 +214,38 @@ def test_a_column_of_iso_times_reads_as_each_time_alone(moments: list[tuple[int,
     assert TimeColumn().parse(texts) == [parse_time(text) for text in texts]
 
 
+_STEPS = st.sampled_from([1, 60, 420, 600, 3600, 4 * 3600, 86_400, 7 * 86_400])
+_CLOCKS = st.sampled_from([(16, ""), (16, "+02:00"), (19, "Z"), (19, ".250Z"), (19, "-0530"), (19, " +01:00")])
+
+
+@given(st.integers(10**8, 4 * 10**9), _STEPS, _CLOCKS, st.sampled_from("T "), st.integers(1, 200), st.data())
+def test_evenly_spaced_dates_read_as_each_alone(
+    begin_s: int, step_s: int, clock: tuple[int, str], sign: str, rows: int, data: st.DataObject
+) -> None:
+    length, rest = clock
+    begin_s -= begin_s % 60
+    moments = [(begin_s + step_s * row) * SECOND_NS for row in range(rows)]
+    moments[data.draw(st.integers(0, rows - 1))] += data.draw(st.sampled_from([0, 0, SECOND_NS, 60 * SECOND_NS]))
+    texts = [format_time(moment)[:length].replace("T", sign) + rest for moment in moments]
+    assert list(TimeColumn().parse(texts, step_s * SECOND_NS)) == [parse_time(text) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("length", "step_s", "even"), [(16, 10, False), (16, 60, True), (19, 60, True), (19, 90, True)]
+)
+def test_days_of_dates_read_as_each_alone(length: int, step_s: int, even: bool) -> None:
+    texts = [format_time((1704070800 + step_s * row) * SECOND_NS)[:length] for row in range(2500)]
+    parsed = TimeColumn().parse(texts, step_s * SECOND_NS)
+    assert list(parsed) == [parse_time(text) for text in texts]
+    assert isinstance(parsed, range) is even  # read as one, not one by one
+
+
+def test_dates_whose_last_is_beyond_what_nanoseconds_hold_are_refused() -> None:
+    texts = [f"2262-04-11T{hour:02}:59:59Z" for hour in range(24)]
+    with pytest.raises(ValueError, match="2262-04-11T23:59:59Z"):
+        TimeColumn().parse(texts, 60 * MINUTE_NS)
+
+
 _UNITS = st.sampled_from([1, 10**3, 10**6, 10**9])
 
 

@@ -99,7 +99,7 @@ class _FirstAndNumbers:
         return cast("list[float]", _chosen(self._cells[place - 1 : -1 : self._stride], rows))
 
     def times(self, place: int, times: TimeColumn, step_ns: int = 0) -> Sequence[int]:
-        return times.parse(self.texts(place))
+        return times.parse(self.texts(place), step_ns)
 
 
 class _Cells:
@@ -128,7 +128,7 @@ class _Cells:
         return _exact_floats(column)
 
     def times(self, place: int, times: TimeColumn, step_ns: int = 0) -> Sequence[int]:
-        return times.parse(self.texts(place))
+        return times.parse(self.texts(place), step_ns)
 
 
 def quick_columns(lines: Sequence[bytes], width: int) -> Iterator[Columns]:

@@ -1,17 +1,19 @@
 """Columns of times."""
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from operator import add, itemgetter
 from typing import Final
 
 import msgspec
-from lab.domain.time import parse_time
+from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, format_time, parse_time
 
 TIME_NAMES: Final = ("time", "timestamp", "datetime", "date", "open_time")
 _NUMBERS: Final = msgspec.json.Decoder(list[int])
 _TO_HOUR: Final = itemgetter(slice(13))
 _FROM_HOUR: Final = itemgetter(slice(13, None))
+_DATE_TEXT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})([T ])(\d{2}:\d{2}(?::\d{2})?)([^\d:].*|)")
 _CACHE_SIZE: Final = 200_000
 _EXACT_BELOW: Final = 2**53  # whole numbers read as floats are exact up to here
 _DATE: Final = 0
@@ -32,11 +34,20 @@ class TimeColumn:
         self._hours = _Hours()
         self._rests = _Rests()
         self._unit: int | None = None
+        self._style: tuple[object, ...] = ()
+        self._clocks: list[str] = []
 
-    def parse(self, column: Sequence[str]) -> list[int]:
-        """Return the nanoseconds of each text. Raises ``ValueError`` if one is refused, without saying which."""
+    def parse(self, column: Sequence[str], step_ns: int = 0) -> Sequence[int]:
+        """Return the nanoseconds of each text, perhaps as a range where they are ``step_ns`` apart.
+
+        Raises ``ValueError`` if one is refused, without saying which.
+        """
         try:
             if "-" in column[0]:
+                even = self._even(column, step_ns)
+                if even is not None:
+                    self._settle((_DATE,))
+                    return even
                 hours = map(self._hours.__getitem__, map(_TO_HOUR, column))
                 parsed = list(map(add, hours, map(self._rests.__getitem__, map(_FROM_HOUR, column))))
                 self._settle((_DATE,))
@@ -68,6 +79,33 @@ class TimeColumn:
             raise ValueError("not surely whole numbers")
         unit = self._settle((_unit(low), _unit(high)))
         return [number * unit for number in whole]
+
+    def _even(self, column: Sequence[str], step_ns: int) -> range | None:
+        """Return the times of dates that are written alike, one step after the other; ``None`` for any others.
+
+        The texts of such a column are known from its first: to make and compare them takes a fifth of parsing them.
+        """
+        match = _DATE_TEXT.fullmatch(column[0])
+        if match is None or not step_ns or DAY_NS % step_ns or DAY_NS // step_ns > 4 * len(column):
+            return None
+        date, sign, clock, rest = match.groups()
+        if step_ns % (SECOND_NS if len(clock) == len("00:00:00") else MINUTE_NS):
+            return None
+        day_ns = parse_time(date)
+        inside_ns = parse_time(f"{date}T{clock}") - day_ns
+        style = (step_ns, inside_ns % step_ns, sign, len(clock), rest)
+        if style != self._style:
+            times = map(format_time, range(inside_ns % step_ns, DAY_NS, step_ns))
+            self._style, self._clocks = style, [f"{sign}{text[11 : 11 + len(clock)]}{rest}" for text in times]
+        texts: list[str] = []
+        place = inside_ns // step_ns
+        while len(texts) < len(column):
+            date = format_time(day_ns)[:10]
+            texts += [date + clock for clock in self._clocks[place : place + len(column) - len(texts)]]
+            day_ns, place = day_ns + DAY_NS, 0
+        if texts != column:
+            return None
+        return range(parse_time(column[0]), parse_time(column[-1]) + step_ns, step_ns)
 
     def why_not(self, column: Sequence[str]) -> tuple[int, str]:
         """Return the place of the first text that makes `parse` refuse a column, and the reason."""
