@@ -1,27 +1,26 @@
-"""Starting what is measured, each in a process of its own."""
+"""Starting what is measured, each in a process of its own, so that no run meets what another left behind."""
 
 import contextlib
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from benchmarks.sessions import ROOT, python_path
+from benchmarks.measure import ROOT, cost, ended, python_path
 
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": python_path(ROOT), "PYTHONHASHSEED": "0"}
 
 
-def case(name: str, **given: Any) -> dict[str, Any]:
+def case(name: str, *, limit_s: float = 120, **given: Any) -> dict[str, Any]:
     """Run one case of `benchmarks.case` and return what it printed. Raises ``RuntimeError`` with its last words."""
     command = [sys.executable, "-m", "benchmarks.case", name, json.dumps(given)]
-    done = subprocess.run(command, env=_environment(), capture_output=True, text=True, timeout=180, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{name} {given} failed: {done.stderr.strip()[-800:]}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    result: dict[str, Any] = json.loads(cost(command, Path.cwd(), _environment(), limit_s).output.splitlines()[-1])
     return result
 
 
@@ -29,9 +28,20 @@ def case(name: str, **given: Any) -> dict[str, Any]:
 def server(*options: str) -> Iterator[int]:
     """Run the load in its own process; yield its port."""
     command = [sys.executable, "-m", "benchmarks.server", *options]
-    with subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) as child:
-        try:
-            assert child.stdout is not None
-            yield int(child.stdout.readline())
-        finally:
-            child.kill()
+    with subprocess.Popen(command, env=_environment(), stdout=subprocess.PIPE, text=True) as child, ended(child):
+        assert child.stdout is not None
+        port = child.stdout.readline()
+        if not port:
+            raise RuntimeError("the load did not start")
+        yield int(port)
+
+
+@contextlib.contextmanager
+def installed() -> Iterator[dict[str, str]]:
+    """Yield an environment in which the benchmark's plugin is installed as a third party's would be."""
+    with tempfile.TemporaryDirectory() as folder:
+        info = Path(folder) / "lab_benchmarks-0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lab-benchmarks\nVersion: 0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text("[lab]\nbenchmarks = benchmarks.offers\n", encoding="utf-8")
+        yield {**os.environ, "PYTHONPATH": python_path(ROOT, Path(folder))}

@@ -1,96 +1,142 @@
-"""Market data to measure with: a seeded random walk, kept as columns of machine numbers in a file."""
+"""Market data to measure with, and what a backtest of it must come to: a seeded random walk in whole tenths."""
 
 import random
-from array import array
-from collections.abc import Iterator, Sequence
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import islice, pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
-from attrs import frozen
-from lab.domain.market import FINAL, Candle, Input, Quote, candle_from_row, quote_from_row
-from lab.domain.time import MINUTE_NS, SECOND_NS
-
-SYMBOL: Final = "BTCUSDT"
-BEGIN_NS: Final = 1_640_995_200 * SECOND_NS
-BATCH: Final = 4096
-TICKS_A_CANDLE: Final = 60
+FAST: Final = 10
+SLOW: Final = 30
+EQUITY: Final = 100_000
+TICKS_A_MINUTE: Final = 240
+"""Three quotes and a trade every second."""
+_BEGIN_MS: Final = 1_640_995_200_000
 _STEP: Final = 0.0008  # standard deviation of a minute's return: about that of BTC
-_COLUMNS: Final = 5
+_FIRST: Final = 430_000
+_LEAST: Final = 1_000
+
+# Money is reckoned in units of 1e-8: a price in tenths times 0.001 coins is 10,000 of them, and of that 6 bps are 6.
+_NOTIONAL: Final = 10_000
+_FEE: Final = 6
+_UNIT: Final = Decimal("1e-8")
 
 
-def write_walk(path: Path, count: int, seed: int = 1) -> None:
-    """Write open, high, low, close and volume of ``count`` one-minute candles of a random walk on a 0.1 grid."""
-    draw = random.Random(seed)
-    gauss, uniform = draw.gauss, draw.random
-    columns = [array("d") for _ in range(_COLUMNS)]
-    opens, highs, lows, closes, volumes = (column.append for column in columns)
-    price = 43_000.0
+class Expected(NamedTuple):
+    """What a run of SMA 10/30 over the data must report."""
+
+    candles: int
+    quotes: int
+    orders: int
+    trades: int
+    round_trips: int
+    fees: Decimal
+    equity: Decimal
+
+
+def walk(count: int, seed: int = 1) -> Iterator[int]:
+    """Yield ``count`` prices in tenths."""
+    gauss = random.Random(seed).gauss
+    price = _FIRST
     for _ in range(count):
-        opened = price
-        price = max(100.0, round(price * (1 + gauss(0.0, _STEP)), 1))
-        reach = opened * _STEP / 2
-        opens(opened)
-        highs(round(max(opened, price) + reach * uniform(), 1))
-        lows(round(min(opened, price) - reach * uniform(), 1))
-        closes(price)
-        volumes(round(5 + 20 * uniform(), 3))
-    with path.open("wb") as file:
-        for column in columns:
-            column.tofile(file)
+        price = max(_LEAST, round(price * (1 + gauss(0.0, _STEP))))
+        yield price
 
 
-@frozen
-class Columns:
-    """Open, high, low, close and volume of candles in a row."""
-
-    columns: "list[array[float]]"
-
-    @classmethod
-    def read(cls, path: Path, count: int) -> "Columns":
-        """Read the first ``count`` candles of a file that `write_walk` made."""
-        held = path.stat().st_size // (8 * _COLUMNS)
-        if held < count:
-            raise ValueError(f"{path}: holds {held} candles, not {count}")
-        columns = []
-        with path.open("rb") as file:
-            for number in range(_COLUMNS):
-                file.seek(8 * held * number)
-                column = array("d")
-                column.fromfile(file, count)
-                columns.append(column)
-        return cls(columns)
-
-    def __len__(self) -> int:
-        return len(self.columns[0])
-
-    def candles(self) -> Iterator[list[Input]]:
-        """Yield the candles, a batch at a time, each made from columns by C code."""
-        for first in range(0, len(self), BATCH):
-            last = min(first + BATCH, len(self))
-            begin_ns, end_ns = BEGIN_NS + first * MINUTE_NS, BEGIN_NS + last * MINUTE_NS
-            prices = [column[first:last].tolist() for column in self.columns]
-            opened = range(begin_ns, end_ns, MINUTE_NS)
-            known = range(begin_ns + MINUTE_NS, end_ns + MINUTE_NS, MINUTE_NS)
-            yield list(map(candle_from_row, zip(repeat(SYMBOL), opened, known, *prices, repeat(FINAL), strict=False)))
-
-    def quotes(self) -> Iterator[list[Input]]:
-        """Yield one quote a second, its bids the closes in turn, and after each sixty the candle they make."""
-        closes = self.columns[3]
-        per_batch = BATCH // TICKS_A_CANDLE * TICKS_A_CANDLE
-        for first in range(0, len(self), per_batch):
-            last = min(first + per_batch, len(self))
-            bids = closes[first:last].tolist()
-            asks = [bid + 0.1 for bid in bids]
-            times = range(BEGIN_NS + first * SECOND_NS, BEGIN_NS + last * SECOND_NS, SECOND_NS)
-            made = list(
-                map(quote_from_row, zip(repeat(SYMBOL), times, bids, repeat(1.5), asks, repeat(2.5), strict=False))
-            )
-            minutes = (made[at : at + TICKS_A_CANDLE] for at in range(0, len(made), TICKS_A_CANDLE))
-            yield list(chain.from_iterable((*minute, _candle(minute)) for minute in minutes))
+def _text(tenths: int) -> str:
+    return f"{tenths // 10}.{tenths % 10}"
 
 
-def _candle(minute: Sequence[Quote]) -> Candle:
-    bids = [quote.bid for quote in minute]
-    opened = minute[0].time_ns
-    return Candle(SYMBOL, opened, opened + MINUTE_NS, bids[0], max(bids), min(bids), bids[-1], 1.0, FINAL)
+def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
+    """Write one-minute candles with these closes, in tenths; return what a backtest of them must report.
+
+    An order is decided at a close and arrives 0.2 s into the next candle, so that it meets that one's close, 1 bp worse
+    and rounded to the worse tenth.
+    """
+    uniform = random.Random(seed).random
+    opened = _FIRST
+    with path.open("w", encoding="ascii") as file:
+        file.write("time,open,high,low,close,volume\n")
+        for number, close in enumerate(closes):
+            reach = opened * _STEP / 2
+            high = max(opened, close) + int(reach * uniform())
+            low = min(opened, close) - int(reach * uniform())
+            volume = round(5 + 20 * uniform(), 3)
+            prices = f"{_text(opened)},{_text(high)},{_text(low)},{_text(close)}"
+            file.write(f"{_BEGIN_MS + 60_000 * number},{prices},{volume}\n")
+            opened = close
+    fills = (
+        (way, -(-closes[at + 1] * 10_001 // 10_000) if way > 0 else closes[at + 1] * 9_999 // 10_000)
+        for at, way in crossings(closes)
+        if at + 1 < len(closes)
+    )
+    waiting = sum(at + 1 == len(closes) for at, _ in crossings(closes))
+    return _expected(len(closes), 0, fills, closes[-1], closes[-1], waiting)
+
+
+def write_ticks(path: Path, prices: Sequence[int]) -> Expected:
+    """Write a tick every 250 ms, its bid or its price from ``prices``; return what a backtest must report.
+
+    A minute's candle comes before the next minute's first tick; the order it causes meets that minute's second one.
+    """
+    with path.open("w", encoding="ascii") as file:
+        file.write("kind,venue_ms,bid,bid_size,ask,ask_size,price,size,side\n")
+        for number, tenths in enumerate(prices):
+            time_ms, price = _BEGIN_MS + 250 * number, _text(tenths)
+            if number % 4 == 3:
+                file.write(f"trade,{time_ms},,,,,{price},0.01,buy\n")
+            else:
+                file.write(f"quote,{time_ms},{price},1.5,{_text(tenths + 1)},2.5,,,\n")
+    candles = (len(prices) - 1) // TICKS_A_MINUTE
+    closes = [prices[(number + 1) * TICKS_A_MINUTE - 1] for number in range(candles)]
+    fills = (
+        (way, prices[(at + 1) * TICKS_A_MINUTE + 1] + (way > 0))
+        for at, way in crossings(closes)
+        if (at + 1) * TICKS_A_MINUTE + 1 < len(prices)
+    )
+    last = next(prices[number] for number in range(len(prices) - 1, 0, -1) if number % 4 != 3)
+    quotes = len(prices) - len(prices) // 4
+    return _expected(candles, quotes, fills, last, last + 1, 0)
+
+
+def crossings(closes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Yield each candle on which the fast average crosses the slow one: its number, and 1 for upwards or -1."""
+    sides: list[tuple[int, int]] = []
+    fast, slow = sum(closes[SLOW - FAST : SLOW]), sum(closes[:SLOW])
+    for at in range(SLOW - 1, len(closes)):
+        if at >= SLOW:
+            fast += closes[at] - closes[at - FAST]
+            slow += closes[at] - closes[at - SLOW]
+        difference = fast * SLOW - slow * FAST
+        if difference:
+            sides.append((at, 1 if difference > 0 else -1))
+    for (_, before), (at, side) in pairwise(sides):
+        if side != before:
+            yield at, side
+
+
+def _expected(
+    candles: int, quotes: int, fills: Iterable[tuple[int, int]], bid: int, ask: int, waiting: int
+) -> Expected:
+    """Add up: each crossing closes the position, unless it is the first, and opens the other one."""
+    cash, held, orders, turns = EQUITY * 10**8, 0, 0, 0
+    fees = 0
+    for way, price in fills:
+        both = 2 if held else 1
+        turns += both == 2
+        orders += both
+        fees += both * price * _FEE
+        cash -= both * way * price * _NOTIONAL
+        held = way
+    equity = cash - fees + held * (bid if held > 0 else ask) * _NOTIONAL
+    unfilled = waiting * (2 if held else 1)
+    return Expected(candles, quotes, orders + unfilled, orders, turns, fees * _UNIT, equity * _UNIT)
+
+
+def write(folder: Path, candles: Sequence[int], ticks: int) -> dict[str, Expected]:
+    """Write ``candles-N.csv`` for each N and ``ticks-N.csv``; return what to expect of each file, by its name."""
+    prices = list(walk(max(*candles, ticks)))
+    made = {f"candles-{count}.csv": write_candles(folder / f"candles-{count}.csv", prices[:count]) for count in candles}
+    made[f"ticks-{ticks}.csv"] = write_ticks(folder / f"ticks-{ticks}.csv", list(islice(prices, ticks)))
+    return made

@@ -1,62 +1,17 @@
-"""The benchmark's own plugin: data in memory, and strategies that measure. Installed nowhere, offered only here."""
+"""The benchmark's own plugin: strategies that measure. Installed nowhere, offered only here."""
 
 import signal
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final
 
 from attrs import define, field, setters
-from lab import Candle, Instrument, OrderRequest, Provider, Quote, Strategy, View, hookimpl
-from lab.domain.market import Input
-from lab.ports import ProviderError, Runtime, Sink, Subscription
+from lab import Candle, OrderRequest, Quote, Strategy, View, hookimpl
 from lab_sma_strategy.strategy import SmaCross
 
-from benchmarks.data import SYMBOL, Columns
-
-INSTRUMENT: Final = Instrument(
-    symbol=SYMBOL, base="BTC", quote="USDT", tick=Decimal("0.1"), lot=Decimal("0.0001"),
-    quantity_min=Decimal("0.0001"), maker_fee_rate=Decimal("0.0002"), taker_fee_rate=Decimal("0.0006"),
-)  # fmt: skip
-
-
-@define(kw_only=True)
-class Walk(Provider):
-    """The first ``count`` candles (or quotes) of a column file, from memory."""
-
-    realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "synthetic"
-    path: str = field(default="", metadata={"help": "the column file"})
-    count: int = field(default=0, metadata={"help": "how many candles or quotes"})
-    quotes: bool = field(default=False, metadata={"help": "quotes, with a candle after each sixty"})
-
-    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
-        """Return the data; the file is read at once, so that only making the events is left."""
-        columns = Columns.read(Path(self.path), self.count)
-        return columns.quotes() if self.quotes else columns.candles()
-
-    def batch_instrument(self, symbol: str) -> Instrument:
-        """Return the one instrument."""
-        return INSTRUMENT
-
-    async def start(self, runtime: Runtime) -> None:
-        """Refuse: this data has no clock."""
-        raise ProviderError("walk: only for backtests")
-
-    async def instrument(self, symbol: str) -> Instrument:
-        """Return the one instrument."""
-        return INSTRUMENT
-
-    async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
-        """Return nothing."""
-        return ()
-
-    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Refuse: this data has no clock."""
-        raise ProviderError("walk: only for backtests")
-
-    async def stop(self) -> None:
-        """Do nothing."""
+SYMBOL: Final = "BTCUSDT"
 
 
 @define(kw_only=True, on_setattr=setters.NO_OP)
@@ -95,18 +50,24 @@ class Stamps:
     """What `Clocked` saw, for the benchmark in the same process."""
 
     delays_ns: ClassVar[list[int]] = []
-    first_ns: ClassVar[int] = 0
-    last_ns: ClassVar[int] = 0
+    first: ClassVar[tuple[int, int]] = (0, 0)
+    """Monotonic and CPU time at the first quote."""
+    last: ClassVar[tuple[int, int]] = (0, 0)
+    """Monotonic and CPU time at the quote that was marked as the last one sent."""
+    sent_ns: ClassVar[int] = 0
+    """What the last one carried as its time of sending."""
 
 
 @define(kw_only=True, on_setattr=setters.NO_OP)
 class Clocked(SmaCross):
-    """The SMA strategy, noting when each quote reached it. A quote's bid size is the monotonic ns it was sent at."""
+    """The SMA strategy, noting when each quote reached it.
+
+    A quote's bid size is the monotonic ns it was sent at; an ask size of 0 marks the last one: the run is asked to end.
+    """
 
     note: str = field(default="", metadata={"help": "file that gets the monotonic time of the first quote"})
-    until_sent: int = field(default=0, metadata={"help": "bid size of the quote that ends the run; 0 = none"})
-    _over: bool = field(init=False, default=False)
     _noted: bool = field(init=False, default=False)
+    _over: bool = field(init=False, default=False)
 
     def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
         """Note the time, then decide as ever."""
@@ -115,22 +76,15 @@ class Clocked(SmaCross):
             return ()
         if not self._noted:
             self._noted = True
-            Stamps.first_ns = now_ns
+            Stamps.first = now_ns, time.process_time_ns()
             if self.note:
                 Path(self.note).write_text(str(now_ns), encoding="utf-8")
         Stamps.delays_ns.append(now_ns - int(quote[3]))
-        Stamps.last_ns = now_ns
-        if quote[3] == self.until_sent:
+        if not quote[5]:
             self._over = True
-            Stamps.first_ns = int(quote[5])
+            Stamps.last, Stamps.sent_ns = (now_ns, time.process_time_ns()), int(quote[3])
             signal.raise_signal(signal.SIGTERM)
         return SmaCross.on_quote(self, quote, view)
-
-
-@hookimpl
-def lab_providers() -> Mapping[str, Any]:
-    """Offer ``walk``."""
-    return {"walk": Walk}
 
 
 @hookimpl

@@ -1,155 +1,64 @@
-"""Other people's engines on the same candles and the same rule, in environments made for the occasion.
+"""Other people's engines beside ours: the same file of candles, SMA 10/30, 6 bps, in the same run."""
 
-Run as a script (``python peers.py NAME FILE COUNT``) by the peer's own interpreter: nothing of lab is imported.
-"""
-
-# mypy: disable-error-code="import-untyped,import-not-found,misc,unused-ignore"
 import json
-import subprocess
-import sys
 import tempfile
-import time
-from array import array
 from pathlib import Path
 from typing import Any, Final
 
-PEERS: Final = {
-    "backtesting.py": ("backtesting==0.6.6",),
-    "nautilus_trader": ("nautilus_trader==1.221.0",),
-}
-_FAST: Final = 10
-_SLOW: Final = 30
+from benchmarks.backtests import backtest
+from benchmarks.install import environment, outside, why
+from benchmarks.measure import cost, median
+from benchmarks.suite import Suite
+from benchmarks.table import Row, row
+
+PEERS: Final = {"backtesting.py": "backtesting==0.6.6", "nautilus_trader": "nautilus_trader==1.221.0"}
+_ENGINES: Final = Path(__file__).with_name("peer_engines.py")
+_FILE: Final = "candles-100000.csv"
 
 
-def measure(name: str, path: Path, count: int, runs: int) -> dict[str, Any]:
-    """Install a peer into a new environment and measure it; ``skipped`` says why that was not possible."""
-    with tempfile.TemporaryDirectory() as folder:
-        python = Path(folder) / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-        steps = (
-            [sys.executable, "-m", "venv", folder],
-            [str(python), "-m", "pip", "install", "--quiet", "--only-binary=:all:", *PEERS[name]],
-        )
-        try:
-            for step in steps:
-                subprocess.run(step, check=True, capture_output=True, text=True, timeout=300)
-        except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-            words = str(error.stderr or error).strip().splitlines() or [type(error).__name__]
-            return {"skipped": f"cannot be installed: {words[-1][-200:]}"}
-        command = [str(python), __file__, name, str(path), str(count)]
+def run(suite: Suite) -> None:
+    """Measure lab and each peer that can be installed, whole processes."""
+    runs = 1 if suite.quick else 3
+    ours = [backtest(suite, _FILE, journal=False) for _ in range(runs)]
+    results = [
+        {"wall_s": one["wall_s"], "seconds": one["inside_s"], "candles": one["candles"], "peak_mib": one["peak_mib"],
+         "round_trips": one["round_trips"], "fees": float(one["fees_paid"])}
+        for one in ours
+    ]  # fmt: skip
+    suite.add("peer lab", results, _row("lab, journal off", results))
+    for name, requirement in PEERS.items():
         results = []
-        for _ in range(runs):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-            if done.returncode:
-                return {"skipped": f"failed: {done.stderr.strip()[-300:]}"}
-            results.append(json.loads(done.stdout.splitlines()[-1]))
-    ordered = sorted(results, key=lambda result: float(result["seconds"]))
-    return {**ordered[len(ordered) // 2], "runs": runs}
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                here = Path(folder)
+                python = environment(here / "env", [requirement], None, "--only-binary", ":all:", "--compile-bytecode")
+                command = [str(python), str(_ENGINES), name, str(suite.folder / _FILE)]
+                results = [_measure(command, here, ours[0]) for _ in range(runs)]
+        except RuntimeError as error:
+            suite.add(f"peer {name}", {"skipped": why(error)}, row(requirement, "skipped", note=why(error)))
+            continue
+        suite.add(f"peer {name}", results, _row(requirement, results))
 
 
-def _read(path: str, count: int) -> list["array[float]"]:
-    held = Path(path).stat().st_size // 40
-    columns = []
-    with Path(path).open("rb") as file:
-        for number in range(5):
-            file.seek(8 * held * number)
-            column = array("d")
-            column.fromfile(file, count)
-            columns.append(column)
-    return columns
+def _measure(command: list[str], folder: Path, ours: dict[str, Any]) -> dict[str, Any]:
+    """Run a peer once. Raises ``RuntimeError`` where it did not do the work that lab did."""
+    taken = cost(command, folder, outside(), 300)
+    found: dict[str, Any] = json.loads(taken.output.splitlines()[-1])
+    fees = float(ours["fees_paid"])
+    if (
+        found["candles"] != ours["candles"]
+        or abs(found["round_trips"] - ours["round_trips"]) > 2
+        or abs(found["fees"] - fees) > 0.01 * fees
+    ):
+        raise RuntimeError(f"other work than ours: {found}, ours {ours['round_trips']} round trips, fees {fees}")
+    return {**found, "wall_s": taken.wall_s, "peak_mib": taken.peak_mib}
 
 
-def _backtesting(path: str, count: int) -> dict[str, Any]:
-    import pandas as pd
-    from backtesting import Backtest, Strategy
-    from backtesting.lib import crossover
-
-    columns = _read(path, count)
-    index = pd.date_range("2022-01-01", periods=count, freq="min")
-    data = pd.DataFrame(dict(zip(("Open", "High", "Low", "Close", "Volume"), columns, strict=True)), index=index)
-
-    def mean(values: Any, length: int) -> Any:
-        return pd.Series(values).rolling(length).mean()
-
-    class Cross(Strategy):
-        def init(self) -> None:
-            self.fast = self.I(mean, self.data.Close, _FAST)
-            self.slow = self.I(mean, self.data.Close, _SLOW)
-
-        def next(self) -> None:
-            if crossover(self.fast, self.slow):
-                self.position.close()
-                self.buy(size=1)
-            elif crossover(self.slow, self.fast):
-                self.position.close()
-                self.sell(size=1)
-
-    began = time.perf_counter()
-    stats = Backtest(data, Cross, cash=100_000_000, commission=0.0006, finalize_trades=True).run()
-    return {"seconds": time.perf_counter() - began, "inputs": count, "trades": int(stats["# Trades"])}
-
-
-def _nautilus(path: str, count: int) -> dict[str, Any]:
-    from decimal import Decimal
-
-    from nautilus_trader.backtest.engine import BacktestEngine, BacktestEngineConfig
-    from nautilus_trader.config import LoggingConfig, StrategyConfig
-    from nautilus_trader.indicators import SimpleMovingAverage
-    from nautilus_trader.model.currencies import USDT
-    from nautilus_trader.model.data import Bar, BarType
-    from nautilus_trader.model.enums import AccountType, OmsType, OrderSide
-    from nautilus_trader.model.identifiers import Venue
-    from nautilus_trader.model.objects import Money, Price, Quantity
-    from nautilus_trader.test_kit.providers import TestInstrumentProvider
-    from nautilus_trader.trading.strategy import Strategy
-
-    instrument = TestInstrumentProvider.btcusdt_perp_binance()
-    bar_type = BarType.from_str(f"{instrument.id}-1-MINUTE-LAST-EXTERNAL")
-
-    class Cross(Strategy):
-        def on_start(self) -> None:
-            self.fast, self.slow = SimpleMovingAverage(_FAST), SimpleMovingAverage(_SLOW)
-            self.side = 0
-            self.sent = 0
-            self.subscribe_bars(bar_type)
-
-        def on_bar(self, bar: Bar) -> None:
-            self.fast.update_raw(float(bar.close))
-            self.slow.update_raw(float(bar.close))
-            if not self.slow.initialized:
-                return
-            side = 1 if self.fast.value > self.slow.value else -1
-            if self.side and side != self.side:
-                self.close_all_positions(instrument.id)
-                way = OrderSide.BUY if side > 0 else OrderSide.SELL
-                size = instrument.make_qty(Decimal("0.001"))
-                self.submit_order(self.order_factory.market(instrument.id, way, size))
-                self.sent += 1
-            self.side = side
-
-    opens, highs, lows, closes, volumes = _read(path, count)
-    minute = 60 * 10**9
-    began_ns = 1_640_995_200 * 10**9
-    began = time.perf_counter()
-    bars = [
-        Bar(bar_type, Price(o, 1), Price(h, 1), Price(low, 1), Price(c, 1), Quantity(v, 3), at, at)
-        for o, h, low, c, v, at in zip(
-            opens, highs, lows, closes, volumes, range(began_ns, began_ns + count * minute, minute), strict=True
-        )
-    ]
-    built = time.perf_counter() - began
-    engine = BacktestEngine(BacktestEngineConfig(logging=LoggingConfig(bypass_logging=True)))
-    engine.add_venue(Venue("BINANCE"), OmsType.NETTING, AccountType.MARGIN, [Money(100_000, USDT)], base_currency=None)
-    engine.add_instrument(instrument)
-    engine.add_data(bars)
-    strategy = Cross(StrategyConfig())
-    engine.add_strategy(strategy)
-    began = time.perf_counter()
-    engine.run()
-    seconds = time.perf_counter() - began
-    filled = len(engine.cache.orders_closed())
-    return {"seconds": seconds, "making_seconds": built, "inputs": count, "trades": filled}
-
-
-if __name__ == "__main__":
-    run = {"backtesting.py": _backtesting, "nautilus_trader": _nautilus}[sys.argv[1]]
-    print(json.dumps(run(sys.argv[2], int(sys.argv[3]))))
+def _row(what: str, results: list[dict[str, Any]]) -> Row:
+    count, one = results[0]["candles"], results[0]
+    wall_s, seconds = median(each["wall_s"] for each in results), median(each["seconds"] for each in results)
+    note = (
+        f"whole process, reading the file included, median of {len(results)}; the run itself {count / seconds:,.0f}/s; "
+        f"{one['round_trips']:,} round trips, fees {one['fees']:.2f}; peak {one['peak_mib'] or 0:.0f} MiB"
+    )
+    return row(f"{what}, {count:,} candles", f"{count / wall_s:,.0f}/s ({wall_s:.2f} s)", note=note)

@@ -1,8 +1,11 @@
 """The load: a server in a process of its own that speaks as much of Bitunix's protocol as a stream needs.
 
-``python -m benchmarks.server --rate 500`` sends quotes evenly, each with the monotonic time it was sent at, in ns, as
-its bid size: both ends run on one machine. ``--flood N`` sends N quotes as fast as the socket takes them, once the
-client has subscribed. It prints its port. Not a stand-in for the venue: it only measures.
+``python -m benchmarks.server --rate 500 --count 5000`` sends 5,000 quotes evenly, each with the monotonic time it was
+sent at, in ns, as its bid size: both ends run on one machine. ``--rate 0`` sends them as fast as the socket takes them;
+then only the last one has a time, that of the first one's sending. Without ``--count`` it goes on for ever. The last
+quote has an ask size of 0. Sending begins when a client has subscribed, anew for each client.
+
+It prints its port. Not a stand-in for the venue: it only measures.
 """
 
 import argparse
@@ -18,14 +21,13 @@ from websockets.exceptions import ConnectionClosed
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request, Response
 
-LAST_SIZE: Final = 1
-"""The bid size that marks the last quote of a flood."""
 FRAMES_A_WRITE: Final = 50
+_BUFFERED: Final = 1 << 20
 _MINUTE_MS: Final = 60_000
 
 
-def quote(bid_size: int, number: int, ask_size: int = 2) -> bytes:
-    """Return a depth frame as the venue writes it; the sizes carry what the measurement needs."""
+def quote(bid_size: int, number: int, ask_size: int) -> bytes:
+    """Return a depth frame as the venue writes it; the sizes carry what is measured with."""
     price = 43_000 + number % 7 * 0.1
     now_ms = time.time_ns() // 1_000_000
     data = f'{{"b":[["{price:.1f}","{bid_size}"]],"a":[["{price + 0.1:.1f}","{ask_size}"]]}}'
@@ -59,33 +61,30 @@ def _http(connection: ServerConnection, request: Request) -> Response | None:
     return response
 
 
-async def _even(socket: ServerConnection, rate: float) -> None:
+async def _even(socket: ServerConnection, rate: float, count: int) -> None:
     loop = asyncio.get_running_loop()
     due, number = loop.time(), 0
-    while True:
-        await socket.send(quote(time.monotonic_ns(), number).decode())
+    while not count or number < count:
         number += 1
+        await socket.send(quote(time.monotonic_ns(), number, 0 if number == count else 2).decode())
         due += 1 / rate
         await asyncio.sleep(max(0.0, due - loop.time()))
 
 
 async def _flood(socket: ServerConnection, count: int) -> None:
-    """Write frames made beforehand, past the library's work for each: the receiver alone is to be the slower one.
-
-    The last quote has the bid size `LAST_SIZE`, and as ask size the monotonic time the first one was written at, in ns.
-    """
+    """Write frames made beforehand, past the library's work for each: the receiver alone is to be the slower one."""
     blocks = []
     for first in range(0, count - 1, FRAMES_A_WRITE):
-        frames = [quote(2, n) for n in range(first, min(first + FRAMES_A_WRITE, count - 1))]
+        frames = [quote(2, n, 2) for n in range(first, min(first + FRAMES_A_WRITE, count - 1))]
         blocks.append(b"".join(Frame(Opcode.TEXT, frame).serialize(mask=False) for frame in frames))
-    await asyncio.sleep(0.3)
+    await asyncio.sleep(0.5)  # the client asks for its history meanwhile
     transport = socket.transport
+    transport.set_write_buffer_limits(_BUFFERED)
     began_ns = time.monotonic_ns()
     for block in blocks:
         transport.write(block)
-        while transport.get_write_buffer_size() > 1 << 18:
-            await asyncio.sleep(0)
-    await socket.send(quote(LAST_SIZE, count, began_ns).decode())
+        await socket.drain()
+    await socket.send(quote(began_ns, count, 0).decode())
 
 
 async def _candles(socket: ServerConnection) -> None:
@@ -94,7 +93,7 @@ async def _candles(socket: ServerConnection) -> None:
         await asyncio.sleep(1.0)
 
 
-async def _client(socket: ServerConnection, *, rate: float, flood: int) -> None:
+async def _client(socket: ServerConnection, *, rate: float, count: int) -> None:
     await socket.send('{"op":"connect","data":{"result":true}}')
     tasks: list[asyncio.Task[None]] = []
     try:
@@ -103,7 +102,7 @@ async def _client(socket: ServerConnection, *, rate: float, flood: int) -> None:
             if frame.get("op") == "ping":
                 await socket.send(json.dumps({"op": "ping", "pong": frame["ping"], "ping": frame["ping"]}))
             elif frame.get("op") == "subscribe" and not tasks:
-                work = _flood(socket, flood) if flood else _even(socket, rate)
+                work = _even(socket, rate, count) if rate else _flood(socket, count)
                 tasks += [asyncio.create_task(_candles(socket)), asyncio.create_task(work)]
     except ConnectionClosed:
         return
@@ -113,8 +112,8 @@ async def _client(socket: ServerConnection, *, rate: float, flood: int) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _main(rate: float, flood: int) -> None:
-    client = partial(_client, rate=rate, flood=flood)
+async def _main(rate: float, count: int) -> None:
+    client = partial(_client, rate=rate, count=count)
     async with serve(client, "127.0.0.1", 0, compression=None, process_request=_http, ping_interval=None) as server:
         print(next(iter(server.sockets)).getsockname()[1], flush=True)
         await server.serve_forever()
@@ -123,6 +122,6 @@ async def _main(rate: float, flood: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=3.0)
-    parser.add_argument("--flood", type=int, default=0)
+    parser.add_argument("--count", type=int, default=0)
     given = parser.parse_args()
-    asyncio.run(_main(given.rate, given.flood))
+    asyncio.run(_main(given.rate, given.count))
