@@ -97,7 +97,9 @@ def test_a_reporter_that_fails_or_never_ends_spoils_no_backtest(
 def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_line: Any) -> None:
     lab(*BACKTEST)
     name = lab.run().folder.name
-    one_line(lab("replay", "latest"), 78, name, "is a backtest", "`lab backtest` with its arguments", f"`lab verify {name}`")
+    one_line(
+        lab("replay", "latest"), 78, name, "is a backtest", "`lab backtest` with its arguments", f"`lab verify {name}`"
+    )
     assert lab("verify", "latest").code == 0
     lab.mock("--reporter", "none", minutes=2)
     recorded = lab.run().folder.name
