@@ -93,7 +93,7 @@ class Terminal(Reporter):
         metadata={"help": "how many of the newest events the live view shows"},
     )
     refresh_s: float = field(
-        default=0.25, validator=validators.ge(0.25), metadata={"help": "seconds between two looks of the live view"}
+        default=1.0, validator=validators.ge(0.25), metadata={"help": "seconds between two looks of the live view"}
     )
     status_s: float = field(
         default=60.0, validator=validators.ge(1), metadata={"help": "seconds between two status lines"}
