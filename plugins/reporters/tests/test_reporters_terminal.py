@@ -119,7 +119,7 @@ async def test_plain_mode_asks_for_the_status_once_an_interval_and_not_between(r
 @pytest.mark.behaviour("V3")
 async def test_live_view_fits_sixty_columns_and_shows_the_run(rows, run, drive, screen):
     rows.everything()
-    await drive(Terminal(), run.info(), [*rows.rows, 0.6])
+    await drive(Terminal(refresh_s=0.25), run.info(), [*rows.rows, 0.6])
     said = unstyled(screen.getvalue())
     for part in ("Time left", "Price", "43,210.5", "Position", "Equity", "10,012.34", "+12.34", "Feed", "live"):
         assert part in said
@@ -137,7 +137,7 @@ async def test_live_view_is_not_drawn_again_while_nothing_changes(run, drive, sc
 
 
 async def test_live_view_of_a_simulated_clock_draws_rarely(run):
-    reporter = Terminal()
+    reporter = Terminal(refresh_s=0.25)
     assert reporter.period_s("max") >= 60
     assert reporter.period_s(100) == 25
     assert reporter.period_s(None) == reporter.period_s(1) == 0.25
@@ -158,7 +158,7 @@ async def test_malformed_rows_leave_debug_lines_and_the_view_goes_on(rows, run, 
     rows.malformed()
     rows.add("notice", Notice(1, "feed", {"state": "still here"}))
     with caplog.at_level(logging.DEBUG, "lab.reporters"):
-        await drive(Terminal(), run.info(), [*rows.rows, 0.3])
+        await drive(Terminal(refresh_s=0.25), run.info(), [*rows.rows, 0.3])
     assert "still here" in stream.getvalue()
     lines = [record for record in caplog.records if record.message.startswith("malformed record")]
     assert len(lines) > 80
