@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from lab.composition.assembly import Assembly, assemble, layers_for
 from lab.plugins.discovery import Registry
 from lab.plugins.hookspecs import GROUP
-from lab.session.assembly import Assembly, assemble, layers_for
 
 from benchmarks.backtests import CONFIG
 

@@ -8,10 +8,10 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from lab.backtesting.runner import Batch, feed, prepare
 from lab.domain.market import Input, Quote
-from lab.journal.reasons import Reason
+from lab.exit_codes import EndReason
 from lab.journal.store import Journal
-from lab.session.batch import Batch, feed, prepare
 
 from benchmarks.build import assembly
 from benchmarks.measure import in_units
@@ -126,7 +126,7 @@ def _journalled(batch: Batch, events: Sequence[Input]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder), durable=False, labels={})
         journal.append(batch.engine.begin(), 0, 0)
-        ends: list[tuple[int, Reason, str]] = []
+        ends: list[tuple[int, EndReason, str]] = []
 
         def work() -> None:
             ends.append(feed(batch, journal))
@@ -137,7 +137,7 @@ def _journalled(batch: Batch, events: Sequence[Input]) -> int:
         rows = journal.reader().count()
         journal.close()
     number, reason, error = ends[0]
-    if (number, reason) != (len(events), Reason.COMPLETED) or rows < 2 * batch.engine.totals.orders:
+    if (number, reason) != (len(events), EndReason.COMPLETED) or rows < 2 * batch.engine.totals.orders:
         raise RuntimeError(f"{number} of {len(events)} inputs, {rows} rows, ended with {reason.code} {error}")
     return took_ns
 

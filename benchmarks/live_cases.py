@@ -11,8 +11,8 @@ import anyio
 import lab_bitunix.stream
 import websockets.asyncio.client
 from anyio.lowlevel import checkpoint
-from lab.session.interrupts import Interrupts
-from lab.session.live import run_live
+from lab.session.launch import run_live
+from lab.session.signals import Interrupts
 from lab_bitunix.wire import DepthFrame, decode_frame
 
 from benchmarks.build import assembly

@@ -19,16 +19,16 @@ from typing import Any, Final, get_type_hints
 import click
 from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text
+from lab.composition.config import RunSettings
 from lab.domain import events
 from lab.domain.orders import OrderRequest
+from lab.exit_codes import EndReason
 from lab.journal.codec import INPUT_KINDS, KINDS
-from lab.journal.reasons import Reason
 from lab.journal.store import FILE_NAME, Journal
 from lab.plugins import hookspecs
 from lab.plugins.discovery import KINDS as COMPONENT_KINDS
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.settings import settings_of, type_name
-from lab.session.config import RunSettings
 from lab.testing.contracts import by_kind
 
 DOCS: Final = Path(__file__).parent
@@ -90,8 +90,8 @@ def exit_codes() -> str:
     """Return every exit code; whether anything ends that way yet is told by the code's own sources."""
     sources = "".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "core/src/lab").rglob("*.py")))
     rows = []
-    for reason in Reason:
-        given = "yes" if reason is Reason.USAGE or f"Reason.{reason.name}" in sources else "not yet"
+    for reason in EndReason:
+        given = "yes" if reason is EndReason.USAGE or f"Reason.{reason.name}" in sources else "not yet"
         rows.append([str(reason.exit_code), f"`{reason.code}`", reason.status, reason.meaning, given])
     return table(("exit code", "`reason`", "`status`", "meaning", "given"), rows)
 

@@ -16,9 +16,9 @@ import sys
 import time
 from pathlib import Path
 
+from lab.backtesting.runner import run_batch
+from lab.composition.assembly import assemble, layers_for
 from lab.plugins.discovery import Registry
-from lab.session.assembly import assemble, layers_for
-from lab.session.batch import run_batch
 
 
 def write_waves(path: Path, rows: int = 600) -> Path:

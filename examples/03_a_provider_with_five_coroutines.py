@@ -22,10 +22,10 @@ from typing import ClassVar, Literal
 import anyio
 from attrs import define, field, validators
 from lab import Candle, FeedState, Instrument, Provider, ProviderError, Quote, Runtime, Sink, Subscription, hookimpl
+from lab.composition.assembly import assemble, layers_for
 from lab.plugins.discovery import Registry
-from lab.session.assembly import assemble, layers_for
-from lab.session.interrupts import Interrupts
-from lab.session.live import run_live
+from lab.session.launch import run_live
+from lab.session.signals import Interrupts
 
 SECOND_NS = 1_000_000_000
 HALF_SPREAD = 0.5

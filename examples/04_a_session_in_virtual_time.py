@@ -15,11 +15,11 @@ import sys
 import time
 from pathlib import Path
 
+from lab.composition.assembly import assemble, layers_for
 from lab.journal.store import JournalReader
 from lab.plugins.discovery import Registry
-from lab.session.assembly import assemble, layers_for
-from lab.session.interrupts import Interrupts
-from lab.session.live import run_live
+from lab.session.launch import run_live
+from lab.session.signals import Interrupts
 
 
 def head_of(directory: Path) -> str:

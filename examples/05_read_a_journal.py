@@ -15,7 +15,8 @@ from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 
-from lab.journal.store import JournalError, JournalReader
+from lab.errors import JournalError
+from lab.journal.store import JournalReader
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ import pytest
 from attrs import define, frozen
 from lab.cli.main import run_command_line
 from lab.journal.store import JournalReader
-from lab.session.interrupts import Interrupts
+from lab.session.signals import Interrupts
 
 BOOT = "from lab.cli import main; main()"  # what the console script does
 

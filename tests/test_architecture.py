@@ -7,7 +7,7 @@ import ast
 import builtins
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -15,9 +15,13 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
-LAYERS: Final = ("domain", "engine", "ports", "journal", "plugins", "session", "cli")
-PURE: Final = ("domain", "engine")
-WITH_CLOCK: Final = ("session", "cli", "testing")
+LAYERS: Final = (
+    "exit_codes", "errors", "domain", "engine", "ports", "journal", "plugins", "composition", "runs", "reporting",
+    "backtesting",
+    "simulation", "session", "cli",
+)  # fmt: skip
+PURE: Final = ("exit_codes", "errors", "domain", "engine")
+WITH_CLOCK: Final = ("simulation", "session", "runs", "reporting", "cli", "testing")
 DECIDING_HOOKS: Final = {"lab_strategies", "lab_risk_gates", "lab_brokers"}
 
 # Of the standard library, what the pure half may not import: clocks, randomness, I/O, concurrency, logging.
@@ -177,6 +181,75 @@ def test_imports_point_one_way_and_never_at_tests_or_plugins() -> None:
     ] == []
 
 
+def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
+    """Return every group of modules that import each other, however far around (Tarjan's components)."""
+    number: dict[str, int] = {}
+    low: dict[str, int] = {}
+    path: list[str] = []
+    found = []
+
+    def visit(module: str) -> None:
+        number[module] = low[module] = len(number)
+        path.append(module)
+        for other in sorted(graph[module]):
+            if other not in number:
+                visit(other)
+            if other in path:
+                low[module] = min(low[module], low[other])
+        if low[module] == number[module]:
+            group = path[path.index(module) :]
+            del path[path.index(module) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for module in sorted(graph):
+        if module not in number:
+            visit(module)
+    return found
+
+
+def import_graph(modules: Mapping[str, tuple[str, bool]]) -> dict[str, set[str]]:
+    """Return which of the modules (name: source, whether a package) each imports, type checking and functions included.
+
+    ``from package import name`` counts for the module ``package.name`` where there is one, else for the package.
+    """
+    graph: dict[str, set[str]] = {}
+    for module, (source, package) in modules.items():
+        found = (name for name, _ in imports(ast.parse(source), module, package=package))
+        homes = (name if name in modules else name.rpartition(".")[0] for name in found)
+        graph[module] = {home for home in homes if home in modules and home != module}
+    return graph
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    roots = [CORE, *sorted(ROOT.glob("plugins/*/src"))]
+    modules = {
+        module_name(path, root): (path.read_text("utf-8"), path.name == "__init__.py")
+        for root in roots
+        for path in sorted(root.rglob("*.py"))
+    }
+    assert len(modules) > 150
+    assert circles(import_graph(modules)) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "import a.one",
+        "from a import one",
+        "from a.one import x",
+        "from . import one",
+        "def f():\n    from a.one import x",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from a.one import x",
+        "import importlib\nimportlib.import_module('a.one')",
+    ],
+)
+def test_a_circle_of_three_modules_is_found(back: str) -> None:
+    modules = {"a": ("", True), "a.one": ("from a.two import x", False), "a.two": ("from a import three", False)}
+    assert circles(import_graph({**modules, "a.three": ("import re", False)})) == []
+    assert circles(import_graph({**modules, "a.three": (back, False)})) == [["a.one", "a.three", "a.two"]]
+
+
 def test_the_pure_half_imports_attrs_structs_and_the_pure_part_of_the_standard_library() -> None:
     modules = [(name, path) for name, path in core_modules() if layer_of(name) in PURE]
     assert len(modules) > 10
@@ -226,7 +299,7 @@ def test_no_strategy_gate_or_broker_reads_a_clock_or_draws_a_number() -> None:
         ),
         ("lab.ports", "from lab.journal.codec import encode"),
         ("lab.journal.store", "from lab.plugins.discovery import discover"),
-        ("lab.plugins.discovery", "from lab.session.config import load"),
+        ("lab.plugins.discovery", "from lab.composition.config import load"),
         ("lab.session.runner", "from lab.cli.output import table"),
         ("lab.session.runner", "from lab.testing.builders import candles"),
         ("lab.cli.main", "import importlib\nimportlib.import_module('lab.testing.contracts')"),
@@ -243,9 +316,9 @@ def test_an_import_that_points_the_wrong_way_is_found(module: str, source: str) 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("lab.cli.main", "from lab.domain.time import parse_time\nfrom lab.session.config import load"),
-        ("lab.engine.engine", "from lab.engine.door import Door\nfrom .view import View\nimport attrs"),
-        ("lab.testing.builders", "from lab.session.loops import loop_factory"),
+        ("lab.cli.main", "from lab.domain.time import parse_time\nfrom lab.composition.config import load"),
+        ("lab.engine.engine", "from lab.engine.orders import OrderEntry\nfrom .view import View\nimport attrs"),
+        ("lab.testing.builders", "from lab.simulation.clocks import loop_factory"),
         ("lab", "from lab.ports import Broker"),
     ],
 )

@@ -81,7 +81,7 @@ BAD_REPORTERS = """
 def test_a_reporter_that_fails_or_never_ends_spoils_no_backtest(
     lab: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.session.showing._REPORTERS_S", 0.1)
+    monkeypatch.setattr("lab.reporting.offline._REPORTERS_S", 0.1)
     site.install("their_reporters", BAD_REPORTERS)
     result = lab(*BACKTEST, "--reporter", "fragile", "--reporter", "endless", "--reporter", "html")
     assert result.code == 0

@@ -13,7 +13,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
-KINDS = ["run_started", "deposit", "gate", "candle", "order_accepted", "order_filled", "run_ended"]
+KINDS = ["run_started", "deposit", "trading_state", "candle", "order_accepted", "order_filled", "run_ended"]
 
 
 @pytest.fixture

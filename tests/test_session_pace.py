@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from lab.session.simloop import SimLoop
+from lab.simulation.loop import SimLoop
 
 CLOCKWORK = '''
 """A third party's provider and strategy that note the loop's time: when a message came, and when it was seen."""

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from lab.journal.store import JournalError, JournalReader
+from lab.errors import JournalError
+from lab.journal.store import JournalReader
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (

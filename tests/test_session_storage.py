@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.journal.reasons import Reason
-from lab.journal.store import Journal, JournalError
+from lab.errors import JournalError
+from lab.exit_codes import EndReason
+from lab.journal.store import Journal
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX affair")
 
@@ -40,8 +41,11 @@ def test_every_reason_has_the_exit_code_that_is_promised() -> None:
         "crash_loop": 10, "usage": 64, "plugin_refused": 69, "internal_error": 70, "storage": 74,
         "state_directory_in_use": 75, "configuration": 78, "kill_switch": 99, "interrupted": 130,
     }  # fmt: skip
-    assert {reason.code: reason.exit_code for reason in Reason} == promised
-    assert {reason.code for reason in Reason if reason.status == "failed"} == set(promised) - {"completed", "stopped"}
+    assert {reason.code: reason.exit_code for reason in EndReason} == promised
+    assert {reason.code for reason in EndReason if reason.status == "failed"} == set(promised) - {
+        "completed",
+        "stopped",
+    }
 
 
 @pytest.mark.behaviour("J4")

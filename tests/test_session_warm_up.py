@@ -60,7 +60,7 @@ def test_a_session_starts_un_warmed_keeps_trying_and_orders_only_once_it_is_warm
     assert [detail["state"] for detail in failed] == ["failed"] * 6 + ["done"]
     assert [float(detail["retry_seconds"]) for detail in failed[:-1]] == [1, 2, 4, 8, 16, 30]
     assert "example.test" in failed[0]["error"]
-    gates = [(number, body[1]) for number, kind, body in rows if kind == "gate"]
+    gates = [(number, body[1]) for number, kind, body in rows if kind == "trading_state"]
     assert {"seeding", "warming 0/8"} <= set(gates[0][1])
     opened = next(number for number, reasons in gates if not reasons)
     done = next(n for n, kind, body in rows if kind == "notice" and body[2].get("state") == "done")

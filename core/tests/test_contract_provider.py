@@ -23,7 +23,7 @@ from lab import (
 )
 from lab.domain.market import BACKFILLED, Input
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.testing import START_NS, NotingSink, ProviderContract, check, instrument, waves
+from lab.testing import START_NS, ProviderContract, RecordingSink, check, instrument, waves
 from lab.testing import candles as candles_of
 
 CLOSES = waves(60)
@@ -373,7 +373,7 @@ def test_every_rule_has_a_provider_that_breaks_it() -> None:
 
 
 def test_a_noting_sink_keeps_what_it_is_given_in_order() -> None:
-    sink = NotingSink()
+    sink = RecordingSink()
     sink.contacted("venue")
     sink.feed(FeedState.LIVE)
     sink.malformed("no JSON", b"{")

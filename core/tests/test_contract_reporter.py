@@ -9,7 +9,7 @@ import anyio
 import pytest
 from attrs import define, field
 from lab import Record, Reporter, RunInfo
-from lab.testing import ReporterContract, check, recorded_run
+from lab.testing import ReporterContract, check, sample_run
 
 
 @define(kw_only=True)
@@ -75,7 +75,7 @@ class TrustsFigures(Counts):
 @define(kw_only=True)
 class KnowsAllKinds(Counts):
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
-        known = {record.kind for record in recorded_run().records}
+        known = {record.kind for record in sample_run().records}
         async for record in records:
             if record.kind not in known:
                 raise KeyError(record.kind)
@@ -169,12 +169,13 @@ def test_every_rule_has_a_reporter_that_breaks_it() -> None:
 
 
 def test_the_recorded_run_has_every_kind_that_matters() -> None:
-    run = recorded_run()
+    run = sample_run()
     kinds = {record.kind for record in run.records}
     assert kinds >= {
-        "run_started", "deposit", "candle", "quote", "funding", "gate", "notice", "gap", "signal", "order_accepted",
+        "run_started", "deposit", "candle", "quote", "funding", "trading_state", "notice",
+        "gap", "signal", "order_accepted",
         "order_refused", "order_filled", "order_ended", "stop", "run_ended",
     }  # fmt: skip
     assert [record.seq for record in run.records] == list(range(1, len(run.records) + 1))
     assert run.report["trades"] == sum(record.kind == "order_filled" for record in run.records)
-    assert recorded_run().records == run.records
+    assert sample_run().records == run.records

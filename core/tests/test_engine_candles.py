@@ -14,7 +14,7 @@ from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
-from lab.testing.rehearsal import Action
+from lab.testing.harness import Action
 from lab.testing.simple_broker import SimpleBroker
 
 X = "BTCUSDT"
@@ -43,7 +43,7 @@ class Reader(Strategy):
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
     named = [(f"s{number}", strategy, Decimal(0)) for number, strategy in enumerate(strategies)]
     broker: Broker = SimpleBroker()
-    made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, lineage="l", record_inputs=record)
+    made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, config_hash="l", record_inputs=record)
     made.begin()
     return made
 

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from attrs import define, field
 from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
-from lab.domain.market import BACKFILLED, Gate, Input
+from lab.domain.market import BACKFILLED, Input, TradingState
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass, Refuse, Shrink, Side, Verdict
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, RiskGate
 from lab.testing.builders import START_NS, candles, instrument
-from lab.testing.rehearsal import Action, Scripted
+from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 from msgspec.structs import replace
 
@@ -50,7 +50,9 @@ def run(
     known = {X: instrument(X, quantity_min=D("0.01"))}
     broker.open(known, 0)
     named = [(f"gate{number}", gate) for number, gate in enumerate(gates, 1)]
-    made = Engine(known, MINUTE_NS, broker, named, [("s", Scripted(plan=plan), D(10_000))], lineage="l", **more)
+    made = Engine(
+        known, MINUTE_NS, broker, named, [("s", ScriptedStrategy(plan=plan), D(10_000))], config_hash="l", **more
+    )
     made.begin()
     inputs = candles([100.0] * (max(plan) + 3)) if inputs is None else inputs
     return made, [output for event in inputs for output in made.step(event)]
@@ -198,8 +200,8 @@ def test_an_exit_beside_a_working_one_is_a_new_position_and_is_reviewed() -> Non
 # -- the trading gate, --no-orders, back-filled candles ---------------------------------------------------------------
 
 
-def shut(*reasons: str, at: int) -> Gate:
-    return Gate(START_NS + at * MINUTE_NS, reasons)
+def shut(*reasons: str, at: int) -> TradingState:
+    return TradingState(START_NS + at * MINUTE_NS, reasons)
 
 
 def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() -> None:
@@ -210,7 +212,7 @@ def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() 
     assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [
         f"l-s-{X}-{second.open_ns // MILLISECOND_NS}-1"
     ]
-    assert only(Gate, outputs) == [inputs[0], inputs[2]]
+    assert only(TradingState, outputs) == [inputs[0], inputs[2]]
     assert made.totals.signals == 1
 
 

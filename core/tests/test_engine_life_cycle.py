@@ -18,7 +18,7 @@ from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, instrument
-from lab.testing.rehearsal import Action
+from lab.testing.harness import Action
 
 D = Decimal
 X = "BTCUSDT"
@@ -91,7 +91,9 @@ class Lives(RuleBasedStateMachine):
         super().__init__()
         self.broker, self.strategy = Fickle(), Obedient()
         broker: Broker = self.broker
-        self.engine = Engine({X: instrument(X)}, MINUTE_NS, broker, (), [("s", self.strategy, DEPOSIT)], lineage="l")
+        self.engine = Engine(
+            {X: instrument(X)}, MINUTE_NS, broker, (), [("s", self.strategy, DEPOSIT)], config_hash="l"
+        )
         self.engine.begin()
         self.outputs: list[object] = []
         self.asked = 0

@@ -19,7 +19,7 @@ from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
-from lab.testing.rehearsal import Action, Scripted
+from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
@@ -89,7 +89,7 @@ def engine(*strategies: Strategy, known: Sequence[Instrument] = (), latency_ms: 
     broker: Broker = SimpleBroker(latency_ms=latency_ms)
     broker.open(instruments, 0)
     named = [(f"s{number}", strategy, DEPOSIT) for number, strategy in enumerate(strategies)]
-    made = Engine(instruments, MINUTE_NS, broker, (), named, lineage="l", **more)
+    made = Engine(instruments, MINUTE_NS, broker, (), named, config_hash="l", **more)
     made.begin()
     return made
 
@@ -247,7 +247,7 @@ def test_without_quotes_a_position_is_valued_at_the_close_and_with_them_a_close_
 
 
 def test_before_any_price_there_is_no_mark_and_equity_is_the_deposit() -> None:
-    view = engine(Scripted()).seats[0].view
+    view = engine(ScriptedStrategy()).seats[0].view
     assert (view.equity, view.quote(X), view.held()) == (DEPOSIT, None, [])
     with pytest.raises(LookupError, match="no price of BTCUSDT yet"):
         view.mark(X)
@@ -257,7 +257,7 @@ def test_before_any_price_there_is_no_mark_and_equity_is_the_deposit() -> None:
 
 
 def test_a_strategy_sees_the_shared_market_and_only_its_own_book() -> None:
-    made = engine(Steered(plan=[(X, ONE)]), Scripted(), leverage=D(5), latency_ms=1_500)
+    made = engine(Steered(plan=[(X, ONE)]), ScriptedStrategy(), leverage=D(5), latency_ms=1_500)
     mine, other = (seat.view for seat in made.seats)
     first, second, third = quotes([100.0, 100.0, 130.0])
     made.step(first)
@@ -331,7 +331,7 @@ def test_a_day_that_began_while_quotes_were_silent_starts_with_the_equity_before
 @pytest.mark.behaviour("R1")
 def test_what_was_lost_on_a_day_before_a_restart_counts_on_that_day_and_on_no_other() -> None:
     day_ns = START_NS - START_NS % DAY_NS
-    made = engine(Steered(plan=[]), day_loss=(day_ns, D("120.5")))
+    made = engine(Steered(plan=[]), carried_loss=(day_ns, D("120.5")))
     view = made.seats[0].view
     for quote in (at(START_NS - DAY_NS, 100.0), at(START_NS, 100.0), at(MIDNIGHT_NS, 100.0)):
         before = view.day_starting_equity

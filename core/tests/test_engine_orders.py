@@ -11,11 +11,11 @@ from lab.domain.market import Candle, Input, Quote, Timer
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
 from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
-from lab.engine.parts import EngineFault
 from lab.engine.view import View
+from lab.errors import EngineError
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
-from lab.testing.rehearsal import Action, Scripted
+from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 from msgspec.structs import replace
 
@@ -88,7 +88,7 @@ def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | Non
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
     broker.open(known, 0)
-    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], lineage="l", **more)
+    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", **more)
     made.begin()
     return made
 
@@ -106,7 +106,7 @@ def only(kind: type, outputs: Iterable[object]) -> list[Any]:
 
 @pytest.mark.behaviour("O1")
 def test_an_order_never_fills_on_the_candle_that_caused_it() -> None:
-    made = engine(Scripted(plan={1: [BUY]}), SimpleBroker(latency_ms=0))
+    made = engine(ScriptedStrategy(plan={1: [BUY]}), SimpleBroker(latency_ms=0))
     steps = [list(made.step(candle)) for candle in candles([100.0, 200.0, 300.0])]
     assert [type(output) for output in steps[1]] == [Candle, OrderAccepted]
     [filled] = only(OrderFilled, steps[2])
@@ -124,7 +124,7 @@ def test_an_order_never_fills_on_the_quote_that_caused_it() -> None:
 @pytest.mark.behaviour("O1")
 def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
     broker = Puppet(act=nothing)
-    made = engine(Scripted(plan={0: [BUY], 1: [SELL]}), broker)
+    made = engine(ScriptedStrategy(plan={0: [BUY], 1: [SELL]}), broker)
     tape = candles([100.0, 101.0, 102.0])
     run(made, tape)
     first, second = [f"l-s-{X}-{candle.open_ns // MILLISECOND_NS}-1" for candle in tape[:2]]
@@ -133,17 +133,17 @@ def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
 
 @pytest.mark.behaviour("O1")
 def test_a_broker_that_fills_before_the_orders_arrival_ends_the_run() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
     [candle] = candles([50_000.0])
     made.step(candle)
     [early] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS - 1)
-    with pytest.raises(EngineFault, match="the broker filled what it may not"):
+    with pytest.raises(EngineError, match="the broker filled what it may not"):
         made.step(early)
 
 
 @pytest.mark.behaviour("O1")
 def test_the_first_quote_at_the_arrival_may_fill() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
     [candle] = candles([50_000.0])
     [quote] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS)
     assert only(OrderFilled, run(made, [candle, quote]))
@@ -191,16 +191,18 @@ def of_nobody(broker: Puppet, fill: Fill) -> Fill:
     ids=["unknown order", "no quantity", "negative quantity", "no price", "more than was left", "ended twice"],
 )
 def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=act))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
-    with pytest.raises(EngineFault, match="the broker"):
+    with pytest.raises(EngineError, match="the broker"):
         made.step(second)
 
 
 def test_a_broker_that_raises_when_it_meets_an_event_ends_the_run_with_its_error() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)]))
-    with pytest.raises(EngineFault, match="the broker failed: KeyError: 'x'"):
+    made = engine(
+        ScriptedStrategy(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)])
+    )
+    with pytest.raises(EngineError, match="the broker failed: KeyError: 'x'"):
         run(made, candles([50_000.0]))
 
 
@@ -209,16 +211,16 @@ def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_er
         def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
             raise ValueError(f"no room for {order.quantity}")
 
-    made = engine(Scripted(plan={0: [BUY]}), Broken(act=nothing))
-    with pytest.raises(EngineFault, match=r"the broker failed: ValueError: no room for 1\.0000"):
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Broken(act=nothing))
+    with pytest.raises(EngineError, match=r"the broker failed: ValueError: no room for 1\.0000"):
         run(made, candles([50_000.0]))
 
 
 def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
-    with pytest.raises(EngineFault):
+    with pytest.raises(EngineError):
         made.step(second)
 
 
@@ -228,7 +230,7 @@ def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() 
 @pytest.mark.behaviour("O8")
 @pytest.mark.parametrize(("asked", "placed"), [("1.00019", "1.0001"), ("0.3", "0.3"), ("0.00109999", "0.0010")])
 def test_a_quantity_is_floored_to_the_lot_and_both_figures_are_kept(asked: str, placed: str) -> None:
-    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(asked))]}))
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(asked))]}))
     [accepted] = only(OrderAccepted, run(made, candles([100.0])))
     assert (accepted.quantity, accepted.requested) == (D(placed), D(asked))
 
@@ -238,7 +240,7 @@ def test_a_quantity_is_floored_to_the_lot_and_both_figures_are_kept(asked: str, 
     ("asked", "floored"), [("0.00099999", "0.0009"), ("0.00001", "0.0000"), ("0", "0"), ("-1", "0")]
 )
 def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: str) -> None:
-    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(asked))]}))
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(asked))]}))
     [refused] = only(OrderRefused, run(made, candles([100.0])))
     assert (refused.by, refused.reason) == ("engine", "below the minimum quantity")
     assert refused.numbers == {"quantity": asked, "floored_to_lot": floored, "quantity_min": "0.001", "lot": "0.0001"}
@@ -250,7 +252,7 @@ def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
         return [broker.fill(order, event, min(order.remaining, D("0.0005"))) for order in list(broker.orders.values())]
 
     close = OrderRequest.sell(X, ONE, reduce_only=True)
-    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
     [opening, closing] = only(OrderAccepted, run(made, candles([100.0, 100.0])))
     assert (opening.quantity, closing.quantity) == (D("0.001"), D("0.0005"))
 
@@ -266,7 +268,7 @@ def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
     ],
 )
 def test_what_cannot_be_an_order_is_refused_with_the_reason(request_: OrderRequest, reason: str) -> None:
-    made = engine(Scripted(plan={0: [request_]}))
+    made = engine(ScriptedStrategy(plan={0: [request_]}))
     [refused] = only(OrderRefused, run(made, candles([100.0])))
     assert refused.by == "engine"
     if request_.reduce_only:
@@ -277,7 +279,7 @@ def test_what_cannot_be_an_order_is_refused_with_the_reason(request_: OrderReque
 
 @pytest.mark.parametrize("quantity", ["NaN", "Infinity", "1e25"])
 def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never_the_run(quantity: str) -> None:
-    made = engine(Scripted(plan={0: [OrderRequest.buy(X, D(quantity))]}), most=None)
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(quantity))]}), most=None)
     outputs = run(made, candles([100.0, 100.0]))
     assert only(OrderRefused, outputs) or only(StrategyStopped, outputs)
 
@@ -293,7 +295,7 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
     ],
 )
 def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:
-    outputs = run(engine(Scripted(plan={0: [replace(BUY, **change)]})), candles([100.0]))
+    outputs = run(engine(ScriptedStrategy(plan={0: [replace(BUY, **change)]})), candles([100.0]))
     assert complaint in only(StrategyStopped, outputs)[0].error
     assert not only(OrderAccepted, outputs)
 
@@ -303,7 +305,7 @@ def test_a_limit_is_placed_on_the_tick_that_is_no_worse_for_its_owner() -> None:
         OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=D("99.96")),
         OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D("100.04")),
     ]
-    accepted = only(OrderAccepted, run(engine(Scripted(plan={0: plan})), candles([100.0])))
+    accepted = only(OrderAccepted, run(engine(ScriptedStrategy(plan={0: plan})), candles([100.0])))
     assert [order.limit for order in accepted] == [D("99.9"), D("100.1")]
 
 
@@ -314,7 +316,7 @@ NAMED = OrderRequest.buy(X, ONE, leg="entry", decided_ns=START_NS)
 
 @pytest.mark.behaviour("O12")
 def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcome() -> None:
-    outputs = run(engine(Scripted(plan={0: [NAMED, NAMED]})), candles([100.0]))
+    outputs = run(engine(ScriptedStrategy(plan={0: [NAMED, NAMED]})), candles([100.0]))
     [accepted], [refused] = only(OrderAccepted, outputs), only(OrderRefused, outputs)
     assert refused.order_id == accepted.order_id
     assert (refused.by, refused.numbers) == ("duplicate", {"first_outcome": "accepted"})
@@ -326,7 +328,7 @@ def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> N
     late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)
     oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-late"
     plan: dict[int, Sequence[Action]] = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
-    outputs = run(engine(Scripted(plan=plan)), candles([100.0] * 4))
+    outputs = run(engine(ScriptedStrategy(plan=plan)), candles([100.0] * 4))
     outcomes = [refused.numbers for refused in only(OrderRefused, outputs) if refused.by == "duplicate"]
     assert [numbers["first_outcome"] for numbers in outcomes] == ["filled", "refused by engine", "cancelled"]
 
@@ -340,7 +342,7 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
         return "filled" if order_id.endswith("-entry") else None
 
     other = OrderRequest.buy(X, ONE, leg="other", decided_ns=START_NS)
-    made = engine(Scripted(plan={0: [NAMED, other, BUY]}), archive=archive)
+    made = engine(ScriptedStrategy(plan={0: [NAMED, other, BUY]}), archive=archive)
     outputs = run(made, candles([100.0], start_ns=START_NS + 30 * DAY_NS))
     [refused] = only(OrderRefused, outputs)
     assert refused.order_id == f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry"
@@ -354,7 +356,7 @@ def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
     journal: dict[str, str] = {}
     plan: dict[int, Sequence[Action]] = {number: [BUY] for number in range(1, 2_100)}
     plan[0] = plan[2_100] = [NAMED]
-    made = engine(Scripted(plan=plan), archive=journal.get)
+    made = engine(ScriptedStrategy(plan=plan), archive=journal.get)
     refusals = []
     for candle in candles([100.0] * 2_101):
         outputs = made.step(candle)
@@ -366,14 +368,14 @@ def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
 
 @pytest.mark.behaviour("O12")
 def test_orders_of_one_decision_get_different_ids() -> None:
-    accepted = only(OrderAccepted, run(engine(Scripted(plan={0: [BUY, BUY], 1: [BUY]})), candles([100.0] * 2)))
+    accepted = only(OrderAccepted, run(engine(ScriptedStrategy(plan={0: [BUY, BUY], 1: [BUY]})), candles([100.0] * 2)))
     assert len({order.order_id for order in accepted}) == 3
 
 
 def test_an_order_for_an_unknown_symbol_sent_twice_has_one_outcome_too() -> None:
     """The journal's keys are unique: a second row for the same id would end the run."""
     lost = OrderRequest.buy("ETHUSDT", ONE, leg="entry", decided_ns=START_NS)
-    outputs = run(engine(Scripted(plan={0: [lost], 1: [lost]})), candles([100.0] * 2))
+    outputs = run(engine(ScriptedStrategy(plan={0: [lost], 1: [lost]})), candles([100.0] * 2))
     keys = [key for key in map(key_of, outputs) if key is not None]
     assert len(keys) == len(set(keys))
 
@@ -382,7 +384,7 @@ def test_an_order_for_an_unknown_symbol_sent_twice_has_one_outcome_too() -> None
 
 
 def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() -> None:
-    made = engine(Scripted(plan={0: [BUY]}), Puppet(act=nothing, answer=Rejected("the venue is closed")))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=nothing, answer=Rejected("the venue is closed")))
     accepted, ended = run(made, candles([100.0]))[1:]
     assert isinstance(accepted, OrderAccepted)
     assert ended == OrderEnded(accepted.order_id, "s", X, "rejected", "the venue is closed", ONE)
@@ -394,7 +396,7 @@ def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
     def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
         return [broker.fill(order, event, D("0.5")) for order in list(broker.orders.values())]
 
-    outputs = run(engine(Scripted(plan={0: [BUY]}), Puppet(act=act)), candles([50_000.0] * 3))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act)), candles([50_000.0] * 3))
     [accepted], fills = only(OrderAccepted, outputs), only(OrderFilled, outputs)
     assert [fill.fill_id for fill in fills] == [f"{accepted.order_id}.1", f"{accepted.order_id}.2"]
     assert [fill.remaining for fill in fills] == [D("0.5"), 0]
@@ -407,7 +409,7 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
         return [Ended(broker.orders.popitem()[0], "expired", "no quote came")] if isinstance(event, Timer) else ()
 
     broker = Puppet(act=act)
-    made = engine(Scripted(plan={0: [BUY]}), broker, record_inputs=record)
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), broker, record_inputs=record)
     [candle] = candles([100.0])
     timer = Timer(candle.time_ns + 6_000 * MILLISECOND_NS)
     made.step(candle)
@@ -423,7 +425,7 @@ def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> No
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
     oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
     cancels = [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]
-    made = engine(Scripted(plan={0: [resting], 1: cancels}))
+    made = engine(ScriptedStrategy(plan={0: [resting], 1: cancels}))
     [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))
     assert (ended.order_id, ended.outcome, ended.reason) == (oid, "cancelled", "changed my mind")
     assert made.totals.cancelled == 1
@@ -436,27 +438,27 @@ RESTING_EXIT = OrderRequest.sell(X, ONE, reduce_only=True, type=OrderType.LIMIT,
 
 
 def test_a_reduce_only_order_is_cut_to_the_position() -> None:
-    outputs = run(engine(Scripted(plan={0: [BUY], 2: [EXIT]})), candles([100.0] * 4))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY], 2: [EXIT]})), candles([100.0] * 4))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
 
 
 @pytest.mark.behaviour("R6")
 def test_a_target_that_rests_never_stands_before_a_stop_and_is_cut_when_the_stop_filled_first() -> None:
     target = OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D(200), reduce_only=True)
-    outputs = run(engine(Scripted(plan={0: [BUY], 2: [target], 4: [EXIT]})), candles([100.0] * 6 + [210.0] * 2))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY], 2: [target], 4: [EXIT]})), candles([100.0] * 6 + [210.0] * 2))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
     assert [ended.reason for ended in only(OrderEnded, outputs)] == ["nothing left to reduce"]
 
 
 def test_two_exits_together_never_close_more_than_is_held() -> None:
-    outputs = run(engine(Scripted(plan={0: [BUY], 2: [EXIT, EXIT]})), candles([100.0] * 4))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY], 2: [EXIT, EXIT]})), candles([100.0] * 4))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
     assert [refused.reason for refused in only(OrderRefused, outputs)] == ["nothing left to reduce"]
 
 
 @pytest.mark.behaviour("O13")
 def test_a_reduce_only_order_with_nothing_left_to_reduce_is_cancelled_instead_of_filled() -> None:
-    made = engine(Scripted(plan={0: [BUY], 2: [RESTING_EXIT], 3: [SELL]}))
+    made = engine(ScriptedStrategy(plan={0: [BUY], 2: [RESTING_EXIT], 3: [SELL]}))
     outputs = run(made, candles([100.0] * 5 + [130.0]))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
     [ended] = only(OrderEnded, outputs)
@@ -467,7 +469,7 @@ def test_a_reduce_only_order_with_nothing_left_to_reduce_is_cancelled_instead_of
 @pytest.mark.behaviour("O13")
 def test_a_reduce_only_order_that_fills_for_less_than_it_asked_ends_too() -> None:
     part = OrderRequest.sell(X, D("0.4"))
-    made = engine(Scripted(plan={0: [BUY], 2: [RESTING_EXIT], 3: [part]}))
+    made = engine(ScriptedStrategy(plan={0: [BUY], 2: [RESTING_EXIT], 3: [part]}))
     outputs = run(made, candles([100.0] * 5 + [130.0] * 2))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, D("0.6"), 0]
     assert not made.working

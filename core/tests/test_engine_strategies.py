@@ -16,7 +16,7 @@ from lab.engine.view import View
 from lab.journal.codec import encode
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes, tape, waves
-from lab.testing.rehearsal import Action, Scripted
+from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
@@ -117,7 +117,7 @@ def engine(
     known = {X: instrument(X)}
     broker.open(known, 0)
     seats = [(name, strategy, deposit) for name, strategy in named]
-    return Engine(known, MINUTE_NS, broker, (), seats, lineage="l", **more)
+    return Engine(known, MINUTE_NS, broker, (), seats, config_hash="l", **more)
 
 
 def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
@@ -203,7 +203,7 @@ def test_a_decision_that_is_wrong_in_part_places_nothing(name: str, message: str
 def test_a_stopped_strategys_entries_are_cancelled_and_its_exits_go_on() -> None:
     exit_ = OrderRequest.sell(X, ONE, reduce_only=True, type=OrderType.LIMIT, limit=D(150))
 
-    class Raising(Scripted):
+    class Raising(ScriptedStrategy):
         def on_candle(self, candle: Candle, view: View) -> Sequence[Action]:
             if candle.close == 120.0:
                 raise ValueError("enough")
@@ -219,7 +219,7 @@ def test_a_stopped_strategys_entries_are_cancelled_and_its_exits_go_on() -> None
 
 @pytest.mark.behaviour("P6")
 def test_a_strategy_that_is_stopped_in_the_middle_of_a_decision_places_no_more_of_it() -> None:
-    class Fussy(Scripted):
+    class Fussy(ScriptedStrategy):
         def on_end(self, end: OrderEnded, view: View) -> None:
             raise ValueError(end.reason)
 
@@ -250,11 +250,13 @@ def test_a_strategy_that_raises_between_two_reports_of_one_event_ends_nobody_els
                 )
             return halves
 
-    class Raising(Scripted):
+    class Raising(ScriptedStrategy):
         def on_fill(self, fill: OrderFilled, view: View) -> None:
             raise ValueError("surprised")
 
-    made = engine(("bad", Raising(plan={0: [BUY, BUY]})), ("good", Scripted(plan={0: [BUY]})), broker=InHalves())
+    made = engine(
+        ("bad", Raising(plan={0: [BUY, BUY]})), ("good", ScriptedStrategy(plan={0: [BUY]})), broker=InHalves()
+    )
     outputs = run(made, candles([100.0] * 3))
     assert [stopped.strategy for stopped in only(StrategyStopped, outputs)] == ["bad"]
     good = [filled.position for filled in only(OrderFilled, outputs) if filled.strategy == "good"]
@@ -275,7 +277,7 @@ def test_decisions_count_every_time_a_strategy_was_asked_about_a_live_candle() -
 def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() -> None:
     told: list[tuple[str, object]] = []
 
-    class Listening(Scripted):
+    class Listening(ScriptedStrategy):
         def on_fill(self, fill: OrderFilled, view: View) -> None:
             told.append(("fill", view.position(X).quantity))
 
@@ -283,14 +285,14 @@ def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() ->
             told.append((end.outcome, [order.id for order in view.orders(X)]))
 
     oid = f"l-s-{X}-{START_NS // 10**6}-2"
-    other = Scripted(plan={0: [BUY]})
+    other = ScriptedStrategy(plan={0: [BUY]})
     listening = Listening(plan={0: [BUY, RESTING], 2: [CancelRequest(oid)]})
     run(engine(("s", listening), ("other", other)), candles([100.0] * 3))
     assert told == [("fill", 1), ("cancelled", [])]
 
 
 def test_methods_that_only_the_port_defines_are_never_called() -> None:
-    [seat] = engine(("s", Scripted())).seats
+    [seat] = engine(("s", ScriptedStrategy())).seats
     assert (seat.on_quote, seat.on_fill, seat.on_end, seat.on_history) == (None, None, None, None)
 
 
@@ -324,7 +326,7 @@ def test_a_strategy_that_asks_for_nothing_may_return_anything_empty() -> None:
 
 @pytest.mark.parametrize("record", [True, False])
 def test_a_quote_is_a_row_only_where_something_followed_from_it(record: bool) -> None:
-    made = engine(("s", Scripted(plan={0: [BUY]})), record_inputs=record)
+    made = engine(("s", ScriptedStrategy(plan={0: [BUY]})), record_inputs=record)
     [candle] = candles([100.0])
     run(made, [candle])
     filling, idle = quotes([100.0, 100.0], start_ns=candle.time_ns + SECOND_NS)
@@ -339,7 +341,7 @@ def test_a_quote_is_a_row_only_where_something_followed_from_it(record: bool) ->
 @pytest.mark.behaviour("S3")
 @pytest.mark.parametrize(("first", "side"), [(BUY, Side.SELL), (SELL, Side.BUY)])
 def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(first: OrderRequest, side: Side) -> None:
-    made = engine(("s", Scripted(plan={0: [first, RESTING]})))
+    made = engine(("s", ScriptedStrategy(plan={0: [first, RESTING]})))
     run(made, candles([100.0, 100.0]))
     outputs: Sequence[Any] = made.step(STOP)
     stop, cancelled, closing = outputs
@@ -355,7 +357,7 @@ def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(firs
 
 @pytest.mark.behaviour("S3")
 def test_a_stop_can_leave_positions_open() -> None:
-    made = engine(("s", Scripted(plan={0: [BUY]})), record_inputs=False)
+    made = engine(("s", ScriptedStrategy(plan={0: [BUY]})), record_inputs=False)
     run(made, candles([100.0, 100.0]))
     assert not made.step(STOP._replace(close_positions=False))
     assert made.seats[0].view.position(X).quantity == 1
@@ -381,7 +383,7 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
             return False
 
     oid = f"l-s-{X}-{START_NS // 10**6}-1"
-    made = engine(("s", Scripted(plan={0: [RESTING], 1: [CancelRequest(oid)]})), broker=Stubborn())
+    made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})), broker=Stubborn())
     run(made, candles([100.0, 100.0]))
     assert list(made.working) == [oid]
     assert made.step(STOP) == [STOP]
@@ -392,14 +394,14 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
 
 def test_a_cancel_on_a_back_filled_candle_is_not_acted_on() -> None:
     oid = f"l-s-{X}-{START_NS // 10**6}-1"
-    made = engine(("s", Scripted(plan={0: [RESTING], 1: [CancelRequest(oid)]})))
+    made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})))
     first, second = candles([100.0, 100.0])
     run(made, [first, second._replace(status=BACKFILLED)])
     assert list(made.working) == [oid]
 
 
 def test_each_book_begins_with_its_deposit() -> None:
-    made = engine(("a", Scripted()), ("b", Scripted()), deposit=D(500))
+    made = engine(("a", ScriptedStrategy()), ("b", ScriptedStrategy()), deposit=D(500))
     outputs = made.begin()
     assert outputs == [Deposited(name, D(500), (("cash", D(500)), ("capital", D(-500)))) for name in ("a", "b")]
     assert made.worth.equity() == made.worth.starting_equity == D(1_000)

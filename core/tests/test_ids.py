@@ -2,14 +2,14 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.domain.ids import lineage, order_id
+from lab.domain.ids import config_hash, order_id
 
 DECIDED_NS = 1_723_161_255_088_000_000
 
 
 def test_a_lineage_is_eight_hex_digits_of_the_configuration() -> None:
-    assert lineage("provider=bitunix seed=7") == "35701655"
-    assert lineage("provider=bitunix seed=8") != lineage("provider=bitunix seed=7")
+    assert config_hash("provider=bitunix seed=7") == "35701655"
+    assert config_hash("provider=bitunix seed=8") != config_hash("provider=bitunix seed=7")
 
 
 def test_an_order_id_names_run_strategy_symbol_moment_and_leg() -> None:

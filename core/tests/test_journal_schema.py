@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from lab.errors import JournalError, SchemaVersionError
 from lab.journal import store
-from lab.journal.schema import WrongVersion, bring_up_to_date
-from lab.journal.store import Journal, JournalError, JournalReader
+from lab.journal.schema import bring_up_to_date
+from lab.journal.store import Journal, JournalReader
 
 STEPS: dict[int, Sequence[str]] = {
     1: ["ALTER TABLE state ADD COLUMN note TEXT", "UPDATE state SET note = 'from version 1'"],
@@ -83,5 +84,5 @@ def test_one_that_another_process_brought_up_to_date_meanwhile_is_not_changed_ag
     bring_up_to_date(folder / "journal.db", 1, wanted=3, steps=STEPS)
     bring_up_to_date(folder / "journal.db", 1, wanted=3, steps=STEPS)
     assert version(folder / "journal.db") == 3
-    with pytest.raises(WrongVersion):
+    with pytest.raises(SchemaVersionError):
         bring_up_to_date(folder / "journal.db", 3, wanted=2, steps=STEPS)

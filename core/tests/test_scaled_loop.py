@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 import httpx
 import pytest
-from lab.session.loops import LoopClock, ScaledLoop, Speed, loop_factory
-from lab.session.simloop import SimLoop
+from lab.simulation.clocks import LoopClock, ScaledLoop, Speed, loop_factory
+from lab.simulation.loop import SimLoop
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers

@@ -17,7 +17,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from lab.testing.simulation import (
-    Net,
+    SimNetwork,
     SimulationDeadlock,
     SimulationLimit,
     SimulationUnsupported,
@@ -124,7 +124,7 @@ async def ten_minutes(trace: Trace) -> None:
         tasks.cancel_scope.cancel()
 
 
-async def troubles(net: Net) -> None:
+async def troubles(net: SimNetwork) -> None:
     net.split, net.merge = 0.2, 0.2
     for _ in range(3):
         await anyio.sleep(100)
@@ -141,7 +141,7 @@ async def troubles(net: Net) -> None:
 
 def run_ten_minutes(seed: int) -> Trace:
     trace = Trace()
-    simulate(ten_minutes, trace, seed=seed, nemesis=troubles)
+    simulate(ten_minutes, trace, seed=seed, fault_script=troubles)
     return trace
 
 
@@ -544,12 +544,12 @@ def test_a_thread_that_calls_in_ends_the_run() -> None:
 
 
 def test_a_nemesis_that_fails_ends_the_run() -> None:
-    async def nemesis(net: Net) -> None:
+    async def fault_script(net: SimNetwork) -> None:
         await anyio.sleep(10)
-        raise ZeroDivisionError("a bug in the nemesis")
+        raise ZeroDivisionError("a bug in the fault_script")
 
-    with pytest.raises(ZeroDivisionError, match="a bug in the nemesis"):
-        simulate(anyio.sleep, 60, nemesis=nemesis)
+    with pytest.raises(ZeroDivisionError, match="a bug in the fault_script"):
+        simulate(anyio.sleep, 60, fault_script=fault_script)
 
 
 def test_real_signals_reach_the_program() -> None:

@@ -33,6 +33,14 @@ if TYPE_CHECKING:
     from lab.domain.time import format_time as format_time
     from lab.domain.time import parse_time as parse_time
     from lab.engine.view import View as View
+    from lab.errors import ConfigError as ConfigError
+    from lab.errors import EngineError as EngineError
+    from lab.errors import JournalError as JournalError
+    from lab.errors import LabError as LabError
+    from lab.errors import PluginError as PluginError
+    from lab.errors import ProviderError as ProviderError
+    from lab.errors import ProviderUnavailable as ProviderUnavailable
+    from lab.errors import RunError as RunError
     from lab.plugins.hookspecs import PluginCommand as PluginCommand
     from lab.plugins.hookspecs import hookimpl as hookimpl
     from lab.ports import Accepted as Accepted
@@ -41,8 +49,6 @@ if TYPE_CHECKING:
     from lab.ports import Ended as Ended
     from lab.ports import FeedState as FeedState
     from lab.ports import Provider as Provider
-    from lab.ports import ProviderError as ProviderError
-    from lab.ports import ProviderUnavailable as ProviderUnavailable
     from lab.ports import Record as Record
     from lab.ports import Rejected as Rejected
     from lab.ports import Reporter as Reporter
@@ -63,9 +69,13 @@ _HOMES = {
     ),
     "lab.domain.time": ("MILLISECOND_NS", "SECOND_NS", "format_time", "parse_time"),
     "lab.engine.view": ("View",),
+    "lab.errors": (
+        "ConfigError", "EngineError", "JournalError", "LabError", "PluginError", "ProviderError", "ProviderUnavailable",
+        "RunError",
+    ),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (
-        "Accepted", "Broker", "Check", "Ended", "FeedState", "Provider", "ProviderError", "ProviderUnavailable",
+        "Accepted", "Broker", "Check", "Ended", "FeedState", "Provider",
         "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
         "Subscription",
     ),

@@ -21,8 +21,9 @@ import pytest
 from attrs import define, field
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Funding, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.plugins.settings import ConfigProblem, Layers, build
-from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
+from lab.errors import ConfigError, ProviderError, ProviderUnavailable
+from lab.plugins.settings import Layers, build
+from lab.ports import FeedState, Provider, Runtime, Subscription
 from lab_bitunix.pacing import Pacer
 from lab_bitunix.provider import Bitunix
 from lab_bitunix.rest import RestClient, UnknownSymbolError
@@ -688,7 +689,7 @@ def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words
 def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:
     layers = Layers()
     layers.add_set("bitunix.venue=moon")
-    with pytest.raises(ConfigProblem, match=r"^--set: bitunix.venue = 'moon': expected live \| local$"):
+    with pytest.raises(ConfigError, match=r"^--set: bitunix.venue = 'moon': expected live \| local$"):
         build("bitunix", Bitunix, layers)
 
 

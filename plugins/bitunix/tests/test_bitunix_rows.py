@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.time import MINUTE_NS
-from lab.ports import ProviderError, ProviderUnavailable
+from lab.errors import ProviderError, ProviderUnavailable
 from lab_bitunix import rows
 
 SAMPLES = Path(__file__).parent / "samples"

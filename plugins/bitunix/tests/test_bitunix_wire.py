@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lab.domain.instrument import Instrument
 from lab.domain.market import UNCONFIRMED, Candle, Quote, check_candle, check_quote
 from lab.domain.time import MINUTE_NS, parse_interval
-from lab.ports import ProviderError
+from lab.errors import ProviderError
 from lab_bitunix import rows, wire
 
 SAMPLES = Path(__file__).parent / "samples"

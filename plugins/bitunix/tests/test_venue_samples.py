@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 from lab.domain.time import parse_time
-from lab.session.simloop import SimLoop
+from lab.simulation.loop import SimLoop
 from lab_bitunix.venue import LocalVenue
 from websockets.asyncio.client import ClientConnection, connect
 

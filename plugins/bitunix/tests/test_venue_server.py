@@ -15,7 +15,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
-from lab.session.simloop import SimLoop
+from lab.simulation.loop import SimLoop
 from lab_bitunix.venue import FaultError, LocalVenue
 from lab_bitunix.venue.command import main as command
 from lab_bitunix.venue.faults import FAULTS

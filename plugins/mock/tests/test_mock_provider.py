@@ -12,7 +12,8 @@ import msgspec
 import pytest
 from lab.domain.market import Candle, Funding, Input, Quote, check_candle, check_quote
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
-from lab.ports import FeedState, ProviderError, Runtime, Subscription
+from lab.errors import ProviderError
+from lab.ports import FeedState, Runtime, Subscription
 from lab.testing.simulation import simulate
 from lab_mock.provider import MockProvider
 

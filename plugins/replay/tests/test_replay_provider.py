@@ -10,12 +10,13 @@ import msgspec
 import pytest
 from attrs import evolve
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Funding, Gate, Input, Notice, Quote
+from lab.domain.market import Candle, Funding, Input, Notice, Quote, TradingState
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
+from lab.errors import ProviderError
 from lab.journal.codec import encode
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import FeedState, ProviderError, Runtime, Subscription
+from lab.ports import FeedState, Runtime, Subscription
 from lab.testing.simulation import simulate
 from lab_recordings import recording, sha256_of
 from lab_replay.provider import ReplayProvider
@@ -273,7 +274,7 @@ def _quote(second: int, symbol: str = "BTCUSDT") -> Quote:
     return Quote(symbol, BEGIN_NS + second * SECOND_NS, 5.0, 1.0, 5.5, 1.0)
 
 
-OWN: list[Input] = [Gate(BEGIN_NS, ("no quote",)), Notice(BEGIN_NS, "feed", {"state": "live"})]
+OWN: list[Input] = [TradingState(BEGIN_NS, ("no quote",)), Notice(BEGIN_NS, "feed", {"state": "live"})]
 PAST = [_candle(minute, "backfilled") for minute in range(3)]
 MARKET: list[Input] = [
     _quote(180),

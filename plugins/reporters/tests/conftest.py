@@ -20,7 +20,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
-from lab.domain.market import Candle, Funding, Gate, Notice, Quote, Stop, Timer
+from lab.domain.market import Candle, Funding, Notice, Quote, Stop, Timer, TradingState
 from lab.domain.orders import OrderRequest, OrderType, Side
 from lab.ports import Record, Reporter, RunInfo, Status
 
@@ -64,8 +64,8 @@ class Rows:
         self.add("run_started", {"seed": 1})
         self.add("deposit", Deposited("sma", D(10000), (("cash", D(10000)), ("capital", D(-10000)))))
         self.add("notice", Notice(START, "feed", {"state": "live", "detail": "first quote"}))
-        self.add("gate", Gate(START, ("no quote yet", "seed_incomplete 37/100")))
-        self.add("gate", Gate(START, ()))
+        self.add("trading_state", TradingState(START, ("no quote yet", "seed_incomplete 37/100")))
+        self.add("trading_state", TradingState(START, ()))
         for minute in range(30):
             self.candle(minute, 43000.0 + minute * 7 % 50)
         self.add("quote", Quote("BTCUSDT", START, 43000.0, 1.0, 43000.1, 2.0))
@@ -101,7 +101,17 @@ class Rows:
     def malformed(self) -> None:
         """Rows nobody should ever write, and somebody will."""
         for body in (b"", b"{", b"null", b"[]", b"7", b'"x"', b"\xff\xfe", b'{"a":1}', b"[" * 3000, b'["B",1]'):
-            for kind in ("candle", "order_filled", "order_refused", "gate", "notice", "deposit", "stop", "signal", "?"):
+            for kind in (
+                "candle",
+                "order_filled",
+                "order_refused",
+                "trading_state",
+                "notice",
+                "deposit",
+                "stop",
+                "signal",
+                "?",
+            ):
                 self.add(kind, body)
         good = msgspec.json.decode(next(row.body for row in self.rows if row.kind == "order_filled"))
         for name in ("price", "quantity", "fee", "slippage"):
@@ -109,7 +119,7 @@ class Rows:
                 self.add("order_filled", {**good, "fill": {**good["fill"], name: bad}})
         self.add("candle", ["BTCUSDT", 2**62, 2**62, 1e308, 1e308, 1e-308, 1e308, 1.0, "final"])
         self.add("candle", ["BTCUSDT", -(10**30), 1, 1.0, 1.0, 1.0, 1.0, 1.0, "final"])
-        self.add("gate", Gate(START, ()), time_ns=10**40)
+        self.add("trading_state", TradingState(START, ()), time_ns=10**40)
         self.add("deposit", {"strategy": "sma", "amount": "sNaN", "postings": []})
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.events import OrderRefused, Signal, StrategyStopped
-from lab.domain.market import Candle, Gate, check_candle
+from lab.domain.market import Candle, TradingState, check_candle
 from lab.domain.orders import OrderRequest, Side
 from lab_reporters.series import Candles, Fills, equity_curve
 from lab_reporters.summary import Html, replace_file
@@ -78,7 +78,7 @@ async def test_page_tells_the_whole_run_and_needs_nothing_from_outside(rows, run
         "+0.20",
         "daily loss reached",
         "loss 501.20 USD, limit 500 USD",
-        "trading shut: no quote yet; seed_incomplete 37/100",
+        "halted: no quote yet; seed_incomplete 37/100",
         "order expired BTCUSDT",
         "2 candles of BTCUSDT missing",
         "strategy sma stopped: ZeroDivisionError",
@@ -113,7 +113,7 @@ async def test_everything_that_came_in_is_escaped(rows, run, drive, tmp_path):
     evil = "<script>alert('\"&')</script>"
     rows.everything()
     rows.candle(1, 5.0, symbol=evil)
-    rows.add("gate", Gate(1, (evil,)))
+    rows.add("trading_state", TradingState(1, (evil,)))
     rows.add("strategy_stopped", StrategyStopped(evil, evil))
     request = OrderRequest.buy(evil, 1, reason=evil)
     rows.add("order_refused", OrderRefused(evil, evil, request, evil, evil, {evil: evil}))
@@ -197,7 +197,7 @@ async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path
 
 async def test_of_many_rows_only_those_that_are_shown_become_text(rows, run, drive, tmp_path, monkeypatch):
     made = []
-    monkeypatch.setattr("lab_reporters.story.wish", lambda request: made.append(request) or "buy")
+    monkeypatch.setattr("lab_reporters.page_model.describe_request", lambda request: made.append(request) or "buy")
     for _ in range(300):
         rows.refusal()
     await drive(Html(charts="plain", rows_max=7), run.info(tmp_path), rows.rows)

@@ -25,8 +25,8 @@ async def test_every_row_is_one_readable_line_with_field_names(rows, run, drive,
     assert candle["time"] == "2027-01-15T08:01:00Z"
     assert candle["body"]["open"] == 42997.0
     assert candle["body"]["status"] == "final"
-    gate = next(line for line in lines if line["kind"] == "gate")
-    assert gate["body"]["reasons"] == ["no quote yet", "seed_incomplete 37/100"]
+    gate = next(line for line in lines if line["kind"] == "trading_state")
+    assert gate["body"]["halted_by"] == ["no quote yet", "seed_incomplete 37/100"]
     fill = next(line for line in lines if line["kind"] == "order_filled")
     assert fill["body"]["fill"]["price"] == "43010.5"
 

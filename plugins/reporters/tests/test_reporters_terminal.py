@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
-from lab.domain.market import Gate, Notice
+from lab.domain.market import Notice, TradingState
 from lab.domain.orders import Side
 from lab_reporters import lab_reporters
 from lab_reporters.terminal import Terminal
@@ -66,8 +66,8 @@ async def test_plain_lines_tell_set_up_events_and_outcome(rows, run, drive, pipe
         "fill    buy 0.01 BTCUSDT @ 43,010.5, fee 0.26 taker, position 0.01 [sma]",
         "end     order expired BTCUSDT, 0.01 left: time in force over [o3]",
         "refusal max_daily_loss refused buy 0.01 BTCUSDT: daily loss reached (loss 501.20 USD, limit 500 USD)",
-        "gate    trading shut: no quote yet; seed_incomplete 37/100",
-        "gate    trading open",
+        "trading halted: no quote yet; seed_incomplete 37/100",
+        "trading open",
         "feed    feed: state live, detail first quote",
         "stop    strategy sma stopped: ZeroDivisionError: division by zero",
         "Status        completed (exit code 0)",
@@ -166,7 +166,7 @@ async def test_malformed_rows_leave_debug_lines_and_the_view_goes_on(rows, run, 
 
 
 async def test_control_characters_never_reach_the_terminal(rows, run, drive, pipe):
-    rows.add("gate", Gate(1, ("\x1b[2J\x07evil\u202egnitset\nnext",)))
+    rows.add("trading_state", TradingState(1, ("\x1b[2J\x07evil\u202egnitset\nnext",)))
     await drive(Terminal(), run.info(), rows.rows)
     assert not re.search("[\x1b\x07\u202e]", pipe.getvalue())
     assert "evil" in pipe.getvalue()
@@ -186,7 +186,7 @@ async def test_a_reader_that_leaves_does_not_end_the_reporter(rows, run, drive, 
 async def test_a_poor_encoding_gets_question_marks(rows, run, drive, monkeypatch):
     raw = io.BytesIO()
     put_out(monkeypatch, io.TextIOWrapper(raw, "ascii"))
-    rows.add("gate", Gate(1, ("größer",)))
+    rows.add("trading_state", TradingState(1, ("größer",)))
     await drive(Terminal(), run.info(), rows.rows)
     assert b"gr??er" in raw.getvalue()
 
@@ -211,6 +211,6 @@ async def test_cancelling_wipes_the_live_view_and_shows_the_cursor(run, drive, s
 
 
 async def test_what_is_said_before_the_first_data_has_no_time(rows, run, drive, pipe):
-    rows.add("gate", Gate(0, ("no quote yet",)), time_ns=0)
+    rows.add("trading_state", TradingState(0, ("no quote yet",)), time_ns=0)
     await drive(Terminal(), run.info(), rows.rows)
-    assert "–                    gate    trading shut: no quote yet" in pipe.getvalue()
+    assert "–                    trading halted: no quote yet" in pipe.getvalue()

@@ -28,7 +28,7 @@ BTC = Instrument(
 
 
 @define
-class Desk:
+class BrokerHarness:
     """What a strategy sees of an engine: bounded history, one quote, one position, and nothing that fills by itself."""
 
     strategy: SmaCross
@@ -100,11 +100,11 @@ class Desk:
         self.working = [Order("o-1", "sma", "BTCUSDT", Side.BUY, one, OrderType.MARKET, None, False, 0, one)]
 
 
-def desk(**settings: Any) -> Desk:
-    return Desk(SmaCross(**({"fast": 2, "slow": 4} | settings)))
+def desk(**settings: Any) -> BrokerHarness:
+    return BrokerHarness(SmaCross(**({"fast": 2, "slow": 4} | settings)))
 
 
-def falling(**settings: Any) -> Desk:
+def falling(**settings: Any) -> BrokerHarness:
     """A desk whose averages have been in order for ten candles: fast below slow."""
     made = desk(**settings)
     assert not any(made.run([110.0 - number for number in range(10)]))

@@ -5,7 +5,7 @@ import sys
 
 def main() -> None:
     """Run ``lab``. Never shows a traceback for something the user did."""
-    from lab.session.interrupts import Interrupts
+    from lab.session.signals import Interrupts
 
     interrupts = Interrupts()
     interrupts.install()

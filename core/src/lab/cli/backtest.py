@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lab.cli import options, output
-from lab.session.interrupts import Interrupts
+from lab.session.signals import Interrupts
 
 
 @click.command("backtest")
@@ -26,7 +26,7 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
       lab backtest prices.csv --symbol ETHUSDT --interval 5m --set sma.fast=5 --set sma.slow=20
       lab backtest --provider mock --set mock.minutes=10000
     """
-    from lab.session.batch import run_batch
+    from lab.backtesting.runner import run_batch
 
     provider = given.pop("provider") or "replay"
     fixed: dict[str, Any] = {"run__provider": provider}
@@ -39,7 +39,7 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
         assembly,
         wall_ns=time.time_ns,
         seconds=time.perf_counter,
-        interrupts=interrupts,
+        stopped=lambda: interrupts.count,
         quiet=as_json,
         say=output.say,
     )

@@ -21,8 +21,8 @@ from lab.cli.probe import show_checks
 @options.as_json
 def command(as_json: bool, offline: bool, **given: Any) -> int:
     """Check configuration, plugins, state directory, SQLite, clock and provider; exit code 1 when something failed."""
-    from lab.plugins.discovery import PluginProblem, Registry
-    from lab.plugins.settings import ConfigProblem
+    from lab.errors import ConfigError, PluginError
+    from lab.plugins.discovery import Registry
     from lab.ports import Check
     from lab.session import checks
 
@@ -31,7 +31,7 @@ def command(as_json: bool, offline: bool, **given: Any) -> int:
     assembly = None
     try:
         _, assembly = options.gather(given, registry=registry)
-    except (ConfigProblem, PluginProblem) as error:
+    except (ConfigError, PluginError) as error:
         found.append(Check("configuration", False, str(error)))
     else:
         found.append(Check("configuration", True, f"{len(assembly.in_force)} settings; `lab config` shows them"))

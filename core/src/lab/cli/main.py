@@ -8,7 +8,9 @@ from typing import Any, Final
 import click
 
 from lab.cli.streams import with_streams
-from lab.session.interrupts import Interrupts
+from lab.errors import LabError, PluginError, did_you_mean
+from lab.exit_codes import EndReason
+from lab.session.signals import Interrupts
 
 # name: (attribute of the module lab.cli.<name>, one line of help)
 COMMANDS: Final[dict[str, str]] = {
@@ -63,9 +65,7 @@ class LazyGroup(click.Group):
         try:
             target: click.Command = getattr(importlib.import_module(module), attribute)
         except (ImportError, AttributeError) as error:
-            from lab.plugins.discovery import PluginProblem
-
-            raise PluginProblem(f"the command {cmd_name!r} of a plugin cannot be loaded: {error}") from None
+            raise PluginError(f"the command {cmd_name!r} of a plugin cannot be loaded: {error}") from None
         return target
 
     def resolve_command(
@@ -75,8 +75,6 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError:
-            from lab.plugins.discovery import did_you_mean
-
             hint = did_you_mean(args[0], self.list_commands(ctx))
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
 
@@ -115,32 +113,16 @@ def _run(interrupts: Interrupts) -> int:
         where = f" (see `{context.command_path} --help`)" if context else ""
         print(f"lab: {error.format_message()}{where}", file=sys.stderr)
         return 64
+    except LabError as error:
+        print(f"lab: {error}", file=sys.stderr)
+        return error.reason.exit_code
     except OSError as error:
         print(f"lab: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
         return 74
-    except Exception as error:
-        code = _known(error)
-        if code is None:
-            import traceback
+    except Exception:
+        import traceback
 
-            traceback.print_exc()
-            print("lab: this is a defect in lab; please report it with the lines above", file=sys.stderr)
-            return 70
-        print(f"lab: {error}", file=sys.stderr)
-        return code
+        traceback.print_exc()
+        print("lab: this is a defect in lab; please report it with the lines above", file=sys.stderr)
+        return EndReason.INTERNAL.exit_code
     return result if isinstance(result, int) else 0
-
-
-def _known(error: Exception) -> int | None:
-    """Return the exit code of an error whose message is meant for the user, or ``None`` for a defect."""
-    from lab.journal.reasons import RunProblem
-    from lab.journal.store import JournalError
-    from lab.plugins.discovery import PluginProblem, UnknownName
-    from lab.plugins.settings import ConfigProblem
-
-    if isinstance(error, RunProblem):
-        return error.reason.exit_code
-    for kind, code in ((UnknownName, 64), (PluginProblem, 69), (ConfigProblem, 78), (JournalError, 74)):
-        if isinstance(error, kind):
-            return code
-    return None

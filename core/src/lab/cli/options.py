@@ -7,8 +7,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from lab.composition.assembly import FLAGS, Assembly, assemble, layers_for
 from lab.plugins.discovery import Registry
-from lab.session.assembly import FLAGS, Assembly, assemble, layers_for
 
 BATCH_DEFAULTS: Final[Mapping[str, Any]] = {"run.reporters": []}
 """A backtest shows its report; who wants more names reporters."""
@@ -101,6 +101,6 @@ def gather(
         options["run.state_dir"] = str(options["run.state_dir"])
     layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults)
     assembly = assemble(registry, layers, os.environ)
-    for name in assembly.strangers:
+    for name in assembly.unknown_variables:
         click.echo(f"lab: the environment variable {name} is of no component in this run; ignored", err=True)
     return registry, assembly

@@ -16,7 +16,8 @@ def command(name: str | None, as_json: bool) -> int:
 
     With NAME only the components of that name.
     """
-    from lab.plugins.discovery import KINDS, Registry, did_you_mean
+    from lab.errors import did_you_mean
+    from lab.plugins.discovery import KINDS, Registry
     from lab.plugins.settings import settings_of, type_name
 
     registry = Registry()

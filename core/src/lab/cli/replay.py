@@ -8,7 +8,7 @@ import click
 
 from lab.cli import options, output
 from lab.cli.backtest import show
-from lab.session.interrupts import Interrupts
+from lab.session.signals import Interrupts
 
 
 @click.command("replay")
@@ -27,15 +27,16 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
       lab replay latest
       lab replay 20241224T1830 --set sma.slow=50
     """
-    from lab.journal.reasons import Reason, RunProblem
+    from lab.backtesting.runner import run_batch
+    from lab.errors import RunError
+    from lab.exit_codes import EndReason
     from lab.journal.store import read_run_started
-    from lab.session.batch import run_batch
-    from lab.session.directory import find
+    from lab.runs.directory import find
 
     directory = find(given.get("state_dir") or Path(), run)
     recorded = read_run_started(directory)
     if recorded["kind"] != "run":
-        raise RunProblem(Reason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
+        raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
     for key in ("symbol", "interval", "equity", "leverage", "seed", "no_orders"):
         given[key] = recorded[key] if given.get(key) is None else given[key]
     sets = [f"replay.run={directory}"]
@@ -54,7 +55,7 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
         assembly,
         wall_ns=time.time_ns,
         seconds=time.perf_counter,
-        interrupts=interrupts,
+        stopped=lambda: interrupts.count,
         kind="replay",
         quiet=as_json,
         say=output.say,

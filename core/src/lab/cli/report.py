@@ -17,10 +17,10 @@ def command(run: str, write: bool, state_dir: Path | None, as_json: bool) -> int
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default).
     """
+    from lab.backtesting.verify import check_chain
     from lab.journal.report import build_report
     from lab.journal.store import JournalReader
-    from lab.session.directory import find, write_report
-    from lab.session.verify import check_chain
+    from lab.runs.directory import find, write_report
 
     directory = find(state_dir or Path(), run)
     reader = JournalReader.open(directory)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lab.cli import options, output
-from lab.session.interrupts import Interrupts
+from lab.session.signals import Interrupts
 
 
 @click.command("run")
@@ -29,7 +29,7 @@ def command(interrupts: Interrupts, /, as_json: bool, **given: Any) -> int:
       lab run --set bitunix.venue=local --speed 60       without the internet: recorded ticks, real sockets
       lab run --provider mock --minutes 60 --speed max   a seeded path in virtual time
     """
-    from lab.session.live import run_live
+    from lab.session.launch import run_live
 
     _, assembly = options.gather(given)
     finished = run_live(assembly, wall_ns=time.time_ns, interrupts=interrupts, quiet=as_json, say=output.say)

@@ -13,9 +13,10 @@ from lab.cli import options, output
 @options.as_json
 def command(state_dir: Path | None, as_json: bool) -> int:
     """List the runs in the state directory, newest last."""
+    from lab.errors import JournalError
     from lab.journal.report import build_report
-    from lab.journal.store import JournalError, JournalReader
-    from lab.session.earlier import is_running
+    from lab.journal.store import JournalReader
+    from lab.runs.previous import is_running
 
     folder = (state_dir or Path()) / "runs"
     found: list[dict[str, Any]] = []

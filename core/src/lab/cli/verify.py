@@ -18,9 +18,9 @@ def command(run: str, state_dir: Path | None, as_json: bool) -> int:
     RUN is a run's id, a part of it, its folder, or `latest` (the default). Exit code 0: identical; 1: the first
     difference is printed with its cause.
     """
+    from lab.backtesting.verify import verify
     from lab.plugins.discovery import Registry
-    from lab.session.directory import find
-    from lab.session.verify import verify
+    from lab.runs.directory import find
 
     verdict = verify(find(state_dir or Path(), run), Registry())
     if as_json:

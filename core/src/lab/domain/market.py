@@ -53,11 +53,11 @@ class Funding(NamedTuple):
     mark: float
 
 
-class Gate(NamedTuple):
-    """The trading gate moved: entries are placed only while ``reasons`` is empty."""
+class TradingState(NamedTuple):
+    """Trading was halted or opened: entries are placed only while ``halted_by``, the reasons, is empty."""
 
     time_ns: int
-    reasons: tuple[str, ...]
+    halted_by: tuple[str, ...]
 
 
 class Notice(NamedTuple):
@@ -85,8 +85,8 @@ class Stop(NamedTuple):
     close_positions: bool
 
 
-Input = Candle | Quote | Funding | Gate | Notice | Timer | Stop
-INPUTS: Final[tuple[type, ...]] = (Candle, Quote, Funding, Gate, Notice, Timer, Stop)
+Input = Candle | Quote | Funding | TradingState | Notice | Timer | Stop
+INPUTS: Final[tuple[type, ...]] = (Candle, Quote, Funding, TradingState, Notice, Timer, Stop)
 
 # Made from columns without a Python-level call a row: 0.2 µs an object against 1.0 µs for a frozen attrs class.
 candle_from_row: Final[Callable[[Iterable[object]], Candle]] = partial(tuple.__new__, Candle)

@@ -12,14 +12,14 @@ from typing import Any
 from lab.domain.events import CandleIgnored, Deposited, GapFound, StrategyStopped
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, Candle, Funding, Gate, Input, Notice, Quote, Stop, Timer
+from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice, Quote, Stop, Timer, TradingState
 from lab.domain.orders import OrderRequest
-from lab.engine.door import Door, Outputs
-from lab.engine.parts import Action, BrokerPart, GatePart, Market, Seat, StrategyPart, Working
-from lab.engine.requests import drawn
-from lab.engine.settle import Settlement
-from lab.engine.totals import Totals
-from lab.engine.valuation import DayLoss, Valuation
+from lab.engine.checks import drawn
+from lab.engine.counters import RunCounters
+from lab.engine.fills import FillBooking
+from lab.engine.orders import OrderEntry, Outputs
+from lab.engine.state import Action, Book, BrokerProtocol, Market, OpenOrder, RiskGateProtocol, StrategyProtocol
+from lab.engine.valuation import CarriedLoss, Valuation
 from lab.engine.view import View
 
 
@@ -35,14 +35,14 @@ class Engine:
         self,
         instruments: Mapping[str, Instrument],
         interval_ns: int,
-        broker: BrokerPart,
-        gates: Sequence[tuple[str, GatePart]],
-        strategies: Sequence[tuple[str, StrategyPart, Decimal]],
+        broker: BrokerProtocol,
+        gates: Sequence[tuple[str, RiskGateProtocol]],
+        strategies: Sequence[tuple[str, StrategyProtocol, Decimal]],
         *,
-        lineage: str,
+        config_hash: str,
         leverage: Decimal = Decimal(1),
         no_orders: bool = False,
-        day_loss: DayLoss = (0, ZERO),
+        carried_loss: CarriedLoss = (0, ZERO),
         record_inputs: bool = True,
         archive: Callable[[str], str | None] | None = None,
     ) -> None:
@@ -50,31 +50,31 @@ class Engine:
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
         outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
-        id that memory has forgotten. ``day_loss`` is what the run that this one restarts lost on the day it ended.
+        id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended.
         """
-        seats = tuple(Seat(name, part, deposit) for name, part, deposit in strategies)
+        seats = tuple(Book(name, part, deposit) for name, part, deposit in strategies)
         keep = max([64, *(-(-3 * seat.lookback // 2) for seat in seats)])
         self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
         self.seats = seats
         for seat in seats:
             seat.view = View(self, seat)
         self.leverage = leverage
-        self.tally = Totals()
+        self.tally = RunCounters()
         self.now_ns = 0
         self.shut: tuple[str, ...] = ()
         self.stopping = False
-        self.working: dict[str, Working] = {}
+        self.working: dict[str, OpenOrder] = {}
         self.ended: set[str] = set()
         self._record = record_inputs
         self._broker = broker
         self._ask_those_left()
-        self.worth = Valuation(self.markets, seats, day_loss)
-        self._door = Door(self, broker, gates, lineage=lineage, no_orders=no_orders, archive=archive)
-        self._settlement = Settlement(self, self._door, broker)
+        self.worth = Valuation(self.markets, seats, carried_loss)
+        self._door = OrderEntry(self, broker, gates, config_hash=config_hash, no_orders=no_orders, archive=archive)
+        self._settlement = FillBooking(self, self._door, broker)
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
             Quote: self._quote,
             Timer: self._timer,
-            Gate: self._gate,
+            TradingState: self._gate,
             Stop: self._stop,
             Funding: self._note,
             Notice: self._note,
@@ -85,7 +85,7 @@ class Engine:
         return [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> RunCounters:
         """What the run counted so far, complete at the moment of the call."""
         tally = self.tally
         histories = [market.history for market in self.markets.values()]
@@ -106,7 +106,7 @@ class Engine:
         self._deciders = tuple((seat.lookback, seat.on_candle, seat.view, seat) for seat in left)
         self._quoted = tuple((seat.on_quote, seat.view, seat) for seat in left if seat.on_quote is not None)
 
-    def _retire(self, seat: Seat) -> None:
+    def _retire(self, seat: Book) -> None:
         if not seat.stopped:
             seat.retired_at = self.totals.candles
             seat.stopped = True
@@ -115,7 +115,7 @@ class Engine:
     # -- market data -------------------------------------------------------------------------------------------------
 
     def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch
-        """Take one input and return what is worth a journal row, in order. Raises `EngineFault` only for a defect.
+        """Take one input and return what is worth a journal row, in order. Raises `EngineError` only for a defect.
 
         The candle's own way stands here in full and in line: a backtest is made of nothing else.
         """
@@ -234,8 +234,8 @@ class Engine:
 
     # -- the session's own inputs ------------------------------------------------------------------------------------
 
-    def _gate(self, gate: Gate) -> Sequence[object]:
-        self.shut = gate.reasons
+    def _gate(self, gate: TradingState) -> Sequence[object]:
+        self.shut = gate.halted_by
         return (gate,) if self._record else ()
 
     def _note(self, event: Funding | Notice) -> Sequence[object]:
@@ -259,7 +259,7 @@ class Engine:
 
     # -- strategies --------------------------------------------------------------------------------------------------
 
-    def _act(self, seat: Seat, actions: Iterable[Action], decided_ns: int, live: bool, out: Outputs) -> None:
+    def _act(self, seat: Book, actions: Iterable[Action], decided_ns: int, live: bool, out: Outputs) -> None:
         """Take a decision's actions to the door, in their order."""
         place = 0
         for action in actions:
@@ -271,14 +271,14 @@ class Engine:
             elif live:
                 self._door.cancel(seat, action, out)
 
-    def guard(self, seat: Seat, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
+    def guard(self, seat: Book, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
         """Call a strategy's listener; one that raises is stopped alone."""
         try:
             call(what) if bare else call(what, seat.view)
         except (Exception, SystemExit) as error:
             self.stop_seat(seat, error, out)
 
-    def stop_seat(self, seat: Seat, error: BaseException, out: Outputs) -> None:
+    def stop_seat(self, seat: Book, error: BaseException, out: Outputs) -> None:
         """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
         self._retire(seat)
         seat.failed = True

@@ -7,10 +7,10 @@ from math import inf
 from lab.domain.ledger import ZERO
 from lab.domain.time import DAY_NS
 from lab.engine.drawdown import Drawdown, Moment
-from lab.engine.parts import Market, Seat
+from lab.engine.state import Book, Market
 
 # The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
-DayLoss = tuple[int, Decimal]
+CarriedLoss = tuple[int, Decimal]
 
 
 class Valuation:
@@ -21,13 +21,13 @@ class Valuation:
         "day_starting_equity", "drawdown", "starting_equity",
     )  # fmt: skip
 
-    def __init__(self, markets: Mapping[str, Market], seats: Sequence[Seat], day_loss: DayLoss) -> None:
+    def __init__(self, markets: Mapping[str, Market], seats: Sequence[Book], carried_loss: CarriedLoss) -> None:
         self._markets = markets
         self._seats = seats
         self._marked = 0.0
         self._mark_exact = ZERO
         self._alone = len(markets) == 1 and len(seats) == 1
-        self._day_loss = day_loss
+        self._day_loss = carried_loss
         self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
         self.day_end_ns = 0
         self._cash = float(self.starting_equity)
@@ -46,7 +46,7 @@ class Valuation:
         self._marked = value
         return exact
 
-    def book_equity(self, seat: Seat) -> Decimal:
+    def book_equity(self, seat: Book) -> Decimal:
         """Return a book's cash and unrealised profit."""
         ledger = seat.ledger
         total = ledger.cash

@@ -11,7 +11,7 @@ from lab.domain.orders import Order
 
 if TYPE_CHECKING:
     from lab.engine.engine import Engine
-    from lab.engine.parts import Seat
+    from lab.engine.state import Book
 
 
 class View:
@@ -19,7 +19,7 @@ class View:
 
     __slots__ = ("_candles", "_engine", "_seat")
 
-    def __init__(self, engine: "Engine", seat: "Seat") -> None:
+    def __init__(self, engine: "Engine", seat: "Book") -> None:
         self._engine = engine
         self._seat = seat
         self._candles = {symbol: market.history.candles for symbol, market in engine.markets.items()}

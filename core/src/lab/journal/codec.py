@@ -6,13 +6,13 @@ from typing import Any, Final
 import msgspec
 
 from lab.domain import events
-from lab.domain.market import Candle, Funding, Gate, Input, Notice, Quote, Stop, Timer
+from lab.domain.market import Candle, Funding, Input, Notice, Quote, Stop, Timer, TradingState
 
 INPUT_KINDS: Final[dict[type, str]] = {
     Candle: "candle",
     Quote: "quote",
     Funding: "funding",
-    Gate: "gate",
+    TradingState: "trading_state",
     Notice: "notice",
     Timer: "timer",
     Stop: "stop",

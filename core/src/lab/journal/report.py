@@ -7,8 +7,9 @@ from typing import Any, Final, Literal
 from lab.domain.ledger import ZERO
 from lab.domain.market import UNCONFIRMED
 from lab.domain.time import SECOND_NS, format_time
-from lab.journal.reasons import Reason
-from lab.journal.store import JournalError, JournalReader
+from lab.errors import JournalError
+from lab.exit_codes import EndReason
+from lab.journal.store import JournalReader
 
 REPORT_SCHEMA_VERSION: Final = 1
 
@@ -44,7 +45,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
     starting = Decimal(started["equity"]) * len(started["strategies"])
     equity = Decimal(end.get("equity", starting))
     code = ended["reason"] if ended else "unfinished"
-    reason = next((r for r in Reason if r.code == code), Reason.UNKNOWN)
+    reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
     traded = next(reader.bodies("order_filled"), None) is not None
     report: dict[str, Any] = {
         "schema_version": REPORT_SCHEMA_VERSION,
@@ -103,7 +104,7 @@ def _degradations(
     found = list(session.get("degradations", []))
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
-    lost = started.get("day_loss", {}).get("lost", "0")
+    lost = started.get("carried_loss", {}).get("lost", "0")
     if Decimal(lost):
         found.append(f"restarted: the day had lost {plain(lost)} before")
     if not started["gates"]:
@@ -129,7 +130,7 @@ def _why_no_trade(
         if not int(totals.get("candles", 0)):
             why = "none closed" if int(totals.get("quotes", 0)) else "no market data came"
         else:
-            shut = [reasons for _, _, (_, reasons) in reader.bodies("gate") if reasons]
+            shut = [reasons for _, _, (_, reasons) in reader.bodies("trading_state") if reasons]
             seen = int(totals["candles"]) + int(totals.get("backfilled", 0))
             warming = f"it needs {started['lookback']} candles before it decides and {seen} came"
             why = session.get("warm") or ("; ".join(shut[-1]) if shut else warming)

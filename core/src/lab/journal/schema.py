@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from lab.errors import SchemaVersionError
+
 SCHEMA_VERSION: Final = 1
 TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -21,22 +23,20 @@ INDEX: Final = "CREATE UNIQUE INDEX event_key ON event (key) WHERE key IS NOT NU
 STEPS: Final[Mapping[int, Sequence[str]]] = {}
 
 
-class WrongVersion(Exception):
-    """A journal of a version that this lab neither reads nor can bring up to date; the message says what to do."""
-
-
 def bring_up_to_date(
     path: Path, version: int, *, wanted: int = SCHEMA_VERSION, steps: Mapping[int, Sequence[str]] = STEPS
 ) -> None:
     """Make a journal of an older version one of the version wanted; the file as it was stays beside it, as ``.v1``.
 
-    All steps are one transaction: a process killed half-way leaves the journal as it was. Raises `WrongVersion` where
-    there is no way, ``sqlite3.Error`` or ``OSError`` where the files do not allow it.
+    All steps are one transaction: a process killed half-way leaves the journal as it was. Raises
+    `SchemaVersionError` where there is no way, ``sqlite3.Error`` or ``OSError`` where the files do not allow it.
     """
     if version > wanted:
-        raise WrongVersion(f"schema version {version} is newer than this lab reads ({wanted}); install a newer lab")
+        raise SchemaVersionError(
+            f"schema version {version} is newer than this lab reads ({wanted}); install a newer lab"
+        )
     if any(older not in steps for older in range(version, wanted)):
-        raise WrongVersion(f"schema version {version}; this lab reads version {wanted}")
+        raise SchemaVersionError(f"schema version {version}; this lab reads version {wanted}")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
         db.execute("BEGIN IMMEDIATE")  # from here on nobody else does the same
         if db.execute("PRAGMA user_version").fetchone()[0] == version:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from lab.domain.events import key_of
+from lab.errors import JournalError, SchemaVersionError
 from lab.journal.codec import KINDS, decode, encode
-from lab.journal.schema import INDEX, SCHEMA_VERSION, TABLES, WrongVersion, bring_up_to_date
+from lab.journal.schema import INDEX, SCHEMA_VERSION, TABLES, bring_up_to_date
 from lab.ports import Record
 
 FILE_NAME: Final = "journal.db"
@@ -25,10 +26,6 @@ _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 Row = tuple[int, int, int, str, str | None, bytes, bytes]
 """seq, time_ns, input_n, kind, key, body and hash."""
-
-
-class JournalError(Exception):
-    """The journal cannot be written or read; the message names the file and the reason."""
 
 
 def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, key: str | None, body: bytes) -> bytes:
@@ -194,7 +191,7 @@ class JournalReader:
             db.execute("SELECT count(*) FROM meta").fetchone()
         except (sqlite3.Error, OSError) as error:
             raise JournalError(f"{path}: cannot be read: {error}") from error
-        except WrongVersion as error:
+        except SchemaVersionError as error:
             raise JournalError(f"{path}: {error}") from None
         return cls(db, str(path))
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from lab.domain.market import Input
+from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
-from lab.journal.store import JournalError
 
 if sys.version_info >= (3, 14):
     from compression import zstd

@@ -4,7 +4,6 @@ A plugin that fails is kept by name with its reason, and fails nobody who does n
 ``lab --help`` looks at the plugins' commands, and should cost next to nothing.
 """
 
-import difflib
 import inspect
 from collections.abc import Callable, Mapping
 from importlib.metadata import EntryPoint, entry_points
@@ -12,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import pluggy
 
+from lab.errors import PluginError, UnknownPlugin, did_you_mean
 from lab.plugins import hookspecs
 from lab.plugins.hookspecs import GROUP, PROJECT, PluginCommand
 
@@ -23,14 +23,6 @@ KINDS: Final[Mapping[str, str]] = {
     "reporter": "lab_reporters",
 }
 """Kinds of component, as users call them, and the hook that offers each."""
-
-
-class PluginProblem(Exception):
-    """A component asked for by name cannot be had: the message names plugin, hook and cure."""
-
-
-class UnknownName(PluginProblem):
-    """Nothing installed offers that name."""
 
 
 class Plugin:
@@ -56,14 +48,6 @@ class Offer(NamedTuple):
     name: str
     cls: type
     plugin: Plugin
-
-
-def did_you_mean(wrong: str, known: list[str]) -> str:
-    """Return ``"; did you mean 'x'?"``, or the list of what is known, or nothing when nothing is."""
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
-    if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; known: {', '.join(sorted(known))}" if known else ""
 
 
 class Registry:
@@ -166,7 +150,7 @@ class Registry:
                 else:
                     try:
                         settings_of(cls)
-                    except PluginProblem as problem:
+                    except PluginError as problem:
                         plugin.fail(f"{hook} offers {name!r}: {problem}")
                     else:
                         found.append(Offer(kind, name, cls, plugin))
@@ -176,7 +160,7 @@ class Registry:
     def get(self, kind: str, name: str) -> Offer:
         """Return the offer of that kind and name.
 
-        Raises `UnknownName` with the nearest name, or `PluginProblem` when two plugins offer it or the one that should
+        Raises `UnknownPlugin` with the nearest name, or `PluginError` when two plugins offer it or the one that should
         is broken.
         """
         offers = self.offers(kind)
@@ -185,17 +169,17 @@ class Registry:
             return named[0]
         if named:
             owners = " and ".join(f"{o.plugin.distribution} {o.plugin.version}" for o in named)
-            raise PluginProblem(f"{kind} {name!r} is offered by {owners}; uninstall one of them")
+            raise PluginError(f"{kind} {name!r} is offered by {owners}; uninstall one of them")
         text = f"no {kind} named {name!r}{did_you_mean(name, sorted({offer.name for offer in offers}))}"
         broken = [plugin for plugin in self.plugins if plugin.problems]
         hit = [p for p in broken if name == p.name or any(repr(name) in problem for problem in p.problems)]
         for plugin in hit:
             text = f"{kind} {name!r}: {plugin.distribution} {plugin.version}: {plugin.problems[0]}"
-            raise PluginProblem(f"{text}; repair or uninstall it (see `lab plugins`)")
+            raise PluginError(f"{text}; repair or uninstall it (see `lab plugins`)")
         if broken:
             names = ", ".join(p.distribution for p in broken)
             text += f" ({names} failed to load: see `lab plugins`)"
-        raise UnknownName(text)
+        raise UnknownPlugin(text)
 
     def commands(self) -> dict[str, PluginCommand]:
         """Return the further command lines that plugins offer; the first of two with one name wins."""

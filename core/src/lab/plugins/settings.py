@@ -17,13 +17,9 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from lab.plugins.discovery import PluginProblem, did_you_mean
+from lab.errors import ConfigError, PluginError, did_you_mean
 
 ENV_PREFIX: Final = "LAB_"
-
-
-class ConfigProblem(Exception):
-    """A setting is wrong: the message names where it comes from, the key, the value and what was expected."""
 
 
 @attrs.frozen
@@ -55,70 +51,68 @@ class Layers:
         self.tables.setdefault(table, {})[key] = Value(raw, origin)
 
     def add_file(self, path: Path) -> None:
-        """Read a TOML file of tables. Raises `ConfigProblem` naming the file, and the line where TOML tells it."""
+        """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where TOML tells it."""
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
         except FileNotFoundError:
-            raise ConfigProblem(f"{path}: no such file") from None
+            raise ConfigError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigProblem(f"{path}: cannot be read: {error}") from None
+            raise ConfigError(f"{path}: cannot be read: {error}") from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigProblem(f"{path}: not TOML: {error}") from None
+            raise ConfigError(f"{path}: not TOML: {error}") from None
         for table, content in data.items():
             if not isinstance(content, dict):
-                raise ConfigProblem(f"{path}: {table} = {content!r} stands outside a table; put it under [run]")
+                raise ConfigError(f"{path}: {table} = {content!r} stands outside a table; put it under [run]")
             for key, raw in content.items():
                 self.put(table, key, raw, str(path))
 
     def add_set(self, text: str) -> None:
-        """Take one ``--set name.key=value``. Raises `ConfigProblem`."""
+        """Take one ``--set name.key=value``. Raises `ConfigError`."""
         name, equals, raw = text.partition("=")
         table, dot, key = name.strip().partition(".")
         if not (equals and dot and table and key):
-            raise ConfigProblem(f"--set {text}: expected name.key=value, for example sma.fast=5")
+            raise ConfigError(f"--set {text}: expected name.key=value, for example sma.fast=5")
         self.put(table, key.replace("-", "_"), raw.strip(), "--set")
 
     def add_environment(self, environment: Mapping[str, str], tables: Mapping[str, type]) -> list[str]:
         """Take ``LAB_<TABLE>_<KEY>`` variables of known tables; return the names of those that fit no table.
 
-        Raises `ConfigProblem` where the table is known and the key is not.
+        Raises `ConfigError` where the table is known and the key is not.
         """
-        strangers = []
+        unknown_variables = []
         for variable in sorted(environment):
             if not variable.startswith(ENV_PREFIX):
                 continue
             rest = variable[len(ENV_PREFIX) :].lower()
             fitting = [name for name in tables if rest.startswith(name + "_")]
             if not fitting:
-                strangers.append(variable)
+                unknown_variables.append(variable)
                 continue
             table = max(fitting, key=len)
             key = rest[len(table) + 1 :]
             known = settings_of(tables[table])
             if key not in known:
-                raise ConfigProblem(f"{variable}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
+                raise ConfigError(f"{variable}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
             if key not in self.tables.get(table, {}) or not self.tables[table][key].origin.startswith("-"):
                 self.put(table, key, environment[variable], variable)
-        return strangers
+        return unknown_variables
 
     def check_tables(self, known: list[str]) -> None:
-        """Raise `ConfigProblem` for a table no component of this run has."""
+        """Raise `ConfigError` for a table no component of this run has."""
         for table, values in self.tables.items():
             if table not in known:
                 origin = next(iter(values.values())).origin if values else "the file"
-                raise ConfigProblem(f"{origin}: no component {table!r} in this run{did_you_mean(table, known)}")
+                raise ConfigError(f"{origin}: no component {table!r} in this run{did_you_mean(table, known)}")
 
 
 def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
-    """Return the settings of a component class by key. Raises `PluginProblem` where a setting's type is unknown."""
+    """Return the settings of a component class by key. Raises `PluginError` where a setting's type is unknown."""
     with contextlib.suppress(NameError):  # a state field's type may be known to type checkers only
         attrs.resolve_types(cls)
     settings = {f.alias or f.name: f for f in attrs.fields(cls) if f.init}
     for key, f in settings.items():
         if isinstance(f.type, str):
-            raise PluginProblem(
-                f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable"
-            )
+            raise PluginError(f"{cls.__module__}.{cls.__qualname__}: the type of {key}, {f.type!r}, is not importable")
     return settings
 
 
@@ -167,17 +161,17 @@ def convert(raw: Any, kind: Any) -> Any:
 
 
 def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
-    """Return a component with its settings in force, and what is in force. Raises `ConfigProblem`."""
+    """Return a component with its settings in force, and what is in force. Raises `ConfigError`."""
     known = settings_of(cls)
     given = layers.tables.get(table, {})
     values: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            raise ConfigProblem(f"{value.origin}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
+            raise ConfigError(f"{value.origin}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
         try:
             values[key] = convert(value.raw, known[key].type)
         except ValueError as error:
-            raise ConfigProblem(f"{value.origin}: {table}.{key} = {value.raw!r}: {error}") from None
+            raise ConfigError(f"{value.origin}: {table}.{key} = {value.raw!r}: {error}") from None
     try:
         component = cls(**values)
     except (TypeError, ValueError) as error:
@@ -185,10 +179,10 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         text = " ".join(str(error.args[0] if error.args else error).split())[:300]
         named = [key for key in values if re.search(rf"\b{key}\b", text)] or list(values)
         origins = ", ".join(sorted({given[key].origin for key in named})) or "defaults"
-        raise ConfigProblem(f"{origins}: {table}: {text}") from None
+        raise ConfigError(f"{origins}: {table}: {text}") from None
     except (Exception, SystemExit) as error:
         where = f"{cls.__module__}.{cls.__qualname__}"
-        raise PluginProblem(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
+        raise PluginError(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
     in_force = [
         Effective(
             f"{table}.{key}",

@@ -11,13 +11,13 @@ once a run.
 from lab.domain.orders import Accepted as Accepted
 from lab.domain.orders import Ended as Ended
 from lab.domain.orders import Rejected as Rejected
+from lab.errors import ProviderError as ProviderError
+from lab.errors import ProviderUnavailable as ProviderUnavailable
 from lab.ports.component import Component as Component
 from lab.ports.provider import Check as Check
 from lab.ports.provider import Clock as Clock
 from lab.ports.provider import FeedState as FeedState
 from lab.ports.provider import Provider as Provider
-from lab.ports.provider import ProviderError as ProviderError
-from lab.ports.provider import ProviderUnavailable as ProviderUnavailable
 from lab.ports.provider import Runtime as Runtime
 from lab.ports.provider import Sink as Sink
 from lab.ports.provider import Subscription as Subscription

@@ -88,14 +88,6 @@ class Check:
     detail: str
 
 
-class ProviderError(Exception):
-    """What retrying cannot mend (an unknown symbol, say). The message names the culprit and the cure."""
-
-
-class ProviderUnavailable(ProviderError):
-    """A call failed now and may succeed later."""
-
-
 class Provider(Component, ABC):
     """A source of market data.
 

@@ -1,1 +1,1 @@
-"""The shell around the engine: clocks, sockets, signals, files. Everything that may wait lives here."""
+"""The live session: its loop, inbox, runner, reporters and end."""

@@ -11,12 +11,13 @@ from typing import Final, Literal
 
 import anyio
 
+from lab.composition.assembly import Assembly
 from lab.domain.time import SECOND_NS, format_time
+from lab.errors import ProviderError
 from lab.plugins.discovery import Registry
-from lab.ports import Check, ProviderError, Runtime, Subscription
-from lab.session.assembly import Assembly
-from lab.session.live import clock_for
-from lab.session.loops import loop_factory
+from lab.ports import Check, Runtime, Subscription
+from lab.session.launch import clock_for
+from lab.simulation.clocks import loop_factory
 
 _FREE_LEAST: Final = 64 * 1024 * 1024
 _SQLITE_GOOD: Final = (3, 51, 3)

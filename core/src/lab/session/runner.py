@@ -8,7 +8,7 @@ import anyio
 from attrs import define, field
 
 from lab.domain.events import GapFound
-from lab.domain.market import Gate, Input, Quote, Stop, Timer
+from lab.domain.market import Input, Quote, Stop, Timer, TradingState
 from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.history import History
@@ -16,9 +16,9 @@ from lab.journal.report import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, FeedState, Provider
-from lab.session.intake import Intake
-from lab.session.publish import Publisher
-from lab.session.seeding import Seeder
+from lab.reporting.publisher import Publisher
+from lab.session.backfill import HistoryLoader
+from lab.session.inbox import Inbox
 
 _TICK_S: Final = 0.5
 _FLUSH_TICKS: Final = 10
@@ -34,8 +34,8 @@ class Runner:
     provider: Provider
     lookback: int
     clock: Clock
-    intake: Intake
-    seeder: Seeder
+    intake: Inbox
+    seeder: HistoryLoader
     journal: Journal
     tape: TapeWriter
     publisher: Publisher
@@ -104,7 +104,7 @@ class Runner:
         reasons = self.reasons()
         if reasons != self.engine.shut and not self.engine.stopping:
             self._note_shut(bool(reasons))
-            self._step(Gate(self.intake.now_ns(), reasons))
+            self._step(TradingState(self.intake.now_ns(), reasons))
             self.commit()
 
     def _note_shut(self, shut: bool) -> None:

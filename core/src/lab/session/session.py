@@ -7,23 +7,25 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 
+from lab.composition.assembly import Assembly
+from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
+from lab.errors import ProviderError, ProviderUnavailable, describe_error
+from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
-from lab.journal.reasons import Reason
 from lab.journal.report import build_report, end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, ProviderError, ProviderUnavailable, RunInfo, Status, Subscription
-from lab.session.assembly import Assembly
-from lab.session.earlier import day_loss
-from lab.session.ending import diagnose, outcome, shortfall
-from lab.session.intake import Intake
-from lab.session.publish import Publisher
+from lab.ports import Clock, RunInfo, Status, Subscription
+from lab.reporting.publisher import Publisher
+from lab.runs.previous import carried_loss
+from lab.session.backfill import HistoryLoader
+from lab.session.inbox import Inbox
+from lab.session.outcome import diagnose, outcome, shortfall
 from lab.session.runner import Runner
-from lab.session.seeding import Seeder
-from lab.session.telling import describe, make_header, session_state, status_of
+from lab.session.status import session_state
 
 _REPORTERS_S: Final = 5.0
 
@@ -53,10 +55,10 @@ class Session:
         self._say = say
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
-        self.intake = Intake([self.symbol], clock)
+        self.intake = Inbox([self.symbol], clock)
         self.runner: Runner | None = None
         self.publisher = Publisher(journal.since)
-        self.reason: Reason | None = None
+        self.reason: EndReason | None = None
         self.detail = ""
         self._errors = 0
         self.waits = 0
@@ -67,7 +69,7 @@ class Session:
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
-    def stop(self, reason: Reason, detail: str = "") -> None:
+    def stop(self, reason: EndReason, detail: str = "") -> None:
         """Ask for the orderly end; a more serious reason replaces a milder one."""
         if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
             self.reason, self.detail = reason, detail or self.detail
@@ -107,7 +109,7 @@ class Session:
                 self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
                 self.intake.notice("instrument", state="unavailable", error=str(error))
             except ProviderError as error:
-                self._fail(Reason.CONFIG, str(error))
+                self._fail(EndReason.CONFIG, str(error))
                 break
             with anyio.move_on_after(wait):
                 await self._stopping.wait()
@@ -119,7 +121,7 @@ class Session:
         assembly = self.assembly
         body = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
-            body["day_loss"] = day_loss(self.settings.state_dir, body)
+            body["carried_loss"] = carried_loss(self.settings.state_dir, body)
         engine = assembly.engine(body, archive=self.journal.outcome)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
@@ -135,7 +137,7 @@ class Session:
             group.start_soon(runner.watch)
             try:
                 await self._take_until_stopped(runner, group)
-                code = self.reason.code if self.reason else Reason.STOPPED.code
+                code = self.reason.code if self.reason else EndReason.STOPPED.code
                 await runner.settle(code, close=self.settings.close_on_stop)
                 self._check_strategies(runner)
             except (Exception, SystemExit) as error:
@@ -147,7 +149,7 @@ class Session:
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
         need, keep = self.assembly.lookback, engine.markets[self.symbol].history.keep
-        seeder = Seeder(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
+        seeder = HistoryLoader(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
         return Runner(
             engine=engine,
             symbol=self.symbol,
@@ -171,14 +173,14 @@ class Session:
 
     def _check_strategies(self, runner: Runner) -> None:
         if all(seat.failed for seat in runner.engine.seats):
-            self.stop(Reason.PLUGIN, "every strategy has failed")
+            self.stop(EndReason.PLUGIN, "every strategy has failed")
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     async def _deadline(self) -> None:
         seconds = self.settings.minutes * 60
         await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
-        self.stop(Reason.COMPLETED)
+        self.stop(EndReason.COMPLETED)
 
     async def _stream(self) -> None:
         """Run the provider's stream; its end is the end of the data, its failure the end of the run."""
@@ -186,20 +188,20 @@ class Session:
         try:
             await self.assembly.provider.component.stream(wanted, self.intake)
         except ProviderError as error:
-            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
+            self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
         except (Exception, SystemExit) as error:
-            self._fail(Reason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe(error)}")
+            self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe_error(error)}")
         else:
             self.intake.end()
-            self.stop(Reason.COMPLETED, "the data ended")
+            self.stop(EndReason.COMPLETED, "the data ended")
 
-    async def _seed(self, seeder: Seeder) -> None:
+    async def _seed(self, seeder: HistoryLoader) -> None:
         try:
             await seeder.seed()
         except (Exception, SystemExit) as error:
             self._errors += 1
             seeder.done = True
-            self.intake.notice("seeding", state="refused", error=describe(error))
+            self.intake.notice("seeding", state="refused", error=describe_error(error))
 
     async def _report(self, name: str, reporter: Any) -> None:
         """Run one reporter; its failure ends nothing but itself."""
@@ -218,17 +220,17 @@ class Session:
         except (Exception, SystemExit) as error:
             self._errors += 1
             if not self._finished.is_set():
-                self.intake.notice("reporter", name=name, error=describe(error))
+                self.intake.notice("reporter", name=name, error=describe_error(error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _write_end(self, engine: Engine | None) -> None:
         """Journal the end. A storage failure here is the reason of the end."""
         self._finished.set()
-        reason = self.reason or Reason.UNKNOWN
+        reason = self.reason or EndReason.UNKNOWN
         if reason.exit_code == 0:
             missed = shortfall(self.runner, f"the provider never told what {self.symbol} is: {self.detail}")
-            if missed is not None and reason is Reason.COMPLETED:
+            if missed is not None and reason is EndReason.COMPLETED:
                 reason, self.detail = missed
                 self.reason = reason
         body: dict[str, Any] = {"session": self._state()}
@@ -255,7 +257,15 @@ class Session:
         return self.clock.monotonic() - self._began
 
     def _state(self) -> dict[str, Any]:
-        return session_state(self, ended=self._finished.is_set())
+        return session_state(
+            self.runner,
+            self.intake,
+            self.header,
+            errors=self.errors,
+            waits=self.waits,
+            seconds=self.elapsed(),
+            ended=self._finished.is_set(),
+        )
 
     def conclude(self) -> Mapping[str, Any]:
         """Write what the ordinary way could not, and return the report. Safe to call twice.
@@ -267,7 +277,7 @@ class Session:
                 if self.runner is None:
                     body = self.assembly.describe("run", {}, {})
                     self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
-                elif self.reason is Reason.INTERRUPTED:
+                elif self.reason is EndReason.INTERRUPTED:
                     self.runner.abandon(self.reason.code)
                 self._write_end(self.engine)
             except (Exception, SystemExit) as error:
@@ -278,7 +288,7 @@ class Session:
             return {**report, **outcome(self.reason, self.detail), "error_count": max(self.errors, 1)}
         return report
 
-    def _fail(self, reason: Reason, detail: str) -> None:
+    def _fail(self, reason: EndReason, detail: str) -> None:
         self._errors += 1
         self.stop(reason, detail)
 

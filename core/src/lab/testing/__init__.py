@@ -31,12 +31,12 @@ if TYPE_CHECKING:
     from lab.testing.contracts.reporter import ReporterContract as ReporterContract
     from lab.testing.contracts.risk_gate import RiskGateContract as RiskGateContract
     from lab.testing.contracts.strategy import StrategyContract as StrategyContract
-    from lab.testing.noting_sink import NotingSink as NotingSink
-    from lab.testing.rehearsal import Rehearsal as Rehearsal
-    from lab.testing.rehearsal import Scripted as Scripted
-    from lab.testing.rehearsal import run_strategy as run_strategy
-    from lab.testing.rehearsed_run import RecordedRun as RecordedRun
-    from lab.testing.rehearsed_run import recorded_run as recorded_run
+    from lab.testing.harness import ScriptedStrategy as ScriptedStrategy
+    from lab.testing.harness import StrategyHarness as StrategyHarness
+    from lab.testing.harness import run_strategy as run_strategy
+    from lab.testing.recording_sink import RecordingSink as RecordingSink
+    from lab.testing.sample_runs import SampleRun as SampleRun
+    from lab.testing.sample_runs import sample_run as sample_run
     from lab.testing.simple_broker import SimpleBroker as SimpleBroker
     from lab.testing.simulation import simulate as simulate
 
@@ -48,9 +48,9 @@ _HOMES = {
     "lab.testing.contracts.reporter": ("ReporterContract",),
     "lab.testing.contracts.risk_gate": ("RiskGateContract",),
     "lab.testing.contracts.strategy": ("StrategyContract",),
-    "lab.testing.noting_sink": ("NotingSink",),
-    "lab.testing.rehearsed_run": ("RecordedRun", "recorded_run"),
-    "lab.testing.rehearsal": ("Rehearsal", "Scripted", "run_strategy"),
+    "lab.testing.recording_sink": ("RecordingSink",),
+    "lab.testing.sample_runs": ("SampleRun", "sample_run"),
+    "lab.testing.harness": ("StrategyHarness", "ScriptedStrategy", "run_strategy"),
     "lab.testing.simple_broker": ("SimpleBroker",),
     "lab.testing.simulation": ("simulate",),
 }

@@ -21,17 +21,17 @@ from typing import TypeVar, TypeVarTuple
 
 import anyio
 
-from lab.session.loops import LoopClock as LoopClock
-from lab.session.loops import ScaledLoop as ScaledLoop
-from lab.session.loops import loop_factory as loop_factory
-from lab.session.memnet import Net as Net
-from lab.session.memnet import Refusal as Refusal
-from lab.session.memwire import SimulationError as SimulationError
-from lab.session.memwire import SimulationUnsupported as SimulationUnsupported
-from lab.session.simloop import Nemesis as Nemesis
-from lab.session.simloop import SimLoop as SimLoop
-from lab.session.simloop import SimulationDeadlock as SimulationDeadlock
-from lab.session.simloop import SimulationLimit as SimulationLimit
+from lab.simulation.clocks import LoopClock as LoopClock
+from lab.simulation.clocks import ScaledLoop as ScaledLoop
+from lab.simulation.clocks import loop_factory as loop_factory
+from lab.simulation.link import SimulationError as SimulationError
+from lab.simulation.link import SimulationUnsupported as SimulationUnsupported
+from lab.simulation.loop import FaultScript as FaultScript
+from lab.simulation.loop import SimLoop as SimLoop
+from lab.simulation.loop import SimulationDeadlock as SimulationDeadlock
+from lab.simulation.loop import SimulationLimit as SimulationLimit
+from lab.simulation.network import Refusal as Refusal
+from lab.simulation.network import SimNetwork as SimNetwork
 
 T = TypeVar("T")
 Args = TypeVarTuple("Args")
@@ -43,19 +43,19 @@ def simulate(
     seed: int = 0,
     start: float = 0.0,
     limit_s: float = 7 * 86_400.0,
-    nemesis: Nemesis | None = None,
+    fault_script: FaultScript | None = None,
 ) -> T:
     """Run an async function in virtual time and return its result.
 
-    ``nemesis`` is a coroutine function started beside ``main`` with the network; it is cancelled at the end, and
+    ``fault_script`` is a coroutine function started beside ``main`` with the network; it is cancelled at the end, and
     what it raises ends the run. Raises what ``main`` raises, `SimulationDeadlock` when nothing can happen any more, and
     `SimulationLimit` after ``limit_s`` virtual seconds.
     """
-    options = {"loop_factory": lambda: SimLoop(seed, start, nemesis, limit_s=limit_s)}
+    options = {"loop_factory": lambda: SimLoop(seed, start, fault_script, limit_s=limit_s)}
     return anyio.run(main, *args, backend="asyncio", backend_options=options)
 
 
-def current_net() -> Net:
+def current_net() -> SimNetwork:
     """Return the network of the running `SimLoop`. RuntimeError on any other loop."""
     loop = asyncio.get_running_loop()
     if not isinstance(loop, SimLoop):

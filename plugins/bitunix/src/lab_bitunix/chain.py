@@ -6,7 +6,8 @@ import anyio
 from attrs import define, field
 from lab.domain.market import FINAL, Candle
 from lab.domain.time import format_time
-from lab.ports import ProviderError, Sink
+from lab.errors import ProviderError
+from lab.ports import Sink
 
 from lab_bitunix.candles import CandleAssembler
 from lab_bitunix.rest import RestClient

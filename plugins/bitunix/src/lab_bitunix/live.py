@@ -6,14 +6,15 @@ from typing import Final
 import anyio
 from attrs import define, field
 from lab.domain.time import SECOND_NS, format_time
-from lab.ports import ProviderError, Sink, Subscription
+from lab.errors import ProviderError
+from lab.ports import Sink, Subscription
 
 from lab_bitunix.candles import CandleAssembler
 from lab_bitunix.chain import CandleChain
+from lab_bitunix.liveness import Channel
 from lab_bitunix.pacing import CoolDown, VenueClock
 from lab_bitunix.rest import RestClient
 from lab_bitunix.stream import Feed
-from lab_bitunix.watch import Channel
 from lab_bitunix.wire import (
     CANDLE_CHANNELS,
     DEPTH_CHANNEL,

@@ -8,7 +8,8 @@ import anyio
 from attrs import define, field
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, format_time
-from lab.ports import Check, FeedState, Provider, ProviderError, Subscription
+from lab.errors import ProviderError
+from lab.ports import Check, FeedState, Provider, Subscription
 
 from lab_bitunix.rest import RestClient
 

@@ -8,7 +8,8 @@ import anyio
 from attrs import Attribute, define, field, validators
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
-from lab.ports import Check, Provider, ProviderError, ProviderUnavailable, Runtime, Sink, Subscription
+from lab.errors import ProviderError, ProviderUnavailable
+from lab.ports import Check, Provider, Runtime, Sink, Subscription
 
 from lab_bitunix.pacing import CoolDown, VenueClock
 from lab_bitunix.wire import supported

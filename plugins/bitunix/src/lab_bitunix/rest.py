@@ -11,7 +11,7 @@ from attrs import define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding
 from lab.domain.time import MILLISECOND_NS
-from lab.ports import ProviderError, ProviderUnavailable
+from lab.errors import ProviderError, ProviderUnavailable
 
 from lab_bitunix.connections import BODY_LIMIT, Connections, date_ns
 from lab_bitunix.pacing import CoolDown, Pacer

@@ -8,7 +8,7 @@ import msgspec
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Funding, check_candle
 from lab.domain.time import MILLISECOND_NS
-from lab.ports import ProviderError, ProviderUnavailable
+from lab.errors import ProviderError, ProviderUnavailable
 
 _HOUR_NS: Final = 3_600_000 * MILLISECOND_NS
 _TIME_LIMIT_MS: Final = 5 * 10**12

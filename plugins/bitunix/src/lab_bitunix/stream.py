@@ -12,8 +12,8 @@ from lab.ports import FeedState, Sink
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from lab_bitunix.liveness import Action, Channel, Paces, Ping, Replace, Subscribe, Watch
 from lab_bitunix.pacing import Backoff, CoolDown, Pacer
-from lab_bitunix.watch import Action, Channel, Paces, Ping, Replace, Subscribe, Watch
 from lab_bitunix.wire import (
     SAMPLE_BYTES,
     Control,

@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 from lab.domain.market import UNCONFIRMED, Candle, Quote, check_candle, check_quote
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, format_interval
-from lab.ports import ProviderError
+from lab.errors import ProviderError
 
 SAMPLE_BYTES: Final = 400
 """How much of a malformed frame or body is kept as its sample."""

@@ -12,7 +12,8 @@ from attrs import Attribute, define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Input, Quote
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, parse_time
-from lab.ports import FeedState, Provider, ProviderError, Runtime, Sink, Subscription
+from lab.errors import ProviderError
+from lab.ports import FeedState, Provider, Runtime, Sink, Subscription
 
 from lab_mock.path import TICKS_PER_UNIT, Bucket, Past, Shape, Tick, walk
 

@@ -12,8 +12,8 @@ from attrs import Attribute, define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
 from lab.domain.time import SECOND_NS, parse_interval
-from lab.journal.store import JournalError
-from lab.ports import FeedState, Provider, ProviderError, Runtime, Sink, Subscription
+from lab.errors import JournalError, ProviderError
+from lab.ports import FeedState, Provider, Runtime, Sink, Subscription
 from lab_recordings import RecordingError
 
 from lab_replay.sources import Source, open_file

@@ -14,7 +14,8 @@ from typing import Final, Literal, TypeVar
 from attrs import define, field
 from lab.domain.market import BACKFILLED, Candle, Input
 from lab.domain.time import SECOND_NS, format_interval
-from lab.ports import ProviderError, Subscription
+from lab.errors import ProviderError
+from lab.ports import Subscription
 from lab_recordings import (
     Aggregator,
     CandleColumns,

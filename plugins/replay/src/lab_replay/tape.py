@@ -11,7 +11,8 @@ import msgspec
 from attrs import define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
-from lab.ports import ProviderError, Subscription
+from lab.errors import ProviderError
+from lab.ports import Subscription
 from lab_recordings import sha256_of
 
 from lab_replay.sources import Batch, Source, exhaust, other_interval

@@ -12,7 +12,7 @@ from attrs import define, field, validators
 from lab.ports import Record, Reporter, RunInfo
 
 from lab_reporters import text
-from lab_reporters.reading import malformed, plain_body
+from lab_reporters.decoding import malformed, plain_body
 
 SCHEMA_VERSION: Final = 1
 _FLUSH_S: Final = 0.1

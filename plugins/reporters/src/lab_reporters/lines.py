@@ -5,14 +5,14 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 from lab.domain.events import GapFound, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
-from lab.domain.market import Gate, Notice, Stop
+from lab.domain.market import Notice, Stop, TradingState
 from lab.domain.orders import OrderRequest
 from lab.ports import Record
 
 from lab_reporters import text
-from lab_reporters.reading import event_of
+from lab_reporters.decoding import event_of
 
-Topic = Literal["fill", "end", "refusal", "signal", "gate", "feed", "notice", "stop"]
+Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop"]
 
 
 _TOPICS: Final[Mapping[type, Topic]] = {
@@ -22,7 +22,7 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     Signal: "signal",
     StrategyStopped: "stop",
     Stop: "stop",
-    Gate: "gate",
+    TradingState: "trading",
     Notice: "notice",
     GapFound: "feed",
 }
@@ -51,7 +51,7 @@ def line_of(record: Record) -> Line | None:
     return Line("feed" if isinstance(event, Notice) and event.topic == "feed" else topic, record.time_ns, event)
 
 
-def wish(request: OrderRequest) -> str:
+def describe_request(request: OrderRequest) -> str:
     """Return what was asked for: ``buy 0.01 BTCUSDT at 43,000``."""
     where = "" if request.limit is None else f" at {text.exact(request.limit)}"
     return f"{request.side} {text.exact(request.quantity)} {request.symbol}{where}"
@@ -66,9 +66,9 @@ def _said(event: Any) -> str:
             return f"order {event.outcome} {event.symbol}, {left} left: {event.reason} [{event.order_id}]"
         case OrderRefused():
             figures = f" ({text.joined(event.numbers)})" if event.numbers else ""
-            return f"{event.by} refused {wish(event.request)}: {event.reason}{figures}"
+            return f"{event.by} refused {describe_request(event.request)}: {event.reason}{figures}"
         case Signal():
-            return f"{event.strategy} would {wish(event.request)}, not placed: {event.why}"
+            return f"{event.strategy} would {describe_request(event.request)}, not placed: {event.why}"
         case StrategyStopped():
             return f"strategy {event.strategy} stopped: {event.error}"
         case Stop():
@@ -79,8 +79,8 @@ def _said(event: Any) -> str:
 
 def _condition(event: Any) -> str:
     match event:
-        case Gate():
-            return f"trading shut: {'; '.join(event.reasons)}" if event.reasons else "trading open"
+        case TradingState():
+            return f"halted: {'; '.join(event.halted_by)}" if event.halted_by else "open"
         case Notice():
             return f"{event.topic}: {text.joined(event.detail)}"
         case GapFound():

@@ -17,14 +17,14 @@ from rich.text import Text
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import NO_GATES, Rows, header_rows, summary_rows
-from lab_reporters.terminal import Output, positions_text
+from lab_reporters.output import Output, positions_text
 
 _STYLES: Final = {
     "fill": "bold cyan",
     "end": "yellow",
     "refusal": "yellow",
     "signal": "blue",
-    "gate": "magenta",
+    "trading": "magenta",
     "feed": "magenta",
     "notice": "dim",
     "stop": "bold red",

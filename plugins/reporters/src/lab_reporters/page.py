@@ -10,8 +10,8 @@ from lab.domain.market import Candle
 
 from lab_reporters import svg, text
 from lab_reporters.outcome import header_rows, no_trade_reason, profit_of, summary_rows
+from lab_reporters.page_model import Cells, PageModel
 from lab_reporters.series import Fills, equity_curve
-from lab_reporters.story import Cells, Story
 
 _MARKS_MAX: Final = 1000
 _NUMBERS: Final = frozenset({"Quantity", "Price", "Fee", "Realised", "Position", "Spread", "Slippage", "Count"})
@@ -43,7 +43,7 @@ class Charts:
     notes: list[str] = field(factory=list)
 
 
-def page(header: Mapping[str, Any], report: Mapping[str, Any], story: Story, *, charts: str) -> str:
+def page(header: Mapping[str, Any], report: Mapping[str, Any], story: PageModel, *, charts: str) -> str:
     """Return the whole page. ``charts``: ``auto`` takes plotly where it is installed, ``plain`` is SVG."""
     drawn = _charts(header, story)
     pictures, scripted = _pictures(drawn, charts)
@@ -68,7 +68,7 @@ def page(header: Mapping[str, Any], report: Mapping[str, Any], story: Story, *, 
     return "\n".join(part for part in parts if part)
 
 
-def _charts(header: Mapping[str, Any], story: Story) -> Charts:
+def _charts(header: Mapping[str, Any], story: PageModel) -> Charts:
     starting = story.deposits or float(text.as_decimal(header.get("starting_equity")) or 0)
     drawn, notes = dict[str, list[Candle]](), list[str]()
     for symbol, candles in story.candles.items():
@@ -167,7 +167,7 @@ def _numeric(column: str) -> str:
     return ' class="n"' if column in _NUMBERS else ""
 
 
-def _reasons(story: Story) -> str:
+def _reasons(story: PageModel) -> str:
     if len(story.reasons) < 2:
         return ""
     commonest = story.reasons.most_common(20)

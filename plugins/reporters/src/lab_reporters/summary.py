@@ -10,7 +10,7 @@ from attrs import define, field, validators
 from lab.domain.time import MINUTE_NS, parse_interval
 from lab.ports import Record, Reporter, RunInfo
 
-from lab_reporters.story import Story
+from lab_reporters.page_model import PageModel
 
 
 @define(kw_only=True)
@@ -39,7 +39,7 @@ class Html(Reporter):
 
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Write the page at the end. Never raises for what a row holds; raises ``OSError`` when the disk refuses it."""
-        story = Story(
+        story = PageModel(
             candles_max=self.candles_max, rows_max=self.rows_max, interval_ns=_interval_ns(run.header.get("interval"))
         )
         async for record in records:

@@ -15,51 +15,10 @@ from lab.ports import Record, Reporter, RunInfo, Status
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import Rows, header_rows, summary_rows
-from lab_reporters.reading import log
+from lab_reporters.output import Output, positions_text
 
-_AT_ONCE: Final = frozenset({"gate", "feed", "stop"})
+_AT_ONCE: Final = frozenset({"trading", "feed", "stop"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
-
-
-class Output:
-    """A text stream that never raises: signs it cannot encode become ``?``, what nobody reads is dropped."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._gone = False
-
-    @property
-    def encoding(self) -> str:
-        """The stream's encoding."""
-        return self._stream.encoding or "utf-8"
-
-    def isatty(self) -> bool:
-        """Return whether a terminal shows the stream."""
-        return self._stream.isatty()
-
-    def fileno(self) -> int:
-        """Return the stream's descriptor. Raises ``OSError`` where it has none."""
-        return self._stream.fileno()
-
-    def write(self, said: str) -> int:
-        """Write text, as far as it can be."""
-        if not self._gone:
-            self._try(lambda: self._stream.write(said.encode(self.encoding, "replace").decode(self.encoding)))
-        return len(said)
-
-    def flush(self) -> None:
-        """Flush the stream."""
-        if not self._gone:
-            self._try(self._stream.flush)
-
-    def _try(self, act: Any) -> None:
-        try:
-            act()
-        except BlockingIOError:
-            log.debug("output is full: some text was left out")
-        except (OSError, ValueError) as error:  # the reader left, or the stream was closed under us
-            self._gone = True
-            log.debug("output is gone, nothing is shown any more: %s", error)
 
 
 class Screen(Protocol):
@@ -219,14 +178,3 @@ def status_text(status: Status) -> str:
         text.joined(status.counts),
     ]
     return text.clean(" | ".join(part for part in parts if part), 1000)
-
-
-def positions_text(status: Status) -> str:
-    """Return what is held, ``flat`` where nothing is."""
-    several = len({strategy for strategy, *_ in status.positions}) > 1
-    held = [
-        f"{f'{strategy} ' if several else ''}{text.exact(quantity)} {symbol} @ {text.price(float(price))}"
-        for strategy, symbol, quantity, price in status.positions
-        if quantity
-    ]
-    return ", ".join(held) or "flat"

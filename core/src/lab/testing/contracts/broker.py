@@ -15,7 +15,8 @@ from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.ports import Broker
 from lab.testing.builders import instrument
 from lab.testing.contracts.base import Contract, rule
-from lab.testing.contracts.desk import Desk, Meeting, plan, trade
+from lab.testing.contracts.broker_harness import BrokerHarness, Exposure, plan, trade
+from lab.testing.contracts.purity import calls_outside
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
@@ -25,7 +26,6 @@ from lab.testing.contracts.shared import (
     check_settings,
     packed,
 )
-from lab.testing.contracts.watch import calls_outside
 
 Make = Callable[[], Broker]
 
@@ -41,7 +41,7 @@ class BrokerContract(Contract):
             def make(self):
                 return lambda: MyBroker(latency_ms=200)
 
-    ``make`` gives a fresh instance each time. The rules use the port alone: a `Desk` opens the broker for
+    ``make`` gives a fresh instance each time. The rules use the port alone: a `BrokerHarness` opens the broker for
     `instruments`, submits orders and lets them meet quotes and candles as the engine does.
     """
 
@@ -49,11 +49,11 @@ class BrokerContract(Contract):
         """Return what is traded: BTCUSDT, and a second symbol whose prices must not matter to the first."""
         return [instrument("BTCUSDT"), instrument("ETHUSDT", tick=Decimal("0.01"), lot=Decimal("0.001"))]
 
-    def desk(self, broker: Broker, seed: int = 0) -> Desk:
+    def desk(self, broker: Broker, seed: int = 0) -> BrokerHarness:
         """Return a desk that opened the broker."""
-        return Desk(broker, self.instruments(), seed)
+        return BrokerHarness(broker, self.instruments(), seed)
 
-    def meetings(self, make: Make) -> list[tuple[Order, Meeting, Fill]]:
+    def meetings(self, make: Make) -> list[tuple[Order, Exposure, Fill]]:
         """Return every fill of some seeded sessions, with order and event. Asserts that there are fills."""
         found = []
         for seed in _SEEDS:

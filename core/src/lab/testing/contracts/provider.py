@@ -12,15 +12,16 @@ import anyio
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Input, Quote, check_candle, check_quote
 from lab.domain.time import MINUTE_NS
-from lab.ports import FeedState, Provider, ProviderError, ProviderUnavailable, Runtime, Subscription
+from lab.errors import ProviderError, ProviderUnavailable
+from lab.ports import FeedState, Provider, Runtime, Subscription
 from lab.testing.builders import START_NS
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.listening import QUICK_S, stream_for, stream_in_group
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numbers, check_same, check_settings
-from lab.testing.noting_sink import NotingSink
+from lab.testing.recording_sink import RecordingSink
 
 Make = Callable[[], Provider]
-Listen = Callable[[float, Provider, Sequence[Subscription], NotingSink], Awaitable[None]]
+Listen = Callable[[float, Provider, Sequence[Subscription], RecordingSink], Awaitable[None]]
 T = TypeVar("T")
 
 _START_S: Final = 10.0
@@ -58,7 +59,7 @@ class ProviderContract(Contract):
     @asynccontextmanager
     async def started(self, provider: Provider, seed: int = 0) -> AsyncIterator[Provider]:
         """Start a provider as a session does, and stop it afterwards."""
-        from lab.session.loops import LoopClock
+        from lab.simulation.clocks import LoopClock
 
         async with anyio.create_task_group() as tasks:
             clock, speed = LoopClock(START_NS), "max" if self.simulated else 1.0
@@ -70,9 +71,9 @@ class ProviderContract(Contract):
                     await provider.stop()
                 tasks.cancel_scope.cancel()
 
-    def listen(self, make: Make) -> NotingSink:
+    def listen(self, make: Make) -> RecordingSink:
         """Return what a fresh provider streams in ``stream_s``."""
-        sink = NotingSink()
+        sink = RecordingSink()
 
         async def main() -> None:
             async with self.started(make()) as provider:
@@ -259,7 +260,7 @@ class ProviderContract(Contract):
 
         async def main(listen: Listen) -> None:
             async with self.started(make()) as provider:
-                sink = NotingSink()
+                sink = RecordingSink()
                 await listen(self.stream_s / 4, provider, wanted, sink)
                 given = len(sink.given)
                 await anyio.sleep(5.0 if self.simulated else 0.2)

@@ -13,9 +13,9 @@ from anyio.lowlevel import checkpoint
 
 from lab.ports import Record, Reporter, RunInfo
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.purity import written_paths
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_settings
-from lab.testing.contracts.watch import written_paths
-from lab.testing.rehearsed_run import RecordedRun, recorded_run
+from lab.testing.sample_runs import SampleRun, sample_run
 
 Make = Callable[[], Reporter]
 
@@ -25,7 +25,8 @@ _BODIES: Final = (
 )  # fmt: skip
 _FIGURES: Final[tuple[object, ...]] = (None, "NaN", "1e999999", [], -1)
 _KINDS: Final = (
-    "run_started", "run_ended", "candle", "quote", "funding", "gate", "notice", "timer", "stop", "deposit", "signal",
+    "run_started", "run_ended", "candle", "quote", "funding", "trading_state", "notice",
+    "timer", "stop", "deposit", "signal",
     "order_accepted", "order_refused", "order_filled", "order_ended", "strategy_stopped", "candle_ignored", "gap",
 )  # fmt: skip
 
@@ -38,7 +39,7 @@ class ReporterContract(Contract):
             def make(self):
                 return MyReport
 
-    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `recorded_run`), in a directory
+    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `sample_run`), in a directory
     of its own that holds a journal it must leave alone. What it prints is caught.
     """
 
@@ -59,7 +60,7 @@ class ReporterContract(Contract):
         "loop over the records to the end (async for), then finish and return.",
     )
     def test_takes_every_row_and_returns(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         with _directory() as directory:
             taken = self._report(make(), run.info(directory), run.records)
         assert taken == len(run.records), f"it took {taken} of {len(run.records)} rows"
@@ -70,7 +71,7 @@ class ReporterContract(Contract):
         "decode inside a try, leave a debug line and go on with the next row.",
     )
     def test_survives_malformed_bodies(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         for kind in _KINDS:
             with _directory() as directory, _noted(f"kind: {kind}"):
                 self._report(make(), run.info(directory), _numbered([*run.records[:20], *_broken(run, kind)]))
@@ -81,7 +82,7 @@ class ReporterContract(Contract):
         "ignore kinds you do not know; match the ones you do.",
     )
     def test_survives_unknown_kinds(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         strange = [Record(0, 0, kind, b'{"what":1}') for kind in ("invented_tomorrow", "", "order", "run")]
         with _directory() as directory:
             self._report(make(), run.info(directory), _numbered([*run.records[:5], *strange, *run.records[5:]]))
@@ -92,7 +93,7 @@ class ReporterContract(Contract):
         "guard every first, last and division.",
     )
     def test_survives_an_empty_run(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         for records in ((), run.records[:1], run.records[:2]):
             with _directory() as directory, _noted(f"{len(records)} rows"):
                 self._report(make(), run.info(directory), records)
@@ -103,7 +104,7 @@ class ReporterContract(Contract):
         "build every path from run.directory.",
     )
     def test_writes_inside_the_runs_directory_only(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         with _directory() as directory:
             outside = [path for path in self._written(make, run, directory) if not _inside(path, directory)]
         assert not outside, f"it wrote {', '.join(map(str, outside))}"
@@ -114,7 +115,7 @@ class ReporterContract(Contract):
         "write nothing when run.directory is None, but take the rows to the end.",
     )
     def test_writes_nothing_without_a_directory(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         written = self._written(make, run, None)
         assert not written, f"without a directory it wrote {', '.join(map(str, written))}"
 
@@ -124,7 +125,7 @@ class ReporterContract(Contract):
         "leave the files of the run's directory alone that you did not make.",
     )
     def test_leaves_the_journal_alone(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         with _directory() as directory:
             before = {path: path.read_bytes() for path in sorted(directory.iterdir())}
             self._report(make(), run.info(directory), run.records)
@@ -138,7 +139,7 @@ class ReporterContract(Contract):
         "let the cancellation through, and finish what must be finished without waiting.",
     )
     def test_a_cancelled_reporter_ends(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
 
         async def main() -> float:
             with anyio.CancelScope() as scope:
@@ -159,7 +160,7 @@ class ReporterContract(Contract):
         "print nothing when run.quiet is true.",
     )
     def test_says_nothing_when_quiet(self, make: Make) -> None:
-        run = recorded_run()
+        run = sample_run()
         with _directory() as directory, _caught() as said:
             self._take(make(), run.info(directory, quiet=True), run.records)
         assert not said.getvalue(), f"it printed {said.getvalue()[:200]!r}"
@@ -180,7 +181,7 @@ class ReporterContract(Contract):
         anyio.run(main)
         return rows.taken
 
-    def _written(self, make: Make, run: RecordedRun, directory: Path | None) -> list[Path]:
+    def _written(self, make: Make, run: SampleRun, directory: Path | None) -> list[Path]:
         """Return what a reporter writes, once everything it imports is imported."""
         with tempfile.TemporaryDirectory() as elsewhere:
             self._report(make(), run.info(Path(elsewhere) if directory is not None else None), run.records)
@@ -211,7 +212,7 @@ class _Rows:
         raise StopAsyncIteration
 
 
-def _broken(run: RecordedRun, kind: str) -> Iterator[Record]:
+def _broken(run: SampleRun, kind: str) -> Iterator[Record]:
     """Yield rows of a kind that are torn, of the wrong shape, and nearly right."""
     for body in _BODIES:
         yield Record(0, 0, kind, body)

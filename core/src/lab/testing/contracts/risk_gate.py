@@ -15,6 +15,7 @@ from lab.engine.view import View
 from lab.ports import RiskGate, Strategy
 from lab.testing.builders import instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
@@ -26,8 +27,7 @@ from lab.testing.contracts.shared import (
     packed,
     restored,
 )
-from lab.testing.contracts.watch import calls_outside, unchanged
-from lab.testing.rehearsal import Rehearsal
+from lab.testing.harness import StrategyHarness
 
 Make = Callable[[], RiskGate]
 Around = Callable[[View], AbstractContextManager[object]]
@@ -230,7 +230,7 @@ class _Desk:
         self.reviews: list[Review] = []
         self._around = around
         self._error: Exception | None = None
-        self._rehearsal = Rehearsal(
+        self._rehearsal = StrategyHarness(
             _Reckless(contract.sizes, late),
             instruments=[contract.instrument()],
             deposit=contract.deposit,

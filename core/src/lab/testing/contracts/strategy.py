@@ -11,6 +11,7 @@ from lab.engine.view import View
 from lab.ports import Strategy
 from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
@@ -21,8 +22,7 @@ from lab.testing.contracts.shared import (
     packed,
     restored,
 )
-from lab.testing.contracts.watch import calls_outside, unchanged
-from lab.testing.rehearsal import Rehearsal, run_strategy, trouble_of
+from lab.testing.harness import StrategyHarness, run_strategy, trouble_of
 
 Make = Callable[[], Strategy]
 
@@ -53,10 +53,10 @@ class StrategyContract(Contract):
         """Return what the strategy is given for these closes: candles, and two quotes behind each."""
         return tape(closes, symbol=self.symbol, start_ns=start_ns, interval_ns=self.interval_ns)
 
-    def rehearse(self, strategy: Strategy, **settings: Any) -> Rehearsal:
+    def rehearse(self, strategy: Strategy, **settings: Any) -> StrategyHarness:
         """Return a real engine with the strategy at the table."""
         known = [instrument(self.symbol)]
-        return Rehearsal(strategy, instruments=known, interval_ns=self.interval_ns, **settings)
+        return StrategyHarness(strategy, instruments=known, interval_ns=self.interval_ns, **settings)
 
     def run(self, strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Any, ...]]]:
         """Return (place of the input, actions) wherever the strategy asks for something."""

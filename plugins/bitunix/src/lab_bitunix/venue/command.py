@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import click
-from lab.session.interrupts import Interrupts
+from lab.session.signals import Interrupts
 
 from lab_bitunix.venue.faults import FaultError, Faults, help_text
 
@@ -72,7 +72,7 @@ def main(context: click.Context, port: int, recording: str, symbol: str, speed: 
 
 
 def _loop_factory(speed: float) -> Callable[[], Any]:
-    from lab.session.loops import ScaledLoop
+    from lab.simulation.clocks import ScaledLoop
 
     return lambda: ScaledLoop(speed)
 

@@ -26,7 +26,7 @@ class Window:
 
 @define(eq=False)
 class Counters:
-    """Totals since the start. Frames are WebSocket frames; control frames from clients count too."""
+    """RunCounters since the start. Frames are WebSocket frames; control frames from clients count too."""
 
     connections: int = 0
     """Sockets open now (handshake done)."""

@@ -1,0 +1,199 @@
+"""Backtests: the same engine and journal, fed from a file or a seed without a clock."""
+
+import contextlib
+import gc
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from lab.composition.assembly import Assembly
+from lab.composition.header import left_open, make_header, status_of
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Input
+from lab.engine.engine import Engine
+from lab.errors import EngineError, JournalError, ProviderError, RunError
+from lab.exit_codes import EndReason
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.report import build_report, end_state
+from lab.journal.store import FILE_NAME, Journal
+from lab.ports import FeedState, RunInfo, Subscription
+from lab.reporting.offline import show
+from lab.runs import directory as directories
+from lab.runs.previous import running
+from lab.runs.result import Echo, RunResult, labels_of, no_echo
+
+_GARBAGE: Final = 50_000  # inputs hold no cycles: looking for garbage every 700 objects is up to a tenth of a backtest
+_COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
+
+
+@attrs.define
+class Batch:
+    """A backtest that is ready: its engine, its data, the description it started with."""
+
+    assembly: Assembly
+    engine: Engine
+    body: Mapping[str, Any]
+    batches: Iterator[Sequence[Input]]
+
+
+def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
+    """Open the source and build the engine; write nothing.
+
+    Raises `RunError` where the provider or its file is not fit.
+    """
+    run = assembly.settings
+    provider = assembly.provider.component
+    wanted = [Subscription(run.symbol, run.interval_ns)]
+    try:
+        batches = provider.batches(wanted, seed=run.seed)
+        instrument = provider.batch_instrument(run.symbol)
+        if batches is None or instrument is None:
+            text = f"provider {assembly.provider.name!r} has no recorded data; use replay (a file) or mock (a seed)"
+            raise RunError(EndReason.CONFIG, text)
+        first = next(batches, None)
+        if first is None:
+            raise RunError(EndReason.CONFIG, f"{provider.venue()}: holds no data for {run.symbol}")
+        body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+    except ProviderError as error:
+        raise RunError(EndReason.CONFIG, str(error)) from None
+
+    def chained() -> Iterator[Sequence[Input]]:
+        yield first
+        yield from batches
+
+    return Batch(assembly, assembly.engine(body, archive=archive), body, chained())
+
+
+def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None) -> tuple[int, EndReason, str]:
+    """Step every input and journal what comes out; return how many inputs, why it ended and with which error."""
+    engine = batch.engine
+    step, append = engine.step, journal.append
+    number = 0
+    try:
+        for events in batch.batches:
+            for number, event in enumerate(events, number + 1):  # noqa: B020 - goes on counting where the batch before ended
+                out = step(event)
+                if out:
+                    append(out, engine.now_ns, number)
+            if journal.waiting >= _COMMIT_ROWS:
+                journal.commit()
+            if stopped is not None and stopped():
+                return number, EndReason.STOPPED, ""
+    except ProviderError as error:
+        return number, EndReason.PLUGIN, str(error)
+    except EngineError as error:
+        return number, EndReason.INTERNAL, str(error)
+    if all(seat.failed for seat in engine.seats):
+        return number, EndReason.PLUGIN, "every strategy has failed"
+    return number, EndReason.COMPLETED, ""
+
+
+def run_batch(
+    assembly: Assembly,
+    *,
+    wall_ns: Callable[[], int],
+    seconds: Callable[[], float],
+    stopped: Callable[[], object] | None = None,
+    kind: str = "backtest",
+    quiet: bool = False,
+    say: Echo = no_echo,
+) -> RunResult:
+    """Run a backtest to its end, then its reporters over the journal.
+
+    Raises `RunError` for what stops it before it begins; then nothing was written.
+    """
+    run = assembly.settings
+    archive: list[Journal] = []
+
+    def outcome(order_id: str) -> str | None:
+        return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
+
+    batch = prepare(assembly, kind, outcome)
+    started_ns, began = wall_ns(), seconds()
+    label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
+    directory = None if run.no_write else directories.create(run.state_dir, label)
+    run_id = directory.name if directory is not None else label
+    held = contextlib.ExitStack()
+    thresholds = gc.get_threshold()
+    try:
+        held.enter_context(running(directory))
+        journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns))
+        archive.append(journal)
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(_GARBAGE)
+        journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
+        journal.append(batch.engine.begin(), 0, 0)
+        number, reason, error = feed(batch, journal, stopped)
+        header = make_header(assembly, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
+        session = {
+            "errors": 0,
+            "duration_seconds": round(seconds() - began, 3),
+            "limits": header["limits"],
+            "fees": header["fees"],
+            "counters": {"inputs": number},
+            "degradations": left_open(batch.engine),
+        }
+        write_end(journal, batch.engine, reason, error, number, session)
+        journal.commit()
+        journal.index()
+        report = build_report(journal.reader())
+        if directory is not None:
+            _sync(directory / FILE_NAME)
+            directories.write_report(directory, report)
+        show(assembly.reporters, journal, _info(batch, header, report, run_id, directory, quiet), say)
+        journal.close()
+    except (JournalError, OSError) as failure:
+        raise RunError(EndReason.STORAGE, str(failure)) from None
+    finally:
+        held.close()
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+    return RunResult(report, directory, int(report["exit_code"]))
+
+
+def write_end(
+    journal: Journal, engine: Engine, reason: EndReason, error: str, number: int, session: Mapping[str, Any]
+) -> None:
+    """Journal the end of a batch."""
+    body = end_state(engine, session)
+    body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
+    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, number)
+
+
+def _info(
+    batch: Batch, header: Mapping[str, Any], report: Mapping[str, Any], run_id: str, directory: Path | None, quiet: bool
+) -> RunInfo:
+    """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
+    run, provider = batch.assembly.settings, batch.assembly.provider.component
+    wanted = [Subscription(run.symbol, run.interval_ns)]
+
+    def candles() -> list[Candle]:
+        batches = provider.batches(wanted, seed=run.seed) or ()
+        return [event for events in batches for event in events if isinstance(event, Candle)]
+
+    status = status_of(
+        batch.engine, run.symbol, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",)
+    )
+    return RunInfo(
+        run_id=run_id,
+        header=header,
+        directory=directory,
+        quiet=quiet,
+        status=lambda: status,
+        report=lambda: report,
+        candles=candles,
+    )
+
+
+def instrument_of(batch: Batch) -> Instrument:
+    """Return the instrument a batch trades."""
+    return batch.engine.markets[batch.assembly.settings.symbol].instrument
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

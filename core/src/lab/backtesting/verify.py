@@ -1,0 +1,186 @@
+"""Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice, zip_longest
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import frozen
+
+from lab.backtesting.runner import Batch, feed, prepare
+from lab.composition.assembly import Assembly, reassemble
+from lab.domain.market import Input
+from lab.errors import ConfigError, JournalError, PluginError, RunError
+from lab.exit_codes import EndReason
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, decode, encode
+from lab.journal.report import end_state
+from lab.journal.store import GENESIS, Journal, JournalReader, Row, row_hash
+from lab.journal.tape import read_tape
+from lab.plugins.discovery import Registry
+
+_BATCH: Final = 4096
+_REPLAYED: Final = ("totals", "equity", "books")
+
+
+@frozen
+class Verdict:
+    """What `verify` found. ``rows`` were compared; ``difference`` is empty when all are identical."""
+
+    run: str
+    identical: bool
+    rows: int
+    inputs: int
+    head: str
+    difference: str
+    cause: str
+
+
+def verify(directory: Path, registry: Registry) -> Verdict:
+    """Check the hash chain, run the recorded inputs again, and compare row by row, byte for byte.
+
+    Raises `RunError` where the run cannot be read or its components cannot be had.
+    """
+    try:
+        reader = JournalReader.open(directory)
+    except JournalError as error:
+        raise RunError(EndReason.STORAGE, str(error)) from None
+    try:
+        broken = check_chain(reader)
+        if broken is not None:
+            return Verdict(
+                directory.name,
+                False,
+                broken,
+                0,
+                "",
+                f"row {broken}: its hash does not follow",
+                "the journal was changed after it was written",
+            )
+        started = reader.run_started()
+        if not started["instruments"]:  # the provider never told what the symbol is: nothing was decided
+            return Verdict(directory.name, True, reader.count(), 0, "", "", "")
+        damage = _check_tape(reader, directory) if started["kind"] == "run" else ""
+        if damage:
+            text = "the tape is not what the run took in"
+            return Verdict(directory.name, False, 0, 0, "", text, damage)
+        assembly = reassemble(registry, started)
+        again = Journal(None, durable=False, labels={})
+        batch, inputs = _again(directory, assembly, started, again)
+        return _compare(directory, reader, again, batch, inputs)
+    except JournalError as error:
+        raise RunError(EndReason.STORAGE, str(error)) from None
+    except (ConfigError, PluginError) as error:
+        raise RunError(EndReason.PLUGIN, f"{directory.name} cannot be assembled again: {error}") from None
+    finally:
+        reader.close()
+
+
+def check_chain(reader: JournalReader) -> int | None:
+    """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
+    previous = GENESIS
+    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
+        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
+            return expected
+        previous = digest
+    return None
+
+
+def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal: Journal) -> tuple[Batch, int]:
+    """Run the recorded inputs through a new engine into a journal in memory."""
+    if started["kind"] == "run":
+        tape = read_tape(directory, torn_ok=True)
+        batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
+    else:
+        batch = prepare(assembly, started["kind"], journal.outcome)
+        recorded = started["source"]
+        if batch.body["source"] != recorded:
+            raise RunError(
+                EndReason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}"
+            )
+    journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
+    journal.append(batch.engine.begin(), 0, 0)
+    number, _, _ = feed(batch, journal)
+    journal.commit()
+    return batch, number
+
+
+def _check_tape(reader: JournalReader, directory: Path) -> str:
+    """Return what is wrong with the tape of a finished run, by the digest and the count in its journal."""
+    ended = next(((row[2], _body(reader, row)) for row in reader.rows() if row[3] == RUN_ENDED), None)
+    if ended is None:
+        return ""
+    digest = hashlib.sha256()
+    try:
+        number = sum(1 for _ in read_tape(directory, digest=digest))
+    except JournalError as error:
+        return str(error)
+    if number != ended[0]:
+        return f"the tape holds {number} inputs, the run took {ended[0]}"
+    if digest.hexdigest() != ended[1].get("tape_sha256"):
+        return "the tape's SHA-256 is not the one in the journal"
+    return ""
+
+
+def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:
+    while events := list(islice(tape, _BATCH)):
+        yield events
+
+
+def _compare(directory: Path, reader: JournalReader, again: Journal, batch: Batch, inputs: int) -> Verdict:
+    head = GENESIS
+    count = 0
+    for ours, theirs in zip_longest(reader.rows(), again.reader().rows()):
+        row = ours or theirs
+        count = row[0]
+        if ours is not None and ours[3] == RUN_ENDED:
+            head = ours[6]
+            difference = _compare_end(_body(reader, ours), batch)
+        elif ours is None:
+            difference = f"row {count}: missing in the journal; the replay gives {_text(theirs)}"
+        elif theirs is None:
+            difference = f"row {count}: the journal has {_text(ours)}; the replay has nothing"
+        elif ours[:6] != theirs[:6]:
+            difference = f"row {count}: the journal has {_text(ours)}; the replay gives {_text(theirs)}"
+        else:
+            head = ours[6]
+            continue
+        if difference:
+            return Verdict(directory.name, False, count, inputs, head.hex(), difference, _cause(batch, ours))
+    return Verdict(directory.name, True, count, inputs, head.hex(), "", "")
+
+
+def _body(reader: JournalReader, row: Row) -> dict[str, Any]:
+    try:
+        return dict(decode(row[5]))
+    except (TypeError, ValueError) as error:
+        raise JournalError(f"{reader.name}: row {row[0]} cannot be read: {error}") from None
+
+
+def _compare_end(recorded: Mapping[str, Any], batch: Batch) -> str:
+    """Compare what the run came to: totals, equity, books. How long it took is no part of it."""
+    replayed = decode(encode(end_state(batch.engine, {})))
+    for name in _REPLAYED:
+        if recorded.get(name) != replayed[name]:
+            return f"run_ended: {name} is {recorded.get(name)} in the journal; the replay gives {replayed[name]}"
+    return ""
+
+
+def _text(row: Row) -> str:
+    return f"{row[3]} {row[5].decode()[:400]} (time {row[1]}, input {row[2]}, key {row[4]})"
+
+
+def _cause(batch: Batch, row: Row | None) -> str:
+    """Say what a difference most likely comes from: other code before other data."""
+    current = batch.assembly.describe(batch.body["kind"], {}, {})
+    then_now = [(batch.body[place], current[place]) for place in ("provider", "broker")]
+    for place in ("strategies", "gates"):
+        then_now += zip(batch.body[place], current[place], strict=True)
+    for then, now in then_now:
+        if (then["distribution"], then["version"]) != (now["distribution"], now["version"]):
+            was = f"{then['distribution']} {then['version']}"
+            return f"other code: {then['name']} came from {was} then, from {now['distribution']} {now['version']} now"
+    if current["lab"] != batch.body["lab"]:
+        return f"other code: lab {batch.body['lab']} then, {current['lab']} now"
+    where = f"input {row[2]}" if row is not None else "the end"
+    return f"same versions: code of the same number was changed, or a component is not deterministic ({where})"

@@ -1,0 +1,1 @@
+"""From settings as text to a run put together, and back."""

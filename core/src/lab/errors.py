@@ -1,0 +1,94 @@
+"""Every error of lab, one tree. The message of each is one line for the user: the culprit, and the cure.
+
+::
+
+    LabError
+    ├── ConfigError              a setting is wrong
+    ├── PluginError              a component that was asked for can't be had
+    │   └── UnknownPlugin        nothing installed offers that name
+    ├── ProviderError            a market-data source that retrying can't repair
+    │   └── ProviderUnavailable  a call to it failed now and may succeed later
+    ├── EngineError              a broker broke its promise, or lab has a defect
+    ├── JournalError             a journal or tape can't be written or read
+    │   └── SchemaVersionError   its version is one this lab does not read
+    └── RunError                 a run can't start or go on, for any reason of the table
+
+Each class names the `lab.exit_codes.EndReason` that a command ends with when nothing handles the error.
+"""
+
+import difflib
+
+from lab.exit_codes import EndReason
+
+
+class LabError(Exception):
+    """Base of every error whose message is meant for the user."""
+
+    reason: EndReason = EndReason.UNKNOWN
+
+
+class ConfigError(LabError):
+    """A setting is wrong: the message names where it comes from, the key, the value and what was expected."""
+
+    reason = EndReason.CONFIG
+
+
+class PluginError(LabError):
+    """A component asked for by name can't be had: the message names plugin, hook and cure."""
+
+    reason = EndReason.PLUGIN
+
+
+class UnknownPlugin(PluginError):
+    """Nothing installed offers that name."""
+
+    reason = EndReason.USAGE
+
+
+class ProviderError(LabError):
+    """Retrying can't help (an unknown symbol, say). The message names the culprit and the cure."""
+
+    reason = EndReason.PLUGIN
+
+
+class ProviderUnavailable(ProviderError):
+    """A call failed now and may succeed later."""
+
+
+class EngineError(LabError):
+    """A broker broke its promise, or lab has a defect: results would be wrong, so the run ends."""
+
+    reason = EndReason.INTERNAL
+
+
+class JournalError(LabError):
+    """The journal can't be written or read; the message names the file and the reason."""
+
+    reason = EndReason.STORAGE
+
+
+class SchemaVersionError(JournalError):
+    """A journal has a version that this lab neither reads nor can bring up to date; the message says what to do."""
+
+
+class RunError(LabError):
+    """A run can't start or go on, for a reason of the table of exit codes."""
+
+    def __init__(self, reason: EndReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def describe_error(error: BaseException) -> str:
+    """Return an exception's type and message on one line of at most 500 characters; a group of one as that one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+
+
+def did_you_mean(wrong: str, known: list[str]) -> str:
+    """Return ``"; did you mean 'x'?"``, or the list of what is known, or nothing when nothing is."""
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    if near:
+        return f"; did you mean {near[0]!r}?"
+    return f"; known: {', '.join(sorted(known))}" if known else ""

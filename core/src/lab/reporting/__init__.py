@@ -1,0 +1,1 @@
+"""Reporters at work: committed rows on their way to them, live and after a run."""

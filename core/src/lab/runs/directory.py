@@ -1,0 +1,99 @@
+"""The run directory: ``runs/<run id>/`` under the state directory, and ``runs/latest``."""
+
+import contextlib
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from lab.domain.time import SECOND_NS, format_time
+from lab.exit_codes import EndReason
+from lab.errors import RunError
+
+REPORT_NAME = "final_report.json"
+
+
+def run_label(started_ns: int, provider: str, strategies: str) -> str:
+    """Return the readable part of a run id: when, with what data, which strategies."""
+    stamp = re.sub(r"[-:]", "", format_time(started_ns - started_ns % SECOND_NS))
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{stamp}-{provider}-{strategies}")[:80]
+
+
+def create(state_dir: Path, label: str) -> Path:
+    """Make a new run directory and point ``runs/latest`` to it. Raises `RunError` naming folder and reason."""
+    runs = state_dir / "runs"
+    latest = runs / "latest"
+    if latest.is_dir() and not latest.is_symlink():
+        raise RunError(EndReason.STORAGE, f"{latest}: a folder, where lab keeps a link to the newest run; move it away")
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        for number in range(1, 1000):
+            directory = runs / (label if number == 1 else f"{label}-{number}")
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            _point_latest(runs, directory.name)
+            return directory
+    except OSError as error:
+        text = f"{runs}: cannot create the run directory: {error.strerror or error}; choose another with --state-dir"
+        raise RunError(EndReason.STORAGE, text) from None
+    raise RunError(EndReason.STORAGE, f"{runs}: a thousand runs are named {label}; move some away")
+
+
+def _point_latest(runs: Path, name: str) -> None:
+    """Swap the link in one step; where links are not allowed, a text file names the run instead."""
+    latest = runs / "latest"
+    temporary = runs / f".latest-{os.getpid()}"
+    with contextlib.suppress(OSError):
+        temporary.unlink()
+    try:
+        temporary.symlink_to(name, target_is_directory=True)
+    except OSError:
+        temporary.write_text(name + "\n", encoding="utf-8")
+    temporary.replace(latest)
+
+
+def find(state_dir: Path, run: str) -> Path:
+    """Return the directory of a run given as path, id, part of an id, or ``latest``. Raises `RunError`."""
+    runs = state_dir / "runs"
+    if len(str(state_dir)) > 4000 or any(len(part) > 255 for part in (*state_dir.parts, *Path(run).parts)):
+        raise RunError(EndReason.CONFIG, f"no folder has such a name: {str(state_dir)[:60]}...")
+    for candidate in (Path(run), runs / run):
+        if candidate.is_dir() and (candidate / "journal.db").is_file():
+            return candidate.resolve()
+        if candidate.name == "latest" and os.path.lexists(candidate):
+            return _follow(candidate)
+    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
+    names = [name for name in names if name != "latest" and not name.startswith(".")]
+    fitting = [name for name in names if run in name]
+    if len(fitting) == 1:
+        return runs / fitting[0]
+    known = f"{len(fitting)} runs fit: {', '.join(fitting[-3:])}" if fitting else f"{runs} holds {len(names)} runs"
+    raise RunError(EndReason.CONFIG, f"no run {run!r}; {known}; see `lab runs`")
+
+
+def _follow(latest: Path) -> Path:
+    """Follow what is no link to a run: the text file that stands for one, or nothing good."""
+    if latest.is_file():
+        name = latest.read_text(encoding="utf-8", errors="replace").strip()
+        if 0 < len(name) < 256 and "\0" not in name and (latest.parent / name / "journal.db").is_file():
+            return (latest.parent / name).resolve()
+        said = f"holds {name[:60]!r}"
+    else:
+        said = f"leads to {latest.readlink()}" if latest.is_symlink() else "is a folder"
+    raise RunError(EndReason.CONFIG, f"{latest} {said}, which is no run; remove it, and name one of `lab runs`")
+
+
+def write_report(directory: Path, report: Mapping[str, Any]) -> None:
+    """Write ``final_report.json`` whole or not at all, and synced."""
+    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    temporary = directory / f".{REPORT_NAME}.{os.getpid()}"
+    with temporary.open("wb") as file:
+        file.write(text + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(directory / REPORT_NAME)

@@ -1,0 +1,44 @@
+"""Why a run ended: what an exception stands for, and what a run whose time was up has still not done."""
+
+from typing import Any
+
+from lab.errors import EngineError, JournalError, describe_error
+from lab.exit_codes import EndReason
+from lab.session.runner import Runner
+from lab.session.status import warmth
+
+
+def diagnose(error: BaseException) -> tuple[EndReason, str]:
+    """Return the reason and the text of what ended a run: storage and broker failures have their own."""
+    leaves = [error]
+    while groups := [leaf for leaf in leaves if isinstance(leaf, BaseExceptionGroup)]:
+        leaves = [leaf for leaf in leaves if not isinstance(leaf, BaseExceptionGroup)]
+        leaves += [inner for group in groups for inner in group.exceptions]
+    for leaf in leaves:
+        if isinstance(leaf, JournalError | OSError):
+            return EndReason.STORAGE, str(leaf)
+    for leaf in leaves:
+        if isinstance(leaf, EngineError):
+            return EndReason.INTERNAL, str(leaf)
+    return EndReason.INTERNAL, describe_error(leaves[0])
+
+
+def outcome(reason: EndReason, detail: str) -> dict[str, Any]:
+    """Return what a report says of an end that the journal could not take any more."""
+    return {"status": reason.status, "reason": reason.code, "exit_code": reason.exit_code, "error": detail}
+
+
+def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | None:
+    """Return why a run whose time was up did not do what it was for, where it did not.
+
+    ``unknown`` says which instrument is not known where there is no runner.
+    """
+    if runner is None:
+        return EndReason.NEVER_WARMED, unknown
+    cold = warmth(runner)
+    if cold:
+        return EndReason.NEVER_WARMED, cold
+    totals = runner.engine.totals
+    if not totals.quotes and not totals.candles:
+        return EndReason.FEED_STALE, f"no market data came: feed {runner.intake.state.value}"
+    return None

@@ -1,0 +1,61 @@
+"""SIGINT and SIGTERM, from the first moment of the process to its last.
+
+Imported before everything else, so it imports next to nothing.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+if sys.platform == "win32":
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
+else:
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interrupts:
+    """Counts the signals; while nobody listens, the second ends the process at once, with 130."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._listener: Callable[[str], None] | None = None
+
+    def install(self) -> None:
+        """Count signals from now on. Does nothing outside the main thread."""
+        self._handle(self._note)
+
+    def release(self) -> None:
+        """Let the first signal interrupt, as Python does: for commands that have nothing to bring to an end."""
+        self._handle(signal.default_int_handler)
+
+    def ignore(self) -> None:
+        """Let no signal change the exit code any more: it stands."""
+        self._handle(signal.SIG_IGN)
+
+    @contextmanager
+    def handled_by(self, listener: Callable[[str], None]) -> Iterator[None]:
+        """Give each signal's name to a listener, which brings things to an end; a third does not wait for that."""
+        self._listener = listener
+        try:
+            yield
+        finally:
+            self._listener = None
+
+    def _note(self, number: int, frame: object) -> None:
+        self.count += 1
+        if self._listener is not None and self.count <= 2:
+            self._listener(signal.Signals(number).name)
+        elif self.count > 1:
+            # Raising instead would come to light wherever the interpreter happens to be, in a destructor even.
+            os.write(2, b"lab: interrupted\n")
+            os._exit(130)
+
+    def _handle(self, handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+        try:
+            for number in _SIGNALS:
+                signal.signal(number, handler)
+        except ValueError:
+            return  # not the main thread

@@ -1,0 +1,1 @@
+"""An event loop in virtual time with its network in memory. Imports the standard library only."""

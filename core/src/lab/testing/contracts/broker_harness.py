@@ -1,0 +1,227 @@
+"""A trading desk for one broker: it shows it orders and the market as the engine does, and keeps its own books."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from random import Random
+from typing import Final
+
+from attrs import frozen
+
+from lab.domain.events import Fill
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Quote, Timer
+from lab.domain.orders import Accepted, Ended, Order, OrderType, Side
+from lab.domain.time import MILLISECOND_NS, MINUTE_NS, SECOND_NS
+from lab.ports import Broker
+from lab.testing.builders import START_NS
+
+MarketEvent = Quote | Candle | Timer
+Restart = Callable[[Broker], Broker]
+
+_SIDES: Final = (Side.BUY, Side.SELL)
+
+
+@frozen
+class Exposure:
+    """The event an order met, and the time from which the order could meet any."""
+
+    event: MarketEvent
+    eligible_ns: int
+
+
+@frozen
+class SubmitOrder:
+    """One move of a plan: submit an order."""
+
+    side: Side
+    quantity: Decimal
+    limit: Decimal | None
+    reduce_only: bool
+
+
+@frozen
+class CancelOrder:
+    """One move of a plan: cancel the order that is so many places behind the newest."""
+
+    back: int
+
+
+Move = SubmitOrder | CancelOrder | MarketEvent
+
+
+class BrokerHarness:
+    """One broker, opened, and what became of every order given to it.
+
+    ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` what was
+    reported against an order's life, ``miscounts`` where `resting` was wrong.
+    """
+
+    def __init__(self, broker: Broker, instruments: Sequence[Instrument], seed: int) -> None:
+        self.broker = broker
+        self.now_ns = START_NS
+        self.orders: dict[str, Order] = {}
+        self.working: dict[str, Decimal] = {}
+        self.log: list[object] = []
+        self.fills: list[tuple[Exposure, Fill]] = []
+        self.breaches: list[str] = []
+        self.miscounts: list[str] = []
+        self._restarted = False
+        broker.open({one.symbol: one for one in instruments}, seed)
+
+    # -- orders ------------------------------------------------------------------------------------------------------
+
+    def order(
+        self,
+        side: Side,
+        *,
+        quantity: Decimal = Decimal("0.01"),
+        limit: Decimal | None = None,
+        reduce_only: bool = False,
+        symbol: str = "BTCUSDT",
+    ) -> Order:
+        """Return the next order, at the market or with a limit."""
+        oid = f"desk-{symbol}-{len(self.orders) + 1}"
+        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+        return Order(oid, "desk", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity)
+
+    def submit(
+        self,
+        side: Side,
+        *,
+        quantity: Decimal = Decimal("0.01"),
+        limit: Decimal | None = None,
+        reduce_only: bool = False,
+    ) -> Order:
+        """Submit an order at the desk's time, as the engine does. Asserts that it is accepted."""
+        order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only)
+        answer = self.broker.submit(order, self.now_ns)
+        assert isinstance(answer, Accepted), f"submit() answered {answer!r} to a plain order: {order}"
+        order.eligible_ns = answer.eligible_ns
+        self.orders[order.id] = order
+        self.working[order.id] = order.quantity
+        self.log.append((order.id, answer))
+        self._count(f"submitting {order.id}")
+        return order
+
+    def cancel(self, order_id: str) -> bool:
+        """Cancel a working order and return the broker's answer."""
+        answer = self.broker.cancel(order_id)
+        self.working.pop(order_id, None)
+        self.log.append((order_id, answer))
+        self._count(f"cancelling {order_id}")
+        return answer
+
+    # -- the market --------------------------------------------------------------------------------------------------
+
+    def quote(self, time_ns: int, *, symbol: str = "BTCUSDT", mid: float = 50_000.0, size: float = 1.0) -> Quote:
+        """Return a quote 0.2 wide."""
+        return Quote(symbol, time_ns, round(mid - 0.1, 1), size, round(mid + 0.1, 1), size)
+
+    def candle(self, time_ns: int, *, symbol: str = "BTCUSDT", mid: float = 50_000.0) -> Candle:
+        """Return a minute's candle that is known at ``time_ns``."""
+        return Candle(symbol, time_ns - MINUTE_NS, time_ns, mid, mid + 5.0, mid - 5.0, mid, 50.0)
+
+    def observe(self, event: MarketEvent) -> Sequence[Fill | Ended]:
+        """Show the broker an event, book what it reports and return it. Nothing is shown while nothing works."""
+        self.now_ns = max(self.now_ns, event.time_ns)
+        if not self.working:
+            return ()
+        reports = list(self.broker.observe(event))
+        for report in reports:
+            self.log.append(report)
+            self._book(report, event)
+        self._count(f"observing {event}")
+        return reports
+
+    def restart(self, reborn: Restart) -> None:
+        """Put another broker in the place of this one. From here the desk's orders are not the broker's objects."""
+        self.broker = reborn(self.broker)
+        self._restarted = True
+        self._count("restore()")
+
+    def _book(self, report: object, event: MarketEvent) -> None:
+        if not isinstance(report, Fill | Ended):
+            self.breaches.append(f"observe() gave {report!r}, neither Fill nor Ended")
+            return
+        order, left = self.orders.get(report.order_id), self.working.get(report.order_id)
+        if order is None or left is None:
+            what = "was never given to it" if order is None else "had ended"
+            self.breaches.append(f"it reported on {report.order_id!r}, which {what}: {report}")
+            return
+        if isinstance(report, Ended):
+            del self.working[order.id]
+            if report.outcome not in {"expired", "rejected"} or not report.reason.strip():
+                self.breaches.append(f"an end needs the outcome expired or rejected, and a reason: {report}")
+            return
+        self.fills.append((Exposure(event, order.eligible_ns), report))
+        left -= report.quantity
+        if left < 0:
+            self.breaches.append(f"filled {-left} beyond the quantity {order.quantity} of {order.id}: {report}")
+        if order.remaining != left and not self._restarted:
+            self.breaches.append(f"order.remaining is {order.remaining} after a fill that leaves {left}: {report}")
+        if left > 0:
+            self.working[order.id] = left
+        else:
+            del self.working[order.id]
+
+    def _count(self, after: str) -> None:
+        resting, working = self.broker.resting, len(self.working)
+        if resting != working:
+            self.miscounts.append(f"resting is {resting} and {working} orders work, after {after}")
+
+
+def plan(seed: int, moves: int = 240) -> list[Move]:
+    """Return a seeded session: orders of all kinds in a moving market of quotes (odd seeds) or candles (even ones)."""
+    random = Random(seed)
+    made: list[Move] = []
+    now_ns, mid = START_NS, 50_000.0
+    for number in range(moves):
+        now_ns += random.choice((50, 120, 400, 900)) * MILLISECOND_NS
+        mid = round(mid + random.choice((-1, 1)) * random.choice((0.0, 0.3, 1.7, 9.0)), 1)
+        turn = random.random()
+        if turn < 0.25:
+            made.append(_order(random, mid))
+        elif turn < 0.30:
+            made.append(CancelOrder(random.randrange(4)))
+        elif turn < 0.33:
+            now_ns += 30 * SECOND_NS
+            made.append(Timer(now_ns))
+        elif seed % 2:
+            made.append(_quote(random, now_ns, mid))
+        elif number % 3 == 0:
+            now_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
+            size = round(random.choice((0.02, 3.0, 80.0)), 2)
+            high, low = round(mid + random.randrange(90) / 10, 1), round(mid - random.randrange(90) / 10, 1)
+            made.append(Candle("BTCUSDT", now_ns - MINUTE_NS, now_ns, mid, high, low, mid, size))
+    return made
+
+
+def trade(desk: BrokerHarness, moves: Sequence[Move], *, reborn: Restart | None = None) -> None:
+    """Take a plan's moves; with ``reborn`` the broker is restarted before every fifth."""
+    for number, move in enumerate(moves):
+        if reborn is not None and number % 5 == 0:
+            desk.restart(reborn)
+        if isinstance(move, SubmitOrder):
+            desk.submit(move.side, quantity=move.quantity, limit=move.limit, reduce_only=move.reduce_only)
+        elif isinstance(move, CancelOrder):
+            working = list(desk.working)
+            if move.back < len(working):
+                desk.cancel(working[-1 - move.back])
+        else:
+            desk.observe(move)
+
+
+def _order(random: Random, mid: float) -> SubmitOrder:
+    side = random.choice(_SIDES)
+    quantity = Decimal(random.choice(("0.0001", "0.01", "0.4", "2.5")))
+    limit = None
+    if random.random() < 0.5:
+        away = random.randrange(-40, 160) / 10
+        limit = Decimal(repr(round(mid - away if side is Side.BUY else mid + away, 1)))
+    return SubmitOrder(side, quantity, limit, random.random() < 0.1)
+
+
+def _quote(random: Random, now_ns: int, mid: float) -> Quote:
+    half = random.choice((0.1, 0.5, 2.0))
+    sizes = [random.choice((0.0123, 0.5, 40.0)) for _ in _SIDES]
+    return Quote("BTCUSDT", now_ns, round(mid - half, 1), sizes[0], round(mid + half, 1), sizes[1])

@@ -1,0 +1,201 @@
+"""A real engine with one strategy at the table. The view a strategy or gate gets is the engine's own."""
+
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from decimal import Decimal
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle, Input, Quote
+from lab.domain.orders import CancelRequest, OrderRequest, OrderType
+from lab.domain.time import MINUTE_NS
+from lab.engine.engine import Engine
+from lab.engine.state import RiskGateProtocol
+from lab.engine.view import View
+from lab.ports import Broker, Strategy
+from lab.testing.builders import instrument
+from lab.testing.simple_broker import SimpleBroker
+
+Action = OrderRequest | CancelRequest
+Around = Callable[[View], AbstractContextManager[object]]
+
+_ASKED: Final = ("on_candle", "on_quote")
+_TOLD: Final = ("on_fill", "on_end", "on_history")
+
+
+@frozen
+class Answer:
+    """What a strategy returned when asked: the input's place on the tape, the input, and the result as it was given.
+
+    ``actions`` are the drawn results; empty for ``None``.
+    """
+
+    place: int
+    event: Candle | Quote
+    result: object
+    actions: tuple[Any, ...]
+
+
+class StrategyHarness:
+    """Steps inputs through an `Engine` with one strategy, and notes every answer the strategy gives.
+
+    A malformed action is noted and goes no further, so that one mistake does not look like many.
+    ``around`` gives a context manager that is open while the strategy's code runs. The broker is opened here.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        *,
+        instruments: Sequence[Instrument] = (),
+        interval_ns: int = MINUTE_NS,
+        deposit: Decimal = Decimal(10_000),
+        leverage: Decimal = Decimal(5),
+        broker: Broker | None = None,
+        gates: Sequence[tuple[str, RiskGateProtocol]] = (),
+        no_orders: bool = False,
+        around: Around | None = None,
+    ) -> None:
+        known = {one.symbol: one for one in instruments or (instrument(),)}
+        broker = SimpleBroker() if broker is None else broker
+        broker.open(known, 0)
+        self.answers: list[Answer] = []
+        self.place = -1
+        self._around = around
+        self._error: Exception | None = None
+        self._strategy = strategy
+        self.engine = Engine(
+            known,
+            interval_ns,
+            broker,
+            gates,
+            [("rehearsed", _witness(self, strategy), deposit)],
+            config_hash="rehearse",
+            leverage=leverage,
+            no_orders=no_orders,
+        )
+        self.begun = self.engine.begin()
+
+    @property
+    def view(self) -> View:
+        """The strategy's window on the run at this moment."""
+        return self.engine.seats[0].view
+
+    @property
+    def strategy(self) -> Strategy:
+        """The strategy that is asked now."""
+        return self._strategy
+
+    def swap(self, strategy: Strategy) -> None:
+        """Put another instance of the same class in the strategy's place, as a restart does."""
+        self._strategy = strategy
+
+    def feed(self, inputs: Iterable[Input]) -> list[object]:
+        """Step every input and return the outputs. Raises what the strategy raised, with the input as a note."""
+        outputs: list[object] = []
+        for event in inputs:
+            self.place += 1
+            outputs += self.engine.step(event)
+            if self._error is not None:
+                self._error.add_note(f"at input {self.place}: {event}")
+                raise self._error
+        return outputs
+
+    def actions(self) -> list[tuple[int, tuple[Any, ...]]]:
+        """Return (place of the input, actions) wherever the strategy asked for something."""
+        return [(answer.place, answer.actions) for answer in self.answers if answer.actions]
+
+    def call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        """Call the strategy's method and note its answer. The engine calls this through the witness it was given."""
+        try:
+            with nullcontext() if self._around is None else self._around(self.view):
+                result = getattr(self._strategy, name)(*arguments)
+                drawn = () if result is None or name in _TOLD else tuple(result)
+        except Exception as error:
+            self._error = error
+            raise
+        if name in _ASKED:
+            self.answers.append(Answer(self.place, arguments[0], result, drawn))
+        return tuple(action for action in drawn if trouble_of(action, self.engine.markets) is None)
+
+
+def run_strategy(strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Action, ...]]]:
+    """Return (place of the input, actions) wherever the strategy asks for something, under a real engine and broker.
+
+    ``settings`` are those of `StrategyHarness`. Raises what the strategy raises.
+    """
+    rehearsal = StrategyHarness(strategy, **settings)
+    rehearsal.feed(inputs)
+    return rehearsal.actions()
+
+
+@define(kw_only=True, eq=False)
+class ScriptedStrategy(Strategy):
+    """Asks for what its plan says: actions by the number of the candle, counted from 0."""
+
+    plan: Mapping[int, Sequence[Action]] = field(factory=dict, metadata={"help": "actions by candle number"})
+    _seen: int = field(init=False, default=0)
+
+    def on_candle(self, candle: Candle, view: View) -> Sequence[Action]:
+        """Return the plan's actions of this candle."""
+        self._seen += 1
+        return self.plan.get(self._seen - 1, ())
+
+
+def trouble_of(action: object, symbols: Container[str]) -> str | None:
+    """Return what is wrong with the form of one action, ``None`` for nothing."""
+    if isinstance(action, CancelRequest):
+        return None if isinstance(action.order_id, str) else f"order_id {action.order_id!r} is not text"
+    if not isinstance(action, OrderRequest):
+        return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest"
+    if action.symbol not in symbols:
+        return f"symbol {action.symbol!r} is not in this run"
+    trouble = _amount("quantity", action.quantity)
+    if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
+        trouble = _amount("limit", action.limit)
+    if trouble is None and action.stop is not None:
+        trouble = _amount("stop", action.stop)
+    return trouble
+
+
+def _amount(name: str, value: object) -> str | None:
+    if not isinstance(value, Decimal):
+        return f"{name} {value!r} is {type(value).__name__}, not Decimal"
+    return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"
+
+
+class _Witness:
+    """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
+
+    def __init__(self, rehearsal: StrategyHarness) -> None:
+        self._rehearsal = rehearsal
+
+    @property
+    def lookback(self) -> int:
+        return self._rehearsal.strategy.lookback
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+        return self._rehearsal.call("on_candle", candle, view)
+
+    def snapshot(self) -> dict[str, Any]:
+        return self._rehearsal.strategy.snapshot()
+
+    def restore(self, snapshot: Mapping[str, Any]) -> None:
+        self._rehearsal.strategy.restore(snapshot)
+
+
+def _witness(rehearsal: StrategyHarness, strategy: Strategy) -> _Witness:
+    """Return a witness with those optional methods the strategy's class defines: the engine calls no others."""
+
+    def passing(name: str) -> Callable[..., object]:
+        return lambda self, *arguments: rehearsal.call(name, *arguments)
+
+    optional = {
+        name: passing(name)
+        for name in ("on_quote", *_TOLD)
+        if getattr(type(strategy), name) is not getattr(Strategy, name)
+    }
+    made: _Witness = type("Witness", (_Witness,), optional)(rehearsal)
+    return made

@@ -1,0 +1,114 @@
+"""A short run with everything in it, made by the real engine and journal: what reporters are tested with."""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+
+from lab.domain.market import BACKFILLED, Candle, Funding, Notice, Stop, TradingState
+from lab.domain.orders import OrderRequest, OrderType
+from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
+from lab.journal.report import build_report, end_state
+from lab.journal.store import Journal
+from lab.ports import Record, RunInfo, Status
+from lab.testing.builders import START_NS, tape, waves
+from lab.testing.harness import ScriptedStrategy, StrategyHarness
+
+_SYMBOL = "BTCUSDT"
+
+
+def _part(name: str) -> dict[str, Any]:
+    return {"name": name, "type": name, "distribution": "lab-trading", "version": "0", "settings": {}}
+
+
+_STARTED: Mapping[str, Any] = {
+    "schema_version": 1, "kind": "run", "lab": "0", "venue": "seed 0", "realm": "synthetic", "symbol": _SYMBOL,
+    "provider": _part("rehearsal"), "strategies": [_part("rehearsed")], "gates": [], "broker": _part("simple"),
+    "interval": "1m", "interval_ns": MINUTE_NS, "minutes": 30.0, "equity": "10000", "leverage": "5", "seed": 0,
+    "speed": 1.0, "no_orders": False, "lookback": 1, "instruments": {}, "source": {}, "config_hash": "rehearse",
+}  # fmt: skip
+
+
+@frozen(kw_only=True)
+class SampleRun:
+    """A finished run: its journal rows, and what a reporter is told beside them."""
+
+    records: Sequence[Record]
+    report: Mapping[str, Any]
+    candles: Sequence[Candle]
+    status: Status
+    header: Mapping[str, Any] = field(factory=dict)
+
+    def info(self, directory: Path | None, *, quiet: bool = False) -> RunInfo:
+        """Return what a reporter of this run gets."""
+        return RunInfo(
+            run_id="rehearsed-run",
+            header={**self.header, "directory": None if directory is None else str(directory)},
+            directory=directory,
+            quiet=quiet,
+            status=lambda: self.status,
+            report=lambda: self.report,
+            candles=lambda: self.candles,
+        )
+
+
+def sample_run() -> SampleRun:
+    """Return a run of half an hour with fills, a refusal, a cancelled order, a signal, a gap and a shut gate."""
+    low = Decimal(40_000)
+    plan = {
+        0: [OrderRequest.buy(_SYMBOL, Decimal("0.01"), reason="on history")],
+        2: [OrderRequest.buy(_SYMBOL, Decimal("0.01"), reason="first entry")],
+        5: [OrderRequest.sell(_SYMBOL, Decimal("0.02"), reason="turn")],
+        9: [OrderRequest.buy(_SYMBOL, Decimal("0.000001"), reason="too small")],
+        12: [OrderRequest.buy(_SYMBOL, Decimal("0.01"), type=OrderType.LIMIT, limit=low, reason="far below")],
+        16: [OrderRequest.buy(_SYMBOL, Decimal("0.02"), reason="another turn")],
+    }
+    rehearsal = StrategyHarness(ScriptedStrategy(plan=plan))
+    engine = rehearsal.engine
+    journal = Journal(None, durable=False, labels={"run_id": "rehearsed-run", "started": "2024-01-01T00:00:00Z"})
+    journal.append_raw(RUN_STARTED, RUN_STARTED, encode(_STARTED), 0, 0)
+    journal.append(rehearsal.begun, 0, 0)
+    for number, event in enumerate(_events(), start=1):
+        journal.append(rehearsal.feed([event]), engine.now_ns, number)
+    session = {"errors": 0, "duration_seconds": 1800.0, "counters": {"inputs": 0}, "degradations": ["feed_down 1"]}
+    body = {**end_state(engine, session), "reason": "completed", "exit_code": 0, "error": ""}
+    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, 0)
+    journal.commit()
+    return SampleRun(
+        records=journal.since(0, 10_000),
+        report=build_report(journal.reader()),
+        candles=list(engine.markets[_SYMBOL].history.candles),
+        status=Status(
+            seconds_left=432.0,
+            price=50_000.0,
+            feed="live",
+            why_not_trading=(),
+            equity=engine.worth.equity(),
+            starting_equity=engine.worth.starting_equity,
+            positions=[("rehearsed", _SYMBOL, Decimal("0.01"), Decimal(50_000))],
+            counts={"candles": 30, "quotes": 60, "decisions": 30, "orders": 4, "trades": 3, "refusals": 1},
+        ),
+        header={
+            "run_id": "rehearsed-run", "version": "0", "provider": "rehearsal", "venue": "seed 0",
+            "strategies": ["rehearsed"], "symbol": _SYMBOL, "interval": "1m", "starting_equity": "10000",
+            "fees": {"taker": "0.06 %", "maker": "0.02 %"}, "gates": [], "limits": {}, "speed": 1.0,
+            "seconds": 1800.0, "no_orders": False,
+        },
+    )  # fmt: skip
+
+
+def _events() -> list[Any]:
+    events: list[Any] = tape(waves(30))
+    events[0] = events[0]._replace(status=BACKFILLED)
+    del events[21 * 3 : 23 * 3]
+    shut_ns = START_NS + 10 * MINUTE_NS
+    events[31:31] = [
+        Notice(shut_ns, "feed", {"state": "down", "detail": "connection reset"}),
+        TradingState(shut_ns, ("feed is down",)),
+        TradingState(shut_ns + SECOND_NS, ()),
+        Funding(_SYMBOL, shut_ns + SECOND_NS, 0.0001, START_NS + 480 * MINUTE_NS, 50_000.0),
+    ]
+    return [*events, Stop(START_NS + 31 * MINUTE_NS, "completed", True)]

@@ -1,0 +1,133 @@
+"""What the page tells, gathered row by row."""
+
+from collections import Counter, deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+from attrs import define, field
+from lab.domain.events import (
+    CandleIgnored,
+    Deposited,
+    GapFound,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    Signal,
+    StrategyStopped,
+)
+from lab.domain.market import Candle, Notice, Stop, TradingState
+from lab.domain.time import MINUTE_NS
+from lab.ports import Record
+
+from lab_reporters import text
+from lab_reporters.decoding import event_of
+from lab_reporters.lines import describe_request, line_of
+from lab_reporters.series import Candles, Fills
+
+_SYMBOLS_MAX: Final = 8
+
+
+Cells = tuple[str, ...]
+
+
+@define
+class Rows:
+    """The newest rows of a table, and how many there were. Only those that are shown become text."""
+
+    newest: deque[Callable[[], Cells]]
+    total: int = 0
+
+    def add(self, cells: Callable[[], Cells]) -> None:
+        """Take a row; the oldest goes when there are too many."""
+        self.total += 1
+        self.newest.append(cells)
+
+
+@define(kw_only=True)
+class PageModel:
+    """What the page tells, gathered row by row in bounded memory."""
+
+    candles_max: int
+    rows_max: int
+    interval_ns: int = MINUTE_NS
+    candles: dict[str, Candles] = field(init=False, factory=dict)
+    fills: dict[str, Fills] = field(init=False, factory=dict)
+    deposits: float = field(init=False, default=0.0)
+    tables: dict[str, Rows] = field(init=False, factory=dict)
+    reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
+
+    def table(self, name: str) -> Rows:
+        """Return the table of that name, a new one where there is none."""
+        found = self.tables.get(name)
+        if found is None:
+            found = self.tables[name] = Rows(deque(maxlen=self.rows_max))
+        return found
+
+    def shown(self, name: str) -> tuple[list[Cells], int]:
+        """Return the newest rows of a table, oldest first, and how many there were."""
+        found = self.tables.get(name)
+        return ([], 0) if found is None else ([cells() for cells in found.newest], found.total)
+
+    def take(self, record: Record) -> None:
+        """Take a row. A malformed one leaves a debug line."""
+        event = event_of(record)
+        match event:
+            case Candle():
+                self.take_candles((event,))
+            case OrderFilled():
+                self.fills.setdefault(event.symbol, Fills()).add(event)
+                self.table("trades").add(partial(_trade, record.time_ns, event))
+            case OrderRefused():
+                self.reasons[event.by, event.reason[:80]] += 1
+                self._bound_reasons()
+                self.table("refusals").add(partial(_refusal, record.time_ns, event))
+            case Signal():
+                self.table("signals").add(partial(_signal, record.time_ns, event))
+            case Deposited():
+                self.deposits += float(event.amount)
+            case TradingState() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Stop() | CandleIgnored():
+                self.table("incidents").add(partial(_incident, record, event))
+
+    def take_candles(self, candles: Iterable[Candle]) -> None:
+        """Take candles for the charts; of very many symbols only the first eight are drawn."""
+        for candle in candles:
+            found = self.candles.get(candle.symbol)
+            if found is None:
+                if len(self.candles) >= _SYMBOLS_MAX:
+                    continue
+                found = self.candles[candle.symbol] = Candles(self.candles_max, self.interval_ns)
+            found.add(candle)
+
+    def _bound_reasons(self) -> None:
+        if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end
+            self.reasons = Counter(dict(self.reasons.most_common(100)))
+
+
+def _trade(time_ns: int, event: OrderFilled) -> Cells:
+    fill = event.fill
+    realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
+    return (
+        text.second(time_ns), event.strategy, event.side, text.exact(fill.quantity), event.symbol,
+        text.exact(fill.price), text.money(fill.fee), fill.liquidity, text.money(realised, signed=True),
+        text.exact(event.position), "–" if fill.spread is None else text.exact(fill.spread),
+        text.exact(fill.slippage), fill.rule,
+    )  # fmt: skip
+
+
+def _refusal(time_ns: int, event: OrderRefused) -> Cells:
+    asked, figures = describe_request(event.request), text.joined(event.numbers)
+    return text.second(time_ns), event.strategy, event.by, asked, event.reason, figures
+
+
+def _signal(time_ns: int, event: Signal) -> Cells:
+    return text.second(time_ns), event.strategy, describe_request(event.request), event.why, event.request.reason
+
+
+def _incident(record: Record, event: Any) -> Cells:
+    if isinstance(event, CandleIgnored):
+        said = f"candle of {event.symbol} {text.second(event.open_ns)} ignored: {event.why}"
+    else:
+        line = line_of(record)
+        said = line.text if line is not None else ""
+    return text.second(record.time_ns), record.kind.replace("_", " "), said
