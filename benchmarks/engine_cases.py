@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.backtesting.runner import Batch, feed, prepare
-from lab.domain.market import Input, Quote
+from lab.domain.inputs import Input
+from lab.domain.market import Quote
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 

@@ -82,7 +82,7 @@ def test_a_closing_order_that_comes_too_late_is_cancelled_and_has_an_end(lab: An
     result = lab.mock("--strategy", "trader", "--latency-ms", "10000", "--reporter", "none", minutes=4)
     assert result.code == 0
     ended = [(body["outcome"], body["reason"]) for _, _, body in lab.run().rows("order_ended")]
-    assert ended[-1] == ("cancelled", "the run stops: completed")
+    assert ended[-1] == ("cancelled", "stop by session: completed")
     accepted = {body["order_id"] for _, _, body in lab.run().rows("order_accepted")}
     filled = {body["fill"]["order_id"] for _, _, body in lab.run().rows("order_filled")}
     assert accepted == {body["order_id"] for _, _, body in lab.run().rows("order_ended")} | filled

@@ -352,8 +352,8 @@ def test_a_replay_of_a_session_with_its_own_settings_trades_as_the_session_did(l
     """An odd number of candles: at the end of the session a position is held and closed."""
     lab.mock("--strategy", "trader", minutes=10)
     session = lab.run()
-    assert session.rows("stop")
-    assert session.rows("order_accepted")[-1][2]["reason"].startswith("the run stops")
+    assert session.rows("command")
+    assert session.rows("order_accepted")[-1][2]["reason"].startswith("flatten by session")
     assert lab("replay", session.folder.name).code == 0
     again = lab.run()
     assert again.folder != session.folder

@@ -17,7 +17,7 @@ def test_a_session_runs_as_long_as_it_was_told_to_and_ends_by_itself(lab: Any) -
     assert (report["status"], report["reason"], report["exit_code"]) == ("completed", "completed", 0)
     assert report["duration_seconds"] == pytest.approx(6, abs=1)
     assert report["quotes"] >= 5
-    assert lab.run().rows("stop")[-1][2][1] == "completed"
+    assert lab.run().rows("command")[-1][2][3] == "completed"
 
 
 @pytest.mark.realtime

@@ -136,8 +136,8 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
     assert report["books"]["holder"]["positions"] == {}
     assert report["trades"] == 2
-    stops = lab.run().rows("stop")
-    assert len(stops) == 1
+    commands = [(action, who) for _, _, (_, action, who, _) in lab.run().rows("command")]
+    assert commands == [("stop", "session"), ("flatten", "session")]
     assert lab("report", "--json").json() == report
 
 
@@ -161,7 +161,7 @@ EAGER = """
     class Slow(Reporter):
         async def report(self, run, records):
             async for record in records:
-                if record.kind == "stop":
+                if record.kind == "command":
                     await anyio.sleep(30)
 
     @hookimpl
@@ -188,7 +188,7 @@ def test_a_second_interrupt_cuts_the_end_short_within_a_second_with_130_and_stil
     live = start("--strategy", "eager", "--latency-ms", "2000")  # closing takes two seconds more than patience has
     live.wait_for("fill    buy 0.01")
     live.send(signal.SIGINT)
-    live.wait_for("closing positions")
+    live.wait_for("flatten by session")
     live.send(signal.SIGINT)
     code, out, err = live.end(within_s=1.0)
     assert "Traceback" not in out + err
@@ -211,7 +211,7 @@ def test_a_reporter_that_never_ends_holds_the_end_up_for_five_seconds_at_most_an
     live = start("--reporter", "terminal", "--reporter", "slow")
     live.wait_for("trading open")
     live.send(signal.SIGINT)
-    live.wait_for("stopping")
+    live.wait_for("stop by session")
     live.send(signal.SIGINT)
     code, out, err = live.end(within_s=1.0)
     assert "Traceback" not in out + err

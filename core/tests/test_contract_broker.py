@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 import pytest
 from attrs import define, field
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
-from lab.domain.market import Input, Timer
+from lab.domain.control import Timer
+from lab.domain.inputs import Input
 from lab.testing import BrokerContract, SimpleBroker, check
 from msgspec.structs import replace
 

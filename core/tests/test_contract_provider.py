@@ -21,7 +21,8 @@ from lab import (
     Sink,
     Subscription,
 )
-from lab.domain.market import BACKFILLED, Input
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.testing import START_NS, ProviderContract, RecordingSink, check, instrument, waves
 from lab.testing import candles as candles_of

@@ -174,7 +174,7 @@ def test_the_recorded_run_has_every_kind_that_matters() -> None:
     assert kinds >= {
         "run_started", "deposit", "candle", "quote", "funding", "trading_state", "notice",
         "gap", "signal", "order_accepted",
-        "order_refused", "order_filled", "order_ended", "stop", "run_ended",
+        "order_refused", "order_filled", "order_ended", "command", "run_ended",
     }  # fmt: skip
     assert [record.seq for record in run.records] == list(range(1, len(run.records) + 1))
     assert run.report["trades"] == sum(record.kind == "order_filled" for record in run.records)

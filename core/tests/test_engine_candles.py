@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from lab.domain.control import Notice
 from lab.domain.events import CandleIgnored, GapFound
-from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from lab.domain.control import TradingState
 from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
-from lab.domain.market import BACKFILLED, Input, TradingState
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass, Refuse, Shrink, Side, Verdict
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine

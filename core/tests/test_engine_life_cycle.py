@@ -9,9 +9,11 @@ from attrs import define, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from lab.domain.control import Command, CommandAction, Timer
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal, key_of
+from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO
-from lab.domain.market import Candle, Input, Quote, Stop, Timer
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
@@ -149,7 +151,9 @@ class Lives(RuleBasedStateMachine):
     def stop(self, close: bool, takes: bool) -> None:
         self.stopped, self.broker.takes = True, takes
         self.strategy.orders.clear()
-        self.outputs += self.engine.step(Stop(self.now_ns, "enough", close))
+        self.outputs += self.engine.step(
+            Command(self.now_ns, CommandAction.KILL if close else CommandAction.STOP, "test", "enough")
+        )
 
     @invariant()
     def every_request_has_one_answer(self) -> None:

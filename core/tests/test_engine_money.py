@@ -9,10 +9,12 @@ import pytest
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lab.domain.control import Timer
 from lab.domain.events import OrderFilled
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import Candle, Input, Quote, Timer
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import OrderRequest, Side
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
-from lab.domain.market import Candle, Input, Quote, Timer
+from lab.domain.inputs import Input
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
 from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 from attrs import define, field
+from lab.domain.control import Command, CommandAction
 from lab.domain.events import Deposited, Fill, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
-from lab.domain.market import BACKFILLED, Candle, Input, Quote, Stop
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED, Candle, Quote
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
@@ -25,7 +27,7 @@ DEPOSIT = D(10_000)
 X = "BTCUSDT"
 BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
 RESTING = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
-STOP = Stop(START_NS + 100 * MINUTE_NS, "time is up", True)
+STOP = Command(START_NS + 100 * MINUTE_NS, CommandAction.KILL, "test", "time is up")
 
 
 @define(kw_only=True, eq=False)
@@ -346,9 +348,9 @@ def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(firs
     outputs: Sequence[Any] = made.step(STOP)
     stop, cancelled, closing = outputs
     assert stop == STOP
-    assert (cancelled.outcome, cancelled.reason) == ("cancelled", "the run stops: time is up")
+    assert (cancelled.outcome, cancelled.reason) == ("cancelled", "kill by test: time is up")
     assert (closing.side, closing.quantity, closing.reduce_only) == (side, 1, True)
-    assert closing.reason == "the run stops: time is up"
+    assert closing.reason == "kill by test: time is up"
     [filled] = only(OrderFilled, made.step(*quotes([90.0], start_ns=STOP.time_ns + SECOND_NS)))
     assert (filled.position, filled.fill.price) == (0, D("89.9") if side is Side.SELL else D("90.1"))
     assert made.stopping
@@ -359,7 +361,7 @@ def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(firs
 def test_a_stop_can_leave_positions_open() -> None:
     made = engine(("s", ScriptedStrategy(plan={0: [BUY]})), record_inputs=False)
     run(made, candles([100.0, 100.0]))
-    assert not made.step(STOP._replace(close_positions=False))
+    assert not made.step(STOP._replace(action=CommandAction.STOP))
     assert made.seats[0].view.position(X).quantity == 1
 
 

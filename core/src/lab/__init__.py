@@ -6,18 +6,26 @@ The names a plugin needs are here; each is imported when first used, so that ``i
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from lab.domain.control import Command as Command
+    from lab.domain.control import CommandAction as CommandAction
+    from lab.domain.control import Notice as Notice
+    from lab.domain.control import Timer as Timer
+    from lab.domain.control import TradingState as TradingState
     from lab.domain.events import Fill as Fill
     from lab.domain.events import OrderEnded as OrderEnded
     from lab.domain.events import OrderFilled as OrderFilled
+    from lab.domain.inputs import Input as Input
     from lab.domain.instrument import Instrument as Instrument
     from lab.domain.market import BACKFILLED as BACKFILLED
     from lab.domain.market import FINAL as FINAL
     from lab.domain.market import UNCONFIRMED as UNCONFIRMED
+    from lab.domain.market import Backfill as Backfill
     from lab.domain.market import Candle as Candle
+    from lab.domain.market import Depth as Depth
     from lab.domain.market import Funding as Funding
-    from lab.domain.market import Input as Input
+    from lab.domain.market import MarketData as MarketData
     from lab.domain.market import Quote as Quote
-    from lab.domain.market import Timer as Timer
+    from lab.domain.market import Trade as Trade
     from lab.domain.orders import PASS as PASS
     from lab.domain.orders import CancelRequest as CancelRequest
     from lab.domain.orders import Order as Order
@@ -63,7 +71,11 @@ if TYPE_CHECKING:
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
     "lab.domain.instrument": ("Instrument",),
-    "lab.domain.market": ("BACKFILLED", "FINAL", "UNCONFIRMED", "Candle", "Funding", "Input", "Quote", "Timer"),
+    "lab.domain.control": ("Command", "CommandAction", "Notice", "Timer", "TradingState"),
+    "lab.domain.inputs": ("Input",),
+    "lab.domain.market": (
+        "BACKFILLED", "FINAL", "UNCONFIRMED", "Backfill", "Candle", "Depth", "Funding", "MarketData", "Quote", "Trade",
+    ),
     "lab.domain.orders": (
         "PASS", "CancelRequest", "Order", "OrderRequest", "OrderType", "Pass", "Refuse", "Shrink", "Side", "Verdict",
     ),

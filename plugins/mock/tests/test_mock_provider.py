@@ -10,7 +10,8 @@ from itertools import pairwise
 import anyio
 import msgspec
 import pytest
-from lab.domain.market import Candle, Funding, Input, Quote, check_candle, check_quote
+from lab.domain.inputs import Input
+from lab.domain.market import Candle, Funding, Quote, check_candle, check_quote
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.ports import FeedState, Runtime, Subscription

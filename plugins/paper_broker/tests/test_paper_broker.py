@@ -9,7 +9,8 @@ from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected, Side
-from lab.domain.market import Input, Notice, Timer
+from lab.domain.control import Notice, Timer
+from lab.domain.inputs import Input
 from lab_paper_broker.broker import PaperBroker
 
 MS = 1_000_000

@@ -9,8 +9,10 @@ import anyio
 import msgspec
 import pytest
 from attrs import evolve
+from lab.domain.control import Notice, TradingState
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Funding, Input, Notice, Quote, TradingState
+from lab.domain.market import Candle, Funding, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.journal.codec import encode

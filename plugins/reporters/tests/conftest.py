@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
 from lab.domain.events import (
     CandleIgnored,
     Deposited,
@@ -20,7 +21,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
-from lab.domain.market import Candle, Funding, Notice, Quote, Stop, Timer, TradingState
+from lab.domain.market import Candle, Funding, Quote
 from lab.domain.orders import OrderRequest, OrderType, Side
 from lab.ports import Record, Reporter, RunInfo, Status
 
@@ -95,7 +96,7 @@ class Rows:
         self.add("gap", GapFound("BTCUSDT", START, START + MINUTE, 2))
         self.add("candle_ignored", CandleIgnored("BTCUSDT", START, "differs from what was seen"))
         self.add("strategy_stopped", StrategyStopped("sma", "ZeroDivisionError: division by zero"))
-        self.add("stop", Stop(START, "duration over", True))
+        self.add("command", Command(START, CommandAction.KILL, "session", "duration over"))
         self.add("run_ended", {"reason": "duration over", "exit_code": 0, "error": "", "body": {}})
 
     def malformed(self) -> None:
@@ -108,7 +109,7 @@ class Rows:
                 "trading_state",
                 "notice",
                 "deposit",
-                "stop",
+                "command",
                 "signal",
                 "?",
             ):

@@ -8,8 +8,9 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from lab.domain.control import TradingState
 from lab.domain.events import OrderRefused, Signal, StrategyStopped
-from lab.domain.market import Candle, TradingState, check_candle
+from lab.domain.market import Candle, check_candle
 from lab.domain.orders import OrderRequest, Side
 from lab_reporters.series import Candles, Fills, equity_curve
 from lab_reporters.summary import Html, replace_file

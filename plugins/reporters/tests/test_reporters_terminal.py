@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
-from lab.domain.market import Notice, TradingState
+from lab.domain.control import Notice, TradingState
 from lab.domain.orders import Side
 from lab_reporters import lab_reporters
 from lab_reporters.terminal import Terminal
@@ -124,7 +124,7 @@ async def test_live_view_fits_sixty_columns_and_shows_the_run(rows, run, drive, 
     for part in ("Time left", "Price", "43,210.5", "Position", "Equity", "10,012.34", "+12.34", "Feed", "live"):
         assert part in said
     assert "no: seed_incomplete 37/100" in said
-    assert "stopping: duration over" in said
+    assert "kill by session: duration over" in said
     assert "completed (exit code 0)" in said
     assert max(len(line) for line in said.replace("\r", "\n").split("\n")) <= 60
 

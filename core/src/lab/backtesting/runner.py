@@ -11,8 +11,9 @@ import attrs
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Input
+from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from lab.backtesting.runner import Batch, feed, prepare
 from lab.composition.assembly import Assembly, reassemble
-from lab.domain.market import Input
+from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, decode, encode

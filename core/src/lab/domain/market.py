@@ -1,12 +1,15 @@
-"""What a session takes in: market data, and what the session itself says. Everything the engine learns is one of these.
+"""Market data: candles, quotes, trades, depth and funding rates.
 
 Named tuples: immutable, made from columns by C code, and written as JSON arrays. Prices and sizes are ``float``,
 because they are evidence; where money moves they become ``Decimal`` on the instrument's steps.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple
+
+from lab.domain.orders import Side
 
 FINAL: Final = "final"
 UNCONFIRMED: Final = "unconfirmed"
@@ -53,40 +56,42 @@ class Funding(NamedTuple):
     mark: float
 
 
-class TradingState(NamedTuple):
-    """Trading was halted or opened: entries are placed only while ``halted_by``, the reasons, is empty."""
+class Trade(NamedTuple):
+    """A trade of the market: ``side`` is the taker's. ``time_ns`` is the venue's."""
 
+    symbol: str
     time_ns: int
-    halted_by: tuple[str, ...]
+    price: float
+    size: float
+    side: Side
 
 
-class Notice(NamedTuple):
-    """Something worth a row: the feed's state, seeding, malformed input. It changes no decision."""
+Level = tuple[float, float]
+"""Price and displayed size of one level of a book."""
 
+
+class Depth(NamedTuple):
+    """The displayed levels of a book, the best first on each side; ``time_ns`` is the venue's."""
+
+    symbol: str
     time_ns: int
-    topic: str
-    detail: Mapping[str, str]
+    bids: tuple[Level, ...]
+    asks: tuple[Level, ...]
 
 
-class Timer(NamedTuple):
-    """Time passed while quotes were silent, so that resting orders can expire."""
+class Backfill(NamedTuple):
+    """Closed candles of the past, fetched together: ascending, of one symbol, each with the status ``backfilled``.
 
-    time_ns: int
-
-
-class Stop(NamedTuple):
-    """The orderly end begins: resting orders are cancelled, strategies are not asked again.
-
-    With ``close_positions`` each open position gets a reduce-only market order.
+    ``time_ns`` is the venue time at which they were given.
     """
 
+    symbol: str
     time_ns: int
-    reason: str
-    close_positions: bool
+    candles: tuple[Candle, ...]
 
 
-Input = Candle | Quote | Funding | TradingState | Notice | Timer | Stop
-INPUTS: Final[tuple[type, ...]] = (Candle, Quote, Funding, TradingState, Notice, Timer, Stop)
+MarketData = Candle | Quote | Trade | Depth | Funding
+MARKET_DATA: Final[tuple[type, ...]] = (Candle, Quote, Trade, Depth, Funding)
 
 # Made from columns without a Python-level call a row: 0.2 µs an object against 1.0 µs for a frozen attrs class.
 candle_from_row: Final[Callable[[Iterable[object]], Candle]] = partial(tuple.__new__, Candle)
@@ -114,4 +119,28 @@ def check_quote(quote: Quote) -> str | None:
         return f"bid {quote.bid!r} above ask {quote.ask!r}"
     if not (0.0 <= quote.bid_size < 1e18 and 0.0 <= quote.ask_size < 1e18):
         return f"sizes {quote.bid_size!r}, {quote.ask_size!r}: not sizes"
+    return None
+
+
+def check_trade(trade: Trade) -> str | None:
+    """Return what is wrong with a trade's figures, or ``None``."""
+    if not 0.0 < trade.price < 1e15:
+        return f"price {trade.price!r} is not a price"
+    if not 0.0 < trade.size < 1e18:
+        return f"size {trade.size!r} is not a size"
+    return None
+
+
+def check_depth(depth: Depth) -> str | None:
+    """Return what is wrong with a book's figures, or ``None``: each side must run from its best level outwards."""
+    for name, levels, ahead in (("bid", depth.bids, -1.0), ("ask", depth.asks, 1.0)):
+        before = 0.0 if ahead > 0 else inf
+        for price, size in levels:
+            if not 0.0 < price < 1e15 or not 0.0 <= size < 1e18:
+                return f"{name} level {price!r} × {size!r} is not a price and a size"
+            if (price - before) * ahead <= 0.0:
+                return f"{name} level {price!r} does not lie beyond {before!r}"
+            before = price
+    if depth.bids and depth.asks and depth.bids[0][0] > depth.asks[0][0]:
+        return f"bid {depth.bids[0][0]!r} above ask {depth.asks[0][0]!r}"
     return None

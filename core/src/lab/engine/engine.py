@@ -9,10 +9,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
 from lab.domain.events import CandleIgnored, Deposited, GapFound, StrategyStopped
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice, Quote, Stop, Timer, TradingState
+from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import OrderRequest
 from lab.engine.checks import drawn
 from lab.engine.counters import RunCounters
@@ -75,7 +77,10 @@ class Engine:
             Quote: self._quote,
             Timer: self._timer,
             TradingState: self._gate,
-            Stop: self._stop,
+            Trade: self._note,
+            Depth: self._note,
+            Backfill: self._backfill,
+            Command: self._command,
             Funding: self._note,
             Notice: self._note,
         }
@@ -238,23 +243,35 @@ class Engine:
         self.shut = gate.halted_by
         return (gate,) if self._record else ()
 
-    def _note(self, event: Funding | Notice) -> Sequence[object]:
+    def _note(self, event: Funding | Notice | Trade | Depth) -> Sequence[object]:
         return (event,) if self._record else ()
 
-    def _stop(self, stop: Stop) -> Sequence[object]:
+    def _backfill(self, backfill: Backfill) -> Sequence[object]:
+        return [output for candle in backfill.candles for output in self.step(candle)]
+
+    def _command(self, command: Command) -> Sequence[object]:
         """Cancel what works, close what is held if asked to, and ask no strategy again."""
-        self._advance(stop.time_ns)
-        out: Outputs = [stop] if self._record else []
-        self.stopping = True
-        for seat in self.seats:
-            self._retire(seat)
+        self._advance(command.time_ns)
+        reason = f"{command.action} by {command.who}: {command.why}"
+        out: Outputs = [command] if self._record else []
+        if command.action is not CommandAction.FLATTEN:
+            self.stopping = True
+            for seat in self.seats:
+                self._retire(seat)
         for working in list(self.working.values()):
             if self._broker.cancel(working.order.id):
-                self._door.end(working, "cancelled", f"the run stops: {stop.reason}", out)
+                self._door.end(working, "cancelled", reason, out)
         for seat in self.seats:
             for symbol, held in seat.ledger.positions.items():
-                if held.quantity and stop.close_positions:
-                    self._door.close(seat, symbol, held.quantity, self.now_ns, f"the run stops: {stop.reason}", out)
+                if held.quantity and command.action in {CommandAction.FLATTEN, CommandAction.KILL}:
+                    self._door.close(
+                        seat,
+                        symbol,
+                        held.quantity,
+                        self.now_ns,
+                        f"{command.action} by {command.who}: {command.why}",
+                        out,
+                    )
         return out
 
     # -- strategies --------------------------------------------------------------------------------------------------

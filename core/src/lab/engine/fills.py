@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
+from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.ledger import ZERO
-from lab.domain.market import Candle, Quote, Timer
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Side
 from lab.engine.state import BrokerProtocol, OpenOrder
 from lab.errors import EngineError

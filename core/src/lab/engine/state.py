@@ -10,9 +10,10 @@ from typing import Any, Protocol
 from msgspec import Struct
 
 from lab.domain.events import Fill, OrderEnded, OrderFilled
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import Ledger
-from lab.domain.market import Candle, Input, Quote
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, Rejected, Verdict
 from lab.engine.history import History
 from lab.engine.view import View

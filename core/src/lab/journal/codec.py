@@ -6,7 +6,9 @@ from typing import Any, Final
 import msgspec
 
 from lab.domain import events
-from lab.domain.market import Candle, Funding, Input, Notice, Quote, Stop, Timer, TradingState
+from lab.domain.control import Command, Notice, Timer, TradingState
+from lab.domain.inputs import Input
+from lab.domain.market import Backfill, Candle, Depth, Funding, Quote, Trade
 
 INPUT_KINDS: Final[dict[type, str]] = {
     Candle: "candle",
@@ -15,7 +17,10 @@ INPUT_KINDS: Final[dict[type, str]] = {
     TradingState: "trading_state",
     Notice: "notice",
     Timer: "timer",
-    Stop: "stop",
+    Trade: "trade",
+    Depth: "depth",
+    Backfill: "backfill",
+    Command: "command",
 }
 KINDS: Final[dict[type, str]] = {
     **INPUT_KINDS,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from lab.domain.market import Input
+from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
 

@@ -8,8 +8,9 @@ from typing import ClassVar, Literal, Protocol
 import attrs
 from anyio.abc import TaskGroup
 
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Funding, Input, Quote
+from lab.domain.market import Candle, Funding, Quote
 from lab.ports.component import Component
 
 

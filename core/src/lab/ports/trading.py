@@ -4,8 +4,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 
 from lab.domain.events import Fill, OrderEnded, OrderFilled
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Input, Quote
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, Rejected, Verdict
 from lab.engine.view import View
 from lab.ports.component import Component

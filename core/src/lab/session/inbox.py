@@ -6,7 +6,9 @@ from typing import Final
 
 import anyio
 
-from lab.domain.market import BACKFILLED, Candle, Funding, Input, Notice, Quote, check_candle, check_quote
+from lab.domain.control import Notice
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED, Candle, Funding, Quote, check_candle, check_quote
 from lab.domain.time import SECOND_NS
 from lab.ports import Clock, FeedState
 

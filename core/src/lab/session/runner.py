@@ -7,8 +7,10 @@ from typing import Any, Final
 import anyio
 from attrs import define, field
 
+from lab.domain.control import Command, CommandAction, Timer, TradingState
 from lab.domain.events import GapFound
-from lab.domain.market import Input, Quote, Stop, Timer, TradingState
+from lab.domain.inputs import Input
+from lab.domain.market import Quote
 from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.history import History
@@ -159,5 +161,7 @@ class Runner:
             self._stop(reason, close=False)
 
     def _stop(self, reason: str, close: bool) -> None:
-        self._step(Stop(self.intake.now_ns(), reason, close))
+        self._step(Command(self.intake.now_ns(), CommandAction.STOP, "session", reason))
+        if close:
+            self._step(Command(self.intake.now_ns(), CommandAction.FLATTEN, "session", reason))
         self.commit()

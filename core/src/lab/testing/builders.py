@@ -6,8 +6,9 @@ from decimal import Decimal
 from random import Random
 from typing import Any, Final
 
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, FINAL, Candle, Input, Quote
+from lab.domain.market import BACKFILLED, FINAL, Candle, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 
 START_NS: Final = parse_time("2024-01-01T00:00:00Z")

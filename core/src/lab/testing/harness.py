@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Input, Quote
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine

@@ -7,7 +7,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from lab.domain.market import BACKFILLED, Candle, Funding, Notice, Stop, TradingState
+from lab.domain.control import Command, CommandAction, Notice, TradingState
+from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.orders import OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
@@ -111,4 +112,4 @@ def _events() -> list[Any]:
         TradingState(shut_ns + SECOND_NS, ()),
         Funding(_SYMBOL, shut_ns + SECOND_NS, 0.0001, START_NS + 480 * MINUTE_NS, 50_000.0),
     ]
-    return [*events, Stop(START_NS + 31 * MINUTE_NS, "completed", True)]
+    return [*events, Command(START_NS + 31 * MINUTE_NS, CommandAction.KILL, "session", "completed")]

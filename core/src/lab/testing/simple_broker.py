@@ -6,8 +6,9 @@ from decimal import Decimal
 from attrs import define, field, validators
 
 from lab.domain.events import Fill
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Input, Quote
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, Ended, Order, OrderType, Rejected, Side
 from lab.domain.time import MILLISECOND_NS
 from lab.ports import Broker

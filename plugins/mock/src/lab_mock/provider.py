@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final, Literal
 
 import anyio
 from attrs import Attribute, define, field
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Input, Quote
+from lab.domain.market import BACKFILLED, Candle, Quote
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, parse_time
 from lab.errors import ProviderError
 from lab.ports import FeedState, Provider, Runtime, Sink, Subscription

@@ -7,7 +7,8 @@ from zlib import crc32
 
 from attrs import Attribute, define, field, setters, validators
 from lab import Accepted, Broker, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
-from lab.domain.market import Input, Timer
+from lab.domain.control import Timer
+from lab.domain.inputs import Input
 from lab.domain.time import MILLISECOND_NS, format_time
 
 from lab_paper_broker.rules import Terms, limit_on_candle, limit_on_quote, market_on_candle, market_on_quote

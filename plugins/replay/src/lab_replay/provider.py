@@ -9,8 +9,9 @@ from typing import Any, ClassVar, Final, Literal
 
 import anyio
 from attrs import Attribute, define, field
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
+from lab.domain.market import BACKFILLED, Candle, Funding, Quote
 from lab.domain.time import SECOND_NS, parse_interval
 from lab.errors import JournalError, ProviderError
 from lab.ports import FeedState, Provider, Runtime, Sink, Subscription

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final, Literal, TypeVar
 
 from attrs import define, field
-from lab.domain.market import BACKFILLED, Candle, Input
+from lab.domain.inputs import Input
+from lab.domain.market import BACKFILLED, Candle
 from lab.domain.time import SECOND_NS, format_interval
 from lab.errors import ProviderError
 from lab.ports import Subscription

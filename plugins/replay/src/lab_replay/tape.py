@@ -9,8 +9,9 @@ from typing import Final, Literal
 
 import msgspec
 from attrs import define, field
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Funding, Input, Quote
+from lab.domain.market import BACKFILLED, Candle, Funding, Quote
 from lab.errors import ProviderError
 from lab.ports import Subscription
 from lab_recordings import sha256_of

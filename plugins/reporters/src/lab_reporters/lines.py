@@ -4,15 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from attrs import frozen
+from lab.domain.control import Command, Notice, TradingState
 from lab.domain.events import GapFound, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
-from lab.domain.market import Notice, Stop, TradingState
 from lab.domain.orders import OrderRequest
 from lab.ports import Record
 
 from lab_reporters import text
 from lab_reporters.decoding import event_of
 
-Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop"]
+Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop", "command"]
 
 
 _TOPICS: Final[Mapping[type, Topic]] = {
@@ -21,7 +21,7 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     OrderRefused: "refusal",
     Signal: "signal",
     StrategyStopped: "stop",
-    Stop: "stop",
+    Command: "command",
     TradingState: "trading",
     Notice: "notice",
     GapFound: "feed",
@@ -71,8 +71,8 @@ def _said(event: Any) -> str:
             return f"{event.strategy} would {describe_request(event.request)}, not placed: {event.why}"
         case StrategyStopped():
             return f"strategy {event.strategy} stopped: {event.error}"
-        case Stop():
-            return f"stopping: {event.reason}{', closing positions' if event.close_positions else ''}"
+        case Command():
+            return f"{event.action} by {event.who}: {event.why}"
         case _:
             return _condition(event)
 

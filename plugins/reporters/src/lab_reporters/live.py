@@ -28,6 +28,7 @@ _STYLES: Final = {
     "feed": "magenta",
     "notice": "dim",
     "stop": "bold red",
+    "command": "bold",
 }
 
 

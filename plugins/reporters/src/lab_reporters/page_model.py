@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import define, field
+from lab.domain.control import Command, Notice, TradingState
 from lab.domain.events import (
     CandleIgnored,
     Deposited,
@@ -16,7 +17,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
-from lab.domain.market import Candle, Notice, Stop, TradingState
+from lab.domain.market import Candle
 from lab.domain.time import MINUTE_NS
 from lab.ports import Record
 
@@ -86,7 +87,9 @@ class PageModel:
                 self.table("signals").add(partial(_signal, record.time_ns, event))
             case Deposited():
                 self.deposits += float(event.amount)
-            case TradingState() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Stop() | CandleIgnored():
+            case (
+                TradingState() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Command() | CandleIgnored()
+            ):
                 self.table("incidents").add(partial(_incident, record, event))
 
     def take_candles(self, candles: Iterable[Candle]) -> None:

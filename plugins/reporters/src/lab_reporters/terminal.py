@@ -17,7 +17,7 @@ from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import Rows, header_rows, summary_rows
 from lab_reporters.output import Output, positions_text
 
-_AT_ONCE: Final = frozenset({"trading", "feed", "stop"})
+_AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
 
 

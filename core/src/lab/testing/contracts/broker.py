@@ -7,9 +7,10 @@ from typing import Final
 
 import msgspec
 
+from lab.domain.control import Timer
 from lab.domain.events import Fill
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Quote, Timer
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, Order, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.ports import Broker

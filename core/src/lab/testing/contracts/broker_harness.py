@@ -7,9 +7,10 @@ from typing import Final
 
 from attrs import frozen
 
+from lab.domain.control import Timer
 from lab.domain.events import Fill
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Quote, Timer
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, Ended, Order, OrderType, Side
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 from lab.ports import Broker

@@ -9,8 +9,9 @@ from typing import ClassVar, Final, TypeVar
 
 import anyio
 
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Input, Quote, check_candle, check_quote
+from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Quote, check_candle, check_quote
 from lab.domain.time import MINUTE_NS
 from lab.errors import ProviderError, ProviderUnavailable
 from lab.ports import FeedState, Provider, Runtime, Subscription

@@ -26,7 +26,7 @@ _BODIES: Final = (
 _FIGURES: Final[tuple[object, ...]] = (None, "NaN", "1e999999", [], -1)
 _KINDS: Final = (
     "run_started", "run_ended", "candle", "quote", "funding", "trading_state", "notice",
-    "timer", "stop", "deposit", "signal",
+    "timer", "command", "deposit", "signal",
     "order_accepted", "order_refused", "order_filled", "order_ended", "strategy_stopped", "candle_ignored", "gap",
 )  # fmt: skip
 

@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from attrs import define, frozen
 
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Input
+from lab.domain.market import Candle
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink, Verdict
 from lab.domain.time import SECOND_NS
 from lab.engine.view import View

@@ -5,7 +5,8 @@ from contextlib import nullcontext
 from decimal import Decimal
 from typing import Any, Final
 
-from lab.domain.market import Candle, Input
+from lab.domain.inputs import Input
+from lab.domain.market import Candle
 from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.engine.view import View
 from lab.ports import Strategy
