@@ -33,7 +33,7 @@ def candle(*, path: str, strategy: str, journal: bool, trades: bool, repeats: in
         return _journalled(batch, events) if journal else _stepped(batch, events)
 
     found = _each(in_units(work, repeats), count)
-    totals = last[0].engine.totals
+    totals = last[0].engine.counters
     if totals.candles != count or bool(totals.orders) is not trades or (strategy == "sma" and not totals.decisions):
         raise RuntimeError(f"{totals.candles} of {count} candles, {totals.orders} orders: not the run that was meant")
     return {**found, "candles": count, "orders": totals.orders, "repeats": repeats}
@@ -49,16 +49,16 @@ def quote(*, path: str, count: int, repeats: int) -> dict[str, Any]:
         engine = batch.engine
         engine.begin()
         number = 0
-        while not (number > _BATCH and engine.seats[0].ledger.positions and not engine.working):
+        while not (number > _BATCH and engine.strategies[0].book.ledger.positions and not engine.state.working):
             engine.step(every[number])
             number += 1
         quotes = [event for event in every[number:] if isinstance(event, Quote)][:count]
-        before, trades = engine.totals.quotes, engine.totals.trades
+        before, trades = engine.counters.quotes, engine.counters.trades
         took_ns = _timed(lambda: _step_all(engine.step, quotes))
-        seen = engine.totals.quotes - before
-        held = engine.seats[0].ledger.positions["BTCUSDT"].quantity
-        if seen != count or engine.totals.trades != trades or not held:
-            raise RuntimeError(f"{seen} of {count} quotes, {engine.totals.trades - trades} trades, held {held}")
+        seen = engine.counters.quotes - before
+        held = engine.strategies[0].book.ledger.positions["BTCUSDT"].quantity
+        if seen != count or engine.counters.trades != trades or not held:
+            raise RuntimeError(f"{seen} of {count} quotes, {engine.counters.trades - trades} trades, held {held}")
         return took_ns
 
     return {**_each(in_units(work, repeats), count), "quotes": count, "repeats": repeats}
@@ -76,7 +76,7 @@ def orders(*, path: str, count: int, journal: bool, repeats: int) -> dict[str, A
         def work() -> float:
             batch = _batch(path, "flipper", {"flipper": {"every": 2, "orders": wanted}})
             took_ns = _journalled(batch, events) if journal else _stepped(batch, events)
-            totals = batch.engine.totals
+            totals = batch.engine.counters
             if (totals.candles, totals.orders, totals.trades) != (candles, wanted, wanted):
                 raise RuntimeError(
                     f"{totals.trades} of {wanted} orders filled on {totals.candles} of {candles} candles"
@@ -138,7 +138,7 @@ def _journalled(batch: Batch, events: Sequence[Input]) -> int:
         rows = journal.reader().count()
         journal.close()
     number, reason, error = ends[0]
-    if (number, reason) != (len(events), EndReason.COMPLETED) or rows < 2 * batch.engine.totals.orders:
+    if (number, reason) != (len(events), EndReason.COMPLETED) or rows < 2 * batch.engine.counters.orders:
         raise RuntimeError(f"{number} of {len(events)} inputs, {rows} rows, ended with {reason.code} {error}")
     return took_ns
 

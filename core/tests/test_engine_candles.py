@@ -55,7 +55,7 @@ def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
 
 
 def closes(made: Engine) -> list[float]:
-    return list(made.seats[0].view.closes(X))
+    return list(made.strategies[0].view.closes(X))
 
 
 # -- G2: enough history -----------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_at_every_decision_one_and_a_half_look_backs_are_there_as_soon_as_they_c
     reader = Counting(window=lookback)
     made = engine(reader)
     run(made, candles([100.0] * (5 * lookback + 300)))
-    assert not made.seats[0].stopped
+    assert not made.strategies[0].stopped
     assert len(reader.seen) == 4 * lookback + 301
 
 
@@ -97,7 +97,7 @@ def test_an_average_of_300_closes_is_right_at_every_candle() -> None:
     reader = Averaging(window=300)
     made = engine(reader)
     run(made, candles(prices))
-    assert not made.seats[0].stopped
+    assert not made.strategies[0].stopped
     assert len(reader.seen) == 1_701
 
 
@@ -108,7 +108,7 @@ def test_a_strategy_is_not_asked_before_its_look_back_is_there() -> None:
     tape = candles([100.0] * 6)
     run(made, [tape[0]._replace(status=BACKFILLED), *tape[1:]])
     assert (short.seen, long.seen) == (tape[1:], tape[3:])
-    totals = made.totals
+    totals = made.counters
     assert (totals.candles, totals.backfilled, totals.decisions) == (5, 1, 5 + 3)
 
 
@@ -118,7 +118,7 @@ def test_memory_keeps_less_than_three_look_backs_of_candles() -> None:
     longest = 0
     for candle in candles([100.0] * 2_000):
         made.step(candle)
-        longest = max(longest, len(made.seats[0].view.candles(X)))
+        longest = max(longest, len(made.strategies[0].view.candles(X)))
     assert longest < 300
 
 
@@ -132,7 +132,7 @@ def test_a_candle_that_comes_again_is_ignored_and_not_worth_a_row() -> None:
     tape = candles([100.0, 101.0, 102.0])
     outputs = run(made, [*tape, tape[2], tape[0]._replace(status=BACKFILLED)])
     assert outputs == reader.seen == tape
-    assert made.totals.ignored_candles == 2
+    assert made.counters.ignored_candles == 2
 
 
 @pytest.mark.behaviour("F7")
@@ -155,7 +155,7 @@ def test_a_gap_is_found_with_its_first_and_last_missing_candle() -> None:
     outputs = run(made, [tape[0], tape[4], tape[5]])
     assert outputs == [tape[0], tape[4], GapFound(X, tape[1].open_ns, tape[3].open_ns, 3), tape[5]]
     assert reader.seen == [tape[0], tape[4], tape[5]]
-    assert made.totals.gaps == 1
+    assert made.counters.gaps == 1
 
 
 @pytest.mark.behaviour("F8")
@@ -167,12 +167,12 @@ def test_a_late_candle_is_put_in_its_place_and_strategies_learn_of_it(record: bo
     late = [tape[2]._replace(status=BACKFILLED), tape[1]._replace(status=BACKFILLED)]
     run(made, [tape[0], tape[3]])
     assert closes(made) == [100.0, 103.0]
-    now_ns = made.now_ns
+    now_ns = made.state.now_ns
     assert run(made, late) == (late if record else [])
     assert reader.seen == [tape[0], tape[3]]
     assert reader.pasts == [[100.0, 102.0, 103.0], [100.0, 101.0, 102.0, 103.0]]
-    assert list(made.seats[0].view.candles(X)) == [tape[0], late[1], late[0], tape[3]]
-    assert (made.totals.candles, made.totals.backfilled, made.now_ns) == (2, 2, now_ns)
+    assert list(made.strategies[0].view.candles(X)) == [tape[0], late[1], late[0], tape[3]]
+    assert (made.counters.candles, made.counters.backfilled, made.state.now_ns) == (2, 2, now_ns)
 
 
 @pytest.mark.behaviour("F9")
@@ -199,7 +199,7 @@ def test_a_strategy_that_raises_on_a_changed_past_is_stopped_alone_and_those_wit
     made = engine(failing, Uninterested(), reader)
     tape = candles([100.0] * 5)
     run(made, [tape[0], tape[2], tape[1], tape[4], tape[3]])
-    assert [seat.stopped for seat in made.seats] == [True, False, False]
+    assert [strategy.stopped for strategy in made.strategies] == [True, False, False]
     assert len(reader.pasts) == 2
 
 
@@ -210,7 +210,7 @@ def test_a_missing_candle_is_placed_however_full_memory_is() -> None:
         tape = candles([100.0] * (length + 3))
         run(made, [*tape[:length], tape[length + 2]])
         run(made, [tape[length]._replace(status=BACKFILLED), tape[length + 1]._replace(status=BACKFILLED)])
-        newest = [candle.open_ns for candle in made.seats[0].view.candles(X)][-4:]
+        newest = [candle.open_ns for candle in made.strategies[0].view.candles(X)][-4:]
         assert newest == [candle.open_ns for candle in tape[-4:]], f"after {length} candles"
 
 
@@ -221,9 +221,9 @@ def test_a_candle_that_memory_let_go_is_not_taken_for_a_new_one() -> None:
     tape = candles([float(number) for number in range(100, 300)])
     run(made, tape)
     run(made, [tape[0]._replace(status=BACKFILLED)])
-    kept = made.seats[0].view.candles(X)
+    kept = made.strategies[0].view.candles(X)
     assert [candle.open_ns for candle in kept] == [candle.open_ns for candle in tape[-len(kept) :]]
-    assert (made.totals.backfilled, made.totals.ignored_candles, reader.pasts) == (0, 1, [])
+    assert (made.counters.backfilled, made.counters.ignored_candles, reader.pasts) == (0, 1, [])
 
 
 def test_a_candle_older_than_a_full_memory_is_ignored_and_said_to_be() -> None:
@@ -240,7 +240,7 @@ def test_the_time_never_goes_back_though_a_candle_is_confirmed_after_a_newer_quo
     [quote] = quotes([100.5], start_ns=second.time_ns + 2 * SECOND_NS)
     run(made, [first, quote, second])
     assert reader.seen == [first, second]
-    assert made.now_ns == made.seats[0].view.now_ns == quote.time_ns
+    assert made.state.now_ns == made.strategies[0].view.now_ns == quote.time_ns
 
 
 # -- columns ----------------------------------------------------------------------------------------------------------
@@ -250,7 +250,7 @@ def test_columns_are_contiguous_read_only_doubles() -> None:
     made = engine(Reader())
     tape = candles([100.0, 103.0, 101.0], volume=7.0)
     run(made, tape)
-    view = made.seats[0].view
+    view = made.strategies[0].view
     for name in ("open", "high", "low", "close", "volume"):
         column: Any = view.column(X, name)
         assert column.tolist() == [getattr(candle, name) for candle in tape]
@@ -265,7 +265,7 @@ def test_columns_are_contiguous_read_only_doubles() -> None:
 
 def test_a_column_handed_out_keeps_its_values_whatever_comes_after() -> None:
     made = engine(Reader())
-    view = made.seats[0].view
+    view = made.strategies[0].view
     given: list[tuple[Any, list[float]]] = []
     for candle in candles([float(number) for number in range(1, 700)]):
         made.step(candle)
@@ -279,7 +279,7 @@ def test_a_column_handed_out_keeps_its_values_whatever_comes_after() -> None:
 @pytest.mark.parametrize("pause", [1, 63, 64, 65, 127, 128, 129, 300])
 def test_a_column_read_now_and_then_is_right_and_those_handed_out_keep_their_values(pause: int) -> None:
     made = engine(Reader())
-    view = made.seats[0].view
+    view = made.strategies[0].view
     given: list[tuple[Any, list[float]]] = []
     for place, candle in enumerate(candles([float(number) for number in range(1, 1_500)])):
         made.step(candle)
@@ -295,7 +295,7 @@ def test_a_changed_past_leaves_the_columns_handed_out_before_as_they_were() -> N
     made = engine(Reader())
     tape = candles([100.0, 101.0, 102.0])
     run(made, [tape[0], tape[2]])
-    before = made.seats[0].view.closes(X)
+    before = made.strategies[0].view.closes(X)
     run(made, [tape[1]])
     assert before.tolist() == [100.0, 102.0]
     assert closes(made) == [100.0, 101.0, 102.0]
@@ -323,4 +323,4 @@ def test_a_candle_off_the_grid_of_its_interval_is_ignored_and_told() -> None:
     made = engine(Reader())
     outputs = run(made, [tape[0], strange, *tape[1:]])
     assert outputs == [tape[0], CandleIgnored(X, strange.open_ns, "off the grid of its interval"), *tape[1:]]
-    assert (made.totals.candles, made.totals.ignored_candles) == (3, 1)
+    assert (made.counters.candles, made.counters.ignored_candles) == (3, 1)

@@ -102,7 +102,7 @@ def test_a_refusal_names_the_gate_and_carries_the_numbers_and_ends_the_review() 
     assert (refused.by, refused.reason, refused.numbers) == ("gate2", "daily loss", {"lost": "510", "limit": "500"})
     assert refused.request == BUY
     assert not later.shown
-    assert not made.working
+    assert not made.state.working
 
 
 @pytest.mark.behaviour("R6")
@@ -149,7 +149,7 @@ def test_a_gate_that_raises_refuses() -> None:
 @pytest.mark.behaviour("R6")
 def test_a_hundred_refusals_are_counted_as_a_hundred() -> None:
     made, outputs = run({number: [BUY] for number in range(100)}, always(Refuse("no")))
-    assert len(only(OrderRefused, outputs)) == made.totals.refusals == 100
+    assert len(only(OrderRefused, outputs)) == made.counters.refusals == 100
 
 
 @pytest.mark.behaviour("R6")
@@ -182,7 +182,7 @@ def test_a_refused_turn_keeps_the_part_that_closes(answer: object) -> None:
     assert (accepted.quantity, accepted.requested, accepted.reduce_only) == (1, 3, True)
     assert accepted.remarks[0].startswith("gate1 refused what would open: ")
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
-    assert made.totals.refusals == 0
+    assert made.counters.refusals == 0
 
 
 @pytest.mark.behaviour("R6")
@@ -215,7 +215,7 @@ def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() 
         f"l-s-{X}-{second.open_ns // MILLISECOND_NS}-1"
     ]
     assert only(TradingState, outputs) == [inputs[0], inputs[2]]
-    assert made.totals.signals == 1
+    assert made.counters.signals == 1
 
 
 @pytest.mark.behaviour("R6")
@@ -227,7 +227,7 @@ def test_of_an_order_that_would_turn_a_position_a_shut_trading_gate_lets_the_clo
     flipped = only(OrderAccepted, outputs)[1]
     assert (flipped.quantity, flipped.requested, flipped.reduce_only) == (ONE, D(3), True)
     assert flipped.remarks == ("only what closes: gate: stale",)
-    assert made.seats[0].view.position(X).quantity == 0
+    assert made.strategies[0].view.position(X).quantity == 0
 
 
 def test_exits_and_cancels_pass_a_shut_trading_gate() -> None:
@@ -237,7 +237,7 @@ def test_exits_and_cancels_pass_a_shut_trading_gate() -> None:
         inputs=[*candles([100.0] * 2), shut("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
     )
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
-    assert made.totals.cancelled == 1
+    assert made.counters.cancelled == 1
     assert not only(Signal, outputs)
 
 
@@ -252,7 +252,7 @@ def test_without_orders_every_request_is_a_signal() -> None:
     assert [(signal.request, signal.why) for signal in only(Signal, outputs)] == [
         (request, "no_orders") for request in (BUY, SELL, EXIT)
     ]
-    assert (made.totals.signals, made.totals.orders) == (3, 0)
+    assert (made.counters.signals, made.counters.orders) == (3, 0)
 
 
 @pytest.mark.behaviour("F8")
@@ -271,6 +271,6 @@ def test_a_back_filled_candle_neither_fills_nor_cancels_an_order() -> None:
     live, filled_in, again = candles([100.0] * 3)
     inputs: list[Input] = [live, filled_in._replace(status=BACKFILLED)]
     made, outputs = run({0: [BUY], 1: [CancelRequest(oid)]}, inputs=inputs)
-    assert list(made.working) == [oid]
+    assert list(made.state.working) == [oid]
     assert [filled.fill.order_id for filled in only(OrderFilled, made.step(again))] == [oid]
     assert not only(OrderFilled, outputs)

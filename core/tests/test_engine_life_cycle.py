@@ -169,12 +169,12 @@ class Lives(RuleBasedStateMachine):
         accepted = [o.order_id for o in self.outputs if isinstance(o, OrderAccepted)]
         finished = Counter([*(end.order_id for end in ended), *filled])
         assert set(finished.values()) <= {1}
-        assert Counter(accepted) == finished + Counter(list(self.engine.working))
-        assert set(self.engine.working) == set(self.broker.orders)
+        assert Counter(accepted) == finished + Counter(list(self.engine.state.working))
+        assert set(self.engine.state.working) == set(self.broker.orders)
 
     @invariant()
     def fills_and_what_is_left_make_up_the_order(self) -> None:
-        left = {oid: working.left for oid, working in self.engine.working.items()}
+        left = {oid: working.left for oid, working in self.engine.state.working.items()}
         left.update({o.order_id: o.remaining for o in self.outputs if isinstance(o, OrderEnded)})
         done: Counter[str] = Counter()
         for output in self.outputs:
@@ -195,15 +195,15 @@ class Lives(RuleBasedStateMachine):
         signed = [(o.fill.quantity if o.side is Side.BUY else -o.fill.quantity, o.fill) for o in fills]
         held = sum((quantity for quantity, _ in signed), ZERO)
         paid = sum((quantity * fill.price + fill.fee for quantity, fill in signed), ZERO)
-        view = self.engine.seats[0].view
+        view = self.engine.strategies[0].view
         assert view.position(X).quantity == held
-        assert view.equity == self.engine.worth.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
+        assert view.equity == self.engine.valuation.equity() == DEPOSIT - paid + (held * view.mark(X) if held else ZERO)
         assert all(sum(amount for _, amount in o.postings) == 0 for o in fills)
-        assert self.engine.totals.fees_paid == sum((o.fill.fee for o in fills), ZERO)
+        assert self.engine.counters.fees_paid == sum((o.fill.fee for o in fills), ZERO)
 
     @invariant()
     def the_totals_count_what_was_said(self) -> None:
-        totals = self.engine.totals
+        totals = self.engine.counters
         ends = Counter(o.outcome for o in self.outputs if isinstance(o, OrderEnded))
         for outcome in ("cancelled", "expired", "rejected"):
             assert getattr(totals, outcome) == ends[outcome]
@@ -218,7 +218,7 @@ class Lives(RuleBasedStateMachine):
         self.outputs += self.engine.step(Quote(X, self.now_ns + SECOND_NS, 100.0, 1.0, 100.1, 1.0))
         self.every_order_is_working_or_ended_exactly_once_with_a_reason()
         self.the_books_agree_with_the_fills()
-        assert not self.engine.working
+        assert not self.engine.state.working
 
 
 TestEachOrderEndsExactlyOnce = pytest.mark.behaviour("O13", "O14")(Lives.TestCase)

@@ -98,14 +98,14 @@ def engine(*strategies: Strategy, known: Sequence[Instrument] = (), latency_ms: 
 
 def check(made: Engine, events: Iterable[Input]) -> Naive:
     """Step the events and compare equity and drawdown with the naive recomputation after each."""
-    naive = Naive(DEPOSIT * len(made.seats))
+    naive = Naive(DEPOSIT * len(made.strategies))
     for number, event in enumerate(events):
         naive.see(event, made.step(event))
-        assert made.worth.equity() == naive.equity, f"equity at event {number}: {event}"
-        totals = made.totals
+        assert made.valuation.equity() == naive.equity, f"equity at event {number}: {event}"
+        totals = made.counters
         assert totals.max_drawdown == naive.drawdown, f"drawdown at event {number}: {event}"
         assert totals.peak_equity == naive.peak, f"peak at event {number}: {event}"
-    assert made.worth.equity() == sum(seat.view.equity for seat in made.seats)
+    assert made.valuation.equity() == sum(strategy.view.equity for strategy in made.strategies)
     return naive
 
 
@@ -152,11 +152,11 @@ def test_a_candle_that_fills_an_order_values_it_at_its_own_close_and_not_at_an_o
 
 def check_last(made: Engine, events: Iterable[Input]) -> Naive:
     """Step the events and compare at the end only."""
-    naive = Naive(DEPOSIT * len(made.seats))
+    naive = Naive(DEPOSIT * len(made.strategies))
     for event in events:
         naive.see(event, made.step(event))
-    assert made.worth.equity() == naive.equity
-    assert (made.totals.peak_equity, made.totals.max_drawdown) == (naive.peak, naive.drawdown)
+    assert made.valuation.equity() == naive.equity
+    assert (made.counters.peak_equity, made.counters.max_drawdown) == (naive.peak, naive.drawdown)
     return naive
 
 
@@ -215,7 +215,7 @@ def test_a_symbol_is_traded_before_its_first_price() -> None:
 def test_reported_fees_and_round_trips_equal_those_of_the_fills() -> None:
     made = engine(Steered(plan=[(X, D(quantity)) for quantity in (2, -1, -1, 0, -3, 5, -1, -2)]))
     naive = check(made, path(3, 20, tick=0.1, start=50_000.0, digits=1))
-    totals = made.totals
+    totals = made.counters
     assert totals.fees_paid == sum(filled.fill.fee for filled in naive.fills)
     assert (totals.trades, totals.orders) == (7, 7)
     assert [filled.position for filled in naive.fills] == [2, 1, 0, -3, 2, 1, -1]
@@ -227,7 +227,7 @@ def test_reported_fees_and_round_trips_equal_those_of_the_fills() -> None:
 
 def test_a_long_is_valued_at_the_bid_and_a_short_at_the_ask() -> None:
     made = engine(Steered(plan=[(X, ONE), (X, D(-2))]))
-    view = made.seats[0].view
+    view = made.strategies[0].view
     run = [made.step(quote) for quote in quotes([100.0] * 2)]
     assert view.mark(X) == D("99.9")
     assert view.held() == [(X, ONE, D("99.9"))]
@@ -241,7 +241,7 @@ def test_without_quotes_a_position_is_valued_at_the_close_and_with_them_a_close_
     tape = candles([100.0, 100.0, 120.0, 500.0])
     for candle in tape[:3]:
         made.step(candle)
-    view = made.seats[0].view
+    view = made.strategies[0].view
     assert (view.mark(X), view.equity) == (D(120), DEPOSIT + 20 - D("0.06"))
     made.step(*quotes([110.0], start_ns=tape[2].time_ns))
     made.step(tape[3])
@@ -260,7 +260,7 @@ def test_before_any_price_there_is_no_mark_and_equity_is_the_deposit() -> None:
 
 def test_a_strategy_sees_the_shared_market_and_only_its_own_book() -> None:
     made = engine(Steered(plan=[(X, ONE)]), ScriptedStrategy(), leverage=D(5), latency_ms=1_500)
-    mine, other = (seat.view for seat in made.seats)
+    mine, other = (strategy.view for strategy in made.strategies)
     first, second, third = quotes([100.0, 100.0, 130.0])
     made.step(first)
     assert [len(view.orders(X)) for view in (mine, other)] == [1, 0]
@@ -292,16 +292,16 @@ def at(time_ns: int, price: float) -> Quote:
 @pytest.mark.behaviour("R1")
 def test_a_day_starts_at_midnight_utc_with_the_equity_before_the_event_that_passed_it() -> None:
     made = engine(Steered(plan=[(X, ONE)]))
-    view = made.seats[0].view
+    view = made.strategies[0].view
     for quote in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - 1, 150.0)):
         made.step(quote)
         assert view.day_starting_equity == DEPOSIT
-    before = made.worth.equity()
+    before = made.valuation.equity()
     assert before > DEPOSIT + 49
     for quote in (at(MIDNIGHT_NS, 90.0), at(MIDNIGHT_NS + DAY_NS - 1, 80.0)):
         made.step(quote)
         assert view.day_starting_equity == before
-    before = made.worth.equity()
+    before = made.valuation.equity()
     made.step(at(MIDNIGHT_NS + DAY_NS, 70.0))
     assert view.day_starting_equity == before
 
@@ -312,10 +312,10 @@ def test_a_day_rolls_on_a_candle_too_and_over_a_day_without_data(days: int) -> N
     made = engine(Steered(plan=[(X, ONE)]))
     for candle in candles([100.0, 100.0, 150.0]):
         made.step(candle)
-    before = made.worth.equity()
+    before = made.valuation.equity()
     for candle in candles([90.0, 80.0], start_ns=START_NS + days * DAY_NS):
         made.step(candle)
-    assert made.worth.day_starting_equity == before
+    assert made.valuation.day_starting_equity == before
 
 
 @pytest.mark.behaviour("R1")
@@ -323,18 +323,18 @@ def test_a_day_that_began_while_quotes_were_silent_starts_with_the_equity_before
     made = engine(Steered(plan=[(X, ONE)]))
     for event in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - SECOND_NS, 150.0)):
         made.step(event)
-    before = made.worth.equity()
+    before = made.valuation.equity()
     made.step(Timer(MIDNIGHT_NS + 2 * SECOND_NS))
     for event in (at(MIDNIGHT_NS + SECOND_NS, 90.0), at(MIDNIGHT_NS + 3 * SECOND_NS, 80.0)):
         made.step(event)
-    assert made.worth.day_starting_equity == before
+    assert made.valuation.day_starting_equity == before
 
 
 @pytest.mark.behaviour("R1")
 def test_what_was_lost_on_a_day_before_a_restart_counts_on_that_day_and_on_no_other() -> None:
     day_ns = START_NS - START_NS % DAY_NS
     made = engine(Steered(plan=[]), carried_loss=(day_ns, D("120.5")))
-    view = made.seats[0].view
+    view = made.strategies[0].view
     for quote in (at(START_NS - DAY_NS, 100.0), at(START_NS, 100.0), at(MIDNIGHT_NS, 100.0)):
         before = view.day_starting_equity
         made.step(quote)

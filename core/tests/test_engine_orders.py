@@ -157,9 +157,9 @@ def test_a_quote_older_than_the_newest_moves_nothing() -> None:
     made = engine(OnQuote(plan={1: [BUY]}), broker)
     newer, older = quotes([100.0]), quotes([90.0], start_ns=START_NS - 1)
     assert not run(made, [*newer, *older])
-    assert made.seats[0].view.quote(X) == newer[0]
+    assert made.strategies[0].view.quote(X) == newer[0]
     assert len(broker.seen) == 1
-    assert (made.totals.quotes, made.totals.late_quotes) == (2, 1)
+    assert (made.counters.quotes, made.counters.late_quotes) == (2, 1)
 
 
 # -- brokers that break their promise ---------------------------------------------------------------------------------
@@ -365,7 +365,7 @@ def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
         journal.update({filled.fill.order_id: "filled" for filled in only(OrderFilled, outputs)})
         refusals += only(OrderRefused, outputs)
     assert [refused.numbers["first_outcome"] for refused in refusals] == ["filled"]
-    assert 1_000 <= len(made.seats[0].outcomes) < 2_000
+    assert 1_000 <= len(made.strategies[0].outcomes) < 2_000
 
 
 @pytest.mark.behaviour("O12")
@@ -390,8 +390,8 @@ def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() ->
     accepted, ended = run(made, candles([100.0]))[1:]
     assert isinstance(accepted, OrderAccepted)
     assert ended == OrderEnded(accepted.order_id, "s", X, "rejected", "the venue is closed", ONE)
-    assert (made.totals.orders, made.totals.rejected) == (1, 1)
-    assert not made.working
+    assert (made.counters.orders, made.counters.rejected) == (1, 1)
+    assert not made.state.working
 
 
 def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
@@ -418,7 +418,7 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
     outputs = made.step(timer)
     assert [output.outcome for output in only(OrderEnded, outputs)] == ["expired"]
     assert (timer in outputs) is record
-    assert made.now_ns == timer.time_ns
+    assert made.state.now_ns == timer.time_ns
     broker.resting = 0
     assert not made.step(Timer(timer.time_ns + 1))
 
@@ -430,7 +430,7 @@ def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> No
     made = engine(ScriptedStrategy(plan={0: [resting], 1: cancels}))
     [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))
     assert (ended.order_id, ended.outcome, ended.reason) == (oid, "cancelled", "changed my mind")
-    assert made.totals.cancelled == 1
+    assert made.counters.cancelled == 1
 
 
 # -- reduce-only ------------------------------------------------------------------------------------------------------
@@ -465,7 +465,7 @@ def test_a_reduce_only_order_with_nothing_left_to_reduce_is_cancelled_instead_of
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, 0]
     [ended] = only(OrderEnded, outputs)
     assert (ended.outcome, ended.reason, ended.remaining) == ("cancelled", "nothing left to reduce", 1)
-    assert not made.working
+    assert not made.state.working
 
 
 @pytest.mark.behaviour("O13")
@@ -474,4 +474,4 @@ def test_a_reduce_only_order_that_fills_for_less_than_it_asked_ends_too() -> Non
     made = engine(ScriptedStrategy(plan={0: [BUY], 2: [RESTING_EXIT], 3: [part]}))
     outputs = run(made, candles([100.0] * 5 + [130.0] * 2))
     assert [fill.position for fill in only(OrderFilled, outputs)] == [1, D("0.6"), 0]
-    assert not made.working
+    assert not made.state.working

@@ -148,11 +148,11 @@ def test_two_strategies_share_a_feed_and_trade_as_if_alone() -> None:
         made = engine((name, alone))
         assert of(name, run(made, inputs)) == of(name, both)
         assert alone.notes == shared.notes
-        book = next(seat for seat in together.seats if seat.name == name)
-        assert made.worth.equity() == book.view.equity
+        book = next(seat for strategy in together.seats if strategy.name == name)
+        assert made.valuation.equity() == book.view.equity
     assert len(only(OrderFilled, both)) > 200
-    assert together.worth.equity() == sum(seat.view.equity for seat in together.seats)
-    assert len({seat.view.equity for seat in together.seats}) == 2
+    assert together.worth.equity() == sum(strategy.view.equity for strategy in together.seats)
+    assert len({strategy.view.equity for strategy in together.seats}) == 2
 
 
 @pytest.mark.behaviour("P6")
@@ -170,7 +170,7 @@ def test_one_that_raises_is_stopped_alone_and_the_others_decisions_are_byte_iden
     place = outputs.index(stopped)
     assert any(output.strategy == "bad" for output in only(OrderAccepted, outputs[:place]))
     assert not [output for output in only(OrderAccepted, outputs[place:]) if output.strategy == "bad"]
-    assert not made.seats[0].orders
+    assert not made.strategies[0].orders
 
 
 @pytest.mark.behaviour("P6")
@@ -216,7 +216,7 @@ def test_a_stopped_strategys_entries_are_cancelled_and_its_exits_go_on() -> None
     [end] = only(OrderEnded, outputs)
     assert (end.outcome, end.reason) == ("cancelled", "its strategy was stopped")
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
-    assert not made.working
+    assert not made.state.working
 
 
 @pytest.mark.behaviour("P6")
@@ -233,7 +233,7 @@ def test_a_strategy_that_is_stopped_in_the_middle_of_a_decision_places_no_more_o
     made = engine(("s", Fussy(plan={0: [SELL, BUY]})), broker=Once())
     outputs = run(made, candles([100.0]))
     assert only(StrategyStopped, outputs)
-    assert not made.working
+    assert not made.state.working
 
 
 @pytest.mark.behaviour("P6")
@@ -248,7 +248,7 @@ def test_a_strategy_that_raises_between_two_reports_of_one_event_ends_nobody_els
                 order.remaining /= 2
                 price = D(100)
                 halves.append(
-                    Fill(order.id, order.remaining, price, D(0), D(0), "taker", "half", price, None, D(0), made.now_ns)
+                    Fill(order.id, order.remaining, price, D(0), D(0), "taker", "half", price, None, D(0), made.state.now_ns)
                 )
             return halves
 
@@ -269,8 +269,8 @@ def test_decisions_count_every_time_a_strategy_was_asked_about_a_live_candle() -
     bad, good = FAILURES["on_candle"](), Trading()
     made = engine(("bad", bad), ("good", good))
     run(made, tape(waves(50), backfilled=10))
-    assert made.totals.decisions == 40  # the bad one fell on the history already
-    assert (made.totals.candles, made.totals.backfilled, made.totals.quotes) == (40, 10, 80)
+    assert made.counters.decisions == 40  # the bad one fell on the history already
+    assert (made.counters.candles, made.counters.backfilled, made.counters.quotes) == (40, 10, 80)
 
 
 # -- listeners --------------------------------------------------------------------------------------------------------
@@ -295,7 +295,7 @@ def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() ->
 
 def test_methods_that_only_the_port_defines_are_never_called() -> None:
     [seat] = engine(("s", ScriptedStrategy())).seats
-    assert (seat.on_quote, seat.on_fill, seat.on_end, seat.on_history) == (None, None, None, None)
+    assert (strategy.on_quote, strategy.on_fill, strategy.on_end, strategy.on_history) == (None, None, None, None)
 
 
 def test_a_strategy_need_not_derive_from_the_port() -> None:
@@ -306,7 +306,7 @@ def test_a_strategy_need_not_derive_from_the_port() -> None:
             """Ask for nothing."""
 
     [seat] = engine(("s", Plain())).seats  # type: ignore[arg-type]
-    assert seat.on_quote is None
+    assert strategy.on_quote is None
 
 
 def test_a_strategy_that_asks_for_nothing_may_return_anything_empty() -> None:
@@ -323,7 +323,7 @@ def test_a_strategy_that_asks_for_nothing_may_return_anything_empty() -> None:
     made = engine(("s", Empty(answers=[None, (), [], iter(()), None, (), [], iter(())])))
     outputs = run(made, [*candles([100.0] * 4), *quotes([100.0] * 4, start_ns=START_NS + 5 * MINUTE_NS)])
     assert not only(StrategyStopped, outputs)
-    assert made.totals.orders == 0
+    assert made.counters.orders == 0
 
 
 @pytest.mark.parametrize("record", [True, False])
@@ -353,8 +353,8 @@ def test_a_stop_cancels_what_rests_and_closes_what_is_held_on_a_fresh_price(firs
     assert closing.reason == "kill by test: time is up"
     [filled] = only(OrderFilled, made.step(*quotes([90.0], start_ns=STOP.time_ns + SECOND_NS)))
     assert (filled.position, filled.fill.price) == (0, D("89.9") if side is Side.SELL else D("90.1"))
-    assert made.stopping
-    assert not made.working
+    assert made.state.stopping
+    assert not made.state.working
 
 
 @pytest.mark.behaviour("S3")
@@ -362,7 +362,7 @@ def test_a_stop_can_leave_positions_open() -> None:
     made = engine(("s", ScriptedStrategy(plan={0: [BUY]})), record_inputs=False)
     run(made, candles([100.0, 100.0]))
     assert not made.step(STOP._replace(action=CommandAction.STOP))
-    assert made.seats[0].view.position(X).quantity == 1
+    assert made.strategies[0].view.position(X).quantity == 1
 
 
 def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
@@ -370,12 +370,12 @@ def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
     made = engine(("s", strategy), ("gone", gone))
     inputs = tape(waves(30))
     run(made, inputs[:60])
-    notes, decisions = list(strategy.notes), made.totals.decisions
-    outputs = [*made.step(STOP._replace(time_ns=made.now_ns)), *(o for event in inputs[60:] for o in made.step(event))]
+    notes, decisions = list(strategy.notes), made.counters.decisions
+    outputs = [*made.step(STOP._replace(time_ns=made.state.now_ns)), *(o for event in inputs[60:] for o in made.step(event))]
     assert only(OrderFilled, outputs)
     assert strategy.notes == notes
-    assert made.totals.decisions == decisions
-    assert made.worth.equity() == sum(seat.view.cash for seat in made.seats)
+    assert made.counters.decisions == decisions
+    assert made.valuation.equity() == sum(strategy.view.cash for strategy in made.strategies)
 
 
 def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_on_it() -> None:
@@ -387,11 +387,11 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
     oid = f"l-s-{X}-{START_NS // 10**6}-1"
     made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})), broker=Stubborn())
     run(made, candles([100.0, 100.0]))
-    assert list(made.working) == [oid]
+    assert list(made.state.working) == [oid]
     assert made.step(STOP) == [STOP]
     [filled] = only(OrderFilled, made.step(*quotes([0.9], start_ns=STOP.time_ns)))
     assert filled.fill.order_id == oid
-    assert not made.working
+    assert not made.state.working
 
 
 def test_a_cancel_on_a_back_filled_candle_is_not_acted_on() -> None:
@@ -399,11 +399,11 @@ def test_a_cancel_on_a_back_filled_candle_is_not_acted_on() -> None:
     made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})))
     first, second = candles([100.0, 100.0])
     run(made, [first, second._replace(status=BACKFILLED)])
-    assert list(made.working) == [oid]
+    assert list(made.state.working) == [oid]
 
 
 def test_each_book_begins_with_its_deposit() -> None:
     made = engine(("a", ScriptedStrategy()), ("b", ScriptedStrategy()), deposit=D(500))
     outputs = made.begin()
     assert outputs == [Deposited(name, D(500), (("cash", D(500)), ("capital", D(-500)))) for name in ("a", "b")]
-    assert made.worth.equity() == made.worth.starting_equity == D(1_000)
+    assert made.valuation.equity() == made.valuation.starting_equity == D(1_000)

@@ -8,7 +8,8 @@
     │   └── UnknownPlugin        nothing installed offers that name
     ├── ProviderError            a market-data source that retrying can't repair
     │   └── ProviderUnavailable  a call to it failed now and may succeed later
-    ├── EngineError              a broker broke its promise, or lab has a defect
+    ├── ComponentError           a component the run can't do without raised or broke its promise
+    ├── EngineError              lab has a defect
     ├── JournalError             a journal or tape can't be written or read
     │   └── SchemaVersionError   its version is one this lab does not read
     └── RunError                 a run can't start or go on, for any reason of the table
@@ -55,8 +56,14 @@ class ProviderUnavailable(ProviderError):
     """A call failed now and may succeed later."""
 
 
+class ComponentError(LabError):
+    """A component the run can't do without raised or broke its promise; the message names it and the call."""
+
+    reason = EndReason.PLUGIN
+
+
 class EngineError(LabError):
-    """A broker broke its promise, or lab has a defect: results would be wrong, so the run ends."""
+    """Lab has a defect: results would be wrong, so the run ends."""
 
     reason = EndReason.INTERNAL
 

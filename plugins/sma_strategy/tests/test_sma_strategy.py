@@ -428,7 +428,7 @@ def test_no_second_exit_is_sent_while_an_order_works() -> None:
     made.fill("0.5", "100")
     made.work()
     assert not made.tick(90.0)
-    made.working = []
+    made.state.working = []
     assert len(made.tick(90.0)) == 1
 
 
@@ -438,7 +438,7 @@ def test_an_exit_that_ended_unfilled_is_owed_even_when_the_price_came_back() -> 
     assert made.tick(99.0)
     made.work()
     assert not made.tick(100.0)
-    made.working = []
+    made.state.working = []
     (again,) = made.tick(100.0)
     assert (again.leg, again.quantity) == ("stop", Decimal("0.5"))
     assert again.reason == "bid 99.0 at or below the stop 99.00 of long 0.5"

@@ -78,7 +78,7 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
             for number, event in enumerate(events, number + 1):  # noqa: B020 - goes on counting where the batch before ended
                 out = step(event)
                 if out:
-                    append(out, engine.now_ns, number)
+                    append(out, engine.state.now_ns, number)
             if journal.waiting >= _COMMIT_ROWS:
                 journal.commit()
             if stopped is not None and stopped():
@@ -87,7 +87,7 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
         return number, EndReason.PLUGIN, str(error)
     except EngineError as error:
         return number, EndReason.INTERNAL, str(error)
-    if all(seat.failed for seat in engine.seats):
+    if all(strategy.failed for strategy in engine.strategies):
         return number, EndReason.PLUGIN, "every strategy has failed"
     return number, EndReason.COMPLETED, ""
 
@@ -162,7 +162,7 @@ def write_end(
     """Journal the end of a batch."""
     body = end_state(engine, session)
     body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
-    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, number)
+    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns, number)
 
 
 def _info(
@@ -192,7 +192,7 @@ def _info(
 
 def instrument_of(batch: Batch) -> Instrument:
     """Return the instrument a batch trades."""
-    return batch.engine.markets[batch.assembly.settings.symbol].instrument
+    return batch.engine.state.markets[batch.assembly.settings.symbol].instrument
 
 
 def _sync(path: Path) -> None:

@@ -18,7 +18,7 @@ def make_header(
 ) -> dict[str, Any]:
     """Return what is said aloud at the start: the venue, the money, effective fees, and the limits in force."""
     run = assembly.settings
-    view = engine.seats[0].view
+    view = engine.strategies[0].view
     return {
         "run_id": run_id,
         "version": assembly.provider.offer.plugin.version,
@@ -27,7 +27,7 @@ def make_header(
         "strategies": [part.name for part in assembly.strategies],
         "symbol": run.symbol,
         "interval": run.interval,
-        "starting_equity": plain(engine.worth.starting_equity),
+        "starting_equity": plain(engine.valuation.starting_equity),
         "fees": dict(assembly.broker.component.describe(instrument)),
         "gates": [part.name for part in assembly.gates],
         "limits": {part.name: dict(part.component.describe(view)) for part in assembly.gates},
@@ -42,21 +42,21 @@ def status_of(
     engine: Engine, symbol: str, *, seconds_left: float, feed: FeedState, why_not_trading: Sequence[str]
 ) -> Status:
     """Return what an engine has come to, for live views."""
-    market = engine.markets[symbol]
+    market = engine.state.markets[symbol]
     quote, candles = market.quote, market.history.candles
     price = (quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None
-    totals = engine.totals
+    totals = engine.counters
     return Status(
         seconds_left=seconds_left,
         price=price,
         feed=feed.value,
         why_not_trading=why_not_trading,
-        equity=engine.worth.equity(),
-        starting_equity=engine.worth.starting_equity,
+        equity=engine.valuation.equity(),
+        starting_equity=engine.valuation.starting_equity,
         positions=[
-            (seat.name, symbol, held.quantity, held.price)
-            for seat in engine.seats
-            for symbol, held in seat.ledger.positions.items()
+            (strategy.name, symbol, held.quantity, held.price)
+            for strategy in engine.strategies
+            for symbol, held in strategy.book.ledger.positions.items()
             if held.quantity
         ],
         counts={name: int(getattr(totals, name)) for name in _COUNTS},
@@ -66,8 +66,8 @@ def status_of(
 def left_open(engine: Engine) -> list[str]:
     """Return a degradation for every position that is still held."""
     return [
-        f"position_left_open {seat.name} {plain(held.quantity)} {symbol}"
-        for seat in engine.seats
-        for symbol, held in seat.ledger.positions.items()
+        f"position_left_open {strategy.name} {plain(held.quantity)} {symbol}"
+        for strategy in engine.strategies
+        for symbol, held in strategy.book.ledger.positions.items()
         if held.quantity
     ]

@@ -49,7 +49,7 @@ class OrderAccepted(Struct, frozen=True, gc=False):
 
 
 class OrderRefused(Struct, frozen=True, gc=False):
-    """A request stopped at the door: by the engine's rules or by a gate, with the figures."""
+    """A request that became no order: refused by the engine's rules or by a gate, with the figures."""
 
     order_id: str
     strategy: str
@@ -111,6 +111,20 @@ class StrategyStopped(Struct, frozen=True, gc=False):
     error: str
 
 
+class GateFailed(Struct, frozen=True, gc=False):
+    """A risk gate raised where it learns something. From then on it refuses whatever opens or enlarges a position."""
+
+    gate: str
+    call: str
+    error: str
+
+
+class EquityExhausted(Struct, frozen=True, gc=False):
+    """The equity of all books is 0 or less: positions are closed, no strategy is called again, and the run ends."""
+
+    equity: Decimal
+
+
 class CandleIgnored(Struct, frozen=True, gc=False):
     """A candle the strategies have already passed: a duplicate, or one that differs from what they saw."""
 
@@ -136,6 +150,8 @@ Output = (
     | OrderFilled
     | OrderEnded
     | StrategyStopped
+    | GateFailed
+    | EquityExhausted
     | CandleIgnored
     | GapFound
 )
@@ -161,4 +177,6 @@ def key_of(event: object) -> str | None:
             return f"deposit:{event.strategy}"
         case StrategyStopped():
             return f"stopped:{event.strategy}"
+        case GateFailed():
+            return f"failed:{event.gate}"
     return None

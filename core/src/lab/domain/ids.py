@@ -2,14 +2,16 @@
 
 import hashlib
 
-from lab.domain.time import MILLISECOND_NS
-
 
 def config_hash(text: str) -> str:
     """Return eight hex digits that stand for a configuration and its seed."""
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def order_id(config_hash: str, strategy: str, symbol: str, decided_ns: int, leg: str) -> str:
-    """Return the id of the order that a strategy decides on one candle (or quote) for one leg."""
-    return f"{config_hash}-{strategy}-{symbol}-{decided_ns // MILLISECOND_NS}-{leg}"
+def order_id(config_hash: str, strategy: str, symbol: str, decision: str, leg: str) -> str:
+    """Return the id of the order that a strategy decides on for one leg.
+
+    ``decision`` says on what: a letter for its kind (``c`` candle, ``q`` quote, ``t`` trade, ``d`` depth, ``m`` timer,
+    ``x`` a command) and its venue time in nanoseconds, with ``.2`` for the second one of that kind at that time.
+    """
+    return f"{config_hash}-{strategy}-{symbol}-{decision}-{leg}"

@@ -4,10 +4,10 @@ A linear perpetual moves cash only by realised profit, fees and funding, so at e
 ``equity = deposits − Σ signed quantity × price − Σ fees + Σ quantity × mark``, to the last digit.
 """
 
-from decimal import Decimal
+from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
 from typing import Final
 
-from attrs import define, field
+from msgspec import Struct
 
 ZERO: Final = Decimal(0)
 _COST_STEP: Final = Decimal("1e-10")
@@ -15,8 +15,19 @@ _COST_STEP: Final = Decimal("1e-10")
 Posting = tuple[str, Decimal]
 
 
-@define
-class Position:
+def exact_context() -> Context:
+    """Return a new decimal context in which money is exact.
+
+    Prices and quantities have at most 15 digits before the point and 18 behind it, rates 10: a fee, their product, fits
+    100 digits. What the process or a plugin set as its own context does not matter there.
+    """
+    return Context(prec=100, traps=[DivisionByZero, InvalidOperation, Overflow])
+
+
+EXACT: Final = exact_context()
+
+
+class Position(Struct, frozen=True, gc=False):
     """Signed quantity (above 0 is long) and its cost: the signed sum of quantity × price of what is still held."""
 
     quantity: Decimal = ZERO
@@ -28,20 +39,28 @@ class Position:
         return self.cost / self.quantity if self.quantity else ZERO
 
 
-@define
-class Ledger:
-    """Cash and positions of one book. Each account's balance is a field: a posting is an addition."""
+FLAT: Final = Position()
 
-    cash: Decimal = ZERO
-    capital: Decimal = ZERO
-    realised: Decimal = ZERO
-    fees: Decimal = ZERO
-    positions: dict[str, Position] = field(factory=dict)
+
+class Ledger:
+    """Cash and positions of one book. Each account's balance is a field: a posting is an addition.
+
+    `fill` and `deposit` must be called in an exact context; the engine sees to that.
+    """
+
+    __slots__ = ("capital", "cash", "fees", "positions", "realised")
+
+    def __init__(self) -> None:
+        self.cash = ZERO
+        self.capital = ZERO
+        self.realised = ZERO
+        self.fees = ZERO
+        self.positions: dict[str, Position] = {}
 
     @property
     def balances(self) -> dict[str, Decimal]:
         """The balance of each account; they sum to zero."""
-        return {name: getattr(self, name) for name in ("cash", "capital", "realised", "fees")}
+        return {"cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees}
 
     def deposit(self, amount: Decimal) -> tuple[Posting, ...]:
         """Put starting money in."""
@@ -51,10 +70,7 @@ class Ledger:
 
     def position(self, symbol: str) -> Position:
         """Return the position, a flat one when there is none yet."""
-        held = self.positions.get(symbol)
-        if held is None:
-            held = self.positions[symbol] = Position()
-        return held
+        return self.positions.get(symbol, FLAT)
 
     def fill(self, symbol: str, quantity: Decimal, price: Decimal, fee: Decimal) -> tuple[Posting, ...]:
         """Book a fill of a signed quantity and return its postings.
@@ -62,25 +78,26 @@ class Ledger:
         Closing a part releases a share of the cost, rounded to 1e-10; the remainder stays with the position, so that
         the sum over the position's life is exact.
         """
-        held = self.positions.get(symbol) or self.position(symbol)
-        before = held.quantity
-        held.quantity = after = before + quantity
+        held = self.positions.get(symbol, FLAT)
+        before, cost = held.quantity, held.cost
+        after = before + quantity
         if not before or (before > ZERO) is (quantity > ZERO):
-            held.cost += quantity * price
+            self.positions[symbol] = Position(after, cost + quantity * price)
             move = -fee
             self.cash += move
             self.fees += fee
             return (("cash", move), ("fees", fee))
         if not after:
-            loss = held.cost + quantity * price
-            held.cost = ZERO
+            loss = cost + quantity * price
+            cost = ZERO
         elif (after > ZERO) is (before > ZERO):
-            released = (held.cost * -quantity / before).quantize(_COST_STEP)
-            held.cost -= released
+            released = (cost * -quantity / before).quantize(_COST_STEP)
+            cost -= released
             loss = quantity * price + released
         else:
-            loss = held.cost - before * price
-            held.cost = after * price
+            loss = cost - before * price
+            cost = after * price
+        self.positions[symbol] = Position(after, cost)
         move = -loss - fee
         self.cash += move
         self.realised += loss

@@ -29,9 +29,9 @@ class OrderRequest(Struct, frozen=True, gc=False):
     """What a strategy wants. Quantity is in coins, above 0; the engine floors it to the instrument's lot.
 
     ``leg`` names the request within its candle (default: its place in the list) and ``decided_ns`` the candle it
-    belongs to (default: the one being decided on). The two make the order's id, so a request sent again with the same
-    two is refused as a duplicate. ``reduce_only`` never opens or turns a position. ``stop`` is the price at which the
-    strategy means to leave: gates may use it; nothing is placed for it.
+    belongs to, by its open time (default: the event being decided on). The two make the order's id, so a request sent
+    again with the same two is refused as a duplicate. ``reduce_only`` never opens or turns a position.
+    ``planned_exit`` is the price at which the strategy means to leave: gates may use it; nothing is placed for it.
     """
 
     symbol: str
@@ -43,7 +43,7 @@ class OrderRequest(Struct, frozen=True, gc=False):
     reason: str = ""
     leg: str = ""
     decided_ns: int | None = None
-    stop: Decimal | None = None
+    planned_exit: Decimal | None = None
 
     @classmethod
     def buy(cls, symbol: str, quantity: Decimal, **more: object) -> "OrderRequest":
@@ -63,8 +63,12 @@ class CancelRequest(Struct, frozen=True, gc=False):
     reason: str = ""
 
 
-class Order(Struct, gc=False):
-    """An order that passed the gates: the only thing a broker is given. ``remaining`` falls with each fill."""
+class Order(Struct, frozen=True, gc=False):
+    """An order that passed the gates: the only thing a broker is given.
+
+    It is a picture of one moment: ``remaining`` is what was not filled then, and ``eligible_ns`` the venue time from
+    which the broker may fill it, 0 before the broker has said. A broker keeps its own count of what remains.
+    """
 
     id: str
     strategy: str
@@ -76,7 +80,6 @@ class Order(Struct, gc=False):
     reduce_only: bool
     placed_ns: int
     remaining: Decimal
-    fills: int = 0
     eligible_ns: int = 0
 
 

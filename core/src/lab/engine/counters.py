@@ -1,25 +1,28 @@
-"""What a run counts. RunCounters count everything, whatever memory forgets."""
+"""What a run counts: everything, whatever memory forgets."""
 
 from decimal import Decimal
 
-from attrs import define
+from msgspec import Struct
 
 from lab.domain.ledger import ZERO
 
 
-@define
-class RunCounters:
-    """Counts of the whole run, and the extremes of its equity in the quote currency."""
+class RunCounters(Struct):
+    """Counts of the whole run, and the extremes of its equity in the quote currency.
+
+    ``fills`` counts fills; ``trades`` counts round trips: positions that were closed or turned.
+    """
 
     candles: int = 0
     backfilled: int = 0
+    unconfirmed: int = 0
     quotes: int = 0
     late_quotes: int = 0
     decisions: int = 0
     signals: int = 0
     orders: int = 0
+    fills: int = 0
     trades: int = 0
-    round_trips: int = 0
     refusals: int = 0
     cancelled: int = 0
     expired: int = 0

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
-from lab.domain.ledger import ZERO
+from lab.domain.ledger import EXACT, ZERO
 
 # (cash, (quantity, cost, mark) of each open position): the equity of a moment, not yet added up.
 Moment = tuple[Decimal, Sequence[tuple[Decimal, Decimal, float]]]
@@ -18,10 +18,10 @@ _RELATIVE: Final = 1e-13
 
 
 def exact(moment: Moment) -> Decimal:
-    """Return the equity of a moment to the last digit."""
+    """Return the equity of a moment to the last digit, whatever decimal context is in force."""
     equity, held = moment
     for quantity, cost, mark in held:
-        equity += quantity * Decimal(repr(mark)) - cost
+        equity = EXACT.subtract(EXACT.fma(quantity, Decimal(repr(mark)), equity), cost)
     return equity
 
 
@@ -29,28 +29,30 @@ class Drawdown:
     """The highest equity so far, and the deepest fall below the highest before it."""
 
     __slots__ = (
-        "_bottom", "_deepest", "_peak", "_peak_value", "_seen", "_slack", "_summit", "above", "below",
+        "_deepest", "_peak", "_peak_at", "_peak_value", "_seen", "_slack", "_trough_at", "above", "below",
     )  # fmt: skip
 
     def __init__(self, start: Decimal) -> None:
-        self._summit: Moment = (start, ())
-        self._bottom: Moment = self._summit
-        self._seen: Moment = self._summit
+        self._peak_at: Moment = (start, ())
+        self._trough_at: Moment = self._peak_at
+        self._seen: Moment = self._peak_at
         self._deepest = 0.0
-        self._rise(float(start), self._summit)
+        self._on_new_peak(float(start), self._peak_at)
 
-    def look(self, equity: float, moment: Moment) -> None:
+    def observe(self, equity: float, moment: Moment) -> None:
         """Take an equity above ``above`` or below ``below``, with the exact figures behind it."""
         if moment == self._seen:
             return  # an unchanged price at an extreme is looked at once
         self._seen = moment
         fall, slack = self._peak_value - equity, self._slack
         if fall > self._deepest + slack:
-            self._sink(fall, moment)
+            self._on_new_trough(fall, moment)
         elif fall < -slack or (fall < slack and exact(moment) > exact(self._peak)):
-            self._rise(equity, moment)
-        elif fall > slack and fall > self._deepest - slack and exact(self._peak) - exact(moment) > self.deepest:
-            self._sink(fall, moment)
+            self._on_new_peak(equity, moment)
+        elif fall > slack and fall > self._deepest - slack:
+            deeper = EXACT.subtract(exact(self._peak), exact(moment))
+            if deeper > self.deepest:
+                self._on_new_trough(fall, moment)
 
     @property
     def peak(self) -> Decimal:
@@ -60,15 +62,15 @@ class Drawdown:
     @property
     def deepest(self) -> Decimal:
         """The deepest fall from a peak so far, 0 or more."""
-        return max(exact(self._summit) - exact(self._bottom), ZERO)
+        return max(EXACT.subtract(exact(self._peak_at), exact(self._trough_at)), ZERO)
 
-    def _rise(self, equity: float, moment: Moment) -> None:
+    def _on_new_peak(self, equity: float, moment: Moment) -> None:
         """A new peak; from where on an equity is worth a look: an equal one is not, where nothing has moved."""
         self._peak, self._peak_value = moment, equity
         slack = self._slack = max(abs(equity), 1.0) * _RELATIVE
         self.above = equity - slack
         self.below = equity - self._deepest + slack
 
-    def _sink(self, fall: float, moment: Moment) -> None:
-        self._summit, self._bottom, self._deepest = self._peak, moment, fall
+    def _on_new_trough(self, fall: float, moment: Moment) -> None:
+        self._peak_at, self._trough_at, self._deepest = self._peak, moment, fall
         self.below = self._peak_value - fall + self._slack

@@ -1,36 +1,42 @@
 """The engine: one `step`, fed by a live session, a file, a tape or a simulation alike.
 
-Order of a step: resting orders meet the event; history, quote and marks follow; then strategies decide, gates review
-and the broker accepts. So no order can fill on the event that caused it. Bound methods are collected once, because
-nothing may stand between an event and a decision.
+Order of a step: timers that fell due; resting orders meet the event; history, quote and marks follow; then strategies
+decide, gates review and the broker accepts. So no order can fill on the event that caused it. Bound methods are
+collected once, because nothing may stand between an event and a decision.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal, getcontext, setcontext
 from typing import Any
 
 from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
-from lab.domain.events import CandleIgnored, Deposited, GapFound, StrategyStopped
+from lab.domain.events import CandleIgnored, Deposited, EquityExhausted, GapFound
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, Funding, Quote, Trade
-from lab.domain.orders import OrderRequest
-from lab.engine.checks import drawn
+from lab.domain.ledger import EXACT, ZERO
+from lab.domain.market import BACKFILLED, UNCONFIRMED, Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.engine.checks import validated_actions
 from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
-from lab.engine.orders import OrderEntry, Outputs
-from lab.engine.state import Action, Book, BrokerProtocol, Market, OpenOrder, RiskGateProtocol, StrategyProtocol
+from lab.engine.gates import Gates
+from lab.engine.orders import Archive, OrderEntry
+from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol
+from lab.engine.state import Book, EngineState, Market, Outputs
+from lab.engine.strategies import BoundStrategy, Strategies
+from lab.engine.timers import Timers
 from lab.engine.valuation import CarriedLoss, Valuation
-from lab.engine.view import View
+
+
+def ignore_failure(role: str, name: str, call: str, error: BaseException) -> None:
+    """Keep no traceback: the outputs say which component failed."""
 
 
 class Engine:
-    """One run's state. Build it, `begin`, then `step` every event in order."""
+    """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_broker", "_deciders", "_door", "_handlers", "_quoted", "_record", "_settlement", "ended", "leverage",
-        "markets", "now_ns", "seats", "shut", "stopping", "tally", "working", "worth",
+        "_broker", "_due_ns", "_entry", "_fills", "_handlers", "_record", "_strategies", "_timers", "_watches",
+        "_working", "state", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -46,124 +52,133 @@ class Engine:
         no_orders: bool = False,
         carried_loss: CarriedLoss = (0, ZERO),
         record_inputs: bool = True,
-        archive: Callable[[str], str | None] | None = None,
+        broker_name: str = "broker",
+        archive: Archive | None = None,
+        on_failure: OnFailure = ignore_failure,
     ) -> None:
-        """Put the parts together. ``strategies`` are (name, part, deposit); names are unique.
+        """Put the parts together. ``strategies`` are (name, component, deposit); names are unique.
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
         outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
         id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended.
+        ``on_failure`` is called with role, name, call and error of a component that raised.
         """
-        seats = tuple(Book(name, part, deposit) for name, part, deposit in strategies)
-        keep = max([64, *(-(-3 * seat.lookback // 2) for seat in seats)])
-        self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
-        self.seats = seats
-        for seat in seats:
-            seat.view = View(self, seat)
-        self.leverage = leverage
-        self.tally = RunCounters()
-        self.now_ns = 0
-        self.shut: tuple[str, ...] = ()
-        self.stopping = False
-        self.working: dict[str, OpenOrder] = {}
-        self.ended: set[str] = set()
+        books = [Book(name, deposit) for name, _, deposit in strategies]
+        keep = max([64, *(-(-3 * strategy.lookback // 2) for _, strategy, _ in strategies)])
+        self.state = state = EngineState(
+            instruments, interval_ns, keep, books, config_hash=config_hash, leverage=leverage, no_orders=no_orders
+        )
+        self.valuation = Valuation(state, carried_loss)
+        bound = Gates(gates, on_failure)
+        self._entry = OrderEntry(state, broker, bound, broker_name=broker_name, archive=archive, on_failure=on_failure)
+        self._fills = FillBooking(state, self.valuation, self._entry)
+        self._strategies = Strategies(state, self.valuation, strategies, bound, self._entry, on_failure)
+        self._timers = Timers(state, bound, self._strategies)
         self._record = record_inputs
-        self._broker = broker
-        self._ask_those_left()
-        self.worth = Valuation(self.markets, seats, carried_loss)
-        self._door = OrderEntry(self, broker, gates, config_hash=config_hash, no_orders=no_orders, archive=archive)
-        self._settlement = FillBooking(self, self._door, broker)
+        self._watches = broker.watches_market()
+        self._working = state.working
+        self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
             Quote: self._quote,
-            Timer: self._timer,
-            TradingState: self._gate,
-            Trade: self._note,
-            Depth: self._note,
+            Trade: self._trade,
+            Depth: self._depth,
+            Funding: self._funding,
             Backfill: self._backfill,
+            Timer: self._timer,
+            TradingState: self._trading_state,
+            Notice: self._notice,
             Command: self._command,
-            Funding: self._note,
-            Notice: self._note,
         }
+
+    # -- what others may know ----------------------------------------------------------------------------------------
+
+    @property
+    def strategies(self) -> Sequence[BoundStrategy]:
+        """The strategies in their order, stopped ones included."""
+        return self._strategies.bound
+
+    @property
+    def next_timer_ns(self) -> int:
+        """The venue time at which a component's timer falls due; a `Timer` input should come then."""
+        return self._timers.next_ns
+
+    @property
+    def counters(self) -> RunCounters:
+        """What the run counted so far, complete at the moment of the call."""
+        counters = self.state.counters
+        markets = self.state.markets.values()
+        counters.quotes = sum(market.quotes for market in markets)
+        counters.backfilled = sum(market.history.backfilled for market in markets)
+        counters.candles = live = self._strategies.live_candles
+        counters.fees_paid = self.state.fees_paid
+        counters.peak_equity = self.valuation.drawdown.peak
+        counters.max_drawdown = self.valuation.drawdown.deepest
+        counters.decisions = sum(
+            (live if one.retired_at is None else one.retired_at) - one.warmup_skips for one in self.strategies
+        )
+        return counters
 
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
-        return [Deposited(seat.name, seat.deposit, seat.ledger.deposit(seat.deposit)) for seat in self.seats]
-
-    @property
-    def totals(self) -> RunCounters:
-        """What the run counted so far, complete at the moment of the call."""
-        tally = self.tally
-        histories = [market.history for market in self.markets.values()]
-        tally.quotes = sum(market.quotes for market in self.markets.values())
-        tally.backfilled = sum(history.backfilled for history in histories)
-        tally.candles = sum(history.count for history in histories) - tally.backfilled
-        tally.fees_paid = sum((seat.ledger.fees for seat in self.seats), ZERO)
-        tally.peak_equity = self.worth.drawdown.peak
-        tally.max_drawdown = self.worth.drawdown.deepest
-        tally.decisions = sum(
-            (tally.candles if seat.retired_at is None else seat.retired_at) - seat.unasked for seat in self.seats
-        )
-        return tally
-
-    def _ask_those_left(self) -> None:
-        """Bind what the hot path calls, once: (look-back, method, view, seat) of every strategy still running."""
-        left = [seat for seat in self.seats if not seat.stopped]
-        self._deciders = tuple((seat.lookback, seat.on_candle, seat.view, seat) for seat in left)
-        self._quoted = tuple((seat.on_quote, seat.view, seat) for seat in left if seat.on_quote is not None)
-
-    def _retire(self, seat: Book) -> None:
-        if not seat.stopped:
-            seat.retired_at = self.totals.candles
-            seat.stopped = True
-            self._ask_those_left()
+        return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
 
     # -- market data -------------------------------------------------------------------------------------------------
 
     def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch
-        """Take one input and return what is worth a journal row, in order. Raises `EngineError` only for a defect.
+        """Take one input and return what is worth a journal row, in order.
 
-        The candle's own way stands here in full and in line: a backtest is made of nothing else.
+        Raises `lab.errors.ComponentError` where the broker fails, `lab.errors.EngineError` for a defect of lab. The
+        candle's own way stands here in full and in line: a backtest is made of nothing else.
         """
         if event.__class__ is not Candle:
             return self._handlers[event.__class__](event)
         symbol, open_ns, time_ns, _, _, _, close, _, status = event
-        market = self.markets[symbol]
+        state = self.state
+        market = state.markets[symbol]
         history = market.history
         out: Outputs = [event] if self._record else []
         if open_ns != history.next_ns and not self._in_line(market, event, out):
             return out
-        worth = self.worth
-        if time_ns > self.now_ns:
-            self.now_ns = time_ns
-            if time_ns >= worth.day_end_ns:
-                worth.new_day(time_ns)
+        if time_ns > state.now_ns:
+            if time_ns >= self._due_ns:
+                # A candle's close belongs to the day it ended in, though it became known on the next.
+                self._fall_due(time_ns, open_ns + history.interval_ns - 1, out)
+            state.now_ns = time_ns
         market.last = close
         live = status != BACKFILLED
         if not live:
             history.backfilled += 1
-        elif self._broker.resting and market.quote is None:
-            self._settlement.observe(event, out)  # where there are quotes, only they fill
+        else:
+            if status == UNCONFIRMED:
+                state.counters.unconfirmed += 1
+            if (self._working or self._watches) and market.quote is None:
+                self._meet(event, out)  # where there are quotes, only they fill
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1
         history.next_ns = open_ns + history.interval_ns
         if count >= history.trim_at:
             history.trim()
-        if not market.calm_low < close < market.calm_high and market.quote is None:
-            worth.follow(market)
-        for lookback, on_candle, view, seat in self._deciders:
-            if count >= lookback:
+        if not market.quiet_low < close < market.quiet_high and market.quote is None:
+            self._mark(market, out)
+        strategies = self._strategies
+        for strategy in strategies.deciders:
+            if count >= strategy.lookback:
+                if strategies.several:
+                    decision = f"c{open_ns}"
+                    strategies.ask(strategy, "on_candle", strategy.on_candle, event, decision, live, out)
+                    continue
                 try:
-                    actions = on_candle(event, view)
+                    actions = strategy.on_candle(event, strategy.view)
                     if actions:
-                        actions = drawn(actions)
-                except (Exception, SystemExit) as error:
-                    self.stop_seat(seat, error, out)
+                        actions = validated_actions(actions)
+                except BaseException as error:
+                    strategies.stop(strategy, "on_candle", error, out)
                     continue
                 if actions:
-                    self._act(seat, actions, open_ns, live, out)
+                    strategies.act(strategy, actions, f"c{open_ns}", live, out)
             elif live:
-                seat.unasked += 1
+                strategy.warmup_skips += 1
         return out
 
     def _in_line(self, market: Market, candle: Candle, out: Outputs) -> bool:
@@ -174,147 +189,221 @@ class Engine:
         open_ns = candle.open_ns
         if (open_ns - history.next_ns) % history.interval_ns:
             out.clear()
-            self.tally.ignored_candles += 1
-            out.append(CandleIgnored(market.symbol, open_ns, "off the grid of its interval"))
+            self._ignore(market, open_ns, "off the grid of its interval", out)
             return False
         if open_ns > history.next_ns:
-            self.tally.gaps += 1
+            self.state.counters.gaps += 1
             missing = (open_ns - history.next_ns) // history.interval_ns
             out.append(GapFound(market.symbol, history.next_ns, open_ns - history.interval_ns, missing))
             return True
-        placed = history.place(candle)
-        if placed == "placed":
-            history.backfilled += 1
-            for seat in self.seats:
-                if seat.on_history is not None and not seat.stopped:
-                    self.guard(seat, seat.on_history, seat.view, out, bare=True)
-            return False
         out.clear()
-        self.tally.ignored_candles += 1
-        if placed != "same":
-            out.append(CandleIgnored(market.symbol, open_ns, placed))
+        self._merge(market, [candle], out)
         return False
+
+    def _merge(self, market: Market, older: Sequence[Candle], out: Outputs) -> None:
+        """Put candles into the past; strategies learn of it once."""
+        outcomes = market.history.merge(older)
+        for candle, outcome in zip(older, outcomes, strict=True):
+            if outcome != "placed":
+                self._ignore(market, candle.open_ns, "" if outcome == "same" else outcome, out)
+            elif self._record:
+                out.append(candle)
+        if "placed" in outcomes:
+            self._strategies.history_changed(out)
+
+    def _ignore(self, market: Market, open_ns: int, why: str, out: Outputs) -> None:
+        self.state.counters.ignored_candles += 1
+        if why:
+            out.append(CandleIgnored(market.symbol, open_ns, why))
+
+    def _backfill(self, backfill: Backfill) -> Sequence[object]:
+        """Take history: what is older than the newest candle is placed at once, the rest as it would have come."""
+        market = self.state.markets[backfill.symbol]
+        history = market.history
+        out: Outputs = []
+        older = []
+        newer = []
+        for candle in backfill.candles:
+            off = history.count and (candle.open_ns - history.next_ns) % history.interval_ns
+            if off:
+                self._ignore(market, candle.open_ns, "off the grid of its interval", out)
+            elif history.count and candle.open_ns < history.next_ns:
+                older.append(candle)
+            else:
+                newer.append(candle)
+        if older:
+            self._merge(market, older, out)
+        for candle in newer:
+            out += self.step(candle)
+        return out
 
     def _quote(self, quote: Quote) -> Sequence[object]:
         symbol, time_ns, bid, _, ask, _ = quote
-        market = self.markets[symbol]
+        state = self.state
+        market = state.markets[symbol]
         market.quotes += 1
         if time_ns < market.quote_ns:
-            self.tally.late_quotes += 1
+            state.counters.late_quotes += 1
             return ()
-        worth = self.worth
-        if time_ns > self.now_ns:
-            self.now_ns = time_ns
-            if time_ns >= worth.day_end_ns:
-                worth.new_day(time_ns)
         out: Outputs = []
+        if time_ns > state.now_ns:
+            if time_ns >= self._due_ns:
+                self._fall_due(time_ns, time_ns, out)
+            state.now_ns = time_ns
         market.quote = quote
+        market.quote_number = market.quote_number + 1 if time_ns == market.quote_ns else 1
         market.quote_ns = time_ns
-        if self._broker.resting:
-            self._settlement.observe(quote, out)
-        if not market.calm_low < (bid if market.long else ask) < market.calm_high:
-            self.worth.follow(market)
-        for on_quote, view, seat in self._quoted:
-            try:
-                actions = on_quote(quote, view)
-                if actions:
-                    actions = drawn(actions)
-            except (Exception, SystemExit) as error:
-                self.stop_seat(seat, error, out)
-                continue
-            if actions:
-                self._act(seat, actions, time_ns, True, out)
+        if self._working or self._watches:
+            self._meet(quote, out)
+        if not market.quiet_low < (bid if market.long else ask) < market.quiet_high:
+            self._mark(market, out)
+        if self._strategies.quoted:
+            self._decide("on_quote", quote, "q", market.quote_number, out)
         if out and self._record:
             out.insert(0, quote)
         return out
 
-    def _timer(self, timer: Timer) -> Sequence[object]:
-        self._advance(timer.time_ns)
+    def _trade(self, trade: Trade) -> Sequence[object]:
+        market = self.state.markets[trade.symbol]
+        before, market.trade = market.trade, trade
+        market.trade_number = market.trade_number + 1 if before and before.time_ns == trade.time_ns else 1
+        return self._observe("on_trade", trade, "t", market.trade_number)
+
+    def _depth(self, depth: Depth) -> Sequence[object]:
+        market = self.state.markets[depth.symbol]
+        before, market.depth = market.depth, depth
+        market.depth_number = market.depth_number + 1 if before and before.time_ns == depth.time_ns else 1
+        return self._observe("on_depth", depth, "d", market.depth_number)
+
+    def _observe(self, name: str, event: Trade | Depth, kind: str, number: int) -> Sequence[object]:
+        """Let orders, then strategies, meet market data that changes no mark."""
         out: Outputs = []
-        if self._broker.resting:
-            self._settlement.observe(timer, out)
+        self._advance(event.time_ns, out)
+        if self._working or self._watches:
+            self._meet(event, out)
+        self._decide(name, event, kind, number, out)
+        if out and self._record:
+            out.insert(0, event)
+        return out
+
+    def _decide(self, name: str, event: Quote | Trade | Depth, kind: str, number: int, out: Outputs) -> None:
+        """Ask every strategy that has the method. ``number`` tells events of one kind and time apart."""
+        strategies = self._strategies
+        for strategy in strategies.deciders:
+            method = getattr(strategy, name)
+            if method is None:
+                continue
+            if strategies.several:
+                strategies.ask(strategy, name, method, event, _decision(kind, event.time_ns, number), True, out)
+                continue
+            try:
+                actions = method(event, strategy.view)
+                if actions:
+                    actions = validated_actions(actions)
+            except BaseException as error:
+                strategies.stop(strategy, name, error, out)
+                continue
+            if actions:
+                strategies.act(strategy, actions, _decision(kind, event.time_ns, number), True, out)
+
+    def _funding(self, funding: Funding) -> Sequence[object]:
+        self.state.markets[funding.symbol].funding = funding
+        return (funding,) if self._record else ()
+
+    def _timer(self, timer: Timer) -> Sequence[object]:
+        out: Outputs = []
+        self._advance(timer.time_ns, out)
+        if self._working or self._watches:
+            self._meet(timer, out)
         if out and self._record:
             out.insert(0, timer)
         return out
 
-    # -- the session's own inputs ------------------------------------------------------------------------------------
+    # -- what the session says ---------------------------------------------------------------------------------------
 
-    def _gate(self, gate: TradingState) -> Sequence[object]:
-        self.shut = gate.halted_by
-        return (gate,) if self._record else ()
-
-    def _note(self, event: Funding | Notice | Trade | Depth) -> Sequence[object]:
+    def _trading_state(self, event: TradingState) -> Sequence[object]:
+        self.state.halted_by = tuple(event.halted_by)
         return (event,) if self._record else ()
 
-    def _backfill(self, backfill: Backfill) -> Sequence[object]:
-        return [output for candle in backfill.candles for output in self.step(candle)]
+    def _notice(self, notice: Notice) -> Sequence[object]:
+        return (notice,) if self._record else ()
 
     def _command(self, command: Command) -> Sequence[object]:
-        """Cancel what works, close what is held if asked to, and ask no strategy again."""
-        self._advance(command.time_ns)
-        reason = f"{command.action} by {command.who}: {command.why}"
+        """Do what a command says; each of its actions may be given at any time and twice."""
         out: Outputs = [command] if self._record else []
-        if command.action is not CommandAction.FLATTEN:
-            self.stopping = True
-            for seat in self.seats:
-                self._retire(seat)
-        for working in list(self.working.values()):
-            if self._broker.cancel(working.order.id):
-                self._door.end(working, "cancelled", reason, out)
-        for seat in self.seats:
-            for symbol, held in seat.ledger.positions.items():
-                if held.quantity and command.action in {CommandAction.FLATTEN, CommandAction.KILL}:
-                    self._door.close(
-                        seat,
-                        symbol,
-                        held.quantity,
-                        self.now_ns,
-                        f"{command.action} by {command.who}: {command.why}",
-                        out,
-                    )
+        self._advance(command.time_ns, out)
+        state, action = self.state, command.action
+        reason = f"{action} by {command.who}: {command.why}"
+        if action is CommandAction.PAUSE:
+            state.paused_by = f"paused by {command.who}: {command.why}"
+        elif action is CommandAction.RESUME:
+            state.paused_by = ""
+        else:
+            if action in {CommandAction.STOP, CommandAction.KILL}:
+                self._retire_all()
+            self._wind_down(reason, out, close=action in {CommandAction.FLATTEN, CommandAction.KILL})
         return out
 
-    # -- strategies --------------------------------------------------------------------------------------------------
+    def _retire_all(self) -> None:
+        self.state.stopping = True
+        for strategy in self.strategies:
+            self._strategies.retire(strategy)
 
-    def _act(self, seat: Book, actions: Iterable[Action], decided_ns: int, live: bool, out: Outputs) -> None:
-        """Take a decision's actions to the door, in their order."""
-        place = 0
-        for action in actions:
-            if seat.stopped:
-                return  # by a listener of its own, half-way through
-            if isinstance(action, OrderRequest):
-                self._door.request(seat, action, place, decided_ns, live, out)
-                place += 1
-            elif live:
-                self._door.cancel(seat, action, out)
-
-    def guard(self, seat: Book, call: Callable[..., None], what: object, out: Outputs, *, bare: bool = False) -> None:
-        """Call a strategy's listener; one that raises is stopped alone."""
+    def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
+        """Cancel what works and, with ``close``, place an order that closes each position."""
+        before = getcontext()
+        setcontext(EXACT)
+        known = len(out)
         try:
-            call(what) if bare else call(what, seat.view)
-        except (Exception, SystemExit) as error:
-            self.stop_seat(seat, error, out)
+            for open_ in list(self.state.working.values()):
+                self._entry.cancel_open(open_, reason, out)
+            for book in self.state.books if close else ():
+                for symbol, held in book.ledger.positions.items():
+                    if held.quantity:
+                        self._entry.close_position(book, symbol, held.quantity, reason, out)
+            if self._strategies.listening:
+                self._strategies.tell(out, known)
+        finally:
+            setcontext(before)
 
-    def stop_seat(self, seat: Book, error: BaseException, out: Outputs) -> None:
-        """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
-        self._retire(seat)
-        seat.failed = True
-        out.append(StrategyStopped(seat.name, f"{type(error).__name__}: {error}{_place(error)}"))
-        for order in list(seat.orders.values()):
-            if not order.reduce_only and self._broker.cancel(order.id):
-                self._door.end(self.working[order.id], "cancelled", "its strategy was stopped", out)
+    # -- money and time ----------------------------------------------------------------------------------------------
 
-    def _advance(self, time_ns: int) -> None:
-        worth = self.worth
-        if time_ns > self.now_ns:
-            self.now_ns = time_ns
-            if time_ns >= worth.day_end_ns:
-                worth.new_day(time_ns)
+    def _meet(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
+        """Let working orders meet an event; then whoever listens learns of fills and ends."""
+        known = len(out)
+        self._fills.observe(event, out)
+        if len(out) > known:
+            if self._strategies.listening:
+                self._strategies.tell(out, known)
+            if self.valuation.exhausted and not self.state.exhausted:
+                self._exhaust(out)
+
+    def _mark(self, market: Market, out: Outputs) -> None:
+        self.valuation.mark_to_market(market)
+        if self.valuation.exhausted and not self.state.exhausted:
+            self._exhaust(out)
+
+    def _exhaust(self, out: Outputs) -> None:
+        """Nothing is left: end the run's trading, as a venue would long before."""
+        self.state.exhausted = True
+        out.append(EquityExhausted(self.valuation.equity()))
+        self._retire_all()
+        self._wind_down("the equity is exhausted", out, close=True)
+
+    def _advance(self, time_ns: int, out: Outputs) -> None:
+        if time_ns > self.state.now_ns:
+            if time_ns >= self._due_ns:
+                self._fall_due(time_ns, time_ns, out)
+            self.state.now_ns = time_ns
+
+    def _fall_due(self, time_ns: int, market_ns: int, out: Outputs) -> None:
+        """Begin a UTC day, and call the timers that fell due. ``market_ns`` is the time the event's price is of."""
+        if market_ns >= self.valuation.day_end_ns:
+            self.valuation.new_day(market_ns)
+        self._timers.fire(time_ns, out, record=self._record)
+        self._due_ns = min(self.valuation.day_end_ns, self._timers.next_ns)
 
 
-def _place(error: BaseException) -> str:
-    """Return where an error was raised, as module and line: the same on every machine, unlike a path."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"
+def _decision(kind: str, time_ns: int, number: int) -> str:
+    """Return what names a decision in an order's id."""
+    return f"{kind}{time_ns}" if number == 1 else f"{kind}{time_ns}.{number}"

@@ -1,103 +1,112 @@
-"""Where orders meet the market: the broker's answers become booked fills and ended orders."""
+"""Fill booking: the broker's reports become booked fills and ended orders."""
 
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from decimal import Decimal, getcontext, setcontext
+from typing import Final
 
 from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
-from lab.domain.ledger import ZERO
-from lab.domain.market import Candle, Quote
+from lab.domain.ledger import EXACT, ZERO
+from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Side
-from lab.engine.state import BrokerProtocol, OpenOrder
+from lab.engine.checks import check_report
+from lab.engine.orders import OrderEntry
+from lab.engine.state import EngineState, OpenOrder, Outputs
+from lab.engine.valuation import Valuation
 from lab.errors import EngineError
 
-if TYPE_CHECKING:
-    from lab.engine.engine import Engine
-    from lab.engine.orders import OrderEntry, Outputs
-
-
+_REPORTS_MOST: Final = 10_000
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
 
 
 class FillBooking:
-    """Books what a broker reports. A report that breaks the order's life cycle raises `EngineError`."""
+    """Books what a broker reports. A report that breaks the order's life cycle raises `ComponentError`."""
 
-    __slots__ = ("_broker", "_door", "_engine", "_working")
+    __slots__ = ("_entry", "_state", "_valuation")
 
-    def __init__(self, engine: "Engine", door: "OrderEntry", broker: BrokerProtocol) -> None:
-        self._engine = engine
-        self._door = door
-        self._broker = broker
-        self._working = engine.working
+    def __init__(self, state: EngineState, valuation: Valuation, entry: OrderEntry) -> None:
+        self._state = state
+        self._valuation = valuation
+        self._entry = entry
 
-    def observe(self, event: Candle | Quote | Timer, out: "Outputs") -> None:
+    def observe(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
         """Let working orders meet the event, then value what was filled; pass over what the engine ended.
 
         Equity is looked at once an event, after all its fills.
         """
-        engine = self._engine
-        engine.ended.clear()
+        before = getcontext()
+        setcontext(EXACT)
         try:
-            reports = self._broker.observe(event)
-        except (Exception, SystemExit) as error:
-            raise EngineError(f"the broker failed: {type(error).__name__}: {error}") from error
-        filled: list[str] = []
-        for report in reports:
-            working = self._working.get(report.order_id)
-            if working is None:
-                if report.order_id in engine.ended:
-                    continue
-                raise EngineError(f"the broker reported on {report.order_id}, which is not working: {report!r}")
-            if report.__class__ is Fill:
-                self._fill(working, report, event.time_ns, out)
-                if working.order.symbol not in filled:
-                    filled.append(working.order.symbol)
-            else:
-                self._door.end(working, report.outcome, report.reason, out)  # type: ignore[union-attr]
-        for symbol in filled:
-            engine.worth.reckon(engine.markets[symbol])
+            self._state.ended.clear()
+            filled = self._book(event.time_ns, self._entry.observe(event), out)
+            for symbol in filled:
+                self._valuation.revalue(self._state.markets[symbol])
+        finally:
+            setcontext(before)
 
-    def _fill(self, working: OpenOrder, fill: Fill, time_ns: int, out: "Outputs") -> None:
-        seat, order, quantity = working.seat, working.order, fill.quantity
-        if time_ns < order.eligible_ns or not ZERO < quantity <= working.left or not fill.price > ZERO:
-            raise EngineError(
-                f"the broker filled what it may not: {fill!r} of {order!r}, {working.left} left, at {time_ns}"
+    def _book(self, time_ns: int, reports: object, out: Outputs) -> list[str]:
+        """Book reports in their order and return the symbols that were filled."""
+        entry, state = self._entry, self._state
+        filled: list[str] = []
+        if not isinstance(reports, Iterable):
+            raise entry.broke(f"gave {reports!r:.100} from observe(); expected a sequence of Fill and Ended")
+        for number, report in enumerate(reports):
+            if number >= _REPORTS_MOST:
+                raise entry.broke(f"reported more than {_REPORTS_MOST} times on one event")
+            try:
+                check_report(report, time_ns)
+            except (TypeError, ValueError) as error:
+                raise entry.broke(f"gave a bad report: {error}") from None
+            open_ = state.working.get(report.order_id)
+            if open_ is None:
+                if report.order_id in state.ended:
+                    continue
+                raise entry.broke(f"reported on {report.order_id}, which is not working: {report!r:.300}")
+            if report.__class__ is Fill:
+                self._fill(open_, report, time_ns, out)
+                if open_.order.symbol not in filled:
+                    filled.append(open_.order.symbol)
+            else:
+                entry.end(open_, report.outcome, report.reason, out)
+        return filled
+
+    def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
+        book, order, quantity = open_.book, open_.order, fill.quantity
+        if time_ns < open_.eligible_ns or quantity > open_.remaining:
+            raise self._entry.broke(
+                f"filled what it may not: {fill!r:.300} of {order!r:.300}, {open_.remaining} left, at {time_ns}"
             )
-        engine = self._engine
         symbol = order.symbol
         buys = order.side is _BUY
-        ledger = seat.ledger
-        position = ledger.position(symbol)
-        held = position.quantity
+        held = book.ledger.position(symbol).quantity
         over = ZERO
         if order.reduce_only:
             over = quantity + held if buys else quantity - held
             if over > ZERO:
                 fill, quantity = self._clip(fill, over)
                 if quantity <= ZERO:
-                    self._end_idle(working, out)
+                    self._end_idle(open_, out)
                     return
-        order.fills += 1
-        postings = ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
-        after = position.quantity
-        tally = engine.tally
-        tally.trades += 1
+        open_.fills += 1
+        postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+        if sum([amount for _, amount in postings], ZERO):
+            raise EngineError(f"the postings of {fill!r:.300} do not sum to 0: {postings}")
+        after = book.ledger.position(symbol).quantity
+        counters = self._state.counters
+        counters.fills += 1
         if held and (not after or (after > ZERO) is not (held > ZERO)):
-            tally.round_trips += 1
-        working.left = remaining = working.left - quantity
+            counters.trades += 1
+        open_.remaining = remaining = open_.remaining - quantity
         oid = order.id
         if not remaining:
-            del seat.orders[oid]
-            del self._working[oid]
-            seat.remember(oid, "filled")
-        filled = OrderFilled(f"{oid}.{order.fills}", seat.name, symbol, order.side, remaining, after, fill, postings)
-        out.append(filled)
-        if seat.on_fill is not None and not seat.stopped:
-            engine.guard(seat, seat.on_fill, filled, out)
+            del book.orders[oid]
+            del self._state.working[oid]
+            book.remember(oid, "filled")
+        out.append(OrderFilled(f"{oid}.{open_.fills}", book.name, symbol, order.side, remaining, after, fill, postings))
         if over > ZERO:
-            self._end_idle(working, out)
+            self._end_idle(open_, out)
 
     @staticmethod
     def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
@@ -107,7 +116,6 @@ class FillBooking:
             return fill, ZERO
         return replace(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
 
-    def _end_idle(self, working: OpenOrder, out: "Outputs") -> None:
+    def _end_idle(self, open_: OpenOrder, out: Outputs) -> None:
         """End a reduce-only order that has nothing left to reduce."""
-        self._broker.cancel(working.order.id)
-        self._door.end(working, "cancelled", "nothing left to reduce", out)
+        self._entry.withdraw(open_, "nothing left to reduce", out)

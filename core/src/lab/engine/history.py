@@ -1,10 +1,13 @@
 """Closed candles of one symbol, bounded, with columns of contiguous doubles made when they are asked for."""
 
 from array import array
+from collections.abc import Sequence
+from operator import itemgetter
 from typing import Final
 
 from lab.domain.market import Candle
 
+_open_ns: Final = itemgetter(1)
 _COLUMNS: Final = {"open": 3, "high": 4, "low": 5, "close": 6, "volume": 7}
 
 
@@ -75,23 +78,34 @@ class History:
         del self.candles[: -self.keep]
         self.trim_at = self.count + self.full - self.keep
 
-    def place(self, candle: Candle) -> str:
-        """Put an older candle where its time says: ``placed``, ``same``, ``differs`` or ``too old``."""
+    def merge(self, older: Sequence[Candle]) -> list[str]:
+        """Put candles from before ``next_ns`` where their times say, in one pass over what is kept.
+
+        Return what became of each: ``placed``, ``same``, ``differs`` or ``too old``.
+        """
         candles = self.candles
-        at = len(candles)
-        while at and candles[at - 1].open_ns > candle.open_ns:
-            at -= 1
-        if at and candles[at - 1].open_ns == candle.open_ns:
-            return "same" if candles[at - 1][3:8] == candle[3:8] else "differs"
-        if not at and len(candles) >= self.keep:
-            return "too old"
-        candles.insert(at, candle)
-        self.count += 1
-        if self.count >= self.trim_at:
-            self.trim()
-        for column in self._columns.values():
-            column.forget()
-        return "placed"
+        known = {candle.open_ns: candle for candle in candles}
+        oldest_ns = candles[0].open_ns if len(candles) >= self.keep else 0
+        outcomes = []
+        for candle in older:
+            there = known.get(candle.open_ns)
+            if there is not None:
+                outcomes.append("same" if there[3:8] == candle[3:8] else "differs")
+            elif candle.open_ns < oldest_ns:
+                outcomes.append("too old")
+            else:
+                known[candle.open_ns] = candle
+                outcomes.append("placed")
+        placed = len(known) - len(candles)
+        if placed:
+            candles[:] = sorted(known.values(), key=_open_ns)  # in place: views hold the list
+            self.count += placed
+            self.backfilled += placed
+            if self.count >= self.trim_at:
+                self.trim()
+            for column in self._columns.values():
+                column.forget()
+        return outcomes
 
     def column(self, name: str) -> memoryview:
         """Return the newest values of ``open``, ``high``, ``low``, ``close`` or ``volume`` as read-only doubles."""

@@ -1,146 +1,171 @@
-"""Where a request becomes an order, or does not: id, lot, minimum, gates, broker. Every request ends in one event."""
+"""Order entry: validates a request, runs the risk gates and submits it. Every request ends in exactly one event.
 
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
-from typing import TYPE_CHECKING
+Everything here runs in the exact decimal context; the caller sets it.
+"""
 
-from msgspec.structs import replace
+from collections.abc import Callable, Mapping
+from decimal import Decimal, setcontext
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
-from lab.domain.ledger import ZERO
-from lab.domain.orders import PASS, Accepted, CancelRequest, Order, OrderRequest, OrderType, Pass, Refuse, Shrink, Side
-from lab.engine.state import Book, BrokerProtocol, Market, OpenOrder, RiskGateProtocol
-from lab.errors import EngineError
+from lab.domain.instrument import Instrument
+from lab.domain.ledger import EXACT, ZERO, exact_context
+from lab.domain.orders import Accepted, CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
+from lab.engine.checks import check_answer
+from lab.engine.gates import Approval, Gates
+from lab.engine.protocols import BrokerProtocol, OnFailure, describe_failure
+from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
+from lab.engine.view import View
+from lab.errors import ComponentError
 
-if TYPE_CHECKING:
-    from lab.engine.engine import Engine
+Archive = Callable[[str], str | None]
+Numbers = Mapping[str, str]
 
-Outputs = list[object]
-
-_LIMIT = OrderType.LIMIT  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
+# Python 3.11 looks an enum's member up in 90 ns: too long for every order.
+_LIMIT = OrderType.LIMIT
+_MARKET = OrderType.MARKET
 _BUY = Side.BUY
 
 
 class OrderEntry:
-    """Takes the requests of one engine through rules and gates to the broker."""
+    """Takes the requests of one run through rules and gates to the broker."""
 
-    __slots__ = ("_archive", "_broker", "_engine", "_gates", "_lineage", "_no_orders", "_working")
+    __slots__ = ("_archive", "_broker", "_context", "_gates", "_name", "_on_failure", "_state", "_types", "_working")
 
     def __init__(
         self,
-        engine: "Engine",
+        state: EngineState,
         broker: BrokerProtocol,
-        gates: Sequence[tuple[str, RiskGateProtocol]],
+        gates: Gates,
         *,
-        config_hash: str,
-        no_orders: bool,
-        archive: Callable[[str], str | None] | None,
+        broker_name: str,
+        archive: Archive | None,
+        on_failure: OnFailure,
     ) -> None:
-        self._engine = engine
+        self._state = state
         self._broker = broker
-        self._gates = tuple((name, gate.review) for name, gate in gates)
-        self._lineage = config_hash
-        self._no_orders = no_orders
+        self._context = exact_context()
+        self._gates = gates
+        self._name = broker_name
         self._archive = archive
-        self._working = engine.working
+        self._on_failure = on_failure
+        self._types = tuple(
+            sorted(broker.order_types(), key=_MARKET.__ne__)
+        )  # a tuple is searched by identity: hashing an enum is slow
+        self._working = state.working
 
-    def request(self, seat: Book, request: OrderRequest, place: int, decided_ns: int, live: bool, out: Outputs) -> None:
-        """Answer one request with exactly one of `Signal`, `OrderRefused`, `OrderAccepted` or `OrderEnded`."""
-        engine = self._engine
+    def request(
+        self, view: View, book: Book, request: OrderRequest, place: int, decision: str, live: bool, out: Outputs
+    ) -> None:
+        """Answer one request with exactly one of `Signal`, `OrderRefused`, `OrderAccepted` or `OrderEnded`.
+
+        ``decision`` says on what it was decided, ``place`` where the request stands in the decision, ``live`` whether
+        the decision was made on fresh data.
+        """
+        state = self._state
         symbol, wanted = request.symbol, request.quantity
-        named_ns = request.decided_ns
-        if named_ns is not None:
-            decided_ns = named_ns
-        oid = order_id(self._lineage, seat.name, symbol, decided_ns, request.leg or str(place + 1))
-        position = seat.ledger.positions.get(symbol)
-        held = ZERO if position is None else position.quantity
-        reducible = self._reducible(seat, request, held) if held else ZERO
+        if request.decided_ns is not None:
+            decision = f"c{request.decided_ns}"
+        oid = order_id(state.config_hash, book.name, symbol, decision, request.leg or str(place + 1))
+        held = book.ledger.position(symbol).quantity
+        reducible = self._reducible(book, request, held) if held else ZERO
         closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
-        shut = bool(engine.shut) and not closes
-        if not live or self._no_orders or (shut and not reducible):
-            engine.tally.signals += 1
-            out.append(Signal(seat.name, request, self._why_not(live)))
+        halted = state.halt_reasons if not closes else ()
+        if not live or state.no_orders or (halted and not reducible):
+            state.counters.signals += 1
+            out.append(Signal(book.name, request, self._why_not(live)))
             return
-        if oid in seat.orders or oid in seat.outcomes or named_ns is not None:
-            first = self._outcome(seat, oid)
+        if oid in book.orders or oid in book.outcomes or request.decided_ns is not None:
+            first = self._outcome(book, oid)
             if first is not None:
                 reason = f"the same order was sent before: {first}"
-                self._refuse(seat, oid, request, "duplicate", reason, {"first_outcome": first}, out)
+                self._refuse(book, oid, request, "duplicate", reason, {"first_outcome": first}, out)
                 return
-        market = engine.markets.get(symbol)
+        market = state.markets.get(symbol)
         if market is None:
-            known = ", ".join(engine.markets)
-            self._refuse(seat, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
+            known = ", ".join(state.markets)
+            self._refuse(book, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
             return
         instrument = market.instrument
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        most = instrument.quantity_max
         if (
-            quantity < instrument.quantity_min
+            request.type is not _MARKET
+            or self._types[0] is not _MARKET
+            or not instrument.quantity_min <= quantity
             or not quantity
-            or (most is not None and quantity > most)
-            or request.type is _LIMIT
+            or instrument.quantity_max is not None
         ):
-            problem = self._problem(market, request, quantity, held)
+            problem = self._problem(instrument, request, quantity, held)
             if problem is not None:
-                self._refuse(seat, oid, request, "engine", problem[0], problem[1], out)
+                self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
                 return
         remarks: tuple[str, ...] = ()
-        if shut:  # what would turn the position is not placed, what closes it is
+        if halted:  # what would turn the position is not placed, what closes it is
             quantity, closes = reducible, True
-            remarks = (f"only what closes: gate: {'; '.join(engine.shut)}",)
-        elif not closes and self._gates:
-            reviewed = self._review(seat, oid, request, quantity, reducible, market, out)
-            if reviewed is None:
+            remarks = (f"only what closes: trading is halted: {'; '.join(halted)}",)
+        elif not closes and self._gates.bound:
+            answer = self._gates.review(view, request, quantity, reducible, market)
+            if not isinstance(answer, Approval):
+                self._refuse(book, oid, request, answer[0], answer[1].reason, answer[1].numbers, out)
                 return
-            quantity, remarks, closes = reviewed
-        self._submit(seat, market, oid, request, quantity, request.reduce_only or closes, remarks, out)
+            quantity, remarks, closes = answer.quantity, answer.remarks, answer.closes
+        self._submit(book, market, oid, request, quantity, request.reduce_only or closes, remarks, out)
 
-    def close(self, seat: Book, symbol: str, quantity: Decimal, now_ns: int, reason: str, out: Outputs) -> None:
-        """Place the engine's own order that closes a position at the end of a run."""
+    def close_position(self, book: Book, symbol: str, quantity: Decimal, reason: str, out: Outputs) -> None:
+        """Place the engine's own order that closes a position at the market."""
         side = Side.SELL if quantity > 0 else Side.BUY
-        request = OrderRequest(symbol, side, abs(quantity), reduce_only=True, reason=reason, leg="close")
-        oid = order_id(self._lineage, seat.name, symbol, now_ns, "close")
-        self._submit(seat, self._engine.markets[symbol], oid, request, abs(quantity), True, (), out)
+        size = quantity.copy_abs()
+        request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
+        oid = order_id(self._state.config_hash, book.name, symbol, f"x{self._state.now_ns}", "close")
+        if oid not in book.orders and oid not in book.outcomes:  # a second command at the same time closes nothing more
+            self._submit(book, self._state.markets[symbol], oid, request, size, True, (), out)
 
-    def cancel(self, seat: Book, request: CancelRequest, out: Outputs) -> None:
-        """Take a working order of this seat back."""
-        if request.order_id in seat.orders and self._broker.cancel(request.order_id):
-            working = self._working[request.order_id]
-            self.end(working, "cancelled", request.reason or "asked for by the strategy", out)
+    def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
+        """Take a working order of this book back; an unknown id is ignored."""
+        open_ = book.orders.get(request.order_id)
+        if open_ is not None:
+            self.cancel_open(open_, request.reason or "asked for by the strategy", out)
 
-    def end(self, working: OpenOrder, outcome: str, reason: str, out: Outputs) -> None:
-        """Book the end of a working order."""
-        seat, order = working.seat, working.order
-        if outcome == "cancelled":  # by the engine itself, so a report of the same moment may still come
-            self._engine.ended.add(order.id)
-        del seat.orders[order.id]
+    def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
+        """Take a working order back, unless the broker says that it is too late."""
+        order_id = open_.order.id
+        if self._call("cancel", self._broker.cancel, order_id):
+            # A report of the same moment may still come: the order had ended before anybody looked.
+            self._state.ended.add(order_id)
+            self.end(open_, "cancelled", reason, out)
+
+    def withdraw(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
+        """End a working order whatever the broker says."""
+        self._call("cancel", self._broker.cancel, open_.order.id)
+        self._state.ended.add(open_.order.id)
+        self.end(open_, "cancelled", reason, out)
+
+    def end(self, open_: OpenOrder, outcome: str, reason: str, out: Outputs) -> None:
+        """Book the end of a working order that was not filled whole."""
+        book, order = open_.book, open_.order
+        del book.orders[order.id]
         del self._working[order.id]
-        seat.remember(order.id, outcome)
-        totals = self._engine.tally
-        setattr(totals, outcome, getattr(totals, outcome) + 1)
-        ended = OrderEnded(order.id, seat.name, order.symbol, outcome, reason, working.left)
-        out.append(ended)
-        if seat.on_end is not None and not seat.stopped:
-            self._engine.guard(seat, seat.on_end, ended, out)
+        book.remember(order.id, outcome)
+        counters = self._state.counters
+        setattr(counters, outcome, getattr(counters, outcome) + 1)
+        out.append(OrderEnded(order.id, book.name, order.symbol, outcome, reason, open_.remaining))
 
     def _why_not(self, live: bool) -> str:
         if not live:
             return "backfilled"
-        return "no_orders" if self._no_orders else "gate: " + "; ".join(self._engine.shut)
+        return "no_orders" if self._state.no_orders else "halted: " + "; ".join(self._state.halt_reasons)
 
-    def _outcome(self, seat: Book, oid: str) -> str | None:
+    def _outcome(self, book: Book, oid: str) -> str | None:
         """Return the outcome of the first order with this id; only a time the strategy names can be a forgotten one."""
-        if oid in seat.orders:
+        if oid in book.orders:
             return "accepted"
-        first = seat.outcomes.get(oid)
+        first = book.outcomes.get(oid)
         return first if first is not None or self._archive is None else self._archive(oid)
 
     @staticmethod
-    def _reducible(seat: Book, request: OrderRequest, held: Decimal) -> Decimal:
+    def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
         """Return how much of the position the request can close.
 
         What working orders of its side will close is not there any more: a plain order opens with the rest, and meets
@@ -149,37 +174,37 @@ class OrderEntry:
         """
         if (held > ZERO) is (request.side is _BUY):
             return ZERO
-        left = abs(held)
-        if not seat.orders:
+        left = held.copy_abs()
+        if not book.orders:
             return left
-        for order in seat.orders.values():
+        for open_ in book.orders.values():
+            order = open_.order
             if order.symbol == request.symbol and order.side is request.side:
                 if request.reduce_only and order.type is _LIMIT:
                     continue
-                left -= order.remaining
+                left -= open_.remaining
         return max(left, ZERO)
 
-    @staticmethod
     def _problem(
-        market: Market, request: OrderRequest, quantity: Decimal, held: Decimal
-    ) -> tuple[str, Mapping[str, str]] | None:
-        """Return what the engine's own rules have against the order, with the figures."""
-        instrument = market.instrument
-        small = quantity < instrument.quantity_min and quantity != abs(held)
-        if quantity <= ZERO or small:
+        self, instrument: Instrument, request: OrderRequest, quantity: Decimal, held: Decimal
+    ) -> tuple[str, Numbers] | None:
+        """Return what the engine's own rules or the broker's capabilities have against the order, with the figures."""
+        if request.type not in self._types:
+            can = ", ".join(sorted(self._types)) or "none"
+            return f"broker {self._name} takes no {request.type} orders; it takes {can}", {"type": request.type.value}
+        if quantity < instrument.quantity_min or not quantity:
             if request.reduce_only and quantity <= 0 < request.quantity:
                 return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
-            return "below the minimum quantity", {
-                "quantity": str(request.quantity),
-                "floored_to_lot": str(quantity),
-                "quantity_min": str(instrument.quantity_min),
-                "lot": str(instrument.lot),
-            }
-        if instrument.quantity_max is not None and quantity > instrument.quantity_max:
-            return "above the maximum quantity", {
-                "quantity": str(quantity),
-                "quantity_max": str(instrument.quantity_max),
-            }
+            if quantity <= ZERO or quantity != held.copy_abs():
+                return "below the minimum quantity", {
+                    "quantity": str(request.quantity),
+                    "floored_to_lot": str(quantity),
+                    "quantity_min": str(instrument.quantity_min),
+                    "lot": str(instrument.lot),
+                }
+        most = instrument.quantity_max
+        if most is not None and quantity > most:
+            return "above the maximum quantity", {"quantity": str(quantity), "quantity_max": str(most)}
         if request.type is _LIMIT:
             limit = None if request.limit is None else instrument.passive_price(request.limit, request.side)
             if limit is None or limit <= ZERO:
@@ -189,63 +214,17 @@ class OrderEntry:
                 }
         return None
 
-    def _review(
-        self,
-        seat: Book,
-        oid: str,
-        request: OrderRequest,
-        quantity: Decimal,
-        reducible: Decimal,
-        market: Market,
-        out: Outputs,
-    ) -> tuple[Decimal, tuple[str, ...], bool] | None:
-        """Ask the gates. Where they refuse an order that would turn a position, the part that closes it goes on."""
-        remarks: tuple[str, ...] = ()
-        for name, review in self._gates:
-            shown = request if quantity == request.quantity else replace(request, quantity=quantity)
-            try:
-                verdict = review(shown, seat.view)
-            except (Exception, SystemExit) as error:
-                verdict = Refuse(f"the gate failed: {type(error).__name__}: {error}")
-            if verdict is PASS or isinstance(verdict, Pass):
-                continue
-            if isinstance(verdict, Shrink) and isinstance(verdict.quantity, Decimal) and verdict.quantity.is_finite():
-                smaller = market.instrument.floor_quantity(verdict.quantity)
-                if market.instrument.quantity_min <= smaller <= quantity:
-                    remarks += (f"{name} shrank {quantity} to {smaller}: {verdict.reason} {dict(verdict.numbers)}",)
-                    quantity = smaller
-                    continue
-                verdict = Refuse(
-                    f"the gate asked for {verdict.quantity} of {quantity}: {verdict.reason}", verdict.numbers
-                )
-            elif not isinstance(verdict, Refuse):
-                verdict = Refuse(
-                    f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal"
-                )
-            if reducible:
-                return reducible, (*remarks, f"{name} refused what would open: {verdict.reason}"), True
-            self._refuse(seat, oid, request, name, verdict.reason, verdict.numbers, out)
-            return None
-        return quantity, remarks, False
-
     def _refuse(
-        self,
-        seat: Book,
-        oid: str,
-        request: OrderRequest,
-        by: str,
-        reason: str,
-        numbers: Mapping[str, str],
-        out: Outputs,
+        self, book: Book, oid: str, request: OrderRequest, by: str, reason: str, numbers: Numbers, out: Outputs
     ) -> None:
-        self._engine.tally.refusals += 1
+        self._state.counters.refusals += 1
         if by != "duplicate":
-            seat.remember(oid, f"refused by {by}")
-        out.append(OrderRefused(oid, seat.name, request, by, reason, dict(numbers)))
+            book.remember(oid, f"refused by {by}")
+        out.append(OrderRefused(oid, book.name, request, by, reason, numbers))
 
     def _submit(
         self,
-        seat: Book,
+        book: Book,
         market: Market,
         oid: str,
         request: OrderRequest,
@@ -254,28 +233,50 @@ class OrderEntry:
         remarks: tuple[str, ...],
         out: Outputs,
     ) -> None:
-        engine = self._engine
-        now_ns = engine.now_ns
+        now_ns = self._state.now_ns
         limit = request.limit
         if limit is not None:
             limit = market.instrument.passive_price(limit, request.side)
         order = Order(
-            oid, seat.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
+            oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
+        answer = self._call("submit", self._broker.submit, order, now_ns)
         try:
-            answer = self._broker.submit(order, now_ns)
-        except (Exception, SystemExit) as error:
-            raise EngineError(f"the broker failed: {type(error).__name__}: {error}") from error
-        engine.tally.orders += 1
-        accepted = isinstance(answer, Accepted)
-        order.eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
-        seat.orders[oid] = order
-        working = self._working[oid] = OpenOrder(seat, order, quantity)
+            check_answer(answer, now_ns)
+        except (TypeError, ValueError) as error:
+            raise self._failure("submit", error) from error
+        self._state.counters.orders += 1
+        eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
+        open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
-                oid, seat.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,
-                request.reason, request.quantity, now_ns, order.eligible_ns, remarks,
+                oid, book.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,
+                request.reason, request.quantity, now_ns, eligible_ns, remarks,
             )
         )  # fmt: skip
-        if not accepted:
-            self.end(working, "rejected", getattr(answer, "reason", repr(answer)), out)
+        if isinstance(answer, Rejected):
+            self.end(open_, "rejected", answer.reason, out)
+
+    # -- the broker --------------------------------------------------------------------------------------------------
+
+    def _call(self, name: str, call: Callable[..., object], *arguments: object) -> object:
+        """Call the broker in its own exact context. Raises `ComponentError` where it raises."""
+        setcontext(self._context)
+        try:
+            return call(*arguments)
+        except BaseException as error:
+            raise self._failure(name, error) from error
+        finally:
+            setcontext(EXACT)
+
+    def observe(self, event: object) -> object:
+        """Return what the broker reports on a market event. Raises `ComponentError` where it raises."""
+        return self._call("observe", self._broker.observe, event)
+
+    def broke(self, what: str) -> ComponentError:
+        """Return the error of a broker that broke its promise."""
+        return ComponentError(f"broker {self._name} {what}")
+
+    def _failure(self, call: str, error: BaseException) -> ComponentError:
+        self._on_failure("broker", self._name, call, error)
+        return ComponentError(f"broker {self._name} failed in {call}: {describe_failure(error)}")

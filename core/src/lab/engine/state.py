@@ -1,71 +1,30 @@
-"""What the engine expects of the components it is given, and its own book-keeping for each of them.
+"""What a run has come to: time, markets, books, working orders, halt reasons, counters. Everything else acts on it."""
 
-The port classes of `lab.ports` satisfy these protocols; the engine does not import them, because imports point one way.
-"""
-
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Final
 
-from msgspec import Struct
-
-from lab.domain.events import Fill, OrderEnded, OrderFilled
-from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import Ledger
-from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, Rejected, Verdict
+from lab.domain.ledger import ZERO, Ledger
+from lab.domain.orders import Order
+from lab.engine.counters import RunCounters
 from lab.engine.history import History
-from lab.engine.view import View
 
-Action = OrderRequest | CancelRequest
-OUTCOMES_KEPT = 1_000
+if TYPE_CHECKING:
+    from lab.domain.market import Depth, Funding, Quote, Trade
 
+OUTCOMES_KEPT: Final = 1_000
+NEVER_NS: Final = 2**63 - 1
 
-class StrategyProtocol(Protocol):
-    """A strategy, as the engine calls it. The optional methods are looked up once."""
-
-    @property
-    def lookback(self) -> int: ...
-    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]: ...
-    def snapshot(self) -> dict[str, Any]: ...
-    def restore(self, snapshot: Mapping[str, Any]) -> None: ...
-
-
-class RiskGateProtocol(Protocol):
-    """A risk gate, as the engine calls it."""
-
-    def review(self, request: OrderRequest, view: View) -> Verdict: ...
-    def snapshot(self) -> dict[str, Any]: ...
-    def restore(self, snapshot: Mapping[str, Any]) -> None: ...
-
-
-class BrokerProtocol(Protocol):
-    """A broker, as the engine calls it."""
-
-    resting: int
-
-    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected: ...
-    def cancel(self, order_id: str) -> bool: ...
-    def observe(self, event: Input) -> Sequence[Fill | Ended]: ...
-    def snapshot(self) -> dict[str, Any]: ...
-    def restore(self, snapshot: Mapping[str, Any]) -> None: ...
-
-
-def _defined(part: object, name: str) -> Any:
-    """Return the bound method, or ``None`` where no class but the port itself defines it."""
-    for cls in type(part).__mro__:
-        if name in vars(cls):
-            return None if cls.__module__.startswith("lab.ports.") else getattr(part, name)
-    return None
+Outputs = list[object]
 
 
 class Market:
-    """One symbol's state: history, newest quote, and who holds it."""
+    """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "calm_high", "calm_low", "history", "holders", "instrument", "last", "long", "quote", "quote_ns", "quotes",
-        "symbol", "unrealised",
+        "depth", "depth_number", "funding", "history", "holders", "instrument", "last", "long", "quiet_high",
+        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "symbol", "trade", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
@@ -73,6 +32,9 @@ class Market:
         self.instrument = instrument
         self.history = History(interval_ns, keep)
         self.quote: Quote | None = None
+        self.trade: Trade | None = None
+        self.depth: Depth | None = None
+        self.funding: Funding | None = None
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
@@ -80,9 +42,13 @@ class Market:
         self.holders: Sequence[tuple[float, float]] = ()
         self.unrealised = 0.0
         # The marks between which the equity is no extreme; none, where several books or markets make it up.
-        self.calm_low = 0.0
-        self.calm_high = 0.0
+        self.quiet_low = 0.0
+        self.quiet_high = 0.0
         self.long = True
+        # How many of each kind came with the newest one's time: a venue stamps several in one millisecond.
+        self.quote_number = 1
+        self.trade_number = 1
+        self.depth_number = 1
 
     def mark(self, long: bool) -> float:
         """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""
@@ -90,40 +56,18 @@ class Market:
         return self.last if quote is None else quote[2] if long else quote[4]
 
 
-class OpenOrder(Struct):
-    """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
-
-    seat: "Book"
-    order: Order
-    left: Decimal
-
-
 class Book:
-    """One strategy at the table: its book, its working orders, and its methods as bound once."""
+    """One strategy's money: its ledger, its working orders, and how its orders ended."""
 
-    __slots__ = (
-        "deposit", "failed", "ledger", "lookback", "name", "on_candle", "on_end", "on_fill", "on_history",
-        "on_quote", "orders", "outcomes", "part", "retired_at", "stopped", "unasked", "view",
-    )  # fmt: skip
+    __slots__ = ("deposit", "ledger", "name", "orders", "outcomes", "stopped")
 
-    def __init__(self, name: str, part: StrategyProtocol, deposit: Decimal) -> None:
+    def __init__(self, name: str, deposit: Decimal) -> None:
         self.name = name
-        self.part = part
         self.deposit = deposit
         self.ledger = Ledger()
-        self.lookback = part.lookback
-        self.stopped = False
-        self.failed = False
-        self.unasked = 0
-        self.retired_at: int | None = None
-        self.orders: dict[str, Order] = {}
+        self.orders: dict[str, OpenOrder] = {}
         self.outcomes: dict[str, str] = {}
-        self.on_candle: Callable[[Candle, View], Iterable[Action]] = part.on_candle
-        self.on_quote: Callable[[Quote, View], Iterable[Action]] | None = _defined(part, "on_quote")
-        self.on_fill: Callable[[OrderFilled, View], None] | None = _defined(part, "on_fill")
-        self.on_end: Callable[[OrderEnded, View], None] | None = _defined(part, "on_end")
-        self.on_history: Callable[[View], None] | None = _defined(part, "on_history")
-        self.view: View
+        self.stopped = False
 
     def remember(self, order_id: str, outcome: str) -> None:
         """Keep an id's outcome; at least the newest thousand are kept (the journal has them all)."""
@@ -131,3 +75,65 @@ class Book:
         outcomes[order_id] = outcome
         if len(outcomes) >= 2 * OUTCOMES_KEPT:
             self.outcomes = dict(list(outcomes.items())[OUTCOMES_KEPT:])
+
+
+class OpenOrder:
+    """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
+
+    __slots__ = ("book", "eligible_ns", "fills", "order", "remaining")
+
+    def __init__(self, book: Book, order: Order, eligible_ns: int) -> None:
+        self.book = book
+        self.order = order
+        self.remaining = order.quantity
+        self.eligible_ns = eligible_ns
+        self.fills = 0
+
+
+class EngineState:
+    """The state of one run. The modules of the engine are functions over it; none of them holds another's."""
+
+    __slots__ = (
+        "books", "config_hash", "counters", "ended", "exhausted", "halted_by", "leverage", "markets", "no_orders",
+        "now_ns", "paused_by", "stopping", "working",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        instruments: Mapping[str, Instrument],
+        interval_ns: int,
+        keep: int,
+        books: Sequence[Book],
+        *,
+        config_hash: str,
+        leverage: Decimal,
+        no_orders: bool,
+    ) -> None:
+        self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
+        self.books = tuple(books)
+        self.config_hash = config_hash
+        self.leverage = leverage
+        self.no_orders = no_orders
+        self.now_ns = 0
+        self.counters = RunCounters()
+        self.working: dict[str, OpenOrder] = {}
+        self.ended: set[str] = set()
+        """Orders the engine itself ended during this step: a report of the same moment may still come."""
+        self.halted_by: tuple[str, ...] = ()
+        """The reasons of the newest `lab.domain.control.TradingState`."""
+        self.paused_by = ""
+        """Who paused trading by a command, and why; empty while nobody did."""
+        self.exhausted = False
+        """Whether the equity reached 0: the run is ending."""
+        self.stopping = False
+        """Whether a command or exhausted equity is ending the run: no strategy is called any more."""
+
+    @property
+    def halt_reasons(self) -> tuple[str, ...]:
+        """Why no entry may be placed now; empty while trading is open."""
+        return (*self.halted_by, self.paused_by) if self.paused_by else self.halted_by
+
+    @property
+    def fees_paid(self) -> Decimal:
+        """The fees of all books."""
+        return sum([book.ledger.fees for book in self.books], ZERO)

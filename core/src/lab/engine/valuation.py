@@ -1,37 +1,41 @@
 """What the books are worth: exactly when somebody asks, and followed in float at every event for the drawdown."""
 
-from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from math import inf
 
-from lab.domain.ledger import ZERO
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.time import DAY_NS
-from lab.engine.drawdown import Drawdown, Moment
-from lab.engine.state import Book, Market
+from lab.engine.drawdown import Drawdown, Moment, exact
+from lab.engine.state import Book, EngineState, Market
 
 # The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
 CarriedLoss = tuple[int, Decimal]
 
 
 class Valuation:
-    """The equity of one engine's books."""
+    """The equity of one engine's books. Exact figures are exact in whatever decimal context they are asked for."""
 
     __slots__ = (
-        "_alone", "_cash", "_day_loss", "_mark_exact", "_marked", "_markets", "_seats", "day_end_ns",
-        "day_starting_equity", "drawdown", "starting_equity",
+        "_carried_loss", "_cash", "_mark_exact", "_marked", "_markets", "_single", "_state", "day_end_ns",
+        "day_starting_equity", "drawdown", "exhausted", "starting_equity",
     )  # fmt: skip
 
-    def __init__(self, markets: Mapping[str, Market], seats: Sequence[Book], carried_loss: CarriedLoss) -> None:
-        self._markets = markets
-        self._seats = seats
+    def __init__(self, state: EngineState, carried_loss: CarriedLoss) -> None:
+        self._state = state
+        self._markets = state.markets
         self._marked = 0.0
         self._mark_exact = ZERO
-        self._alone = len(markets) == 1 and len(seats) == 1
-        self._day_loss = carried_loss
-        self.starting_equity = self.day_starting_equity = sum((seat.deposit for seat in seats), ZERO)
+        self._single = len(state.markets) == 1 and len(state.books) == 1
+        self._carried_loss = carried_loss
+        start = ZERO
+        for book in state.books:
+            start = EXACT.add(start, book.deposit)
+        self.starting_equity = self.day_starting_equity = start
         self.day_end_ns = 0
-        self._cash = float(self.starting_equity)
-        self.drawdown = Drawdown(self.starting_equity)
+        self._cash = float(start)
+        self.drawdown = Drawdown(start)
+        self.exhausted = False
+        """Whether the equity was 0 or less at some moment."""
 
     # -- exactly -----------------------------------------------------------------------------------------------------
 
@@ -42,25 +46,29 @@ class Valuation:
             return self._mark_exact
         if not value:
             raise LookupError(f"no price of {symbol} yet")
-        exact = self._mark_exact = Decimal(repr(value))
+        mark = self._mark_exact = Decimal(repr(value))
         self._marked = value
-        return exact
+        return mark
 
-    def book_equity(self, seat: Book) -> Decimal:
+    def book_equity(self, book: Book) -> Decimal:
         """Return a book's cash and unrealised profit."""
-        ledger = seat.ledger
+        ledger = book.ledger
         total = ledger.cash
         for symbol, held in ledger.positions.items():
             quantity = held.quantity
             if quantity:
-                total += quantity * self.mark(symbol, quantity) - held.cost
+                total = EXACT.subtract(EXACT.fma(quantity, self.mark(symbol, quantity), total), held.cost)
         return total
 
     def equity(self) -> Decimal:
         """Return the equity of all books."""
-        if self._alone:
-            return self.book_equity(self._seats[0])
-        return sum([self.book_equity(seat) for seat in self._seats], ZERO)
+        books = self._state.books
+        if self._single:
+            return self.book_equity(books[0])
+        total = ZERO
+        for book in books:
+            total = EXACT.add(total, self.book_equity(book))
+        return total
 
     def new_day(self, time_ns: int) -> None:
         """A UTC day began: its loss is counted from the equity before this event.
@@ -68,58 +76,62 @@ class Valuation:
         What the run that this one restarts lost on that day is part of it.
         """
         day_ns = time_ns - time_ns % DAY_NS
-        lost_ns, lost = self._day_loss
-        self.day_starting_equity = self.equity() + (lost if day_ns == lost_ns else ZERO)
+        lost_ns, lost = self._carried_loss
+        self.day_starting_equity = EXACT.add(self.equity(), lost if day_ns == lost_ns else ZERO)
         self.day_end_ns = day_ns + DAY_NS
 
     # -- in float, for the drawdown ----------------------------------------------------------------------------------
 
-    def reckon(self, market: Market) -> None:
-        """Take over the books that an event filled, as floats, and follow them."""
+    def revalue(self, market: Market) -> None:
+        """Take over the books that an event filled, as floats, and mark them to market."""
         symbol = market.symbol
         market.holders = holders = []
         cash = 0.0
-        for seat in self._seats:
-            ledger = seat.ledger
+        for book in self._state.books:
+            ledger = book.ledger
             cash += float(ledger.cash)
             held = ledger.positions.get(symbol)
             if held is not None and held.quantity:
                 holders.append((float(held.quantity), float(held.cost)))
         self._cash = cash
-        self.follow(market)
+        self.mark_to_market(market)
 
-    def follow(self, market: Market) -> None:
+    def mark_to_market(self, market: Market) -> None:
         """Follow equity in float; beyond an extreme, hand the exact figures of this moment to the drawdown."""
         unrealised = 0.0
         for quantity, cost in market.holders:
             unrealised += quantity * market.mark(quantity > 0.0) - cost
         market.unrealised = unrealised
         equity = self._cash + unrealised
-        if not self._alone:
+        if not self._single:
             equity += sum([other.unrealised for other in self._markets.values() if other is not market])
         drawdown = self.drawdown
         if equity > drawdown.above or equity < drawdown.below:
-            drawdown.look(equity, self._moment())
-        if self._alone:
-            self._calm(market)
+            moment = self._moment()
+            # The first equity of 0 or less is the deepest fall so far: it cannot pass unseen between two extremes.
+            if equity < 1.0 and exact(moment) <= ZERO:
+                self.exhausted = True
+            drawdown.observe(equity, moment)
+        if self._single:
+            self._set_quiet_range(market)
 
-    def _calm(self, market: Market) -> None:
-        """Say between which marks equity is no extreme, so that an event between them costs two comparisons."""
+    def _set_quiet_range(self, market: Market) -> None:
+        """Set the marks between which equity is no extreme, so that an event between them costs two comparisons."""
         if not market.holders:
-            market.calm_low, market.calm_high = -1.0, inf
+            market.quiet_low, market.quiet_high = -1.0, inf
             return
         quantity, cost = market.holders[0]
         aside = cost - self._cash
         low, high = (self.drawdown.below + aside) / quantity, (self.drawdown.above + aside) / quantity
         market.long = quantity > 0.0
-        market.calm_low, market.calm_high = (low, high) if quantity > 0.0 else (high, low)
+        market.quiet_low, market.quiet_high = (low, high) if quantity > 0.0 else (high, low)
 
     def _moment(self) -> Moment:
         held = []
         cash = ZERO
-        for seat in self._seats:
-            ledger = seat.ledger
-            cash += ledger.cash
+        for book in self._state.books:
+            ledger = book.ledger
+            cash = EXACT.add(cash, ledger.cash)
             for symbol, position in ledger.positions.items():
                 quantity = position.quantity
                 if quantity:

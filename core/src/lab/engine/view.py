@@ -1,47 +1,97 @@
 """What strategies and gates may know at the moment they are asked: the market, and their own book. Read only."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import overload
+
+from msgspec.structs import replace
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import Position
-from lab.domain.market import Candle, Quote
+from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
+from lab.engine.state import Book, EngineState
+from lab.engine.valuation import Valuation
 
-if TYPE_CHECKING:
-    from lab.engine.engine import Engine
-    from lab.engine.state import Book
+
+class Candles(Sequence[Candle]):
+    """The closed candles kept of one symbol, ascending; read only, and always up to date. A slice is a tuple."""
+
+    __slots__ = ("_candles",)
+
+    def __init__(self, candles: list[Candle]) -> None:
+        self._candles = candles
+
+    @overload
+    def __getitem__(self, index: int) -> Candle: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Candle, ...]: ...
+    def __getitem__(self, index: int | slice) -> Candle | tuple[Candle, ...]:
+        found = self._candles[index]
+        return tuple(found) if isinstance(index, slice) else found  # type: ignore[return-value, arg-type]
+
+    def __len__(self) -> int:
+        return len(self._candles)
+
+    def __iter__(self) -> Iterator[Candle]:
+        return iter(self._candles)
+
+    def __reversed__(self) -> Iterator[Candle]:
+        return reversed(self._candles)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self._candles) == tuple(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return f"Candles({self._candles!r})"
 
 
 class View:
-    """One strategy's window on the run. Values are of this moment: keep none of them for later."""
+    """One strategy's window on the run. Values are of this moment: keep none of them for later.
 
-    __slots__ = ("_candles", "_engine", "_seat")
+    Nothing it returns can change the run: candles, positions, orders and quotes are copies or read only.
+    """
 
-    def __init__(self, engine: "Engine", seat: "Book") -> None:
-        self._engine = engine
-        self._seat = seat
-        self._candles = {symbol: market.history.candles for symbol, market in engine.markets.items()}
+    __slots__ = ("_book", "_candles", "_state", "_valuation")
+
+    def __init__(self, state: EngineState, valuation: Valuation, book: Book) -> None:
+        self._state = state
+        self._valuation = valuation
+        self._book = book
+        self._candles = {symbol: Candles(market.history.candles) for symbol, market in state.markets.items()}
 
     @property
     def now_ns(self) -> int:
         """The newest venue time seen, in UTC nanoseconds."""
-        return self._engine.now_ns
+        return self._state.now_ns
 
     @property
     def strategy(self) -> str:
         """The name of the strategy whose book this is."""
-        return self._seat.name
+        return self._book.name
 
     @property
     def leverage(self) -> Decimal:
         """The run's leverage: margin is notional / leverage."""
-        return self._engine.leverage
+        return self._state.leverage
+
+    @property
+    def symbols(self) -> Sequence[str]:
+        """The symbols of this run."""
+        return tuple(self._state.markets)
+
+    @property
+    def halt_reasons(self) -> Sequence[str]:
+        """Why no entry may be placed now; empty while trading is open."""
+        return self._state.halt_reasons
+
+    # -- the market --------------------------------------------------------------------------------------------------
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps and rates."""
-        return self._engine.markets[symbol].instrument
+        return self._state.markets[symbol].instrument
 
     def candles(self, symbol: str) -> Sequence[Candle]:
         """Return the closed candles kept, ascending, at least 1.5 times the look-back once that many came."""
@@ -49,58 +99,80 @@ class View:
 
     def closes(self, symbol: str) -> memoryview:
         """Return the newest closes as contiguous read-only doubles, ascending, as ``numpy.frombuffer`` takes them."""
-        return self._engine.markets[symbol].history.column("close")
+        return self._state.markets[symbol].history.column("close")
 
     def column(self, symbol: str, name: str) -> memoryview:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
-        return self._engine.markets[symbol].history.column(name)
+        return self._state.markets[symbol].history.column(name)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote, or ``None`` before the first."""
-        return self._engine.markets[symbol].quote
+        return self._state.markets[symbol].quote
 
-    def position(self, symbol: str) -> Position:
-        """Return this book's position: signed quantity and cost. Flat is quantity 0."""
-        return self._seat.ledger.position(symbol)
+    def trade(self, symbol: str) -> Trade | None:
+        """Return the newest trade of the market, or ``None`` before the first or where the provider gives none."""
+        return self._state.markets[symbol].trade
 
-    def orders(self, symbol: str) -> Sequence[Order]:
-        """Return this book's working orders, oldest first."""
-        orders = self._seat.orders
-        return [order for order in orders.values() if order.symbol == symbol] if orders else ()
+    def depth(self, symbol: str) -> Depth | None:
+        """Return the newest displayed levels, or ``None`` before the first or where the provider gives none."""
+        return self._state.markets[symbol].depth
+
+    def funding(self, symbol: str) -> Funding | None:
+        """Return the newest funding rate fetched, or ``None`` before the first or where the provider gives none."""
+        return self._state.markets[symbol].funding
 
     def mark(self, symbol: str) -> Decimal:
         """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.
 
         Raises ``LookupError`` before the first candle or quote.
         """
-        return self._engine.worth.mark(symbol, self._seat.ledger.position(symbol).quantity)
+        return self._valuation.mark(symbol, self._book.ledger.position(symbol).quantity)
+
+    # -- the book ----------------------------------------------------------------------------------------------------
+
+    def position(self, symbol: str) -> Position:
+        """Return this book's position: signed quantity and cost. Flat is quantity 0."""
+        return self._book.ledger.position(symbol)
+
+    def held(self) -> Sequence[tuple[str, Decimal, Decimal]]:
+        """Return symbol, signed quantity and mark of each of this book's open positions."""
+        positions = self._book.ledger.positions
+        return [(symbol, p.quantity, self.mark(symbol)) for symbol, p in positions.items() if p.quantity]
+
+    def orders(self, symbol: str | None = None) -> Sequence[Order]:
+        """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each."""
+        orders = self._book.orders
+        if not orders:
+            return ()
+        return [
+            replace(open_.order, remaining=open_.remaining, eligible_ns=open_.eligible_ns)
+            for open_ in orders.values()
+            if symbol is None or open_.order.symbol == symbol
+        ]
 
     @property
     def cash(self) -> Decimal:
         """This book's cash: deposits, realised profit and fees; without unrealised profit."""
-        return self._seat.ledger.cash
+        return self._book.ledger.cash
 
     @property
     def equity(self) -> Decimal:
         """This book's cash and unrealised profit."""
-        return self._engine.worth.book_equity(self._seat)
+        return self._valuation.book_equity(self._book)
+
+    # -- the session -------------------------------------------------------------------------------------------------
 
     @property
     def session_equity(self) -> Decimal:
         """The equity of all books of the session."""
-        return self._engine.worth.equity()
+        return self._valuation.equity()
 
     @property
     def session_starting_equity(self) -> Decimal:
         """What all books of the session began with."""
-        return self._engine.worth.starting_equity
+        return self._valuation.starting_equity
 
     @property
     def day_starting_equity(self) -> Decimal:
         """The session's equity when the current UTC day began, or when the session did."""
-        return self._engine.worth.day_starting_equity
-
-    def held(self) -> Sequence[tuple[str, Decimal, Decimal]]:
-        """Return symbol, signed quantity and mark of each of this book's open positions."""
-        positions = self._seat.ledger.positions
-        return [(symbol, p.quantity, self.mark(symbol)) for symbol, p in positions.items() if p.quantity]
+        return self._valuation.day_starting_equity

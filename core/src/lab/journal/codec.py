@@ -31,6 +31,8 @@ KINDS: Final[dict[type, str]] = {
     events.OrderFilled: "order_filled",
     events.OrderEnded: "order_ended",
     events.StrategyStopped: "strategy_stopped",
+    events.GateFailed: "gate_failed",
+    events.EquityExhausted: "equity_exhausted",
     events.CandleIgnored: "candle_ignored",
     events.GapFound: "gap",
 }

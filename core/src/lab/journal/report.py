@@ -65,7 +65,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
         "symbol": started["symbol"],
         "interval": started["interval"],
         **{name: int(totals.get(name, 0)) for name in ("candles", "backfilled", "quotes", "decisions", "signals")},
-        **{name: int(totals.get(name, 0)) for name in ("orders", "trades", "round_trips", "refusals")},
+        **{name: int(totals.get(name, 0)) for name in ("orders", "fills", "trades", "refusals")},
         **{name: int(totals.get(name, 0)) for name in ("cancelled", "expired", "rejected")},
         "starting_equity": plain(starting),
         "ending_equity": plain(equity),
@@ -163,26 +163,28 @@ def _last_reason(reader: JournalReader, name: str) -> str:
 def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an engine has come to, as the body that ``run_ended`` and the ``run`` state carry."""
     books = {}
-    for seat in engine.seats:
+    for strategy in engine.strategies:
         positions = {
             symbol: {
                 "quantity": plain(held.quantity),
                 "cost": plain(held.cost),
-                "mark": plain(engine.worth.mark(symbol, held.quantity)),
+                "mark": plain(engine.valuation.mark(symbol, held.quantity)),
             }
-            for symbol, held in seat.ledger.positions.items()
+            for symbol, held in strategy.book.ledger.positions.items()
             if held.quantity
         }
-        books[seat.name] = {
-            "cash": plain(seat.ledger.cash),
-            "equity": plain(engine.worth.book_equity(seat)),
-            "balances": {account: plain(amount) for account, amount in seat.ledger.balances.items() if amount != ZERO},
+        books[strategy.name] = {
+            "cash": plain(strategy.book.ledger.cash),
+            "equity": plain(engine.valuation.book_equity(strategy.book)),
+            "balances": {
+                account: plain(amount) for account, amount in strategy.book.ledger.balances.items() if amount != ZERO
+            },
             "positions": positions,
-            "stopped": seat.failed,
+            "stopped": strategy.failed,
         }
-    worth = engine.worth
+    worth = engine.valuation
     return {
-        "totals": engine.totals,
+        "totals": engine.counters,
         "equity": plain(worth.equity()),
         "day_starting_equity": plain(worth.day_starting_equity),
         "books": books,

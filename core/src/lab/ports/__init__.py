@@ -11,8 +11,10 @@ once a run.
 from lab.domain.orders import Accepted as Accepted
 from lab.domain.orders import Ended as Ended
 from lab.domain.orders import Rejected as Rejected
+from lab.engine.protocols import Action as Action
 from lab.errors import ProviderError as ProviderError
 from lab.errors import ProviderUnavailable as ProviderUnavailable
+from lab.ports.broker import Broker as Broker
 from lab.ports.component import Component as Component
 from lab.ports.provider import Check as Check
 from lab.ports.provider import Clock as Clock
@@ -25,9 +27,7 @@ from lab.ports.reporter import Record as Record
 from lab.ports.reporter import Reporter as Reporter
 from lab.ports.reporter import RunInfo as RunInfo
 from lab.ports.reporter import Status as Status
-from lab.ports.trading import Action as Action
-from lab.ports.trading import Broker as Broker
-from lab.ports.trading import RiskGate as RiskGate
-from lab.ports.trading import Strategy as Strategy
+from lab.ports.risk_gate import RiskGate as RiskGate
+from lab.ports.strategy import Strategy as Strategy
 
 ComponentType = type[Provider] | type[Strategy] | type[RiskGate] | type[Broker] | type[Reporter]

@@ -38,7 +38,7 @@ def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | No
     cold = warmth(runner)
     if cold:
         return EndReason.NEVER_WARMED, cold
-    totals = runner.engine.totals
+    totals = runner.engine.counters
     if not totals.quotes and not totals.candles:
         return EndReason.FEED_STALE, f"no market data came: feed {runner.intake.state.value}"
     return None

@@ -50,14 +50,14 @@ class Runner:
 
     @property
     def _history(self) -> History:
-        return self.engine.markets[self.symbol].history
+        return self.engine.state.markets[self.symbol].history
 
     def process(self) -> list[tuple[int, int]]:
         """Step everything that waits, commit once, then tell; nothing was told before, so one commit serves all.
 
         Return the holes found in the candles, as first and last opening time.
         """
-        look, self._look = self._look or bool(self.engine.shut), False
+        look, self._look = self._look or bool(self.engine.state.halted_by), False
         for event in self.intake.take():
             if event.__class__ is not Quote:
                 look = True
@@ -78,7 +78,7 @@ class Runner:
         number = self.tape.add(event)
         out = self.engine.step(event)
         if out:
-            self.journal.append(out, self.engine.now_ns, number)
+            self.journal.append(out, self.engine.state.now_ns, number)
             self._holes += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
 
     # -- the trading gate --------------------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ class Runner:
     def consider(self) -> None:
         """Open or shut the trading gate where its reasons have changed."""
         reasons = self.reasons()
-        if reasons != self.engine.shut and not self.engine.stopping:
+        if reasons != self.engine.state.halted_by and not self.engine.state.stopping:
             self._note_shut(bool(reasons))
             self._step(TradingState(self.intake.now_ns(), reasons))
             self.commit()
@@ -128,13 +128,13 @@ class Runner:
             await anyio.sleep(_TICK_S)
             if tick % _FLUSH_TICKS == 0:
                 self.tape.flush()
-            if self.engine.stopping:
+            if self.engine.state.stopping:
                 continue
             # Where candles are all there is, an order waits for the next one, however long a candle is.
             quoted = self.provider.price_source == "quote"
-            if quoted and self.engine.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
+            if quoted and self.engine.state.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
                 self.intake.put(Timer(self.intake.now_ns()))
-            if self.reasons() != self.engine.shut:
+            if self.reasons() != self.engine.state.halted_by:
                 self._look = True
                 self.intake.wake()
 
@@ -150,14 +150,14 @@ class Runner:
         soon = self.provider.price_source == "quote" or self._history.interval_ns <= _STOP_S * SECOND_NS
         self._stop(reason, close and live and soon)
         with anyio.move_on_after(_STOP_S):
-            while self.engine.working:
+            while self.engine.state.working:
                 await self.intake.wait()
                 self.process()
         self.abandon(reason)
 
     def abandon(self, reason: str) -> None:
         """Cancel what still works, so that no order is left without an end."""
-        if self.engine.working:
+        if self.engine.state.working:
             self._stop(reason, close=False)
 
     def _stop(self, reason: str, close: bool) -> None:

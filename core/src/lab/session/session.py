@@ -148,7 +148,7 @@ class Session:
 
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
-        need, keep = self.assembly.lookback, engine.markets[self.symbol].history.keep
+        need, keep = self.assembly.lookback, engine.state.markets[self.symbol].history.keep
         seeder = HistoryLoader(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
         return Runner(
             engine=engine,
@@ -172,7 +172,7 @@ class Session:
             self._check_strategies(runner)
 
     def _check_strategies(self, runner: Runner) -> None:
-        if all(seat.failed for seat in runner.engine.seats):
+        if all(strategy.failed for strategy in runner.engine.strategies):
             self.stop(EndReason.PLUGIN, "every strategy has failed")
 
     # -- tasks -------------------------------------------------------------------------------------------------------
@@ -238,7 +238,9 @@ class Session:
             body = end_state(engine, self._state())
         body.update(reason=reason.code, exit_code=reason.exit_code, error=self.detail if reason.exit_code else "")
         body["tape_sha256"] = self.tape.digest()
-        self.journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns if engine else 0, self.tape.inputs)
+        self.journal.append_raw(
+            RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns if engine else 0, self.tape.inputs
+        )
         self.tape.close()
         self.publisher.publish(self.journal.commit())
 
@@ -250,7 +252,9 @@ class Session:
     @property
     def errors(self) -> int:
         """How much went wrong so far; a strategy that was stopped counts once."""
-        return self._errors + (sum(seat.failed for seat in self.engine.seats) if self.engine is not None else 0)
+        return self._errors + (
+            sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
+        )
 
     def elapsed(self) -> float:
         """Return the seconds since the run began, by the session's clock."""
@@ -302,8 +306,8 @@ class Session:
         if self.engine is None:
             raise RuntimeError("the engine has not been built yet")
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.intake.state, self.engine.shut
+        state, why = self.intake.state, self.engine.state.halted_by
         return status_of(self.engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
 
     def _candles(self) -> list[Candle]:
-        return list(self.engine.markets[self.symbol].history.candles) if self.engine else []
+        return list(self.engine.state.markets[self.symbol].history.candles) if self.engine else []

@@ -13,7 +13,7 @@ def warmth(runner: Runner | None) -> str:
     """Return how far the warm-up came where it is not complete, else nothing."""
     if runner is None:
         return ""
-    have = runner.engine.markets[runner.symbol].history.count
+    have = runner.engine.state.markets[runner.symbol].history.count
     return f"seed_incomplete {have}/{runner.lookback}" if have < runner.lookback else ""
 
 

@@ -9,11 +9,11 @@ from attrs import define, field, frozen
 
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Quote
+from lab.domain.market import Candle
 from lab.domain.orders import CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
-from lab.engine.state import RiskGateProtocol
+from lab.engine.protocols import RiskGateProtocol
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import instrument
@@ -22,7 +22,7 @@ from lab.testing.simple_broker import SimpleBroker
 Action = OrderRequest | CancelRequest
 Around = Callable[[View], AbstractContextManager[object]]
 
-_ASKED: Final = ("on_candle", "on_quote")
+_ASKED: Final = ("on_candle", "on_quote", "on_trade", "on_depth", "on_timer")
 _TOLD: Final = ("on_fill", "on_end", "on_history")
 
 
@@ -34,7 +34,7 @@ class Answer:
     """
 
     place: int
-    event: Candle | Quote
+    event: object
     result: object
     actions: tuple[Any, ...]
 
@@ -72,7 +72,7 @@ class StrategyHarness:
             interval_ns,
             broker,
             gates,
-            [("rehearsed", _witness(self, strategy), deposit)],
+            [("rehearsed", _spy(self, strategy), deposit)],
             config_hash="rehearse",
             leverage=leverage,
             no_orders=no_orders,
@@ -82,16 +82,12 @@ class StrategyHarness:
     @property
     def view(self) -> View:
         """The strategy's window on the run at this moment."""
-        return self.engine.seats[0].view
+        return self.engine.strategies[0].view
 
     @property
     def strategy(self) -> Strategy:
         """The strategy that is asked now."""
         return self._strategy
-
-    def swap(self, strategy: Strategy) -> None:
-        """Put another instance of the same class in the strategy's place, as a restart does."""
-        self._strategy = strategy
 
     def feed(self, inputs: Iterable[Input]) -> list[object]:
         """Step every input and return the outputs. Raises what the strategy raised, with the input as a note."""
@@ -109,7 +105,7 @@ class StrategyHarness:
         return [(answer.place, answer.actions) for answer in self.answers if answer.actions]
 
     def call(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        """Call the strategy's method and note its answer. The engine calls this through the witness it was given."""
+        """Call the strategy's method and note its answer. The engine calls this through the spy it was given."""
         try:
             with nullcontext() if self._around is None else self._around(self.view):
                 result = getattr(self._strategy, name)(*arguments)
@@ -119,7 +115,7 @@ class StrategyHarness:
             raise
         if name in _ASKED:
             self.answers.append(Answer(self.place, arguments[0], result, drawn))
-        return tuple(action for action in drawn if trouble_of(action, self.engine.markets) is None)
+        return tuple(action for action in drawn if trouble_of(action, self.engine.state.markets) is None)
 
 
 def run_strategy(strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Action, ...]]]:
@@ -156,8 +152,8 @@ def trouble_of(action: object, symbols: Container[str]) -> str | None:
     trouble = _amount("quantity", action.quantity)
     if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
         trouble = _amount("limit", action.limit)
-    if trouble is None and action.stop is not None:
-        trouble = _amount("stop", action.stop)
+    if trouble is None and action.planned_exit is not None:
+        trouble = _amount("planned_exit", action.planned_exit)
     return trouble
 
 
@@ -167,7 +163,7 @@ def _amount(name: str, value: object) -> str | None:
     return None if value.is_finite() and value > 0 else f"{name} {value} is not a finite figure above 0"
 
 
-class _Witness:
+class _Spy:
     """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
 
     def __init__(self, rehearsal: StrategyHarness) -> None:
@@ -177,26 +173,24 @@ class _Witness:
     def lookback(self) -> int:
         return self._rehearsal.strategy.lookback
 
+    @property
+    def timer_ns(self) -> int:
+        return self._rehearsal.strategy.timer_ns
+
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
         return self._rehearsal.call("on_candle", candle, view)
 
-    def snapshot(self) -> dict[str, Any]:
-        return self._rehearsal.strategy.snapshot()
 
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        self._rehearsal.strategy.restore(snapshot)
-
-
-def _witness(rehearsal: StrategyHarness, strategy: Strategy) -> _Witness:
-    """Return a witness with those optional methods the strategy's class defines: the engine calls no others."""
+def _spy(rehearsal: StrategyHarness, strategy: Strategy) -> _Spy:
+    """Return a spy with those optional methods the strategy's class defines: the engine calls no others."""
 
     def passing(name: str) -> Callable[..., object]:
         return lambda self, *arguments: rehearsal.call(name, *arguments)
 
     optional = {
         name: passing(name)
-        for name in ("on_quote", *_TOLD)
+        for name in ("on_quote", "on_trade", "on_depth", "on_timer", *_TOLD)
         if getattr(type(strategy), name) is not getattr(Strategy, name)
     }
-    made: _Witness = type("Witness", (_Witness,), optional)(rehearsal)
+    made: _Spy = type("Spy", (_Spy,), optional)(rehearsal)
     return made

@@ -73,22 +73,22 @@ def sample_run() -> SampleRun:
     journal.append_raw(RUN_STARTED, RUN_STARTED, encode(_STARTED), 0, 0)
     journal.append(rehearsal.begun, 0, 0)
     for number, event in enumerate(_events(), start=1):
-        journal.append(rehearsal.feed([event]), engine.now_ns, number)
+        journal.append(rehearsal.feed([event]), engine.state.now_ns, number)
     session = {"errors": 0, "duration_seconds": 1800.0, "counters": {"inputs": 0}, "degradations": ["feed_down 1"]}
     body = {**end_state(engine, session), "reason": "completed", "exit_code": 0, "error": ""}
-    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.now_ns, 0)
+    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns, 0)
     journal.commit()
     return SampleRun(
         records=journal.since(0, 10_000),
         report=build_report(journal.reader()),
-        candles=list(engine.markets[_SYMBOL].history.candles),
+        candles=list(engine.state.markets[_SYMBOL].history.candles),
         status=Status(
             seconds_left=432.0,
             price=50_000.0,
             feed="live",
             why_not_trading=(),
-            equity=engine.worth.equity(),
-            starting_equity=engine.worth.starting_equity,
+            equity=engine.valuation.equity(),
+            starting_equity=engine.valuation.starting_equity,
             positions=[("rehearsed", _SYMBOL, Decimal("0.01"), Decimal(50_000))],
             counts={"candles": 30, "quotes": 60, "decisions": 30, "orders": 4, "trades": 3, "refusals": 1},
         ),

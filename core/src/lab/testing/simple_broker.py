@@ -24,14 +24,12 @@ class SimpleBroker(Broker):
     latency_ms: int = field(
         default=200, validator=validators.ge(0), metadata={"help": "time until an order meets the market, in ms"}
     )
-    # A list, because a dict would come back from the journal sorted by its keys.
-    _working: list[Order] = field(init=False, factory=list)
+    _working: dict[str, tuple[Order, int]] = field(init=False, factory=dict)  # with eligible_ns, oldest first
     _instruments: dict[str, Instrument] = field(init=False, factory=dict)
 
-    @property
-    def resting(self) -> int:  # type: ignore[override]
-        """How many orders work."""
-        return len(self._working)
+    def order_types(self) -> frozenset[OrderType]:
+        """Market and limit orders."""
+        return frozenset({OrderType.MARKET, OrderType.LIMIT})
 
     def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
         """Learn the instruments; nothing here is random."""
@@ -41,28 +39,27 @@ class SimpleBroker(Broker):
         """Take every order of a known symbol."""
         if order.symbol not in self._instruments:
             return Rejected(f"unknown symbol {order.symbol!r}")
-        order.eligible_ns = now_ns + self.latency_ms * MILLISECOND_NS
-        self._working.append(order)
-        return Accepted(order.eligible_ns)
+        if order.type not in self.order_types():
+            return Rejected(f"{order.type} orders are not taken")
+        eligible_ns = now_ns + self.latency_ms * MILLISECOND_NS
+        self._working[order.id] = order, eligible_ns
+        return Accepted(eligible_ns)
 
     def cancel(self, order_id: str) -> bool:
         """Forget a working order."""
-        before = len(self._working)
-        self._working = [order for order in self._working if order.id != order_id]
-        return len(self._working) < before
+        return self._working.pop(order_id, None) is not None
 
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         """Fill whatever the event's price allows, oldest order first."""
         if not isinstance(event, Quote | Candle):
             return ()
         fills = []
-        for order in list(self._working):
-            if order.symbol == event.symbol and event.time_ns >= order.eligible_ns:
+        for order, eligible_ns in list(self._working.values()):
+            if order.symbol == event.symbol and event.time_ns >= eligible_ns:
                 fill = self.fill_of(order, event)
                 if fill is not None:
                     fills.append(fill)
-                    order.remaining = Decimal(0)
-                    self._working.remove(order)
+                    del self._working[order.id]
         return fills
 
     def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
@@ -79,7 +76,7 @@ class SimpleBroker(Broker):
         if limit is not None and (price > limit if buys else price < limit):
             return None
         rate = instrument.taker_fee_rate
-        fee = price * order.remaining * rate
+        fee = price * order.quantity * rate
         return Fill(
-            order.id, order.remaining, price, fee, rate, "taker", "simple", price, spread, Decimal(0), event.time_ns
+            order.id, order.quantity, price, fee, rate, "taker", "simple", price, spread, Decimal(0), event.time_ns
         )

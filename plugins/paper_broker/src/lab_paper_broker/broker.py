@@ -23,6 +23,16 @@ _ZERO: Final = Decimal(0)
 Report = Fill | Ended
 
 
+@define
+class _Resting:
+    """An order at work: from when it may fill, its limit as float, and whether it has met a fresh price yet."""
+
+    order: Order
+    eligible_ns: int
+    limit: float
+    first: bool = True
+
+
 def _fee(instance: Any, attribute: "Attribute[Decimal | None]", value: Decimal | None) -> None:
     lowest = Decimal("-0.05") if attribute.name == "maker_fee" else Decimal(0)
     if value is not None and not lowest <= value < Decimal("0.05"):
@@ -81,18 +91,13 @@ class PaperBroker(Broker):
         metadata={"help": "a market order expires when its first fresh quote comes later than this after its arrival"},
     )
 
-    resting: int = field(init=False, default=0)
-    _orders: dict[str, Order] = field(init=False, factory=dict)  # in the order they were submitted
-    _limits: dict[str, float] = field(
-        init=False, factory=dict
-    )  # limits that were not marketable on their first fresh price
+    _resting: dict[str, _Resting] = field(init=False, factory=dict)  # in the order they were submitted
     _arrivals: dict[str, int] = field(init=False, factory=dict)  # strategy -> arrival of its newest order
     _quoted: dict[str, bool] = field(
         init=False, factory=dict
     )  # symbol -> whether a quote of it was seen, or only candles
 
     def __attrs_post_init__(self) -> None:
-        # Derived from settings and `open`, so not state: plain attributes stay out of the snapshot.
         jitter_ns = min(self.jitter_ms, self.latency_ms) * MILLISECOND_NS
         self._soonest_ns = self.latency_ms * MILLISECOND_NS - jitter_ns
         self._spread_ns = 2 * jitter_ns + 1
@@ -100,39 +105,43 @@ class PaperBroker(Broker):
         self._seed = 0
         self._terms: dict[str, Terms] = {}
 
+    def order_types(self) -> frozenset[OrderType]:
+        """Market and limit orders."""
+        return frozenset({_MARKET, _LIMIT})
+
     def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
         """Learn the instruments and the seed of the jitter."""
         self._seed = seed & 0xFFFFFFFF
         self._terms = {symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        """Take an order and set its ``eligible_ns``; reject an unknown symbol, a working id, a missing limit."""
-        oid, orders = order.id, self._orders
+        """Take an order; reject an unknown symbol, an id that works already, another type, a limit order without one."""
+        oid, resting = order.id, self._resting
         if order.symbol not in self._terms:
             known = ", ".join(self._terms) or "none"
             return Rejected(f"the paper broker does not know {order.symbol!r}; it was opened with {known}")
-        if oid in orders:
+        if oid in resting:
             return Rejected(f"an order with the id {oid} works already")
-        if order.type is _LIMIT and order.limit is None:
-            return Rejected("a limit order needs a limit")
+        limit = 0.0
+        if order.type is _LIMIT:
+            if order.limit is None:
+                return Rejected("a limit order needs a limit")
+            limit = float(order.limit)
+        elif order.type is not _MARKET:
+            return Rejected(f"the paper broker takes market and limit orders, not {order.type}")
         eligible_ns = now_ns + self._soonest_ns + (crc32(oid.encode(), self._seed) * self._spread_ns >> 32)
         arrivals, strategy = self._arrivals, order.strategy
         newest_ns = arrivals.get(strategy, 0)
         if eligible_ns < newest_ns:
             # One connection: what is sent later arrives no earlier, so an exit stays ahead of the entry behind it.
             eligible_ns = newest_ns
-        arrivals[strategy] = order.eligible_ns = eligible_ns
-        orders[oid] = order
-        self.resting += 1
+        arrivals[strategy] = eligible_ns
+        resting[oid] = _Resting(order, eligible_ns, limit)
         return Accepted(eligible_ns)
 
     def cancel(self, order_id: str) -> bool:
         """Forget a working order; ``False`` when there is none of that id."""
-        if self._orders.pop(order_id, None) is None:
-            return False
-        self._limits.pop(order_id, None)
-        self.resting -= 1
-        return True
+        return self._resting.pop(order_id, None) is not None
 
     def observe(self, event: Input) -> Sequence[Report]:
         """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
@@ -145,14 +154,8 @@ class PaperBroker(Broker):
             reports = self._timer(event.time_ns)
         else:
             return ()
-        orders, limits = self._orders, self._limits
         for report in reports:
-            order = orders.pop(report.order_id)
-            if limits:
-                limits.pop(order.id, None)
-            if report.__class__ is Fill:
-                order.remaining = _ZERO  # fills are whole here
-        self.resting = len(orders)
+            del self._resting[report.order_id]  # fills are whole here
         return reports
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
@@ -167,34 +170,25 @@ class PaperBroker(Broker):
             "expiry": f"market orders {self.expire_ms} ms after arrival, {_CANDLES_TO_EXPIRE} candles without quotes",
         }
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state; the working orders as a list, because an object's keys in the journal are sorted."""
-        state = super().snapshot()
-        return state | {"_orders": list(state["_orders"].values())}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take over a state that `snapshot` gave. The orders are copies from then on."""
-        orders = {order["id"]: order for order in snapshot["_orders"]}
-        super().restore({**snapshot, "_orders": orders})
-
     # -- meeting the market ------------------------------------------------------------------------------------------
 
     def _quote(self, quote: Quote) -> list[Report]:
         symbol, time_ns = quote[0], quote[1]
         self._quoted[symbol] = True
         reports: list[Report] = []
-        for order in self._orders.values():
-            if time_ns < order.eligible_ns or order.symbol != symbol:
+        for resting in self._resting.values():
+            order, eligible_ns = resting.order, resting.eligible_ns
+            if time_ns < eligible_ns or order.symbol != symbol:
                 continue
             terms = self._terms[symbol]
             if order.type is _MARKET:
-                if time_ns - order.eligible_ns > self._expire_ns:
-                    reports.append(self._too_late(order, time_ns, "its first fresh quote came"))
+                if time_ns - eligible_ns > self._expire_ns:
+                    reports.append(self._too_late(resting, time_ns, "its first fresh quote came"))
                 else:
                     reports.append(market_on_quote(order, quote, terms))
             else:
-                limit, first = self._limit(order)
-                fill = limit_on_quote(order, limit, first, quote, terms)
+                fill = limit_on_quote(order, resting.limit, resting.first, quote, terms)
+                resting.first = False
                 if fill is not None:
                     reports.append(fill)
         return reports
@@ -204,8 +198,9 @@ class PaperBroker(Broker):
         reports: list[Report] = []
         if self._quoted.setdefault(symbol, False):
             return reports
-        for order in self._orders.values():
-            late_ns = time_ns - order.eligible_ns
+        for resting in self._resting.values():
+            order, eligible_ns = resting.order, resting.eligible_ns
+            late_ns = time_ns - eligible_ns
             if late_ns < 0 or order.symbol != symbol:
                 continue
             terms = self._terms[symbol]
@@ -214,15 +209,15 @@ class PaperBroker(Broker):
                 if late_ns > allowed_ns:
                     text = (
                         f"its first candle closed {late_ns // MILLISECOND_NS} ms after its arrival at "
-                        f"{format_time(order.eligible_ns)}, later than {_CANDLES_TO_EXPIRE} candles "
+                        f"{format_time(eligible_ns)}, later than {_CANDLES_TO_EXPIRE} candles "
                         f"({allowed_ns // MILLISECOND_NS} ms)"
                     )
                     reports.append(Ended(order.id, "expired", text))
                 else:
-                    reports.append(market_on_candle(order, candle, terms))
+                    reports.append(market_on_candle(order, eligible_ns, candle, terms))
             else:
-                limit, first = self._limit(order)
-                fill = limit_on_candle(order, limit, first, candle, terms)
+                fill = limit_on_candle(order, eligible_ns, resting.limit, resting.first, candle, terms)
+                resting.first = False
                 if fill is not None:
                     reports.append(fill)
         return reports
@@ -230,27 +225,19 @@ class PaperBroker(Broker):
     def _timer(self, time_ns: int) -> list[Report]:
         """Expire market orders that quotes never reached. A symbol with candles only waits for its next candle."""
         return [
-            self._too_late(order, time_ns, "no quote came and it is now")
-            for order in self._orders.values()
-            if order.type is _MARKET
-            and time_ns - order.eligible_ns > self._expire_ns
-            and self._quoted.get(order.symbol, True)
+            self._too_late(resting, time_ns, "no quote came and it is now")
+            for resting in self._resting.values()
+            if resting.order.type is _MARKET
+            and time_ns - resting.eligible_ns > self._expire_ns
+            and self._quoted.get(resting.order.symbol, True)
         ]
 
-    def _limit(self, order: Order) -> tuple[float, bool]:
-        """Return the limit as float, and whether this is the order's first fresh price; from then on it rests."""
-        limit = self._limits.get(order.id)
-        if limit is not None:
-            return limit, False
-        limit = self._limits[order.id] = float(order.limit or 0)
-        return limit, True
-
-    def _too_late(self, order: Order, time_ns: int, what: str) -> Ended:
-        late_ms = (time_ns - order.eligible_ns) // MILLISECOND_NS
+    def _too_late(self, resting: _Resting, time_ns: int, what: str) -> Ended:
+        late_ms = (time_ns - resting.eligible_ns) // MILLISECOND_NS
         return Ended(
-            order.id,
+            resting.order.id,
             "expired",
-            f"{what} {late_ms} ms after its arrival at {format_time(order.eligible_ns)}, "
+            f"{what} {late_ms} ms after its arrival at {format_time(resting.eligible_ns)}, "
             f"later than {self.expire_ms} ms (expire_ms)",
         )
 

@@ -38,9 +38,9 @@ def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
     # repr gives a float's shortest text, which is what the venue wrote: the decimal is exact.
     bid, ask = Decimal(repr(quote[2])), Decimal(repr(quote[4]))
     touch = ask if order.side is _BUY else bid
-    if terms.quote_slippage:
+    if terms.quote_slippage or touch % terms.instrument.tick:
         return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
-    quantity, rate = order.remaining, terms.taker
+    quantity, rate = order.quantity, terms.taker
     return Fill(
         order.id, quantity, touch, touch * quantity * rate, rate, "taker", "quote", touch, ask - bid, _ZERO, quote[1]
     )
@@ -56,23 +56,26 @@ def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms:
     return _make(order, spread, "limit_touched", quote[1], terms)
 
 
-def market_on_candle(order: Order, candle: Candle, terms: Terms) -> Fill:
+def market_on_candle(order: Order, eligible_ns: int, candle: Candle, terms: Terms) -> Fill:
     """Fill a market order at the open of a candle that opened after its arrival, else at the close."""
     _, open_ns, time_ns, price, _, _, close, _, _ = candle
-    rule = "candle_open"
-    if open_ns < order.eligible_ns:
+    if open_ns >= eligible_ns:
+        rule, time_ns = "candle_open", open_ns
+    else:
         price, rule = close, "candle_close"
     return _take(order, Decimal(repr(price)), None, terms.slippage, rule, time_ns, terms)
 
 
-def limit_on_candle(order: Order, limit: float, first: bool, candle: Candle, terms: Terms) -> Fill | None:
+def limit_on_candle(
+    order: Order, eligible_ns: int, limit: float, first: bool, candle: Candle, terms: Terms
+) -> Fill | None:
     """Fill a limit order: as taker if marketable on its ``first`` fresh price, else only if traded strictly through."""
     buy = order.side is _BUY
-    whole = candle.open_ns >= order.eligible_ns
+    whole = candle.open_ns >= eligible_ns
     if first:
         price = candle.open if whole else candle.close
         if price <= limit if buy else price >= limit:
-            return market_on_candle(order, candle, terms)
+            return market_on_candle(order, eligible_ns, candle, terms)
     if whole and (candle.low < limit if buy else candle.high > limit):
         return _make(order, None, "candle_through", candle.time_ns, terms)
     return None
@@ -81,21 +84,19 @@ def limit_on_candle(order: Order, limit: float, first: bool, candle: Candle, ter
 def _take(
     order: Order, reference: Decimal, spread: Decimal | None, slippage: Decimal, rule: str, time_ns: int, terms: Terms
 ) -> Fill:
-    """Take liquidity at the reference price ± slippage, never beyond the order's limit."""
-    price = reference
+    """Take liquidity at the reference price ± slippage, on the tick, never beyond the order's limit."""
     buys = order.side is _BUY
-    if slippage:
-        instrument = terms.instrument
-        if buys:
-            price = instrument.worse_price(reference * (_ONE + slippage), _BUY)
-        else:
-            price = instrument.worse_price(reference * (_ONE - slippage), _SELL)
-            if not price:
-                price = min(instrument.tick, reference)  # a price of 0 is none: even the worst sale gets a tick
-        limit = order.limit
-        if limit is not None and order.type is _LIMIT:
-            price = min(price, limit) if buys else max(price, limit)
-    quantity, rate = order.remaining, terms.taker
+    instrument = terms.instrument
+    if buys:
+        price = instrument.worse_price(reference * (_ONE + slippage), _BUY)
+    else:
+        price = instrument.worse_price(reference * (_ONE - slippage), _SELL)
+        if not price:
+            price = instrument.tick  # a price of 0 is none: even the worst sale gets a tick
+    limit = order.limit
+    if limit is not None and order.type is _LIMIT:
+        price = min(price, limit) if buys else max(price, limit)
+    quantity, rate = order.quantity, terms.taker
     cost = price - reference if buys else reference - price
     return Fill(
         order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
@@ -104,6 +105,6 @@ def _take(
 
 def _make(order: Order, spread: Decimal | None, rule: str, time_ns: int, terms: Terms) -> Fill:
     """Make liquidity: at the limit, without slippage."""
-    quantity, rate, price = order.remaining, terms.maker, order.limit
+    quantity, rate, price = order.quantity, terms.maker, order.limit
     assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
     return Fill(order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, _ZERO, time_ns)

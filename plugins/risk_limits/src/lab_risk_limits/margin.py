@@ -5,10 +5,12 @@ from decimal import Decimal
 from typing import Final, Literal, NamedTuple
 
 from attrs import define, field, validators
-from lab import PASS, OrderRequest, Refuse, RiskGate, Shrink, Side, Verdict, View
+from lab import PASS, Order, OrderRequest, OrderType, Refuse, RiskGate, Shrink, Side, Verdict, View
 from lab.domain.ledger import ZERO
 
-_BUY: Final = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns
+# Python 3.11 looks an enum's member up in 90 ns.
+_BUY: Final = Side.BUY
+_LIMIT: Final = OrderType.LIMIT
 
 
 class _Load(NamedTuple):
@@ -25,8 +27,9 @@ class Margin(RiskGate):
 
     ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's own book. Margin
     in use is that of its positions at their marks, without what working reduce-only orders of the symbol will release,
-    with what its other working orders will bind. Of an order that turns a position only the part that opens counts.
-    Notional is at the order's limit, else at the touch, else at the mark.
+    with what its other working orders, of any symbol, will bind. Of an order that turns a position only the part that opens counts.
+    Notional is at the price the order would fill at now: the touch, or the limit of an order that would rest; without
+    quotes the mark stands for the touch.
     """
 
     fraction: Decimal = field(
@@ -90,24 +93,36 @@ def _load(request: OrderRequest, view: View) -> _Load:
     """Reckon what the order meets: its price, what it closes, and the notional bound beside it."""
     symbol = request.symbol
     price = _price(request, view)
-    held, working = view.position(symbol).quantity, view.orders(symbol)
+    held = view.position(symbol).quantity
     left, bound = abs(held), ZERO
-    for order in working:
-        if order.reduce_only:
+    for order in view.orders():
+        if not order.reduce_only:
+            bound += order.remaining * _working_price(order, view, price if order.symbol == symbol else None)
+        elif order.symbol == symbol:
             left -= min(left, order.remaining)
-        else:
-            bound += order.remaining * (price if order.limit is None else order.limit)
     offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
     for other, quantity, mark in view.held():
         bound += (left - offset if other == symbol else abs(quantity)) * mark
     return _Load(price, offset, bound)
 
 
+def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:
+    """Return the price a working order is reckoned at: its limit, else the price now."""
+    if order.limit is not None:
+        return order.limit
+    return view.mark(order.symbol) if price is None else price
+
+
 def _price(request: OrderRequest, view: View) -> Decimal:
-    """Return the price the order is reckoned at. Raises ``LookupError`` before the first price."""
-    if request.limit is not None:
-        return request.limit
-    quote = view.quote(request.symbol)
+    """Return the price the order would fill at now: the touch, or its limit where that is not marketable.
+
+    Without quotes the mark stands for the touch. Raises ``LookupError`` before the first price.
+    """
+    quote, buys = view.quote(request.symbol), request.side is _BUY
     if quote is None:
-        return view.mark(request.symbol)
-    return Decimal(repr(quote.ask if request.side is _BUY else quote.bid))
+        touch = view.mark(request.symbol)
+    else:
+        touch = Decimal(repr(quote.ask if buys else quote.bid))
+    if request.type is not _LIMIT or request.limit is None:
+        return touch
+    return min(request.limit, touch) if buys else max(request.limit, touch)

@@ -9,7 +9,7 @@ from lab import Candle, OrderFilled, OrderRequest, Quote, Side, Strategy, View
 
 from lab_sma_strategy.averages import EQUAL, average_true_range, closes_sum
 
-# A level no price reaches, with its sign. Not infinity: that has no JSON, and state must survive a restart.
+# A level no price reaches, with its sign.
 _NEVER: Final = 1e300
 
 # Python 3.11 looks an enum's member up in 90 ns.
@@ -95,7 +95,7 @@ class SmaCross(Strategy):
     _way: int = field(init=False, default=0)  # what stop and target guard: 1 a long, -1 a short, 0 nothing
     _low: float = field(init=False, default=0.0)  # the levels around the price: a long's stop and target,
     _high: float = field(init=False, default=0.0)  # a short's target and stop
-    _entry_ns: int = field(init=False, default=0)  # low and high of candles known by then are older than the entry
+    _entry_ns: int = field(init=False, default=0)  # what a candle saw until then is older than the entry
     _leaving: str = field(init=False, default="")  # the leg that was triggered: the exit is owed until flat
     _why: str = field(init=False, default="")
 
@@ -104,7 +104,6 @@ class SmaCross(Strategy):
             raise ValueError(f"fast must be below slow, not {self.fast} with slow {self.slow}")
         if not self.quantity and not self.stop_percent:
             raise ValueError("stop_percent 0 leaves nothing to size by: set stop_percent, or a fixed quantity")
-        # Derived from settings, so not state: plain attributes stay out of the snapshot.
         self._fast_at, self._slow_at = -self.fast - 1, -self.slow - 1
         hundredth = Decimal("0.01")
         stop, target = self.stop_percent * hundredth, self.target_percent * hundredth
@@ -179,8 +178,7 @@ class SmaCross(Strategy):
         beyond = float(price * target) if self.target_percent else way * _NEVER
         self._low, self._high = (below, beyond) if way > 0 else (beyond, below)
         self._way, self._leaving = way, ""
-        # A fill at an open comes before that candle's low and high; any other fill on a candle comes after them.
-        self._entry_ns = 0 if fill.fill.rule == "candle_open" else fill.fill.time_ns
+        self._entry_ns = fill.fill.time_ns
 
     def on_history(self, view: View) -> None:
         """Candles were put into the past: sum up afresh at the next candle."""
@@ -192,7 +190,7 @@ class SmaCross(Strategy):
         """Sum both windows exactly, so that rounding never adds up; ``False`` while candles are too few."""
         if self._symbol and symbol != self._symbol:
             raise ValueError(
-                f"sma trades one symbol: it has {self._symbol} and was given {symbol}; add another [[strategy]]"
+                f"sma trades one symbol: it has {self._symbol} and was given {symbol}; give each symbol a run"
             )
         if len(candles) < self.slow:
             return False
@@ -270,7 +268,7 @@ class SmaCross(Strategy):
         if self.stop_percent:
             # Rounded away from the price: a gate that reckons with it never sees less risk than there is.
             stop = instrument.passive_price(price * self._levels[way][0], side)
-        return OrderRequest(symbol, side, quantity, leg="entry", reason=text, stop=stop)
+        return OrderRequest(symbol, side, quantity, leg="entry", reason=text, planned_exit=stop)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 

@@ -2,10 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from functools import partial
 from typing import Final
-
-import msgspec
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill
@@ -21,11 +18,8 @@ from lab.testing.contracts.purity import calls_outside
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
-    STATE_CURE,
     check_same,
-    check_same_state,
     check_settings,
-    packed,
 )
 
 Make = Callable[[], Broker]
@@ -188,18 +182,6 @@ class BrokerContract(Contract):
             assert not desk.breaches, desk.breaches[0]
 
     @rule(
-        "B9",
-        "the engine asks a broker only while resting is not 0: with a count too low orders never fill.",
-        "let resting be the number of working orders, at every moment.",
-    )
-    def test_resting_counts_the_working_orders(self, make: Make) -> None:
-        for seed in _SEEDS:
-            desk = self.desk(make(), seed)
-            assert desk.broker.resting == 0, f"resting is {desk.broker.resting} before the first order"
-            trade(desk, plan(seed))
-            assert not desk.miscounts, desk.miscounts[0]
-
-    @rule(
         "B10",
         "a strategy that took its order back must be able to count on it.",
         "forget the order, answer True once, and False for an id that does not work.",
@@ -229,25 +211,6 @@ class BrokerContract(Contract):
         with calls_outside(found):
             trade(desk, moves)
         assert not found, f"while working it used {', '.join(sorted(found))}"
-
-    @rule(
-        "B12",
-        "after a crash the working orders go on where they were: each fills once, as if nothing had happened.",
-        STATE_CURE,
-    )
-    def test_a_restart_changes_no_fill(self, make: Make) -> None:
-        for seed in _SEEDS:
-            unbroken, broken = self.desk(make(), seed), self.desk(make(), seed)
-            trade(unbroken, plan(seed))
-            trade(broken, plan(seed), reborn=partial(self._reborn, make, seed))
-            check_same(broken.log, unbroken.log, "a run restarted again and again", "an unbroken run")
-        desk = self.desk(make())
-        orders = [desk.submit(_SIDES[place % 2]) for place in range(12)]
-        desk.restart(partial(self._reborn, make, 0))
-        reports = desk.observe(desk.quote(max(order.eligible_ns for order in orders) + SECOND_NS))
-        filled = list(dict.fromkeys(one.order_id for one in reports if isinstance(one, Fill)))
-        ids = [order.id for order in orders]
-        assert filled == ids, f"submitted {ids}, filled {filled} after a restart (the journal sorts the keys of a dict)"
 
     @rule(
         "B13",
@@ -280,12 +243,3 @@ class BrokerContract(Contract):
         answer = desk.broker.submit(stranger, desk.now_ns)
         fine = isinstance(answer, Accepted) or (isinstance(answer, Rejected) and bool(answer.reason.strip()))
         assert fine, f"an order it cannot work on was answered with {answer!r}"
-
-    def _reborn(self, make: Make, seed: int, old: Broker) -> Broker:
-        """Return what a restart gives: a fresh broker, opened first, then restored."""
-        state = packed(old)
-        fresh = make()
-        fresh.open({one.symbol: one for one in self.instruments()}, seed)
-        fresh.restore(msgspec.json.decode(state))
-        check_same_state(fresh, state)
-        return fresh

@@ -1,11 +1,12 @@
 """A trading desk for one broker: it shows it orders and the market as the engine does, and keeps its own books."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from random import Random
 from typing import Final
 
 from attrs import frozen
+from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill
@@ -17,7 +18,6 @@ from lab.ports import Broker
 from lab.testing.builders import START_NS
 
 MarketEvent = Quote | Candle | Timer
-Restart = Callable[[Broker], Broker]
 
 _SIDES: Final = (Side.BUY, Side.SELL)
 
@@ -54,7 +54,7 @@ class BrokerHarness:
     """One broker, opened, and what became of every order given to it.
 
     ``log`` has every answer and report in order, ``fills`` each fill with the event it met, ``breaches`` what was
-    reported against an order's life, ``miscounts`` where `resting` was wrong.
+    reported against an order's life.
     """
 
     def __init__(self, broker: Broker, instruments: Sequence[Instrument], seed: int) -> None:
@@ -65,8 +65,6 @@ class BrokerHarness:
         self.log: list[object] = []
         self.fills: list[tuple[Exposure, Fill]] = []
         self.breaches: list[str] = []
-        self.miscounts: list[str] = []
-        self._restarted = False
         broker.open({one.symbol: one for one in instruments}, seed)
 
     # -- orders ------------------------------------------------------------------------------------------------------
@@ -97,11 +95,10 @@ class BrokerHarness:
         order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only)
         answer = self.broker.submit(order, self.now_ns)
         assert isinstance(answer, Accepted), f"submit() answered {answer!r} to a plain order: {order}"
-        order.eligible_ns = answer.eligible_ns
+        order = replace(order, eligible_ns=answer.eligible_ns)
         self.orders[order.id] = order
         self.working[order.id] = order.quantity
         self.log.append((order.id, answer))
-        self._count(f"submitting {order.id}")
         return order
 
     def cancel(self, order_id: str) -> bool:
@@ -109,7 +106,6 @@ class BrokerHarness:
         answer = self.broker.cancel(order_id)
         self.working.pop(order_id, None)
         self.log.append((order_id, answer))
-        self._count(f"cancelling {order_id}")
         return answer
 
     # -- the market --------------------------------------------------------------------------------------------------
@@ -131,14 +127,7 @@ class BrokerHarness:
         for report in reports:
             self.log.append(report)
             self._book(report, event)
-        self._count(f"observing {event}")
         return reports
-
-    def restart(self, reborn: Restart) -> None:
-        """Put another broker in the place of this one. From here the desk's orders are not the broker's objects."""
-        self.broker = reborn(self.broker)
-        self._restarted = True
-        self._count("restore()")
 
     def _book(self, report: object, event: MarketEvent) -> None:
         if not isinstance(report, Fill | Ended):
@@ -158,17 +147,10 @@ class BrokerHarness:
         left -= report.quantity
         if left < 0:
             self.breaches.append(f"filled {-left} beyond the quantity {order.quantity} of {order.id}: {report}")
-        if order.remaining != left and not self._restarted:
-            self.breaches.append(f"order.remaining is {order.remaining} after a fill that leaves {left}: {report}")
         if left > 0:
             self.working[order.id] = left
         else:
             del self.working[order.id]
-
-    def _count(self, after: str) -> None:
-        resting, working = self.broker.resting, len(self.working)
-        if resting != working:
-            self.miscounts.append(f"resting is {resting} and {working} orders work, after {after}")
 
 
 def plan(seed: int, moves: int = 240) -> list[Move]:
@@ -197,11 +179,9 @@ def plan(seed: int, moves: int = 240) -> list[Move]:
     return made
 
 
-def trade(desk: BrokerHarness, moves: Sequence[Move], *, reborn: Restart | None = None) -> None:
-    """Take a plan's moves; with ``reborn`` the broker is restarted before every fifth."""
-    for number, move in enumerate(moves):
-        if reborn is not None and number % 5 == 0:
-            desk.restart(reborn)
+def trade(desk: BrokerHarness, moves: Sequence[Move]) -> None:
+    """Take a plan's moves."""
+    for move in moves:
         if isinstance(move, SubmitOrder):
             desk.submit(move.side, quantity=move.quantity, limit=move.limit, reduce_only=move.reduce_only)
         elif isinstance(move, CancelOrder):

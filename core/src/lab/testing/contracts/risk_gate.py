@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
-from typing import Any, Final
 
 from attrs import define, frozen
 
@@ -20,20 +19,14 @@ from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
-    STATE_CURE,
     check_numbers,
     check_same,
-    check_same_state,
     check_settings,
-    packed,
-    restored,
 )
 from lab.testing.harness import StrategyHarness
 
 Make = Callable[[], RiskGate]
 Around = Callable[[View], AbstractContextManager[object]]
-
-_SWAP_EVERY: Final = 7
 
 
 @frozen
@@ -70,14 +63,10 @@ class RiskGateContract(Contract):
         """Return the closes of the market: waves of 20 %, each of 40 candles."""
         return waves(160, period=40, amplitude=0.2)
 
-    def review_all(self, make: Make, *, swap: bool = False, around: Around | None = None) -> list[Review]:
-        """Return every review of the reckless trader's orders; with ``swap`` the gate is restarted again and again."""
+    def review_all(self, make: Make, *, around: Around | None = None) -> list[Review]:
+        """Return every review of the reckless trader's orders."""
         desk = _Desk(self, make(), around)
-        events = tape(self.closes(), symbol=self.symbol)
-        for start in range(0, len(events), _SWAP_EVERY):
-            desk.feed(events[start : start + _SWAP_EVERY])
-            if swap:
-                desk.gate = restored(make, packed(desk.gate))
+        desk.feed(tape(self.closes(), symbol=self.symbol))
         return desk.reviews
 
     @rule(
@@ -152,30 +141,6 @@ class RiskGateContract(Contract):
     )
     def test_the_view_is_left_as_it_is(self, make: Make) -> None:
         self.review_all(make, around=lambda view: unchanged(view, self.symbol))
-
-    @rule(
-        "G8",
-        "the state is written with every step; a tripped breaker must still be tripped after a crash.",
-        STATE_CURE,
-    )
-    def test_snapshot_is_json_and_restore_takes_all_of_it(self, make: Make) -> None:
-        desk = _Desk(self, make(), None)
-        events = tape(self.closes(), symbol=self.symbol)
-        for start in range(0, len(events), 30):
-            state = packed(desk.gate)
-            check_same_state(restored(make, state), state)
-            desk.feed(events[start : start + 30])
-
-    @rule(
-        "G9",
-        "a restart must not reset a limit: what was refused before is refused after.",
-        STATE_CURE,
-    )
-    def test_a_restart_changes_no_verdict(self, make: Make) -> None:
-        unbroken = self.review_all(make)
-        check_same(
-            self.review_all(make, swap=True), unbroken, f"a run restarted every {_SWAP_EVERY} inputs", "an unbroken run"
-        )
 
     @rule(
         "G10",
@@ -264,12 +229,6 @@ class _Desk:
             return PASS
         return verdict
 
-    def snapshot(self) -> dict[str, Any]:
-        return self.gate.snapshot()
-
-    def restore(self, snapshot: Any) -> None:
-        self.gate.restore(snapshot)
-
 
 @define(eq=False)
 class _Reckless(Strategy):
@@ -286,7 +245,9 @@ class _Reckless(Strategy):
             return []
         size = self.sizes[turn % len(self.sizes)]
         ask = OrderRequest.sell if turn // 23 % 2 else OrderRequest.buy
-        return [ask(candle.symbol, size, stop=Decimal(repr(candle.close)), decided_ns=candle.open_ns - SECOND_NS)]
+        return [
+            ask(candle.symbol, size, planned_exit=Decimal(repr(candle.close)), decided_ns=candle.open_ns - SECOND_NS)
+        ]
 
 
 def _said(one: Review) -> str:

@@ -1,12 +1,10 @@
 """What rules of several contracts check: settings, snapshots, and the look of two runs that should be one."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import attrs
-import msgspec
 
-from lab.journal.codec import encode
 from lab.ports import Component
 
 C = TypeVar("C", bound=Component)
@@ -14,10 +12,6 @@ C = TypeVar("C", bound=Component)
 SETTINGS_WHY: Final = "settings are read by name from lab.toml and the command line, and shown with their help."
 SETTINGS_CURE: Final = (
     'decorate with attrs.define(kw_only=True); give each field a type, a default and metadata={"help": "..."}.'
-)
-STATE_CURE: Final = (
-    "keep all state in init=False fields of plain types (numbers, text, Decimal, lists, dicts) or write snapshot() and "
-    "restore() yourself; keep none in globals, closures or class attributes."
 )
 
 
@@ -42,33 +36,6 @@ def check_settings(component: object, port: type[Component]) -> None:
     cls()
 
 
-def packed(component: Component) -> bytes:
-    """Return a component's state as the journal keeps it. Asserts that it is JSON and says all of it."""
-    snapshot = component.snapshot()
-    assert isinstance(snapshot, dict), f"snapshot() gave {type(snapshot).__name__}, not a dict"
-    trouble = _trouble(snapshot, "snapshot")
-    assert trouble is None, trouble
-    try:
-        return encode(snapshot)
-    except TypeError as error:
-        raise AssertionError(f"snapshot() is not JSON: {error}") from error
-
-
-def restored(make: Callable[[], C], state: bytes) -> C:
-    """Return a fresh component that took over a packed state."""
-    fresh = make()
-    fresh.restore(msgspec.json.decode(state))
-    return fresh
-
-
-def check_same_state(fresh: Component, state: bytes) -> None:
-    """Assert that a restored component's snapshot is the one it was given."""
-    before, after = msgspec.json.decode(state), msgspec.json.decode(packed(fresh))
-    for name in sorted({*before, *after}):
-        ours, theirs = before.get(name, "nothing"), after.get(name, "nothing")
-        assert ours == theirs, f"{name!r} was {ours!r} in the snapshot and is {theirs!r} after restore()"
-
-
 def check_same(ours: Sequence[object], theirs: Sequence[object], what: str, other: str) -> None:
     """Assert that two sequences are equal; the failure shows where they part."""
     for place, (one, two) in enumerate(zip(ours, theirs, strict=False)):
@@ -83,19 +50,6 @@ def check_same(ours: Sequence[object], theirs: Sequence[object], what: str, othe
 def _short(value: object) -> str:
     text = str(value)
     return text if len(text) <= 300 else text[:299] + "…"
-
-
-def _trouble(value: object, place: str) -> str | None:
-    """Return what JSON would lose or change of a value, with its place; ``None`` when nothing."""
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return f"{place} is {value!r}, which JSON cannot hold"
-    if isinstance(value, Mapping):
-        found = (_trouble(inner, f"{place}[{key!r}]") for key, inner in value.items())
-    elif isinstance(value, list | tuple):
-        found = (_trouble(inner, f"{place}[{number}]") for number, inner in enumerate(value))
-    else:
-        return None
-    return next((text for text in found if text is not None), None)
 
 
 def check_numbers(numbers: Any, what: str) -> None:

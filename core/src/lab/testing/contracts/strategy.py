@@ -16,12 +16,8 @@ from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
     SETTINGS_WHY,
-    STATE_CURE,
     check_same,
-    check_same_state,
     check_settings,
-    packed,
-    restored,
 )
 from lab.testing.harness import StrategyHarness, run_strategy, trouble_of
 
@@ -140,35 +136,6 @@ class StrategyContract(Contract):
             for action in answer.actions:
                 trouble = trouble_of(action, (self.symbol,))
                 assert trouble is None, f"at input {answer.place}: {trouble}"
-
-    @rule(
-        "S7",
-        "the state is written with every step; after a crash a new instance goes on from it.",
-        STATE_CURE,
-    )
-    def test_snapshot_is_json_and_restore_takes_all_of_it(self, make: Make) -> None:
-        strategy = make()
-        inputs = self.events(self.closes(strategy.lookback))
-        rehearsal = self.rehearse(strategy)
-        check_same_state(restored(make, packed(strategy)), packed(strategy))
-        for start in range(0, len(inputs), 50):
-            rehearsal.feed(inputs[start : start + 50])
-            state = packed(strategy)
-            check_same_state(restored(make, state), state)
-
-    @rule(
-        "S8",
-        "a session that is killed and restarted must decide what an uninterrupted one decides.",
-        STATE_CURE,
-    )
-    def test_a_restart_changes_no_decision(self, make: Make) -> None:
-        inputs = self.events(self.closes(make().lookback))
-        unbroken = self.run(make(), inputs)
-        rehearsal = self.rehearse(make())
-        for start in range(0, len(inputs), _SWAP_EVERY):
-            rehearsal.feed(inputs[start : start + _SWAP_EVERY])
-            rehearsal.swap(restored(make, packed(rehearsal.strategy)))
-        check_same(rehearsal.actions(), unbroken, f"a run restarted every {_SWAP_EVERY} inputs", "an unbroken run")
 
     @rule(
         "S9",

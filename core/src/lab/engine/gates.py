@@ -1,0 +1,150 @@
+"""The risk gates of a run at work: what they review, and what they learn."""
+
+from collections.abc import Callable, Sequence
+from decimal import Decimal, getcontext, setcontext
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from lab.domain.events import GateFailed
+from lab.domain.ledger import EXACT, exact_context
+from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
+from lab.engine.checks import checked_reason, figures
+from lab.engine.protocols import OnFailure, RiskGateProtocol, describe_failure, overridden
+from lab.engine.state import Market, Outputs
+from lab.engine.view import View
+
+_FAILED: Final = "the gate failed"
+
+
+class BoundGate:
+    """A gate with its methods as bound once, its decimal context, and what went wrong with it, if anything."""
+
+    __slots__ = ("context", "failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
+
+    def __init__(self, name: str, gate: RiskGateProtocol) -> None:
+        self.name = name
+        self.context = exact_context()
+        self.failure = ""
+        self.review = gate.review
+        self.on_fill: Callable[..., Any] | None = overridden(gate, "on_fill")
+        self.on_end: Callable[..., Any] | None = overridden(gate, "on_end")
+        self.on_timer: Callable[..., Any] | None = overridden(gate, "on_timer")
+        self.timer_ns = int(getattr(gate, "timer_ns", 0)) if self.on_timer is not None else 0
+        self.next_timer_ns = 0
+
+
+class Approval:
+    """What the gates left of a request: the quantity, remarks on what was taken away, and whether it only closes."""
+
+    __slots__ = ("closes", "quantity", "remarks")
+
+    def __init__(self, quantity: Decimal, remarks: tuple[str, ...] = (), *, closes: bool = False) -> None:
+        self.quantity = quantity
+        self.remarks = remarks
+        self.closes = closes
+
+
+class Gates:
+    """Asks the gates in their order. A gate that raises refuses; a gate whose memory may be wrong goes on refusing."""
+
+    __slots__ = ("_on_failure", "bound", "listening")
+
+    def __init__(self, gates: Sequence[tuple[str, RiskGateProtocol]], on_failure: OnFailure) -> None:
+        self.bound = tuple(BoundGate(name, gate) for name, gate in gates)
+        self.listening = any(gate.on_fill or gate.on_end for gate in self.bound)
+        self._on_failure = on_failure
+
+    def review(
+        self, view: View, request: OrderRequest, quantity: Decimal, reducible: Decimal, market: Market
+    ) -> Approval | tuple[str, Refuse]:
+        """Return what the gates leave of a request, or the refusal of one with its name. Ends in the exact context.
+
+        Where they refuse an order that would turn a position, the part that closes it goes on.
+        """
+        remarks: tuple[str, ...] = ()
+        verdict: object
+        for gate in self.bound:
+            if gate.failure:
+                verdict = Refuse(gate.failure)
+            else:
+                # A copy: a gate that writes to what it is shown changes nothing.
+                verdict = self._ask(gate, replace(request, quantity=quantity), view)
+                if verdict is PASS or verdict.__class__ is Pass:
+                    continue
+                if verdict.__class__ is Shrink:
+                    smaller = self._shrunk(gate, verdict, quantity, market)
+                    if isinstance(smaller, Approval):
+                        quantity = smaller.quantity
+                        remarks += smaller.remarks
+                        continue
+                    verdict = smaller
+            refusal = self._refusal(gate, verdict)
+            if reducible:
+                return Approval(
+                    reducible, (*remarks, f"{gate.name} refused what would open: {refusal.reason}"), closes=True
+                )
+            return gate.name, refusal
+        return Approval(quantity, remarks)
+
+    def _ask(self, gate: BoundGate, shown: OrderRequest, view: View) -> object:
+        setcontext(gate.context)
+        try:
+            return gate.review(shown, view)
+        except BaseException as error:
+            self._on_failure("gate", gate.name, "review", error)
+            return Refuse(f"{_FAILED}: {describe_failure(error)}")
+        finally:
+            setcontext(EXACT)
+
+    @staticmethod
+    def _shrunk(gate: BoundGate, verdict: Shrink, quantity: Decimal, market: Market) -> Approval | Refuse:
+        wanted = verdict.quantity
+        try:
+            reason, numbers = checked_reason(verdict.reason), figures(verdict.numbers)
+        except (TypeError, ValueError) as error:
+            return Refuse(f"{_FAILED}: {error}")
+        if wanted.__class__ is not Decimal or not wanted.is_finite():
+            return Refuse(f"the gate asked for {wanted!r:.60} of {quantity}; expected a finite Decimal", numbers)
+        smaller = market.instrument.floor_quantity(wanted) if wanted > 0 else wanted
+        if not market.instrument.quantity_min <= smaller <= quantity:
+            return Refuse(f"the gate asked for {wanted} of {quantity}: {reason}", numbers)
+        return Approval(smaller, (f"{gate.name} shrank {quantity} to {smaller}: {reason} {numbers}",))
+
+    @staticmethod
+    def _refusal(gate: BoundGate, verdict: object) -> Refuse:
+        """Return a refusal whose texts can be journalled."""
+        if verdict.__class__ is not Refuse:
+            return Refuse(f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal")
+        try:
+            return Refuse(checked_reason(verdict.reason), figures(verdict.numbers))
+        except (TypeError, ValueError) as error:
+            return Refuse(f"{_FAILED}: {error}")
+
+    def tell(self, name: str, what: object, view: View, out: Outputs) -> None:
+        """Call the gates' ``on_fill`` or ``on_end``."""
+        for gate in self.bound:
+            call = gate.on_fill if name == "on_fill" else gate.on_end
+            if call is not None and not gate.failure:
+                self._call(gate, name, call, (what, view), out)
+
+    def timer(self, gate: BoundGate, now_ns: int, views: Sequence[View], out: Outputs) -> None:
+        """Call a gate's ``on_timer`` once for each book."""
+        for view in views:
+            if gate.on_timer is not None and not gate.failure:
+                self._call(gate, "on_timer", gate.on_timer, (now_ns, view), out)
+
+    def _call(
+        self, gate: BoundGate, name: str, call: Callable[..., Any], arguments: tuple[object, ...], out: Outputs
+    ) -> None:
+        before = getcontext()
+        setcontext(gate.context)
+        try:
+            call(*arguments)
+        except BaseException as error:
+            text = describe_failure(error)
+            gate.failure = f"{_FAILED} in {name} and refuses ever since: {text}"
+            out.append(GateFailed(gate.name, name, text))
+            self._on_failure("gate", gate.name, name, error)
+        finally:
+            setcontext(before)

@@ -1,0 +1,83 @@
+"""What the engine expects of the components it is given.
+
+The port classes of `lab.ports` satisfy these protocols; the engine does not import them, because imports point one way.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any, Protocol, TypeVar
+
+from lab.domain.events import Fill
+from lab.domain.inputs import Input
+from lab.domain.market import Candle
+from lab.domain.orders import (
+    Accepted,
+    CancelRequest,
+    Ended,
+    Order,
+    OrderRequest,
+    OrderType,
+    Rejected,
+    Verdict,
+)
+from lab.engine.view import View
+
+Action = OrderRequest | CancelRequest
+OnFailure = Callable[[str, str, str, BaseException], None]
+"""Called with role, name, call and error of a component that failed, so that the host can keep the traceback."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class StrategyProtocol(Protocol):
+    """A strategy, as the engine calls it. Optional methods are looked up once, by `overridden`."""
+
+    @property
+    def lookback(self) -> int: ...
+    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]: ...
+
+
+class RiskGateProtocol(Protocol):
+    """A risk gate, as the engine calls it."""
+
+    def review(self, request: OrderRequest, view: View) -> Verdict: ...
+
+
+class BrokerProtocol(Protocol):
+    """A broker, as the engine calls it."""
+
+    def order_types(self) -> AbstractSet[OrderType]: ...
+    def watches_market(self) -> bool: ...
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected: ...
+    def cancel(self, order_id: str) -> bool: ...
+    def observe(self, event: Input) -> Sequence[Fill | Ended]: ...
+
+
+def optional(method: F) -> F:
+    """Mark a port's own version of an optional method: the engine calls only what a component has in its place."""
+    method.optional = True  # type: ignore[attr-defined]
+    return method
+
+
+def overridden(component: object, name: str) -> Any:
+    """Return a component's own bound method, ``None`` where it has none or only the port's."""
+    method = getattr(component, name, None)
+    return None if getattr(method, "optional", False) else method
+
+
+def describe_failure(error: BaseException) -> str:
+    """Return a component's error with the module and line that raised it: the same on every machine, unlike a path."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"
+    return f"{type(error).__name__}: {_text(error)}{where}"
+
+
+def _text(error: BaseException) -> str:
+    """Return an error's message as text that can be journalled, whatever its ``__str__`` does."""
+    try:
+        text = str(error)
+    except BaseException as worse:
+        text = f"its message cannot be read: {type(worse).__name__}"
+    return text[:400].encode("utf-8", "backslashreplace").decode()

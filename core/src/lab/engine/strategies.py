@@ -1,0 +1,196 @@
+"""The strategies of a run: their books and bound methods, their decisions, and what they and the gates learn."""
+
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Context, Decimal, getcontext, setcontext
+from typing import TYPE_CHECKING, Any
+
+from lab.domain.events import OrderEnded, OrderFilled, StrategyStopped
+from lab.domain.ledger import EXACT
+from lab.domain.orders import OrderRequest
+from lab.engine.checks import validated_actions
+from lab.engine.gates import Gates
+from lab.engine.orders import OrderEntry
+from lab.engine.protocols import Action, OnFailure, StrategyProtocol, describe_failure, overridden
+from lab.engine.state import Book, EngineState, Outputs
+from lab.engine.valuation import Valuation
+from lab.engine.view import View
+
+if TYPE_CHECKING:
+    from lab.domain.market import Candle
+
+Method = Callable[..., Any]
+
+
+class BoundStrategy:
+    """A strategy with its book, its view and its methods as bound once. Methods it does not have are ``None``."""
+
+    __slots__ = (
+        "book", "context", "failed", "lookback", "name", "next_timer_ns", "on_candle", "on_depth", "on_end", "on_fill",
+        "on_history", "on_quote", "on_timer", "on_trade", "retired_at", "timer_ns", "view", "warmup_skips",
+    )  # fmt: skip
+
+    def __init__(self, name: str, strategy: StrategyProtocol, book: Book, view: View) -> None:
+        self.name = name
+        self.book = book
+        self.view = view
+        self.context: Context = getcontext().copy()
+        """The decimal context its code runs in, where there are several strategies: one cannot change another's."""
+        self.lookback = strategy.lookback
+        self.failed = False
+        self.warmup_skips = 0
+        """Live candles on which it was not asked, because its look-back was not there."""
+        self.retired_at: int | None = None
+        """How many live candles had come when it was asked for the last time."""
+        self.on_candle: Callable[[Candle, View], Iterable[Action]] = strategy.on_candle
+        self.on_quote: Method | None = overridden(strategy, "on_quote")
+        self.on_trade: Method | None = overridden(strategy, "on_trade")
+        self.on_depth: Method | None = overridden(strategy, "on_depth")
+        self.on_timer: Method | None = overridden(strategy, "on_timer")
+        self.on_fill: Method | None = overridden(strategy, "on_fill")
+        self.on_end: Method | None = overridden(strategy, "on_end")
+        self.on_history: Method | None = overridden(strategy, "on_history")
+        self.timer_ns = int(getattr(strategy, "timer_ns", 0)) if self.on_timer is not None else 0
+        self.next_timer_ns = 0
+
+
+class Strategies:
+    """Calls the strategies, acts on what they decide, and stops the one that fails, alone."""
+
+    __slots__ = ("_entry", "_gates", "_on_failure", "_state", "bound", "deciders", "listening", "quoted", "several")
+
+    def __init__(
+        self,
+        state: EngineState,
+        valuation: Valuation,
+        strategies: Sequence[tuple[str, StrategyProtocol, Decimal]],
+        gates: Gates,
+        entry: OrderEntry,
+        on_failure: OnFailure,
+    ) -> None:
+        self._state = state
+        self._gates = gates
+        self._entry = entry
+        self._on_failure = on_failure
+        self.bound = tuple(
+            BoundStrategy(name, strategy, book, View(state, valuation, book))
+            for (name, strategy, _), book in zip(strategies, state.books, strict=True)
+        )
+        self.several = len(self.bound) > 1
+        self.deciders: tuple[BoundStrategy, ...] = self.bound
+        """The strategies that are still called."""
+        self.quoted = any(one.on_quote for one in self.bound)
+        self.listening = gates.listening or any(one.on_fill or one.on_end for one in self.bound)
+
+    # -- decisions ---------------------------------------------------------------------------------------------------
+
+    def ask(
+        self, strategy: BoundStrategy, name: str, method: Method, event: object, decision: str, live: bool, out: Outputs
+    ) -> None:
+        """Call one deciding method in the strategy's own decimal context, and act on what it returns."""
+        before = getcontext() if self.several else None
+        if before is not None:
+            setcontext(strategy.context)
+        try:
+            actions = method(event, strategy.view)
+            if actions:
+                actions = validated_actions(actions)
+        except BaseException as error:
+            self.stop(strategy, name, error, out)
+            return
+        finally:
+            if before is not None:
+                setcontext(before)
+        if actions:
+            self.act(strategy, actions, decision, live, out)
+
+    def act(self, strategy: BoundStrategy, actions: Iterable[Action], decision: str, live: bool, out: Outputs) -> None:
+        """Act on a decision's validated actions in their order, in the exact decimal context."""
+        before = getcontext()
+        setcontext(EXACT)
+        book, view, entry = strategy.book, strategy.view, self._entry
+        place = 0
+        try:
+            for action in actions:
+                if book.stopped:
+                    return  # by what it learned of its own orders, half-way through
+                known = len(out)
+                if isinstance(action, OrderRequest):
+                    entry.request(view, book, action, place, decision, live, out)
+                    place += 1
+                elif live:
+                    entry.cancel(book, action, out)
+                if self.listening:
+                    self.tell(out, known)
+        finally:
+            setcontext(before)
+
+    # -- what they learn ---------------------------------------------------------------------------------------------
+
+    def tell(self, out: Outputs, first: int) -> None:
+        """Tell gates, then strategies, of the fills and ends among the outputs from ``first`` on.
+
+        What they do then (a strategy that fails has its orders cancelled) is told as well.
+        """
+        while first < len(out):
+            output = out[first]
+            first += 1
+            kind = output.__class__
+            if kind is OrderFilled:
+                self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
+            elif kind is OrderEnded:
+                self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
+
+    def _tell(self, name: str, what: object, owner: str, out: Outputs) -> None:
+        strategy = next(one for one in self.bound if one.name == owner)
+        if self._gates.listening:
+            self._gates.tell(name, what, strategy.view, out)
+        method = strategy.on_fill if name == "on_fill" else strategy.on_end
+        if method is not None and not strategy.book.stopped:
+            self._call(strategy, name, method, (what, strategy.view), out)
+
+    def history_changed(self, out: Outputs) -> None:
+        """Tell the strategies that candles were put into the past."""
+        for strategy in self.deciders:
+            if strategy.on_history is not None:
+                self._call(strategy, "on_history", strategy.on_history, (strategy.view,), out)
+
+    def _call(
+        self, strategy: BoundStrategy, name: str, method: Method, arguments: tuple[object, ...], out: Outputs
+    ) -> None:
+        before = getcontext()
+        setcontext(strategy.context)
+        try:
+            method(*arguments)
+        except BaseException as error:
+            setcontext(before)
+            self.stop(strategy, name, error, out)
+        finally:
+            setcontext(before)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def stop(self, strategy: BoundStrategy, call: str, error: BaseException, out: Outputs) -> None:
+        """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
+        self.retire(strategy)
+        strategy.failed = True
+        out.append(StrategyStopped(strategy.name, describe_failure(error)))
+        self._on_failure("strategy", strategy.name, call, error)
+        known = len(out)
+        for open_ in list(strategy.book.orders.values()):
+            if not open_.order.reduce_only:
+                self._entry.cancel_open(open_, "its strategy was stopped", out)
+        if self._gates.listening:
+            self.tell(out, known)
+
+    def retire(self, strategy: BoundStrategy) -> None:
+        """Call a strategy no more."""
+        if not strategy.book.stopped:
+            strategy.retired_at = self.live_candles
+            strategy.book.stopped = True
+            self.deciders = tuple(one for one in self.bound if not one.book.stopped)
+
+    @property
+    def live_candles(self) -> int:
+        """How many candles came that were not back-filled."""
+        histories = [market.history for market in self._state.markets.values()]
+        return sum(history.count - history.backfilled for history in histories)

@@ -1,0 +1,49 @@
+"""Who limits: the risk gate. Synchronous, without clock, I/O or chance."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+
+from lab.domain.events import OrderEnded, OrderFilled
+from lab.domain.orders import OrderRequest, Verdict
+from lab.engine.protocols import optional
+from lab.engine.view import View
+from lab.ports.component import Component
+
+
+class RiskGate(Component, ABC):
+    """Reviews what would open or enlarge a position. Orders that only reduce one are never put before a gate.
+
+    A gate is shared by all strategies of a run; the view it is given is that of the strategy concerned
+    (``view.strategy``), and ``view.now_ns`` is the venue time. It may keep memory: `on_fill`, `on_end` and `on_timer`
+    are optional, only those that a class defines are called, and a gate that raises in one of them refuses everything
+    from then on, since its memory may be wrong.
+    """
+
+    @property
+    def timer_ns(self) -> int:
+        """Nanoseconds between calls of `on_timer`, which come at whole multiples of it in UTC; 0 for none."""
+        return 0
+
+    @abstractmethod
+    def review(self, request: OrderRequest, view: View) -> Verdict:
+        """Return `PASS`, a `Shrink` to a smaller quantity, or a `Refuse`; the latter two with their figures.
+
+        ``request`` is a copy; its quantity is already on the lot and shrunk by the gates before. Raising counts as a
+        refusal.
+        """
+
+    @optional
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        """Learn of any strategy's fill, after all fills of that moment were booked and before the strategy does."""
+
+    @optional
+    def on_end(self, end: OrderEnded, view: View) -> None:
+        """Learn that any strategy's order was cancelled, expired or rejected, before the strategy does."""
+
+    @optional
+    def on_timer(self, now_ns: int, view: View) -> None:
+        """Learn that a due time of `timer_ns` came; called once for each strategy's book."""
+
+    def describe(self, view: View) -> Mapping[str, str]:
+        """Return the limits in force, for the run's header and report: name to figure with its unit."""
+        return {}
