@@ -6,16 +6,18 @@ collected once, because nothing may stand between an event and a decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 from typing import Any
 
-from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
-from lab.domain.events import CandleIgnored, Deposited, EquityExhausted, GapFound
+from lab.domain.control import Command, Notice, Timer, TradingState
+from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, ZERO
+from lab.domain.ledger import ZERO
 from lab.domain.market import BACKFILLED, UNCONFIRMED, Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
+from lab.engine.commands import Commands
 from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
 from lab.engine.gates import Gates
@@ -35,7 +37,7 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_broker", "_due_ns", "_entry", "_fills", "_handlers", "_record", "_strategies", "_timers", "_watches",
+        "_candle_order", "_commands", "_due_ns", "_fills", "_handlers", "_record", "_strategies", "_timers", "_watches",
         "_working", "state", "valuation",
     )  # fmt: skip
 
@@ -70,10 +72,12 @@ class Engine:
         )
         self.valuation = Valuation(state, carried_loss)
         bound = Gates(gates, on_failure)
-        self._entry = OrderEntry(state, broker, bound, broker_name=broker_name, archive=archive, on_failure=on_failure)
-        self._fills = FillBooking(state, self.valuation, self._entry)
-        self._strategies = Strategies(state, self.valuation, strategies, bound, self._entry, on_failure)
+        entry = OrderEntry(state, broker, bound, broker_name=broker_name, archive=archive, on_failure=on_failure)
+        self._fills = FillBooking(state, self.valuation, entry)
+        self._strategies = Strategies(state, self.valuation, strategies, bound, entry, on_failure)
         self._timers = Timers(state, bound, self._strategies)
+        self._commands = Commands(state, self.valuation, entry, self._strategies)
+        self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
         self._watches = broker.watches_market()
         self._working = state.working
@@ -137,7 +141,7 @@ class Engine:
         market = state.markets[symbol]
         history = market.history
         out: Outputs = [event] if self._record else []
-        if open_ns != history.next_ns and not self._in_line(market, event, out):
+        if open_ns != history.next_ns and not self._candle_order.in_line(market, event, out):
             return out
         if time_ns > state.now_ns:
             if time_ns >= self._due_ns:
@@ -181,59 +185,11 @@ class Engine:
                 strategy.warmup_skips += 1
         return out
 
-    def _in_line(self, market: Market, candle: Candle, out: Outputs) -> bool:
-        """Judge a candle that is not the next one: the first, one behind a gap, or one that comes late (``False``)."""
-        history = market.history
-        if not history.count:
-            return True
-        open_ns = candle.open_ns
-        if (open_ns - history.next_ns) % history.interval_ns:
-            out.clear()
-            self._ignore(market, open_ns, "off the grid of its interval", out)
-            return False
-        if open_ns > history.next_ns:
-            self.state.counters.gaps += 1
-            missing = (open_ns - history.next_ns) // history.interval_ns
-            out.append(GapFound(market.symbol, history.next_ns, open_ns - history.interval_ns, missing))
-            return True
-        out.clear()
-        self._merge(market, [candle], out)
-        return False
-
-    def _merge(self, market: Market, older: Sequence[Candle], out: Outputs) -> None:
-        """Put candles into the past; strategies learn of it once."""
-        outcomes = market.history.merge(older)
-        for candle, outcome in zip(older, outcomes, strict=True):
-            if outcome != "placed":
-                self._ignore(market, candle.open_ns, "" if outcome == "same" else outcome, out)
-            elif self._record:
-                out.append(candle)
-        if "placed" in outcomes:
-            self._strategies.history_changed(out)
-
-    def _ignore(self, market: Market, open_ns: int, why: str, out: Outputs) -> None:
-        self.state.counters.ignored_candles += 1
-        if why:
-            out.append(CandleIgnored(market.symbol, open_ns, why))
-
     def _backfill(self, backfill: Backfill) -> Sequence[object]:
         """Take history: what is older than the newest candle is placed at once, the rest as it would have come."""
-        market = self.state.markets[backfill.symbol]
-        history = market.history
         out: Outputs = []
-        older = []
-        newer = []
-        for candle in backfill.candles:
-            off = history.count and (candle.open_ns - history.next_ns) % history.interval_ns
-            if off:
-                self._ignore(market, candle.open_ns, "off the grid of its interval", out)
-            elif history.count and candle.open_ns < history.next_ns:
-                older.append(candle)
-            else:
-                newer.append(candle)
-        if older:
-            self._merge(market, older, out)
-        for candle in newer:
+        market = self.state.markets[backfill.symbol]
+        for candle in self._candle_order.place_older(market, backfill.candles, out):
             out += self.step(candle)
         return out
 
@@ -329,42 +285,10 @@ class Engine:
         return (notice,) if self._record else ()
 
     def _command(self, command: Command) -> Sequence[object]:
-        """Do what a command says; each of its actions may be given at any time and twice."""
         out: Outputs = [command] if self._record else []
         self._advance(command.time_ns, out)
-        state, action = self.state, command.action
-        reason = f"{action} by {command.who}: {command.why}"
-        if action is CommandAction.PAUSE:
-            state.paused_by = f"paused by {command.who}: {command.why}"
-        elif action is CommandAction.RESUME:
-            state.paused_by = ""
-        else:
-            if action in {CommandAction.STOP, CommandAction.KILL}:
-                self._retire_all()
-            self._wind_down(reason, out, close=action in {CommandAction.FLATTEN, CommandAction.KILL})
+        self._commands.obey(command, out)
         return out
-
-    def _retire_all(self) -> None:
-        self.state.stopping = True
-        for strategy in self.strategies:
-            self._strategies.retire(strategy)
-
-    def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
-        """Cancel what works and, with ``close``, place an order that closes each position."""
-        before = getcontext()
-        setcontext(EXACT)
-        known = len(out)
-        try:
-            for open_ in list(self.state.working.values()):
-                self._entry.cancel_open(open_, reason, out)
-            for book in self.state.books if close else ():
-                for symbol, held in book.ledger.positions.items():
-                    if held.quantity:
-                        self._entry.close_position(book, symbol, held.quantity, reason, out)
-            if self._strategies.listening:
-                self._strategies.tell(out, known)
-        finally:
-            setcontext(before)
 
     # -- money and time ----------------------------------------------------------------------------------------------
 
@@ -375,20 +299,13 @@ class Engine:
         if len(out) > known:
             if self._strategies.listening:
                 self._strategies.tell(out, known)
-            if self.valuation.exhausted and not self.state.exhausted:
-                self._exhaust(out)
+            if self.valuation.exhausted:
+                self._commands.exhaust(out)
 
     def _mark(self, market: Market, out: Outputs) -> None:
         self.valuation.mark_to_market(market)
-        if self.valuation.exhausted and not self.state.exhausted:
-            self._exhaust(out)
-
-    def _exhaust(self, out: Outputs) -> None:
-        """Nothing is left: end the run's trading, as a venue would long before."""
-        self.state.exhausted = True
-        out.append(EquityExhausted(self.valuation.equity()))
-        self._retire_all()
-        self._wind_down("the equity is exhausted", out, close=True)
+        if self.valuation.exhausted:
+            self._commands.exhaust(out)
 
     def _advance(self, time_ns: int, out: Outputs) -> None:
         if time_ns > self.state.now_ns:

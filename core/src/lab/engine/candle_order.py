@@ -1,0 +1,75 @@
+"""The order of candles: each once, on the grid of its interval; gaps are told, late ones go into the past."""
+
+from collections.abc import Sequence
+
+from lab.domain.events import CandleIgnored, GapFound
+from lab.domain.market import Candle
+from lab.engine.state import EngineState, Market, Outputs
+from lab.engine.strategies import Strategies
+
+
+class CandleOrder:
+    """Judges candles that are not simply the next one. With ``record`` a candle put into the past is an output."""
+
+    __slots__ = ("_record", "_state", "_strategies")
+
+    def __init__(self, state: EngineState, strategies: Strategies, *, record: bool) -> None:
+        self._state = state
+        self._strategies = strategies
+        self._record = record
+
+    def in_line(self, market: Market, candle: Candle, out: Outputs) -> bool:
+        """Return whether a candle that is not the next one is to be decided on: the first, or one behind a gap.
+
+        One that comes late is put into the past, one off the grid or known already is ignored; ``out`` then holds what
+        became of it and not the candle as this step's input.
+        """
+        history = market.history
+        if not history.count:
+            return True
+        open_ns = candle.open_ns
+        if (open_ns - history.next_ns) % history.interval_ns:
+            out.clear()
+            self._ignore(market, open_ns, "off the grid of its interval", out)
+            return False
+        if open_ns > history.next_ns:
+            self._state.counters.gaps += 1
+            missing = (open_ns - history.next_ns) // history.interval_ns
+            out.append(GapFound(market.symbol, history.next_ns, open_ns - history.interval_ns, missing))
+            return True
+        out.clear()
+        self._merge(market, (candle,), out)
+        return False
+
+    def place_older(self, market: Market, candles: Sequence[Candle], out: Outputs) -> Sequence[Candle]:
+        """Put the candles of a back-fill that lie before the newest one into the past; return the others."""
+        history = market.history
+        if not history.count:
+            return candles
+        older, newer = [], []
+        for candle in candles:
+            if (candle.open_ns - history.next_ns) % history.interval_ns:
+                self._ignore(market, candle.open_ns, "off the grid of its interval", out)
+            elif candle.open_ns < history.next_ns:
+                older.append(candle)
+            else:
+                newer.append(candle)
+        if older:
+            self._merge(market, older, out)
+        return newer
+
+    def _merge(self, market: Market, older: Sequence[Candle], out: Outputs) -> None:
+        """Put candles into the past; strategies learn of it once."""
+        outcomes = market.history.merge(older)
+        for candle, outcome in zip(older, outcomes, strict=True):
+            if outcome != "placed":
+                self._ignore(market, candle.open_ns, "" if outcome == "same" else outcome, out)
+            elif self._record:
+                out.append(candle)
+        if "placed" in outcomes:
+            self._strategies.history_changed(out)
+
+    def _ignore(self, market: Market, open_ns: int, why: str, out: Outputs) -> None:
+        self._state.counters.ignored_candles += 1
+        if why:
+            out.append(CandleIgnored(market.symbol, open_ns, why))
