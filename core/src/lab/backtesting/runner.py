@@ -11,11 +11,12 @@ import attrs
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
+from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, ProviderError, RunError
+from lab.errors import ComponentError, EngineError, JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
@@ -68,6 +69,22 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
     return Batch(assembly, assembly.engine(body, archive=archive), body, chained())
 
 
+def run_through(
+    batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None
+) -> tuple[int, EndReason, str]:
+    """Step every input, then the end of the data: every working order is cancelled, so that each has an end.
+
+    Positions stay open: there is no later price to close them on. Return as `feed` does.
+    """
+    number, reason, error = feed(batch, journal, stopped)
+    engine = batch.engine
+    if not engine.state.stopping:
+        why = "the data ended" if reason is EndReason.COMPLETED else reason.code
+        out = engine.step(Command(engine.state.now_ns, CommandAction.STOP, "backtest", why))
+        journal.append(out, engine.state.now_ns, number)
+    return number, reason, error
+
+
 def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None) -> tuple[int, EndReason, str]:
     """Step every input and journal what comes out; return how many inputs, why it ended and with which error."""
     engine = batch.engine
@@ -81,12 +98,18 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
                     append(out, engine.state.now_ns, number)
             if journal.waiting >= _COMMIT_ROWS:
                 journal.commit()
+            if engine.state.exhausted and not engine.state.working:
+                break
             if stopped is not None and stopped():
                 return number, EndReason.STOPPED, ""
     except ProviderError as error:
         return number, EndReason.PLUGIN, str(error)
-    except EngineError as error:
-        return number, EndReason.INTERNAL, str(error)
+    except (ComponentError, EngineError) as error:
+        # The broker may be what failed: orders end without it.
+        append(engine.abandon(str(error)), engine.state.now_ns, number)
+        return number, error.reason, str(error)
+    if engine.state.exhausted:
+        return number, EndReason.RISK_HALT, "the equity is exhausted"
     if all(strategy.failed for strategy in engine.strategies):
         return number, EndReason.PLUGIN, "every strategy has failed"
     return number, EndReason.COMPLETED, ""
@@ -128,7 +151,7 @@ def run_batch(
         gc.set_threshold(_GARBAGE)
         journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
-        number, reason, error = feed(batch, journal, stopped)
+        number, reason, error = run_through(batch, journal, stopped)
         header = make_header(assembly, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
         session = {
             "errors": 0,

@@ -6,9 +6,10 @@ from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 from attrs import frozen
 
-from lab.backtesting.runner import Batch, feed, prepare
+from lab.backtesting.runner import Batch, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError
@@ -66,7 +67,7 @@ def verify(directory: Path, registry: Registry) -> Verdict:
             return Verdict(directory.name, False, 0, 0, "", text, damage)
         assembly = reassemble(registry, started)
         again = Journal(None, durable=False, labels={})
-        batch, inputs = _again(directory, assembly, started, again)
+        batch, inputs = _again(directory, assembly, started, _stopped_at(reader), again)
         return _compare(directory, reader, again, batch, inputs)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
@@ -86,7 +87,28 @@ def check_chain(reader: JournalReader) -> int | None:
     return None
 
 
-def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal: Journal) -> tuple[Batch, int]:
+class _Part:
+    """The inputs of a backtest that a signal stopped: as many as it took, all where ``most`` is ``None``."""
+
+    def __init__(self, batches: Iterator[Sequence[Input]], most: int | None) -> None:
+        self._batches = batches
+        self._left = most
+
+    def __iter__(self) -> Iterator[Sequence[Input]]:
+        for events in self._batches:
+            taken = events if self._left is None else events[: self._left]
+            if self._left is not None:
+                self._left -= len(taken)
+            yield taken
+
+    def is_over(self) -> bool:
+        """Return whether the part ends here, though the data does not."""
+        return self._left == 0
+
+
+def _again(
+    directory: Path, assembly: Assembly, started: dict[str, Any], stopped_at: int | None, journal: Journal
+) -> tuple[Batch, int]:
     """Run the recorded inputs through a new engine into a journal in memory."""
     if started["kind"] == "run":
         tape = read_tape(directory, torn_ok=True)
@@ -100,9 +122,21 @@ def _again(directory: Path, assembly: Assembly, started: dict[str, Any], journal
             )
     journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
-    number, _, _ = feed(batch, journal)
+    if started["kind"] == "run":  # the tape holds its commands, the last stop among them
+        number, _, _ = feed(batch, journal)
+    else:
+        part = _Part(batch.batches, stopped_at)
+        number, _, _ = run_through(attrs.evolve(batch, batches=iter(part)), journal, part.is_over)
     journal.commit()
     return batch, number
+
+
+def _stopped_at(reader: JournalReader) -> int | None:
+    """Return after how many inputs a signal stopped the run, ``None`` where none did."""
+    for row in reader.rows():
+        if row[3] == RUN_ENDED and _body(reader, row).get("reason") == EndReason.STOPPED.code:
+            return row[2]
+    return None
 
 
 def _check_tape(reader: JournalReader, directory: Path) -> str:

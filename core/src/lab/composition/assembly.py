@@ -13,8 +13,9 @@ import msgspec
 from lab.composition.config import RunSettings
 from lab.domain.ids import config_hash
 from lab.domain.instrument import Instrument
-from lab.engine.engine import Engine
-from lab.errors import ConfigError, PluginError
+from lab.engine.engine import Engine, ignore_failure
+from lab.engine.protocols import OnFailure
+from lab.errors import ComponentError, ConfigError, PluginError, describe_error
 from lab.journal.codec import encode
 from lab.journal.schema import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, Registry
@@ -53,12 +54,27 @@ class Assembly:
         """Candles needed before every strategy can decide."""
         return max((part.component.lookback for part in self.strategies), default=1)
 
-    def engine(self, body: Mapping[str, Any], *, archive: Callable[[str], str | None] | None = None) -> Engine:
-        """Return the engine of the run that `describe` described."""
+    def engine(
+        self,
+        body: Mapping[str, Any],
+        *,
+        archive: Callable[[str], str | None] | None = None,
+        on_failure: OnFailure = ignore_failure,
+    ) -> Engine:
+        """Return the engine of the run that `describe` described.
+
+        Raises `ConfigError` for a leverage above an instrument's, `ComponentError` where the broker does not open.
+        """
         instruments = {
             symbol: msgspec.convert(raw, Instrument, strict=False) for symbol, raw in body["instruments"].items()
         }
-        self.broker.component.open(instruments, int(body["seed"]))
+        for instrument in instruments.values():
+            check_leverage(instrument, Decimal(body["leverage"]))
+        try:
+            self.broker.component.open(instruments, int(body["seed"]))
+        except BaseException as error:
+            on_failure("broker", self.broker.name, "open", error)
+            raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
         before = body.get("carried_loss", {"day_ns": 0, "lost": "0"})
         return Engine(
             instruments,
@@ -71,7 +87,9 @@ class Assembly:
             no_orders=bool(body["no_orders"]),
             carried_loss=(int(before["day_ns"]), Decimal(before["lost"])),
             record_inputs=body["kind"] == "run",
+            broker_name=self.broker.name,
             archive=archive,
+            on_failure=on_failure,
         )
 
     def describe(self, kind: str, instruments: Mapping[str, Instrument], source: Mapping[str, str]) -> dict[str, Any]:
@@ -120,6 +138,13 @@ class Assembly:
         body["config_hash"] = config_hash(encode(same).decode())
         plain: dict[str, Any] = msgspec.json.decode(encode(body))
         return plain
+
+
+def check_leverage(instrument: Instrument, leverage: Decimal) -> None:
+    """Refuse a leverage that the venue does not give. Raises `ConfigError`."""
+    most = instrument.leverage_max
+    if most is not None and leverage > most:
+        raise ConfigError(f"leverage = {leverage}: {instrument.symbol} has at most {most}; give --leverage {most}")
 
 
 def layers_for(

@@ -46,6 +46,12 @@ class Commands:
             self._retire_all()
             self._wind_down("the equity is exhausted", out, close=True)
 
+    def abandon(self, reason: str, out: Outputs) -> None:
+        """End every working order without asking the broker, which has failed: no order is left without an end."""
+        self._retire_all()
+        for open_ in list(self._state.working.values()):
+            self._entry.end(open_, "cancelled", reason, out)
+
     def _retire_all(self) -> None:
         self._state.stopping = True
         for strategy in self._strategies.bound:

@@ -126,6 +126,12 @@ class Engine:
         """Pay each book's deposit in. Called once, before the first step."""
         return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
 
+    def abandon(self, reason: str) -> Sequence[object]:
+        """End every working order without asking the broker: for a run that a failure ends. No step may follow."""
+        out: Outputs = []
+        self._commands.abandon(reason, out)
+        return out
+
     # -- market data -------------------------------------------------------------------------------------------------
 
     def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lab.errors import EngineError, JournalError, describe_error
+from lab.errors import JournalError, LabError, describe_error
 from lab.exit_codes import EndReason
 from lab.session.runner import Runner
 from lab.session.status import warmth
@@ -18,8 +18,8 @@ def diagnose(error: BaseException) -> tuple[EndReason, str]:
         if isinstance(leaf, JournalError | OSError):
             return EndReason.STORAGE, str(leaf)
     for leaf in leaves:
-        if isinstance(leaf, EngineError):
-            return EndReason.INTERNAL, str(leaf)
+        if isinstance(leaf, LabError):
+            return leaf.reason, str(leaf)
     return EndReason.INTERNAL, describe_error(leaves[0])
 
 
