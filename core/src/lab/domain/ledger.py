@@ -4,7 +4,7 @@ A linear perpetual moves cash only by realised profit, fees and funding, so at e
 ``equity = deposits − Σ signed quantity × price − Σ fees + Σ quantity × mark``, to the last digit.
 """
 
-from decimal import Context, Decimal, DivisionByZero, InvalidOperation, Overflow
+from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, setcontext
 from typing import Final
 
 from msgspec import Struct
@@ -15,16 +15,20 @@ _COST_STEP: Final = Decimal("1e-10")
 Posting = tuple[str, Decimal]
 
 
-def exact_context() -> Context:
-    """Return a new decimal context in which money is exact.
+EXACT_DIGITS: Final = 100
+EXACT: Final = Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
+"""The decimal context in which money is exact, whatever the process or a plugin set as its own.
 
-    Prices and quantities have at most 15 digits before the point and 18 behind it, rates 10: a fee, their product, fits
-    100 digits. What the process or a plugin set as its own context does not matter there.
-    """
-    return Context(prec=100, traps=[DivisionByZero, InvalidOperation, Overflow])
+Prices and quantities have at most 15 digits before the point and 18 behind it, rates 10: a fee, their product, fits.
+"""
 
 
-EXACT: Final = exact_context()
+def restore_exact() -> None:
+    """Make `EXACT` the context in force again, as it was, after code that may have set or changed one."""
+    fresh = Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
+    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
+        setattr(EXACT, name, getattr(fresh, name))
+    setcontext(EXACT)
 
 
 class Position(Struct, frozen=True, gc=False):
@@ -61,6 +65,14 @@ class Ledger:
     def balances(self) -> dict[str, Decimal]:
         """The balance of each account; they sum to zero."""
         return {"cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees}
+
+    def check_balance(self) -> None:
+        """Raise ``ArithmeticError`` where the balances do not sum to zero: money was lost or made up."""
+        total = ZERO
+        for amount in self.balances.values():
+            total = EXACT.add(total, amount)
+        if total:
+            raise ArithmeticError(f"the balances {self.balances} sum to {total}, not to 0")
 
     def deposit(self, amount: Decimal) -> tuple[Posting, ...]:
         """Put starting money in."""

@@ -30,9 +30,9 @@ class Commands:
         action = command.action
         reason = f"{action} by {command.who}: {command.why}"
         if action is CommandAction.PAUSE:
-            self._state.paused_by = f"paused by {command.who}: {command.why}"
+            self._state.halt(self._state.halted_by, f"paused by {command.who}: {command.why}")
         elif action is CommandAction.RESUME:
-            self._state.paused_by = ""
+            self._state.halt(self._state.halted_by, "")
         else:
             if action in _ENDING:
                 self._retire_all()

@@ -5,7 +5,7 @@ decide, gates review and the broker accepts. So no order can fill on the event t
 collected once, because nothing may stand between an event and a decision.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,7 +14,7 @@ from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.market import BACKFILLED, UNCONFIRMED, Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.domain.market import BACKFILLED, FINAL, Backfill, Candle, Depth, Funding, Quote, Trade
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
@@ -37,8 +37,8 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_candle_order", "_commands", "_due_ns", "_fills", "_handlers", "_record", "_strategies", "_timers", "_watches",
-        "_working", "state", "valuation",
+        "_candle_order", "_commands", "_due_ns", "_fills", "_handlers", "_meeting", "_record", "_strategies", "_timers",
+        "state", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -79,8 +79,8 @@ class Engine:
         self._commands = Commands(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
-        self._watches = broker.watches_market()
-        self._working = state.working
+        # What is not empty while the broker wants to see the market.
+        self._meeting: Collection[object] = (broker,) if broker.watches_market() else state.working
         self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
             Quote: self._quote,
@@ -155,14 +155,15 @@ class Engine:
                 self._fall_due(time_ns, open_ns + history.interval_ns - 1, out)
             state.now_ns = time_ns
         market.last = close
-        live = status != BACKFILLED
-        if not live:
-            history.backfilled += 1
-        else:
-            if status == UNCONFIRMED:
+        live = True
+        if status != FINAL:
+            if status == BACKFILLED:
+                live = False
+                history.backfilled += 1
+            else:
                 state.counters.unconfirmed += 1
-            if (self._working or self._watches) and market.quote is None:
-                self._meet(event, out)  # where there are quotes, only they fill
+        if live and self._meeting and market.quote is None:
+            self._meet(event, out)  # where there are quotes, only they fill
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1
@@ -172,14 +173,15 @@ class Engine:
         if not market.quiet_low < close < market.quiet_high and market.quote is None:
             self._mark(market, out)
         strategies = self._strategies
-        for strategy in strategies.deciders:
-            if count >= strategy.lookback:
-                if strategies.several:
-                    decision = f"c{open_ns}"
-                    strategies.ask(strategy, "on_candle", strategy.on_candle, event, decision, live, out)
-                    continue
+        for lookback, on_candle, view, strategy in strategies.on_candle:
+            if count < lookback:
+                if live:
+                    strategy.warmup_skips += 1
+            elif strategies.several:
+                strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}", live, out)
+            else:
                 try:
-                    actions = strategy.on_candle(event, strategy.view)
+                    actions = on_candle(event, view)
                     if actions:
                         actions = validated_actions(actions)
                 except BaseException as error:
@@ -187,8 +189,6 @@ class Engine:
                     continue
                 if actions:
                     strategies.act(strategy, actions, f"c{open_ns}", live, out)
-            elif live:
-                strategy.warmup_skips += 1
         return out
 
     def _backfill(self, backfill: Backfill) -> Sequence[object]:
@@ -215,12 +215,25 @@ class Engine:
         market.quote = quote
         market.quote_number = market.quote_number + 1 if time_ns == market.quote_ns else 1
         market.quote_ns = time_ns
-        if self._working or self._watches:
+        if self._meeting:
             self._meet(quote, out)
         if not market.quiet_low < (bid if market.long else ask) < market.quiet_high:
             self._mark(market, out)
-        if self._strategies.quoted:
-            self._decide("on_quote", quote, "q", market.quote_number, out)
+        strategies = self._strategies
+        for on_quote, view, strategy in strategies.on_quote:
+            if strategies.several:
+                decision = _decision("q", time_ns, market.quote_number)
+                strategies.ask(strategy, "on_quote", on_quote, quote, decision, True, out)
+                continue
+            try:
+                actions = on_quote(quote, view)
+                if actions:
+                    actions = validated_actions(actions)
+            except BaseException as error:
+                strategies.stop(strategy, "on_quote", error, out)
+                continue
+            if actions:
+                strategies.act(strategy, actions, _decision("q", time_ns, market.quote_number), True, out)
         if out and self._record:
             out.insert(0, quote)
         return out
@@ -241,32 +254,16 @@ class Engine:
         """Let orders, then strategies, meet market data that changes no mark."""
         out: Outputs = []
         self._advance(event.time_ns, out)
-        if self._working or self._watches:
+        if self._meeting:
             self._meet(event, out)
-        self._decide(name, event, kind, number, out)
+        for strategy in self._strategies.active:
+            method = getattr(strategy, name)
+            if method is not None:
+                decision = _decision(kind, event.time_ns, number)
+                self._strategies.ask(strategy, name, method, event, decision, True, out)
         if out and self._record:
             out.insert(0, event)
         return out
-
-    def _decide(self, name: str, event: Quote | Trade | Depth, kind: str, number: int, out: Outputs) -> None:
-        """Ask every strategy that has the method. ``number`` tells events of one kind and time apart."""
-        strategies = self._strategies
-        for strategy in strategies.deciders:
-            method = getattr(strategy, name)
-            if method is None:
-                continue
-            if strategies.several:
-                strategies.ask(strategy, name, method, event, _decision(kind, event.time_ns, number), True, out)
-                continue
-            try:
-                actions = method(event, strategy.view)
-                if actions:
-                    actions = validated_actions(actions)
-            except BaseException as error:
-                strategies.stop(strategy, name, error, out)
-                continue
-            if actions:
-                strategies.act(strategy, actions, _decision(kind, event.time_ns, number), True, out)
 
     def _funding(self, funding: Funding) -> Sequence[object]:
         self.state.markets[funding.symbol].funding = funding
@@ -275,7 +272,7 @@ class Engine:
     def _timer(self, timer: Timer) -> Sequence[object]:
         out: Outputs = []
         self._advance(timer.time_ns, out)
-        if self._working or self._watches:
+        if self._meeting:
             self._meet(timer, out)
         if out and self._record:
             out.insert(0, timer)
@@ -284,7 +281,7 @@ class Engine:
     # -- what the session says ---------------------------------------------------------------------------------------
 
     def _trading_state(self, event: TradingState) -> Sequence[object]:
-        self.state.halted_by = tuple(event.halted_by)
+        self.state.halt(tuple(event.halted_by), self.state.paused_by)
         return (event,) if self._record else ()
 
     def _notice(self, notice: Notice) -> Sequence[object]:

@@ -1,13 +1,13 @@
 """The risk gates of a run at work: what they review, and what they learn."""
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, getcontext, setcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from lab.domain.events import GateFailed
-from lab.domain.ledger import EXACT, exact_context
+from lab.domain.ledger import EXACT, EXACT_DIGITS, restore_exact
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
 from lab.engine.checks import checked_reason, figures
 from lab.engine.protocols import OnFailure, RiskGateProtocol, describe_failure, overridden
@@ -18,13 +18,12 @@ _FAILED: Final = "the gate failed"
 
 
 class BoundGate:
-    """A gate with its methods as bound once, its decimal context, and what went wrong with it, if anything."""
+    """A gate with its methods as bound once, and what went wrong with it, if anything."""
 
-    __slots__ = ("context", "failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
+    __slots__ = ("failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
 
     def __init__(self, name: str, gate: RiskGateProtocol) -> None:
         self.name = name
-        self.context = exact_context()
         self.failure = ""
         self.review = gate.review
         self.on_fill: Callable[..., Any] | None = overridden(gate, "on_fill")
@@ -88,14 +87,14 @@ class Gates:
         return Approval(quantity, remarks)
 
     def _ask(self, gate: BoundGate, shown: OrderRequest, view: View) -> object:
-        setcontext(gate.context)
         try:
             return gate.review(shown, view)
         except BaseException as error:
             self._on_failure("gate", gate.name, "review", error)
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         finally:
-            setcontext(EXACT)
+            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
+                restore_exact()
 
     @staticmethod
     def _shrunk(gate: BoundGate, verdict: Shrink, quantity: Decimal, market: Market) -> Approval | Refuse:
@@ -138,7 +137,7 @@ class Gates:
         self, gate: BoundGate, name: str, call: Callable[..., Any], arguments: tuple[object, ...], out: Outputs
     ) -> None:
         before = getcontext()
-        setcontext(gate.context)
+        setcontext(EXACT)
         try:
             call(*arguments)
         except BaseException as error:
@@ -147,4 +146,5 @@ class Gates:
             out.append(GateFailed(gate.name, name, text))
             self._on_failure("gate", gate.name, name, error)
         finally:
+            restore_exact()
             setcontext(before)

@@ -4,13 +4,14 @@ Everything here runs in the exact decimal context; the caller sets it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, setcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
+from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, ZERO, exact_context
-from lab.domain.orders import Accepted, CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.ledger import EXACT, EXACT_DIGITS, FLAT, ZERO, restore_exact
+from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
 from lab.engine.checks import check_answer
 from lab.engine.gates import Approval, Gates
 from lab.engine.protocols import BrokerProtocol, OnFailure, describe_failure
@@ -30,7 +31,18 @@ _BUY = Side.BUY
 class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
-    __slots__ = ("_archive", "_broker", "_context", "_gates", "_name", "_on_failure", "_state", "_types", "_working")
+    __slots__ = (
+        "_archive",
+        "_broker",
+        "_broker_observe",
+        "_broker_submit",
+        "_gates",
+        "_name",
+        "_on_failure",
+        "_state",
+        "_types",
+        "_working",
+    )
 
     def __init__(
         self,
@@ -44,7 +56,8 @@ class OrderEntry:
     ) -> None:
         self._state = state
         self._broker = broker
-        self._context = exact_context()
+        self._broker_submit = broker.submit
+        self._broker_observe = broker.observe
         self._gates = gates
         self._name = broker_name
         self._archive = archive
@@ -67,7 +80,7 @@ class OrderEntry:
         if request.decided_ns is not None:
             decision = f"c{request.decided_ns}"
         oid = order_id(state.config_hash, book.name, symbol, decision, request.leg or str(place + 1))
-        held = book.ledger.position(symbol).quantity
+        held = book.ledger.positions.get(symbol, FLAT).quantity
         reducible = self._reducible(book, request, held) if held else ZERO
         closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
         halted = state.halt_reasons if not closes else ()
@@ -131,14 +144,14 @@ class OrderEntry:
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
         """Take a working order back, unless the broker says that it is too late."""
         order_id = open_.order.id
-        if self._call("cancel", self._broker.cancel, order_id):
+        if self._broker_cancel(order_id):
             # A report of the same moment may still come: the order had ended before anybody looked.
             self._state.ended.add(order_id)
             self.end(open_, "cancelled", reason, out)
 
     def withdraw(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
         """End a working order whatever the broker says."""
-        self._call("cancel", self._broker.cancel, open_.order.id)
+        self._broker_cancel(open_.order.id)
         self._state.ended.add(open_.order.id)
         self.end(open_, "cancelled", reason, out)
 
@@ -240,13 +253,16 @@ class OrderEntry:
         order = Order(
             oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
-        answer = self._call("submit", self._broker.submit, order, now_ns)
         try:
+            answer = self._broker_submit(order, now_ns)
             check_answer(answer, now_ns)
-        except (TypeError, ValueError) as error:
+        except BaseException as error:
             raise self._failure("submit", error) from error
+        finally:
+            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
+                restore_exact()
         self._state.counters.orders += 1
-        eligible_ns = answer.eligible_ns if isinstance(answer, Accepted) else now_ns
+        eligible_ns = now_ns if answer.__class__ is Rejected else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
@@ -254,24 +270,30 @@ class OrderEntry:
                 request.reason, request.quantity, now_ns, eligible_ns, remarks,
             )
         )  # fmt: skip
-        if isinstance(answer, Rejected):
+        if answer.__class__ is Rejected:
             self.end(open_, "rejected", answer.reason, out)
 
     # -- the broker --------------------------------------------------------------------------------------------------
 
-    def _call(self, name: str, call: Callable[..., object], *arguments: object) -> object:
-        """Call the broker in its own exact context. Raises `ComponentError` where it raises."""
-        setcontext(self._context)
-        try:
-            return call(*arguments)
-        except BaseException as error:
-            raise self._failure(name, error) from error
-        finally:
-            setcontext(EXACT)
+    # The broker runs in the exact context; one that set or changed it finds it restored at its next call.
 
-    def observe(self, event: object) -> object:
+    def observe(self, event: Input) -> object:
         """Return what the broker reports on a market event. Raises `ComponentError` where it raises."""
-        return self._call("observe", self._broker.observe, event)
+        try:
+            return self._broker_observe(event)
+        except BaseException as error:
+            raise self._failure("observe", error) from error
+        finally:
+            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
+                restore_exact()
+
+    def _broker_cancel(self, order_id: str) -> bool:
+        try:
+            return bool(self._broker.cancel(order_id))
+        except BaseException as error:
+            raise self._failure("cancel", error) from error
+        finally:
+            restore_exact()
 
     def broke(self, what: str) -> ComponentError:
         """Return the error of a broker that broke its promise."""

@@ -94,7 +94,7 @@ class EngineState:
     """The state of one run. The modules of the engine are functions over it; none of them holds another's."""
 
     __slots__ = (
-        "books", "config_hash", "counters", "ended", "exhausted", "halted_by", "leverage", "markets", "no_orders",
+        "books", "config_hash", "counters", "ended", "exhausted", "halt_reasons", "halted_by", "leverage", "markets", "no_orders",
         "now_ns", "paused_by", "stopping", "working",
     )  # fmt: skip
 
@@ -123,15 +123,17 @@ class EngineState:
         """The reasons of the newest `lab.domain.control.TradingState`."""
         self.paused_by = ""
         """Who paused trading by a command, and why; empty while nobody did."""
+        self.halt_reasons: tuple[str, ...] = ()
+        """Why no entry may be placed now; empty while trading is open."""
         self.exhausted = False
         """Whether the equity reached 0: the run is ending."""
         self.stopping = False
         """Whether a command or exhausted equity is ending the run: no strategy is called any more."""
 
-    @property
-    def halt_reasons(self) -> tuple[str, ...]:
-        """Why no entry may be placed now; empty while trading is open."""
-        return (*self.halted_by, self.paused_by) if self.paused_by else self.halted_by
+    def halt(self, reasons: tuple[str, ...], paused_by: str) -> None:
+        """Set the session's reasons and who paused trading; ``halt_reasons`` are both."""
+        self.halted_by, self.paused_by = reasons, paused_by
+        self.halt_reasons = (*reasons, paused_by) if paused_by else reasons
 
     @property
     def fees_paid(self) -> Decimal:

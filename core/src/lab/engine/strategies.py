@@ -56,7 +56,18 @@ class BoundStrategy:
 class Strategies:
     """Calls the strategies, acts on what they decide, and stops the one that fails, alone."""
 
-    __slots__ = ("_entry", "_gates", "_on_failure", "_state", "bound", "deciders", "listening", "quoted", "several")
+    __slots__ = (
+        "_entry",
+        "_gates",
+        "_on_failure",
+        "_state",
+        "active",
+        "bound",
+        "listening",
+        "on_candle",
+        "on_quote",
+        "several",
+    )
 
     def __init__(
         self,
@@ -76,9 +87,7 @@ class Strategies:
             for (name, strategy, _), book in zip(strategies, state.books, strict=True)
         )
         self.several = len(self.bound) > 1
-        self.deciders: tuple[BoundStrategy, ...] = self.bound
-        """The strategies that are still called."""
-        self.quoted = any(one.on_quote for one in self.bound)
+        self._bind()
         self.listening = gates.listening or any(one.on_fill or one.on_end for one in self.bound)
 
     # -- decisions ---------------------------------------------------------------------------------------------------
@@ -150,7 +159,7 @@ class Strategies:
 
     def history_changed(self, out: Outputs) -> None:
         """Tell the strategies that candles were put into the past."""
-        for strategy in self.deciders:
+        for strategy in self.active:
             if strategy.on_history is not None:
                 self._call(strategy, "on_history", strategy.on_history, (strategy.view,), out)
 
@@ -187,7 +196,13 @@ class Strategies:
         if not strategy.book.stopped:
             strategy.retired_at = self.live_candles
             strategy.book.stopped = True
-            self.deciders = tuple(one for one in self.bound if not one.book.stopped)
+            self._bind()
+
+    def _bind(self) -> None:
+        """Bind what the hot path calls, once, of every strategy that is still called."""
+        self.active = tuple(one for one in self.bound if not one.book.stopped)
+        self.on_candle = tuple((one.lookback, one.on_candle, one.view, one) for one in self.active)
+        self.on_quote = tuple((one.on_quote, one.view, one) for one in self.active if one.on_quote is not None)
 
     @property
     def live_candles(self) -> int:

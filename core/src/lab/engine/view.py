@@ -28,7 +28,7 @@ class Candles(Sequence[Candle]):
     def __getitem__(self, index: slice) -> tuple[Candle, ...]: ...
     def __getitem__(self, index: int | slice) -> Candle | tuple[Candle, ...]:
         found = self._candles[index]
-        return tuple(found) if isinstance(index, slice) else found  # type: ignore[return-value, arg-type]
+        return found if found.__class__ is Candle else tuple(found)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._candles)

@@ -164,6 +164,7 @@ def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an engine has come to, as the body that ``run_ended`` and the ``run`` state carry."""
     books = {}
     for strategy in engine.strategies:
+        strategy.book.ledger.check_balance()
         positions = {
             symbol: {
                 "quantity": plain(held.quantity),

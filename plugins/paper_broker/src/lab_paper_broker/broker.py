@@ -115,7 +115,7 @@ class PaperBroker(Broker):
         self._terms = {symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        """Take an order; reject an unknown symbol, an id that works already, another type, a limit order without one."""
+        """Take an order; reject an unknown symbol or type, an id that works already, a limit order without a limit."""
         oid, resting = order.id, self._resting
         if order.symbol not in self._terms:
             known = ", ".join(self._terms) or "none"

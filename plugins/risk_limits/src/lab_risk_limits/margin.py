@@ -27,9 +27,9 @@ class Margin(RiskGate):
 
     ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's own book. Margin
     in use is that of its positions at their marks, without what working reduce-only orders of the symbol will release,
-    with what its other working orders, of any symbol, will bind. Of an order that turns a position only the part that opens counts.
-    Notional is at the price the order would fill at now: the touch, or the limit of an order that would rest; without
-    quotes the mark stands for the touch.
+    with what its other working orders, of any symbol, will bind. Of an order that turns a position only the part that
+    opens counts. Notional is at the price the order would fill at now: the touch, or the limit of an order that would
+    rest; without quotes the mark stands for the touch.
     """
 
     fraction: Decimal = field(
@@ -119,10 +119,7 @@ def _price(request: OrderRequest, view: View) -> Decimal:
     Without quotes the mark stands for the touch. Raises ``LookupError`` before the first price.
     """
     quote, buys = view.quote(request.symbol), request.side is _BUY
-    if quote is None:
-        touch = view.mark(request.symbol)
-    else:
-        touch = Decimal(repr(quote.ask if buys else quote.bid))
+    touch = view.mark(request.symbol) if quote is None else Decimal(repr(quote.ask if buys else quote.bid))
     if request.type is not _LIMIT or request.limit is None:
         return touch
     return min(request.limit, touch) if buys else max(request.limit, touch)

@@ -1,5 +1,6 @@
 """Trade the crossing of two simple moving averages, with a stop and a target watched on every quote."""
 
+from collections import deque
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
@@ -104,7 +105,8 @@ class SmaCross(Strategy):
             raise ValueError(f"fast must be below slow, not {self.fast} with slow {self.slow}")
         if not self.quantity and not self.stop_percent:
             raise ValueError("stop_percent 0 leaves nothing to size by: set stop_percent, or a fixed quantity")
-        self._fast_at, self._slow_at = -self.fast - 1, -self.slow - 1
+        self._fast_at = -self.fast - 1
+        self._closes: deque[float] = deque(maxlen=self.slow + 1)  # the newest closes: a plain one is read fastest
         hundredth = Decimal("0.01")
         stop, target = self.stop_percent * hundredth, self.target_percent * hundredth
         self._levels = {1: (1 - stop, 1 + target), -1: (1 + stop, 1 - target)}
@@ -125,14 +127,15 @@ class SmaCross(Strategy):
         """Ask for exit and entry on the candle that confirms a crossing; without quotes, watch stop and target."""
         # Candles are plain tuples: an index costs less than a name, and this runs for every candle of a backtest.
         symbol = candle[0]
-        candles = view.candles(symbol)
         left = self._until_exact
         if left and symbol == self._symbol:
             self._until_exact = left - 1
             close = candle[6]
-            fast_sum = self._fast_sum = self._fast_sum + close - candles[self._fast_at][6]
-            slow_sum = self._slow_sum = self._slow_sum + close - candles[self._slow_at][6]
-        elif self._sum_up(symbol, candles):
+            closes = self._closes
+            closes.append(close)
+            fast_sum = self._fast_sum = self._fast_sum + close - closes[self._fast_at]
+            slow_sum = self._slow_sum = self._slow_sum + close - closes[0]
+        elif self._sum_up(symbol, view.candles(symbol)):
             fast_sum, slow_sum = self._fast_sum, self._slow_sum
         else:
             return ()
@@ -146,7 +149,7 @@ class SmaCross(Strategy):
             if self._held:
                 self._held = 0
         elif self._turn(side):
-            return self._cross(candle, candles, view)
+            return self._cross(candle, view)
         if not self._way or (self._low < candle[5] and candle[4] < self._high):
             return ()
         return self._watch_candle(candle, view)
@@ -199,6 +202,7 @@ class SmaCross(Strategy):
             self._look_back(candles)
         self._fast_sum = closes_sum(candles, self.fast)
         self._slow_sum = closes_sum(candles, self.slow)
+        self._closes.extend([one.close for one in candles[-self.slow - 1 :]])
         self._until_exact = 4 * self.slow
         return True
 
@@ -225,7 +229,7 @@ class SmaCross(Strategy):
 
     # -- asking ------------------------------------------------------------------------------------------------------
 
-    def _cross(self, candle: Candle, candles: Sequence[Candle], view: View) -> Sequence[OrderRequest]:
+    def _cross(self, candle: Candle, view: View) -> Sequence[OrderRequest]:
         """Return a confirmed crossing's requests: a stop or target of the same candle takes the exit's place."""
         symbol, way = self._symbol, self._side
         held = view.position(symbol).quantity
@@ -241,7 +245,7 @@ class SmaCross(Strategy):
         if now == way or self.direction not in ("both", "long" if way > 0 else "short"):
             return requests
         if self.atr_period:
-            percent = average_true_range(candles, self.atr_period) / candle.close * 100
+            percent = average_true_range(view.candles(symbol), self.atr_period) / candle.close * 100
             if percent < float(self.atr_min_percent):
                 return requests
             text += f"; ATR {percent:.4f} % of the price, at least {self.atr_min_percent} %"
