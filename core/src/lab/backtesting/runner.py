@@ -16,7 +16,7 @@ from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import ComponentError, EngineError, JournalError, ProviderError, RunError
+from lab.errors import EngineError, JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
@@ -76,12 +76,19 @@ def run_through(
 
     Positions stay open: there is no later price to close them on. Return as `feed` does.
     """
-    number, reason, error = feed(batch, journal, stopped)
     engine = batch.engine
-    if not engine.state.stopping:
+    state = engine.state
+
+    def over() -> bool:
+        """Return whether a signal asks for the end, or nothing can happen any more."""
+        asked = stopped is not None and bool(stopped())
+        return asked or ((state.exhausted or state.failure is not None) and not state.working)
+
+    number, reason, error = feed(batch, journal, over)
+    if not state.stopping:
         why = "the data ended" if reason is EndReason.COMPLETED else reason.code
-        out = engine.step(Command(engine.state.now_ns, CommandAction.STOP, "backtest", why))
-        journal.append(out, engine.state.now_ns, number)
+        out = engine.step(Command(state.now_ns, CommandAction.STOP, "backtest", why))
+        journal.append(out, state.now_ns, number)
     return number, reason, error
 
 
@@ -90,6 +97,7 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
     engine = batch.engine
     step, append = engine.step, journal.append
     number = 0
+    asked = EndReason.COMPLETED
     try:
         for events in batch.batches:
             for number, event in enumerate(events, number + 1):  # noqa: B020 - goes on counting where the batch before ended
@@ -98,21 +106,21 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
                     append(out, engine.state.now_ns, number)
             if journal.waiting >= _COMMIT_ROWS:
                 journal.commit()
-            if engine.state.exhausted and not engine.state.working:
-                break
             if stopped is not None and stopped():
-                return number, EndReason.STOPPED, ""
+                asked = EndReason.STOPPED
+                break
     except ProviderError as error:
         return number, EndReason.PLUGIN, str(error)
-    except (ComponentError, EngineError) as error:
-        # The broker may be what failed: orders end without it.
+    except EngineError as error:
         append(engine.abandon(str(error)), engine.state.now_ns, number)
-        return number, error.reason, str(error)
+        return number, EndReason.INTERNAL, str(error)
+    if engine.state.failure is not None:
+        return number, engine.state.failure.reason, str(engine.state.failure)
     if engine.state.exhausted:
         return number, EndReason.RISK_HALT, "the equity is exhausted"
     if all(strategy.failed for strategy in engine.strategies):
         return number, EndReason.PLUGIN, "every strategy has failed"
-    return number, EndReason.COMPLETED, ""
+    return number, asked, ""
 
 
 def run_batch(

@@ -119,6 +119,13 @@ class GateFailed(Struct, frozen=True, gc=False):
     error: str
 
 
+class BrokerFailed(Struct, frozen=True, gc=False):
+    """The broker raised or broke its promise: every working order ended, no strategy is called again, the run ends."""
+
+    broker: str
+    error: str
+
+
 class EquityExhausted(Struct, frozen=True, gc=False):
     """The equity of all books is 0 or less: positions are closed, no strategy is called again, and the run ends."""
 
@@ -151,6 +158,7 @@ Output = (
     | OrderEnded
     | StrategyStopped
     | GateFailed
+    | BrokerFailed
     | EquityExhausted
     | CandleIgnored
     | GapFound

@@ -9,6 +9,8 @@ from typing import Final
 
 from msgspec import Struct
 
+from lab.errors import EngineError
+
 ZERO: Final = Decimal(0)
 _COST_STEP: Final = Decimal("1e-10")
 
@@ -67,12 +69,12 @@ class Ledger:
         return {"cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees}
 
     def check_balance(self) -> None:
-        """Raise ``ArithmeticError`` where the balances do not sum to zero: money was lost or made up."""
+        """Raise `lab.errors.EngineError` where the balances do not sum to zero: money was lost or made up."""
         total = ZERO
         for amount in self.balances.values():
             total = EXACT.add(total, amount)
         if total:
-            raise ArithmeticError(f"the balances {self.balances} sum to {total}, not to 0")
+            raise EngineError(f"the balances {self.balances} sum to {total}, not to 0")
 
     def deposit(self, amount: Decimal) -> tuple[Posting, ...]:
         """Put starting money in."""

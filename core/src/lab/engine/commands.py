@@ -9,6 +9,7 @@ from lab.engine.orders import OrderEntry
 from lab.engine.state import EngineState, Outputs
 from lab.engine.strategies import Strategies
 from lab.engine.valuation import Valuation
+from lab.errors import ComponentError
 
 _ENDING = (CommandAction.STOP, CommandAction.KILL)
 _CLOSING = (CommandAction.FLATTEN, CommandAction.KILL)
@@ -35,7 +36,7 @@ class Commands:
             self._state.halt(self._state.halted_by, "")
         else:
             if action in _ENDING:
-                self._retire_all()
+                self._strategies.retire_all()
             self._wind_down(reason, out, close=action in _CLOSING)
 
     def exhaust(self, out: Outputs) -> None:
@@ -43,22 +44,13 @@ class Commands:
         if not self._state.exhausted:
             self._state.exhausted = True
             out.append(EquityExhausted(self._valuation.equity()))
-            self._retire_all()
+            self._strategies.retire_all()
             self._wind_down("the equity is exhausted", out, close=True)
 
-    def abandon(self, reason: str, out: Outputs) -> None:
-        """End every working order without asking the broker, which has failed: no order is left without an end."""
-        self._retire_all()
-        for open_ in list(self._state.working.values()):
-            self._entry.end(open_, "cancelled", reason, out)
-
-    def _retire_all(self) -> None:
-        self._state.stopping = True
-        for strategy in self._strategies.bound:
-            self._strategies.retire(strategy)
-
     def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
-        """Cancel what works and, with ``close``, place an order that closes each position."""
+        """Cancel what works and, with ``close``, place an order that closes each position; nothing without a broker."""
+        if self._state.failure is not None:
+            return
         before = getcontext()
         setcontext(EXACT)
         known = len(out)
@@ -71,5 +63,7 @@ class Commands:
                         self._entry.close_position(book, symbol, held.quantity, reason, out)
             if self._strategies.listening:
                 self._strategies.tell(out, known)
+        except ComponentError as error:
+            self._strategies.fail(error, out)
         finally:
             setcontext(before)

@@ -27,6 +27,7 @@ from lab.engine.state import Book, EngineState, Market, Outputs
 from lab.engine.strategies import BoundStrategy, Strategies
 from lab.engine.timers import Timers
 from lab.engine.valuation import CarriedLoss, Valuation
+from lab.errors import ComponentError
 
 
 def ignore_failure(role: str, name: str, call: str, error: BaseException) -> None:
@@ -127,9 +128,9 @@ class Engine:
         return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
 
     def abandon(self, reason: str) -> Sequence[object]:
-        """End every working order without asking the broker: for a run that a failure ends. No step may follow."""
+        """End every working order without asking the broker: for a run that a defect ends. No step may follow."""
         out: Outputs = []
-        self._commands.abandon(reason, out)
+        self._strategies.abandon(reason, out)
         return out
 
     # -- market data -------------------------------------------------------------------------------------------------
@@ -137,8 +138,8 @@ class Engine:
     def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch
         """Take one input and return what is worth a journal row, in order.
 
-        Raises `lab.errors.ComponentError` where the broker fails, `lab.errors.EngineError` for a defect of lab. The
-        candle's own way stands here in full and in line: a backtest is made of nothing else.
+        A broker that fails leaves its error in ``state.failure``; raises `lab.errors.EngineError` for a defect of lab.
+        The candle's own way stands here in full and in line: a backtest is made of nothing else.
         """
         if event.__class__ is not Candle:
             return self._handlers[event.__class__](event)
@@ -297,8 +298,13 @@ class Engine:
 
     def _meet(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
         """Let working orders meet an event; then whoever listens learns of fills and ends."""
+        if self.state.failure is not None:
+            return
         known = len(out)
-        self._fills.observe(event, out)
+        try:
+            self._fills.observe(event, out)
+        except ComponentError as error:
+            self._strategies.fail(error, out)
         if len(out) > known:
             if self._strategies.listening:
                 self._strategies.tell(out, known)

@@ -32,17 +32,9 @@ class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
     __slots__ = (
-        "_archive",
-        "_broker",
-        "_broker_observe",
-        "_broker_submit",
-        "_gates",
-        "_name",
-        "_on_failure",
-        "_state",
-        "_types",
-        "_working",
-    )
+        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_on_failure", "_state", "_types",
+        "_working", "broker_name",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -59,7 +51,7 @@ class OrderEntry:
         self._broker_submit = broker.submit
         self._broker_observe = broker.observe
         self._gates = gates
-        self._name = broker_name
+        self.broker_name = broker_name
         self._archive = archive
         self._on_failure = on_failure
         self._types = tuple(
@@ -204,7 +196,9 @@ class OrderEntry:
         """Return what the engine's own rules or the broker's capabilities have against the order, with the figures."""
         if request.type not in self._types:
             can = ", ".join(sorted(self._types)) or "none"
-            return f"broker {self._name} takes no {request.type} orders; it takes {can}", {"type": request.type.value}
+            return f"broker {self.broker_name} takes no {request.type} orders; it takes {can}", {
+                "type": request.type.value
+            }
         if quantity < instrument.quantity_min or not quantity:
             if request.reduce_only and quantity <= 0 < request.quantity:
                 return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
@@ -297,8 +291,8 @@ class OrderEntry:
 
     def broke(self, what: str) -> ComponentError:
         """Return the error of a broker that broke its promise."""
-        return ComponentError(f"broker {self._name} {what}")
+        return ComponentError(f"broker {self.broker_name} {what}")
 
     def _failure(self, call: str, error: BaseException) -> ComponentError:
-        self._on_failure("broker", self._name, call, error)
-        return ComponentError(f"broker {self._name} failed in {call}: {describe_failure(error)}")
+        self._on_failure("broker", self.broker_name, call, error)
+        return ComponentError(f"broker {self.broker_name} failed in {call}: {describe_failure(error)}")

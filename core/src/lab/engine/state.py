@@ -12,6 +12,7 @@ from lab.engine.history import History
 
 if TYPE_CHECKING:
     from lab.domain.market import Depth, Funding, Quote, Trade
+    from lab.errors import ComponentError
 
 OUTCOMES_KEPT: Final = 1_000
 NEVER_NS: Final = 2**63 - 1
@@ -94,8 +95,8 @@ class EngineState:
     """The state of one run. The modules of the engine are functions over it; none of them holds another's."""
 
     __slots__ = (
-        "books", "config_hash", "counters", "ended", "exhausted", "halt_reasons", "halted_by", "leverage", "markets", "no_orders",
-        "now_ns", "paused_by", "stopping", "working",
+        "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons", "halted_by", "leverage",
+        "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
     )  # fmt: skip
 
     def __init__(
@@ -127,6 +128,8 @@ class EngineState:
         """Why no entry may be placed now; empty while trading is open."""
         self.exhausted = False
         """Whether the equity reached 0: the run is ending."""
+        self.failure: ComponentError | None = None
+        """How the broker failed: the run is ending, and the broker is not called any more."""
         self.stopping = False
         """Whether a command or exhausted equity is ending the run: no strategy is called any more."""
 

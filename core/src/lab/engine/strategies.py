@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from typing import TYPE_CHECKING, Any
 
-from lab.domain.events import OrderEnded, OrderFilled, StrategyStopped
+from lab.domain.events import BrokerFailed, OrderEnded, OrderFilled, StrategyStopped
 from lab.domain.ledger import EXACT
 from lab.domain.orders import OrderRequest
 from lab.engine.checks import validated_actions
@@ -14,6 +14,7 @@ from lab.engine.protocols import Action, OnFailure, StrategyProtocol, describe_f
 from lab.engine.state import Book, EngineState, Outputs
 from lab.engine.valuation import Valuation
 from lab.engine.view import View
+from lab.errors import ComponentError
 
 if TYPE_CHECKING:
     from lab.domain.market import Candle
@@ -130,6 +131,8 @@ class Strategies:
                     entry.cancel(book, action, out)
                 if self.listening:
                     self.tell(out, known)
+        except ComponentError as error:
+            self.fail(error, out)
         finally:
             setcontext(before)
 
@@ -185,11 +188,32 @@ class Strategies:
         out.append(StrategyStopped(strategy.name, describe_failure(error)))
         self._on_failure("strategy", strategy.name, call, error)
         known = len(out)
-        for open_ in list(strategy.book.orders.values()):
-            if not open_.order.reduce_only:
-                self._entry.cancel_open(open_, "its strategy was stopped", out)
+        try:
+            for open_ in list(strategy.book.orders.values()):
+                if not open_.order.reduce_only:
+                    self._entry.cancel_open(open_, "its strategy was stopped", out)
+        except ComponentError as failure:
+            self.fail(failure, out)
         if self._gates.listening:
             self.tell(out, known)
+
+    def fail(self, error: ComponentError, out: Outputs) -> None:
+        """The broker failed: end every working order without it, and call no strategy again."""
+        self._state.failure = error
+        out.append(BrokerFailed(self._entry.broker_name, str(error)))
+        self.abandon(str(error), out)
+
+    def abandon(self, reason: str, out: Outputs) -> None:
+        """End every working order without asking the broker, and call no strategy again."""
+        self.retire_all()
+        for open_ in list(self._state.working.values()):
+            self._entry.end(open_, "cancelled", reason, out)
+
+    def retire_all(self) -> None:
+        """Call no strategy again: the run is ending."""
+        self._state.stopping = True
+        for strategy in self.bound:
+            self.retire(strategy)
 
     def retire(self, strategy: BoundStrategy) -> None:
         """Call a strategy no more."""

@@ -32,6 +32,7 @@ KINDS: Final[dict[type, str]] = {
     events.OrderEnded: "order_ended",
     events.StrategyStopped: "strategy_stopped",
     events.GateFailed: "gate_failed",
+    events.BrokerFailed: "broker_failed",
     events.EquityExhausted: "equity_exhausted",
     events.CandleIgnored: "candle_ignored",
     events.GapFound: "gap",

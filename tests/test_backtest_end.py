@@ -1,0 +1,190 @@
+"""How a backtest ends: every order has an end, a failing component is named, and the proof still holds."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EAGER = '''
+from attrs import define, field
+from decimal import Decimal
+from lab import OrderRequest, OrderType, Strategy, hookimpl
+
+@define(kw_only=True)
+class Eager(Strategy):
+    """Asks for the same order on every candle."""
+    quantity: Decimal = field(default=Decimal("0.01"), metadata={"help": "size in coins"})
+    limit: str = field(default="", metadata={"help": "a limit order's limit; empty for a market order"})
+    once: bool = field(default=False, metadata={"help": "on the first candle only"})
+    asked: bool = field(init=False, default=False)
+
+    def on_candle(self, candle, view):
+        if self.once and self.asked:
+            return ()
+        self.asked = True
+        if self.limit:
+            return [OrderRequest.buy(candle.symbol, self.quantity, type=OrderType.LIMIT, limit=Decimal(self.limit))]
+        return [OrderRequest.buy(candle.symbol, self.quantity)]
+
+@hookimpl
+def lab_strategies():
+    return {"eager": Eager}
+'''
+
+FAILING_BROKER = '''
+from attrs import define, field
+from lab import hookimpl
+from lab_paper_broker.broker import PaperBroker
+
+@define(kw_only=True)
+class Failing(PaperBroker):
+    """Fails after some orders, as its setting says."""
+    how: str = field(default="KeyError", metadata={"help": "the exception, or 'twice' to report a fill twice"})
+    seen: int = field(init=False, default=0)
+
+    def observe(self, event):
+        self.seen += 1
+        if self.seen < 5:
+            return ()
+        if self.how == "twice":
+            return [report for report in super().observe(event) for _ in range(2)]
+        raise {"KeyError": KeyError, "SystemExit": SystemExit, "KeyboardInterrupt": KeyboardInterrupt,
+               "GeneratorExit": GeneratorExit, "BaseException": BaseException}[self.how]("broken")
+
+@hookimpl
+def lab_brokers():
+    return {"failing": Failing}
+'''
+
+
+@pytest.fixture
+def eager(site: Any) -> Any:
+    site.install("their_eager", EAGER)
+    return site
+
+
+def ends_of(run: Any) -> dict[str, list[str]]:
+    """Return what ended each accepted order: ``filled`` where nothing remained, else the outcome."""
+    found: dict[str, list[str]] = {body["order_id"]: [] for _, _, body in run.rows("order_accepted")}
+    for _, kind, body in run.rows("order_filled", "order_ended"):
+        if kind == "order_ended":
+            found[body["order_id"]].append(body["outcome"])
+        elif float(body["remaining"]) == 0:
+            found[body["fill"]["order_id"]].append("filled")
+    return found
+
+
+@pytest.mark.behaviour("O13")
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--set", "eager.limit=1000", "--gate", "none"),
+        ("--latency-ms", "99999999", "--gate", "none"),
+        ("--gate", "none"),
+        (),
+    ],
+    ids=["limits that rest", "orders that never arrive", "an order on the last candle", "with gates"],
+)
+def test_every_order_of_a_backtest_has_exactly_one_end(lab: Any, eager: Any, arguments: tuple[str, ...]) -> None:
+    assert lab("backtest", "btcusd-1m", "--strategy", "eager", *arguments).code == 0
+    ends = ends_of(lab.run())
+    assert len(ends) > 10
+    assert {order: found for order, found in ends.items() if len(found) != 1} == {}
+    report = lab.run().report()
+    total = sum(report[name] for name in ("fills", "cancelled", "expired", "rejected"))
+    assert report["orders"] == total == len(ends)
+    assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("O13")
+def test_an_order_that_never_arrives_is_told_as_cancelled_and_not_as_refused(lab: Any, eager: Any) -> None:
+    arguments = ("--strategy", "eager", "--latency-ms", "99999999", "--gate", "none")
+    assert lab("backtest", "btcusd-1m", *arguments).code == 0
+    report = lab.run().report()
+    assert report["cancelled"] == report["orders"] > 0
+    assert report["refusals"] == 0
+    assert "cancelled" in report["no_trade_reason"]
+    reasons = {body["reason"] for _, _, body in lab.run().rows("order_ended")}
+    assert reasons == {"stop by backtest: the data ended"}
+
+
+@pytest.mark.behaviour("P7", "O13")
+@pytest.mark.parametrize(
+    "how", ["KeyError", "SystemExit", "KeyboardInterrupt", "GeneratorExit", "BaseException", "twice"]
+)
+@pytest.mark.parametrize("command", ["backtest", "run"])
+def test_a_broker_that_fails_ends_the_run_as_its_own_failure_with_a_report(
+    lab: Any, eager: Any, how: str, command: str
+) -> None:
+    eager.install("their_broker", FAILING_BROKER)
+    source = ("btcusd-1m",) if command == "backtest" else ("--provider", "mock", "--speed", "max", "--minutes", "20")
+    settings = ("--strategy", "eager", "--broker", "failing", "--set", f"failing.how={how}", "--gate", "none")
+    result = lab(command, *source, *settings, "--reporter", "none")
+    assert result.code == 69, result
+    assert "defect in lab" not in result.err + result.out
+    report = lab.run().report()
+    assert (report["status"], report["reason"], report["exit_code"]) == ("failed", "plugin_refused", 69)
+    assert "broker failing" in report["error"]
+    ends = ends_of(lab.run())
+    assert ends
+    assert {order: found for order, found in ends.items() if len(found) != 1} == {}
+    assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("O11")
+def test_equity_that_reaches_nothing_ends_the_run_with_a_risk_halt_and_never_recovers(
+    lab: Any, eager: Any, tmp_path: Path
+) -> None:
+    prices = [10_000] * 3 + [9_000] * 5 + [10_500] * 5
+    lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate(prices)]
+    (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+    settings = ("--strategy", "eager", "--set", "eager.once=true", "--set", "eager.quantity=12", "--leverage", "20")
+    result = lab("backtest", "fall.csv", *settings, "--set", "paper.slippage_bps=0")
+    assert result.code == 2, result
+    report = lab.run().report()
+    assert (report["reason"], report["error"]) == ("risk_halt", "the equity is exhausted")
+    [(_, _, body)] = lab.run().rows("equity_exhausted")
+    assert float(body["equity"]) < 0
+    assert float(report["ending_equity"]) < 0
+    assert report["books"]["eager"]["positions"] == {}
+    assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
+    assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("O11")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--set", "bitunix.venue=local", "--speed", "max"),
+        ("run", "--set", "bitunix.venue=local", "--speed", "max", "--no-write"),
+    ],
+    ids=["files", "no files"],
+)
+def test_a_leverage_above_the_instruments_is_refused_before_anything_is_written(
+    lab: Any, one_line: Any, command: tuple[str, ...]
+) -> None:
+    result = lab(*command, "--leverage", "1000", "--reporter", "none")
+    one_line(result, 78, "leverage = 1000", "BTCUSDT has at most", "--leverage 200")
+    assert "runs/20" not in " ".join(lab.files())
+
+
+@pytest.mark.behaviour("J6")
+def test_a_backtest_that_a_signal_stopped_is_verified_as_far_as_it_went(lab: Any, tmp_path: Path) -> None:
+    settings = ("backtest", "--provider", "mock", "--set", "mock.minutes=2000000", "--reporter", "none")
+    process = subprocess.Popen(lab.command(*settings), cwd=lab.folder, env=lab.environment, stdout=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 30
+        while not list(lab.folder.glob("runs/*/journal.db")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    report = lab.run().report()
+    assert (report["reason"], report["kind"]) == ("stopped", "backtest")
+    assert 0 < report["candles"] < 2_000_000
+    assert lab("verify").code == 0
