@@ -148,6 +148,13 @@ class Provider(Component, ABC):
         """Return where the data comes from, for header and report: a host, a file, a seed."""
         return self.realm
 
+    def offline_settings(self) -> Mapping[str, str]:
+        """Return the settings of this provider with which it needs no network, as text; none where there are none.
+
+        A run that never reached the provider ends with a command line that has them.
+        """
+        return {}
+
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``.
 
