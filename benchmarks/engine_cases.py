@@ -53,12 +53,12 @@ def quote(*, path: str, count: int, repeats: int) -> dict[str, Any]:
             engine.step(every[number])
             number += 1
         quotes = [event for event in every[number:] if isinstance(event, Quote)][:count]
-        before, trades = engine.counters.quotes, engine.counters.trades
+        before, fills = engine.counters.quotes, engine.counters.fills
         took_ns = _timed(lambda: _step_all(engine.step, quotes))
         seen = engine.counters.quotes - before
         held = engine.strategies[0].book.ledger.positions["BTCUSDT"].quantity
-        if seen != count or engine.counters.trades != trades or not held:
-            raise RuntimeError(f"{seen} of {count} quotes, {engine.counters.trades - trades} trades, held {held}")
+        if seen != count or engine.counters.fills != fills or not held:
+            raise RuntimeError(f"{seen} of {count} quotes, {engine.counters.fills - fills} fills, held {held}")
         return took_ns
 
     return {**_each(in_units(work, repeats), count), "quotes": count, "repeats": repeats}
@@ -77,10 +77,8 @@ def orders(*, path: str, count: int, journal: bool, repeats: int) -> dict[str, A
             batch = _batch(path, "flipper", {"flipper": {"every": 2, "orders": wanted}})
             took_ns = _journalled(batch, events) if journal else _stepped(batch, events)
             totals = batch.engine.counters
-            if (totals.candles, totals.orders, totals.trades) != (candles, wanted, wanted):
-                raise RuntimeError(
-                    f"{totals.trades} of {wanted} orders filled on {totals.candles} of {candles} candles"
-                )
+            if (totals.candles, totals.orders, totals.fills) != (candles, wanted, wanted):
+                raise RuntimeError(f"{totals.fills} of {wanted} orders filled on {totals.candles} of {candles} candles")
             if bool(totals.fees_paid > Decimal(0)) is not bool(wanted):
                 raise RuntimeError(f"fees of {totals.fees_paid} for {wanted} orders")
             return took_ns

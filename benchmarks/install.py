@@ -101,11 +101,9 @@ def _works(lab: Path, folder: Path) -> int:
     """Run a backtest with the environment's own ``lab``; return its trades. Raises ``RuntimeError`` for too few."""
     command = [str(lab), "backtest", "--provider", "mock", "--set", f"mock.minutes={_MINUTES}", "--json"]
     report = json.loads(cost(command, folder, outside()).output)
-    if report["candles"] < _MINUTES - 1 or not report["trades"] or not report["gates"]:
-        raise RuntimeError(
-            f"the installed lab saw {report['candles']} of {_MINUTES} candles, {report['trades']} trades"
-        )
-    return int(report["trades"])
+    if report["candles"] < _MINUTES - 1 or not report["fills"] or not report["gates"]:
+        raise RuntimeError(f"the installed lab saw {report['candles']} of {_MINUTES} candles, {report['fills']} fills")
+    return int(report["fills"])
 
 
 def _size(folder: Path) -> int:

@@ -16,11 +16,10 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
-    "exit_codes", "errors", "domain", "engine", "ports", "journal", "plugins", "composition", "runs", "reporting",
-    "backtesting",
-    "simulation", "session", "cli",
+    "exit_codes", "errors", "domain", "engine", "records", "ports", "journal", "plugins", "composition", "runs",
+    "reporting", "backtesting", "simulation", "session", "cli",
 )  # fmt: skip
-PURE: Final = ("exit_codes", "errors", "domain", "engine")
+PURE: Final = ("exit_codes", "errors", "domain", "engine", "records")
 WITH_CLOCK: Final = ("simulation", "session", "runs", "reporting", "cli", "testing")
 DECIDING_HOOKS: Final = {"lab_strategies", "lab_risk_gates", "lab_brokers"}
 
@@ -32,7 +31,7 @@ IMPURE: Final = frozenset({
     "uuid", "weakref", "zoneinfo",
 })  # fmt: skip
 # Of msgspec, its structs: they are data, and no more than attrs in another hand. Its codecs are not for the pure half.
-STRUCTS: Final = frozenset({"msgspec.Struct", "msgspec.field", "msgspec.structs.replace"})
+STRUCTS: Final = frozenset({"msgspec.Struct", "msgspec.field", "msgspec.structs.replace", "msgspec.to_builtins"})
 IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 # What depends on the moment, the machine or the process, by its full name; a name covers all that is under it.
 VOLATILE: Final = (

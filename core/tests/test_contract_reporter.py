@@ -177,5 +177,5 @@ def test_the_recorded_run_has_every_kind_that_matters() -> None:
         "order_refused", "order_filled", "order_ended", "command", "run_ended",
     }  # fmt: skip
     assert [record.seq for record in run.records] == list(range(1, len(run.records) + 1))
-    assert run.report["trades"] == sum(record.kind == "order_filled" for record in run.records)
+    assert run.report.fills == sum(record.kind == "order_filled" for record in run.records)
     assert sample_run().records == run.records

@@ -248,7 +248,19 @@ def test_a_strategy_that_raises_between_two_reports_of_one_event_ends_nobody_els
                 order.remaining /= 2
                 price = D(100)
                 halves.append(
-                    Fill(order.id, order.remaining, price, D(0), D(0), "taker", "half", price, None, D(0), made.state.now_ns)
+                    Fill(
+                        order.id,
+                        order.remaining,
+                        price,
+                        D(0),
+                        D(0),
+                        "taker",
+                        "half",
+                        price,
+                        None,
+                        D(0),
+                        made.state.now_ns,
+                    )
                 )
             return halves
 
@@ -371,7 +383,10 @@ def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
     inputs = tape(waves(30))
     run(made, inputs[:60])
     notes, decisions = list(strategy.notes), made.counters.decisions
-    outputs = [*made.step(STOP._replace(time_ns=made.state.now_ns)), *(o for event in inputs[60:] for o in made.step(event))]
+    outputs = [
+        *made.step(STOP._replace(time_ns=made.state.now_ns)),
+        *(o for event in inputs[60:] for o in made.step(event)),
+    ]
     assert only(OrderFilled, outputs)
     assert strategy.notes == notes
     assert made.counters.decisions == decisions

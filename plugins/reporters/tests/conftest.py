@@ -23,7 +23,12 @@ from lab.domain.events import (
 )
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.orders import OrderRequest, OrderType, Side
-from lab.ports import Record, Reporter, RunInfo, Status
+from lab.ports import Header, Holding, Record, Reporter, RunInfo, Status
+from lab.records.report import Setting
+from lab.records.run import Totals
+from lab.testing.builders import instrument
+from lab.testing.sample_runs import sample_run
+from msgspec.structs import replace
 
 MINUTE = 60 * 10**9
 START = 1_800_000_000 * 10**9  # 2027-01-15T08:00:00Z
@@ -135,17 +140,25 @@ class FakeRun:
     def __init__(self) -> None:
         self.asked = 0
         self.equity = D("10012.34")
-        self.header: dict[str, Any] = {
-            "provider": "bitunix", "venue": "fapi.bitunix.com", "strategies": ["sma"], "symbol": "BTCUSDT",
-            "interval": "1m", "starting_equity": D(10000), "fees": {"maker": "0.02 %", "taker": "0.06 %"},
-            "limits": {"max_daily_loss": {"limit": "500 USD"}}, "gates": ["max_daily_loss", "margin"], "speed": 1,
-            "run_id": "r-1", "version": "0.1.0", "no_orders": False, "directory": "runs/r-1",
-        }  # fmt: skip
-        self.report: dict[str, Any] = {
-            "status": "completed", "exit_code": 0, "reason": "duration over", "duration_seconds": 600.2, "candles": 10,
-            "quotes": 1200, "decisions": 10, "orders": 2, "trades": 2, "refusals": 1, "fees": "0.52",
-            "starting_equity": "10000", "pnl_absolute": "12.34", "max_drawdown": "3.1", "degradations": [],
-        }  # fmt: skip
+        self.header = Header(
+            run_id="r-1", kind="run", version="0.1.0", provider="bitunix", venue="fapi.bitunix.com", realm="real",
+            strategies=("sma",), symbol="BTCUSDT", interval="1m", instrument=instrument(), starting_equity=D(10000),
+            fees={"maker": "0.02 %", "taker": "0.06 %"}, gates=("max_daily_loss", "margin"),
+            limits={"max_daily_loss": {"limit": "500 USD"}},
+            settings=(
+                Setting(component="run", key="equity", value="10000", origin="default", changed=False),
+                Setting(component="sma", key="fast", value="7", origin="--set", changed=True),
+                Setting(component="sma", key="slow", value="21", origin="default", changed=False),
+                Setting(component="paper", key="latency_ms", value="50", origin="lab.toml", changed=True),
+            ),
+            speed="1", seconds=600.0, no_orders=False, directory="runs/r-1",
+        )  # fmt: skip
+        self.report = replace(
+            sample_run().report, run_id="r-1", status="completed", exit_code=0, reason="duration over",
+            duration_seconds=600.2, candles=10, quotes=1200, decisions=10, orders=2, fills=2, trades=1, refusals=1,
+            fees_paid=D("0.52"), starting_equity=D(10000), ending_equity=D("10012.34"), pnl_absolute=D("12.34"),
+            max_drawdown=D("3.1"), degradations=(), no_trade_reason=None,
+        )  # fmt: skip
         self.candles: Sequence[Candle] = ()
 
     def status(self) -> Status:
@@ -157,8 +170,8 @@ class FakeRun:
             why_not_trading=("seed_incomplete 37/100",),
             equity=self.equity,
             starting_equity=D(10000),
-            positions=[("sma", "BTCUSDT", D("0.010"), D("43100.25"))],
-            counts={"candles": 7, "quotes": 2412, "refusals": 0},
+            positions=(Holding(strategy="sma", symbol="BTCUSDT", quantity=D("0.010"), price=D("43100.25")),),
+            totals=Totals(candles=7, quotes=2412),
         )
 
     def info(self, directory: Path | None = None, *, quiet: bool = False) -> RunInfo:

@@ -5,6 +5,7 @@ import re
 import sys
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from lab.domain.orders import OrderRequest, Side
 from lab_reporters.series import Candles, Fills, equity_curve
 from lab_reporters.summary import Html, replace_file
 from lab_reporters.svg import ticks
+from msgspec.structs import replace
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 MINUTE = 60 * 10**9
@@ -102,8 +104,7 @@ async def test_backtest_without_candle_rows_draws_the_candles_of_its_source(rows
 
 
 async def test_a_run_in_which_nothing_happened_still_has_a_page(rows, run, drive, tmp_path):
-    run.report = {"status": "stopped", "no_trade_reason": "no quote came"}
-    run.header = {}
+    run.report = replace(run.report, status="stopped", no_trade_reason="no quote came", orders=0, fills=0, trades=0)
     await drive(Html(), run.info(tmp_path), rows.rows)
     page, _ = checked(tmp_path / "summary.html")
     assert "no quote came" in page
@@ -119,15 +120,28 @@ async def test_everything_that_came_in_is_escaped(rows, run, drive, tmp_path):
     request = OrderRequest.buy(evil, 1, reason=evil)
     rows.add("order_refused", OrderRefused(evil, evil, request, evil, evil, {evil: evil}))
     rows.add("signal", Signal(evil, request, evil))
-    run.header = {key: {evil: evil} if isinstance(value, dict) else evil for key, value in run.header.items()}
-    run.header["gates"] = [evil]
-    run.header[evil] = evil
-    run.report = dict.fromkeys(run.report, evil)
+    run.header = filled_with(run.header, evil)
+    run.report = filled_with(run.report, evil)
     await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
     page, checker = checked(tmp_path / "summary.html")
     assert "script" not in checker.tags
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+
+
+def filled_with(record, evil):
+    """Return a record in which every text is ``evil``, also inside its mappings and sequences."""
+    if isinstance(record, str):
+        return evil
+    if isinstance(record, tuple):
+        return tuple(filled_with(one, evil) for one in record) or (evil,)
+    if isinstance(record, dict):
+        return dict.fromkeys([evil], filled_with(next(iter(record.values()), evil), evil))
+    if isinstance(record, msgspec.Struct):
+        kept = {"kind"}
+        changes = {name: filled_with(getattr(record, name), evil) for name in record.__struct_fields__}
+        return replace(record, **{name: value for name, value in changes.items() if name not in kept and value != ()})
+    return record
 
 
 @pytest.mark.behaviour("V6")
@@ -138,7 +152,8 @@ async def test_malformed_rows_leave_debug_lines_and_a_whole_page(rows, run, driv
         await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
     page, _ = checked(tmp_path / "summary.html")
     assert len(caplog.records) > 80
-    assert "Trades (2)" in page
+    assert "Fills (2)" in page
+    assert "Trades (1)" in page
     assert "30 candles" in page
     assert not re.search(r"\b(nan|inf)\b", page)
 
@@ -150,7 +165,7 @@ async def test_a_long_run_gives_a_bounded_page_that_says_the_totals(rows, run, d
         rows.fill(minute, Side.BUY, "43000", "1")
     await drive(Html(charts="plain", candles_max=200, rows_max=50), run.info(tmp_path), rows.rows)
     page, checker = checked(tmp_path / "summary.html")
-    assert "Trades (1,500)" in page
+    assert "Fills (1,500)" in page
     assert "The newest 50 of 1,500." in page
     assert checker.cells.count("2027-01-16T08:59:00Z") == 1
     assert "5,000 candles of BTCUSDT" in page

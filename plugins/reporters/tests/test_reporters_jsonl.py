@@ -2,10 +2,12 @@
 
 import json
 import logging
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
 from lab_reporters.jsonl import Jsonl
+from msgspec.structs import replace
 
 
 def lines_of(path):
@@ -114,10 +116,12 @@ async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_header_value_json_does_not_know_becomes_text(rows, run, drive, tmp_path):
-    run.header["directory"] = tmp_path
+async def test_the_header_has_the_settings_in_force_and_money_as_plain_text(rows, run, drive, tmp_path):
+    run.header = replace(run.header, starting_equity=Decimal("0.00000001"))
     await drive(Jsonl(), run.info(tmp_path), rows.rows)
-    assert lines_of(tmp_path / "events.jsonl")[0]["run"]["directory"] == str(tmp_path)
+    header = lines_of(tmp_path / "events.jsonl")[0]["run"]
+    assert header["starting_equity"] == "0.00000001"
+    assert {"component": "sma", "key": "fast", "value": "7", "origin": "--set", "changed": True} in header["settings"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

@@ -12,6 +12,7 @@ from lab.domain.control import Notice, TradingState
 from lab.domain.orders import Side
 from lab_reporters import lab_reporters
 from lab_reporters.terminal import Terminal
+from msgspec.structs import replace
 
 
 class Screen(io.StringIO):
@@ -80,13 +81,13 @@ async def test_plain_lines_tell_set_up_events_and_outcome(rows, run, drive, pipe
 
 @pytest.mark.behaviour("V3")
 async def test_a_run_without_gates_says_so_aloud(rows, run, drive, pipe):
-    run.header |= {"gates": [], "limits": {}}
+    run.header = replace(run.header, gates=(), limits={})
     await drive(Terminal(), run.info(), rows.rows)
     assert "no risk gates configured" in pipe.getvalue()
 
 
 async def test_a_run_without_trades_says_why(rows, run, drive, pipe):
-    run.report |= {"trades": 0, "no_trade_reason": "fast never crossed slow"}
+    run.report = replace(run.report, fills=0, trades=0, no_trade_reason="fast never crossed slow")
     await drive(Terminal(), run.info(), rows.rows)
     assert "No trade      fast never crossed slow" in pipe.getvalue()
 
@@ -139,8 +140,8 @@ async def test_live_view_is_not_drawn_again_while_nothing_changes(run, drive, sc
 async def test_live_view_of_a_simulated_clock_draws_rarely(run):
     reporter = Terminal(refresh_s=0.25)
     assert reporter.period_s("max") >= 60
-    assert reporter.period_s(100) == 25
-    assert reporter.period_s(None) == reporter.period_s(1) == 0.25
+    assert reporter.period_s("100") == 25
+    assert reporter.period_s("0.5") == reporter.period_s("1") == 0.25
 
 
 async def test_json_mode_writes_nothing(rows, run, drive, pipe, capsys):
@@ -193,10 +194,11 @@ async def test_a_poor_encoding_gets_question_marks(rows, run, drive, monkeypatch
 
 async def test_figures_that_are_no_numbers_are_shown_as_they_are(rows, run, drive, pipe):
     run.equity = Decimal("NaN")
-    run.report |= {"fees": {"odd": 1}, "pnl_absolute": "?", "duration_seconds": None, "trades": [1, 2, 3]}
+    run.report = replace(run.report, fills=1234, trades=617)
     await drive(Terminal(status_s=1.0), run.info(), [1.2])
     assert "equity NaN" in pipe.getvalue()
-    assert "Trades        3" in pipe.getvalue()
+    assert "Fills         1,234\n" in pipe.getvalue()
+    assert "Trades        617\n" in pipe.getvalue()
 
 
 def test_a_wrong_setting_is_named():

@@ -3,11 +3,12 @@
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
+from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
@@ -18,10 +19,12 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason
-from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
-from lab.journal.report import build_report, end_state
+from lab.journal.report import build_report
+from lab.journal.state import end_state, ended
 from lab.journal.store import FILE_NAME, Journal
 from lab.ports import FeedState, RunInfo, Subscription
+from lab.records.report import Header, Report
+from lab.records.run import CarriedLoss, Counters, RunKind, RunStarted, SessionState
 from lab.reporting.offline import show
 from lab.runs import directory as directories
 from lab.runs.previous import running
@@ -36,19 +39,20 @@ _COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
 
 @attrs.define
 class Batch:
-    """A backtest that is ready: its engine, its data, the description it started with."""
+    """A backtest that is ready: its engine, its data, how it is started, and the venue time of its first input."""
 
     assembly: Assembly
     engine: Engine
-    body: Mapping[str, Any]
+    started: RunStarted
     batches: Iterator[Sequence[Input]]
+    first_ns: int = 0
 
 
 def prepare(
     assembly: Assembly,
-    kind: str = "backtest",
+    kind: RunKind = "backtest",
     archive: Callable[[str], str | None] | None = None,
-    carried_loss: Mapping[str, Any] | None = None,
+    carried_loss: CarriedLoss | None = None,
 ) -> Batch:
     """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
@@ -66,8 +70,9 @@ def prepare(
         first = next(batches, None)
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.venue()}: holds no data for {run.symbol}")
-        body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
-        body["carried_loss"] = dict(carried_loss or body["carried_loss"])
+        started = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+        if carried_loss is not None:
+            started = replace(started, carried_loss=carried_loss)
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, str(error)) from None
 
@@ -75,7 +80,7 @@ def prepare(
         yield first
         yield from batches
 
-    return Batch(assembly, assembly.engine(body, archive=archive), body, chained())
+    return Batch(assembly, assembly.engine(started, archive=archive), started, chained(), first[0].time_ns)
 
 
 def run_through(
@@ -143,8 +148,8 @@ def run_batch(
     seconds: Callable[[], float],
     stopped: Callable[[], object] | None = None,
     progress: Progress | None = None,
-    kind: str = "backtest",
-    carried_loss: Mapping[str, Any] | None = None,
+    kind: RunKind = "backtest",
+    carried_loss: CarriedLoss | None = None,
     quiet: bool = False,
     say: Echo = no_echo,
 ) -> RunResult:
@@ -172,19 +177,20 @@ def run_batch(
         gc.collect()
         gc.freeze()
         gc.set_threshold(_GARBAGE)
-        journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
+        journal.append_record(batch.started, 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
         number, reason, error = run_through(batch, journal, stopped, progress)
-        header = make_header(assembly, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
-        session = {
-            "errors": 0,
-            "duration_seconds": round(seconds() - began, 3),
-            "limits": header["limits"],
-            "fees": header["fees"],
-            "counters": {"inputs": number},
-            "degradations": left_open(batch.engine),
-        }
-        write_end(journal, batch.engine, reason, error, number, session)
+        header = make_header(assembly, kind, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
+        session = SessionState(
+            duration_seconds=round(seconds() - began, 3),
+            first_ns=batch.first_ns,
+            limits=header.limits,
+            fees=header.fees,
+            counters=Counters(inputs=number),
+            degradations=tuple(left_open(batch.engine)),
+        )
+        end = ended(end_state(batch.engine, session), reason, error)
+        journal.append_record(end, batch.engine.state.now_ns, number)
         journal.commit()
         journal.index()
         report = build_report(journal.reader())
@@ -201,21 +207,10 @@ def run_batch(
         held.close()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-    return RunResult(report, directory, int(report["exit_code"]))
+    return RunResult(report, directory, report.exit_code)
 
 
-def write_end(
-    journal: Journal, engine: Engine, reason: EndReason, error: str, number: int, session: Mapping[str, Any]
-) -> None:
-    """Journal the end of a batch."""
-    body = end_state(engine, session)
-    body.update(reason=reason.code, exit_code=reason.exit_code, error=error)
-    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns, number)
-
-
-def _info(
-    batch: Batch, header: Mapping[str, Any], report: Mapping[str, Any], run_id: str, directory: Path | None, quiet: bool
-) -> RunInfo:
+def _info(batch: Batch, header: Header, report: Report, run_id: str, directory: Path | None, quiet: bool) -> RunInfo:
     """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
     run, provider = batch.assembly.settings, batch.assembly.provider.component
     wanted = [Subscription(run.symbol, run.interval_ns)]

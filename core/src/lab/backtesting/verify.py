@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import attrs
 from attrs import frozen
@@ -14,11 +14,13 @@ from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
-from lab.journal.codec import RUN_ENDED, RUN_STARTED, decode, encode
-from lab.journal.report import end_state
+from lab.journal.codec import RUN_ENDED
+from lab.journal.state import end_state
 from lab.journal.store import GENESIS, Journal, JournalReader, Row, row_hash
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
+from lab.records.base import as_data
+from lab.records.run import ComponentRecord, RunEnded, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
@@ -69,9 +71,9 @@ def verify(
                 "the journal was changed after it was written",
             )
         started = reader.run_started()
-        if not started["instruments"]:  # the provider never told what the symbol is: nothing was decided
+        if not started.instruments:  # the provider never told what the symbol is: nothing was decided
             return Verdict(directory.name, True, reader.count(), 0, "", "", "")
-        damage = _check_tape(reader, directory, watch) if started["kind"] == "run" else ""
+        damage = _check_tape(reader, directory, watch) if started.kind == "run" else ""
         if damage:
             text = "the tape is not what the run took in"
             return Verdict(directory.name, False, 0, 0, "", text, damage)
@@ -144,29 +146,28 @@ class _Part:
 def _again(
     directory: Path,
     assembly: Assembly,
-    started: dict[str, Any],
+    started: RunStarted,
     stopped_at: int | None,
     journal: Journal,
     watch: _Watch,
 ) -> tuple[Batch, int]:
     """Run the recorded inputs through a new engine into a journal in memory."""
-    if started["kind"] == "run":
+    if started.kind == "run":
         tape = read_tape(directory, torn_ok=True)
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
-        batch = prepare(assembly, started["kind"], journal.outcome, started["carried_loss"])
-        recorded = started["source"]
-        if batch.body["source"] != recorded:
-            raise RunError(
-                EndReason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}"
-            )
-    journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
+        batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
+        if batch.started.source != started.source:
+            differences = "; ".join(_differences(started.source, batch.started.source))
+            raise RunError(EndReason.CONFIG, f"the source is not the one recorded: {differences}")
+        batch.started = started
+    journal.append_record(started, 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
 
     def advance(_: str, done: int, total: int | None) -> None:
         watch("running the inputs again", done, total)
 
-    if started["kind"] == "run":  # the tape holds its commands, the last stop among them
+    if started.kind == "run":  # the tape holds its commands, the last stop among them
         number, _, _ = feed(batch, journal, progress=advance)
     else:
         part = _Part(batch.batches, stopped_at)
@@ -178,15 +179,13 @@ def _again(
 
 def _stopped_at(reader: JournalReader) -> int | None:
     """Return after how many inputs a signal stopped the run, ``None`` where none did."""
-    for row in reader.rows():
-        if row[3] == RUN_ENDED and _body(reader, row).get("reason") == EndReason.STOPPED.code:
-            return row[2]
-    return None
+    ended = reader.run_ended()
+    return ended.session.counters.inputs if ended is not None and ended.reason == EndReason.STOPPED.code else None
 
 
 def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
     """Return what is wrong with the tape of a finished run, by the digest and the count in its journal."""
-    ended = next(((row[2], _body(reader, row)) for row in reader.rows() if row[3] == RUN_ENDED), None)
+    ended = reader.run_ended()
     if ended is None:
         return ""
     digest = hashlib.sha256()
@@ -194,12 +193,12 @@ def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
         number = 0
         for number, _ in enumerate(read_tape(directory, digest=digest), 1):
             if number % _BATCH == 0:
-                watch("checking the tape, inputs", number, ended[0])
+                watch("checking the tape, inputs", number, ended.session.counters.inputs)
     except JournalError as error:
         return str(error)
-    if number != ended[0]:
-        return f"the tape holds {number} inputs, the run took {ended[0]}"
-    if digest.hexdigest() != ended[1].get("tape_sha256"):
+    if number != ended.session.counters.inputs:
+        return f"the tape holds {number} inputs, the run took {ended.session.counters.inputs}"
+    if digest.hexdigest() != ended.tape_sha256:
         return "the tape's SHA-256 is not the one in the journal"
     return ""
 
@@ -221,7 +220,7 @@ def _compare(
             watch("comparing, rows", count)
         if ours is not None and ours[3] == RUN_ENDED:
             head = ours[6]
-            difference = _compare_end(_body(reader, ours), batch)
+            difference = _compare_end(reader.decoded(RunEnded, ours[0], ours[5]), batch)
         elif ours is None:
             difference = f"row {count}: missing in the journal; the replay gives {_text(theirs)}"
         elif theirs is None:
@@ -236,20 +235,23 @@ def _compare(
     return Verdict(directory.name, True, count, inputs, head.hex(), "", "")
 
 
-def _body(reader: JournalReader, row: Row) -> dict[str, Any]:
-    try:
-        return dict(decode(row[5]))
-    except (TypeError, ValueError) as error:
-        raise JournalError(f"{reader.name}: row {row[0]} cannot be read: {error}") from None
-
-
-def _compare_end(recorded: Mapping[str, Any], batch: Batch) -> str:
+def _compare_end(recorded: RunEnded, batch: Batch) -> str:
     """Compare what the run came to: totals, equity, books. How long it took is no part of it."""
-    replayed = decode(encode(end_state(batch.engine, {})))
+    replayed = end_state(batch.engine, recorded.session)
     for name in _REPLAYED:
-        if recorded.get(name) != replayed[name]:
-            return f"run_ended: {name} is {recorded.get(name)} in the journal; the replay gives {replayed[name]}"
+        was, now = getattr(recorded, name), getattr(replayed, name)
+        if was != now:
+            return f"run_ended: {name} is {as_data(was)} in the journal; the replay gives {as_data(now)}"
     return ""
+
+
+def _differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
+    names = sorted({*recorded, *found})
+    return [
+        f"{name} was {recorded.get(name, 'not given')}, is {found.get(name, 'not given')}"
+        for name in names
+        if recorded.get(name) != found.get(name)
+    ]
 
 
 def _text(row: Row) -> str:
@@ -258,15 +260,17 @@ def _text(row: Row) -> str:
 
 def _cause(batch: Batch, row: Row | None) -> str:
     """Say what a difference most likely comes from: other code before other data."""
-    current = batch.assembly.describe(batch.body["kind"], {}, {})
-    then_now = [(batch.body[place], current[place]) for place in ("provider", "broker")]
-    for place in ("strategies", "gates"):
-        then_now += zip(batch.body[place], current[place], strict=True)
-    for then, now in then_now:
-        if (then["distribution"], then["version"]) != (now["distribution"], now["version"]):
-            was = f"{then['distribution']} {then['version']}"
-            return f"other code: {then['name']} came from {was} then, from {now['distribution']} {now['version']} now"
-    if current["lab"] != batch.body["lab"]:
-        return f"other code: lab {batch.body['lab']} then, {current['lab']} now"
+    recorded = batch.started
+    current = batch.assembly.describe(recorded.kind, {}, {})
+    for then, now in zip(_components(recorded), _components(current), strict=True):
+        if (then.distribution, then.version) != (now.distribution, now.version):
+            was = f"{then.distribution} {then.version}"
+            return f"other code: {then.name} came from {was} then, from {now.distribution} {now.version} now"
+    if current.lab != recorded.lab:
+        return f"other code: lab {recorded.lab} then, {current.lab} now"
     where = f"input {row[2]}" if row is not None else "the end"
     return f"same versions: code of the same number was changed, or a component is not deterministic ({where})"
+
+
+def _components(started: RunStarted) -> list[ComponentRecord]:
+    return [started.provider, started.broker, *started.strategies, *started.gates]

@@ -1,13 +1,18 @@
 """How results are printed: JSON, or plain aligned tables without colour codes where nobody watches."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 import msgspec
+
+from lab.records.base import as_data
+
+if TYPE_CHECKING:
+    from lab.records.report import Report
 
 ARGUMENTS: Final = "lab.arguments"
 """Where a context's ``meta`` holds the command's name and its arguments, as they were given."""
@@ -15,6 +20,7 @@ ARGUMENTS: Final = "lab.arguments"
 _SAID_MOST: Final = 1000
 _MONEY_DIGITS: Final = 4
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+")
+_NOT_SHOWN: Final = frozenset({"schema_version", "kind", "books", "changed"})
 
 
 def clean(text: str) -> str:
@@ -34,7 +40,7 @@ def say(text: str) -> None:
 
 def print_json(value: Any) -> None:
     """Print a result as indented JSON."""
-    click.echo(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+    click.echo(msgspec.json.format(msgspec.json.encode(as_data(value)), indent=2).decode())
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str] = ()) -> str:
@@ -54,19 +60,18 @@ def files_line(directory: Path | None) -> str:
     return f"files: {directory}" if directory is not None else "files: none (no_write)"
 
 
-def report_lines(report: Mapping[str, Any]) -> str:
-    """Return a final report as a table."""
-    rows = []
-    for key, value in report.items():
-        text = _inline(value)
-        if text and key not in {"schema_version", "kind", "books"}:
-            rows.append((key.replace("_", " "), text))
+def report_lines(report: "Report") -> str:
+    """Return a final report as a table; what is empty is left out."""
+    rows = [
+        (key.replace("_", " "), text)
+        for key, value in as_data(report).items()
+        if key not in _NOT_SHOWN and (text := _inline(value))
+    ]
     return table(rows)
 
 
-def rounded(figure: str) -> str:
-    """Return a decimal figure as people read it: two decimals, or four digits where it is smaller than that."""
-    amount = Decimal(figure)
+def rounded(amount: Decimal) -> str:
+    """Return a figure as people read it: two decimals, or four digits where it is smaller than that."""
     if not amount:
         return "0"
     digits = max(2, _MONEY_DIGITS - 1 - amount.adjusted() if abs(amount) < 1 else 2)
@@ -74,12 +79,21 @@ def rounded(figure: str) -> str:
     return text.rstrip("0").rstrip(".") if abs(amount) < 1 else text
 
 
+def changed_text(report: "Report", limit: int) -> str:
+    """Return the settings that differ from their defaults, as far as they fit: ``sma.fast=7 equity=5000``."""
+    text = " ".join(f"{dotted.removeprefix('run.')}={value}" for dotted, value in report.changed.items())
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def _inline(value: Any) -> str:
     """Return a value on one line, nested ones in their own brackets, figures rounded."""
     if value is None:
         return ""
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
-        return rounded(value)
+        return rounded(Decimal(value))
     if isinstance(value, dict):
-        return ", ".join(f"{k}: {f'({_inline(v)})' if isinstance(v, dict) else _inline(v)}" for k, v in value.items())
+        shown = {k: _inline(v) for k, v in value.items()}
+        return ", ".join(
+            f"{k}: {f'({text})' if isinstance(value[k], dict) else text}" for k, text in shown.items() if text
+        )
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -1,7 +1,7 @@
 """``lab replay``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -9,6 +9,11 @@ from lab.cli import options, output
 from lab.cli.backtest import run as execute
 from lab.cli.backtest import show
 from lab.session.signals import Interrupts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lab.records.run import ComponentRecord, RunStarted
 
 
 @click.command("replay")
@@ -37,23 +42,23 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
     if run == "latest":
         directory = _newest_session(state_dir, directory)
     recorded = read_run_started(directory)
-    if recorded["kind"] != "run":
+    if recorded.kind != "run":
         raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
     for key in ("symbol", "interval", "equity", "leverage", "seed", "no_orders"):
-        given[key] = recorded[key] if given.get(key) is None else given[key]
+        given[key] = getattr(recorded, key) if given.get(key) is None else given[key]
     sets = [f"replay.run={directory}"]
     if not given["strategies"]:
-        given["strategies"] = [f"{entry['name']}={entry['type']}" for entry in recorded["strategies"]]
-        sets += _settings(recorded["strategies"])
+        given["strategies"] = [f"{entry.name}={entry.type}" for entry in recorded.strategies]
+        sets += _settings(recorded.strategies)
     if not given["gates"]:
-        given["gates"] = [entry["type"] for entry in recorded["gates"]] or ["none"]
-        sets += _settings(recorded["gates"])
+        given["gates"] = [entry.type for entry in recorded.gates] or ["none"]
+        sets += _settings(recorded.gates)
     if given["broker"] is None:
-        given["broker"] = recorded["broker"]["type"]
-        sets += _settings([recorded["broker"]])
+        given["broker"] = recorded.broker.type
+        sets += _settings([recorded.broker])
     given["sets"] = [*sets, *given["sets"]]
     _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, run__provider="replay")
-    finished = execute(assembly, interrupts, as_json=as_json, kind="replay", carried_loss=recorded["carried_loss"])
+    finished = execute(assembly, interrupts, as_json=as_json, kind="replay", carried_loss=recorded.carried_loss)
     show(finished, as_json)
     return finished.exit_code
 
@@ -69,24 +74,24 @@ def _newest_session(state_dir: Path, newest: Path) -> Path:
     return session
 
 
-def _again(directory: Path, recorded: dict[str, Any]) -> str:
+def _again(directory: Path, recorded: "RunStarted") -> str:
     """Say how a backtest is repeated, which records no inputs because its source can be read again."""
-    settings = recorded["provider"]["settings"]
-    if recorded["provider"]["type"] == "replay" and settings.get("run"):
+    settings = recorded.provider.settings
+    if recorded.provider.type == "replay" and settings.get("run"):
         command = f"lab replay {Path(settings['run']).name}"
     else:
         command = "lab backtest"
     return (
-        f"is a {recorded['kind']}, which records no inputs of its own: run `{command}` with its arguments again, "
+        f"is a {recorded.kind}, which records no inputs of its own: run `{command}` with its arguments again, "
         f"or prove it with `lab verify {directory.name}`"
     )
 
 
-def _settings(entries: list[dict[str, Any]]) -> list[str]:
+def _settings(entries: "Sequence[ComponentRecord]") -> list[str]:
     """Return recorded settings as ``--set`` texts."""
     texts = []
     for entry in entries:
-        for key, value in entry["settings"].items():
+        for key, value in entry.settings.items():
             text = "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            texts.append(f"{entry['name']}.{key}={text}")
+            texts.append(f"{entry.name}.{key}={text}")
     return texts

@@ -57,8 +57,8 @@ def command(context: click.Context, /, as_json: bool, **given: Any) -> int:
     elif finished.reached and not assembly.reporters:
         click.echo(output.report_lines(finished.report))
     if not as_json and (finished.exit_code or not finished.reached):
-        output.say(f"{finished.report['reason']}: {finished.report['error'] or 'the provider was not reached'}")
-    if finished.report["reason"] == EndReason.NEVER_WARMED.code and not finished.reached:
+        output.say(f"{finished.report.reason}: {finished.report.error or 'the provider was not reached'}")
+    if finished.report.reason == EndReason.NEVER_WARMED.code and not finished.reached:
         _offer_offline(context, assembly)
     if not as_json:
         click.echo(output.files_line(finished.directory))

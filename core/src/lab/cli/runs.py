@@ -1,11 +1,18 @@
 """``lab runs``."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
+from attrs import frozen
 
 from lab.cli import options, output
+from lab.records.base import as_data
+
+if TYPE_CHECKING:
+    from lab.records.report import Report
+
+_SETTINGS_MAX: Final = 60
 
 
 @click.command("runs")
@@ -14,33 +21,42 @@ from lab.cli import options, output
 def command(as_json: bool, **given: Any) -> int:
     """List the runs in the state directory, newest last."""
     folder = options.state_dir_of(given) / "runs"
-    found: list[dict[str, Any]] = []
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_symlink() or not (path / "journal.db").is_file():
-            continue
-        found.append({"directory": path.name, **_look(path)})
+    found = [
+        _look(path)
+        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        if not path.is_symlink() and (path / "journal.db").is_file()
+    ]
     if as_json:
-        output.print_json({"schema_version": 1, "kind": "runs", "runs": found})
+        output.print_json({"schema_version": 1, "kind": "runs", "runs": [run.data() for run in found]})
         return 0
     if not found:
         click.echo(f"no runs in {folder}; `lab run` makes one")
         return 0
     rows = [
-        [
-            run["directory"],
-            run["status"],
-            str(run["reason"])[:40],
-            str(run.get("trades", "")),
-            output.rounded(run["pnl_absolute"]) if run.get("pnl_absolute") else "",
-        ]
+        (run.name, run.status, run.reason[:40], *(_figures(run.report) if run.report is not None else ("", "", "")))
         for run in found
     ]
-    click.echo(output.table(rows, ("run", "status", "reason", "trades", "pnl")))
+    click.echo(output.table(rows, ("run", "status", "reason", "trades", "pnl", "settings")))
     return 0
 
 
-def _look(path: Path) -> dict[str, Any]:
-    """Return a run's report, or as much as can be said of one that has none."""
+@frozen
+class Listed:
+    """A run of the list; ``report`` is ``None`` where there is none."""
+
+    name: str
+    status: str
+    reason: str
+    report: "Report | None" = None
+
+    def data(self) -> dict[str, Any]:
+        """Return what ``--json`` prints."""
+        known = {"run_id": self.name} if self.report is None else as_data(self.report)
+        return {"directory": self.name, **known, "status": self.status, "reason": self.reason}
+
+
+def _look(path: Path) -> Listed:
+    """Return a run with its report, or as much as can be said of one that has none."""
     from lab.errors import JournalError, RunError
     from lab.exit_codes import EndReason
     from lab.journal.report import build_report
@@ -56,10 +72,14 @@ def _look(path: Path) -> dict[str, Any]:
             reader.close()
     except RunError as error:
         if error.reason is EndReason.IN_USE:
-            return {"run_id": path.name, "status": "starting", "reason": "waiting for its provider"}
-        return {"run_id": path.name, "status": "failed", "reason": "cut off before it began"}
+            return Listed(path.name, "starting", "waiting for its provider")
+        return Listed(path.name, "failed", "cut off before it began")
     except JournalError as error:
-        return {"run_id": path.name, "status": "unreadable", "reason": str(error)}
-    if report["reason"] == "unfinished" and is_running(path):
-        report.update(status="running", reason="not ended yet")
-    return report
+        return Listed(path.name, "unreadable", str(error))
+    if report.reason == "unfinished" and is_running(path):
+        return Listed(path.name, "running", "not ended yet", report)
+    return Listed(path.name, report.status, report.reason, report)
+
+
+def _figures(report: "Report") -> tuple[str, str, str]:
+    return str(report.trades), output.rounded(report.pnl_absolute), output.changed_text(report, _SETTINGS_MAX)

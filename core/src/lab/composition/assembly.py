@@ -17,10 +17,13 @@ from lab.engine.engine import Engine, ignore_failure
 from lab.engine.protocols import OnFailure
 from lab.errors import ComponentError, ConfigError, PluginError, describe_error
 from lab.journal.codec import encode
+from lab.journal.report import RUN_SETTINGS, setting_text
 from lab.journal.schema import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.settings import Effective, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
+from lab.records.report import Setting
+from lab.records.run import ComponentRecord, RunKind, RunStarted
 
 C = TypeVar("C")
 FLAGS: Final[Mapping[str, str]] = {"strategies": "--strategy", "gates": "--gate", "reporters": "--reporter"}
@@ -56,7 +59,7 @@ class Assembly:
 
     def engine(
         self,
-        body: Mapping[str, Any],
+        started: RunStarted,
         *,
         archive: Callable[[str], str | None] | None = None,
         on_failure: OnFailure = ignore_failure,
@@ -65,79 +68,102 @@ class Assembly:
 
         Raises `ConfigError` for a leverage above an instrument's, `ComponentError` where the broker does not open.
         """
-        instruments = {
-            symbol: msgspec.convert(raw, Instrument, strict=False) for symbol, raw in body["instruments"].items()
-        }
-        for instrument in instruments.values():
-            check_leverage(instrument, Decimal(body["leverage"]))
+        for instrument in started.instruments.values():
+            check_leverage(instrument, started.leverage)
         try:
-            self.broker.component.open(instruments, int(body["seed"]))
+            self.broker.component.open(started.instruments, started.seed)
         except BaseException as error:
             on_failure("broker", self.broker.name, "open", error)
             raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
-        before = body.get("carried_loss", {"day_ns": 0, "lost": "0"})
+        before = started.carried_loss
         return Engine(
-            instruments,
-            int(body["interval_ns"]),
+            started.instruments,
+            started.interval_ns,
             self.broker.component,
             [(part.name, part.component) for part in self.gates],
-            [(part.name, part.component, Decimal(body["equity"])) for part in self.strategies],
-            config_hash=body["config_hash"],
-            leverage=Decimal(body["leverage"]),
-            no_orders=bool(body["no_orders"]),
-            carried_loss=(int(before["day_ns"]), Decimal(before["lost"])),
-            record_inputs=body["kind"] == "run",
+            [(part.name, part.component, started.equity) for part in self.strategies],
+            config_hash=started.config_hash,
+            leverage=started.leverage,
+            no_orders=started.no_orders,
+            carried_loss=(before.day_ns, before.lost),
+            record_inputs=started.kind == "run",
             broker_name=self.broker.name,
             archive=archive,
             on_failure=on_failure,
         )
 
-    def describe(self, kind: str, instruments: Mapping[str, Instrument], source: Mapping[str, str]) -> dict[str, Any]:
-        """Return the whole assembly as plain data: the body of ``run_started``. No label of place or time is in it."""
+    def describe(self, kind: RunKind, instruments: Mapping[str, Instrument], source: Mapping[str, str]) -> RunStarted:
+        """Return how this run is started. No label of place or time is in it."""
         run = self.settings
-
-        def part(entry: Part[Any]) -> dict[str, Any]:
-            cls = type(entry.component)
-            settings = {key: _plain(getattr(entry.component, f.name)) for key, f in settings_of(cls).items()}
-            return {
-                "name": entry.name,
-                "type": entry.offer.name,
-                "distribution": entry.offer.plugin.distribution,
-                "version": entry.offer.plugin.version,
-                "settings": settings,
-            }
-
-        body: dict[str, Any] = {
-            "schema_version": SCHEMA_VERSION,
-            "kind": kind,
-            "lab": version("lab-trading"),
-            "provider": part(self.provider),
-            "venue": self.provider.component.venue(),
-            "realm": self.provider.component.realm,
-            "strategies": [part(entry) for entry in self.strategies],
-            "gates": [part(entry) for entry in self.gates],
-            "broker": part(self.broker),
+        strategies = tuple(component_record(entry) for entry in self.strategies)
+        gates = tuple(component_record(entry) for entry in self.gates)
+        broker = component_record(self.broker)
+        same = {
+            "strategies": strategies,
+            "gates": gates,
+            "broker": broker,
             "symbol": run.symbol,
             "interval": run.interval,
-            "interval_ns": run.interval_ns,
-            "minutes": run.minutes if kind == "run" else None,
             "equity": run.equity,
             "leverage": run.leverage,
             "seed": run.seed,
-            "speed": run.speed,
-            "no_orders": run.no_orders,
-            "lookback": self.lookback,
-            "instruments": dict(instruments),
-            "source": dict(source),
-            "carried_loss": {"day_ns": 0, "lost": "0"},
         }
-        same = {
-            key: body[key]
-            for key in ("strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "seed")
-        }
-        body["config_hash"] = config_hash(encode(same).decode())
-        plain: dict[str, Any] = msgspec.json.decode(encode(body))
-        return plain
+        return RunStarted(
+            schema_version=SCHEMA_VERSION,
+            kind=kind,
+            lab=version("lab-trading"),
+            config_hash=config_hash(encode(same).decode()),
+            provider=component_record(self.provider),
+            venue=self.provider.component.venue(),
+            realm=self.provider.component.realm,
+            strategies=strategies,
+            gates=gates,
+            broker=broker,
+            symbol=run.symbol,
+            interval=run.interval,
+            interval_ns=run.interval_ns,
+            minutes=run.minutes if kind == "run" else None,
+            equity=run.equity,
+            leverage=run.leverage,
+            seed=run.seed,
+            speed=run.speed,
+            no_orders=run.no_orders,
+            lookback=self.lookback,
+            instruments=dict(instruments),
+            source=dict(source),
+            changed=tuple(f"{one.component}.{one.key}" for one in self.settings_in_force() if one.changed),
+        )
+
+    def settings_in_force(self) -> tuple[Setting, ...]:
+        """Return every setting that decides how the run comes out: the run's own, then each component's."""
+        origins = {one.key: one.origin for one in self.in_force}
+        parts: list[Part[Any]] = [self.provider, *self.strategies, *self.gates, self.broker]
+        tables: list[tuple[str, object]] = [("run", self.settings), *((part.name, part.component) for part in parts)]
+        return tuple(
+            Setting(
+                component=name,
+                key=key,
+                value=setting_text(getattr(component, field.name)),
+                origin=origins.get(f"{name}.{key}", "default"),
+                changed=getattr(component, field.name) != _default(field),
+            )
+            for name, component in tables
+            for key, field in settings_of(type(component)).items()
+            if name != "run" or key in RUN_SETTINGS
+        )
+
+
+def component_record(part: Part[Any]) -> ComponentRecord:
+    """Return what the journal records of a component, its settings as JSON values."""
+    component = part.component
+    settings = {key: _plain(getattr(component, field.name)) for key, field in settings_of(type(component)).items()}
+    return ComponentRecord(
+        name=part.name,
+        type=part.offer.name,
+        distribution=part.offer.plugin.distribution,
+        version=part.offer.plugin.version,
+        settings=msgspec.json.decode(encode(settings)),
+    )
 
 
 def check_leverage(instrument: Instrument, leverage: Decimal) -> None:
@@ -234,23 +260,37 @@ def _installed(registry: Registry) -> list[str]:
     return [offer.name for kind in kinds for offer in registry.offers(kind)]
 
 
-def reassemble(registry: Registry, body: Mapping[str, Any]) -> Assembly:
-    """Put the run of a ``run_started`` body together again, without reporters. Raises as `assemble` does."""
+def reassemble(registry: Registry, started: RunStarted) -> Assembly:
+    """Put a recorded run together again, without reporters. Raises as `assemble` does."""
     layers = Layers()
     run = {
-        "provider": body["provider"]["type"],
-        "strategies": [f"{entry['name']}={entry['type']}" for entry in body["strategies"]],
-        "gates": [entry["type"] for entry in body["gates"]],
-        "broker": body["broker"]["type"],
-        **{key: body[key] for key in ("symbol", "interval", "equity", "leverage", "seed", "speed", "no_orders")},
+        "provider": started.provider.type,
+        "strategies": [f"{entry.name}={entry.type}" for entry in started.strategies],
+        "gates": [entry.type for entry in started.gates],
+        "broker": started.broker.type,
+        "symbol": started.symbol,
+        "interval": started.interval,
+        "equity": started.equity,
+        "leverage": started.leverage,
+        "seed": started.seed,
+        "speed": started.speed,
+        "no_orders": started.no_orders,
     }
     for key, raw in run.items():
         layers.put("run", key, raw, "run_started")
-    for entry in (body["provider"], *body["strategies"], *body["gates"], body["broker"]):
-        for key, raw in entry["settings"].items():
-            layers.put(entry["name"], key, raw, "run_started")
+    for entry in (started.provider, *started.strategies, *started.gates, started.broker):
+        for key, raw in entry.settings.items():
+            layers.put(entry.name, key, raw, "run_started")
     return assemble(registry, layers, {}, reporters=False)
 
 
 def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
+
+
+def _default(field: "attrs.Attribute[Any]") -> Any:
+    """Return a setting's default as it would be in force; `attrs.NOTHING` for one that must be given."""
+    default: Any = field.default
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # the stub takes this class for a function
+        return attrs.NOTHING if default.takes_self else default.factory()
+    return field.converter(default) if callable(field.converter) and default is not attrs.NOTHING else default

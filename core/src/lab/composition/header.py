@@ -1,41 +1,52 @@
 """What a run says of itself to people: the header at its start, its status while it runs, the positions it leaves."""
 
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
 
 from lab.composition.assembly import Assembly
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
-from lab.journal.report import plain
-from lab.ports import FeedState, Status
-
-_COUNTS: Final = ("candles", "quotes", "decisions", "orders", "trades", "refusals")
+from lab.journal.state import totals_of
+from lab.ports import FeedState, Holding, Status
+from lab.records.base import exact
+from lab.records.report import Header
+from lab.records.run import RunKind
 
 
 def make_header(
-    assembly: Assembly, instrument: Instrument, engine: Engine, *, run_id: str, directory: Path | None
-) -> dict[str, Any]:
-    """Return what is said aloud at the start: the venue, the money, effective fees, and the limits in force."""
+    assembly: Assembly, kind: RunKind, instrument: Instrument, engine: Engine, *, run_id: str, directory: Path | None
+) -> Header:
+    """Return what is printed at the start: the venue, the money, effective fees, limits and settings in force."""
     run = assembly.settings
     view = engine.strategies[0].view
-    return {
-        "run_id": run_id,
-        "version": assembly.provider.offer.plugin.version,
-        "provider": assembly.provider.offer.name,
-        "venue": assembly.provider.component.venue(),
-        "strategies": [part.name for part in assembly.strategies],
-        "symbol": run.symbol,
-        "interval": run.interval,
-        "starting_equity": plain(engine.valuation.starting_equity),
-        "fees": dict(assembly.broker.component.describe(instrument)),
-        "gates": [part.name for part in assembly.gates],
-        "limits": {part.name: dict(part.component.describe(view)) for part in assembly.gates},
-        "speed": run.speed,
-        "seconds": run.minutes * 60,
-        "no_orders": run.no_orders,
-        "directory": str(directory) if directory is not None else None,
-    }
+    provider = assembly.provider
+    return Header(
+        run_id=run_id,
+        kind=kind,
+        version=version("lab-trading"),
+        provider=provider.offer.name,
+        venue=provider.component.venue(),
+        realm=provider.component.realm,
+        strategies=tuple(part.name for part in assembly.strategies),
+        symbol=run.symbol,
+        interval=run.interval,
+        instrument=instrument,
+        starting_equity=exact(engine.valuation.starting_equity),
+        fees=_as_text(assembly.broker.component.describe(instrument)),
+        gates=tuple(part.name for part in assembly.gates),
+        limits={part.name: _as_text(part.component.describe(view)) for part in assembly.gates},
+        settings=assembly.settings_in_force(),
+        speed=run.speed,
+        seconds=run.minutes * 60 if kind == "run" else None,
+        no_orders=run.no_orders,
+        directory=str(directory) if directory is not None else None,
+    )
+
+
+def _as_text(described: object) -> dict[str, str]:
+    """Return what a component describes, as text whatever it is: the record of the run's end must be readable."""
+    return {str(name): str(figure) for name, figure in dict(described).items()}  # type: ignore[call-overload]
 
 
 def status_of(
@@ -44,29 +55,27 @@ def status_of(
     """Return what an engine has come to, for live views."""
     market = engine.state.markets[symbol]
     quote, candles = market.quote, market.history.candles
-    price = (quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None
-    totals = engine.counters
     return Status(
         seconds_left=seconds_left,
-        price=price,
+        price=(quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None,
         feed=feed.value,
-        why_not_trading=why_not_trading,
+        why_not_trading=tuple(why_not_trading),
         equity=engine.valuation.equity(),
         starting_equity=engine.valuation.starting_equity,
-        positions=[
-            (strategy.name, symbol, held.quantity, held.price)
+        positions=tuple(
+            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
             for strategy in engine.strategies
             for symbol, held in strategy.book.ledger.positions.items()
             if held.quantity
-        ],
-        counts={name: int(getattr(totals, name)) for name in _COUNTS},
+        ),
+        totals=totals_of(engine),
     )
 
 
 def left_open(engine: Engine) -> list[str]:
     """Return a degradation for every position that is still held."""
     return [
-        f"position_left_open {strategy.name} {plain(held.quantity)} {symbol}"
+        f"position_left_open {strategy.name} {exact(held.quantity):f} {symbol}"
         for strategy in engine.strategies
         for symbol, held in strategy.book.ledger.positions.items()
         if held.quantity

@@ -1,7 +1,7 @@
 """Events and inputs as JSON bytes, and back. The same value always gives the same bytes."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -9,6 +9,9 @@ from lab.domain import events
 from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.inputs import Input
 from lab.domain.market import Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.records.run import RunEnded, RunStarted, RunState
+
+T = TypeVar("T")
 
 INPUT_KINDS: Final[dict[type, str]] = {
     Candle: "candle",
@@ -39,21 +42,27 @@ KINDS: Final[dict[type, str]] = {
 }
 RUN_STARTED: Final = "run_started"
 RUN_ENDED: Final = "run_ended"
+ROW_KINDS: Final[dict[type, str]] = {**KINDS, RunStarted: RUN_STARTED, RunEnded: RUN_ENDED}
+"""The kind of each class that is the body of a row."""
 
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 encode: Final[Callable[[Any], bytes]] = _encoder.encode
-_input_decoders: Final[dict[str, msgspec.json.Decoder[Any]]] = {
-    kind: msgspec.json.Decoder(cls) for cls, kind in INPUT_KINDS.items()
+_decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
+    cls: msgspec.json.Decoder(cls) for cls in (*ROW_KINDS, RunState)
 }
+_input_decoders: Final = {kind: _decoders[cls] for cls, kind in INPUT_KINDS.items()}
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 
 
-def decode(body: bytes | str) -> Any:
-    """Return a body as plain data. Raises ``ValueError`` for what is no JSON, or nested deeper than our bodies."""
+def decode_as(cls: type[T], body: bytes | str) -> T:
+    """Return the body of a row, or a state, as its class. Raises ``ValueError`` saying what does not fit, and where."""
     try:
-        return msgspec.json.decode(body)
+        decoded: T = _decoders[cls].decode(body)
     except RecursionError:
         raise ValueError("nested too deep") from None
+    except (ValueError, TypeError, ArithmeticError) as error:  # msgspec's errors are ValueErrors
+        raise ValueError(" ".join(str(error).split())[:300]) from None
+    return decoded
 
 
 def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:

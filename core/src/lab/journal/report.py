@@ -1,193 +1,234 @@
-"""The final report: a pure function of the journal, as plain data with money as decimal text."""
+"""The final report: a pure function of the journal."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal
 
-from lab.domain.ledger import ZERO
-from lab.domain.market import UNCONFIRMED
+from lab.domain.control import TradingState
+from lab.domain.events import OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
 from lab.journal.store import JournalReader
+from lab.records.base import exact
+from lab.records.report import REPORT_SCHEMA_VERSION, Report
+from lab.records.run import RunStarted, RunState, SessionState, Totals
 
-REPORT_SCHEMA_VERSION: Final = 1
-
-
-def plain(amount: Decimal | str | None) -> str | None:
-    """Return money as decimal text without exponent and without trailing zeros behind the point."""
-    if amount is None:
-        return None
-    text = format(Decimal(amount), "f")
-    if "." in text:
-        text = text.rstrip("0").rstrip(".")
-    return "0" if text in {"", "-0"} else text
+RUN_SETTINGS: Final = (
+    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "seed", "no_orders",
+)  # fmt: skip
+"""The settings of ``[run]`` that decide how a run comes out; the others say how long, how fast and where to."""
+_HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")
 
 
-def build_report(reader: JournalReader) -> dict[str, Any]:
+def build_report(reader: JournalReader) -> Report:
     """Return the report of a journal, finished or not. A run without its end is ``failed``, reason ``unfinished``.
 
-    Raises `lab.journal.store.JournalError` where the journal cannot be read or holds no run.
+    Raises `lab.errors.JournalError` where the journal cannot be read or holds no run.
     """
     try:
         return _build(reader)
-    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
+    except (ValueError, ArithmeticError) as error:
         raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
 
 
-def _build(reader: JournalReader) -> dict[str, Any]:
+def _build(reader: JournalReader) -> Report:
     labels = reader.labels()
     started = reader.run_started()
-    ended = next((body for _, _, body in reader.bodies("run_ended")), None)
-    end: Mapping[str, Any] = ended or reader.state("run") or {}
-    totals: Mapping[str, Any] = end.get("totals", {})
-    session: Mapping[str, Any] = end.get("session", {})
-    starting = Decimal(started["equity"]) * len(started["strategies"])
-    equity = Decimal(end.get("equity", starting))
-    code = ended["reason"] if ended else "unfinished"
+    ended = reader.run_ended()
+    end: RunState = ended or reader.run_state() or empty_state(started)
+    totals, session = end.totals, end.session
+    starting = starting_equity(started)
+    code = ended.reason if ended else "unfinished"
     reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
-    traded = next(reader.bodies("order_filled"), None) is not None
-    report: dict[str, Any] = {
-        "schema_version": REPORT_SCHEMA_VERSION,
-        "kind": started["kind"],
-        "run_id": labels.get("run_id", ""),
-        "status": reason.status if ended else "failed",
-        "reason": code,
-        "exit_code": reason.exit_code,
-        "error": ended["error"] if ended else "the run has no end in its journal",
-        "error_count": int(session.get("errors", 0)) + (1 if reason.status == "failed" else 0),
-        "started": labels.get("started", ""),
-        "duration_seconds": session.get("duration_seconds", 0.0),
-        "provider": started["provider"]["type"],
-        "venue": started["venue"],
-        "realm": started["realm"],
-        "strategy": ", ".join(entry["name"] for entry in started["strategies"]),
-        "symbol": started["symbol"],
-        "interval": started["interval"],
-        **{name: int(totals.get(name, 0)) for name in ("candles", "backfilled", "quotes", "decisions", "signals")},
-        **{name: int(totals.get(name, 0)) for name in ("orders", "fills", "trades", "refusals")},
-        **{name: int(totals.get(name, 0)) for name in ("cancelled", "expired", "rejected")},
-        "starting_equity": plain(starting),
-        "ending_equity": plain(equity),
-        "pnl_absolute": plain(equity - starting),
-        "pnl_percent": plain(((equity - starting) / starting * 100).quantize(Decimal("0.0001"))),
-        "fees_paid": plain(totals.get("fees_paid", "0")),
-        "max_drawdown": plain(totals.get("max_drawdown", "0")),
-        "books": end.get("books", {}),
-        "limits": session.get("limits", {}),
-        "fee_rates": session.get("fees", {}),
-        "gates": [entry["name"] for entry in started["gates"]],
-        "degradations": _degradations(started, totals, session, reader, ended is not None),
-        "counters": session.get("counters", {}),
-        "contacted_hosts": session.get("contacted_hosts", []),
-        "first_event": _stamp(reader, "ASC"),
-        "last_event": _stamp(reader, "DESC"),
-        "no_trade_reason": None if traded else _why_no_trade(started, totals, session, reader),
-    }
-    return report
-
-
-def _stamp(reader: JournalReader, order: Literal["ASC", "DESC"]) -> str | None:
-    for time_ns in reader.times(order):
-        return format_time(time_ns) if time_ns > SECOND_NS else None
-    return None
-
-
-def _degradations(
-    started: Mapping[str, Any],
-    totals: Mapping[str, Any],
-    session: Mapping[str, Any],
-    reader: JournalReader,
-    finished: bool,
-) -> list[str]:
-    """Everything that was less than it should have been, each with its figures."""
-    found = list(session.get("degradations", []))
-    if not finished:
-        found.append("unfinished: the journal holds no end of the run")
-    lost = started.get("carried_loss", {}).get("lost", "0")
-    if Decimal(lost):
-        found.append(f"restarted: the day had lost {plain(lost)} before")
-    if not started["gates"]:
-        found.append("no_risk_gates: none were configured")
-    found.extend(
-        f"strategy_stopped {body['strategy']}: {body['error']}" for _, _, body in reader.bodies("strategy_stopped")
+    first_ns, last_ns = session.first_ns or _time(reader, "ASC"), _time(reader, "DESC")
+    return Report(
+        schema_version=REPORT_SCHEMA_VERSION,
+        kind=started.kind,
+        run_id=labels.get("run_id", ""),
+        status=reason.status if ended else "failed",
+        reason=code,
+        exit_code=reason.exit_code,
+        error=ended.error if ended else "the run has no end in its journal",
+        error_count=session.errors + (1 if reason.status == "failed" else 0),
+        started=labels.get("started", ""),
+        duration_seconds=session.duration_seconds,
+        provider=started.provider.type,
+        venue=started.venue,
+        realm=started.realm,
+        strategy=", ".join(entry.name for entry in started.strategies),
+        symbol=started.symbol,
+        interval=started.interval,
+        instrument=started.instruments.get(started.symbol),
+        settings=settings_in_force(started),
+        changed=_changed(started),
+        candles=totals.candles,
+        backfilled=totals.backfilled,
+        quotes=totals.quotes,
+        decisions=totals.decisions,
+        signals=totals.signals,
+        orders=totals.orders,
+        fills=totals.fills,
+        trades=totals.trades,
+        refusals=totals.refusals,
+        cancelled=totals.cancelled,
+        expired=totals.expired,
+        rejected=totals.rejected,
+        starting_equity=exact(starting),
+        ending_equity=exact(end.equity),
+        pnl_absolute=exact(end.equity - starting),
+        pnl_percent=exact(((end.equity - starting) / starting * 100).quantize(_HUNDREDTH_OF_A_PERCENT)),
+        fees_paid=exact(totals.fees_paid),
+        max_drawdown=exact(totals.max_drawdown),
+        books=end.books,
+        limits=session.limits,
+        fee_rates=session.fees,
+        gates=tuple(entry.name for entry in started.gates),
+        degradations=_degradations(started, end, reader, finished=ended is not None),
+        counters=session.counters,
+        contacted_hosts=session.contacted_hosts,
+        first_event=_stamp(first_ns),
+        last_event=_stamp(last_ns),
+        data_seconds=max(0, last_ns - first_ns) / SECOND_NS if first_ns and last_ns else 0.0,
+        no_trade_reason=None if reader.has(OrderFilled) else _why_no_trade(started, totals, session, reader),
     )
-    unconfirmed = sum(body[-1] == UNCONFIRMED for _, _, body in reader.bodies("candle"))
-    if unconfirmed:
-        found.append(f"unconfirmed_candles {unconfirmed}")
-    names = ("gaps", "ignored_candles", "late_quotes", "expired")
-    found.extend(f"{name} {totals[name]}" for name in names if int(totals.get(name, 0)))
+
+
+def starting_equity(started: RunStarted) -> Decimal:
+    """Return the deposits of all books."""
+    return started.equity * len(started.strategies)
+
+
+def empty_state(started: RunStarted) -> RunState:
+    """Return what a run has come to before anything happened."""
+    equity = starting_equity(started)
+    return RunState(totals=Totals(), equity=equity, day_starting_equity=equity, books={}, session=SessionState())
+
+
+def settings_in_force(started: RunStarted) -> dict[str, dict[str, str]]:
+    """Return every setting that decides how a run comes out, as text: component, key, value."""
+    components = (started.provider, *started.strategies, *started.gates, started.broker)
+    run = {
+        "provider": started.provider.type,
+        "strategies": [_named(entry.name, entry.type) for entry in started.strategies],
+        "broker": started.broker.type,
+        "gates": [entry.type for entry in started.gates],
+        "symbol": started.symbol,
+        "interval": started.interval,
+        "equity": started.equity,
+        "leverage": started.leverage,
+        "seed": started.seed,
+        "no_orders": started.no_orders,
+    }
+    tables: dict[str, Mapping[str, Any]] = {"run": run} | {entry.name: entry.settings for entry in components}
+    return {name: {key: setting_text(value) for key, value in table.items()} for name, table in tables.items()}
+
+
+def setting_text(value: object) -> str:
+    """Return a setting's value as one would write it after ``--set name.key=``."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Decimal):
+        return format(exact(value), "f")
+    if isinstance(value, list | tuple):
+        return ",".join(map(setting_text, value)) or "none"
+    return str(value)
+
+
+def _named(name: str, kind: str) -> str:
+    return name if name == kind else f"{name}={kind}"
+
+
+def _changed(started: RunStarted) -> dict[str, str]:
+    tables = settings_in_force(started)
+    found = {}
+    for dotted in started.changed:
+        table, _, key = dotted.partition(".")
+        if key in tables.get(table, {}):
+            found[dotted] = tables[table][key]
     return found
 
 
-def _why_no_trade(
-    started: Mapping[str, Any], totals: Mapping[str, Any], session: Mapping[str, Any], reader: JournalReader
-) -> str:
+def _time(reader: JournalReader, order: Literal["ASC", "DESC"]) -> int:
+    return next(iter(reader.times(order)), 0)
+
+
+def _stamp(time_ns: int) -> str | None:
+    return format_time(time_ns) if time_ns > SECOND_NS else None
+
+
+def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, finished: bool) -> tuple[str, ...]:
+    """Everything that was less than it should have been, each with its figures."""
+    totals = end.totals
+    found = list(end.session.degradations)
+    if not finished:
+        found.append("unfinished: the journal holds no end of the run")
+    if started.carried_loss.lost:
+        found.append(f"restarted: the day had lost {exact(started.carried_loss.lost):f} before")
+    if not started.gates:
+        found.append("no_risk_gates: none were configured")
+    found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
+    counts = {
+        "unconfirmed_candles": totals.unconfirmed,
+        "gaps": totals.gaps,
+        "ignored_candles": totals.ignored_candles,
+        "late_quotes": totals.late_quotes,
+        "expired": totals.expired,
+    }
+    found.extend(f"{name} {number}" for name, number in counts.items() if number)
+    return tuple(found)
+
+
+def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:
     """Say plainly why nothing was traded: the last thing that stood in the way."""
-    if started["no_orders"]:
-        return f"orders were switched off (no_orders); {totals.get('signals', 0)} signals were recorded"
-    if not int(totals.get("decisions", 0)):
-        if not int(totals.get("candles", 0)):
-            why = "none closed" if int(totals.get("quotes", 0)) else "no market data came"
-        else:
-            shut = [reasons for _, _, (_, reasons) in reader.bodies("trading_state") if reasons]
-            seen = int(totals["candles"]) + int(totals.get("backfilled", 0))
-            warming = f"it needs {started['lookback']} candles before it decides and {seen} came"
-            why = session.get("warm") or ("; ".join(shut[-1]) if shut else warming)
-        return f"the strategy never decided on a live candle: {why}"
-    for name, text in (
-        ("refusals", "every order was refused"),
-        ("expired", "every order expired"),
-        ("rejected", "the broker rejected every order"),
-        ("cancelled", "every order was cancelled before it filled"),
-    ):
-        if int(totals.get(name, 0)):
-            return f"{text}: {_last_reason(reader, name)}"
-    if int(totals.get("signals", 0)):
-        whys = {body["why"] for _, _, body in reader.bodies("signal")} - {"backfilled"}
+    if started.no_orders:
+        return f"orders were switched off (no_orders); {totals.signals} signals were recorded"
+    if not totals.decisions:
+        return f"the strategy never decided on a live candle: {_why_no_decision(started, totals, session, reader)}"
+    if totals.refusals or totals.expired or totals.rejected or totals.cancelled:
+        return _why_no_fill(totals, reader)
+    if totals.signals:
+        whys = {signal.why for signal in reader.events(Signal)} - {"backfilled"}
         if whys:
             return f"signals came while trading was not allowed: {max(whys)}"
-    if int(totals.get("orders", 0)):
+    if totals.orders:
         return "orders were placed and none filled"
-    return f"the strategy asked for nothing on {totals.get('decisions', 0)} candles"
+    return f"the strategy asked for nothing on {totals.decisions} candles"
 
 
-def _last_reason(reader: JournalReader, name: str) -> str:
-    kind = "order_refused" if name == "refusals" else "order_ended"
-    last = ""
-    for _, _, body in reader.bodies(kind):
-        last = f"{body['reason']} ({body['by']})" if kind == "order_refused" else body["reason"]
-    return last
+def _why_no_decision(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:
+    if not totals.candles:
+        return "none closed" if totals.quotes else "no market data came"
+    if session.warm:
+        return session.warm
+    halted = [state.halted_by for state in reader.events(TradingState) if state.halted_by]
+    if halted:
+        return "; ".join(halted[-1])
+    return f"it needs {started.lookback} candles before it decides and {totals.candles + totals.backfilled} came"
 
 
-def end_state(engine: Any, session: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an engine has come to, as the body that ``run_ended`` and the ``run`` state carry."""
-    books = {}
-    for strategy in engine.strategies:
-        strategy.book.ledger.check_balance()
-        positions = {
-            symbol: {
-                "quantity": plain(held.quantity),
-                "cost": plain(held.cost),
-                "mark": plain(engine.valuation.mark(symbol, held.quantity)),
-            }
-            for symbol, held in strategy.book.ledger.positions.items()
-            if held.quantity
-        }
-        books[strategy.name] = {
-            "cash": plain(strategy.book.ledger.cash),
-            "equity": plain(engine.valuation.book_equity(strategy.book)),
-            "balances": {
-                account: plain(amount) for account, amount in strategy.book.ledger.balances.items() if amount != ZERO
-            },
-            "positions": positions,
-            "stopped": strategy.failed,
-        }
-    worth = engine.valuation
-    return {
-        "totals": engine.counters,
-        "equity": plain(worth.equity()),
-        "day_starting_equity": plain(worth.day_starting_equity),
-        "books": books,
-        "session": dict(session),
+def _why_no_fill(totals: Totals, reader: JournalReader) -> str:
+    counts = {
+        "refused": totals.refusals,
+        "expired": totals.expired,
+        "rejected by the broker": totals.rejected,
+        "cancelled before they filled": totals.cancelled,
     }
+    ends = {outcome: number for outcome, number in counts.items() if number}
+    last = _last(reader.events(OrderEnded)) if totals.refusals != sum(ends.values()) else None
+    why = last.reason if last is not None else "its row is missing"
+    if last is None and (refused := _last(reader.events(OrderRefused))) is not None:
+        why = f"{refused.reason} ({refused.by})"
+    if len(ends) == 1:
+        outcome = next(iter(ends)).replace("they", "it")
+        return f"every order {'' if outcome == 'expired' else 'was '}{outcome}: {why}"
+    return f"no order filled: {', '.join(f'{number} {outcome}' for outcome, number in ends.items())}; the last: {why}"
+
+
+def _last(events: Iterable[Any]) -> Any:
+    last = None
+    for last in events:  # noqa: B007 - only the last one counts
+        pass
+    return last

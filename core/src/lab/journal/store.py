@@ -10,15 +10,20 @@ import hashlib
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 from lab.domain.events import key_of
 from lab.errors import JournalError, SchemaVersionError
-from lab.journal.codec import KINDS, decode, encode
+from lab.journal.codec import KINDS, ROW_KINDS, decode_as, encode
 from lab.journal.schema import INDEX, SCHEMA_VERSION, TABLES, bring_up_to_date
 from lab.ports import Record
+from lab.records.run import RunEnded, RunStarted, RunState
+
+T = TypeVar("T")
 
 FILE_NAME: Final = "journal.db"
+RUN_STATE: Final = "run"
+"""The name of the state that is written with every commit."""
 GENESIS: Final = b"\0" * 32
 
 _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
@@ -80,6 +85,11 @@ class Journal:
         for event in events:
             self._gathered.append((event, time_ns, input_n))
 
+    def append_record(self, record: RunStarted | RunEnded, time_ns: int, input_n: int) -> None:
+        """Gather the row of how a run was started, or how it ended: each happens once."""
+        kind = ROW_KINDS[record.__class__]
+        self.append_raw(kind, kind, encode(record), time_ns, input_n)
+
     def append_raw(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
         """Gather one row of any kind."""
         self._chain()
@@ -96,8 +106,8 @@ class Journal:
         self._hash = digest = row_hash(self._hash, seq, time_ns, input_n, kind, key, body)
         self._rows.append((seq, time_ns, input_n, kind, key, body.decode(), digest))
 
-    def commit(self, states: Mapping[str, Any] | None = None) -> Sequence[Record]:
-        """Write what was gathered, and the states that go with it, in one transaction; return the rows now durable.
+    def commit(self, state: RunState | None = None) -> Sequence[Record]:
+        """Write what was gathered, and the state that goes with it, in one transaction; return the rows now durable.
 
         Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
         commit fails alike: its rows would not follow from those on disk.
@@ -109,9 +119,9 @@ class Journal:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_INSERT, rows)
-            for name, state in (states or {}).items():
-                body = encode(state).decode()
-                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (name, self._seq, body))
+            if state is not None:
+                values = (RUN_STATE, self._seq, encode(state).decode())
+                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._failure = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
@@ -206,16 +216,27 @@ class JournalReader:
                 raise JournalError(f"{self.name}: row {row[0]} cannot be read: its body or its hash is of another type")
             yield (*row[:5], row[5].encode(), row[6])
 
-    def bodies(self, *kinds: str) -> Iterator[tuple[int, int, Any]]:
-        """Yield seq, time_ns and decoded body of the rows of these kinds."""
-        marks = ", ".join("?" * len(kinds))
-        sql = f"SELECT seq, time_ns, body FROM event WHERE kind IN ({marks}) ORDER BY seq"
-        for seq, time_ns, body in self._select(sql, kinds):
-            try:
-                decoded = decode(body)
-            except (TypeError, ValueError) as error:
-                raise JournalError(f"{self.name}: row {seq} cannot be read: {error}") from None
-            yield seq, time_ns, decoded
+    def events(self, cls: type[T]) -> Iterator[T]:
+        """Yield the body of every row that is of this class, such as `OrderFilled`.
+
+        Raises `JournalError` naming the row whose body does not fit, and what is wrong with it.
+        """
+        kind = ROW_KINDS[cls]
+        for seq, body in self._select("SELECT seq, body FROM event WHERE kind = ? ORDER BY seq", (kind,)):
+            yield self.decoded(cls, seq, body)
+
+    def has(self, cls: type) -> bool:
+        """Return whether there is a row of this class."""
+        return any(self._select("SELECT 1 FROM event WHERE kind = ? LIMIT 1", (ROW_KINDS[cls],)))
+
+    def decoded(self, cls: type[T], seq: int, body: object) -> T:
+        """Return a row's body as this class. Raises `JournalError`."""
+        if not isinstance(body, str | bytes):
+            raise JournalError(f"{self.name}: row {seq} cannot be read: {ROW_KINDS[cls]}: its body is no text")
+        try:
+            return decode_as(cls, body)
+        except ValueError as error:
+            raise JournalError(f"{self.name}: row {seq} cannot be read: {ROW_KINDS[cls]}: {error}") from None
 
     def count(self) -> int:
         """Return how many rows there are."""
@@ -227,22 +248,24 @@ class JournalReader:
         for (time_ns,) in self._select(sql):
             yield time_ns
 
-    def state(self, name: str) -> Any:
-        """Return a committed state, or ``None``."""
-        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
+    def run_state(self) -> RunState | None:
+        """Return what the run had come to at its last commit, or ``None`` where nothing was committed with it."""
+        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (RUN_STATE,)):
             try:
-                return decode(body)
+                return decode_as(RunState, body)
             except (TypeError, ValueError) as error:
-                raise JournalError(f"{self.name}: state {name} cannot be read: {error}") from None
+                raise JournalError(f"{self.name}: state {RUN_STATE} cannot be read: {error}") from None
         return None
 
-    def run_started(self) -> dict[str, Any]:
-        """Return the assembly the run was started with. Raises `JournalError` where there is none."""
-        for _, _, body in self.bodies("run_started"):
-            if isinstance(body, dict):
-                return body
-            raise JournalError(f"{self.name}: run_started: expected an object")
+    def run_started(self) -> RunStarted:
+        """Return how the run was started. Raises `JournalError` where there is no such row, or it is damaged."""
+        for started in self.events(RunStarted):
+            return started
         raise JournalError(f"{self.name}: holds no run_started row: the run ended before it began")
+
+    def run_ended(self) -> RunEnded | None:
+        """Return how the run ended, or ``None`` for a run without an end. Raises `JournalError` for a damaged row."""
+        return next(self.events(RunEnded), None)
 
     def close(self) -> None:
         """Close the file."""
@@ -256,8 +279,8 @@ class JournalReader:
             raise JournalError(f"{self.name}: cannot be read: {error}") from error
 
 
-def read_run_started(directory: Path) -> dict[str, Any]:
-    """Return the assembly of the run in a directory. Raises `JournalError`, also where it was changed afterwards."""
+def read_run_started(directory: Path) -> RunStarted:
+    """Return how the run in a directory was started. Raises `JournalError`, also where it was changed afterwards."""
     reader = JournalReader.open(directory)
     try:
         first = next(iter(reader.rows()), None)

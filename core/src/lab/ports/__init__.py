@@ -23,11 +23,14 @@ from lab.ports.provider import Provider as Provider
 from lab.ports.provider import Runtime as Runtime
 from lab.ports.provider import Sink as Sink
 from lab.ports.provider import Subscription as Subscription
+from lab.ports.reporter import Holding as Holding
 from lab.ports.reporter import Record as Record
 from lab.ports.reporter import Reporter as Reporter
 from lab.ports.reporter import RunInfo as RunInfo
 from lab.ports.reporter import Status as Status
 from lab.ports.risk_gate import RiskGate as RiskGate
 from lab.ports.strategy import Strategy as Strategy
+from lab.records.report import Header as Header
+from lab.records.report import Report as Report
 
 ComponentType = type[Provider] | type[Strategy] | type[RiskGate] | type[Broker] | type[Reporter]

@@ -1,7 +1,7 @@
 """Who shows and writes what happened: the reporter, and what it is told."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ import msgspec
 
 from lab.domain.market import Candle
 from lab.ports.component import Component
+from lab.records.report import Header, Report
+from lab.records.run import Totals
 
 
 @attrs.frozen
@@ -30,34 +32,42 @@ class Record:
             raise ValueError(f"row {self.seq}: nested too deep") from None
 
 
-@attrs.frozen(kw_only=True)
-class Status:
+class Holding(msgspec.Struct, frozen=True, kw_only=True):
+    """A position that is held. ``quantity`` is signed, ``price`` the average entry price, for display."""
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    price: Decimal
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
     """The run at this moment, for live views. Money is exact; ``None`` means not known yet."""
 
     seconds_left: float | None
     price: float | None
     feed: str
-    why_not_trading: Sequence[str]
+    why_not_trading: tuple[str, ...]
     equity: Decimal
     starting_equity: Decimal
-    positions: Sequence[tuple[str, str, Decimal, Decimal]]  # strategy, symbol, signed quantity, average price
-    counts: Mapping[str, int]
+    positions: tuple[Holding, ...]
+    totals: Totals
 
 
 @attrs.frozen(kw_only=True)
 class RunInfo:
     """What a reporter knows of its run. ``directory`` is ``None`` under ``--no-write``.
 
-    ``report()`` gives the final report as plain data once the records have ended, ``candles()`` the newest candles of
-    a live session, and all of them where the journal holds none (backtests).
+    ``report()`` gives the final report once the records have ended, ``candles()`` the newest candles of a live session,
+    and all of them where the journal holds none (backtests).
     """
 
     run_id: str
-    header: Mapping[str, Any]
+    header: Header
     directory: Path | None
     quiet: bool
     status: Callable[[], Status]
-    report: Callable[[], Mapping[str, Any]]
+    report: Callable[[], Report]
     candles: Callable[[], Sequence[Candle]]
 
 

@@ -3,15 +3,15 @@
 import contextlib
 import os
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import RunError
 from lab.exit_codes import EndReason
+from lab.records.base import as_data
+from lab.records.report import Report
 
 REPORT_NAME = "final_report.json"
 
@@ -88,9 +88,9 @@ def _follow(latest: Path) -> Path:
     raise RunError(EndReason.CONFIG, f"{latest} {said}, which is no run; remove it, and name one of `lab runs`")
 
 
-def write_report(directory: Path, report: Mapping[str, Any]) -> None:
+def write_report(directory: Path, report: Report) -> None:
     """Write ``final_report.json`` whole or not at all, and synced. Raises ``OSError``."""
-    text = msgspec.json.format(msgspec.json.encode(report), indent=2)
+    text = msgspec.json.format(msgspec.json.encode(as_data(report)), indent=2)
     temporary = directory / f".{REPORT_NAME}.{os.getpid()}"
     try:
         with temporary.open("wb") as file:

@@ -2,11 +2,10 @@
 
 import contextlib
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from lab.domain.time import DAY_NS
 from lab.errors import JournalError, RunError
@@ -14,6 +13,8 @@ from lab.exit_codes import EndReason
 from lab.journal.report import build_report
 from lab.journal.store import FILE_NAME, JournalReader
 from lab.journal.tape import FIRST_SEGMENT
+from lab.records.base import exact
+from lab.records.run import CarriedLoss, RunStarted
 from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_report
 from lab.runs.lock import try_lock
 
@@ -84,32 +85,36 @@ def finalize_interrupted(state_dir: Path) -> list[Path]:
     return finalized
 
 
-def carried_loss(state_dir: Path, body: Mapping[str, Any]) -> dict[str, Any]:
+def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
     """Return what the run that this one restarts had lost on the UTC day of its last event (below 0: won).
 
-    ``body`` is the new run's ``run_started``. It restarts the newest live run before it with the same components,
-    settings and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`).
-    After an end that was asked for, or one by the clock, nothing is carried over.
+    ``new`` is how the new run is started. It restarts the newest live run before it with the same components, settings
+    and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`). After an end
+    that was asked for, or one by the clock, nothing is carried over.
     """
-    for directory in _candidates(state_dir, body):
+    for directory in _candidates(state_dir, new):
         try:
             reader = JournalReader.open(directory)
         except JournalError:
             continue
         with contextlib.suppress(Exception), contextlib.closing(reader):  # a damaged run tells nothing that is true
             started = reader.run_started()
-            if any(started.get(key) != body[key] for key in ("kind", "config_hash", "provider", "venue")):
+            if _identity(started) != _identity(new):
                 continue
-            ended = next((end for _, _, end in reader.bodies("run_ended")), None)
-            if is_running(directory) or (ended is not None and ended["reason"] not in CRASHES):
+            ended = reader.run_ended()
+            if is_running(directory) or (ended is not None and ended.reason not in CRASHES):
                 break
             last_ns = next(reader.times("DESC"), 0)
-            state = ended if ended is not None else reader.state("run")
-            if not last_ns or "day_starting_equity" not in state:  # nothing happened: what it took over still counts
-                return {"day_ns": int(started["carried_loss"]["day_ns"]), "lost": str(started["carried_loss"]["lost"])}
-            lost = Decimal(state["day_starting_equity"]) - Decimal(state["equity"])
-            return {"day_ns": last_ns - last_ns % DAY_NS, "lost": format(lost, "f")}
-    return dict(body["carried_loss"])
+            state = ended or reader.run_state()
+            if not last_ns or state is None:  # nothing happened: what it took over itself still counts
+                return started.carried_loss
+            lost = exact(state.day_starting_equity - state.equity)
+            return CarriedLoss(day_ns=last_ns - last_ns % DAY_NS, lost=lost)
+    return CarriedLoss()
+
+
+def _identity(started: RunStarted) -> tuple[object, ...]:
+    return started.kind, started.config_hash, started.provider, started.venue
 
 
 def newest_session(state_dir: Path) -> Path | None:
@@ -117,9 +122,9 @@ def newest_session(state_dir: Path) -> Path | None:
     return next((path for path in _newest(state_dir) if (path / FIRST_SEGMENT).is_file()), None)
 
 
-def _candidates(state_dir: Path, body: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the live runs that may have the components of a description, by what their folders are named."""
-    label = run_label(0, body["provider"]["name"], "+".join(entry["name"] for entry in body["strategies"]))
+def _candidates(state_dir: Path, new: RunStarted) -> Iterator[Path]:
+    """Yield the live runs that may have the components of this one, by what their folders are named."""
+    label = run_label(0, new.provider.name, "+".join(entry.name for entry in new.strategies))
     fitting = re.compile(re.escape(label.partition("-")[2]) + r"(-\d+)?")
     for path in _newest(state_dir):
         if fitting.fullmatch(path.name.partition("-")[2]) and (path / FIRST_SEGMENT).is_file():

@@ -2,13 +2,13 @@
 
 import os
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from lab.domain.time import format_time
+from lab.records.report import Report
 
 Echo = Callable[[str], None]
 
@@ -24,7 +24,7 @@ class RunResult:
     ``reached`` is false for a live run that ended before its provider could tell what the instrument is.
     """
 
-    report: Mapping[str, Any]
+    report: Report
     directory: Path | None
     exit_code: int
     reached: bool = True

@@ -21,7 +21,7 @@ from lab.runs.lock import exclusive
 from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, no_echo
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
-from lab.session.outcome import outcome as describe_end
+from lab.session.outcome import unwritten
 from lab.session.session import Session
 from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock, loop_factory
@@ -195,16 +195,16 @@ def _finish(session: Session, say: Echo) -> RunResult:
                 directories.write_report(session.directory, report)
             except OSError as error:
                 text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
-                first = report["error"] if report["exit_code"] else ""
+                first = report.error if report.exit_code else ""
                 say("; ".join(filter(None, (first, text, "the next start writes it"))))
-                report = {**report, **describe_end(EndReason.STORAGE, first or text)}
+                report = unwritten(report, EndReason.STORAGE, first or text)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, f"{session.detail}; {error}" if session.detail else str(error)) from None
     finally:
         with contextlib.suppress(OSError):
             session.tape.close()
         session.journal.close()
-    return RunResult(report, session.directory, int(report["exit_code"]), reached=session.engine is not None)
+    return RunResult(report, session.directory, report.exit_code, reached=session.engine is not None)
 
 
 def _interrupt(outcome: _Outcome, scope: anyio.CancelScope, count: int, name: str) -> None:

@@ -1,9 +1,10 @@
 """Why a run ended: what an exception stands for, and what a run whose time was up has still not done."""
 
-from typing import Any
+from msgspec.structs import replace
 
 from lab.errors import JournalError, LabError, describe_error
 from lab.exit_codes import EndReason
+from lab.records.report import Report
 from lab.session.runner import Runner
 from lab.session.status import warmth
 
@@ -23,9 +24,16 @@ def diagnose(error: BaseException) -> tuple[EndReason, str]:
     return EndReason.INTERNAL, describe_error(leaves[0])
 
 
-def outcome(reason: EndReason, detail: str) -> dict[str, Any]:
-    """Return what a report says of an end that the journal could not take any more."""
-    return {"status": reason.status, "reason": reason.code, "exit_code": reason.exit_code, "error": detail}
+def unwritten(report: Report, reason: EndReason, detail: str, errors: int = 0) -> Report:
+    """Return the report of an end that the journal, or the report's own file, could not take any more."""
+    return replace(
+        report,
+        status=reason.status,
+        reason=reason.code,
+        exit_code=reason.exit_code,
+        error=detail,
+        error_count=max(report.error_count, errors, 1),
+    )
 
 
 def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | None:

@@ -1,8 +1,8 @@
 """The engine at work in a live session: what waits is stepped, committed, then told; the gate opens and shuts."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import count
-from typing import Any, Final
+from typing import Final
 
 import anyio
 from attrs import define, field
@@ -14,10 +14,11 @@ from lab.domain.market import Quote
 from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.history import History
-from lab.journal.report import end_state
+from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, FeedState, Provider
+from lab.records.run import SessionState
 from lab.reporting.publisher import Publisher
 from lab.session.backfill import HistoryLoader
 from lab.session.inbox import Inbox
@@ -41,8 +42,9 @@ class Runner:
     journal: Journal
     tape: TapeWriter
     publisher: Publisher
-    tell: Callable[[], Mapping[str, Any]]
+    tell: Callable[[], SessionState]
     shut_seconds: float = 0.0
+    first_ns: int = 0
     _look: bool = False
     _opened: bool = False
     _shut_at: float | None = None
@@ -72,10 +74,12 @@ class Runner:
     def commit(self) -> None:
         """Make durable what was stepped, and publish it."""
         self.tape.flush()
-        self.publisher.publish(self.journal.commit({"run": end_state(self.engine, self.tell())}))
+        self.publisher.publish(self.journal.commit(end_state(self.engine, self.tell())))
 
     def _step(self, event: Input) -> None:
         number = self.tape.add(event)
+        if number == 1:
+            self.first_ns = event.time_ns
         out = self.engine.step(event)
         if out:
             self.journal.append(out, self.engine.state.now_ns, number)

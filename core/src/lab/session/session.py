@@ -1,11 +1,12 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
+from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
@@ -14,17 +15,19 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
-from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
-from lab.journal.report import build_report, end_state
+from lab.journal.report import build_report, empty_state
+from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, RunInfo, Status, Subscription
+from lab.records.report import Header, Report
+from lab.records.run import RunStarted, SessionState
 from lab.reporting.publisher import Publisher
 from lab.runs.previous import carried_loss
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
-from lab.session.outcome import diagnose, outcome, shortfall
+from lab.session.outcome import diagnose, shortfall, unwritten
 from lab.session.runner import Runner
 from lab.session.status import session_state
 
@@ -65,7 +68,7 @@ class Session:
         self._began = clock.monotonic()
         self._stopping = anyio.Event()
         self._finished = anyio.Event()
-        self.header: dict[str, Any] = {}
+        self.header: Header | None = None
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -120,14 +123,14 @@ class Session:
     async def _trade(self, instrument: Instrument, group: TaskGroup) -> None:
         """Start the engine and everything around it; return when the run has come to its end."""
         assembly = self.assembly
-        body = assembly.describe("run", {self.symbol: instrument}, {})
+        started = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
-            body["carried_loss"] = carried_loss(self.settings.state_dir, body)
-        engine = assembly.engine(body, archive=self.journal.outcome)
+            started = replace(started, carried_loss=carried_loss(self.settings.state_dir, started))
+        engine = assembly.engine(started, archive=self.journal.outcome)
         runner = self.runner = self._make_runner(engine)
-        self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+        self.journal.append_record(started, 0, 0)
         self.journal.append(engine.begin(), 0, 0)
-        self.header = make_header(assembly, instrument, engine, run_id=self.run_id, directory=self.directory)
+        self.header = make_header(assembly, "run", instrument, engine, run_id=self.run_id, directory=self.directory)
         runner.commit()
         runner.consider()
         async with anyio.create_task_group() as reporters:
@@ -206,6 +209,7 @@ class Session:
 
     async def _report(self, name: str, reporter: Any) -> None:
         """Run one reporter; its failure ends nothing but itself."""
+        assert self.header is not None, "reporters are started after the header is made"
         info = RunInfo(
             run_id=self.run_id,
             header=self.header,
@@ -234,14 +238,13 @@ class Session:
             if missed is not None and reason is EndReason.COMPLETED:
                 reason, self.detail = missed
                 self.reason = reason
-        body: dict[str, Any] = {"session": self._state()}
+        error = self.detail if reason.exit_code else ""
         if engine is not None:
-            body = end_state(engine, self._state())
-        body.update(reason=reason.code, exit_code=reason.exit_code, error=self.detail if reason.exit_code else "")
-        body["tape_sha256"] = self.tape.digest()
-        self.journal.append_raw(
-            RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns if engine else 0, self.tape.inputs
-        )
+            state = end_state(engine, self._state())
+        else:
+            state = replace(empty_state(self._undecided()), session=self._state())
+        record = ended(state, reason, error, tape_sha256=self.tape.digest())
+        self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
         self.tape.close()
         self.publisher.publish(self.journal.commit())
 
@@ -262,7 +265,7 @@ class Session:
         """Return the seconds since the run began, by the session's clock."""
         return self.clock.monotonic() - self._began
 
-    def _state(self) -> dict[str, Any]:
+    def _state(self) -> SessionState:
         return session_state(
             self.runner,
             self.intake,
@@ -273,7 +276,7 @@ class Session:
             ended=self._finished.is_set(),
         )
 
-    def conclude(self) -> Mapping[str, Any]:
+    def conclude(self) -> Report:
         """Write what the ordinary way could not, and return the report. Safe to call twice.
 
         Where the journal takes no more, the report says so in its place: it is then all there is.
@@ -281,8 +284,7 @@ class Session:
         if not self._finished.is_set():
             try:
                 if self.runner is None:
-                    body = self.assembly.describe("run", {}, {})
-                    self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
+                    self.journal.append_record(self._undecided(), 0, 0)
                 elif self.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
                     self.runner.abandon(self.reason.code)
                 self._write_end(self.engine)
@@ -290,9 +292,13 @@ class Session:
                 self._fail(*diagnose(error))
             self.publisher.end()
         report = self.report()
-        if report["reason"] == "unfinished" and self.reason is not None:
-            return {**report, **outcome(self.reason, self.detail), "error_count": max(self.errors, 1)}
+        if report.reason == "unfinished" and self.reason is not None:
+            return unwritten(report, self.reason, self.detail, self.errors)
         return report
+
+    def _undecided(self) -> RunStarted:
+        """Return how a run was started that never learned what its symbol is."""
+        return self.assembly.describe("run", {}, {})
 
     def _fail(self, reason: EndReason, detail: str) -> None:
         self._errors += 1
@@ -300,7 +306,7 @@ class Session:
 
     # -- what others may know ----------------------------------------------------------------------------------------
 
-    def report(self) -> Mapping[str, Any]:
+    def report(self) -> Report:
         """Return the final report of what is committed."""
         return build_report(self.journal.reader())
 

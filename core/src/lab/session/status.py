@@ -1,10 +1,9 @@
 """What a live session itself counted, beside the engine: warm-up, feed losses, malformed input."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from lab.composition.header import left_open
 from lab.ports import FeedState
+from lab.records.report import Header
+from lab.records.run import Counters, SessionState
 from lab.session.inbox import Inbox
 from lab.session.runner import Runner
 
@@ -20,31 +19,32 @@ def warmth(runner: Runner | None) -> str:
 def session_state(
     runner: Runner | None,
     inbox: Inbox,
-    header: Mapping[str, Any],
+    header: Header | None,
     *,
     errors: int,
     waits: int,
     seconds: float,
     ended: bool,
-) -> dict[str, Any]:
+) -> SessionState:
     """Return what the session itself counted; with the engine's totals the report is made from it.
 
     ``waits`` is how often the provider was asked for the instrument in vain, ``seconds`` how long the session runs.
     """
-    return {
-        "errors": errors,
-        "duration_seconds": round(seconds, 3),
-        "contacted_hosts": list(inbox.hosts),
-        "degradations": _degradations(runner, inbox, waits=waits, ended=ended),
-        "limits": header.get("limits", {}),
-        "fees": header.get("fees", {}),
-        "warm": warmth(runner),
-        "counters": {
-            "conflated_quotes": inbox.conflated,
-            "malformed": inbox.malformed_count,
-            "inputs": runner.tape.inputs if runner is not None else 0,
-        },
-    }
+    return SessionState(
+        errors=errors,
+        duration_seconds=round(seconds, 3),
+        first_ns=runner.first_ns if runner is not None else 0,
+        contacted_hosts=tuple(inbox.hosts),
+        degradations=tuple(_degradations(runner, inbox, waits=waits, ended=ended)),
+        limits=header.limits if header is not None else {},
+        fees=header.fees if header is not None else {},
+        warm=warmth(runner),
+        counters=Counters(
+            inputs=runner.tape.inputs if runner is not None else 0,
+            malformed=inbox.malformed_count,
+            conflated_quotes=inbox.conflated,
+        ),
+    )
 
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:

@@ -1,36 +1,48 @@
 """A short run with everything in it, made by the real engine and journal: what reporters are tested with."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
+from msgspec.structs import replace
 
 from lab.domain.control import Command, CommandAction, Notice, TradingState
 from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.orders import OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
-from lab.journal.report import build_report, end_state
+from lab.exit_codes import EndReason
+from lab.journal.report import build_report
+from lab.journal.state import end_state, ended, totals_of
 from lab.journal.store import Journal
-from lab.ports import Record, RunInfo, Status
-from lab.testing.builders import START_NS, tape, waves
+from lab.ports import Header, Holding, Record, Report, RunInfo, Status
+from lab.records.report import Setting
+from lab.records.run import ComponentRecord, RunStarted, SessionState
+from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.harness import ScriptedStrategy, StrategyHarness
 
 _SYMBOL = "BTCUSDT"
 
 
-def _part(name: str) -> dict[str, Any]:
-    return {"name": name, "type": name, "distribution": "lab-trading", "version": "0", "settings": {}}
+def _part(name: str) -> ComponentRecord:
+    return ComponentRecord(name=name, type=name, distribution="lab-trading", version="0", settings={})
 
 
-_STARTED: Mapping[str, Any] = {
-    "schema_version": 1, "kind": "run", "lab": "0", "venue": "seed 0", "realm": "synthetic", "symbol": _SYMBOL,
-    "provider": _part("rehearsal"), "strategies": [_part("rehearsed")], "gates": [], "broker": _part("simple"),
-    "interval": "1m", "interval_ns": MINUTE_NS, "minutes": 30.0, "equity": "10000", "leverage": "5", "seed": 0,
-    "speed": 1.0, "no_orders": False, "lookback": 1, "instruments": {}, "source": {}, "config_hash": "rehearse",
-}  # fmt: skip
+_BTC: Final = instrument(_SYMBOL)
+_STARTED: Final = RunStarted(
+    schema_version=1, kind="run", lab="0", config_hash="rehearse", provider=_part("rehearsal"), venue="seed 0",
+    realm="synthetic", strategies=(_part("rehearsed"),), gates=(), broker=_part("simple"), symbol=_SYMBOL,
+    interval="1m", interval_ns=MINUTE_NS, minutes=30.0, equity=Decimal(10_000), leverage=Decimal(5), seed=0, speed="1",
+    no_orders=False, lookback=1, instruments={_SYMBOL: _BTC}, source={},
+)  # fmt: skip
+_HEADER: Final = Header(
+    run_id="rehearsed-run", kind="run", version="0", provider="rehearsal", venue="seed 0", realm="synthetic",
+    strategies=("rehearsed",), symbol=_SYMBOL, interval="1m", instrument=_BTC, starting_equity=Decimal(10_000),
+    fees={"taker": "0.06 %", "maker": "0.02 %"}, gates=(), limits={},
+    settings=(Setting(component="rehearsed", key="quantity", value="0.01", origin="--set", changed=True),),
+    speed="1", seconds=1800.0, no_orders=False, directory=None,
+)  # fmt: skip
 
 
 @frozen(kw_only=True)
@@ -38,16 +50,16 @@ class SampleRun:
     """A finished run: its journal rows, and what a reporter is told beside them."""
 
     records: Sequence[Record]
-    report: Mapping[str, Any]
+    report: Report
     candles: Sequence[Candle]
     status: Status
-    header: Mapping[str, Any] = field(factory=dict)
+    header: Header = _HEADER
 
     def info(self, directory: Path | None, *, quiet: bool = False) -> RunInfo:
         """Return what a reporter of this run gets."""
         return RunInfo(
             run_id="rehearsed-run",
-            header={**self.header, "directory": None if directory is None else str(directory)},
+            header=replace(self.header, directory=None if directory is None else str(directory)),
             directory=directory,
             quiet=quiet,
             status=lambda: self.status,
@@ -70,13 +82,12 @@ def sample_run() -> SampleRun:
     rehearsal = StrategyHarness(ScriptedStrategy(plan=plan))
     engine = rehearsal.engine
     journal = Journal(None, durable=False, labels={"run_id": "rehearsed-run", "started": "2024-01-01T00:00:00Z"})
-    journal.append_raw(RUN_STARTED, RUN_STARTED, encode(_STARTED), 0, 0)
+    journal.append_record(_STARTED, 0, 0)
     journal.append(rehearsal.begun, 0, 0)
     for number, event in enumerate(_events(), start=1):
         journal.append(rehearsal.feed([event]), engine.state.now_ns, number)
-    session = {"errors": 0, "duration_seconds": 1800.0, "counters": {"inputs": 0}, "degradations": ["feed_down 1"]}
-    body = {**end_state(engine, session), "reason": "completed", "exit_code": 0, "error": ""}
-    journal.append_raw(RUN_ENDED, RUN_ENDED, encode(body), engine.state.now_ns, 0)
+    session = SessionState(duration_seconds=1800.0, first_ns=START_NS, degradations=("feed_down 1",))
+    journal.append_record(ended(end_state(engine, session), EndReason.COMPLETED, ""), engine.state.now_ns, 0)
     journal.commit()
     return SampleRun(
         records=journal.since(0, 10_000),
@@ -89,16 +100,10 @@ def sample_run() -> SampleRun:
             why_not_trading=(),
             equity=engine.valuation.equity(),
             starting_equity=engine.valuation.starting_equity,
-            positions=[("rehearsed", _SYMBOL, Decimal("0.01"), Decimal(50_000))],
-            counts={"candles": 30, "quotes": 60, "decisions": 30, "orders": 4, "trades": 3, "refusals": 1},
+            positions=(Holding(strategy="rehearsed", symbol=_SYMBOL, quantity=Decimal("0.01"), price=Decimal(50_000)),),
+            totals=totals_of(engine),
         ),
-        header={
-            "run_id": "rehearsed-run", "version": "0", "provider": "rehearsal", "venue": "seed 0",
-            "strategies": ["rehearsed"], "symbol": _SYMBOL, "interval": "1m", "starting_equity": "10000",
-            "fees": {"taker": "0.06 %", "maker": "0.02 %"}, "gates": [], "limits": {}, "speed": 1.0,
-            "seconds": 1800.0, "no_orders": False,
-        },
-    )  # fmt: skip
+    )
 
 
 def _events() -> list[Any]:

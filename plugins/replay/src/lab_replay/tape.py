@@ -7,7 +7,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Final, Literal
 
-import msgspec
 from attrs import define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -41,12 +40,7 @@ class RunTape(Source):
     def __attrs_post_init__(self) -> None:
         from lab.journal.store import read_run_started
 
-        known = read_run_started(self.directory).get("instruments")
-        if isinstance(known, Mapping):
-            try:
-                self.instruments = msgspec.convert(known, dict[str, Instrument])
-            except msgspec.ValidationError as error:
-                raise ProviderError(f"replay: {self.name}: its instruments can't be read: {error}") from None
+        self.instruments = dict(read_run_started(self.directory).instruments)
         self.price_source = "quote" if any(isinstance(event, Quote) for event in self._read()) else "candle"
 
     def fits(self, wanted: Sequence[Subscription]) -> None:

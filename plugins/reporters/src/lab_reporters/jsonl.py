@@ -10,6 +10,7 @@ import msgspec
 from anyio.lowlevel import checkpoint
 from attrs import define, field, validators
 from lab.ports import Record, Reporter, RunInfo
+from lab.records.base import as_data
 
 from lab_reporters import text
 from lab_reporters.decoding import malformed, plain_body
@@ -67,7 +68,7 @@ class Lines:
         self._rotate_bytes = rotate_bytes
         self._keep = keep
         self._header = _encoded(
-            {"schema_version": SCHEMA_VERSION, "kind": "header", "run_id": run.run_id, "run": run.header}
+            {"schema_version": SCHEMA_VERSION, "kind": "header", "run_id": run.run_id, "run": as_data(run.header)}
         )
         self._written = anyio.Event()
         path.parent.mkdir(parents=True, exist_ok=True)

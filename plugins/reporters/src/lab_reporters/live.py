@@ -1,12 +1,11 @@
 """The live view of a terminal. It is drawn by one task of the loop, never by a thread of rich's own."""
 
 from collections import deque
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final, TextIO, cast
+from typing import Final, TextIO, cast
 
 import anyio
-from lab.ports import Record, RunInfo, Status
+from lab.ports import Record, Report, RunInfo, Status
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
@@ -17,7 +16,7 @@ from rich.text import Text
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import NO_GATES, Rows, header_rows, summary_rows
-from lab_reporters.output import Output, positions_text
+from lab_reporters.output import Output, counts_text, positions_text
 
 _STYLES: Final = {
     "fill": "bold cyan",
@@ -68,14 +67,14 @@ class LiveScreen:
                     shown = looks
                 await anyio.sleep(self._period_s)
 
-    def end(self, report: Mapping[str, Any]) -> None:
+    def end(self, report: Report) -> None:
         """Print the summary."""
         self._console.print(_table("summary", summary_rows(report)))
 
     def _view(self, status: Status) -> Panel:
         header = self._run.header
-        strategies = text.joined(header.get("strategies", ()), 40)
-        title = f"{header.get('provider', '')} · {header.get('symbol', '')} {header.get('interval', '')} · {strategies}"
+        strategies = text.joined(header.strategies, 40)
+        title = f"{header.provider} · {header.symbol} {header.interval} · {strategies}"
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(ratio=1, overflow="fold")
@@ -90,8 +89,10 @@ class LiveScreen:
 
 def _visible(status: Status) -> object:
     left = None if status.seconds_left is None else int(status.seconds_left)
-    counts = tuple(status.counts.items())
-    return left, status.price, status.feed, tuple(status.why_not_trading), status.equity, status.positions, counts
+    return (
+        left, status.price, status.feed, status.why_not_trading, status.equity, status.positions,
+        counts_text(status.totals, " "),
+    )  # fmt: skip
 
 
 def _status_rows(status: Status) -> list[tuple[str, Text]]:
@@ -110,7 +111,7 @@ def _status_rows(status: Status) -> list[tuple[str, Text]]:
         ("P&L", Text(text.profit(status.equity, status.starting_equity), _profit_style(change))),
         ("Feed", Text(text.clean(status.feed), "green" if status.feed == "live" else "yellow")),
         ("Trading", trading),
-        ("Counts", Text(" · ".join(f"{text.clean(name, 30)} {text.exact(n)}" for name, n in status.counts.items()))),
+        ("Counts", Text(counts_text(status.totals, " · "))),
     ]
 
 

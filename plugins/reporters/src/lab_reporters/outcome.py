@@ -1,108 +1,117 @@
 """How a run was set up and how it came out, as label and text: for the header, the closing table and the page."""
 
-from collections.abc import Mapping, Sequence, Sized
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Final
+
+from lab.ports import Header, Report
+from lab.records.report import Setting
 
 from lab_reporters import text
 
 NO_GATES: Final = "no risk gates configured"
+_SHOWN_MAX: Final = 12
 
 Rows = list[tuple[str, str]]
 
-_COUNTS: Final = (
-    ("Candles", ("candles", "candles_seen")),
-    ("Quotes", ("quotes", "quotes_seen")),
-    ("Decisions", ("decisions",)),
-    ("Orders", ("orders", "orders_accepted")),
-    ("Trades", ("trades", "fills")),
-    ("Refusals", ("refusals", "orders_refused")),
-)
 
-
-def header_rows(header: Mapping[str, Any]) -> Rows:
+def header_rows(header: Header) -> Rows:
     """Return the run's set-up; that no gate is configured is said aloud."""
-    strategies = header.get("strategies", ())
     rows = [
-        ("Run", text.joined([header.get("run_id", "unnamed"), f"lab {header.get('version', 'unknown')}"])),
-        ("Provider", text.joined([header.get("provider", "unknown"), header.get("venue", "unknown venue")])),
-        ("Strategy", text.joined(strategies) or "none"),
-        ("Symbol", text.joined([header.get("symbol", "unknown"), header.get("interval", "")])),
-        ("Equity", text.money(header.get("starting_equity", "unknown"))),
-        ("Fees", text.joined(header.get("fees", {})) or "unknown"),
+        ("Run", text.joined([header.run_id, f"lab {header.version}"])),
+        ("Provider", text.joined([header.provider, header.venue])),
+        ("Strategy", text.joined(header.strategies) or "none"),
+        ("Settings", settings_text(header)),
+        ("Symbol", text.joined([header.symbol, header.interval])),
+        ("Instrument", instrument_text(header)),
+        ("Equity", text.money(header.starting_equity)),
+        ("Fees", text.joined(header.fees) or "unknown"),
+        *_limit_rows(header),
     ]
-    rows += _limit_rows(header)
-    if header.get("speed", 1) not in (1, "1", "1.0"):
-        rows.append(("Speed", text.clean(header["speed"])))
-    if header.get("no_orders"):
+    if header.speed not in {"1", "1.0"} and header.kind == "run":
+        rows.append(("Speed", text.clean(header.speed)))
+    if header.no_orders:
         rows.append(("Orders", "none are placed: decisions are recorded as signals"))
-    rows.append(("Directory", text.clean(header.get("directory") or "none: nothing is written")))
+    rows.append(("Directory", text.clean(header.directory or "none: nothing is written")))
     return rows
 
 
-def _limit_rows(header: Mapping[str, Any]) -> Rows:
-    limits = header.get("limits") or {}
-    gates = header.get("gates") or list(limits)
-    if not gates:
+def settings_text(header: Header) -> str:
+    """Return the strategies' settings, and whatever else differs from its default, with where it came from."""
+    shown = [one for one in header.settings if one.component in header.strategies or one.changed]
+    said = [_setting(one) for one in shown[:_SHOWN_MAX]]
+    more = [f"{len(shown) - _SHOWN_MAX} more"] if len(shown) > _SHOWN_MAX else []
+    return text.joined([*said, *more]) or "all are defaults"
+
+
+def _setting(one: Setting) -> str:
+    known = f" ({one.origin})" if one.origin not in {"default", "run_started"} else ""
+    return f"{one.component}.{one.key} {text.clean(one.value, 60)}{known}"
+
+
+def instrument_text(header: Header) -> str:
+    """Return the steps and the minimum of what is traded."""
+    instrument = header.instrument
+    figures = {
+        "tick": text.exact(instrument.tick),
+        "lot": text.exact(instrument.lot),
+        "least quantity": text.exact(instrument.quantity_min),
+    }
+    return text.joined(figures)
+
+
+def _limit_rows(header: Header) -> Rows:
+    if not header.gates:
         return [("Limits", NO_GATES)]
-    named = limits if isinstance(limits, Mapping) else {}
-    rows = [("Limits", f"{gate}: {text.joined(named.get(gate, {})) or 'no figures given'}") for gate in gates]
+    rows = [
+        ("Limits", f"{text.clean(gate)}: {text.joined(header.limits.get(gate, {})) or 'no figures given'}")
+        for gate in header.gates
+    ]
     return [rows[0], *(("", said) for _, said in rows[1:])]
 
 
-def summary_rows(report: Mapping[str, Any]) -> Rows:
+def summary_rows(report: Report) -> Rows:
     """Return the final report's figures; where there was no trade, why."""
     rows = [
-        ("Status", _with(report.get("status", "unknown"), "exit code", report.get("exit_code"))),
-        ("Reason", text.joined(report.get("reason") or "none given")),
-        ("Duration", text.duration(report.get("duration_seconds"))),
+        ("Status", text.clean(f"{report.status} (exit code {report.exit_code})")),
+        ("Reason", text.clean(report.reason)),
+        *duration_rows(report),
     ]
-    if error := text.joined(report.get("error") or "", 1000):
-        rows.append(("Error", error))
-    rows += [(label, count(report, *names)) for label, names in _COUNTS]
+    if report.error:
+        rows.append(("Error", text.clean(report.error, 1000)))
     rows += [
-        ("Fees", text.money(_first(report, "fees", "fees_paid"))),
+        ("Candles", f"{report.candles:,}"),
+        ("Quotes", f"{report.quotes:,}"),
+        ("Decisions", f"{report.decisions:,}"),
+        ("Orders", f"{report.orders:,}"),
+        ("Fills", f"{report.fills:,}"),
+        ("Trades", f"{report.trades:,}"),
+        ("Refusals", f"{report.refusals:,}"),
+        ("Fees", text.money(report.fees_paid)),
         ("P&L", profit_of(report)),
-        ("Max drawdown", text.money(_first(report, "max_drawdown", "drawdown"))),
+        ("Max drawdown", text.money(report.max_drawdown)),
     ]
-    if problems := text.joined(report.get("degradations") or ()):
-        rows.append(("Degradations", problems))
-    if why := no_trade_reason(report):
-        rows.append(("No trade", why))
+    if report.degradations:
+        rows.append(("Degradations", text.joined(report.degradations)))
+    if report.no_trade_reason:
+        rows.append(("No trade", text.clean(report.no_trade_reason)))
     return rows
 
 
-def no_trade_reason(report: Mapping[str, Any]) -> str:
-    """Return why nothing was traded, empty where something was or no reason is given."""
-    return text.joined(report.get("no_trade_reason") or "")
+def duration_rows(report: Report) -> Rows:
+    """Return how long a session ran; of a backtest or a replay how much time its data cover, and the computing time."""
+    if report.kind == "run":
+        return [("Duration", text.duration(report.duration_seconds))]
+    return [
+        ("Data", text.duration(report.data_seconds)),
+        ("Computed in", f"{report.duration_seconds:,.{2 if report.duration_seconds < 10 else 0}f} s"),
+    ]
 
 
-def profit_of(report: Mapping[str, Any]) -> str:
-    """Return the run's profit, with its share of the starting equity where the report gives that."""
-    starting, ending = _first(report, "starting_equity"), _first(report, "equity", "ending_equity", "final_equity")
-    absolute = text.as_decimal(report.get("pnl_absolute"))
-    before = text.as_decimal(starting)
-    if absolute is not None:
-        return text.profit(before + absolute, before) if before else text.money(absolute, signed=True)
-    return text.profit(ending, starting)
+def setting_rows(settings: Iterable[Setting]) -> list[tuple[str, str, str]]:
+    """Return every setting in force: its name, its value, and where it came from."""
+    return [(f"{one.component}.{one.key}", text.clean(one.value, 200), one.origin) for one in settings]
 
 
-def count(report: Mapping[str, Any], *names: str) -> str:
-    """Return the first of the named counts, a list's length for a list; ``–`` where the report has none."""
-    value = _first(report, *names)
-    if isinstance(value, Sized) and not isinstance(value, (str, bytes)):
-        value = len(value)
-    return text.exact(value)
-
-
-def _first(report: Mapping[str, Any], *names: str) -> Any:
-    counts = report.get("counts")
-    places: Sequence[Mapping[str, Any]] = [report, counts] if isinstance(counts, Mapping) else [report]
-    for place in places:
-        for name in names:
-            if place.get(name) is not None:
-                return place[name]
-    return "–"
-
-
-def _with(value: object, label: str, more: object) -> str:
-    return text.clean(value) if more is None else f"{text.clean(value)} ({label} {text.clean(more, 40)})"
+def profit_of(report: Report) -> str:
+    """Return the run's profit, with its share of the starting equity."""
+    return text.profit(report.ending_equity, report.starting_equity)

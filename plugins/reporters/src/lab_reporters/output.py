@@ -3,6 +3,7 @@
 from typing import Any, TextIO
 
 from lab.ports import Status
+from lab.records.run import Totals
 
 from lab_reporters import text
 from lab_reporters.decoding import log
@@ -49,12 +50,27 @@ class Output:
             log.debug("output is gone, nothing is shown any more: %s", error)
 
 
+def counts_text(totals: Totals, separator: str) -> str:
+    """Return what the run has counted so far."""
+    shown = (
+        ("candles", totals.candles),
+        ("quotes", totals.quotes),
+        ("decisions", totals.decisions),
+        ("orders", totals.orders),
+        ("fills", totals.fills),
+        ("trades", totals.trades),
+        ("refusals", totals.refusals),
+    )
+    return separator.join(f"{name} {number:,}" for name, number in shown)
+
+
 def positions_text(status: Status) -> str:
     """Return what is held, ``flat`` where nothing is."""
-    several = len({strategy for strategy, *_ in status.positions}) > 1
+    several = len({one.strategy for one in status.positions}) > 1
     held = [
-        f"{f'{strategy} ' if several else ''}{text.exact(quantity)} {symbol} @ {text.price(float(price))}"
-        for strategy, symbol, quantity, price in status.positions
-        if quantity
+        f"{f'{one.strategy} ' if several else ''}{text.exact(one.quantity)} {one.symbol}"
+        f" @ {text.price(float(one.price))}"
+        for one in status.positions
+        if one.quantity
     ]
     return ", ".join(held) or "flat"

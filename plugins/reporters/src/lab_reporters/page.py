@@ -1,24 +1,35 @@
 """The page itself: one text from the run's header, final report and story. Everything that came in is escaped."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from importlib.resources import files
-from typing import Any, Final
+from typing import Final
 
 from attrs import define, field
 from lab.domain.market import Candle
+from lab.ports import Header, Report
 
 from lab_reporters import svg, text
-from lab_reporters.outcome import header_rows, no_trade_reason, profit_of, summary_rows
-from lab_reporters.page_model import Cells, PageModel
+from lab_reporters.outcome import duration_rows, header_rows, profit_of, setting_rows, summary_rows
+from lab_reporters.page_model import PageModel
 from lab_reporters.series import Fills, equity_curve
+from lab_reporters.trades import Cells
 
 _MARKS_MAX: Final = 1000
-_NUMBERS: Final = frozenset({"Quantity", "Price", "Fee", "Realised", "Position", "Spread", "Slippage", "Count"})
+_NUMBERS: Final = frozenset({
+    "Quantity", "Price", "Entry price", "Exit price", "Fee", "Fees", "Profit", "Realised", "Position", "Spread",
+    "Slippage", "Count",
+})  # fmt: skip
+_TIMES: Final = frozenset({"Time", "Entry", "Exit"})
 _TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "trades",
         "Trades",
+        ("Entry", "Exit", "Strategy", "Side", "Quantity", "Symbol", "Entry price", "Exit price", "Fees", "Profit"),
+    ),
+    (
+        "fills",
+        "Fills",
         ("Time", "Strategy", "Side", "Quantity", "Symbol", "Price", "Fee", "Liquidity", "Realised", "Position",
          "Spread", "Slippage", "Rule"),
     ),
@@ -43,18 +54,18 @@ class Charts:
     notes: list[str] = field(factory=list)
 
 
-def page(header: Mapping[str, Any], report: Mapping[str, Any], story: PageModel, *, charts: str) -> str:
+def page(header: Header, report: Report, story: PageModel, *, charts: str) -> str:
     """Return the whole page. ``charts``: ``auto`` takes plotly where it is installed, ``plain`` is SVG."""
     drawn = _charts(header, story)
     pictures, scripted = _pictures(drawn, charts)
-    name = text.joined([header.get("symbol", "lab"), header.get("interval", "")]).replace(",", "")
+    name = f"{header.symbol} {header.interval}"
     style = files("lab_reporters").joinpath("page.css").read_text("utf-8")
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY_SCRIPT if scripted else _POLICY}">',
         '<meta name="viewport" content="width=device-width,initial-scale=1">',
-        f"<title>{_safe(name)} – {_safe(header.get('run_id', 'run'))}</title><style>{style}</style></head><body><main>",
+        f"<title>{_safe(name)} – {_safe(header.run_id)}</title><style>{style}</style></head><body><main>",
         _head(header, report, name),
         _cards(report),
         _callout(report),
@@ -62,14 +73,15 @@ def page(header: Mapping[str, Any], report: Mapping[str, Any], story: PageModel,
         *(_table(title, columns, *story.shown(key)) for key, title, columns in _TABLES),
         _reasons(story),
         _pairs("Outcome", summary_rows(report), opened=True),
-        _pairs("Settings", [*header_rows(header), *_other(header)], opened=False),
+        _pairs("Set-up", header_rows(header), opened=False),
+        _settings(header),
         "</main></body></html>\n",
     ]
     return "\n".join(part for part in parts if part)
 
 
-def _charts(header: Mapping[str, Any], story: PageModel) -> Charts:
-    starting = story.deposits or float(text.as_decimal(header.get("starting_equity")) or 0)
+def _charts(header: Header, story: PageModel) -> Charts:
+    starting = story.deposits or float(header.starting_equity)
     drawn, notes = dict[str, list[Candle]](), list[str]()
     for symbol, candles in story.candles.items():
         some, joined = candles.drawn()
@@ -117,30 +129,27 @@ def _plain_pictures(drawn: Charts, notes: str) -> str:
     return "".join(sections)
 
 
-def _head(header: Mapping[str, Any], report: Mapping[str, Any], name: str) -> str:
-    strategies = text.joined(header.get("strategies", ()))
-    where = text.joined([header.get("provider", "unknown provider"), header.get("venue", "")])
+def _head(header: Header, report: Report, name: str) -> str:
+    strategies = text.joined(header.strategies)
+    where = text.joined([header.provider, header.venue])
     return (
-        f'<header><h1>{_safe(name)}</h1><span class="badge">{_safe(report.get("status", "unknown"))}</span></header>'
-        f'<p class="sub">{_safe(strategies)} on {_safe(where)} · paper money · run {_safe(header.get("run_id", "?"))}'
-        "</p>"
+        f'<header><h1>{_safe(name)}</h1><span class="badge">{_safe(report.status)}</span></header>'
+        f'<p class="sub">{_safe(strategies)} on {_safe(where)} · paper money · run {_safe(header.run_id)}</p>'
     )
 
 
-def _cards(report: Mapping[str, Any]) -> str:
+def _cards(report: Report) -> str:
     rows = dict(summary_rows(report))
+    labels = ("Trades", "Fills", "Fees", "Max drawdown", "Refusals", *(label for label, _ in duration_rows(report)))
     profit = profit_of(report)
     tone = "good" if profit.startswith("+") else "bad" if profit.startswith("-") else ""
     cards = [f'<div class="card"><span>P&amp;L</span><b class="{tone}">{_safe(profit)}</b></div>']
-    cards += [
-        f'<div class="card"><span>{label}</span><b>{_safe(rows[label])}</b></div>'
-        for label in ("Trades", "Fees", "Max drawdown", "Refusals", "Duration")
-    ]
+    cards += [f'<div class="card"><span>{label}</span><b>{_safe(rows[label])}</b></div>' for label in labels]
     return f'<div class="cards">{"".join(cards)}</div>'
 
 
-def _callout(report: Mapping[str, Any]) -> str:
-    said = [("No trade", no_trade_reason(report)), ("Degradations", text.joined(report.get("degradations") or ()))]
+def _callout(report: Report) -> str:
+    said = [("No trade", report.no_trade_reason), ("Degradations", text.joined(report.degradations))]
     lines = "".join(f"<p><b>{label}:</b> {_safe(why)}</p>" for label, why in said if why)
     return f'<section class="callout">{lines}</section>' if lines else ""
 
@@ -152,15 +161,17 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Cells], total: int
     head = "".join(f'<th{_numeric(column)} scope="col">{column}</th>' for column in columns)
     note = f'<p class="note">The newest {len(rows):,} of {total:,}.</p>' if len(rows) < total else ""
     return (
-        f'<section><h2>{title} ({total:,})</h2><div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        f"<section><h2>{title} ({total:,})</h2>"
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{title}"><table>'
+        f'<caption class="hidden">{title}</caption><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{note}</section>"
     )
 
 
 def _cell(column: str, value: str) -> str:
     if column == "Side":
-        return f'<td class="{"buy" if value == "buy" else "sell"}">{_safe(value)}</td>'
-    return f"<td{_numeric(column) or (' class=t' if column == 'Time' else '')}>{_safe(value)}</td>"
+        return f'<td class="{"buy" if value in {"buy", "long"} else "sell"}">{_safe(value)}</td>'
+    return f"<td{_numeric(column) or (' class=t' if column in _TIMES else '')}>{_safe(value)}</td>"
 
 
 def _numeric(column: str) -> str:
@@ -178,14 +189,21 @@ def _reasons(story: PageModel) -> str:
 def _pairs(title: str, rows: Iterable[tuple[str, str]], *, opened: bool) -> str:
     body = "".join(f'<tr><th scope="row">{_safe(label)}</th><td>{_safe(said)}</td></tr>' for label, said in rows)
     return (
-        f"<details{' open' if opened else ''}><summary>{title}</summary><table><tbody>{body}</tbody></table></details>"
+        f"<details{' open' if opened else ''}><summary>{title}</summary><table>"
+        f'<caption class="hidden">{title}</caption><tbody>{body}</tbody></table></details>'
     )
 
 
-def _other(header: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = {"run_id", "version", "provider", "venue", "strategies", "symbol", "interval", "starting_equity", "fees",
-             "limits", "gates", "speed", "no_orders", "directory"}  # fmt: skip
-    return [(str(key), text.joined(value, 2000)) for key, value in header.items() if key not in known]
+def _settings(header: Header) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{_safe(name)}</th><td>{_safe(value)}</td><td>{_safe(origin)}</td></tr>'
+        for name, value, origin in setting_rows(header.settings)
+    )
+    return (
+        '<details><summary>Settings in force</summary><table><caption class="hidden">Settings in force</caption>'
+        '<thead><tr><th scope="col">Setting</th><th scope="col">Value</th><th scope="col">From</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></details>"
+    )
 
 
 def _safe(value: object) -> str:

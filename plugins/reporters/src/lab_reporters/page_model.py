@@ -25,11 +25,10 @@ from lab_reporters import text
 from lab_reporters.decoding import event_of
 from lab_reporters.lines import describe_request, line_of
 from lab_reporters.series import Candles, Fills
+from lab_reporters.trades import Cells, OpenTrade
 
 _SYMBOLS_MAX: Final = 8
-
-
-Cells = tuple[str, ...]
+_OPEN_MAX: Final = 1_000
 
 
 @define
@@ -57,6 +56,7 @@ class PageModel:
     deposits: float = field(init=False, default=0.0)
     tables: dict[str, Rows] = field(init=False, factory=dict)
     reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
+    _open: dict[tuple[str, str], OpenTrade] = field(init=False, factory=dict)
 
     def table(self, name: str) -> Rows:
         """Return the table of that name, a new one where there is none."""
@@ -78,7 +78,8 @@ class PageModel:
                 self.take_candles((event,))
             case OrderFilled():
                 self.fills.setdefault(event.symbol, Fills()).add(event)
-                self.table("trades").add(partial(_trade, record.time_ns, event))
+                self.table("fills").add(partial(_fill, record.time_ns, event))
+                self._follow(event)
             case OrderRefused():
                 self.reasons[event.by, event.reason[:80]] += 1
                 self._bound_reasons()
@@ -102,12 +103,24 @@ class PageModel:
                 found = self.candles[candle.symbol] = Candles(self.candles_max, self.interval_ns)
             found.add(candle)
 
+    def _follow(self, event: OrderFilled) -> None:
+        """Add a fill to the trade of its strategy and symbol; one that is closed by it becomes a row."""
+        key = event.strategy, event.symbol
+        found = self._open.get(key)
+        closed, still_open = (found or OpenTrade()).take(event)
+        if closed is not None:
+            self.table("trades").add(partial(closed.cells, *key))
+        if still_open is None:
+            self._open.pop(key, None)
+        elif found is not None or len(self._open) < _OPEN_MAX:
+            self._open[key] = still_open
+
     def _bound_reasons(self) -> None:
         if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end
             self.reasons = Counter(dict(self.reasons.most_common(100)))
 
 
-def _trade(time_ns: int, event: OrderFilled) -> Cells:
+def _fill(time_ns: int, event: OrderFilled) -> Cells:
     fill = event.fill
     realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
     return (

@@ -40,7 +40,7 @@ class Html(Reporter):
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Write the page at the end. Never raises for what a row holds; raises ``OSError`` when the disk refuses it."""
         story = PageModel(
-            candles_max=self.candles_max, rows_max=self.rows_max, interval_ns=_interval_ns(run.header.get("interval"))
+            candles_max=self.candles_max, rows_max=self.rows_max, interval_ns=_interval_ns(run.header.interval)
         )
         async for record in records:
             if run.directory is not None:
@@ -56,9 +56,9 @@ class Html(Reporter):
         replace_file(run.directory / "summary.html", page(run.header, run.report(), story, charts=self.charts))
 
 
-def _interval_ns(said: object) -> int:
+def _interval_ns(said: str) -> int:
     try:
-        return parse_interval(str(said))
+        return parse_interval(said)
     except ValueError:
         return MINUTE_NS  # only the width of what is drawn depends on it
 

@@ -101,7 +101,8 @@ def _marker(frame: Frame, fills: Fills, i: int) -> str:
 def _picture(frame: Frame, label: str, inside: str) -> str:
     axes = "".join(_value_lines(frame)) + "".join(_time_labels(frame))
     name = escape(text.clean(label), quote=True)
-    return f'<svg viewBox="0 0 {_WIDTH:.0f} {frame.height:.0f}" role="img" aria-label="{name}">{axes}{inside}</svg>'
+    box = f"0 0 {_WIDTH:.0f} {frame.height:.0f}"
+    return f'<svg class="drawing" viewBox="{box}" role="img" aria-label="{name}">{axes}{inside}</svg>'
 
 
 def _value_lines(frame: Frame) -> Iterator[str]:

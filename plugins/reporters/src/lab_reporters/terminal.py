@@ -3,19 +3,19 @@
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from decimal import Decimal
-from typing import Any, Final, Protocol, TextIO
+from typing import Final, Protocol, TextIO
 
 import anyio
 from anyio.lowlevel import checkpoint
 from attrs import define, field, validators
-from lab.ports import Record, Reporter, RunInfo, Status
+from lab.ports import Record, Report, Reporter, RunInfo, Status
 
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import Rows, header_rows, summary_rows
-from lab_reporters.output import Output, positions_text
+from lab_reporters.output import Output, counts_text, positions_text
 
 _AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
@@ -33,7 +33,7 @@ class Screen(Protocol):
     async def keep(self) -> None:
         """Keep what is shown up to date until cancelled."""
 
-    def end(self, report: Mapping[str, Any]) -> None:
+    def end(self, report: Report) -> None:
         """Show how it came out."""
 
 
@@ -84,11 +84,11 @@ class Terminal(Reporter):
         if self.live and stream.isatty() and os.environ.get("TERM") != "dumb":
             from lab_reporters.live import LiveScreen
 
-            return LiveScreen(run, Output(stream), events=self.events, period_s=self.period_s(run.header.get("speed")))
+            return LiveScreen(run, Output(stream), events=self.events, period_s=self.period_s(run.header.speed))
         return PlainScreen(run, Output(stream), status_s=self.status_s, lines_per_minute=self.lines_per_minute)
 
-    def period_s(self, speed: object) -> float:
-        """Four looks a second of the spectator's time, whatever the speed of the loop's clock."""
+    def period_s(self, speed: str) -> float:
+        """Return the seconds of the loop's clock between two looks: ``refresh_s`` of the time of who watches."""
         if speed == "max":
             return 60.0
         factor = text.as_decimal(speed)
@@ -130,7 +130,7 @@ class PlainScreen:
             self._rest()
             self._write(f"status: {status_text(self._run.status())}\n")
 
-    def end(self, report: Mapping[str, Any]) -> None:
+    def end(self, report: Report) -> None:
         """Write the summary."""
         self._rest()
         self._table("summary", summary_rows(report))
@@ -175,6 +175,6 @@ def status_text(status: Status) -> str:
         f"position {positions_text(status)}",
         f"feed {status.feed}",
         trading,
-        text.joined(status.counts),
+        counts_text(status.totals, ", "),
     ]
     return text.clean(" | ".join(part for part in parts if part), 1000)

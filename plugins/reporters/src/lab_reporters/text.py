@@ -54,7 +54,13 @@ def profit(equity: object, starting: object) -> str:
     if now is None or before is None:
         return "unknown"
     text = money(now - before, signed=True)
-    return f"{text} ({(now - before) / before * 100:+.2f} %)" if before else text
+    return f"{text} ({percent((now - before) / before * 100)})" if before else text
+
+
+def percent(share: Decimal) -> str:
+    """Return a signed percentage with two decimals, more where it is below a hundredth."""
+    places = 2 if not share or abs(share) >= Decimal("0.01") else min(8, 1 - share.adjusted())
+    return f"{share:{'+' if share else ''}.{places}f} %"
 
 
 def price(value: float | None) -> str:

@@ -1,0 +1,62 @@
+"""What an engine has come to, as a record: the only place that reads an engine for the journal."""
+
+from lab.domain.ledger import ZERO
+from lab.engine.engine import Engine
+from lab.exit_codes import EndReason
+from lab.records.base import exact
+from lab.records.run import BookState, PositionState, RunEnded, RunState, SessionState, Totals
+
+
+def end_state(engine: Engine, session: SessionState) -> RunState:
+    """Return what an engine has come to: the state that is committed, and the figures of ``run_ended``.
+
+    Raises `lab.errors.EngineError` where the balances of a book do not sum to zero.
+    """
+    books = {}
+    for strategy in engine.strategies:
+        book, ledger = strategy.book, strategy.book.ledger
+        ledger.check_balance()
+        positions = {
+            symbol: PositionState(
+                quantity=exact(held.quantity),
+                cost=exact(held.cost),
+                mark=exact(engine.valuation.mark(symbol, held.quantity)),
+            )
+            for symbol, held in ledger.positions.items()
+            if held.quantity
+        }
+        books[strategy.name] = BookState(
+            cash=exact(ledger.cash),
+            equity=exact(engine.valuation.book_equity(book)),
+            balances={account: exact(amount) for account, amount in ledger.balances.items() if amount != ZERO},
+            positions=positions,
+            stopped=strategy.failed,
+        )
+    return RunState(
+        totals=totals_of(engine),
+        equity=exact(engine.valuation.equity()),
+        day_starting_equity=exact(engine.valuation.day_starting_equity),
+        books=books,
+        session=session,
+    )
+
+
+def totals_of(engine: Engine) -> Totals:
+    """Return what an engine has counted, at this moment."""
+    counters = engine.counters
+    return Totals(**{name: getattr(counters, name) for name in Totals.__struct_fields__})
+
+
+def ended(state: RunState, reason: EndReason, error: str, *, tape_sha256: str | None = None) -> RunEnded:
+    """Return the record of an end: the state a run had come to, and why it ended."""
+    return RunEnded(
+        totals=state.totals,
+        equity=state.equity,
+        day_starting_equity=state.day_starting_equity,
+        books=state.books,
+        session=state.session,
+        reason=reason.code,
+        exit_code=reason.exit_code,
+        error=error,
+        tape_sha256=tape_sha256,
+    )

@@ -1,0 +1,169 @@
+"""What people are told of a run: the header at its start, its final report."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from lab.domain.instrument import Instrument
+from lab.records.base import Record
+from lab.records.run import BookState, Counters, RunKind
+
+REPORT_SCHEMA_VERSION = 1
+
+
+class Setting(Record, frozen=True, kw_only=True):
+    """A setting in force."""
+
+    component: str
+    """the component's name in this run, or `run`"""
+    key: str
+    """the setting's key"""
+    value: str
+    """its value as text"""
+    origin: str
+    """where it came from: `default`, a file, an environment variable, a command line option"""
+    changed: bool
+    """whether it differs from its default"""
+
+
+class Header(Record, frozen=True, kw_only=True):
+    """What a run is: known at its start, printed in its header and put into ``summary.html``."""
+
+    run_id: str
+    """the run's id: start, provider, strategies; also the name of its folder"""
+    kind: RunKind
+    """`run` (a live session), `backtest` or `replay`"""
+    version: str
+    """version of lab"""
+    provider: str
+    """the provider's name"""
+    venue: str
+    """where the data come from: a host, a file, a seed"""
+    realm: str
+    """`real`, `recorded` or `synthetic`"""
+    strategies: tuple[str, ...]
+    """names of the strategies"""
+    symbol: str
+    """the instrument's symbol"""
+    interval: str
+    """length of a candle: `1m`"""
+    instrument: Instrument
+    """what is traded: steps, minimum and fees"""
+    starting_equity: Decimal
+    """the deposits of all books"""
+    fees: Mapping[str, str]
+    """what the broker says is in force: fees, latency, slippage"""
+    gates: tuple[str, ...]
+    """names of the risk gates, in their order"""
+    limits: Mapping[str, Mapping[str, str]]
+    """the limits of each gate, as it describes them"""
+    settings: tuple[Setting, ...]
+    """settings in force: the run's, then each component's"""
+    speed: str
+    """`1`, a factor, or `max`"""
+    seconds: float | None
+    """how long a live session is to last; null for a backtest or a replay"""
+    no_orders: bool
+    """whether signals are recorded and no order is placed"""
+    directory: str | None
+    """the run's folder; null when nothing is written"""
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """The final report of a run."""
+
+    schema_version: int
+    """version of this layout: 1"""
+    kind: RunKind
+    """`run` (a live session), `backtest` or `replay`"""
+    run_id: str
+    """the run's id: start, provider, strategies; also the name of its folder"""
+    status: str
+    """`completed`, `stopped` or `failed`"""
+    reason: str
+    """why it ended; see [exit codes](exit-codes.md). `unfinished`: the journal holds no end"""
+    exit_code: int
+    """the process's exit code"""
+    error: str
+    """what went wrong, in one line; empty when nothing did"""
+    error_count: int
+    """errors on the way (reporters, strategies, provider), and 1 for a failed run"""
+    started: str
+    """the machine's UTC time at the start: a label"""
+    duration_seconds: float
+    """how long it ran by the session's clock; a backtest's by the machine's"""
+    provider: str
+    """the provider's name"""
+    venue: str
+    """where the data came from: a host, a file, a seed"""
+    realm: str
+    """`real`, `recorded` or `synthetic`"""
+    strategy: str
+    """names of the strategies"""
+    symbol: str
+    """the instrument's symbol"""
+    interval: str
+    """length of a candle"""
+    instrument: Instrument | None
+    """what was traded: steps, minimum and fees; null where the provider never told"""
+    settings: Mapping[str, Mapping[str, str]]
+    """settings in force: component, key, value as text; `run` has the run's own"""
+    changed: Mapping[str, str]
+    """the settings that differ from their defaults: `sma.fast` and its value"""
+    candles: int
+    """closed candles taken, without back-filled ones"""
+    backfilled: int
+    """candles of history, for warm-up and gaps"""
+    quotes: int
+    """quotes the engine took"""
+    decisions: int
+    """times a strategy was asked about a live candle"""
+    signals: int
+    """requests that were recorded and not placed, with the reason"""
+    orders: int
+    """orders accepted"""
+    fills: int
+    """fills of orders, partial ones included"""
+    trades: int
+    """round trips: times a position was closed or turned"""
+    refusals: int
+    """requests refused by a gate or by the engine's rules"""
+    cancelled: int
+    """orders that were cancelled"""
+    expired: int
+    """orders that expired"""
+    rejected: int
+    """orders the broker rejected"""
+    starting_equity: Decimal
+    """the deposits of all books"""
+    ending_equity: Decimal
+    """cash and unrealised profit of all books at the end"""
+    pnl_absolute: Decimal
+    """ending less starting equity, fees included"""
+    pnl_percent: Decimal
+    """the same in % of the starting equity"""
+    fees_paid: Decimal
+    """fees of all fills"""
+    max_drawdown: Decimal
+    """largest fall of equity from a peak"""
+    books: Mapping[str, BookState]
+    """per strategy: cash, equity, balances of the accounts, open positions, whether it was stopped"""
+    limits: Mapping[str, Mapping[str, str]]
+    """the limits of each gate, as it describes them"""
+    fee_rates: Mapping[str, str]
+    """what the broker said was in force: fees, latency, slippage"""
+    gates: tuple[str, ...]
+    """names of the risk gates, in their order"""
+    degradations: tuple[str, ...]
+    """everything that was less than it should have been, each with its figure"""
+    counters: Counters
+    """inputs, malformed messages, conflated quotes"""
+    contacted_hosts: tuple[str, ...]
+    """every host a connection was opened to"""
+    first_event: str | None
+    """venue time of the first input"""
+    last_event: str | None
+    """venue time of the last input"""
+    data_seconds: float
+    """time from the first to the last input, by the venue's clock"""
+    no_trade_reason: str | None
+    """why nothing was traded; null when something was"""

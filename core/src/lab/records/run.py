@@ -1,0 +1,219 @@
+"""The records of a run in its journal: how it was started, what it has come to, how it ended."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any, Literal
+
+from lab.domain.instrument import Instrument
+from lab.domain.ledger import ZERO
+from lab.records.base import Record
+
+RunKind = Literal["run", "backtest", "replay"]
+
+
+class ComponentRecord(Record, frozen=True, kw_only=True):
+    """A component of a run, from which it can be made again."""
+
+    name: str
+    """the name it goes by in this run, which is also its table of settings"""
+    type: str
+    """the name its plugin offers it under"""
+    distribution: str
+    """the installed distribution it comes from"""
+    version: str
+    """that distribution's version"""
+    settings: Mapping[str, Any]
+    """every setting in force, by key, as JSON values"""
+
+
+class CarriedLoss(Record, frozen=True, kw_only=True):
+    """What the run that this one restarts had lost on the day it was cut off."""
+
+    day_ns: int = 0
+    """beginning of that UTC day; 0: nothing is carried"""
+    lost: Decimal = ZERO
+    """loss of that day in the quote currency; below 0: profit"""
+
+
+class RunStarted(Record, frozen=True, kw_only=True):
+    """How a run was started: enough to assemble it again. It holds no label of place or time."""
+
+    schema_version: int
+    """version of the journal's schema"""
+    kind: RunKind
+    """`run` (a live session), `backtest` or `replay`"""
+    lab: str
+    """version of lab"""
+    config_hash: str
+    """hash of strategies, gates, broker, symbol, interval, equity, leverage and seed; order ids are made from it"""
+    provider: ComponentRecord
+    """where market data came from"""
+    venue: str
+    """the provider's source: a host, a file, a seed"""
+    realm: str
+    """`real`, `recorded` or `synthetic`"""
+    strategies: tuple[ComponentRecord, ...]
+    """strategies, in the order in which they are asked"""
+    gates: tuple[ComponentRecord, ...]
+    """risk gates, in the order in which they review"""
+    broker: ComponentRecord
+    """what worked on the orders"""
+    symbol: str
+    """the instrument's symbol"""
+    interval: str
+    """length of a candle, as given: `1m`"""
+    interval_ns: int
+    """length of a candle in nanoseconds"""
+    minutes: float | None
+    """how long a live session was to last; null otherwise"""
+    equity: Decimal
+    """each strategy's starting money"""
+    leverage: Decimal
+    """margin is notional / leverage"""
+    seed: int
+    """seed of everything drawn"""
+    speed: str
+    """`1`, a factor, or `max`"""
+    no_orders: bool
+    """whether signals were recorded and no order placed"""
+    lookback: int
+    """candles needed before every strategy can decide"""
+    instruments: Mapping[str, Instrument]
+    """what is traded, by symbol; empty where the provider never told"""
+    source: Mapping[str, str]
+    """what identifies recorded data: the file's SHA-256, the seed"""
+    carried_loss: CarriedLoss = CarriedLoss()
+    """what the run that this one restarts had lost that day"""
+    changed: tuple[str, ...] = ()
+    """settings that differ from their defaults: `sma.fast`"""
+
+
+class Totals(Record, frozen=True, kw_only=True):
+    """What a run counted, and the extremes of its equity."""
+
+    candles: int = 0
+    """closed candles taken, without back-filled ones"""
+    backfilled: int = 0
+    """candles of history, for warm-up and gaps"""
+    unconfirmed: int = 0
+    """closed candles that the venue did not confirm in time"""
+    quotes: int = 0
+    """quotes the engine took"""
+    late_quotes: int = 0
+    """quotes that came too late and were left out"""
+    decisions: int = 0
+    """times a strategy was asked about a live candle"""
+    signals: int = 0
+    """requests that were recorded and not placed, with the reason"""
+    orders: int = 0
+    """orders accepted"""
+    fills: int = 0
+    """fills of orders, partial ones included"""
+    trades: int = 0
+    """round trips: times a position was closed or turned"""
+    refusals: int = 0
+    """requests refused by a gate or by the engine's rules"""
+    cancelled: int = 0
+    """orders that were cancelled"""
+    expired: int = 0
+    """orders that expired"""
+    rejected: int = 0
+    """orders the broker rejected"""
+    gaps: int = 0
+    """holes found in the candles"""
+    ignored_candles: int = 0
+    """candles that came after the strategies had passed them"""
+    fees_paid: Decimal = ZERO
+    """fees of all fills"""
+    peak_equity: Decimal = ZERO
+    """highest equity"""
+    max_drawdown: Decimal = ZERO
+    """largest fall of equity from a peak"""
+
+
+class PositionState(Record, frozen=True, kw_only=True):
+    """A position that is held."""
+
+    quantity: Decimal
+    """signed: above 0 is long"""
+    cost: Decimal
+    """signed sum of quantity × price of what is held"""
+    mark: Decimal
+    """the price it is valued at"""
+
+
+class BookState(Record, frozen=True, kw_only=True):
+    """A strategy's book."""
+
+    cash: Decimal
+    """money of the book, without unrealised profit"""
+    equity: Decimal
+    """cash and unrealised profit"""
+    balances: Mapping[str, Decimal]
+    """balance of each account that is not 0; they sum to 0"""
+    positions: Mapping[str, PositionState]
+    """open positions by symbol"""
+    stopped: bool
+    """whether its strategy failed and was stopped"""
+
+
+class Counters(Record, frozen=True, kw_only=True):
+    """What the host of a run counted, beside the engine."""
+
+    inputs: int = 0
+    """inputs the engine took"""
+    malformed: int = 0
+    """messages that were not what the protocol says"""
+    conflated_quotes: int = 0
+    """quotes that a newer one replaced before the engine took them"""
+
+
+class SessionState(Record, frozen=True, kw_only=True):
+    """What the host of a run says of it, beside the engine's figures."""
+
+    errors: int = 0
+    """errors on the way: reporters, strategies, provider"""
+    duration_seconds: float = 0.0
+    """how long it ran by the session's clock; a backtest's by the machine's"""
+    first_ns: int = 0
+    """venue time of the first input; 0: there was none"""
+    contacted_hosts: tuple[str, ...] = ()
+    """every host a connection was opened to"""
+    degradations: tuple[str, ...] = ()
+    """everything the host found less than it should have been"""
+    limits: Mapping[str, Mapping[str, str]] = {}
+    """the limits of each gate, as it describes them"""
+    fees: Mapping[str, str] = {}
+    """what the broker said was in force"""
+    warm: str = ""
+    """how far the warm-up came where it is not complete"""
+    counters: Counters = Counters()
+    """what the host counted"""
+
+
+class RunState(Record, frozen=True, kw_only=True):
+    """What a run has come to. It is written with every commit, so that the report of a killed run can be made."""
+
+    totals: Totals
+    """what the run counted"""
+    equity: Decimal
+    """cash and unrealised profit of all books"""
+    day_starting_equity: Decimal
+    """equity at the beginning of the UTC day"""
+    books: Mapping[str, BookState]
+    """the strategies' books"""
+    session: SessionState
+    """what the host counted"""
+
+
+class RunEnded(RunState, frozen=True, kw_only=True):
+    """How a run ended, and what it had come to."""
+
+    reason: str
+    """why it ended; see [exit codes](exit-codes.md)"""
+    exit_code: int
+    """the process's exit code"""
+    error: str
+    """what went wrong, in one line; empty when nothing did"""
+    tape_sha256: str | None = None
+    """SHA-256 of all lines of the tape; null where there is none"""
