@@ -68,14 +68,14 @@ def backtest(suite: Suite, name: str, journal: bool) -> dict[str, Any]:
     return {
         "rows": int(name.partition("-")[2].removesuffix(".csv")), "wall_s": taken.wall_s, "cpu_s": taken.cpu_s,
         "u_ns": u_ns, "peak_mib": taken.peak_mib, "inside_s": report["duration_seconds"], "journal_bytes": written,
-        **{key: report[key] for key in ("candles", "quotes", "orders", "trades", "round_trips", "fees_paid")},
+        **{key: report[key] for key in ("candles", "quotes", "orders", "fills", "trades", "fees_paid")},
         "ending_equity": report["ending_equity"],
     }  # fmt: skip
 
 
 def _check(report: Any, expected: Expected, written: int, journal: bool) -> None:
     """Hold a report against what the data demands, reckoned without lab to the last decimal."""
-    names = ("candles", "quotes", "orders", "trades", "round_trips", "fees_paid", "ending_equity")
+    names = ("candles", "quotes", "orders", "fills", "trades", "fees_paid", "ending_equity")
     found = msgspec.convert([str(report[name]) for name in names], Expected, strict=False)
     if found != expected:
         raise RuntimeError(f"the backtest came to {found}, the data demands {expected}")
@@ -88,7 +88,7 @@ def _show(suite: Suite, name: str, journal: bool, results: list[dict[str, Any]])
     count, one = int(text), results[0]
     wall_s, cpu_s = median(result["wall_s"] for result in results), median(result["cpu_s"] for result in results)
     u = median(result["cpu_s"] / result["u_ns"] for result in results) * 1e9 / count
-    trading = f"{one['round_trips']:,} round trips"
+    trading = f"{one['trades']:,} trades"
     if kind == "candles":
         trading = f"{100 * one['orders'] / 2 / count:.2f} % of candles trade ({one['orders']:,} orders)"
     peak = "" if one["peak_mib"] is None else f"; peak {max(result['peak_mib'] for result in results):.0f} MiB"

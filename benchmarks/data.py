@@ -29,8 +29,8 @@ class Expected(NamedTuple):
     candles: int
     quotes: int
     orders: int
+    fills: int
     trades: int
-    round_trips: int
     fees: Decimal
     equity: Decimal
 

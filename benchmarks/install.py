@@ -57,7 +57,7 @@ def run(suite: Suite) -> None:
                 python = environment(here / which, packages, here / "cache")
                 raw[f"{which}_s"] = time.perf_counter() - began
             raw["bytes"] = _size(here / "cold")
-            raw["trades"] = _works(python.with_name("lab"), here)
+            raw["fills"] = _works(python.with_name("lab"), here)
             raw["bytes_compiled"] = _size(here / "warm")
             if not suite.quick:
                 raw |= _with_pip(here, packages)
@@ -67,7 +67,7 @@ def run(suite: Suite) -> None:
     names = ", ".join(Path(part).name for part in PARTS)
     warm = f"with a filled one {raw['warm_s']:.1f} s"
     note = f"`uv venv` and `uv pip install`, empty cache; {warm}; depends on the network; {names}"
-    compiled = f"with the bytecode of a backtest, which found {raw['trades']} trades on the mock"
+    compiled = f"with the bytecode of a backtest, which found {raw['fills']} fills on the mock"
     rows = [
         _time("uv", raw["cold_s"], note),
         _space("uv", raw["bytes"], f"{raw['bytes_compiled'] / 1e6:.1f} MB {compiled}"),
@@ -93,12 +93,12 @@ def _with_pip(folder: Path, packages: Sequence[str]) -> dict[str, float]:
     pip = [str(folder / "pip" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-cache-dir", *packages]
     cost(pip, folder, outside(), 300)
     seconds = time.perf_counter() - began
-    trades = _works(folder / "pip" / "bin" / "lab", folder)
-    return {"pip_s": seconds, "pip_bytes": _size(folder / "pip"), "pip_trades": trades}
+    fills = _works(folder / "pip" / "bin" / "lab", folder)
+    return {"pip_s": seconds, "pip_bytes": _size(folder / "pip"), "pip_fills": fills}
 
 
 def _works(lab: Path, folder: Path) -> int:
-    """Run a backtest with the environment's own ``lab``; return its trades. Raises ``RuntimeError`` for too few."""
+    """Run a backtest with the environment's own ``lab``; return its fills. Raises ``RuntimeError`` for too few."""
     command = [str(lab), "backtest", "--provider", "mock", "--set", f"mock.minutes={_MINUTES}", "--json"]
     report = json.loads(cost(command, folder, outside()).output)
     if report["candles"] < _MINUTES - 1 or not report["fills"] or not report["gates"]:

@@ -54,7 +54,7 @@ def backtesting_py(path: str) -> dict[str, Any]:
     stats = Backtest(data, Cross, cash=100_000 * _WHOLE, commission=float(FEE)).run()
     seconds = time.perf_counter() - began
     fees = float(stats["Commissions [$]"]) / _WHOLE
-    return {"seconds": seconds, "candles": len(data), "round_trips": int(stats["# Trades"]), "fees": fees}
+    return {"seconds": seconds, "candles": len(data), "trades": int(stats["# Trades"]), "fees": fees}
 
 
 def nautilus_trader(path: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def nautilus_trader(path: str) -> dict[str, Any]:
     filled = [order for order in engine.cache.orders() if order.filled_qty == size]
     fees = sum(float(money) for order in filled for money in order.commissions())
     closing = sum(order.is_reduce_only for order in filled)
-    return {"seconds": seconds, "candles": strategy.candles, "round_trips": closing, "fees": fees}
+    return {"seconds": seconds, "candles": strategy.candles, "trades": closing, "fees": fees}
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def run(suite: Suite) -> None:
     ours = [backtest(suite, _FILE, journal=False) for _ in range(runs)]
     results = [
         {"wall_s": one["wall_s"], "seconds": one["inside_s"], "candles": one["candles"], "peak_mib": one["peak_mib"],
-         "round_trips": one["round_trips"], "fees": float(one["fees_paid"])}
+         "trades": one["trades"], "fees": float(one["fees_paid"])}
         for one in ours
     ]  # fmt: skip
     suite.add("peer lab", results, _row("lab, journal off", results))
@@ -47,10 +47,10 @@ def _measure(command: list[str], folder: Path, ours: dict[str, Any]) -> dict[str
     fees = float(ours["fees_paid"])
     if (
         found["candles"] != ours["candles"]
-        or abs(found["round_trips"] - ours["round_trips"]) > 2
+        or abs(found["trades"] - ours["trades"]) > 2
         or abs(found["fees"] - fees) > 0.01 * fees
     ):
-        raise RuntimeError(f"other work than ours: {found}, ours {ours['round_trips']} round trips, fees {fees}")
+        raise RuntimeError(f"other work than ours: {found}, ours {ours['trades']} trades, fees {fees}")
     return {**found, "wall_s": taken.wall_s, "peak_mib": taken.peak_mib}
 
 
@@ -59,6 +59,6 @@ def _row(what: str, results: list[dict[str, Any]]) -> Row:
     wall_s, seconds = median(each["wall_s"] for each in results), median(each["seconds"] for each in results)
     note = (
         f"whole process, reading the file included, median of {len(results)}; the run itself {count / seconds:,.0f}/s; "
-        f"{one['round_trips']:,} round trips, fees {one['fees']:.2f}; peak {one['peak_mib'] or 0:.0f} MiB"
+        f"{one['trades']:,} trades, fees {one['fees']:.2f}; peak {one['peak_mib'] or 0:.0f} MiB"
     )
     return row(f"{what}, {count:,} candles", f"{count / wall_s:,.0f}/s ({wall_s:.2f} s)", note=note)

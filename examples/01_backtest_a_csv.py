@@ -41,8 +41,8 @@ def main() -> None:
     finished = run_batch(assembly, wall_ns=time.time_ns, seconds=time.perf_counter)
 
     report = finished.report
-    print(f"{report['candles']} candles, {report['trades']} fills, fees {report['fees_paid']} USDT")
-    print(f"equity {report['starting_equity']} -> {report['ending_equity']} USDT ({report['pnl_percent']} %)")
+    print(f"{report.candles} candles, {report.fills} fills, {report.trades} trades, fees {report.fees_paid} USDT")
+    print(f"equity {report.starting_equity} -> {report.ending_equity} USDT ({report.pnl_percent} %)")
     print(f"files: {finished.directory}")
 
 

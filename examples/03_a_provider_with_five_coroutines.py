@@ -118,8 +118,8 @@ def main() -> None:
     finished = run_live(assemble(registry, layers, {}), wall_ns=time.time_ns, interrupts=Interrupts())
 
     report = finished.report
-    print(f"{report['status']}: {report['quotes']} quotes, {report['candles']} candles, {report['trades']} fills")
-    print(f"profit {report['pnl_absolute']} USDT; less than it should be: {report['degradations'] or 'nothing'}")
+    print(f"{report.status}: {report.quotes} quotes, {report.candles} candles, {report.fills} fills")
+    print(f"profit {report.pnl_absolute} USDT; degradations: {', '.join(report.degradations) or 'none'}")
     sys.exit(finished.exit_code)
 
 

@@ -40,7 +40,7 @@ def session(minutes: str) -> tuple[str, int]:
         assemble(Registry(), layers_for(None, sets, options), {}), wall_ns=time.time_ns, interrupts=Interrupts()
     )
     assert finished.directory is not None, "only run.no_write leaves no directory"
-    return head_of(finished.directory), finished.report["trades"]
+    return head_of(finished.directory), finished.report.fills
 
 
 def main() -> None:

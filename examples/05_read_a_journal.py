@@ -15,6 +15,7 @@ from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 
+from lab.domain.events import Deposited, OrderFilled
 from lab.errors import JournalError
 from lab.journal.store import JournalReader
 
@@ -28,25 +29,25 @@ def main() -> None:
 
     cash: defaultdict[str, Decimal] = defaultdict(Decimal)
     held: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    for _, _, deposit in reader.bodies("deposit"):
-        cash[deposit["strategy"]] += Decimal(deposit["amount"])
-    for _, _, filled in reader.bodies("order_filled"):
-        fill = filled["fill"]
-        signed = Decimal(fill["quantity"]) * (1 if filled["side"] == "buy" else -1)
-        cash[filled["strategy"]] -= signed * Decimal(fill["price"]) + Decimal(fill["fee"])
-        held[filled["strategy"], filled["symbol"]] += signed
-    ended = next((body for _, _, body in reader.bodies("run_ended")), None)
+    for deposit in reader.events(Deposited):
+        cash[deposit.strategy] += deposit.amount
+    for filled in reader.events(OrderFilled):
+        fill = filled.fill
+        signed = fill.quantity * (1 if filled.side == "buy" else -1)
+        cash[filled.strategy] -= signed * fill.price + fill.fee
+        held[filled.strategy, filled.symbol] += signed
+    ended = reader.run_ended()
     rows = reader.count()
     reader.close()
     if ended is None:
         sys.exit(f"{directory}: the run has no end, so nothing to compare with; `lab report` says what is there")
 
-    print(f"{directory}: {rows} rows, reason {ended['reason']}")
+    print(f"{directory}: {rows} rows, reason {ended.reason}")
     differing = 0
-    for strategy, book in ended["books"].items():
-        marks = {symbol: Decimal(position["mark"]) for symbol, position in book["positions"].items()}
+    for strategy, book in ended.books.items():
+        marks = {symbol: position.mark for symbol, position in book.positions.items()}
         worth = sum((q * marks[symbol] for (owner, symbol), q in held.items() if owner == strategy and q), Decimal(0))
-        mine, theirs = cash[strategy] + worth, Decimal(book["equity"])
+        mine, theirs = cash[strategy] + worth, book.equity
         differing += mine != theirs
         verdict = "equal" if mine == theirs else "DIFFERENT"
         print(f"{strategy}: recomputed {mine.normalize():f}, journal {theirs}: {verdict}")

@@ -40,7 +40,7 @@ def test_verify_gives_the_same_bytes_again(lab: Any, trader: Any, kind: str) -> 
     if kind == "replay":
         assert lab("replay", "latest", "--set", "trader.quantity=0.02").code == 0
     assert lab.run().report()["kind"] == kind
-    assert lab.run().report()["trades"] > 2
+    assert lab.run().report()["fills"] > 2
     result = lab("verify", "--json")
     verdict = result.json()
     assert (result.code, verdict["identical"]) == (0, True), verdict

@@ -48,8 +48,8 @@ def _play(lab: Any, *args: str) -> dict[str, Any]:
 def test_on_a_candle_file_every_order_fills_on_the_next_candle_and_none_expires(lab: Any, trader: Any) -> None:
     _write_candles(lab.folder / "prices.csv", 60)
     report = _play(lab, "--minutes", "30")
-    assert report["trades"] >= 28
-    assert report["orders"] - report["trades"] == report["cancelled"] <= 1, "at the end, if at all"
+    assert report["fills"] >= 28
+    assert report["orders"] - report["fills"] == report["cancelled"] <= 1, "at the end, if at all"
     assert report["expired"] == 0
     rows = lab.run().raw()
     decided, filled = ([row[1] for row in rows if row[3] == kind] for kind in ("order_accepted", "order_filled"))

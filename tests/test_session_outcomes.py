@@ -10,7 +10,8 @@ import pytest
 
 REPORT_KEYS = {
     "schema_version", "kind", "run_id", "status", "reason", "exit_code", "error_count", "duration_seconds", "provider",
-    "venue", "strategy", "symbol", "interval", "candles", "quotes", "decisions", "orders", "trades", "refusals",
+    "venue", "strategy", "symbol", "interval", "candles", "quotes", "decisions", "orders", "fills", "trades",
+    "refusals",
     "starting_equity", "ending_equity", "pnl_absolute", "fees_paid", "max_drawdown", "degradations", "contacted_hosts",
 }  # fmt: skip
 MONEY = ("starting_equity", "ending_equity", "pnl_absolute", "fees_paid", "max_drawdown")
@@ -49,7 +50,7 @@ def test_ten_minutes_pass_in_virtual_time_and_the_report_is_what_the_journal_say
     assert report["decisions"] >= 1
     assert report["error_count"] == 0
     assert report["degradations"] == []
-    assert report["trades"] >= 8
+    assert report["fills"] >= 8
     for key in MONEY:
         assert isinstance(report[key], str)
         assert "E" not in format(Decimal(report[key]), "f")
@@ -57,7 +58,7 @@ def test_ten_minutes_pass_in_virtual_time_and_the_report_is_what_the_journal_say
     assert Decimal(report["ending_equity"]) == equity
     assert Decimal(report["fees_paid"]) == fees > 0
     assert Decimal(report["pnl_absolute"]) == equity - Decimal(report["starting_equity"])
-    assert len(lab.run().rows("order_filled")) == report["trades"]
+    assert len(lab.run().rows("order_filled")) == report["fills"]
     assert len(lab.run().rows("order_accepted")) == report["orders"]
     assert len([row for row in lab.run().rows("candle") if row[2][-1] != "backfilled"]) == report["candles"]
 
@@ -120,7 +121,7 @@ def test_no_orders_records_signals_and_places_none(lab: Any, trader: Any) -> Non
     whys = [body["why"] for _, _, body in run.rows("signal") if body["why"] != "backfilled"]
     assert whys == ["no_orders"] * 10
     report = run.report()
-    assert (report["orders"], report["trades"], report["signals"] >= 10) == (0, 0, True)
+    assert (report["orders"], report["fills"], report["signals"] >= 10) == (0, 0, True)
     assert report["ending_equity"] == report["starting_equity"]
     assert "no_orders" in report["no_trade_reason"]
 
@@ -129,7 +130,7 @@ def test_no_orders_records_signals_and_places_none(lab: Any, trader: Any) -> Non
 def test_no_write_leaves_no_file_behind(lab: Any, trader: Any) -> None:
     (lab.folder / "mine.txt").write_text("kept", encoding="utf-8")
     live = lab.mock("--strategy", "trader", "--no-write", "--json")
-    assert live.json()["trades"] >= 8
+    assert live.json()["fills"] >= 8
     back = lab("backtest", "--provider", "mock", "--set", "mock.minutes=30", "--no-write", "--json")
     assert back.json()["candles"] == 30
     assert lab.files() == ["mine.txt"]
@@ -180,7 +181,7 @@ def test_the_venues_fees_apply_unless_others_are_set_and_0_is_free(lab: Any, tra
     assert "taker 0.0000 %" in head or "taker 0 %" in head or "free" in head
     report = lab.run().report()
     assert report["fees_paid"] == "0"
-    assert report["trades"] >= 8
+    assert report["fills"] >= 8
 
 
 @pytest.mark.behaviour("O2")
@@ -357,7 +358,7 @@ def test_a_replay_of_a_session_with_its_own_settings_trades_as_the_session_did(l
     assert lab("replay", session.folder.name).code == 0
     again = lab.run()
     assert again.folder != session.folder
-    figures = ("trades", "orders", "ending_equity", "fees_paid", "max_drawdown")
+    figures = ("fills", "trades", "orders", "ending_equity", "fees_paid", "max_drawdown")
     assert [again.report()[key] for key in figures] == [session.report()[key] for key in figures]
     fills = [
         [(body["side"], body["fill"]["price"]) for _, _, body in run.rows("order_filled")] for run in (session, again)

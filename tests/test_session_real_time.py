@@ -34,8 +34,8 @@ def test_ten_minutes_in_real_time_trade_on_the_recording_and_are_proved_afterwar
     assert report["duration_seconds"] == pytest.approx(600, abs=1)
     assert report["candles"] >= 9
     assert report["decisions"] >= 1
-    assert report["trades"] >= 1
-    assert len(lab.run().rows("order_filled")) == report["trades"]
+    assert report["fills"] >= 1
+    assert len(lab.run().rows("order_filled")) == report["fills"]
     equity = Decimal(lab.run().rows("run_ended")[-1][2]["equity"])
     assert Decimal(report["ending_equity"]) == equity
     assert lab.process("verify", "latest").code == 0

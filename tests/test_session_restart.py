@@ -14,6 +14,7 @@ import pytest
 from attrs import frozen
 from lab.errors import JournalError
 from lab.journal.store import JournalReader
+from lab.records.run import RunState
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
@@ -42,15 +43,14 @@ def process(lab: Any, trader: Any) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def state_of(folder: Path) -> dict[str, Any] | None:
+def state_of(folder: Path) -> RunState | None:
     """Return what a running session has committed, nothing before it began."""
     try:
         reader = JournalReader.open(folder)
     except JournalError:
         return None
     try:
-        found: dict[str, Any] | None = reader.state("run")
-        return found
+        return reader.run_state()
     finally:
         reader.close()
 
@@ -61,7 +61,7 @@ def folder_with(lab: Any, count: str) -> Path:
     while time.monotonic() < until:
         for folder in lab.folder.glob("runs/2*"):
             state = state_of(folder)
-            if state is not None and state["totals"][count]:
+            if state is not None and getattr(state.totals, count):
                 return Path(folder)
         time.sleep(0.05)
     raise AssertionError(f"the session never had any {count}")
@@ -74,7 +74,7 @@ def killed(lab: Any, process: subprocess.Popen[bytes]) -> Killed:
     process.wait()
     state = state_of(folder)
     assert state is not None
-    lost = Decimal(state["day_starting_equity"]) - Decimal(state["equity"])
+    lost = state.day_starting_equity - state.equity
     assert lost >= LIMIT
     return Killed(folder, lost)
 
@@ -92,14 +92,14 @@ def test_the_next_start_writes_the_report_of_a_run_that_was_killed(lab: Any, kil
     assert f"{killed.folder.name} was cut off" in result.err
     report = json.loads((killed.folder / "final_report.json").read_text(encoding="utf-8"))
     assert (report["status"], report["reason"], report["schema_version"]) == ("failed", "unfinished", 1)
-    assert report["trades"] >= 2
+    assert report["fills"] >= 2
     assert Decimal(report["pnl_absolute"]) == -killed.lost
     assert not again(lab).err
 
 
 @pytest.mark.behaviour("V1", "S7")
 def test_a_run_that_is_alive_is_left_alone(lab: Any, process: subprocess.Popen[bytes]) -> None:
-    folder = folder_with(lab, "trades")
+    folder = folder_with(lab, "fills")
     assert "running" in lab("runs").out
     assert again(lab).code == 75
     assert not (folder / "final_report.json").exists()
@@ -111,20 +111,20 @@ def test_what_a_killed_run_lost_today_counts_in_its_restart_and_in_no_later_run(
     again(lab)
     report = lab.run().report()
     assert f"restarted: the day had lost {killed.lost.normalize():f} before" in report["degradations"]
-    assert report["trades"] == 0
+    assert report["fills"] == 0
     assert report["refusals"] > 0
     assert "the day's loss" in report["no_trade_reason"]
     assert lab("verify", "latest").code == 0
     again(lab)
     report = lab.run().report()
-    assert report["trades"] > 0
+    assert report["fills"] > 0
     assert not any(text.startswith("restarted") for text in report["degradations"])
 
 
 @pytest.mark.behaviour("R1")
 def test_a_run_with_other_settings_restarts_nothing(lab: Any, killed: Killed) -> None:
     assert again(lab, "--set", "trader.quantity=0.02").code == 0
-    assert lab.run().report()["trades"] > 0
+    assert lab.run().report()["fills"] > 0
 
 
 def _many_other_runs(lab: Any, number: int) -> None:
@@ -147,16 +147,16 @@ def test_a_killed_run_is_found_behind_any_number_of_later_runs(lab: Any, killed:
 def test_a_report_written_while_the_run_was_alive_is_written_again_after_it_was_killed(
     lab: Any, one_line: Any, process: subprocess.Popen[bytes]
 ) -> None:
-    folder = folder_with(lab, "trades")
+    folder = folder_with(lab, "fills")
     one_line(lab("report", "--write"), 75, folder.name, "still running", "--write")
     assert not (folder / "final_report.json").exists()
-    (folder / "final_report.json").write_text('{"trades": -1}', encoding="utf-8")  # as older versions allowed
+    (folder / "final_report.json").write_text('{"fills": -1}', encoding="utf-8")  # as older versions allowed
     (folder / ".final_report.json.123").write_text("half", encoding="utf-8")
     process.kill()
     process.wait()
     assert "was cut off" in again(lab).err
     report = json.loads((folder / "final_report.json").read_text(encoding="utf-8"))
-    assert (report["reason"], report["trades"] >= 1) == ("unfinished", True)
+    assert (report["reason"], report["fills"] >= 1) == ("unfinished", True)
     assert {path.name for path in folder.iterdir()} >= {"journal.db", "final_report.json"}
     assert not list(folder.glob(".final_report*"))
     assert not again(lab).err, "once is enough"
@@ -219,5 +219,5 @@ def test_a_run_that_ended_by_a_defect_is_restarted_with_what_it_lost_and_replaye
     assert lab("replay", "latest").code == 0
     assert lab.run().rows("run_started")[0][2]["carried_loss"] == carried
     replayed = lab.run().report()
-    assert (replayed["trades"], replayed["refusals"]) == (second["trades"], second["refusals"])
+    assert (replayed["fills"], replayed["refusals"]) == (second["fills"], second["refusals"])
     assert lab("verify", "latest").code == 0

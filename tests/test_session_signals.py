@@ -135,7 +135,7 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     assert (report["status"], report["reason"], report["exit_code"]) == ("stopped", "stopped", 0)
     assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
     assert report["books"]["holder"]["positions"] == {}
-    assert report["trades"] == 2
+    assert report["fills"] == 2
     commands = [(action, who) for _, _, (_, action, who, _) in lab.run().rows("command")]
     assert commands == [("stop", "session"), ("flatten", "session")]
     assert lab("report", "--json").json() == report

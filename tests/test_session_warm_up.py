@@ -72,7 +72,7 @@ def test_a_session_starts_un_warmed_keeps_trying_and_orders_only_once_it_is_warm
     assert "history_failures 6" in report["degradations"]
     assert not any("seed_incomplete" in text for text in report["degradations"])
     assert report["realm"] == "synthetic"
-    assert report["trades"] >= 4
+    assert report["fills"] >= 4
 
 
 @pytest.mark.behaviour("F9", "S5")
@@ -108,7 +108,7 @@ def test_rubbish_is_counted_and_sampled_and_breaks_neither_session_nor_rendering
     assert report["counters"]["malformed"] == 8
     assert "malformed 8" in report["degradations"]
     assert report["contacted_hosts"] == ["example.test"]
-    assert report["trades"] >= 8
+    assert report["fills"] >= 8
     samples = [body[2] for _, _, body in lab.run().rows("notice") if body[1] == "malformed"]
     assert len(samples) == 8
     assert not [body for _, _, body in lab.run().rows("notice") if body[1] == "reporter"]
@@ -141,7 +141,7 @@ def test_a_reporter_that_fails_ends_only_itself(lab: Any, flaky: Any) -> None:
     report = lab.run().report()
     assert result.code == 0
     assert report["error_count"] == 1
-    assert report["trades"] >= 8
+    assert report["fills"] >= 8
     notices = [body[2] for _, _, body in lab.run().rows("notice") if body[1] == "reporter"]
     assert [notice["name"] for notice in notices] == ["fragile"]
     assert "no such colour" in notices[0]["error"]

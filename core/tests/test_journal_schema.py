@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from lab.errors import JournalError, SchemaVersionError
 from lab.journal import store
 from lab.journal.schema import bring_up_to_date
 from lab.journal.store import Journal, JournalReader
+from lab.records.run import RunState, SessionState, Totals
 
 STEPS: dict[int, Sequence[str]] = {
     1: ["ALTER TABLE state ADD COLUMN note TEXT", "UPDATE state SET note = 'from version 1'"],
     2: ["CREATE TABLE extra (name TEXT PRIMARY KEY) STRICT"],
 }
+STATE = RunState(totals=Totals(), equity=Decimal(1), day_starting_equity=Decimal(1), books={}, session=SessionState())
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
     """Return a folder with a journal of version 1, closed, with a state and a row."""
     journal = Journal(tmp_path, durable=True, labels={"run_id": "r"})
     journal.append_raw("run_started", "run_started", b"{}", 0, 0)
-    journal.commit({"run": {"equity": "1"}})
+    journal.commit(STATE)
     journal.close()
     return tmp_path
 
@@ -43,7 +46,7 @@ def test_an_older_journal_is_read_after_a_copy_was_made_and_every_step_taken(
     for _ in range(2):
         reader = JournalReader.open(folder)
         assert [row[3] for row in reader.rows()] == ["run_started"]
-        assert reader.state("run") == {"equity": "1"}
+        assert reader.run_state() == STATE
         reader.close()
     assert (version(folder / "journal.db"), version(folder / "journal.db.v1")) == (3, 1)
     with sqlite3.connect(folder / "journal.db") as db:

@@ -15,10 +15,10 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
-from lab.journal.codec import encode
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import FeedState, Runtime, Subscription
+from lab.testing.sample_runs import run_started
 from lab.testing.simulation import simulate
 from lab_recordings import recording, sha256_of
 from lab_replay.provider import ReplayProvider
@@ -295,8 +295,8 @@ def run(tmp_path: Path) -> Path:
     directory = tmp_path / "run-1"
     directory.mkdir()
     journal = Journal(directory, durable=True, labels={})
-    body = encode({"instruments": {"BTCUSDT": INSTRUMENT, "ETHUSDT": evolve(INSTRUMENT, symbol="ETHUSDT")}})
-    journal.append_raw("run_started", "run_started", body, BEGIN_NS, 0)
+    instruments = {"BTCUSDT": INSTRUMENT, "ETHUSDT": evolve(INSTRUMENT, symbol="ETHUSDT")}
+    journal.append_record(run_started(instruments=instruments), BEGIN_NS, 0)
     journal.commit()
     journal.close()
     tape = TapeWriter(directory)

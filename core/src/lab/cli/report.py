@@ -43,6 +43,6 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
     else:
         click.echo(output.report_lines(report))
     if broken is not None:
-        output.say(f"{directory.name}: the journal was changed after it was written: row {broken}")
+        output.say(f"{reader.name}: row {broken} was changed after it was written")
         return 1
     return 0

@@ -45,6 +45,11 @@ _HEADER: Final = Header(
 )  # fmt: skip
 
 
+def run_started(**changes: Any) -> RunStarted:
+    """Return how the sample run was started; ``changes`` replace fields."""
+    return replace(_STARTED, **changes)
+
+
 @frozen(kw_only=True)
 class SampleRun:
     """A finished run: its journal rows, and what a reporter is told beside them."""
