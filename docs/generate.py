@@ -4,6 +4,7 @@ A page marks such a part with ``<!-- generated: NAME ... -->`` and ``<!-- end --
 what the function of that name returns. A test fails while a page differs from that.
 """
 
+import ast
 import copy
 import importlib
 import inspect
@@ -13,8 +14,9 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, get_type_hints
+from typing import Any, Final, get_origin, get_type_hints
 
 import click
 from lab.cli.main import COMMANDS, cli
@@ -29,6 +31,8 @@ from lab.plugins import hookspecs
 from lab.plugins.discovery import KINDS as COMPONENT_KINDS
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.settings import settings_of, type_name
+from lab.records import report as report_records
+from lab.records import run as run_records
 from lab.testing.contracts import by_kind
 
 DOCS: Final = Path(__file__).parent
@@ -36,6 +40,19 @@ ROOT: Final = DOCS.parent
 _MARK: Final = re.compile(r"(<!-- generated: ([\w-]+)(?: ([^>]*?))? -->\n).*?(<!-- end -->)", re.DOTALL)
 _WIDTH: Final = 100
 
+RECORDS: Final = {
+    "ComponentRecord": "component",
+    "CarriedLoss": "carried loss",
+    "Totals": "totals",
+    "PositionState": "position",
+    "BookState": "book",
+    "Counters": "counters",
+    "SessionState": "session",
+    "RunState": "run state",
+    "Instrument": "instrument",
+    "Setting": "setting",
+}
+"""The records inside others, by the heading they have on the page."""
 KEYS: Final = {
     "candle": "`candle:SYMBOL:OPEN_NS`",
     "deposit": "`deposit:STRATEGY`",
@@ -132,6 +149,35 @@ def fields_table(cls: type) -> str:
     return table(("field", "JSON"), [[f"`{name}`", written(kind)] for name, kind in get_type_hints(cls).items()])
 
 
+def field_docs(cls: type) -> dict[str, str]:
+    """Return what stands below each field of a record, as text on one line; the base classes' fields come first."""
+    found: dict[str, str] = {}
+    for base in reversed(cls.__mro__):
+        if not base.__module__.startswith("lab.records."):
+            continue
+        body = ast.parse(inspect.getsource(base)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, below in pairwise(body.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(below, ast.Expr):
+                found[field.target.id] = one_line(ast.literal_eval(below.value))
+    return found
+
+
+def record(*names: str) -> str:
+    """Return a table for each of these records: field, JSON and meaning."""
+    classes = {cls.__name__: cls for module in (run_records, report_records) for cls in vars(module).values()
+               if isinstance(cls, type)}  # fmt: skip
+    parts = []
+    for name in names:
+        cls = classes[name]
+        meanings = field_docs(cls)
+        rows = [[f"`{key}`", written(kind), meanings[key]] for key, kind in get_type_hints(cls).items()]
+        rows = [row for row in rows if row[0].strip("`") in meanings]
+        head = f"### {RECORDS[name]}\n\n{prose(cls.__doc__ or '')}\n\n" if len(names) > 1 or name in RECORDS else ""
+        parts.append(head + table(("field", "JSON", "meaning"), rows))
+    return "\n\n".join(parts)
+
+
 def written(kind: Any) -> str:
     """Return how a type is written in JSON."""
     name = getattr(kind, "__name__", str(kind))
@@ -142,12 +188,18 @@ def written(kind: Any) -> str:
     }  # fmt: skip
     if name in known:
         return known[name]
+    if name in RECORDS:
+        return f"object, see [{RECORDS[name]}](#{RECORDS[name].replace(' ', '-')})"
     arguments: list[Any] = list(getattr(kind, "__args__", ()))
+    if name == "Literal":
+        return " or ".join(f"`{value}`" for value in arguments)
+    if name == "Any":
+        return "any"
     if name == "Mapping":
-        return "object of text"
+        return f"object of {written(arguments[1])}" if len(arguments) == 2 else "object of text"
     if name == "tuple":
-        inner = written(arguments[0]) if arguments[0] is str else "[account, amount as text]"
-        return f"array of {inner}"
+        posting = get_origin(arguments[0]) is tuple
+        return f"array of {'[account, amount as text]' if posting else written(arguments[0])}"
     return " or ".join(written(part) for part in arguments)
 
 
@@ -256,6 +308,7 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "exit-codes": exit_codes,
     "inputs": inputs,
     "outputs": outputs,
+    "record": record,
     "run-settings": run_settings,
     "component-settings": component_settings,
     "bundled-plugins": bundled_plugins,

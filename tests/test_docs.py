@@ -214,7 +214,7 @@ def test_the_reference_says_what_the_code_says() -> None:
 def test_every_key_of_a_report_is_explained(lab: Any) -> None:
     report = json.loads(lab.mock("--no-write", "--json").out)
     page = (DOCS / "reference" / "report.md").read_text(encoding="utf-8")
-    cells = re.findall(r"^\| (.+?) \|", page.partition("## Degradations")[0], re.MULTILINE)
+    cells = re.findall(r"^\| (.+?) \|", page.partition("## Inside the report")[0], re.MULTILINE)
     explained = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
     assert sorted(explained) == sorted(report), set(explained) ^ set(report)
 

@@ -163,7 +163,7 @@ def test_settings_in_force_stand_in_report_header_runs_and_page(lab: Any) -> Non
     chosen = ("--set", "sma.fast=7", "--equity", "5000", "--reporter", "terminal", "--reporter", "jsonl")
     result = lab("backtest", "btcusd-1m", *chosen, "--reporter", "html")
     assert result.code == 0, result
-    assert "sma.fast 7 (--set)" in result.out
+    assert "sma: fast 7 (--set), slow 30" in result.out
     report = lab.run().report()
     assert report["settings"]["sma"]["fast"] == "7"
     assert report["settings"]["sma"]["slow"] == "30"

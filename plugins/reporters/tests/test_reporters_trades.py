@@ -72,7 +72,8 @@ async def test_the_page_shows_the_settings_in_force_and_where_they_came_from(row
     page = (tmp_path / "summary.html").read_text("utf-8")
     assert '<th scope="row">sma.fast</th><td>7</td><td>--set</td>' in page
     assert '<th scope="row">paper.latency_ms</th><td>50</td><td>lab.toml</td>' in page
-    assert "sma.fast 7 (--set), sma.slow 21, paper.latency_ms 50 (lab.toml)" in page
+    assert "sma: fast 7 (--set), slow 21" in page
+    assert "paper: latency_ms 50 (lab.toml)" in page
     assert "tick 0.1, lot 0.0001" in page
     assert "seconds 600" not in page
 

@@ -80,7 +80,9 @@ def prepare(
         yield first
         yield from batches
 
-    return Batch(assembly, assembly.engine(started, archive=archive), started, chained(), first[0].time_ns)
+    return Batch(
+        assembly, assembly.engine(started, archive=archive), started, chained(), first[0].time_ns if first else 0
+    )
 
 
 def run_through(

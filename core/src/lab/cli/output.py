@@ -62,11 +62,11 @@ def files_line(directory: Path | None) -> str:
 
 def report_lines(report: "Report") -> str:
     """Return a final report as a table; what is empty is left out."""
-    rows = [
-        (key.replace("_", " "), text)
-        for key, value in as_data(report).items()
-        if key not in _NOT_SHOWN and (text := _inline(value))
-    ]
+    rows = []
+    for key, value in as_data(report).items():
+        label = key.replace("_", " ")
+        lines = [(f"{label} {part}", inner) for part, inner in value.items()] if key == "settings" else [(label, value)]
+        rows += [(label, text) for label, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
     return table(rows)
 
 

@@ -20,7 +20,7 @@ def header_rows(header: Header) -> Rows:
         ("Run", text.joined([header.run_id, f"lab {header.version}"])),
         ("Provider", text.joined([header.provider, header.venue])),
         ("Strategy", text.joined(header.strategies) or "none"),
-        ("Settings", settings_text(header)),
+        *_setting_rows(header),
         ("Symbol", text.joined([header.symbol, header.interval])),
         ("Instrument", instrument_text(header)),
         ("Equity", text.money(header.starting_equity)),
@@ -35,17 +35,24 @@ def header_rows(header: Header) -> Rows:
     return rows
 
 
-def settings_text(header: Header) -> str:
+def _setting_rows(header: Header) -> Rows:
     """Return the strategies' settings, and whatever else differs from its default, with where it came from."""
-    shown = [one for one in header.settings if one.component in header.strategies or one.changed]
-    said = [_setting(one) for one in shown[:_SHOWN_MAX]]
-    more = [f"{len(shown) - _SHOWN_MAX} more"] if len(shown) > _SHOWN_MAX else []
-    return text.joined([*said, *more]) or "all are defaults"
+    shown: dict[str, list[str]] = {name: [] for name in header.strategies}
+    for one in header.settings:
+        if one.component in header.strategies or one.changed:
+            shown.setdefault(one.component, []).append(_setting(one))
+    said = [f"{text.clean(name)}: {text.joined(_cut(settings)) or 'no settings'}" for name, settings in shown.items()]
+    return [("Settings", said[0]), *(("", more) for more in said[1:])] if said else []
+
+
+def _cut(settings: list[str]) -> list[str]:
+    more = len(settings) - _SHOWN_MAX
+    return settings if more <= 0 else [*settings[:_SHOWN_MAX], f"{more} more"]
 
 
 def _setting(one: Setting) -> str:
     known = f" ({one.origin})" if one.origin not in {"default", "run_started"} else ""
-    return f"{one.component}.{one.key} {text.clean(one.value, 60)}{known}"
+    return f"{one.key} {text.clean(one.value, 60)}{known}"
 
 
 def instrument_text(header: Header) -> str:
