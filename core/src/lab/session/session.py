@@ -1,6 +1,5 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -219,7 +218,7 @@ class Session:
             report=self.report,
             candles=self._candles,
         )
-        records: AsyncIterator[Any] = self.publisher.stream()
+        records = self.publisher.stream()
         try:
             await reporter.report(info, records)
         except (Exception, SystemExit) as error:
