@@ -3,15 +3,18 @@
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
 import attrs
 
+from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
 from lab.domain.control import Command, CommandAction
+from lab.composition.subscription import run_subscription
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
@@ -21,7 +24,7 @@ from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
 from lab.journal.store import FILE_NAME, Journal
-from lab.ports import FeedState, RunInfo, Subscription
+from lab.ports import FeedState, RunInfo
 from lab.reporting.offline import show
 from lab.runs import directory as directories
 from lab.runs.previous import running
@@ -38,7 +41,12 @@ class Batch:
     assembly: Assembly
     engine: Engine
     body: Mapping[str, Any]
-    batches: Iterator[Sequence[Input]]
+    batches: Iterable[Sequence[Input]]
+    """Guarded where they come from a provider: a `GuardedSource`."""
+
+    def degradations(self) -> list[str]:
+        """Return what the source held out, for the report."""
+        return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
 
 
 def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
@@ -48,8 +56,8 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
     """
     run = assembly.settings
     provider = assembly.provider.component
-    wanted = [Subscription(run.symbol, run.interval_ns)]
     try:
+        wanted = [run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)]
         batches = provider.batches(wanted, seed=run.seed)
         instrument = provider.batch_instrument(run.symbol)
         if batches is None or instrument is None:
@@ -57,16 +65,13 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
             raise RunError(EndReason.CONFIG, text)
         first = next(batches, None)
         if first is None:
-            raise RunError(EndReason.CONFIG, f"{provider.venue()}: holds no data for {run.symbol}")
+            raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
         body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, str(error)) from None
 
-    def chained() -> Iterator[Sequence[Input]]:
-        yield first
-        yield from batches
-
-    return Batch(assembly, assembly.engine(body, archive=archive), body, chained())
+    guarded = GuardedSource(assembly.provider.name, wanted, chain((first,), batches))
+    return Batch(assembly, assembly.engine(body, archive=archive), body, guarded)
 
 
 def run_through(
@@ -167,7 +172,7 @@ def run_batch(
             "limits": header["limits"],
             "fees": header["fees"],
             "counters": {"inputs": number},
-            "degradations": left_open(batch.engine),
+            "degradations": [*batch.degradations(), *left_open(batch.engine)],
         }
         write_end(journal, batch.engine, reason, error, number, session)
         journal.commit()
@@ -201,7 +206,7 @@ def _info(
 ) -> RunInfo:
     """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
     run, provider = batch.assembly.settings, batch.assembly.provider.component
-    wanted = [Subscription(run.symbol, run.interval_ns)]
+    wanted = [run_subscription(batch.assembly.provider.name, provider, run.symbol, run.interval_ns)]
 
     def candles() -> list[Candle]:
         batches = provider.batches(wanted, seed=run.seed) or ()

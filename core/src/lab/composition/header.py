@@ -23,7 +23,7 @@ def make_header(
         "run_id": run_id,
         "version": assembly.provider.offer.plugin.version,
         "provider": assembly.provider.offer.name,
-        "venue": assembly.provider.component.venue(),
+        "venue": assembly.provider.component.origin(),
         "strategies": [part.name for part in assembly.strategies],
         "symbol": run.symbol,
         "interval": run.interval,

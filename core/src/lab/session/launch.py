@@ -11,12 +11,13 @@ import anyio
 from attrs import define
 
 from lab.composition.assembly import Assembly
+from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS
 from lab.errors import JournalError, ProviderError, ProviderUnavailable, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Provider, Runtime, Subscription
+from lab.ports import Clock, Provider, Runtime
 from lab.runs import directory as directories
 from lab.runs.lock import alone
 from lab.runs.previous import running, seal
@@ -102,7 +103,7 @@ async def run_session(
             provider = assembly.provider.component
             try:
                 await provider.start(runtime)
-                await _run(assembly, clock, wall_ns(), box, tasks, quiet, say)
+                await _run(assembly, clock, wall_ns(), box, runtime, quiet, say)
             except ProviderError as error:
                 box.problem = RunError(EndReason.CONFIG, str(error))
             except RunError as problem:
@@ -134,13 +135,13 @@ async def _run(
     clock: Clock,
     started_ns: int,
     box: _Box,
-    tasks: anyio.abc.TaskGroup,
+    runtime: Runtime,
     quiet: bool,
     say: Echo,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
-    assembly.provider.component.check([Subscription(run.symbol, run.interval_ns)])
+    run_subscription(assembly.provider.name, assembly.provider.component, run.symbol, run.interval_ns)
     try:
         instrument = await assembly.provider.component.instrument(run.symbol)
     except ProviderUnavailable:
@@ -169,9 +170,17 @@ async def _run(
         except (JournalError, OSError) as error:
             raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
         session = box.session = Session(
-            assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet, say=say
+            assembly,
+            clock,
+            journal,
+            tape,
+            run_id=run_id,
+            directory=directory,
+            hosts=runtime.hosts,
+            quiet=quiet,
+            say=say,
         )
-        await session.run(instrument, tasks)
+        await session.run(instrument, runtime.tasks)
         box.finished = _finish(session)
 
 

@@ -1,6 +1,6 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +9,7 @@ from anyio.abc import TaskGroup
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
+from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
@@ -18,7 +19,7 @@ from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, RunInfo, Status, Subscription
+from lab.ports import Clock, Realm, RunInfo, Status
 from lab.reporting.publisher import Publisher
 from lab.runs.previous import carried_loss
 from lab.session.backfill import HistoryLoader
@@ -42,6 +43,7 @@ class Session:
         *,
         run_id: str,
         directory: Path | None,
+        hosts: Collection[str] = (),
         quiet: bool = False,
         say: Callable[[str], None],
     ) -> None:
@@ -51,11 +53,17 @@ class Session:
         self.tape = tape
         self.run_id = run_id
         self.directory = directory
+        self.hosts = hosts
         self.quiet = quiet
         self._say = say
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
-        self.intake = Inbox([self.symbol], clock)
+        self.inbox = Inbox(
+            [self.symbol],
+            assembly.settings.interval_ns,
+            clock,
+            phase_ns=None if assembly.provider.component.realm() is Realm.RECORDED else 0,
+        )
         self.runner: Runner | None = None
         self.publisher = Publisher(journal.since)
         self.reason: EndReason | None = None
@@ -74,7 +82,7 @@ class Session:
         if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
             self.reason, self.detail = reason, detail or self.detail
         self._stopping.set()
-        self.intake.wake()
+        self.inbox.wake()
 
     async def run(self, instrument: Instrument | None, tasks: TaskGroup) -> None:
         """Run to the end. ``tasks`` is where the provider's own tasks live.
@@ -107,7 +115,7 @@ class Session:
                 self.waits += 1
                 self.detail = str(error)
                 self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
-                self.intake.notice("instrument", state="unavailable", error=str(error))
+                self.inbox.notice("instrument", state="unavailable", error=str(error))
             except ProviderError as error:
                 self._fail(EndReason.CONFIG, str(error))
                 break
@@ -128,17 +136,17 @@ class Session:
         self.journal.append(engine.begin(), 0, 0)
         self.header = make_header(assembly, instrument, engine, run_id=self.run_id, directory=self.directory)
         runner.commit()
-        runner.consider()
+        runner.update_trading_state()
         async with anyio.create_task_group() as reporters:
             for part in assembly.reporters:
                 reporters.start_soon(self._report, part.name, part.component)
             group.start_soon(self._stream)
-            group.start_soon(self._seed, runner.seeder)
-            group.start_soon(runner.watch)
+            group.start_soon(runner.loader.load)
+            group.start_soon(runner.monitor)
             try:
                 await self._take_until_stopped(runner, group)
                 code = self.reason.code if self.reason else EndReason.STOPPED.code
-                await runner.settle(code, close=self.settings.close_on_stop)
+                await runner.wind_down(code, close=self.settings.close_on_stop)
                 self._check_strategies(runner)
             except (Exception, SystemExit) as error:
                 self._fail(*diagnose(error))
@@ -149,26 +157,34 @@ class Session:
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
         need, keep = self.assembly.lookback, engine.state.markets[self.symbol].history.keep
-        seeder = HistoryLoader(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
+        loader = HistoryLoader(
+            provider,
+            self.inbox,
+            self.symbol,
+            self.settings.interval_ns,
+            need=need,
+            keep=keep,
+            failed=self._history_failed,
+        )
         return Runner(
             engine=engine,
             symbol=self.symbol,
             provider=provider,
             lookback=need,
             clock=self.clock,
-            intake=self.intake,
-            seeder=seeder,
+            inbox=self.inbox,
+            loader=loader,
             journal=self.journal,
             tape=self.tape,
             publisher=self.publisher,
-            tell=self._state,
+            session_counters=self._state,
         )
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.reason is None:
-            await self.intake.wait()
+            await self.inbox.wait()
             for first_ns, last_ns in runner.process():
-                group.start_soon(runner.seeder.fill, first_ns, last_ns)
+                group.start_soon(runner.loader.fill, first_ns, last_ns)
             self._check_strategies(runner)
 
     def _check_strategies(self, runner: Runner) -> None:
@@ -184,24 +200,25 @@ class Session:
 
     async def _stream(self) -> None:
         """Run the provider's stream; its end is the end of the data, its failure the end of the run."""
-        wanted = [Subscription(self.symbol, self.settings.interval_ns)]
+        provider = self.assembly.provider.component
+        name = self.assembly.provider.name
+        wanted = [run_subscription(name, provider, self.symbol, self.settings.interval_ns)]
         try:
-            await self.assembly.provider.component.stream(wanted, self.intake)
+            await provider.stream(wanted, self.inbox)
         except ProviderError as error:
             self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
         except (Exception, SystemExit) as error:
             self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe_error(error)}")
         else:
-            self.intake.end()
-            self.stop(EndReason.COMPLETED, "the data ended")
+            self.inbox.end()
+            if provider.realm() is Realm.REAL:
+                text = f"provider {self.assembly.provider.name}: its stream returned; a real venue's data has no end"
+                self._fail(EndReason.PLUGIN, text)
+            else:
+                self.stop(EndReason.COMPLETED, "the data ended")
 
-    async def _seed(self, seeder: HistoryLoader) -> None:
-        try:
-            await seeder.seed()
-        except (Exception, SystemExit) as error:
-            self._errors += 1
-            seeder.done = True
-            self.intake.notice("seeding", state="refused", error=describe_error(error))
+    def _history_failed(self, error: BaseException) -> None:
+        self._errors += 1
 
     async def _report(self, name: str, reporter: Any) -> None:
         """Run one reporter; its failure ends nothing but itself."""
@@ -220,7 +237,7 @@ class Session:
         except (Exception, SystemExit) as error:
             self._errors += 1
             if not self._finished.is_set():
-                self.intake.notice("reporter", name=name, error=describe_error(error))
+                self.inbox.notice("reporter", name=name, error=describe_error(error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -263,8 +280,9 @@ class Session:
     def _state(self) -> dict[str, Any]:
         return session_state(
             self.runner,
-            self.intake,
+            self.inbox,
             self.header,
+            hosts=self.hosts,
             errors=self.errors,
             waits=self.waits,
             seconds=self.elapsed(),
@@ -282,7 +300,7 @@ class Session:
                     body = self.assembly.describe("run", {}, {})
                     self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
                 elif self.reason is EndReason.INTERRUPTED:
-                    self.runner.abandon(self.reason.code)
+                    self.runner.cancel_all(self.reason.code)
                 self._write_end(self.engine)
             except (Exception, SystemExit) as error:
                 self._fail(*diagnose(error))
@@ -306,7 +324,7 @@ class Session:
         if self.engine is None:
             raise RuntimeError("the engine has not been built yet")
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.intake.state, self.engine.state.halted_by
+        state, why = self.inbox.state, self.engine.state.halted_by
         return status_of(self.engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
 
     def _candles(self) -> list[Candle]:

@@ -1,6 +1,6 @@
 """What a live session itself counted, beside the engine: warm-up, feed losses, malformed input."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from lab.composition.header import left_open
@@ -22,6 +22,7 @@ def session_state(
     inbox: Inbox,
     header: Mapping[str, Any],
     *,
+    hosts: Collection[str],
     errors: int,
     waits: int,
     seconds: float,
@@ -29,12 +30,13 @@ def session_state(
 ) -> dict[str, Any]:
     """Return what the session itself counted; with the engine's totals the report is made from it.
 
-    ``waits`` is how often the provider was asked for the instrument in vain, ``seconds`` how long the session runs.
+    ``hosts`` are those the provider contacted, ``waits`` is how often it was asked for the instrument in vain,
+    ``seconds`` how long the session runs.
     """
     return {
         "errors": errors,
         "duration_seconds": round(seconds, 3),
-        "contacted_hosts": list(inbox.hosts),
+        "contacted_hosts": list(hosts),
         "degradations": _degradations(runner, inbox, waits=waits, ended=ended),
         "limits": header.get("limits", {}),
         "fees": header.get("fees", {}),
@@ -49,8 +51,8 @@ def session_state(
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:
     found = [warmth(runner)] if warmth(runner) else []
-    if runner is not None and runner.seeder.failures:
-        found.append(f"history_failures {runner.seeder.failures}")
+    if runner is not None and runner.loader.failures:
+        found.append(f"history_failures {runner.loader.failures}")
     if waits:
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:
