@@ -1,0 +1,37 @@
+"""How a run came out, and what labels it."""
+
+import os
+import platform
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from lab.domain.time import format_time
+
+Echo = Callable[[str], None]
+
+
+def no_echo(text: str) -> None:
+    """Say nothing."""
+
+
+@frozen
+class RunResult:
+    """A run that has ended: its report, where its files are, and how to leave."""
+
+    report: Mapping[str, Any]
+    directory: Path | None
+    exit_code: int
+
+
+def labels_of(run_id: str, started_ns: int) -> dict[str, str]:
+    """Return what labels a run without being part of what happened in it."""
+    return {
+        "run_id": run_id,
+        "started": format_time(started_ns),
+        "python": platform.python_version(),
+        "machine": f"{platform.system()} {platform.machine()}",
+        "pid": str(os.getpid()),
+    }
