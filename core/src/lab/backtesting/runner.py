@@ -13,13 +13,13 @@ import attrs
 from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
-from lab.domain.control import Command, CommandAction
 from lab.composition.subscription import run_subscription
+from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, ProviderError, RunError
+from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
@@ -52,7 +52,7 @@ class Batch:
 def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
     """Open the source and build the engine; write nothing.
 
-    Raises `RunError` where the provider or its file is not fit.
+    Raises `RunError` where the provider fails or its file is not fit.
     """
     run = assembly.settings
     provider = assembly.provider.component
@@ -69,6 +69,11 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
         body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, str(error)) from None
+    except RunError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = f"provider {assembly.provider.name} failed: {describe_error(error)}"
+        raise RunError(EndReason.PLUGIN, text) from error
 
     guarded = GuardedSource(assembly.provider.name, wanted, chain((first,), batches))
     return Batch(assembly, assembly.engine(body, archive=archive), body, guarded)

@@ -1,14 +1,14 @@
 """Recorded data on its way to the engine: guarded, and its failures named."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, cast
 
 from attrs import define, field
 
 from lab.domain.batches import CheckedBatch
 from lab.domain.guard import InputGuard
 from lab.domain.inputs import INPUTS, Input
-from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle
+from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle, MarketData
 from lab.domain.venue_clock import TOLERANCE_NS
 from lab.errors import ProviderError, describe_error
 from lab.ports import Subscription
@@ -88,8 +88,7 @@ class GuardedSource:
         """Return whether an event is sound; hold it out where it is not. Raises `ProviderError` for a foreign one."""
         if event.__class__ in _SESSION_INPUTS:
             return True
-        parts = event.candles if event.__class__ is Backfill else (event,)
-        for part in parts:
+        for part in event.candles if isinstance(event, Backfill) else (cast("MarketData", event),):
             foreign = self._guard.foreign(part)
             if foreign is not None:
                 raise ProviderError(f"provider {self.name} failed: batches() gave {foreign}")

@@ -90,7 +90,7 @@ def check_chain(reader: JournalReader) -> int | None:
 class _Part:
     """The inputs of a backtest that a signal stopped: as many as it took, all where ``most`` is ``None``."""
 
-    def __init__(self, batches: Iterator[Sequence[Input]], most: int | None) -> None:
+    def __init__(self, batches: Iterable[Sequence[Input]], most: int | None) -> None:
         self._batches = batches
         self._left = most
 

@@ -33,9 +33,7 @@ class CheckedBatch(tuple[Candle | Quote, ...]):
         return self[0].symbol if self else ""
 
 
-_checked: Final[Callable[[Iterable[Candle | Quote]], CheckedBatch]] = partial(
-    tuple.__new__, cast("Any", CheckedBatch)
-)
+_checked: Final[Callable[[Iterable[Candle | Quote]], CheckedBatch]] = partial(tuple.__new__, cast("Any", CheckedBatch))
 
 
 class CandleColumns:

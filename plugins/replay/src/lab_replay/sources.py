@@ -151,7 +151,9 @@ class TickFile(Source):
     def identity(self) -> Mapping[str, str]:
         return {"file": self.name, "sha256": sha256_of(self.path)}
 
-    def _with_candles(self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def _with_candles(
+        self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]
+    ) -> Iterator[Sequence[MarketData]]:
         maker = Aggregator(wanted[0].symbol, wanted[0].interval_ns)
         return map(maker.take, batches)
 
