@@ -1,7 +1,7 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
