@@ -158,7 +158,8 @@ class LiveGuard(InputGuard):
     """An `InputGuard` that also judges stamps by the venue's clock.
 
     A first stamp is believed at once where it agrees with the machine's clock; else it waits for a second that agrees
-    with it, so that one wrong frame sets no clock. A stamp ahead of the venue's clock is held out; its event would
+    with it, so that one wrong frame sets no clock. (``recorded`` data has other times than the machine, and was checked
+    when it was read: its first stamp is believed, and the grid of its candles may lie anywhere.) A stamp ahead of the venue's clock is held out; its event would
     move the engine's time, which never goes back. Candles are the only clock of a source without quotes. They come as
     late as they come, so there the tolerance is one interval.
     """
@@ -170,10 +171,11 @@ class LiveGuard(InputGuard):
         *,
         monotonic: Callable[[], float],
         wall_ns: Callable[[], int],
-        phase_ns: int | None = 0,
+        recorded: bool = False,
     ) -> None:
-        super().__init__(symbols, interval_ns, phase_ns=phase_ns)
+        super().__init__(symbols, interval_ns, phase_ns=None if recorded else 0)
         self.clock = VenueClock(monotonic)
+        self._recorded = recorded
         self._wall_ns = wall_ns
         self._quoted = False
         self._first: list[tuple[int, MarketData]] = []
@@ -206,7 +208,8 @@ class LiveGuard(InputGuard):
         offset_ns = event.time_ns - int(now * SECOND_NS)
         self._quoted = self._quoted or event.__class__ is not Candle
         agreeing = [held for at, held in self._first if abs(at - offset_ns) <= self._tolerance_ns()]
-        if not agreeing and abs(event.time_ns - self._wall_ns()) > TOLERANCE_NS:
+        believed = self._recorded or abs(event.time_ns - self._wall_ns()) <= TOLERANCE_NS
+        if not agreeing and not believed:
             self._first.append((offset_ns, event))
             dropped = self._first.pop(0)[1] if len(self._first) > _FIRST_MOST else None
             return Judged() if dropped is None else Judged(held_out=((_alone(dropped), dropped),))
@@ -229,6 +232,11 @@ class LiveGuard(InputGuard):
             text = f"{_KINDS[type(event)]}: {-drift_ns / SECOND_NS:.0f} s behind the venue's clock"
             return Judged(held_out=((text, event),))
         return Judged((event,), behind_ns=-drift_ns)
+
+    @property
+    def waiting(self) -> Sequence[MarketData]:
+        """What waits for a second stamp that agrees with its own."""
+        return [event for _, event in self._first]
 
     def end(self) -> Judged:
         """Judge what still waits for a second stamp when the data has ended: nothing spoke against it."""

@@ -60,10 +60,7 @@ class HistoryLoader:
                 self.done = True
                 self._inbox.notice("warm-up", state="refused", error=str(error))
                 return
-            began_ns = self._inbox.first_open_ns.get(self._symbol)
-            if began_ns is not None:  # from there on the candles are the stream's
-                candles = [candle for candle in candles if candle.open_ns < began_ns]
-            loaded = self._inbox.backfill(self._symbol, candles)
+            loaded = self._inbox.backfill(self._symbol, self._inbox.history_of(self._symbol, candles))
             self.done = True
             self._inbox.notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
 

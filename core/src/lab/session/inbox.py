@@ -23,16 +23,15 @@ class Inbox:
     """Holds the newest quote and depth of each symbol (a newer one replaces it, counted) and all else in order.
 
     Every event passes a `LiveGuard` first; what it holds out is counted and reported as malformed.
-    ``first_open_ns`` is where the stream of each symbol's candles began; what opened before is history.
     Candles, trades and notices are never dropped: the queue's bound is far beyond what they fill; reaching it is an
     error.
     """
 
-    def __init__(self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, phase_ns: int | None = 0) -> None:
-        """Make it empty. ``phase_ns`` is as in `lab.domain.guard.InputGuard`."""
+    def __init__(self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, recorded: bool = False) -> None:
+        """Make it empty. ``recorded`` is as in `lab.domain.guard.LiveGuard`."""
         self._clock = clock
         self._guard = LiveGuard(
-            symbols, interval_ns, monotonic=clock.monotonic, wall_ns=clock.wall_ns, phase_ns=phase_ns
+            symbols, interval_ns, monotonic=clock.monotonic, wall_ns=clock.wall_ns, recorded=recorded
         )
         self._newest: dict[tuple[type, str], Quote | Depth] = {}
         self._queue: deque[Input] = deque()
@@ -45,7 +44,7 @@ class Inbox:
         self.quote_at = float("-inf")
         """Monotonic time at which the newest quote was fresh."""
         self._quote_ns: dict[str, int] = {}
-        self.first_open_ns: dict[str, int] = {}
+        self._first_open_ns: dict[str, int] = {}
 
     # -- the provider's side -----------------------------------------------------------------------------------------
 
@@ -91,6 +90,15 @@ class Inbox:
         if sound:
             self.give(Backfill(symbol, self.now_ns() or sound[-1].time_ns, tuple(sound)))
         return len(sound)
+
+    def history_of(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
+        """Return the candles, ascending, that opened before the stream's first: from there on they are the stream's."""
+        oldest_ns = candles[0].open_ns if candles else 0
+        streamed = [one.open_ns for one in self._guard.waiting if isinstance(one, Candle) and one.symbol == symbol]
+        begins = [open_ns for open_ns in streamed if open_ns >= oldest_ns]
+        if symbol in self._first_open_ns:
+            begins.append(self._first_open_ns[symbol])
+        return [candle for candle in candles if candle.open_ns < min(begins)] if begins else candles
 
     def end(self) -> None:
         """Take note that recorded data has ended: the feed is down, and that is no failure of it."""
@@ -139,7 +147,7 @@ class Inbox:
                 self._conflate(event)
                 continue
             if isinstance(event, Candle) and event.status != BACKFILLED:
-                self.first_open_ns.setdefault(event.symbol, event.open_ns)
+                self._first_open_ns.setdefault(event.symbol, event.open_ns)
             self.give(event)
 
     def _report(self, judged: Judged) -> None:

@@ -62,7 +62,7 @@ class Session:
             [self.symbol],
             assembly.settings.interval_ns,
             clock,
-            phase_ns=None if assembly.provider.component.realm() is Realm.RECORDED else 0,
+            recorded=assembly.provider.component.realm() is Realm.RECORDED,
         )
         self.runner: Runner | None = None
         self.publisher = Publisher(journal.since)
