@@ -158,10 +158,12 @@ class LiveGuard(InputGuard):
     """An `InputGuard` that also judges stamps by the venue's clock.
 
     A first stamp is believed at once where it agrees with the machine's clock; else it waits for a second that agrees
-    with it, so that one wrong frame sets no clock. (``recorded`` data has other times than the machine, and was checked
-    when it was read: its first stamp is believed, and the grid of its candles may lie anywhere.) A stamp ahead of the venue's clock is held out; its event would
-    move the engine's time, which never goes back. Candles are the only clock of a source without quotes. They come as
-    late as they come, so there the tolerance is one interval.
+    with it, so that one wrong frame sets no clock. ``recorded`` data has other times than the machine, and was checked
+    when it was read: its first stamp is believed, and the grid of its candles may lie anywhere.
+
+    A stamp ahead of the venue's clock is held out; its event would move the engine's time, which never goes back.
+    Candles are the only clock of a source without quotes. They come as late as they come, so there the tolerance is
+    one interval.
     """
 
     def __init__(
