@@ -12,16 +12,14 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from attrs import define, field
+from lab.domain.batches import CandleBuilder, CandleColumns, TickColumns
 from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, Candle, MarketData
 from lab.domain.time import SECOND_NS, format_interval
 from lab.errors import ProviderError
 from lab.ports import Channel, Subscription
 from lab_recordings import (
-    Aggregator,
-    CandleColumns,
     RecordingError,
-    Tick,
     infer_interval,
     locate,
     read_candles,
@@ -116,10 +114,10 @@ class CandleFile(Source):
     def identity(self) -> Mapping[str, str]:
         return {"file": self.name, "sha256": sha256_of(self.path)}
 
-    def _marked(self, batches: Iterable[list[Candle]]) -> Iterator[Batch]:
+    def _marked(self, batches: Iterable[Sequence[Candle]]) -> Iterator[Batch]:
         left = self.warmup
         for batch in batches:
-            yield [candle._replace(status=BACKFILLED) for candle in batch[:left]] + batch[left:] if left else batch
+            yield (*(candle._replace(status=BACKFILLED) for candle in batch[:left]), *batch[left:]) if left else batch
             left = max(0, left - len(batch))
 
 
@@ -141,7 +139,7 @@ class TickFile(Source):
     def past(self, wanted: Subscription) -> list[Candle]:
         return []
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         symbol = wanted[0].symbol
         return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol), _HELD_TICKS), wanted)
 
@@ -152,9 +150,9 @@ class TickFile(Source):
         return {"file": self.name, "sha256": sha256_of(self.path)}
 
     def _with_candles(
-        self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]
+        self, batches: Iterable[TickColumns], wanted: Sequence[Subscription]
     ) -> Iterator[Sequence[MarketData]]:
-        maker = Aggregator(wanted[0].symbol, wanted[0].interval_ns)
+        maker = CandleBuilder(wanted[0].symbol, wanted[0].interval_ns)
         return map(maker.take, batches)
 
 
