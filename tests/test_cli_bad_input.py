@@ -25,6 +25,21 @@ RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
         (["run", "extra"], 64, ["extra"]),
         (["plugins", "moc"], 64, ["'moc'", "did you mean 'mock'?"]),
         (["backtest", "x.csv", "--provider", "mock"], 64, ["'x.csv'", "mock"]),
+        (["backtest"], 64, ["SOURCE", "btcusd-1m"]),
+        (["backtest", "--strategy", "sma"], 64, ["SOURCE", "btcusd-1m"]),
+        (["backtest", "btcusd-1m", "--minutes", "5"], 64, ["--minutes", "`lab run`", "all of its data"]),
+        (["backtest", "btcusd-1m", "--speed", "5"], 64, ["--speed", "`lab run`"]),
+        (["completion"], 64, ["bash", "zsh", "fish"]),
+        ([*RUN, "--symbol", "A", "--symbol", "B"], 64, ["--symbol", "2 times", "keep one"]),
+        ([*RUN, "--minutes", "3"], 64, ["--minutes", "2 times"]),
+        (["backtest", "x.csv", "--interval", "1m", "--interval=5m"], 64, ["--interval", "2 times"]),
+        (["bitunix-venue", "--port", "1", "--port", "2"], 64, ["--port", "2 times"]),
+        ([*RUN, "--set", "sma.fast=1", "--set", "sma.fast=2"], 64, ["sma.fast=1", "sma.fast=2", "keep one"]),
+        ([*RUN, "--config", ""], 64, ["--config", "is empty"]),
+        (["runs", "--state-dir", ""], 64, ["--state-dir", "is empty"]),
+        ([*RUN, "--strategy", "=sma"], 78, ["'=sma'", "NAME", "ALIAS=NAME"]),
+        ([*RUN, "--strategy", "two="], 78, ["'two='", "ALIAS=NAME"]),
+        ([*RUN, "--start-timeout", "-1"], 78, ["--start-timeout", "-1"]),
         ([*RUN, "--set", "sma.fsat=5"], 78, ["--set", "'fsat'", "did you mean 'fast'?"]),
         ([*RUN, "--set", "sam.fast=5"], 78, ["--set", "'sam'", "did you mean 'sma'?"]),
         ([*RUN, "--set", "run.minuets=5"], 78, ["--set", "'minuets'", "did you mean 'minutes'?"]),
@@ -103,7 +118,7 @@ def test_a_variable_of_no_component_is_said_and_stops_nothing(lab: Any) -> None:
     result = lab.mock("--reporter", "none", "--no-write", env={"LAB_SMAA_FAST": "5"}, minutes=1)
     assert result.code == 0
     assert result.err.splitlines() == [
-        "lab: the environment variable LAB_SMAA_FAST is of no component in this run; ignored"
+        "lab: the environment variable LAB_SMAA_FAST matches no setting of this run; ignored"
     ]
 
 

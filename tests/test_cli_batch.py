@@ -104,5 +104,18 @@ def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_
     lab.mock("--reporter", "none", minutes=2)
     recorded = lab.run().folder.name
     lab("replay", "latest")
-    one_line(lab("replay", "latest"), 78, "is a replay", f"`lab replay {recorded}`")
+    replayed = lab.run().folder.name
+    one_line(lab("replay", replayed), 78, "is a replay", f"`lab replay {recorded}`")
+
+
+def test_replay_of_the_latest_takes_the_newest_session_and_says_so_where_a_backtest_is_newer(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=2)
+    session = lab.run().folder.name
+    assert not lab("replay", "latest").err
+    replayed = lab.run().folder.name
+    again = lab("replay", "latest")
+    assert (again.code, again.err) == (
+        0, f"lab: {replayed} recorded no inputs; this replays the newest session, {session}\n",
+    )  # fmt: skip
+    assert lab.run().rows("run_started")[0][2]["provider"]["settings"]["run"].endswith(session)
     assert lab("verify", "latest").code == 0

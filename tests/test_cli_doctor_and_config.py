@@ -159,3 +159,46 @@ def test_help_imports_no_component_and_no_heavy_package(lab: Any) -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     heavy = {"httpx", "websockets", "rich", "plotly", "numpy", "lab_mock.provider", "lab_bitunix.provider"}
     assert not loaded & heavy
+
+
+THEIR_BROKER = """
+    from attrs import define, field
+    from lab import hookimpl
+    from lab.ports import Broker
+    from lab_paper_broker.broker import PaperBroker
+
+    @define(kw_only=True)
+    class Prompt(Broker):
+        \"\"\"No latency.\"\"\"
+
+        order_types = frozenset()
+
+        def submit(self, *_): ...
+        def cancel(self, *_): ...
+        def observe(self, *_): ...
+
+    @define(kw_only=True)
+    class Slow(PaperBroker):
+        \"\"\"Their own.\"\"\"
+
+    @hookimpl
+    def lab_brokers():
+        return {"prompt": Prompt, "slow": Slow}
+"""
+
+
+@pytest.mark.behaviour("O2")
+def test_latency_goes_to_the_broker_of_the_run_wherever_that_was_chosen(lab: Any, one_line: Any, site: Any) -> None:
+    site.install("their_broker", THEIR_BROKER)
+    (lab.folder / "my.toml").write_text("[run]\nbroker = 'slow'\n", encoding="utf-8")
+    base = ("--provider", "mock", "--latency-ms", "750", "--json")
+    for args, env in (
+        (("--config", "my.toml"), {}), ((), {"LAB_RUN_BROKER": "slow"}), (("--broker", "slow"), {}),
+        (("--set", "run.broker=slow"), {}),
+    ):  # fmt: skip
+        found = _settings(lab("config", *base, *args, env=env))
+        assert float(found["slow.latency_ms"][0]) == 750, args
+        assert found["slow.latency_ms"][1] == "--latency-ms"
+        assert "paper.latency_ms" not in found
+    assert float(_settings(lab("config", *base))["paper.latency_ms"][0]) == 750
+    one_line(lab("config", *base, "--broker", "prompt"), 64, "--latency-ms", "prompt", "leave it out")

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.cli.output import rounded
 
 RUN = ("run", "--provider", "mock", "--speed", "max", "--minutes", "2")
 FULL = Path("/dev/full")
@@ -71,6 +72,68 @@ def test_a_run_without_standard_output_is_a_run(lab: Any) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     _check_whole(lab)
     assert lab.run().report()["error_count"] == 0
+
+
+@pytest.mark.behaviour("V6")
+def test_no_line_of_lab_holds_what_a_terminal_acts_on(lab: Any) -> None:
+    nasty = "\x1b[2J\x9b31m\rx\x07"
+    (lab.folder / "a.csv").write_text(f"time,{nasty},close\n1,2,3\n", encoding="utf-8")
+    commands = (
+        ("backtest", "a.csv"), ("backtest", nasty), ("run", "--provider", nasty), ("run", "--symbol", nasty), (nasty,),
+        ("report", nasty), ("run", f"--{nasty}"), ("config", "--set", nasty),
+    )  # fmt: skip
+    for command in commands:
+        result = lab(*command, env={f"LAB_X{nasty}": "1"})
+        assert result.code in {64, 78}, result
+        assert result.err.startswith("lab: ")
+        assert all(c.isprintable() or c == "\n" for c in result.err), (command, result.err)
+
+
+def test_figures_are_rounded_for_people_and_exact_in_json(lab: Any) -> None:
+    assert lab("backtest", "btcusd-1m", "--strategy", "sma", "--set", "sma.fast=7").code == 0
+    exact = lab("report", "--json").json()
+    assert len(exact["ending_equity"].partition(".")[2]) > 4
+    shown = dict(line.split("  ", 1) for line in lab("report").out.splitlines() if "  " in line)
+    for key in ("ending equity", "pnl absolute", "fees paid", "max drawdown", "pnl percent"):
+        assert len(shown[key].strip().partition(".")[2]) <= 2, (key, shown[key])
+    assert abs(float(shown["ending equity"]) - float(exact["ending_equity"])) <= 0.005
+    listed = lab("runs").out.splitlines()[-1].split()
+    assert listed[-1] == shown["pnl absolute"].strip()
+
+
+@pytest.mark.parametrize(
+    ("exact", "shown"),
+    [
+        ("-522.732022542", "-522.73"), ("0.000412345", "0.0004123"), ("-0.001", "-0.001"), ("0.5", "0.5"),
+        ("12.000", "12.00"), ("0.000", "0"), ("-0.0000000000", "0"), ("99999.999", "100000.00"),
+    ],
+)  # fmt: skip
+def test_a_figure_is_shown_with_two_decimals_or_four_digits(exact: str, shown: str) -> None:
+    assert rounded(exact) == shown
+
+
+def test_a_run_that_writes_nothing_says_so(lab: Any) -> None:
+    for command in (("backtest", "btcusd-1m"), RUN):
+        result = lab(*command, "--no-write", "--reporter", "html")
+        assert result.code == 0
+        assert result.out.splitlines()[-1].startswith("files: none")
+    assert lab.files() == []
+
+
+@pytest.mark.parametrize("command", [("verify",), ("backtest", "btcusd-1m", "--reporter", "html")], ids=" ".join)
+def test_progress_is_shown_on_a_terminal_only_and_is_gone_at_the_end(
+    lab: Any, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    assert lab("backtest", "btcusd-1m").code == 0
+    assert lab(*command).err == ""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("lab.cli.progress._EVERY_S", 0.0)
+    monkeypatch.setattr("lab.cli.progress._is_terminal", lambda: True)
+    shown = lab(*command).err
+    assert shown.endswith("\r\x1b[K")
+    assert "\n" not in shown
+    assert "inputs" in shown
+    assert ("comparing" if command[0] == "verify" else "writing html") in shown
 
 
 @pytest.mark.behaviour("V3")

@@ -1,6 +1,8 @@
 """A run that was killed gets its report at the next start; what it lost that day counts in the run that restarts it."""
 
 import json
+import shutil
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
@@ -123,3 +125,99 @@ def test_what_a_killed_run_lost_today_counts_in_its_restart_and_in_no_later_run(
 def test_a_run_with_other_settings_restarts_nothing(lab: Any, killed: Killed) -> None:
     assert again(lab, "--set", "trader.quantity=0.02").code == 0
     assert lab.run().report()["trades"] > 0
+
+
+def _many_other_runs(lab: Any, number: int) -> None:
+    """Run once and copy that run's folder: later runs of another kind, as a sweep leaves them."""
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=40").code == 0
+    made = lab.run().folder
+    for copy in range(number):
+        shutil.copytree(made, made.with_name(f"{made.name}-{copy + 2}"))
+
+
+@pytest.mark.behaviour("R1", "V1")
+def test_a_killed_run_is_found_behind_any_number_of_later_runs(lab: Any, killed: Killed) -> None:
+    _many_other_runs(lab, 60)
+    assert f"{killed.folder.name} was cut off" in again(lab).err
+    assert (killed.folder / "final_report.json").exists()
+    assert any(text.startswith("restarted: the day had lost") for text in lab.run().report()["degradations"])
+
+
+@pytest.mark.behaviour("V1")
+def test_a_report_written_while_the_run_was_alive_is_written_again_after_it_was_killed(
+    lab: Any, one_line: Any, process: subprocess.Popen[bytes]
+) -> None:
+    folder = folder_with(lab, "trades")
+    one_line(lab("report", "--write"), 75, folder.name, "still running", "--write")
+    assert not (folder / "final_report.json").exists()
+    (folder / "final_report.json").write_text('{"trades": -1}', encoding="utf-8")  # as older versions allowed
+    (folder / ".final_report.json.123").write_text("half", encoding="utf-8")
+    process.kill()
+    process.wait()
+    assert "was cut off" in again(lab).err
+    report = json.loads((folder / "final_report.json").read_text(encoding="utf-8"))
+    assert (report["reason"], report["trades"] >= 1) == ("unfinished", True)
+    assert {path.name for path in folder.iterdir()} >= {"journal.db", "final_report.json"}
+    assert not list(folder.glob(".final_report*"))
+    assert not again(lab).err, "once is enough"
+
+
+@pytest.mark.behaviour("S8", "J2")
+def test_a_damaged_run_that_was_killed_blocks_no_later_start(lab: Any, killed: Killed) -> None:
+    with sqlite3.connect(killed.folder / "journal.db") as db:
+        db.execute("UPDATE event SET body = '[]' WHERE kind = 'candle'")
+        db.execute("UPDATE state SET body = '[]'")
+    db.close()
+    assert again(lab).code == 0
+    for command in (("runs",), ("report", killed.folder.name), ("verify", killed.folder.name)):
+        result = lab(*command)
+        assert "Traceback" not in result.err
+        assert result.code in {0, 1, 74}, result
+
+
+BROKEN = """
+    from attrs import define
+    from decimal import Decimal
+    from lab import hookimpl
+    from lab_mock.provider import MockProvider
+
+    @define(kw_only=True)
+    class Ending(MockProvider):
+        async def stream(self, wanted, sink):
+            class Counting:
+                seen = 0
+                def __getattr__(self, name):
+                    return getattr(sink, name)
+                def candle(self, candle):
+                    sink.candle(candle)
+                    Counting.seen += 1
+                    if Counting.seen > 12:
+                        raise KeyError("the provider's own defect")
+            await super().stream(wanted, Counting())
+
+    @hookimpl
+    def lab_providers():
+        return {"ending": Ending}
+"""
+
+
+@pytest.mark.behaviour("R1")
+def test_a_run_that_ended_by_a_defect_is_restarted_with_what_it_lost_and_replayed_with_it(
+    lab: Any, trader: Any, site: Any
+) -> None:
+    site.install("their_ending", BROKEN)
+    args = ("run", "--provider", "ending", *SESSION[3:], "--speed", "max", "--minutes", "30")
+    assert lab(*args).code == 69
+    first = lab.run().report()
+    lost = -Decimal(first["pnl_absolute"])
+    assert lost > 0
+    assert lab(*args).code == 69
+    second = lab.run().report()
+    assert any(text.startswith("restarted: the day had lost") for text in second["degradations"])
+    carried = lab.run().rows("run_started")[0][2]["carried_loss"]
+    assert Decimal(carried["lost"]) == lost
+    assert lab("replay", "latest").code == 0
+    assert lab.run().rows("run_started")[0][2]["carried_loss"] == carried
+    replayed = lab.run().report()
+    assert (replayed["trades"], replayed["refusals"]) == (second["trades"], second["refusals"])
+    assert lab("verify", "latest").code == 0

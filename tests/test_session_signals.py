@@ -234,6 +234,23 @@ def test_an_interrupted_backtest_ends_in_order(lab: Any, start: Any) -> None:
     assert lab.run().report()["reason"] == "stopped"
 
 
+@pytest.mark.behaviour("S3")
+def test_an_interrupted_proof_ends_in_order_and_proves_nothing(lab: Any) -> None:
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=60000").code == 0
+    command = lab.command("verify")
+    command[2] = BOOT
+    with subprocess.Popen(
+        command, cwd=lab.folder, env={**lab.environment, "PYTHONUNBUFFERED": "1"}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    ) as process:  # fmt: skip
+        Live(lab, process).wait_for("up")
+        time.sleep(1.0)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (130, "")
+    assert err == f"lab: {lab.run().folder.name}: interrupted; nothing is proved\n"
+
+
 def test_output_into_a_closed_pipe_is_no_traceback(lab: Any) -> None:
     reading, writing = os.pipe()
     os.close(reading)

@@ -1,11 +1,13 @@
 """A disk that takes no more ends a run with 74 and a word about it, never with a traceback."""
 
 import resource
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import lab.runs.previous  # noqa: F401 - what it imports must be the real thing, not this module's stand-ins
 import pytest
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
@@ -25,6 +27,8 @@ def test_a_full_disk_ends_the_run_with_74_and_what_was_committed_can_be_read(lab
     assert "Traceback" not in done.stdout + done.stderr, done.stderr[-1500:]
     assert done.returncode == 74, done
     assert "journal.db" in done.stdout + done.stderr
+    assert "closed database" not in done.stdout + done.stderr
+    assert not list(lab.folder.glob("runs/*/.final_report*"))
     report = lab("report", "--json")
     if report.code == 0:
         assert report.json()["status"] == "failed"
@@ -63,3 +67,91 @@ def test_after_a_commit_that_failed_no_row_is_ever_written_again(tmp_path: Path)
         journal.commit()
     assert [row[0] for row in journal.reader().rows()] == [1], "a hole in the chain would look like tampering"
     journal.close()
+
+
+@pytest.mark.behaviour("J4", "S5")
+def test_a_report_that_cannot_be_written_is_said_with_its_first_cause_and_the_next_start_writes_it(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+    commits: list[int] = []
+    commit = Journal.commit
+
+    def full(directory: Path, report: Any) -> None:
+        calls.append(report["reason"])
+        raise OSError(28, "No space left on device")
+
+    def refuse(journal: Journal, states: Any = None) -> Any:
+        commits.append(1)
+        if len(commits) > 3:
+            raise JournalError("journal.db: cannot commit: database or disk is full")
+        return commit(journal, states)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lab.runs.directory.write_report", full)
+        patch.setattr(Journal, "commit", refuse)
+        result = lab.mock("--reporter", "none", minutes=1)
+    assert result.code == 74
+    assert calls == ["storage"], "the report is made once"
+    first = result.err.splitlines()[0]
+    assert "database or disk is full" in first
+    assert "final_report.json: cannot be written: No space left on device" in first
+    with monkeypatch.context() as patch:
+        patch.setattr("lab.session.launch.directories.write_report", full)
+        result = lab.mock("--reporter", "none", minutes=1)
+    assert result.code == 74
+    assert "final_report.json: cannot be written: No space left on device; the next start writes it" in result.err
+    ended = lab.run().folder
+    assert not (ended / "final_report.json").exists()
+    assert lab.mock("--reporter", "none", minutes=1).code == 0
+    assert (ended / "final_report.json").exists()
+
+
+def _damage(folder: Path, *statements: str) -> None:
+    """Change a journal as no program should: its checks switched off."""
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("PRAGMA writable_schema = ON")
+        loose = "replace(replace(sql, ' NOT NULL', ''), ' STRICT', '')"
+        db.execute(f"UPDATE sqlite_master SET sql = {loose} WHERE type = 'table'")
+    db.close()
+    with sqlite3.connect(folder / "journal.db") as db:
+        for statement in statements:
+            db.execute(statement)
+    db.close()
+
+
+@pytest.mark.behaviour("J2")
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE event SET body = NULL WHERE seq = 1",
+        "UPDATE event SET body = NULL WHERE seq = 5",
+        "UPDATE event SET body = 7 WHERE seq = 5",
+        "UPDATE event SET body = x'ff00' WHERE seq = 5",
+        "UPDATE event SET hash = NULL WHERE seq = 5",
+        "UPDATE event SET kind = NULL WHERE seq = 5",
+        "UPDATE event SET time_ns = 'x' WHERE seq = 5",
+        "UPDATE event SET body = '[]' WHERE kind = 'run_started'",
+        "UPDATE event SET body = '{}' WHERE kind = 'run_started'",
+        "UPDATE event SET body = '[]' WHERE kind = 'candle'",
+        "UPDATE event SET body = '[]' WHERE kind = 'run_ended'",
+        "UPDATE event SET body = NULL",
+        "DELETE FROM event",
+        "UPDATE state SET body = NULL",
+        "DELETE FROM meta",
+        "DROP TABLE state",
+        "DROP TABLE event",
+    ],
+)
+def test_a_damaged_journal_is_one_line_for_every_command_that_reads_it(lab: Any, one_line: Any, statement: str) -> None:
+    assert lab.mock("--reporter", "none", minutes=2).code == 0
+    folder = lab.run().folder
+    _damage(folder, statement)
+    for command in ("verify", "report", "replay", "runs"):
+        result = lab(command, *(["latest"] if command != "runs" else []))
+        assert "Traceback" not in result.err, (command, result.err)
+        assert result.code in {0, 1, 74}, (command, result)
+        assert len(result.err.splitlines()) <= 1
+        if result.code == 74:
+            one_line(result, 74)
+    assert lab.mock("--reporter", "none", minutes=1).code == 0, "the next start is not held up"

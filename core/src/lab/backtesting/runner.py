@@ -30,6 +30,9 @@ from lab.runs import directory as directories
 from lab.runs.previous import running
 from lab.runs.result import Echo, RunResult, labels_of, no_echo
 
+Progress = Callable[[str, int, int | None], None]
+"""Takes what is being done, how much of it is done, and how much there is (``None``: unknown)."""
+
 _GARBAGE: Final = 50_000  # inputs hold no cycles: looking for garbage every 700 objects is up to a tenth of a backtest
 _COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
 
@@ -49,8 +52,13 @@ class Batch:
         return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
 
 
-def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str], str | None] | None = None) -> Batch:
-    """Open the source and build the engine; write nothing.
+def prepare(
+    assembly: Assembly,
+    kind: str = "backtest",
+    archive: Callable[[str], str | None] | None = None,
+    carried_loss: Mapping[str, Any] | None = None,
+) -> Batch:
+    """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
     Raises `RunError` where the provider fails or its file is not fit.
     """
@@ -67,6 +75,7 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
         body = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+        body["carried_loss"] = dict(carried_loss or body["carried_loss"])
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, str(error)) from None
     except RunError:
@@ -80,7 +89,7 @@ def prepare(assembly: Assembly, kind: str = "backtest", archive: Callable[[str],
 
 
 def run_through(
-    batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None
+    batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None, progress: Progress | None = None
 ) -> tuple[int, EndReason, str]:
     """Step every input, then the end of the data: every working order is cancelled, so that each has an end.
 
@@ -94,7 +103,7 @@ def run_through(
         asked = stopped is not None and bool(stopped())
         return asked or ((state.exhausted or state.failure is not None) and not state.working)
 
-    number, reason, error = feed(batch, journal, over)
+    number, reason, error = feed(batch, journal, over, progress)
     if not state.stopping:
         why = "the data ended" if reason is EndReason.COMPLETED else reason.code
         out = engine.step(Command(state.now_ns, CommandAction.STOP, "backtest", why))
@@ -102,7 +111,9 @@ def run_through(
     return number, reason, error
 
 
-def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None) -> tuple[int, EndReason, str]:
+def feed(
+    batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None, progress: Progress | None = None
+) -> tuple[int, EndReason, str]:
     """Step every input and journal what comes out; return how many inputs, why it ended and with which error."""
     engine = batch.engine
     step, append = engine.step, journal.append
@@ -116,6 +127,8 @@ def feed(batch: Batch, journal: Journal, stopped: Callable[[], object] | None = 
                     append(out, engine.state.now_ns, number)
             if journal.waiting >= _COMMIT_ROWS:
                 journal.commit()
+            if progress is not None:
+                progress("inputs", number, None)
             if stopped is not None and stopped():
                 asked = EndReason.STOPPED
                 break
@@ -139,7 +152,9 @@ def run_batch(
     wall_ns: Callable[[], int],
     seconds: Callable[[], float],
     stopped: Callable[[], object] | None = None,
+    progress: Progress | None = None,
     kind: str = "backtest",
+    carried_loss: Mapping[str, Any] | None = None,
     quiet: bool = False,
     say: Echo = no_echo,
 ) -> RunResult:
@@ -153,7 +168,7 @@ def run_batch(
     def outcome(order_id: str) -> str | None:
         return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
 
-    batch = prepare(assembly, kind, outcome)
+    batch = prepare(assembly, kind, outcome, carried_loss)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None if run.no_write else directories.create(run.state_dir, label)
@@ -169,7 +184,7 @@ def run_batch(
         gc.set_threshold(_GARBAGE)
         journal.append_raw(RUN_STARTED, RUN_STARTED, encode(batch.body), 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
-        number, reason, error = run_through(batch, journal, stopped)
+        number, reason, error = run_through(batch, journal, stopped, progress)
         header = make_header(assembly, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
         session = {
             "errors": 0,
@@ -186,6 +201,8 @@ def run_batch(
         if directory is not None:
             _sync(directory / FILE_NAME)
             directories.write_report(directory, report)
+        if progress is not None and assembly.reporters:
+            progress(f"writing {', '.join(part.name for part in assembly.reporters)}", 0, None)
         show(assembly.reporters, journal, _info(batch, header, report, run_id, directory, quiet), say)
         journal.close()
     except (JournalError, OSError) as failure:

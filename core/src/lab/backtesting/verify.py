@@ -1,7 +1,7 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, Final
@@ -9,16 +9,17 @@ from typing import Any, Final
 import attrs
 from attrs import frozen
 
-from lab.backtesting.runner import Batch, feed, prepare, run_through
+from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
-from lab.errors import ConfigError, JournalError, PluginError, RunError
+from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, decode, encode
 from lab.journal.report import end_state
 from lab.journal.store import GENESIS, Journal, JournalReader, Row, row_hash
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
+from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
 _REPLAYED: Final = ("totals", "equity", "books")
@@ -37,17 +38,26 @@ class Verdict:
     cause: str
 
 
-def verify(directory: Path, registry: Registry) -> Verdict:
+def verify(
+    directory: Path,
+    registry: Registry,
+    *,
+    stopped: Callable[[], object] | None = None,
+    progress: Progress | None = None,
+) -> Verdict:
     """Check the hash chain, run the recorded inputs again, and compare row by row, byte for byte.
 
-    Raises `RunError` where the run cannot be read or its components cannot be had.
+    ``stopped`` is asked now and then: once it is true, nothing is proved. Raises `RunError` then, and where the run
+    can't be read or its components aren't available.
     """
+    watch = _Watch(directory.name, stopped, progress)
     try:
         reader = JournalReader.open(directory)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
     try:
-        broken = check_chain(reader)
+        check_begun(directory, reader)
+        broken = check_chain(reader, watch)
         if broken is not None:
             return Verdict(
                 directory.name,
@@ -61,14 +71,17 @@ def verify(directory: Path, registry: Registry) -> Verdict:
         started = reader.run_started()
         if not started["instruments"]:  # the provider never told what the symbol is: nothing was decided
             return Verdict(directory.name, True, reader.count(), 0, "", "", "")
-        damage = _check_tape(reader, directory) if started["kind"] == "run" else ""
+        damage = _check_tape(reader, directory, watch) if started["kind"] == "run" else ""
         if damage:
             text = "the tape is not what the run took in"
             return Verdict(directory.name, False, 0, 0, "", text, damage)
-        assembly = reassemble(registry, started)
+        try:
+            assembly = reassemble(registry, started)
+        except (LookupError, TypeError, AttributeError) as error:
+            raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
         again = Journal(None, durable=False, labels={})
-        batch, inputs = _again(directory, assembly, started, _stopped_at(reader), again)
-        return _compare(directory, reader, again, batch, inputs)
+        batch, inputs = _again(directory, assembly, started, _stopped_at(reader), again, watch)
+        return _compare(directory, reader, again, batch, inputs, watch)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
     except (ConfigError, PluginError) as error:
@@ -77,13 +90,35 @@ def verify(directory: Path, registry: Registry) -> Verdict:
         reader.close()
 
 
-def check_chain(reader: JournalReader) -> int | None:
+class _Watch:
+    """Shows how far the proof is, and ends it when it is to stop."""
+
+    def __init__(self, run: str, stopped: Callable[[], object] | None, progress: Progress | None) -> None:
+        self._run = run
+        self._stopped = stopped
+        self._progress = progress
+
+    def __call__(self, what: str, done: int, total: int | None = None) -> None:
+        """Take a step of the proof. Raises `RunError` when it is to stop."""
+        if self.stopped():
+            raise RunError(EndReason.INTERRUPTED, f"{self._run}: interrupted; nothing is proved")
+        if self._progress is not None:
+            self._progress(what, done, total)
+
+    def stopped(self) -> bool:
+        """Return whether the proof is to stop."""
+        return self._stopped is not None and bool(self._stopped())
+
+
+def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | None = None) -> int | None:
     """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
     previous = GENESIS
     for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
         if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
             return expected
         previous = digest
+        if watch is not None and seq % _BATCH == 0:
+            watch("checking the hash chain, rows", seq)
     return None
 
 
@@ -107,14 +142,19 @@ class _Part:
 
 
 def _again(
-    directory: Path, assembly: Assembly, started: dict[str, Any], stopped_at: int | None, journal: Journal
+    directory: Path,
+    assembly: Assembly,
+    started: dict[str, Any],
+    stopped_at: int | None,
+    journal: Journal,
+    watch: _Watch,
 ) -> tuple[Batch, int]:
     """Run the recorded inputs through a new engine into a journal in memory."""
     if started["kind"] == "run":
         tape = read_tape(directory, torn_ok=True)
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
-        batch = prepare(assembly, started["kind"], journal.outcome)
+        batch = prepare(assembly, started["kind"], journal.outcome, started["carried_loss"])
         recorded = started["source"]
         if batch.body["source"] != recorded:
             raise RunError(
@@ -122,11 +162,16 @@ def _again(
             )
     journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
+
+    def advance(_: str, done: int, total: int | None) -> None:
+        watch("running the inputs again", done, total)
+
     if started["kind"] == "run":  # the tape holds its commands, the last stop among them
-        number, _, _ = feed(batch, journal)
+        number, _, _ = feed(batch, journal, progress=advance)
     else:
         part = _Part(batch.batches, stopped_at)
-        number, _, _ = run_through(attrs.evolve(batch, batches=iter(part)), journal, part.is_over)
+        number, _, _ = run_through(attrs.evolve(batch, batches=iter(part)), journal, part.is_over, advance)
+    watch("comparing", 0)
     journal.commit()
     return batch, number
 
@@ -139,14 +184,17 @@ def _stopped_at(reader: JournalReader) -> int | None:
     return None
 
 
-def _check_tape(reader: JournalReader, directory: Path) -> str:
+def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
     """Return what is wrong with the tape of a finished run, by the digest and the count in its journal."""
     ended = next(((row[2], _body(reader, row)) for row in reader.rows() if row[3] == RUN_ENDED), None)
     if ended is None:
         return ""
     digest = hashlib.sha256()
     try:
-        number = sum(1 for _ in read_tape(directory, digest=digest))
+        number = 0
+        for number, _ in enumerate(read_tape(directory, digest=digest), 1):
+            if number % _BATCH == 0:
+                watch("checking the tape, inputs", number, ended[0])
     except JournalError as error:
         return str(error)
     if number != ended[0]:
@@ -161,12 +209,16 @@ def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:
         yield events
 
 
-def _compare(directory: Path, reader: JournalReader, again: Journal, batch: Batch, inputs: int) -> Verdict:
+def _compare(
+    directory: Path, reader: JournalReader, again: Journal, batch: Batch, inputs: int, watch: _Watch
+) -> Verdict:
     head = GENESIS
     count = 0
     for ours, theirs in zip_longest(reader.rows(), again.reader().rows()):
         row = ours or theirs
         count = row[0]
+        if count % _BATCH == 0:
+            watch("comparing, rows", count)
         if ours is not None and ours[3] == RUN_ENDED:
             head = ours[6]
             difference = _compare_end(_body(reader, ours), batch)

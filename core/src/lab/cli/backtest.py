@@ -1,12 +1,17 @@
 """``lab backtest``."""
 
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lab.cli import options, output
+from lab.cli.progress import Line
 from lab.session.signals import Interrupts
+
+if TYPE_CHECKING:
+    from lab.composition.assembly import Assembly
+    from lab.runs.result import RunResult
 
 
 @click.command("backtest")
@@ -14,6 +19,8 @@ from lab.session.signals import Interrupts
 @click.option("--provider", metavar="NAME", help="replay (default: a file or a recording) or mock (a seeded path).")
 @options.parts
 @options.as_json
+@options.live_only("--minutes", "a backtest runs over all of its data")
+@options.live_only("--speed", "a backtest runs as fast as it can")
 @click.pass_obj
 def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **given: Any) -> int:
     """Run a strategy over recorded candles or ticks: the same engine, gates, broker and journal as `lab run`.
@@ -26,25 +33,35 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
       lab backtest prices.csv --symbol ETHUSDT --interval 5m --set sma.fast=5 --set sma.slow=20
       lab backtest --provider mock --set mock.minutes=10000
     """
-    from lab.backtesting.runner import run_batch
-
     provider = given.pop("provider") or "replay"
     fixed: dict[str, Any] = {"run__provider": provider}
     if source is not None:
         if provider != "replay":
             raise click.UsageError(f"SOURCE {source!r} goes with the provider replay, not with {provider}")
         fixed["replay__file"] = source
+    elif provider == "replay" and not options.is_given(given, "replay", "file", "run"):
+        raise click.UsageError("SOURCE is missing: a CSV file, or a shipped recording: lab backtest btcusd-1m")
     _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, **fixed)
-    finished = run_batch(
-        assembly,
-        wall_ns=time.time_ns,
-        seconds=time.perf_counter,
-        stopped=lambda: interrupts.count,
-        quiet=as_json,
-        say=output.say,
-    )
+    finished = run(assembly, interrupts, as_json=as_json)
     show(finished, as_json)
     return finished.exit_code
+
+
+def run(assembly: "Assembly", interrupts: Interrupts, *, as_json: bool, **more: Any) -> "RunResult":
+    """Run a backtest or replay with its progress on the terminal; an interrupt ends it in order."""
+    from lab.backtesting.runner import run_batch
+
+    with Line() as line:
+        return run_batch(
+            assembly,
+            wall_ns=time.time_ns,
+            seconds=time.perf_counter,
+            stopped=lambda: interrupts.count,
+            progress=line.step,
+            quiet=as_json,
+            say=line.say,
+            **more,
+        )
 
 
 def show(finished: Any, as_json: bool) -> None:
@@ -53,5 +70,4 @@ def show(finished: Any, as_json: bool) -> None:
         output.print_json(finished.report)
         return
     click.echo(output.report_lines(finished.report))
-    if finished.directory is not None:
-        click.echo(f"files: {finished.directory}")
+    click.echo(output.files_line(finished.directory))

@@ -2,13 +2,15 @@
 
 import os
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lab.cli import options
 from lab.cli.probe import show_checks
+
+if TYPE_CHECKING:
+    from lab.ports import Check
 
 
 @click.command("doctor")
@@ -36,11 +38,23 @@ def command(as_json: bool, offline: bool, **given: Any) -> int:
     else:
         found.append(Check("configuration", True, f"{len(assembly.in_force)} settings; `lab config` shows them"))
     found += checks.check_plugins(registry)
-    found += checks.check_storage(given.get("state_dir") or Path())
+    found += _storage(given)
     found += checks.check_clock(time.time_ns, time.monotonic_ns)
     if assembly is not None and not offline:
         found += checks.probe_provider(assembly, wall_ns=time.time_ns)
     elif not offline:
-        found.append(Check("provider", None, "the configuration must be mended first"))
+        found.append(Check("provider", None, "the configuration must be right first"))
     found.append(Check("process", True, f"pid {os.getpid()}"))
     return show_checks("doctor", found, as_json)
+
+
+def _storage(given: dict[str, Any]) -> "list[Check]":
+    """Check the state directory that a run with these options would have; a broken file names none."""
+    from lab.errors import ConfigError
+    from lab.ports import Check
+    from lab.session import checks
+
+    try:
+        return checks.check_storage(options.state_dir_of(given))
+    except ConfigError:
+        return [Check("state directory", None, "the configuration must be right first")]

@@ -1,12 +1,13 @@
 """The command group: what it knows by heart, so that ``lab --help`` imports nothing else."""
 
 import importlib
-import os
 import sys
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
+from lab.cli import output
 from lab.cli.streams import with_streams
 from lab.errors import LabError, PluginError, did_you_mean
 from lab.exit_codes import EndReason
@@ -26,6 +27,9 @@ COMMANDS: Final[dict[str, str]] = {
     "config": "Show every setting in force and where it comes from.",
     "completion": "Print the completion script for your shell.",
 }
+
+ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify"})
+"""Commands that bring things to an end when they are interrupted; the others just end."""
 
 EPILOG: Final = """
 \b
@@ -48,19 +52,13 @@ class LazyGroup(click.Group):
         return [*COMMANDS, *sorted(_plugin_commands())]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command; for a listing only its name and help are there."""
-        if _called(cmd_name) and cmd_name not in {"run", "backtest", "replay"} and isinstance(ctx.obj, Interrupts):
-            ctx.obj.release()
+        """Import a command."""
         if cmd_name in COMMANDS:
-            if ctx.resilient_parsing or ctx.info_name == cmd_name or _called(cmd_name):
-                command: click.Command = importlib.import_module(f"lab.cli.{cmd_name}").command
-                return command
-            return click.Command(cmd_name, help=COMMANDS[cmd_name])
+            command: click.Command = importlib.import_module(f"lab.cli.{cmd_name}").command
+            return command
         offered = _plugin_commands().get(cmd_name)
         if offered is None:
             return None
-        if not _called(cmd_name):
-            return click.Command(cmd_name, help=offered.help)
         module, _, attribute = offered.target.partition(":")
         try:
             target: click.Command = getattr(importlib.import_module(module), attribute)
@@ -68,19 +66,49 @@ class LazyGroup(click.Group):
             raise PluginError(f"the command {cmd_name!r} of a plugin cannot be loaded: {error}") from None
         return target
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List names and one line of help, importing nothing."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(_helps().items()))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Complete names, importing nothing."""
+        found = [CompletionItem(name, help=text) for name, text in _helps().items() if name.startswith(incomplete)]
+        return [*found, *click.Command.shell_complete(self, ctx, incomplete)]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is no such command."""
+        """As click does, with the nearest name where there is no such command, and no option taken twice."""
         try:
-            return super().resolve_command(ctx, args)
+            name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError:
             hint = did_you_mean(args[0], self.list_commands(ctx))
             raise click.UsageError(f"no command {args[0]!r}{hint}", ctx) from None
+        if command is not None and not ctx.resilient_parsing:
+            _refuse_repeated(command, click.Context(command, parent=ctx, info_name=name), list(rest))
+            ctx.meta[output.ARGUMENTS] = [name, *rest]
+            if name not in ORDERLY and isinstance(ctx.obj, Interrupts):
+                ctx.obj.release()
+        return name, command, rest
 
 
-def _called(name: str) -> bool:
-    return name in sys.argv[1:] or bool(os.environ.get("_LAB_COMPLETE"))
+def _refuse_repeated(command: click.Command, context: click.Context, args: list[str]) -> None:
+    """Raise for an option that takes one value and is given several: the last would win unseen."""
+    try:
+        _, _, order = command.make_parser(context).parse_args(args)
+    except click.UsageError:
+        return  # the command itself says it
+    for option in order:
+        if not isinstance(option, click.Option) or option.multiple or option.is_flag or option.count:
+            continue
+        if order.count(option) > 1:
+            raise click.UsageError(f"{option.opts[0]} is given {order.count(option)} times; keep one", context)
+
+
+def _helps() -> dict[str, str]:
+    plugins = _plugin_commands()
+    return {**COMMANDS, **{name: plugins[name].help for name in sorted(plugins)}}
 
 
 def _plugin_commands() -> dict[str, Any]:
@@ -90,11 +118,17 @@ def _plugin_commands() -> dict[str, Any]:
 
 
 @click.group(
-    cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=LazyGroup,
+    epilog=EPILOG,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="lab-trading", prog_name="lab")
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """Autonomous paper trading on real market data, with proof of what happened."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run_command_line(interrupts: Interrupts) -> int:
@@ -111,13 +145,13 @@ def _run(interrupts: Interrupts) -> int:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         where = f" (see `{context.command_path} --help`)" if context else ""
-        print(f"lab: {error.format_message()}{where}", file=sys.stderr)
+        output.say(" ".join(f"{error.format_message()}{where}".split()))
         return 64
     except LabError as error:
-        print(f"lab: {error}", file=sys.stderr)
+        output.say(str(error))
         return error.reason.exit_code
     except OSError as error:
-        print(f"lab: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
+        output.say(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
         return 74
     except Exception:
         import traceback

@@ -7,8 +7,15 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from lab.cli import output
 from lab.composition.assembly import FLAGS, Assembly, assemble, layers_for
+from lab.composition.config import RunSettings
+from lab.errors import ConfigError
 from lab.plugins.discovery import Registry
+from lab.plugins.settings import Layers, build, convert, settings_of
+
+_STATE_DIR: Final = ("LAB_RUN_STATE_DIR",)
+_FILE: Final = "lab.toml"
 
 BATCH_DEFAULTS: Final[Mapping[str, Any]] = {"run.reporters": []}
 """A backtest shows its report; who wants more names reporters."""
@@ -27,20 +34,41 @@ def apply(*options: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def _state_dir(**more: Any) -> Callable[[F], F]:
-    text = "The folder that holds runs/. Default: the current folder."
-    return click.option("--state-dir", type=click.Path(path_type=Path, file_okay=False), help=text, **more)
+class _Place(click.Path):
+    """A path that was named: an empty text, as an unset shell variable gives it, is refused."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("is empty; name one, or leave the option out", param, ctx)
+        return super().convert(value, param, ctx)
 
 
-# Where there is no assembly to read the environment for, click does.
-state_dir = _state_dir(envvar="LAB_RUN_STATE_DIR")
+def _sets_once(_context: click.Context, _parameter: click.Parameter, sets: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse two values for one setting: which one was meant can't be known."""
+    seen: dict[str, str] = {}
+    for text in sets:
+        key = text.partition("=")[0].strip().replace("-", "_")
+        if key in seen:
+            raise click.UsageError(f"--set gives {key} twice: {seen[key]} and {text}; keep one")
+        seen[key] = text
+    return sets
+
+
+state_dir = click.option(
+    "--state-dir", type=_Place(path_type=Path, file_okay=False),
+    help="The folder that holds runs/. Default: the current folder.",
+)  # fmt: skip
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 config = click.option(
-    "--config", type=click.Path(path_type=Path, dir_okay=False), help="A TOML file with a table a component, and [run]."
+    "--config", type=_Place(path_type=Path, dir_okay=False), help="A TOML file with a table a component, and [run]."
 )
+place = apply(config, state_dir)
+"""Where runs lie, for commands that assemble nothing: `state_dir_of` reads both."""
+
 sets = click.option(
-    "--set", "sets", multiple=True, metavar="NAME.KEY=VALUE", help="Set one setting of one component; may be repeated."
-)
+    "--set", "sets", multiple=True, metavar="NAME.KEY=VALUE", callback=_sets_once,
+    help="Set one setting of one component; may be repeated.",
+)  # fmt: skip
 strategies = click.option(
     "--strategy",
     "strategies",
@@ -67,8 +95,18 @@ parts = apply(
     click.option("--seed", metavar="NUMBER", help="Seed of everything drawn. Default: 0."),
     click.option("--no-orders", is_flag=True, default=None, help="Compute and record signals, place no order."),
     click.option("--no-write", is_flag=True, default=None, help="Leave no file behind."),
-    _state_dir(),
+    state_dir,
 )
+
+
+def live_only(flag: str, why: str) -> Callable[[F], F]:
+    """Return an option that ``--help`` does not list: who gives it learns why this command has none."""
+
+    def refuse(_context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+        if value is not None:
+            raise click.UsageError(f"{flag} is for `lab run`; {why}")
+
+    return click.option(flag, hidden=True, expose_value=False, callback=refuse)
 
 
 def gather(
@@ -86,7 +124,7 @@ def gather(
     options: dict[str, Any] = {}
     for key in (
         "provider", "symbol", "interval", "broker", "equity", "leverage", "seed", "speed", "minutes", "no_orders",
-        "no_write", "state_dir",
+        "no_write", "state_dir", "start_timeout",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
     for key, flag in FLAGS.items():
@@ -94,13 +132,56 @@ def gather(
         if "none" in values and set(values) != {"none"}:
             raise click.UsageError(f"{flag} none goes with no other {flag}; leave it out, or the others")
         options[f"run.{key}"] = [] if "none" in values else values or None
-    if given.get("latency_ms") is not None:
-        options[f"{given.get('broker') or 'paper'}.latency_ms"] = given["latency_ms"]
     options.update({key.replace("__", "."): value for key, value in fixed.items()})
     if options["run.state_dir"] is not None:
         options["run.state_dir"] = str(options["run.state_dir"])
     layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults)
+    _note_unused_file(given.get("config"))
+    if given.get("latency_ms") is not None:
+        _set_latency(registry, layers, given["latency_ms"])
     assembly = assemble(registry, layers, os.environ)
     for name in assembly.unknown_variables:
-        click.echo(f"lab: the environment variable {name} is of no component in this run; ignored", err=True)
+        output.say(f"the environment variable {name} matches no setting of this run; ignored")
     return registry, assembly
+
+
+def state_dir_of(given: Mapping[str, Any]) -> Path:
+    """Return the folder that holds ``runs/``, as a run with the same options has it. Raises `ConfigError`.
+
+    ``--state-dir`` counts over ``--set run.state_dir``, that over ``LAB_RUN_STATE_DIR``, that over the file.
+    """
+    layers = layers_for(given.get("config"), list(given.get("sets") or ()), {"run.state_dir": given.get("state_dir")})
+    _note_unused_file(given.get("config"))
+    layers.add_environment({name: os.environ[name] for name in _STATE_DIR if name in os.environ}, {"run": RunSettings})
+    found = layers.tables.get("run", {}).get("state_dir")
+    if found is None:
+        return Path()
+    try:
+        return Path(convert(found.raw, Path))
+    except ValueError as error:
+        raise ConfigError(f"{found.origin}: run.state_dir = {found.raw!r}: {error}") from None
+
+
+def is_given(given: Mapping[str, Any], table: str, *keys: str) -> bool:
+    """Return whether file, environment or ``--set`` give one of these settings."""
+    layers = layers_for(given.get("config"), list(given.get("sets") or ()), {})
+    names = {f"LAB_{table}_{key}".upper() for key in keys}
+    return any(key in layers.tables.get(table, {}) for key in keys) or any(name in os.environ for name in names)
+
+
+def _set_latency(registry: Registry, layers: Layers, value: str) -> None:
+    """Give the latency to the broker of the run, wherever that was chosen. Raises ``click.UsageError``."""
+    layers.add_environment({k: v for k, v in os.environ.items() if k.startswith("LAB_RUN_")}, {"run": RunSettings})
+    run, _ = build("run", RunSettings, layers)
+    if "latency_ms" not in settings_of(registry.get("broker", run.broker).cls):
+        raise click.UsageError(f"--latency-ms: the broker {run.broker} has no setting latency_ms; leave it out")
+    layers.put(run.broker, "latency_ms", value, "--latency-ms")
+
+
+def _note_unused_file(config: Path | None) -> None:
+    """Say it where a configuration file lies in the current folder and was not named: lab reads none by itself."""
+    context = click.get_current_context(silent=True)
+    seen = context.find_root().meta if context is not None else {}
+    if config is None and not seen.get(_FILE) and Path(_FILE).is_file():
+        output.say(f"{_FILE} in this folder is not used; --config {_FILE} uses it")
+    seen[_FILE] = True

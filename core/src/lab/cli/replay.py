@@ -1,12 +1,12 @@
 """``lab replay``."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import click
 
 from lab.cli import options, output
+from lab.cli.backtest import run as execute
 from lab.cli.backtest import show
 from lab.session.signals import Interrupts
 
@@ -19,21 +19,23 @@ from lab.session.signals import Interrupts
 def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) -> int:
     """Feed what a session recorded to the same assembly again, or to another strategy.
 
-    RUN is a session's id, a part of it, its folder, or `latest`. Settings not given are the recorded session's own.
-    Each replay is a run of its own, and then the latest.
+    RUN is a session's id, a part of it, its folder, or `latest`: the newest session. Settings not given are the
+    recorded session's own. Each replay is a run with its own folder.
 
     \b
     Examples:
       lab replay latest
       lab replay 20241224T1830 --set sma.slow=50
     """
-    from lab.backtesting.runner import run_batch
     from lab.errors import RunError
     from lab.exit_codes import EndReason
     from lab.journal.store import read_run_started
     from lab.runs.directory import find
 
-    directory = find(given.get("state_dir") or Path(), run)
+    state_dir = options.state_dir_of(given)
+    directory = find(state_dir, run)
+    if run == "latest":
+        directory = _newest_session(state_dir, directory)
     recorded = read_run_started(directory)
     if recorded["kind"] != "run":
         raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
@@ -51,17 +53,20 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
         sets += _settings([recorded["broker"]])
     given["sets"] = [*sets, *given["sets"]]
     _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, run__provider="replay")
-    finished = run_batch(
-        assembly,
-        wall_ns=time.time_ns,
-        seconds=time.perf_counter,
-        stopped=lambda: interrupts.count,
-        kind="replay",
-        quiet=as_json,
-        say=output.say,
-    )
+    finished = execute(assembly, interrupts, as_json=as_json, kind="replay", carried_loss=recorded["carried_loss"])
     show(finished, as_json)
     return finished.exit_code
+
+
+def _newest_session(state_dir: Path, newest: Path) -> Path:
+    """Return the newest run that recorded inputs, and say so where the newest run of all is a backtest or replay."""
+    from lab.runs.previous import newest_session
+
+    session = newest_session(state_dir)
+    if session is None or session.resolve() == newest.resolve():
+        return newest
+    output.say(f"{newest.name} recorded no inputs; this replays the newest session, {session.name}")
+    return session
 
 
 def _again(directory: Path, recorded: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """``lab report``."""
 
-from pathlib import Path
+from typing import Any
 
 import click
 
@@ -10,21 +10,28 @@ from lab.cli import options, output
 @click.command("report")
 @click.argument("run", default="latest")
 @click.option("--write", is_flag=True, help="Also write final_report.json again into the run's folder.")
-@options.state_dir
+@options.place
 @options.as_json
-def command(run: str, write: bool, state_dir: Path | None, as_json: bool) -> int:
+def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
     """Show a run's final report, made from its journal alone: it needs no file but journal.db.
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default).
     """
     from lab.backtesting.verify import check_chain
+    from lab.errors import RunError
+    from lab.exit_codes import EndReason
     from lab.journal.report import build_report
     from lab.journal.store import JournalReader
     from lab.runs.directory import find, write_report
+    from lab.runs.previous import check_begun, is_running
 
-    directory = find(state_dir or Path(), run)
+    directory = find(options.state_dir_of(given), run)
     reader = JournalReader.open(directory)
     try:
+        check_begun(directory, reader)
+        if write and is_running(directory):
+            text = "is still running and writes its report at its end; leave --write out"
+            raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
         report = build_report(reader)
         broken = check_chain(reader)
     finally:
@@ -36,6 +43,6 @@ def command(run: str, write: bool, state_dir: Path | None, as_json: bool) -> int
     else:
         click.echo(output.report_lines(report))
     if broken is not None:
-        click.echo(f"lab: {directory.name}: the journal was changed after it was written: row {broken}", err=True)
+        output.say(f"{directory.name}: the journal was changed after it was written: row {broken}")
         return 1
     return 0

@@ -1,12 +1,18 @@
 """``lab run``."""
 
+import os
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lab.cli import options, output
+from lab.cli.progress import Line, WaitingLine, offline_command
+from lab.exit_codes import EndReason
 from lab.session.signals import Interrupts
+
+if TYPE_CHECKING:
+    from lab.composition.assembly import Assembly
 
 
 @click.command("run")
@@ -15,10 +21,14 @@ from lab.session.signals import Interrupts
 @click.option(
     "--speed", metavar="N|max", help="n times faster, or max: virtual time. Not for a live venue. Default: 1."
 )
+@click.option(
+    "--start-timeout", metavar="SECONDS",
+    help="End when the provider can't be reached for so long; 0 waits for ever. Default: 30.",
+)  # fmt: skip
 @options.parts
 @options.as_json
-@click.pass_obj
-def command(interrupts: Interrupts, /, as_json: bool, **given: Any) -> int:
+@click.pass_context
+def command(context: click.Context, /, as_json: bool, **given: Any) -> int:
     """Trade on paper, live, until the time is up.
 
     Files go to runs/<run id>/; runs/latest points there. Ctrl-C ends in order, a second one at once.
@@ -32,13 +42,36 @@ def command(interrupts: Interrupts, /, as_json: bool, **given: Any) -> int:
     from lab.session.launch import run_live
 
     _, assembly = options.gather(given)
-    finished = run_live(assembly, wall_ns=time.time_ns, interrupts=interrupts, quiet=as_json, say=output.say)
+    interrupts = context.obj if isinstance(context.obj, Interrupts) else Interrupts()
+    with Line() as line:
+        finished = run_live(
+            assembly,
+            wall_ns=time.time_ns,
+            interrupts=interrupts,
+            quiet=as_json,
+            say=line.say,
+            waiting=WaitingLine(line, assembly.provider.name),
+        )
     if as_json:
         output.print_json(finished.report)
-    elif not assembly.reporters or not finished.report["fee_rates"]:  # it ended before reporters were asked
+    elif finished.reached and not assembly.reporters:
         click.echo(output.report_lines(finished.report))
-    if finished.exit_code and not as_json:
-        output.say(f"{finished.report['reason']}: {finished.report['error']}")
-    if finished.directory is not None and not as_json:
-        click.echo(f"files: {finished.directory}")
+    if not as_json and (finished.exit_code or not finished.reached):
+        output.say(f"{finished.report['reason']}: {finished.report['error'] or 'the provider was not reached'}")
+    if finished.report["reason"] == EndReason.NEVER_WARMED.code and not finished.reached:
+        _offer_offline(context, assembly)
+    if not as_json:
+        click.echo(output.files_line(finished.directory))
     return finished.exit_code
+
+
+def _offer_offline(context: click.Context, assembly: "Assembly") -> None:
+    """Print the command line that works without the network, on a line of its own, where the provider has one."""
+    provider = assembly.provider
+    settings = provider.component.offline_settings()
+    if settings:
+        output.say("this works without the internet:")
+        name = provider.name
+        click.echo(
+            offline_command(context.meta.get(output.ARGUMENTS, ["run"]), name, dict(settings), os.environ), err=True
+        )

@@ -15,6 +15,8 @@ class Stream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
+        self.before_write: Callable[[], None] | None = None
+        """Called before anything is written; a progress line on the other stream is removed that way."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -23,6 +25,8 @@ class Stream:
         """Write text, as long as it can be. Raises ``TypeError`` for bytes: that is how click tells streams apart."""
         if not isinstance(text, str):
             raise TypeError(f"write() takes text, not {type(text).__name__}")
+        if self.before_write is not None:
+            self.before_write()
         if self.error is None:
             self._try(lambda: self._stream.write(text))
         return len(text)

@@ -1,18 +1,21 @@
 """``lab verify``."""
 
-from pathlib import Path
+from typing import Any
 
 import attrs
 import click
 
 from lab.cli import options, output
+from lab.cli.progress import Line
+from lab.session.signals import Interrupts
 
 
 @click.command("verify")
 @click.argument("run", default="latest")
-@options.state_dir
+@options.place
 @options.as_json
-def command(run: str, state_dir: Path | None, as_json: bool) -> int:
+@click.pass_obj
+def command(interrupts: Interrupts, /, run: str, as_json: bool, **given: Any) -> int:
     """Prove that a run's recorded inputs give the same decisions, fills and ledger again, byte for byte.
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default). Exit code 0: identical; 1: the first
@@ -22,7 +25,9 @@ def command(run: str, state_dir: Path | None, as_json: bool) -> int:
     from lab.plugins.discovery import Registry
     from lab.runs.directory import find
 
-    verdict = verify(find(state_dir or Path(), run), Registry())
+    directory = find(options.state_dir_of(given), run)
+    with Line() as line:
+        verdict = verify(directory, Registry(), stopped=lambda: interrupts.count, progress=line.step)
     if as_json:
         output.print_json({"schema_version": 1, "kind": "verify", **attrs.asdict(verdict)})
     elif verdict.identical:

@@ -29,6 +29,13 @@ def _speed(instance: object, attribute: Any, value: str) -> None:
         raise ValueError(f"speed = {value!r}: expected a number above 0, at most 1000, or max")
 
 
+def _strategies(instance: object, attribute: Any, value: list[str]) -> None:
+    for entry in value:
+        alias, equals, name = (part.strip() for part in entry.partition("="))
+        if not alias or (equals and not name):
+            raise ValueError(f"strategies: {entry!r}: expected NAME, or ALIAS=NAME to run one twice")
+
+
 def _key(text: str, **more: Any) -> Any:
     return field(metadata={"help": text}, **more)
 
@@ -38,7 +45,9 @@ class RunSettings:
     """What every run has. Money is in the quote currency."""
 
     provider: str = _key("where market data comes from", default="bitunix")
-    strategies: list[str] = _key("strategies, each as name or alias=name", factory=lambda: ["sma"])
+    strategies: list[str] = _key(
+        "strategies, each as name or alias=name", factory=lambda: ["sma"], validator=_strategies
+    )
     broker: str = _key("what works on orders", default="paper")
     gates: list[str] = _key("risk gates, in order; none = no gates", factory=lambda: ["max_daily_loss", "margin"])
     reporters: list[str] = _key("what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"])
@@ -46,6 +55,11 @@ class RunSettings:
     interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
     minutes: float = _key(
         "how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)]
+    )
+    start_timeout: float = _key(
+        "seconds until a provider that can't be reached ends the run; 0 = wait for ever",
+        default=30.0,
+        validator=[validators.ge(0), validators.le(31_536_000)],
     )
     equity: Decimal = _key("each strategy's starting money", default=Decimal(10_000), validator=validators.gt(0))
     leverage: Decimal = _key(

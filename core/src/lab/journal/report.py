@@ -31,7 +31,7 @@ def build_report(reader: JournalReader) -> dict[str, Any]:
     """
     try:
         return _build(reader)
-    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, StopIteration) as error:
         raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
 
 

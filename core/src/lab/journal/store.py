@@ -202,6 +202,8 @@ class JournalReader:
     def rows(self) -> Iterator[Row]:
         """Yield every row."""
         for row in self._select("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"):
+            if not (isinstance(row[5], str) and isinstance(row[6], bytes)):
+                raise JournalError(f"{self.name}: row {row[0]} cannot be read: its body or its hash is of another type")
             yield (*row[:5], row[5].encode(), row[6])
 
     def bodies(self, *kinds: str) -> Iterator[tuple[int, int, Any]]:
@@ -211,7 +213,7 @@ class JournalReader:
         for seq, time_ns, body in self._select(sql, kinds):
             try:
                 decoded = decode(body)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise JournalError(f"{self.name}: row {seq} cannot be read: {error}") from None
             yield seq, time_ns, decoded
 
@@ -230,7 +232,7 @@ class JournalReader:
         for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
             try:
                 return decode(body)
-            except ValueError as error:
+            except (TypeError, ValueError) as error:
                 raise JournalError(f"{self.name}: state {name} cannot be read: {error}") from None
         return None
 

@@ -15,6 +15,7 @@ if sys.version_info >= (3, 14):
 else:
     from backports import zstd
 
+FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
 _FRAME_BYTES: Final = 64 * 1024
 _SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final[dict[int, int]] = {
@@ -32,7 +33,7 @@ class TapeWriter:
         self._size = 0
         self._segment = 1
         self._digest = hashlib.sha256()
-        self._file = None if directory is None else (directory / "tape-0001.jsonl.zst").open("xb")
+        self._file = None if directory is None else (directory / FIRST_SEGMENT).open("xb")
         self.inputs = 0
 
     def add(self, event: Input) -> int:

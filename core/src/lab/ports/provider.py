@@ -202,6 +202,13 @@ class Provider(Component, ABC):
         candles = await self.history(wanted.symbol, wanted.interval_ns, end_ns=None, count=5)
         return [Check("history", bool(candles), f"{len(candles)} candles of {wanted.symbol}")]
 
+    def offline_settings(self) -> Mapping[str, str]:
+        """Return the settings of this provider with which it needs no network, as text; none where there are none.
+
+        A run that never reached the provider ends with a command line that has them.
+        """
+        return {}
+
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``.
 

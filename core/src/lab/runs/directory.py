@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 
 from lab.domain.time import SECOND_NS, format_time
-from lab.exit_codes import EndReason
 from lab.errors import RunError
+from lab.exit_codes import EndReason
 
 REPORT_NAME = "final_report.json"
 
@@ -89,11 +89,23 @@ def _follow(latest: Path) -> Path:
 
 
 def write_report(directory: Path, report: Mapping[str, Any]) -> None:
-    """Write ``final_report.json`` whole or not at all, and synced."""
+    """Write ``final_report.json`` whole or not at all, and synced. Raises ``OSError``."""
     text = msgspec.json.format(msgspec.json.encode(report), indent=2)
     temporary = directory / f".{REPORT_NAME}.{os.getpid()}"
-    with temporary.open("wb") as file:
-        file.write(text + b"\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(directory / REPORT_NAME)
+    try:
+        with temporary.open("wb") as file:
+            file.write(text + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(directory / REPORT_NAME)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove what a process left that was killed while it wrote a report."""
+    for path in directory.glob(f".{REPORT_NAME}.*"):
+        with contextlib.suppress(OSError):
+            path.unlink()

@@ -1,4 +1,4 @@
-"""Locks of the kernel's: let go of however a process ends, so that nothing has to be cleaned up after a crash."""
+"""Kernel locks: released however a process ends, so that nothing has to be cleaned up after a crash."""
 
 import sys
 from collections.abc import Iterator
@@ -6,14 +6,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from lab.exit_codes import EndReason
 from lab.errors import RunError
+from lab.exit_codes import EndReason
 
 NAME: Final = ".lock"
 
 
 @contextmanager
-def alone(state_dir: Path) -> Iterator[None]:
+def exclusive(state_dir: Path) -> Iterator[None]:
     """Keep other live sessions away from a state directory. Raises `RunError` where one is there already."""
     path = state_dir / "runs" / NAME
     try:

@@ -1,5 +1,7 @@
 """Runs before this one in the same state directory: which still run, which were cut off, and what the day has lost."""
 
+import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
@@ -7,19 +9,27 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.domain.time import DAY_NS
+from lab.errors import JournalError, RunError
+from lab.exit_codes import EndReason
 from lab.journal.report import build_report
 from lab.journal.store import FILE_NAME, JournalReader
-from lab.errors import JournalError
-from lab.runs.directory import REPORT_NAME, write_report
+from lab.journal.tape import FIRST_SEGMENT
+from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_report
 from lab.runs.lock import try_lock
 
 LOCK_NAME: Final = "running"
-_LOOKED_AT: Final = 50  # the newest run directories: what lies further back has been seen by a start before
+CRASHES: Final = frozenset(
+    reason.code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
+)
+"""Ends that nobody asked for: the next run of the same kind is a restart, as after a kill."""
 
 
 @contextmanager
 def running(directory: Path | None) -> Iterator[None]:
-    """Hold a lock in a run's directory while it runs; the kernel lets go of it however the process ends."""
+    """Hold a lock in a run's directory while it runs; the kernel releases it however the process ends.
+
+    The file of the lock is removed at the end: one that is there and not locked marks a run that was cut off.
+    """
     if directory is None:
         yield
         return
@@ -41,65 +51,93 @@ def is_running(directory: Path) -> bool:
         return False
 
 
-def seal(state_dir: Path) -> list[Path]:
-    """Write the report of every run that was cut off before it could; return their directories, oldest first."""
-    sealed = []
+def check_begun(directory: Path, reader: JournalReader) -> None:
+    """Raise `RunError` for a run whose journal holds nothing yet, saying whether it waits for its provider."""
+    if reader.count():
+        return
+    if is_running(directory):
+        text = "is still starting: it waits for its provider, and its journal holds nothing yet"
+        raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
+    raise RunError(EndReason.STORAGE, f"{directory.name} was cut off before it began: its journal holds nothing")
+
+
+def finalize_interrupted(state_dir: Path) -> list[Path]:
+    """Write the report of every run that was cut off before it could; return their directories, oldest first.
+
+    All runs are looked at, whatever their number: one that needs nothing costs two looks at its folder. A report that
+    was written while the run was alive is written again. A damaged run is skipped; `lab runs` names it.
+    """
+    finalized = []
     for directory in reversed(list(_newest(state_dir))):
-        if (directory / REPORT_NAME).exists() or is_running(directory):
+        marker = directory / LOCK_NAME
+        if ((directory / REPORT_NAME).exists() and not marker.exists()) or is_running(directory):
             continue
-        try:
+        with contextlib.suppress(Exception):  # whatever a damaged run does to its reader, it blocks no later start
             reader = JournalReader.open(directory)
             try:
                 write_report(directory, build_report(reader))
             finally:
                 reader.close()
-        except (JournalError, OSError):
-            continue  # damaged, or not ours to write: `lab runs` names it
-        sealed.append(directory)
-    return sealed
+            remove_leftovers(directory)
+            marker.unlink(missing_ok=True)
+            finalized.append(directory)
+    return finalized
 
 
 def carried_loss(state_dir: Path, body: Mapping[str, Any]) -> dict[str, Any]:
     """Return what the run that this one restarts had lost on the UTC day of its last event (below 0: won).
 
-    ``body`` is the new run's ``run_started``. A restart is a run with the same components, settings and source of
-    data as the newest such one before it, where that one was cut off. A run that ended by itself has no restart.
+    ``body`` is the new run's ``run_started``. It restarts the newest live run before it with the same components,
+    settings and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`).
+    After an end that was asked for, or one by the clock, nothing is carried over.
     """
-    for directory in _newest(state_dir):
+    for directory in _candidates(state_dir, body):
         try:
             reader = JournalReader.open(directory)
         except JournalError:
             continue
-        try:
+        with contextlib.suppress(Exception), contextlib.closing(reader):  # a damaged run tells nothing that is true
             started = reader.run_started()
             if any(started.get(key) != body[key] for key in ("kind", "config_hash", "provider", "venue")):
                 continue
-            if is_running(directory) or next(reader.bodies("run_ended"), None) is not None:
+            ended = next((end for _, _, end in reader.bodies("run_ended")), None)
+            if is_running(directory) or (ended is not None and ended["reason"] not in CRASHES):
                 break
             last_ns = next(reader.times("DESC"), 0)
-            if not last_ns:  # cut off before its first event: what it took over itself still counts
+            state = ended if ended is not None else reader.state("run")
+            if not last_ns or "day_starting_equity" not in state:  # nothing happened: what it took over still counts
                 return {"day_ns": int(started["carried_loss"]["day_ns"]), "lost": str(started["carried_loss"]["lost"])}
-            state = reader.state("run")
             lost = Decimal(state["day_starting_equity"]) - Decimal(state["equity"])
             return {"day_ns": last_ns - last_ns % DAY_NS, "lost": format(lost, "f")}
-        except (JournalError, KeyError, TypeError, ValueError, ArithmeticError):
-            continue  # damaged: it can tell nothing that is true
-        finally:
-            reader.close()
     return dict(body["carried_loss"])
+
+
+def newest_session(state_dir: Path) -> Path | None:
+    """Return the newest live run of a state directory, ``None`` where there is none: backtests have no tape."""
+    return next((path for path in _newest(state_dir) if (path / FIRST_SEGMENT).is_file()), None)
+
+
+def _candidates(state_dir: Path, body: Mapping[str, Any]) -> Iterator[Path]:
+    """Yield the live runs that may have the components of a description, by what their folders are named."""
+    label = run_label(0, body["provider"]["name"], "+".join(entry["name"] for entry in body["strategies"]))
+    fitting = re.compile(re.escape(label.partition("-")[2]) + r"(-\d+)?")
+    for path in _newest(state_dir):
+        if fitting.fullmatch(path.name.partition("-")[2]) and (path / FIRST_SEGMENT).is_file():
+            yield path
 
 
 def _newest(state_dir: Path) -> Iterator[Path]:
     """Yield run directories, the newest first."""
     runs = state_dir / "runs"
     try:
-        names = sorted((path for path in runs.iterdir() if not path.is_symlink()), reverse=True)
+        names = sorted((path for path in runs.iterdir() if not path.is_symlink()), key=_age, reverse=True)
     except OSError:
         return
-    found = 0
-    for path in names:
-        if (path / FILE_NAME).is_file():
-            yield path
-            found += 1
-            if found >= _LOOKED_AT:
-                return
+    yield from (path for path in names if (path / FILE_NAME).is_file())
+
+
+def _age(path: Path) -> tuple[str, int, str]:
+    """Return what orders runs by their start: the second, then the number of a second run in the same second."""
+    stamp, _, rest = path.name.partition("-")
+    number = re.search(r"-(\d+)$", rest)
+    return stamp, int(number[1]) if number else 1, rest

@@ -19,11 +19,15 @@ def no_echo(text: str) -> None:
 
 @frozen
 class RunResult:
-    """A run that has ended: its report, where its files are, and how to leave."""
+    """A run that has ended: its report, where its files are, and how to leave.
+
+    ``reached`` is false for a live run that ended before its provider could tell what the instrument is.
+    """
 
     report: Mapping[str, Any]
     directory: Path | None
     exit_code: int
+    reached: bool = True
 
 
 def labels_of(run_id: str, started_ns: int) -> dict[str, str]:

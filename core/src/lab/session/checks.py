@@ -14,9 +14,10 @@ import anyio
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
-from lab.errors import ProviderError
+from lab.errors import ProviderError, describe_error
 from lab.plugins.discovery import Registry
 from lab.ports import Check, Runtime
+from lab.session.first_contact import Guarded
 from lab.session.launch import clock_for
 from lab.simulation.clocks import loop_factory
 
@@ -87,17 +88,27 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
     run = assembly.settings
     provider = assembly.provider.component
     found: Sequence[Check] = [Check("provider", False, f"no answer within {_PROBE_S:g} s")]
-    async with anyio.create_task_group() as tasks:
-        with anyio.move_on_after(_PROBE_S):
-            try:
-                clock = clock_for(speed, wall_ns)
-                await provider.start(Runtime(clock=clock, seed=run.seed, tasks=tasks, speed=speed))
-                found = await provider.probe(
-                    run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
-                )
-            except ProviderError as error:
-                found = [Check("provider", False, str(error))]
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2):
-            await provider.stop()
-        tasks.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as tasks:
+            with anyio.move_on_after(_PROBE_S):
+                try:
+                    clock = clock_for(speed, wall_ns)
+                    await provider.start(Runtime(clock=clock, seed=run.seed, tasks=tasks, speed=speed))
+                    found = await provider.probe(
+                        run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
+                    )
+                except ProviderError as error:
+                    found = [Check("provider", False, str(error))]
+                except (Exception, SystemExit) as error:
+                    found = [_failed(assembly, error)]
+            problem = await Guarded(assembly.provider).stop()
+            if problem:
+                found = [*found, Check("stop", False, problem)]
+            tasks.cancel_scope.cancel()
+    except BaseExceptionGroup as error:  # of tasks that the provider started
+        found = [_failed(assembly, error)]
     return found
+
+
+def _failed(assembly: Assembly, error: BaseException) -> Check:
+    return Check("provider", False, f"{assembly.provider.name} failed: {describe_error(error)}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
@@ -11,48 +10,56 @@ import anyio
 from attrs import define
 
 from lab.composition.assembly import Assembly
-from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS
-from lab.errors import JournalError, ProviderError, ProviderUnavailable, RunError, describe_error
+from lab.errors import JournalError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Provider, Runtime
+from lab.ports import Clock, Runtime
 from lab.runs import directory as directories
-from lab.runs.lock import alone
-from lab.runs.previous import running, seal
+from lab.runs.lock import exclusive
+from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, no_echo
+from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
+from lab.session.outcome import outcome as describe_end
 from lab.session.session import Session
 from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock, loop_factory
 
-_PROVIDER_STOP_S: Final = 2.0
 _NOT_BEGUN: Final = "stopped before the run began; nothing was written"
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 """Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
 
 
 @define
-class _Box:
+class _Outcome:
     """What a task group's body leaves behind: exceptions are carried out bare, not as a group."""
 
     finished: RunResult | None = None
-    problem: RunError | None = None
+    problem: Exception | None = None
+    task_failure: str = ""
     session: Session | None = None
     interrupted: bool = False
 
 
 def run_live(
-    assembly: Assembly, *, wall_ns: Callable[[], int], interrupts: Interrupts, quiet: bool = False, say: Echo = no_echo
+    assembly: Assembly,
+    *,
+    wall_ns: Callable[[], int],
+    interrupts: Interrupts,
+    quiet: bool = False,
+    say: Echo = no_echo,
+    waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session to its end, on the loop its speed asks for.
 
-    Raises `RunError` for what stops it before it begins; then nothing was written. After that every end is a report.
+    ``waiting`` is told about once a second what a provider that can't be reached yet said, and the seconds left.
+    Raises `LabError` for what stops it before it begins; then nothing was written. After that every end is a report.
     """
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
     factory = loop_factory(speed, run.seed)
-    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say)
+    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say, waiting)
     options = {"loop_factory": factory} if factory is not None else {}
     interrupts.install()
     return anyio.run(main, backend="asyncio", backend_options=options)
@@ -65,9 +72,12 @@ async def _main(
     interrupts: Interrupts,
     quiet: bool,
     say: Echo,
+    waiting: Waiting,
 ) -> RunResult:
-    clock = clock_for(speed, wall_ns)
-    return await run_session(assembly, clock, wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet, say=say)
+    return await run_session(
+        assembly, clock_for(speed, wall_ns), wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet, say=say,
+        waiting=waiting,
+    )  # fmt: skip
 
 
 def clock_for(speed: float | Literal["max"], wall_ns: Callable[[], int]) -> LoopClock:
@@ -86,79 +96,80 @@ async def run_session(
     interrupts: Interrupts,
     quiet: bool = False,
     say: Echo = no_echo,
+    waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
-    box = _Box()
+    outcome = _Outcome()
     loop = asyncio.get_running_loop()
     scope = anyio.CancelScope()
 
     def heard(name: str) -> None:
-        loop.call_soon_threadsafe(_interrupt, box, scope, interrupts.count, name)
+        loop.call_soon_threadsafe(_interrupt, outcome, scope, interrupts.count, name)
 
     with scope, interrupts.handled_by(heard):
         if interrupts.count:  # one that came before anybody could listen counts
-            _interrupt(box, scope, interrupts.count, "a signal")
-        async with anyio.create_task_group() as tasks:
-            runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
-            provider = assembly.provider.component
-            try:
-                await provider.start(runtime)
-                await _run(assembly, clock, wall_ns(), box, runtime, quiet, say)
-            except ProviderError as error:
-                box.problem = RunError(EndReason.CONFIG, str(error))
-            except RunError as problem:
-                box.problem = problem
-            except (Exception, SystemExit) as error:
-                text = f"provider {assembly.provider.name} failed: {describe_error(error)}"
-                box.problem = RunError(EndReason.PLUGIN, text)
-            finally:
-                await _stop(provider)
-                tasks.cancel_scope.cancel()
-    if box.session is not None and box.finished is None:
-        box.session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
-        box.finished = _finish(box.session)
-    if box.finished is not None:
-        return box.finished
-    raise box.problem or RunError(EndReason.STOPPED, _NOT_BEGUN)
-
-
-async def _stop(provider: Provider) -> None:
-    with anyio.CancelScope(shield=True), anyio.move_on_after(_PROVIDER_STOP_S):
+            _interrupt(outcome, scope, interrupts.count, "a signal")
+        provider = Guarded(assembly.provider, scale=1.0 if speed == "max" else max(1.0, speed))
+        start = FirstContact(provider, assembly.settings, clock, waiting)
         try:
-            await provider.stop()
-        except (Exception, SystemExit) as error:
-            print(f"lab: provider {type(provider).__name__} failed to stop: {error}", file=sys.stderr)
+            async with anyio.create_task_group() as tasks:
+                runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
+                try:
+                    await provider.start(runtime)
+                    await _run(assembly, clock, wall_ns(), outcome, runtime, start, quiet, say)
+                except Exception as problem:
+                    outcome.problem = problem
+                finally:
+                    start.end()
+                    failure = await provider.stop()
+                    if failure:
+                        say(failure)
+                    tasks.cancel_scope.cancel()
+        except BaseExceptionGroup as failed:  # the body keeps its own: these are tasks that the provider started
+            outcome.task_failure = f"provider {provider.name} failed: {describe_error(failed)}"
+    return _result(outcome, say)
+
+
+def _result(outcome: _Outcome, say: Echo) -> RunResult:
+    """Return how the run came out. Raises what stopped it before it began."""
+    session = outcome.session
+    if session is not None and outcome.finished is None and outcome.problem is None:
+        if outcome.task_failure:
+            session.stop(EndReason.PLUGIN, outcome.task_failure)
+        else:
+            session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
+        outcome.finished = _finish(session, say)
+    if outcome.finished is not None:
+        return outcome.finished
+    if outcome.problem is not None:
+        raise outcome.problem
+    if outcome.task_failure:
+        raise RunError(EndReason.PLUGIN, outcome.task_failure)
+    raise RunError(EndReason.STOPPED, _NOT_BEGUN)
 
 
 async def _run(
     assembly: Assembly,
     clock: Clock,
     started_ns: int,
-    box: _Box,
+    outcome: _Outcome,
     runtime: Runtime,
+    start: FirstContact,
     quiet: bool,
     say: Echo,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
-    run_subscription(assembly.provider.name, assembly.provider.component, run.symbol, run.interval_ns)
-    try:
-        instrument = await assembly.provider.component.instrument(run.symbol)
-    except ProviderUnavailable:
-        instrument = None
-    if instrument is not None and instrument.symbol != run.symbol:
-        name = assembly.provider.name
-        raise RunError(
-            EndReason.CONFIG, f"{name} names {run.symbol!r} {instrument.symbol!r}; use --symbol {instrument.symbol}"
-        )
-    if box.interrupted:
+    start.provider.subscription(run.symbol, run.interval_ns)
+    instrument = await start.ask()
+    if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     with contextlib.ExitStack() as held:
         directory = None
         if not run.no_write:
-            held.enter_context(alone(run.state_dir))
-            for earlier in seal(run.state_dir):
+            held.enter_context(exclusive(run.state_dir))
+            for earlier in finalize_interrupted(run.state_dir):
                 say(f"{earlier.name} was cut off before its end; its report is written now")
             directory = directories.create(run.state_dir, label)
         run_id = directory.name if directory is not None else label
@@ -169,7 +180,7 @@ async def _run(
             tape = TapeWriter(directory)
         except (JournalError, OSError) as error:
             raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
-        session = box.session = Session(
+        session = outcome.session = Session(
             assembly,
             clock,
             journal,
@@ -178,31 +189,37 @@ async def _run(
             directory=directory,
             hosts=runtime.hosts,
             quiet=quiet,
-            say=say,
+            start=start,
         )
         await session.run(instrument, runtime.tasks)
-        box.finished = _finish(session)
+        outcome.finished = _finish(session, say)
 
 
-def _finish(session: Session) -> RunResult:
-    """Write the report and close the files."""
+def _finish(session: Session, say: Echo) -> RunResult:
+    """Write the report and close the files, once. What can't be written is said, with the first cause before it."""
     try:
         report = session.conclude()
         if session.directory is not None:
-            directories.write_report(session.directory, report)
-    except (JournalError, OSError) as error:
-        raise RunError(EndReason.STORAGE, f"{session.directory}: the report could not be written: {error}") from None
+            try:
+                directories.write_report(session.directory, report)
+            except OSError as error:
+                text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
+                first = report["error"] if report["exit_code"] else ""
+                say("; ".join(filter(None, (first, text, "the next start writes it"))))
+                report = {**report, **describe_end(EndReason.STORAGE, first or text)}
+    except JournalError as error:
+        raise RunError(EndReason.STORAGE, f"{session.detail}; {error}" if session.detail else str(error)) from None
     finally:
         with contextlib.suppress(OSError):
             session.tape.close()
         session.journal.close()
-    return RunResult(report, session.directory, int(report["exit_code"]))
+    return RunResult(report, session.directory, int(report["exit_code"]), reached=session.engine is not None)
 
 
-def _interrupt(box: _Box, scope: anyio.CancelScope, count: int, name: str) -> None:
+def _interrupt(outcome: _Outcome, scope: anyio.CancelScope, count: int, name: str) -> None:
     """The first signal asks for the orderly end, the second cuts it short."""
-    box.interrupted = True
-    if count == 1 and box.session is not None:
-        box.session.stop(EndReason.STOPPED, name)
+    outcome.interrupted = True
+    if count == 1 and outcome.session is not None:
+        outcome.session.stop(EndReason.STOPPED, name)
     else:
         scope.cancel()

@@ -1,6 +1,6 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import ProviderError, ProviderUnavailable, describe_error
+from lab.errors import ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED, RUN_STARTED, encode
 from lab.journal.report import build_report, end_state
@@ -23,6 +23,7 @@ from lab.ports import Clock, Realm, RunInfo, Status
 from lab.reporting.publisher import Publisher
 from lab.runs.previous import carried_loss
 from lab.session.backfill import HistoryLoader
+from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
 from lab.session.outcome import diagnose, outcome, shortfall
 from lab.session.runner import Runner
@@ -45,7 +46,7 @@ class Session:
         directory: Path | None,
         hosts: Collection[str] = (),
         quiet: bool = False,
-        say: Callable[[str], None],
+        start: FirstContact,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -55,7 +56,7 @@ class Session:
         self.directory = directory
         self.hosts = hosts
         self.quiet = quiet
-        self._say = say
+        self._start = start
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
         self.inbox = Inbox(
@@ -69,7 +70,6 @@ class Session:
         self.reason: EndReason | None = None
         self.detail = ""
         self._errors = 0
-        self.waits = 0
         self._began = clock.monotonic()
         self._stopping = anyio.Event()
         self._finished = anyio.Event()
@@ -105,23 +105,24 @@ class Session:
     # -- the run -----------------------------------------------------------------------------------------------------
 
     async def _await_instrument(self) -> Instrument | None:
-        """Ask for the instrument until the provider tells, or the run is stopped."""
-        wait = 1.0
+        """Ask for the instrument until the provider tells, the time for that is over, or the run is stopped."""
         while self.reason is None:
-            try:
-                return await self.assembly.provider.component.instrument(self.symbol)
-            except ProviderUnavailable as error:
-                self._errors += 1
-                self.waits += 1
-                self.detail = str(error)
-                self._say(f"waiting for the provider, asking again in {wait:g} s: {error}")
-                self.inbox.notice("instrument", state="unavailable", error=str(error))
-            except ProviderError as error:
-                self._fail(EndReason.CONFIG, str(error))
+            self.detail = self._start.cause
+            self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
+            if self._start.given_up:
+                self._fail(EndReason.NEVER_WARMED, self._start.given_up)
                 break
-            with anyio.move_on_after(wait):
-                await self._stopping.wait()
-            wait = min(2 * wait, 30.0)
+            await self._start.pause(self._stopping)
+            if self.reason is not None or self._start.given_up:
+                continue
+            try:
+                instrument = await self._start.ask()
+            except RunError as error:
+                self._fail(error.reason, str(error))
+                break
+            if instrument is not None:
+                self.detail = ""
+                return instrument
         return None
 
     async def _trade(self, instrument: Instrument, group: TaskGroup) -> None:
@@ -269,7 +270,8 @@ class Session:
     @property
     def errors(self) -> int:
         """How much went wrong so far; a strategy that was stopped counts once."""
-        return self._errors + (
+        failures = self._errors + self._start.failures
+        return failures + (
             sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
         )
 
@@ -284,7 +286,7 @@ class Session:
             self.header,
             hosts=self.hosts,
             errors=self.errors,
-            waits=self.waits,
+            waits=self._start.failures,
             seconds=self.elapsed(),
             ended=self._finished.is_set(),
         )
@@ -299,7 +301,7 @@ class Session:
                 if self.runner is None:
                     body = self.assembly.describe("run", {}, {})
                     self.journal.append_raw(RUN_STARTED, RUN_STARTED, encode(body), 0, 0)
-                elif self.reason is EndReason.INTERRUPTED:
+                elif self.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
                     self.runner.cancel_all(self.reason.code)
                 self._write_end(self.engine)
             except (Exception, SystemExit) as error:

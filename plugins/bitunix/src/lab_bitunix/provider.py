@@ -9,7 +9,7 @@ from attrs import Attribute, define, field, validators
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.venue_clock import VenueClock
-from lab.errors import ProviderError, ProviderUnavailable
+from lab.errors import ProviderError
 from lab.ports import Channel, Check, Provider, Realm, Runtime, Sink, Subscription
 
 from lab_bitunix.pacing import CoolDown
@@ -116,7 +116,7 @@ class Bitunix(Provider):
         self._runtime = runtime
         self._urls = self.rest_url, self.ws_url
         if self.venue == "local":
-            from lab_bitunix.venue import LocalVenue
+            from lab_bitunix.venue import LocalVenue, reason_of
 
             try:
                 self._local = LocalVenue(
@@ -125,7 +125,9 @@ class Bitunix(Provider):
                 await self._local.start(runtime.tasks)
             except (ValueError, OSError) as error:
                 self._local = None
-                raise ProviderError(f"bitunix: the local venue cannot start: {error}") from None
+                reason = reason_of(error) if isinstance(error, OSError) else str(error)
+                cure = f" (port {self.port}; --set bitunix.port=0 takes a free one)" if self.port else ""
+                raise ProviderError(f"bitunix: the local venue cannot start: {reason}{cure}") from None
             self._urls = self._local.rest_url, self._local.ws_url
         elif runtime.speed == "max" or (runtime.speed != 1 and not _loopback(self.rest_url, self.ws_url)):
             raise ProviderError(
@@ -158,13 +160,11 @@ class Bitunix(Provider):
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return steps and minimum as the venue lists them now, and the fees of the VIP tier."""
-        try:
-            return await self._client().instrument(symbol.upper(), self.vip)
-        except ProviderUnavailable as error:
-            if self.venue == "live":
-                hint = "without the internet: --set bitunix.venue=local"
-                raise ProviderUnavailable(f"{error}; {hint}") from None
-            raise
+        return await self._client().instrument(symbol.upper(), self.vip)
+
+    def offline_settings(self) -> Mapping[str, str]:
+        """Return what starts the local venue instead."""
+        return {"venue": "local"} if self.venue == "live" else {}
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Return closed candles, in pages of 200. More than 10 s can bring (some 9,000) is cut to the newest."""

@@ -5,6 +5,6 @@ It plays a recording, forwards and backwards without end, so that lab can be tri
 """
 
 from lab_bitunix.venue.faults import FaultError, Faults
-from lab_bitunix.venue.server import LocalVenue
+from lab_bitunix.venue.server import LocalVenue, reason_of
 
-__all__ = ["FaultError", "Faults", "LocalVenue"]
+__all__ = ["FaultError", "Faults", "LocalVenue", "reason_of"]

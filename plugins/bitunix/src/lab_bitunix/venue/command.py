@@ -9,6 +9,7 @@ import anyio
 import click
 from lab.session.signals import Interrupts
 
+from lab_bitunix.venue import reason_of
 from lab_bitunix.venue.faults import FaultError, Faults, help_text
 
 EPILOG = f"""
@@ -66,9 +67,20 @@ def main(context: click.Context, port: int, recording: str, symbol: str, speed: 
     before = context.obj.count if isinstance(context.obj, Interrupts) else 0
     options: dict[str, Any] = {"loop_factory": _loop_factory(speed)} if speed != 1 else {}
     try:
-        anyio.run(_serve, venue, bool(before), backend="asyncio", backend_options=options)
-    except OSError as error:
-        raise click.ClickException(f"port {port} of 127.0.0.1: {error.strerror or error}") from None
+        anyio.run(_serve, venue, speed, bool(before), backend="asyncio", backend_options=options)
+    except (OSError, BaseExceptionGroup) as failed:
+        reason = _single(failed)
+        if not isinstance(reason, OSError):
+            raise
+        text = f"port {port} of 127.0.0.1: {reason_of(reason)}; --port 0 takes a free one"
+        raise click.ClickException(text) from None
+
+
+def _single(error: BaseException) -> BaseException:
+    """Return the error inside groups of one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
 def _loop_factory(speed: float) -> Callable[[], Any]:
@@ -77,12 +89,13 @@ def _loop_factory(speed: float) -> Callable[[], Any]:
     return lambda: ScaledLoop(speed)
 
 
-async def _serve(venue: Any, interrupted: bool) -> None:
+async def _serve(venue: Any, speed: float, interrupted: bool) -> None:
     async with anyio.create_task_group() as tasks:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             await venue.start(tasks)
             click.echo(f"REST    {venue.rest_url}\nsocket  {venue.ws_url}\n\nlab run --provider bitunix \\")
-            click.echo(f"  --set bitunix.rest_url={venue.rest_url} --set bitunix.ws_url={venue.ws_url}")
+            pace = f" --speed {speed:g}" if speed != 1 else ""  # a client of another speed finds the venue's time wrong
+            click.echo(f"  --set bitunix.rest_url={venue.rest_url} --set bitunix.ws_url={venue.ws_url}{pace}")
             click.echo("\nCtrl-C stops.")
             if not interrupted:
                 async for _ in signals:

@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import os
 from functools import partial
 from random import Random
 from typing import Any, Final
@@ -37,6 +38,11 @@ def _quiet_logger() -> logging.Logger:
     logger = logging.getLogger("lab_bitunix.venue.socket")
     logger.setLevel(logging.ERROR)
     return logger
+
+
+def reason_of(error: OSError) -> str:
+    """Return why the venue can't listen, as the operating system names it."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 @define(kw_only=True, eq=False)
@@ -100,6 +106,7 @@ class LocalVenue:
             await self._ended.wait()
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
+        refused: OSError | None = None
         try:
             async with anyio.create_task_group() as tasks:
                 hub = Hub(self.world, self.counters, self.now_ns, tasks)
@@ -111,13 +118,21 @@ class LocalVenue:
                     "process_response": gateway.stamp,
                     "create_connection": partial(VenueSocket, venue=self),
                 }
-                await self._listen(self.port)
+                try:
+                    await self._listen(self.port)
+                except OSError as error:  # callers handle it by its class, not inside a group
+                    refused = error
+                    raise
                 for fault in self.world.faults:
                     if fault.kind in {"reset", "midframe", "refuse"}:
                         tasks.start_soon(self._strike, fault)
                 task_status.started()
                 await self._over.wait()
                 tasks.cancel_scope.cancel()
+        except BaseExceptionGroup:
+            if refused is None:
+                raise
+            raise refused from None
         finally:
             self._over.set()
             with anyio.CancelScope(shield=True):

@@ -1,0 +1,163 @@
+"""The first minutes of a live session: every call to the provider before it streams, bounded and guarded."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import anyio
+
+from lab.composition.assembly import Part
+from lab.composition.config import RunSettings
+from lab.composition.subscription import run_subscription
+from lab.domain.instrument import Instrument
+from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error
+from lab.exit_codes import EndReason
+from lab.ports import Clock, Provider, Runtime, Subscription
+
+CALL_S: Final = 30.0
+"""How long a provider may take to start, and to answer one question about an instrument."""
+
+_STOP_S: Final = 2.0
+_RETRY_MOST_S: Final = 30.0
+
+Waiting = Callable[[str, float | None], None]
+"""Takes what a provider said that can't be reached, and the seconds left (``None``: no limit); ``""`` ends the wait."""
+
+
+def no_waiting(cause: str, left: float | None) -> None:
+    """Show nothing."""
+
+
+class Guarded:
+    """A provider whose calls end in time, and whose failures are named errors of lab.
+
+    ``scale`` is how much faster than real time the loop runs: limits are in real seconds.
+    """
+
+    def __init__(self, part: Part[Provider], *, scale: float = 1.0) -> None:
+        self.name = part.name
+        self.component = part.component
+        self.scale = scale
+
+    async def start(self, runtime: Runtime) -> None:
+        """Start it. Raises `RunError`."""
+        text = f"provider {self.name}: start() was not done within {CALL_S:g} s"
+        await self._call(self.component.start(runtime), RunError(EndReason.PLUGIN, text))
+
+    def subscription(self, symbol: str, interval_ns: int) -> Subscription:
+        """Return what a run asks of it; refuse what it never has. Raises `RunError`."""
+        try:
+            return run_subscription(self.name, self.component, symbol, interval_ns)
+        except ProviderError as error:
+            raise RunError(EndReason.CONFIG, str(error)) from None
+        except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            raise self._failure(error) from None
+
+    async def instrument(self, symbol: str, limit: float) -> Instrument:
+        """Ask for the instrument, for ``limit`` seconds at most. Raises `ProviderUnavailable` or `RunError`."""
+        limit = min(limit, CALL_S)
+        late = ProviderUnavailable(f"{self.name}: no answer about {symbol} within {limit:.3g} s")
+        found: Instrument = await self._call(self.component.instrument(symbol), late, limit)
+        if not isinstance(found, Instrument):
+            text = f"provider {self.name}: instrument() gave {type(found).__name__}, expected an Instrument"
+            raise RunError(EndReason.PLUGIN, text)
+        if found.symbol != symbol:
+            text = f"{self.name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}"
+            raise RunError(EndReason.CONFIG, text)
+        return found
+
+    async def stop(self) -> str:
+        """Stop it, whatever it does; return what went wrong, or nothing."""
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_STOP_S * self.scale) as scope:
+            try:
+                await self.component.stop()
+            except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+                return f"provider {self.name} failed to stop: {describe_error(error)}"
+        if scope.cancelled_caught:
+            return f"provider {self.name} did not stop within {_STOP_S:g} s"
+        return ""
+
+    async def _call(self, call: Awaitable[Any], late: LabError, limit: float = CALL_S) -> Any:
+        """Await one call; ``late`` is raised where it takes too long. Cancellation from outside passes through."""
+        with anyio.move_on_after(limit * self.scale) as scope:
+            try:
+                return await call
+            except ProviderUnavailable:
+                raise
+            except ProviderError as error:
+                raise RunError(EndReason.CONFIG, str(error)) from None
+            except LabError:
+                raise
+            except asyncio.CancelledError as error:
+                if asyncio.current_task().cancelling() or scope.cancel_called:  # type: ignore[union-attr]
+                    raise
+                raise self._failure(error) from None
+            except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+                raise self._failure(error) from None
+        raise late
+
+    def _failure(self, error: BaseException) -> RunError:
+        return RunError(EndReason.PLUGIN, f"provider {self.name} failed: {describe_error(error)}")
+
+
+class FirstContact:
+    """Asks a provider for the instrument until it tells, for ``start_timeout`` real seconds after the run's start."""
+
+    def __init__(self, provider: Guarded, settings: RunSettings, clock: Clock, waiting: Waiting) -> None:
+        self.provider = provider
+        self._symbol = settings.symbol
+        self._limit = settings.start_timeout or float("inf")
+        self._shown_limit = min(self._limit, settings.minutes * 60 / provider.scale)
+        self._clock = clock
+        self._waiting = waiting
+        self._began = clock.monotonic()
+        self._wait = 1.0
+        self.failures = 0
+        self.cause = ""
+
+    @property
+    def left(self) -> float:
+        """Real seconds until the provider counts as out of reach."""
+        return self._limit - self._passed
+
+    @property
+    def _passed(self) -> float:
+        return (self._clock.monotonic() - self._began) / self.provider.scale
+
+    @property
+    def given_up(self) -> str:
+        """Why the run ends now, or nothing while there is time left."""
+        if self.left > 0:
+            return ""
+        return f"{self.provider.name} was not reached within {self._limit:g} s: {self.cause}"
+
+    async def ask(self) -> Instrument | None:
+        """Ask once; ``None`` where it can't tell now. Raises `RunError` for what asking again can't repair."""
+        try:
+            found = await self.provider.instrument(self._symbol, max(self.left, 0.001))
+        except ProviderUnavailable as error:
+            self.failures += 1
+            self.cause = str(error)
+            self.show()
+            return None
+        self.end()
+        return found
+
+    async def pause(self, stopping: anyio.Event) -> None:
+        """Wait before the next question, longer each time, counting down; return early when the run is to stop."""
+        until = self._clock.monotonic() + min(self._wait, max(self.left, 0.0) * self.provider.scale)
+        self._wait = min(2 * self._wait, _RETRY_MOST_S)
+        while not stopping.is_set() and (rest := until - self._clock.monotonic()) > 0:
+            with anyio.move_on_after(min(rest, self.provider.scale)):
+                await stopping.wait()
+            self.show()
+
+    def show(self) -> None:
+        """Show how long there is left."""
+        left = self._shown_limit - self._passed
+        self._waiting(self.cause, max(0.0, left) if self._limit != float("inf") else None)
+
+    def end(self) -> None:
+        """Stop showing."""
+        if self.failures:
+            self._waiting("", None)
