@@ -4,7 +4,7 @@
 │                                                                              │
 │ The point: a market is `start`, `instrument`, `history`, `stream`, `stop`.   │
 │ This one is a sine wave; one over HTTP awaits an answer where this one       │
-│ computes. Sleeping, seeding, gaps and the trading gate are lab's affair.     │
+│ computes. Sleeping, warm-up, gaps and the trading gate are lab's affair.     │
 │                                                                              │
 │ Run it:   python 03_a_provider_with_five_coroutines.py                       │
 │           (an hour of that market in virtual time: about a second)           │
@@ -17,11 +17,22 @@ import time
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from importlib.metadata import EntryPoint, entry_points
-from typing import ClassVar, Literal
 
 import anyio
 from attrs import define, field, validators
-from lab import Candle, FeedState, Instrument, Provider, ProviderError, Quote, Runtime, Sink, Subscription, hookimpl
+from lab import (
+    Candle,
+    FeedState,
+    Instrument,
+    Provider,
+    ProviderError,
+    Quote,
+    Realm,
+    Runtime,
+    Sink,
+    Subscription,
+    hookimpl,
+)
 from lab.composition.assembly import assemble, layers_for
 from lab.plugins.discovery import Registry
 from lab.session.launch import run_live
@@ -35,17 +46,15 @@ HALF_SPREAD = 0.5
 class SineMarket(Provider):
     """One quote a second on a sine wave; the candles are made of exactly those quotes."""
 
-    realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "synthetic"
-
     price: float = field(default=50_000.0, validator=validators.gt(0), metadata={"help": "middle of the wave, in USDT"})
     period_s: float = field(default=1800.0, validator=validators.gt(0), metadata={"help": "length of a wave, in s"})
     height: float = field(default=0.02, validator=validators.lt(0.5), metadata={"help": "fraction of the price"})
 
     _runtime: Runtime | None = field(init=False, default=None, repr=False)
 
-    def snapshot(self) -> dict[str, object]:
-        """Keep nothing: the wave follows from the clock."""
-        return {}
+    def realm(self) -> Realm:
+        """Say which world the prices come from. Real and made-up ones never meet in a session."""
+        return Realm.SYNTHETIC
 
     async def start(self, runtime: Runtime) -> None:
         """Remember the session's clock. A venue opens its connections here."""
@@ -78,12 +87,12 @@ class SineMarket(Provider):
             for one in wanted:
                 if second_ns % one.interval_ns == 0:
                     open_ns = second_ns - one.interval_ns
-                    sink.candle(self._candle(one.symbol, open_ns, one.interval_ns, "final"))
+                    sink.put(self._candle(one.symbol, open_ns, one.interval_ns, "final"))
                 middle = self._middle(second_ns)
-                sink.quote(Quote(one.symbol, second_ns, middle - HALF_SPREAD, 5.0, middle + HALF_SPREAD, 5.0))
+                sink.put(Quote(one.symbol, second_ns, middle - HALF_SPREAD, 5.0, middle + HALF_SPREAD, 5.0))
 
     async def stop(self) -> None:
-        """Let go of everything. Here that is the clock; a venue closes its connections."""
+        """Release everything. Here that is the clock; a venue closes its connections."""
         self._runtime = None
 
     def _now_ns(self) -> int:

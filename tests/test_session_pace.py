@@ -29,7 +29,7 @@ class Clockwork(MockProvider):
             await anyio.sleep(0.7310529)
             since_ns = int((anyio.current_time() - began) * 1e9)
             CAME.append(anyio.current_time())
-            sink.quote(Quote(symbol, 1_704_067_200_000_000_000 + since_ns, 50_000.0, 1.0, 50_000.1, 1.0))
+            sink.put(Quote(symbol, 1_704_067_200_000_000_000 + since_ns, 50_000.0, 1.0, 50_000.1, 1.0))
         await anyio.sleep_forever()
 
 @define(kw_only=True)

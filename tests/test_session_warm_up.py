@@ -1,4 +1,4 @@
-"""Seeding history never blocks a session; its failure never ends one; no order is placed before the warm-up is real."""
+"""Loading history never blocks a session; its failure never ends one; no order is placed before the warm-up is real."""
 
 from typing import Any
 
@@ -16,6 +16,11 @@ class Flaky(MockProvider):
     failures: int = field(default=0, metadata={"help": "calls that fail before one succeeds"})
     rubbish: bool = field(default=False, metadata={"help": "give the sink what no protocol allows"})
     _asked: int = field(init=False, default=0)
+    _runtime: object = field(init=False, default=None)
+
+    async def start(self, runtime):
+        self._runtime = runtime
+        await super().start(runtime)
 
     async def history(self, symbol, interval_ns, *, end_ns, count):
         self._asked += 1
@@ -26,13 +31,13 @@ class Flaky(MockProvider):
     async def stream(self, wanted, sink):
         if self.rubbish:
             begin = 1704067200 * 10**9
-            sink.quote(Quote("BTCUSDT", begin, 5.0, 1.0, 4.0, 1.0))
-            sink.quote(Quote("BTCUSDT", begin, float("nan"), 1.0, 4.0, 1.0))
-            sink.quote(Quote("OTHER", begin, 4.0, 1.0, 5.0, 1.0))
-            sink.candle(Candle("BTCUSDT", begin, begin, 1.0, 2.0, 3.0, 9.0, -1.0))
+            sink.put(Quote("BTCUSDT", begin, 5.0, 1.0, 4.0, 1.0))
+            sink.put(Quote("BTCUSDT", begin, float("nan"), 1.0, 4.0, 1.0))
+            sink.put(Quote("OTHER", begin, 4.0, 1.0, 5.0, 1.0))
+            sink.put(Candle("BTCUSDT", begin, begin, 1.0, 2.0, 3.0, 9.0, -1.0))
             for sample in (b"\\xff\\xfe\\x00", "</script><script>alert(1)</script>", "[/bold] \\x1b[31m", "{broken"):
                 sink.malformed("not JSON: [/red] </script>", sample)
-            sink.contacted("example.test")
+            self._runtime.contacted("example.test")
         await super().stream(wanted, sink)
 
 @hookimpl
@@ -56,12 +61,12 @@ def test_a_session_starts_un_warmed_keeps_trying_and_orders_only_once_it_is_warm
     result = _run(lab, "--set", "flaky.failures=6", "--set", "trader.need=8")
     assert result.code == 0
     rows = lab.run().rows()
-    failed = [body[2] for _, kind, body in rows if kind == "notice" and body[1:3][0] == "seeding"]
+    failed = [body[2] for _, kind, body in rows if kind == "notice" and body[1:3][0] == "warm-up"]
     assert [detail["state"] for detail in failed] == ["failed"] * 6 + ["done"]
     assert [float(detail["retry_seconds"]) for detail in failed[:-1]] == [1, 2, 4, 8, 16, 30]
     assert "example.test" in failed[0]["error"]
     gates = [(number, body[1]) for number, kind, body in rows if kind == "trading_state"]
-    assert {"seeding", "warming 0/8"} <= set(gates[0][1])
+    assert {"warm-up", "warming 0/8"} <= set(gates[0][1])
     opened = next(number for number, reasons in gates if not reasons)
     done = next(n for n, kind, body in rows if kind == "notice" and body[2].get("state") == "done")
     first_order = next(number for number, kind, _ in rows if kind == "order_accepted")

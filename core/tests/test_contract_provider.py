@@ -11,12 +11,15 @@ import pytest
 from attrs import define, field
 from lab import (
     Candle,
+    Channel,
     FeedState,
     Instrument,
+    PriceSource,
     Provider,
     ProviderError,
     ProviderUnavailable,
     Quote,
+    Realm,
     Runtime,
     Sink,
     Subscription,
@@ -34,9 +37,10 @@ CLOSES = waves(60)
 class Waves(Provider):
     """Half an hour of history and a quote every five seconds: nothing is wrong with it."""
 
-    realm: ClassVar[Any] = "synthetic"
-
     price: float = field(default=50_000.0, metadata={"help": "price at the start"})
+
+    def realm(self) -> Realm:
+        return Realm.SYNTHETIC
 
     def candle(self, place: int) -> Any:
         return candles_of(CLOSES)[place]
@@ -58,13 +62,14 @@ class Waves(Provider):
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
         sink.feed(FeedState.LIVE)
-        second = 0
+        second, (channels,) = 0, {one.channels for one in wanted}
         while True:
-            sink.quote(self.quoted(second))
+            if Channel.QUOTES in channels:
+                sink.put(self.quoted(second))
             await anyio.sleep(5)
             second += 5
-            if second % 60 == 0:
-                sink.candle(self.candle(29 + second // 60))
+            if second % 60 == 0 and Channel.CANDLES in channels:
+                sink.put(self.candle(29 + second // 60))
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         return iter([candles_of(CLOSES[:30]), candles_of(CLOSES)[30:]])
@@ -88,12 +93,13 @@ class TypesForCheckersOnly(Waves):
 
 @define(kw_only=True)
 class OfNoRealm(Waves):
-    realm: ClassVar[Any] = "paper"
+    def realm(self) -> Any:
+        return "paper"
 
 
 @define(kw_only=True)
 class Nowhere(Waves):
-    def venue(self) -> str:
+    def origin(self) -> str:
         return ""
 
 
@@ -147,6 +153,10 @@ def _but_last(candles: Sequence[Candle], **changes: Any) -> Sequence[Candle]:
 NewestFirst = _telling("NewestFirst", lambda candles: candles[::-1])
 Repeats = _telling("Repeats", lambda candles: [*candles[:1], *candles[:-1]])
 TheOpenOne = _telling("TheOpenOne", lambda candles: _but_last(candles, time_ns=START_NS))
+ClaimsTheFuture = _telling(
+    "ClaimsTheFuture",
+    lambda candles: [*candles[1:], candles_of(CLOSES)[30]._replace(status=BACKFILLED)] if candles else [],
+)
 NotMarked = _telling("NotMarked", lambda candles: _but_last(candles, status="final"))
 OffTheGrid = _telling("OffTheGrid", lambda candles: [one._replace(open_ns=one.open_ns - 1) for one in candles])
 NoPrice = _telling("NoPrice", lambda candles: _but_last(candles, close=0.0))
@@ -279,6 +289,83 @@ class TalksOn(Waves):
 
 
 @define(kw_only=True)
+class ClaimsChannels(Waves):
+    def channels(self) -> Any:
+        return {"candles"}
+
+
+@define(kw_only=True)
+class NoQuotesToFillAt(Waves):
+    def channels(self) -> frozenset[Channel]:
+        return frozenset({Channel.CANDLES})
+
+    def price_source(self) -> PriceSource:
+        return PriceSource.QUOTE
+
+
+@define(kw_only=True)
+class Shallow(Waves):
+    def history_depth(self) -> int:
+        return 7
+
+
+@define(kw_only=True)
+class GivesAllChannels(Waves):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        await Waves.stream(self, [Subscription(one.symbol, one.interval_ns) for one in wanted], sink)
+
+
+@define(kw_only=True)
+class QuotesInMilliseconds(Waves):
+    def quoted(self, second: int) -> Any:
+        quote = Waves.quoted(self, second)
+        return quote._replace(time_ns=quote.time_ns // 1_000_000)
+
+
+@define(kw_only=True)
+class FirstPushIsAnswer(Waves):
+    def candle(self, place: int) -> Any:
+        return Waves.candle(self, place if place < 30 else place + 1)
+
+
+@define(kw_only=True)
+class EndsWithItsConnection(Waves):
+    """A venue whose stream ends with the first reset; the server is inside the simulation."""
+
+    ends: ClassVar[bool] = True
+    _server: Any = field(init=False, default=None)
+
+    def realm(self) -> Realm:
+        return Realm.REAL
+
+    async def start(self, runtime: Runtime) -> None:
+        self._server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 9000)
+
+    async def stop(self) -> None:
+        if self._server is not None:
+            self._server.close()
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(Waves.stream, self, wanted, sink)
+            while True:
+                reader, writer = await asyncio.open_connection("127.0.0.1", 9000)
+                try:
+                    await reader.read(1)
+                except ConnectionError:
+                    if self.ends:
+                        tasks.cancel_scope.cancel()
+                        return
+                finally:
+                    writer.close()
+
+
+@define(kw_only=True)
+class ConnectsAgain(EndsWithItsConnection):
+    ends: ClassVar[bool] = False
+
+
+@define(kw_only=True)
 class BatchesBackwards(Waves):
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         return iter([candles_of(CLOSES)[30:], candles_of(CLOSES[:30])])
@@ -308,8 +395,10 @@ class BatchesFromNowhere(Waves):
 BROKEN: list[tuple[str, Any, str]] = [
     ("P1", NoHelp, "setting 'window' has no help text"),
     ("P1", TypesForCheckersOnly, "cannot be resolved at run time, where settings are read: name 'NotThere'"),
-    ("P2", OfNoRealm, "realm is 'paper'"),
-    ("P2", Nowhere, "venue() gave ''"),
+    ("P2", OfNoRealm, "realm() gave 'paper'"),
+    ("P2", Nowhere, "origin() gave ''"),
+    ("P2", ClaimsChannels, "channels() gave {'candles'}"),
+    ("P2", NoQuotesToFillAt, "price_source() is quote, but channels() has no quotes"),
     ("P3", StopsSlowly, "stop() without start() took over 1.0 s"),
     ("P3", StopsOnce, "RuntimeError was raised"),
     ("P4", FloatTick, "tick 0.1 is float, not Decimal"),
@@ -319,11 +408,13 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("P5", NewestFirst, "came after"),
     ("P5", Repeats, "came after"),
     ("P5", TheOpenOne, "before its bucket ended"),
+    ("P5", ClaimsTheFuture, "is 60 s ahead of the quotes that came at the same time"),
     ("P5", NotMarked, "status 'final' is not backfilled"),
     ("P5", OffTheGrid, "is not on the grid"),
     ("P5", NoPrice, "close 0.0 is not a price"),
     ("P5", Empty, "history() gave no candle"),
     ("P5", TooMany, "asked for at most 20 candles, got 21"),
+    ("P5", Shallow, "history_depth() is 7, but history() gave 8 candles"),
     ("P6", EndsAfterEnd, "is exclusive, but"),
     ("P6", GivesTheOldest, "the page before end_ns parts from"),
     ("P7", KnowsEverySymbol, "instrument('NO-SUCH-COIN') gave Instrument("),
@@ -332,25 +423,34 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("P8", NeverLive, "the feed was never LIVE, only connecting"),
     ("P8", Crossed, "bid 50001.0 above ask 50000.1"),
     ("P8", BackInTime, "a quote went back in time"),
+    ("P8", QuotesInMilliseconds, "and the end of the newest candle of history lie"),
+    ("P9", FirstPushIsAnswer, "its bucket ends 65 s after the newest quote"),
     ("P9", OpenCandles, "before its bucket ended"),
     ("P9", SameCandle, "came after"),
     ("P9", NoCandles, "EOFError was raised"),
     ("P9", NeverLive, "0 candles in 200.0 s"),
-    ("P10", IntPrices, "bid 49999 is int, not float"),
-    ("P10", Decimals, "volume Decimal('10') is Decimal, not float"),
+    ("P10", IntPrices, "are not all float"),
+    ("P10", Decimals, "are not all float"),
     ("P11", SwallowsCancellation, "stream() was still running 1.0 s after it was cancelled"),
     ("P11", SwallowsEveryCancellation, "stream() was still running 1.0 s after it was cancelled"),
     ("P11", RaisesWhenCancelled, "OSError was raised"),
-    ("P11", TalksOn, "after its end the stream gave ('quote'"),
+    ("P11", TalksOn, "after its end the stream gave Quote("),
     ("P12", BatchesBackwards, "a batch went back in time"),
     ("P12", BatchesDiffer, "batches() of one instance parts from another's"),
     ("P12", BatchesOfNothing, "batch_instrument() gives None"),
     ("P12", BatchesFromNowhere, "source() does not say which"),
+    ("P13", GivesAllChannels, "asked for candles only, got candles, quotes"),
+    ("P14", EndsWithItsConnection, "stream() returned after 1 connections were reset"),
 ]
 
 
 def test_a_sound_provider_keeps_every_rule() -> None:
     assert [one.text for one in check(ProviderContract, Waves) if one.outcome != "passed"] == []
+
+
+def test_a_provider_that_connects_again_after_a_reset_keeps_the_rule_for_it() -> None:
+    (found,) = check(ProviderContract, ConnectsAgain, only="P14")
+    assert found.outcome == "passed", found.text
 
 
 def test_the_rules_run_in_real_time_too() -> None:
@@ -373,10 +473,11 @@ def test_every_rule_has_a_provider_that_breaks_it() -> None:
     assert {number for number, _, _ in BROKEN} == set(ProviderContract.rules()) - {"C1"}
 
 
-def test_a_noting_sink_keeps_what_it_is_given_in_order() -> None:
+async def test_a_recording_sink_keeps_what_it_is_given_in_order() -> None:
     sink = RecordingSink()
-    sink.contacted("venue")
-    sink.feed(FeedState.LIVE)
+    quote = Waves().quoted(0)
+    sink.put(quote)
+    sink.feed(FeedState.LIVE, "now")
     sink.malformed("no JSON", b"{")
-    assert sink.given == [("contacted", "venue"), ("feed", FeedState.LIVE), ("malformed", "no JSON")]
-    assert (sink.feeds, sink.quotes, sink.candles) == ([FeedState.LIVE], [], [])
+    assert (sink.events, sink.quotes, sink.candles) == ([quote], [quote], [])
+    assert (sink.states, sink.feeds[0][1], sink.faults, sink.count) == ([FeedState.LIVE], "now", ["no JSON"], 3)

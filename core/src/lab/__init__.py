@@ -53,10 +53,13 @@ if TYPE_CHECKING:
     from lab.plugins.hookspecs import hookimpl as hookimpl
     from lab.ports import Accepted as Accepted
     from lab.ports import Broker as Broker
+    from lab.ports import Channel as Channel
     from lab.ports import Check as Check
     from lab.ports import Ended as Ended
     from lab.ports import FeedState as FeedState
+    from lab.ports import PriceSource as PriceSource
     from lab.ports import Provider as Provider
+    from lab.ports import Realm as Realm
     from lab.ports import Record as Record
     from lab.ports import Rejected as Rejected
     from lab.ports import Reporter as Reporter
@@ -87,7 +90,7 @@ _HOMES = {
     ),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (
-        "Accepted", "Broker", "Check", "Ended", "FeedState", "Provider",
+        "Accepted", "Broker", "Channel", "Check", "Ended", "FeedState", "PriceSource", "Provider", "Realm",
         "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
         "Subscription",
     ),

@@ -19,11 +19,12 @@ import httpx
 import lab_bitunix
 import pytest
 from attrs import define, field
-from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Funding, Quote
+from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ConfigError, ProviderError, ProviderUnavailable
 from lab.plugins.settings import Layers, build
-from lab.ports import FeedState, Provider, Runtime, Subscription
+from lab.ports import FeedState, Provider, Realm, Runtime, Subscription
+from lab.testing import RecordingSink
 from lab_bitunix.pacing import Pacer
 from lab_bitunix.provider import Bitunix
 from lab_bitunix.rest import RestClient, UnknownSymbolError
@@ -79,54 +80,6 @@ class _Clock:
         return T0_S * SECOND_NS
 
 
-@define
-class Sink:
-    """Keeps everything, and lets a test wait for something."""
-
-    quotes: list[Quote] = field(factory=list)
-    candles: list[Candle] = field(factory=list)
-    fundings: list[Funding] = field(factory=list)
-    feeds: list[tuple[FeedState, str, float]] = field(factory=list)
-    faults: list[str] = field(factory=list)
-    hosts: list[str] = field(factory=list)
-    changed: anyio.Event = field(factory=anyio.Event)
-
-    def _note(self) -> None:
-        self.changed.set()
-        self.changed = anyio.Event()
-
-    def quote(self, quote: Quote) -> None:
-        self.quotes.append(quote)
-        self._note()
-
-    def candle(self, candle: Candle) -> None:
-        self.candles.append(candle)
-        self._note()
-
-    def funding(self, funding: Funding) -> None:
-        self.fundings.append(funding)
-        self._note()
-
-    def feed(self, state: FeedState, detail: str = "") -> None:
-        self.feeds.append((state, detail, anyio.current_time()))
-        self._note()
-
-    def malformed(self, reason: str, sample: bytes | str) -> None:
-        self.faults.append(reason)
-        self._note()
-
-    def contacted(self, host: str) -> None:
-        self.hosts.append(host)
-
-    async def until(self, true: Callable[[], bool], seconds: float = 600) -> None:
-        with anyio.fail_after(seconds):
-            while not true():
-                await self.changed.wait()
-
-    def states(self) -> list[FeedState]:
-        return [state for state, _, _ in self.feeds]
-
-
 Answer = tuple[int, bytes]
 
 
@@ -143,6 +96,7 @@ class FakeVenue:
     calls: list[tuple[float, str, dict[str, str]]] = field(factory=list)
     frames: list[list[tuple[float, dict[str, Any]]]] = field(factory=list)
     connects: list[float] = field(factory=list)
+    hosts: dict[str, None] = field(factory=dict)
     port: int = 0
     _began: float = field(factory=anyio.current_time)
 
@@ -257,7 +211,9 @@ def _response(status: int, body: bytes, now_ms: int) -> Response:
 async def started(venue: FakeVenue, **settings: Any) -> AsyncIterator[Bitunix]:
     async with venue.serving(), anyio.create_task_group() as tasks:
         provider = Bitunix(rest_url=venue.rest_url, ws_url=venue.ws_url, **settings)
-        await provider.start(Runtime(clock=_Clock(), seed=7, tasks=tasks))
+        runtime = Runtime(clock=_Clock(), seed=7, tasks=tasks)
+        venue.hosts = runtime.hosts
+        await provider.start(runtime)
         try:
             yield provider
         finally:
@@ -266,9 +222,9 @@ async def started(venue: FakeVenue, **settings: Any) -> AsyncIterator[Bitunix]:
 
 
 @asynccontextmanager
-async def streaming(venue: FakeVenue) -> AsyncIterator[Sink]:
+async def streaming(venue: FakeVenue) -> AsyncIterator[RecordingSink]:
     async with started(venue) as provider, anyio.create_task_group() as tasks:
-        sink = Sink()
+        sink = RecordingSink()
         tasks.start_soon(provider.stream, MINUTE, sink)
         yield sink
         tasks.cancel_scope.cancel()
@@ -479,13 +435,13 @@ async def test_a_stream_gives_quotes_funding_and_a_confirmed_candle() -> None:
     venue = FakeVenue(start_s=58)
     async with streaming(venue) as sink:
         await sink.until(lambda: bool(sink.candles))
-    assert sink.states()[:4] == [FeedState.CONNECTING, FeedState.SUBSCRIBED, FeedState.WARM, FeedState.LIVE]
+    assert sink.states[:4] == [FeedState.CONNECTING, FeedState.SUBSCRIBED, FeedState.WARM, FeedState.LIVE]
     assert sink.quotes[0][2:] == (60000.1, 2.5, 60000.2, 3.0)
     (candle,) = sink.candles
     assert (candle.open_ns // SECOND_NS, candle.status, candle.volume) == (T0_S, FINAL, 10.0)
     assert 61 <= candle.time_ns / SECOND_NS - T0_S < 66
     assert sink.fundings[0].rate == 0.0000072
-    assert sink.hosts.count(f"127.0.0.1:{venue.port}") >= 1
+    assert list(venue.hosts).count(f"127.0.0.1:{venue.port}") >= 1
     (_, subscribe), *others = venue.frames[0]
     assert [arg["ch"] for arg in subscribe["args"]] == ["depth_book1", "market_kline_1min"]
     assert {frame["op"] for _, frame in others} <= {"ping"}
@@ -516,7 +472,7 @@ async def test_a_lost_connection_is_replaced_and_everything_subscribed_again() -
 
     venue = FakeVenue(start_s=5, session=session)
     async with streaming(venue) as sink:
-        await sink.until(lambda: FeedState.LIVE in sink.states())
+        await sink.until(lambda: FeedState.LIVE in sink.states)
         await sink.until(lambda: len(sink.quotes) > 3)
     assert "connection closed: no close frame (1006); next try in 0." in next(
         words for state, words, _ in sink.feeds if state is FeedState.DOWN
@@ -539,7 +495,7 @@ async def test_the_first_push_after_a_longer_outage_does_not_close_the_bucket_le
     async with streaming(venue) as sink:
         await sink.until(lambda: venue.now_ms() > (T0_S + 66) * 1000)
         venue.handshake_status = 0
-        await sink.until(lambda: FeedState.LIVE in sink.states())
+        await sink.until(lambda: FeedState.LIVE in sink.states)
         await anyio.sleep(6)
         assert sink.candles == []
 
@@ -551,7 +507,7 @@ async def test_refusals_lengthen_the_waits_and_never_end_the_trying() -> None:
     async with streaming(venue) as sink:
         await sink.until(lambda: len(venue.connects) >= 6)
         venue.handshake_status = 0
-        await sink.until(lambda: FeedState.LIVE in sink.states())
+        await sink.until(lambda: FeedState.LIVE in sink.states)
     gaps = [later - earlier for earlier, later in pairwise(venue.connects)]
     assert gaps[4] > 6
     assert any("refused with HTTP 503" in words for _, words, _ in sink.feeds)
@@ -563,7 +519,7 @@ async def test_a_429_at_the_socket_cools_rest_down_as_well() -> None:
     async with streaming(venue) as sink:
         await sink.until(lambda: any("cooling down" in words for _, words, _ in sink.feeds))
         venue.handshake_status = 0
-        await sink.until(lambda: FeedState.LIVE in sink.states())
+        await sink.until(lambda: FeedState.LIVE in sink.states)
     assert venue.connects[1] - venue.connects[0] >= 30
 
 
@@ -573,7 +529,7 @@ async def test_a_muted_channel_is_asked_for_once_more_then_the_socket_is_replace
     async with streaming(venue) as sink:
         await sink.until(lambda: len(venue.connects) >= 2)
         venue.muted.clear()
-        await sink.until(lambda: FeedState.LIVE in sink.states())
+        await sink.until(lambda: FeedState.LIVE in sink.states)
     asked = [frame["args"] for _, frame in venue.frames[0] if frame["op"] == "subscribe"]
     assert [len(args) for args in asked] == [2, 1]
     assert asked[1][0]["ch"] == "market_kline_1min"
@@ -593,10 +549,10 @@ async def test_a_silent_socket_is_suspected_and_replaced_within_eight_seconds() 
 
     venue = FakeVenue(start_s=5, session=session)
     async with streaming(venue) as sink:
-        await sink.until(lambda: FeedState.DOWN in sink.states())
+        await sink.until(lambda: FeedState.DOWN in sink.states)
     live_at = next(at for state, _, at in sink.feeds if state is FeedState.LIVE)
     down_at = next(at for state, _, at in sink.feeds if state is FeedState.DOWN)
-    assert FeedState.SUSPECT in sink.states()
+    assert FeedState.SUSPECT in sink.states
     assert down_at - live_at < 10  # 8 s, and what closing takes
 
 
@@ -647,7 +603,7 @@ async def test_unsupported_intervals_are_refused_before_anything_is_opened() -> 
     venue = FakeVenue()
     async with started(venue) as provider:
         with pytest.raises(ProviderError, match="interval 1w is not supported"):
-            await provider.stream([Subscription("BTCUSDT", 7 * 1440 * MINUTE_NS)], Sink())
+            await provider.stream([Subscription("BTCUSDT", 7 * 1440 * MINUTE_NS)], RecordingSink())
     assert venue.connects == []
 
 
@@ -694,11 +650,10 @@ def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:
 
 
 def test_the_realm_is_real_unless_a_recording_is_played() -> None:
-    assert Bitunix.realm == "real"
-    assert Bitunix().realm == "real"
-    assert Bitunix(venue="local").realm == "recorded"
+    assert Bitunix().realm() is Realm.REAL
+    assert Bitunix(venue="local").realm() is Realm.RECORDED
     assert issubclass(Bitunix, Provider)
-    assert Bitunix().venue() == "fapi.bitunix.com"
+    assert Bitunix().origin() == "fapi.bitunix.com"
     assert Bitunix().snapshot() == {}
 
 

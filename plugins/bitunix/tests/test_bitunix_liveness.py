@@ -3,19 +3,17 @@
 from collections.abc import Sequence
 from random import Random
 
-import anyio
 import pytest
-from lab.domain.time import SECOND_NS
 from lab.ports import FeedState
-from lab_bitunix.liveness import Action, Paces, Ping, Replace, Subscribe, Watch
-from lab_bitunix.pacing import Backoff, CoolDown, VenueClock
+from lab_bitunix.liveness import Action, ChannelMonitor, Paces, Ping, Replace, Subscribe
+from lab_bitunix.pacing import Backoff, CoolDown
 
 QUOTES = ("BTCUSDT", "depth_book1")
 CANDLES = ("BTCUSDT", "market_kline_1min")
 
 
 def run(
-    watch: Watch, until: float, *, frames: float = 0.0, start: float = 0.0, **flows: float
+    monitor: ChannelMonitor, until: float, *, frames: float = 0.0, start: float = 0.0, **flows: float
 ) -> list[tuple[float, Action]]:
     """Move the clock in steps of 0.1 s: frames and channels come at their periods until their time is over."""
     actions: list[tuple[float, Action]] = []
@@ -23,46 +21,46 @@ def run(
         now = step / 10
         if step % 5 == 0:
             if now <= frames:
-                watch.frame(now)
+                monitor.frame(now)
             for name, last in flows.items():
                 if now <= last:
-                    watch.frame(now)
-                    watch.data(QUOTES if name == "quotes" else CANDLES, now)
-        actions += [(now, action) for action in watch.due(now)]
+                    monitor.frame(now)
+                    monitor.data(QUOTES if name == "quotes" else CANDLES, now)
+        actions += [(now, action) for action in monitor.due(now)]
     return actions
 
 
-def opened() -> Watch:
-    watch = Watch((QUOTES, CANDLES), 0.0)
-    watch.frame(0.0)
-    watch.hello(0.0)
-    return watch
+def opened() -> ChannelMonitor:
+    monitor = ChannelMonitor((QUOTES, CANDLES), 0.0)
+    monitor.frame(0.0)
+    monitor.hello(0.0)
+    return monitor
 
 
-def states(watch: Watch) -> Sequence[FeedState]:
-    return [state for state, _ in watch.changes]
+def states(monitor: ChannelMonitor) -> Sequence[FeedState]:
+    return [state for state, _ in monitor.changes]
 
 
 @pytest.mark.behaviour("F5")
 def test_all_channels_are_asked_for_in_one_frame_and_live_means_that_each_spoke() -> None:
-    watch = Watch((QUOTES, CANDLES), 0.0)
-    assert watch.hello(0.1) == (Subscribe((QUOTES, CANDLES)),)
-    assert watch.hello(0.2) == ()
-    watch.data(QUOTES, 0.3)
-    assert states(watch) == [FeedState.SUBSCRIBED]
-    watch.data(CANDLES, 0.5)
-    assert states(watch) == [FeedState.SUBSCRIBED, FeedState.WARM, FeedState.LIVE]
+    monitor = ChannelMonitor((QUOTES, CANDLES), 0.0)
+    assert monitor.hello(0.1) == (Subscribe((QUOTES, CANDLES)),)
+    assert monitor.hello(0.2) == ()
+    monitor.data(QUOTES, 0.3)
+    assert states(monitor) == [FeedState.SUBSCRIBED]
+    monitor.data(CANDLES, 0.5)
+    assert states(monitor) == [FeedState.SUBSCRIBED, FeedState.WARM, FeedState.LIVE]
 
 
 def test_without_a_connect_frame_it_subscribes_after_two_seconds() -> None:
-    watch = Watch((QUOTES, CANDLES), 0.0)
-    assert run(watch, 2.5) == [(2.0, Subscribe((QUOTES, CANDLES)))]
+    monitor = ChannelMonitor((QUOTES, CANDLES), 0.0)
+    assert run(monitor, 2.5) == [(2.0, Subscribe((QUOTES, CANDLES)))]
 
 
 @pytest.mark.behaviour("F5")
 def test_a_channel_silent_after_subscribing_is_asked_for_once_more_then_the_socket_is_replaced() -> None:
-    watch = opened()
-    actions = [pair for pair in run(watch, 6.0, quotes=9) if not isinstance(pair[1], Ping)]
+    monitor = opened()
+    actions = [pair for pair in run(monitor, 6.0, quotes=9) if not isinstance(pair[1], Ping)]
     assert actions[0] == (3.0, Subscribe((CANDLES,)))
     assert actions[1][0] == 6.0
     assert isinstance(actions[1][1], Replace)
@@ -71,38 +69,38 @@ def test_a_channel_silent_after_subscribing_is_asked_for_once_more_then_the_sock
 
 @pytest.mark.behaviour("F2")
 def test_a_dead_socket_is_pinged_after_five_seconds_and_replaced_after_eight() -> None:
-    watch = opened()
-    actions = run(watch, 12, quotes=4, candles=4)
+    monitor = opened()
+    actions = run(monitor, 12, quotes=4, candles=4)
     suspect = next(now for now, action in actions if now > 5 and isinstance(action, Ping))
     dead = next(now for now, action in actions if isinstance(action, Replace))
     assert (suspect, dead) == (9.0, 12.0)
-    assert states(watch)[-1] is FeedState.SUSPECT
+    assert states(monitor)[-1] is FeedState.SUSPECT
 
 
 def test_an_answered_ping_brings_back_what_was() -> None:
-    watch = opened()
-    run(watch, 9.1, quotes=4, candles=4)
-    watch.frame(9.2)
-    assert watch.state is FeedState.LIVE
+    monitor = opened()
+    run(monitor, 9.1, quotes=4, candles=4)
+    monitor.frame(9.2)
+    assert monitor.state is FeedState.LIVE
 
 
 @pytest.mark.behaviour("F2")
 def test_one_silent_channel_among_flowing_ones_is_found_within_ten_seconds() -> None:
-    watch = opened()
-    actions = [pair for pair in run(watch, 11, quotes=99, candles=1) if not isinstance(pair[1], Ping)]
+    monitor = opened()
+    actions = [pair for pair in run(monitor, 11, quotes=99, candles=1) if not isinstance(pair[1], Ping)]
     assert actions[0] == (6.5, Subscribe((CANDLES,)))
-    assert FeedState.DEGRADED in states(watch)
+    assert FeedState.DEGRADED in states(monitor)
     assert actions[1][0] <= 11.0
     assert isinstance(actions[1][1], Replace)
 
 
 def test_a_channel_that_flows_again_ends_the_degradation() -> None:
-    watch = opened()
-    run(watch, 7, quotes=99, candles=1)
-    assert states(watch)[-1] is FeedState.DEGRADED
-    watch.data(CANDLES, 7.1)
-    assert states(watch)[-1] is FeedState.LIVE
-    assert not [a for _, a in run(watch, 12, quotes=99, candles=99, start=7.1) if not isinstance(a, Ping)]
+    monitor = opened()
+    run(monitor, 7, quotes=99, candles=1)
+    assert states(monitor)[-1] is FeedState.DEGRADED
+    monitor.data(CANDLES, 7.1)
+    assert states(monitor)[-1] is FeedState.LIVE
+    assert not [a for _, a in run(monitor, 12, quotes=99, candles=99, start=7.1) if not isinstance(a, Ping)]
 
 
 def sockets(count: int, every_s: float, paces: Paces) -> Sequence[float]:
@@ -112,15 +110,15 @@ def sockets(count: int, every_s: float, paces: Paces) -> Sequence[float]:
     """
     lasted = []
     for _ in range(count):
-        watch = Watch((QUOTES, CANDLES), 0.0, paces)
-        watch.hello(0.0)
+        monitor = ChannelMonitor((QUOTES, CANDLES), 0.0, paces)
+        monitor.hello(0.0)
         for tenth in range(1, 3001):
             now = tenth / 10
-            watch.frame(now)
-            watch.data(QUOTES, now)
+            monitor.frame(now)
+            monitor.data(QUOTES, now)
             if every_s and (tenth == 1 or tenth % round(every_s * 10) == 0):
-                watch.data(CANDLES, now)
-            if any(isinstance(action, Replace) for action in watch.due(now)):
+                monitor.data(CANDLES, now)
+            if any(isinstance(action, Replace) for action in monitor.due(now)):
                 break
         lasted.append(now)
     return lasted
@@ -135,15 +133,15 @@ def test_a_slow_channel_costs_two_sockets_and_a_dead_one_a_socket_a_minute() -> 
 def test_a_slow_channel_is_not_called_degraded_once_its_pace_is_known() -> None:
     paces = Paces()
     sockets(3, 30, paces)
-    watch = Watch((QUOTES, CANDLES), 0.0, paces)
-    watch.hello(0.0)
+    monitor = ChannelMonitor((QUOTES, CANDLES), 0.0, paces)
+    monitor.hello(0.0)
     for second in range(1, 200):
-        watch.data(QUOTES, second)
+        monitor.data(QUOTES, second)
         if second % 30 == 1:
-            watch.data(CANDLES, second)
-        assert not [action for action in watch.due(second) if isinstance(action, Subscribe)]
-        watch.frame(second)
-    assert FeedState.DEGRADED not in states(watch)
+            monitor.data(CANDLES, second)
+        assert not [action for action in monitor.due(second) if isinstance(action, Subscribe)]
+        monitor.frame(second)
+    assert FeedState.DEGRADED not in states(monitor)
 
 
 @pytest.mark.behaviour("F2")
@@ -161,22 +159,22 @@ def test_a_channel_slow_to_begin_is_given_longer_on_the_next_socket() -> None:
 
 @pytest.mark.behaviour("F6")
 def test_a_json_ping_goes_out_every_five_seconds() -> None:
-    watch = opened()
-    pings = [now for now, action in run(watch, 21, quotes=99, candles=99) if isinstance(action, Ping)]
+    monitor = opened()
+    pings = [now for now, action in run(monitor, 21, quotes=99, candles=99) if isinstance(action, Ping)]
     assert pings == [5.0, 10.0, 15.0, 20.0]
 
 
 @pytest.mark.parametrize("quiet_from", [0.0, 2.0, 4.0])
 def test_the_next_deadline_is_never_after_the_next_action(quiet_from: float) -> None:
-    watch = opened()
+    monitor = opened()
     now = 0.0
     while now < 12:
-        due = watch.next_due()
-        before = run(watch, due - 0.1, start=now, quotes=quiet_from, candles=quiet_from) if due - 0.1 > now else []
+        due = monitor.next_due()
+        before = run(monitor, due - 0.1, start=now, quotes=quiet_from, candles=quiet_from) if due - 0.1 > now else []
         # a frame that comes meanwhile only puts the deadline off
         assert before == []
         now = max(due, now + 0.1)
-        if any(isinstance(action, Replace) for action in watch.due(now)):
+        if any(isinstance(action, Replace) for action in monitor.due(now)):
             return
     pytest.fail("silence was never noticed")
 
@@ -226,21 +224,3 @@ def test_a_cool_down_doubles_to_five_minutes_until_a_call_succeeds() -> None:
     cool.succeeded()
     cool.begin(now, "HTTP 429")
     assert cool.remaining(now) == 30
-
-
-def test_frames_off_the_venues_clock_are_not_used_until_all_agree_for_five_seconds() -> None:
-    clock = VenueClock(anyio.current_time)
-    base = 10**18
-
-    def admit(venue_s: float, now: float) -> bool:
-        return clock.admit(base + int(venue_s * SECOND_NS), now)
-
-    assert admit(0, 0)
-    assert admit(10, 10.4)
-    assert not admit(10, 60)  # fifty seconds late, out of some buffer
-    assert not admit(3600, 60)
-    assert admit(60, 60.1)
-    assert clock.newest_ns == base + 60 * SECOND_NS
-    taken = [admit(3600 + step, 61 + step) for step in range(8)]
-    assert taken == [False] * 5 + [True] * 3
-    assert clock.changes == 1

@@ -6,10 +6,10 @@ from typing import Any
 
 import anyio
 import pytest
-from attrs import define, field
-from lab.domain.market import BACKFILLED, FINAL, Candle, Funding, Quote
+from lab.domain.market import BACKFILLED, FINAL
 from lab.domain.time import MINUTE_NS
 from lab.ports import FeedState, Runtime, Subscription
+from lab.testing import RecordingSink
 from lab_bitunix.provider import Bitunix
 
 pytest.importorskip("lab_bitunix.venue", reason="the local venue is not in this installation")
@@ -43,41 +43,15 @@ class _Clock:
         return 1_800_000_000 * 10**9
 
 
-@define
-class _Sink:
-    quotes: list[Quote] = field(factory=list)
-    candles: list[Candle] = field(factory=list)
-    states: list[FeedState] = field(factory=list)
-    faults: list[str] = field(factory=list)
-    first_candle: anyio.Event = field(factory=anyio.Event)
-
-    def quote(self, quote: Quote) -> None:
-        self.quotes.append(quote)
-
-    def candle(self, candle: Candle) -> None:
-        self.candles.append(candle)
-        self.first_candle.set()
-
-    def funding(self, funding: Funding) -> None: ...
-
-    def feed(self, state: FeedState, detail: str = "") -> None:
-        self.states.append(state)
-
-    def malformed(self, reason: str, sample: bytes | str) -> None:
-        self.faults.append(reason)
-
-    def contacted(self, host: str) -> None: ...
-
-
 @pytest.mark.behaviour("F7")
 async def test_history_quotes_and_a_confirmed_candle_come_from_the_local_venue() -> None:
     async with anyio.create_task_group() as tasks:
-        provider, sink = Bitunix(venue="local"), _Sink()
+        provider, sink = Bitunix(venue="local"), RecordingSink()
         await provider.start(Runtime(clock=_Clock(), seed=1, tasks=tasks))
         history = await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=20)
         with anyio.fail_after(100):
             tasks.start_soon(provider.stream, [Subscription("BTCUSDT", MINUTE_NS)], sink)
-            await sink.first_candle.wait()
+            await sink.until(lambda: bool(sink.candles))
         await provider.stop()
         tasks.cancel_scope.cancel()
     assert {candle.status for candle in history} == {BACKFILLED}

@@ -11,45 +11,16 @@ import anyio
 import msgspec
 import pytest
 from lab.domain.inputs import Input
-from lab.domain.market import Candle, Funding, Quote, check_candle, check_quote
+from lab.domain.market import Candle, Quote, check_candle, check_quote
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.ports import FeedState, Runtime, Subscription
+from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
 from lab_mock.provider import MockProvider
 
 BEGIN_NS = parse_time("2024-01-01")
 MINUTES = Subscription("BTCUSDT", MINUTE_NS)
-
-
-class Collector:
-    """A sink that keeps what it is given, with the loop's time."""
-
-    def __init__(self) -> None:
-        self.given: list[tuple[float, Input]] = []
-        self.states: list[FeedState] = []
-
-    def quote(self, quote: Quote) -> None:
-        self.given.append((anyio.current_time(), quote))
-
-    def candle(self, candle: Candle) -> None:
-        self.given.append((anyio.current_time(), candle))
-
-    def funding(self, funding: Funding) -> None:
-        raise AssertionError(funding)
-
-    def feed(self, state: FeedState, detail: str = "") -> None:
-        self.states.append(state)
-
-    def malformed(self, reason: str, sample: bytes | str) -> None:
-        raise AssertionError(reason)
-
-    def contacted(self, host: str) -> None:
-        raise AssertionError(host)
-
-    @property
-    def events(self) -> list[Input]:
-        return [event for _, event in self.given]
 
 
 class Clock:
@@ -60,11 +31,11 @@ class Clock:
         return 0
 
 
-def played(provider: MockProvider, seconds: float, *wanted: Subscription) -> Collector:
+def played(provider: MockProvider, seconds: float, *wanted: Subscription) -> RecordingSink:
     """Stream for some seconds of virtual time."""
 
-    async def session() -> Collector:
-        sink = Collector()
+    async def session() -> RecordingSink:
+        sink = RecordingSink()
         with anyio.move_on_after(seconds):
             await provider.stream(wanted or (MINUTES,), sink)
         return sink

@@ -39,7 +39,9 @@ def test_a_file_of_quotes_alone_may_call_its_time_time(tmp_path: Path) -> None:
     path = tmp_path / "quotes.csv"
     path.write_text("time,bid,bid_size,ask,ask_size\n2024-01-01T00:00:00.5Z,1,2,3,4\n2024-01-01T00:00:00Z,2,2,3,4\n")
     held = parse_time("2024-01-01T00:00:00.5Z")
-    assert list(read_ticks(path, "E")) == [[Quote("E", held, 1.0, 2.0, 3.0, 4.0), Quote("E", held, 2.0, 2.0, 3.0, 4.0)]]
+    assert list(map(list, read_ticks(path, "E"))) == [
+        [Quote("E", held, 1.0, 2.0, 3.0, 4.0), Quote("E", held, 2.0, 2.0, 3.0, 4.0)]
+    ]
 
 
 @pytest.mark.behaviour("M2")

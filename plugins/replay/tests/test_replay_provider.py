@@ -18,6 +18,7 @@ from lab.errors import ProviderError
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import FeedState, Runtime, Subscription
+from lab.testing import RecordingSink
 from lab.testing.sample_runs import run_started
 from lab.testing.simulation import simulate
 from lab_recordings import recording, sha256_of
@@ -31,36 +32,6 @@ INSTRUMENT = Instrument(
 )  # fmt: skip
 
 
-class Collector:
-    """A sink that keeps what it is given, with the loop's time."""
-
-    def __init__(self) -> None:
-        self.given: list[tuple[float, Input]] = []
-        self.states: list[FeedState] = []
-
-    def quote(self, quote: Quote) -> None:
-        self.given.append((anyio.current_time(), quote))
-
-    def candle(self, candle: Candle) -> None:
-        self.given.append((anyio.current_time(), candle))
-
-    def funding(self, funding: Funding) -> None:
-        self.given.append((anyio.current_time(), funding))
-
-    def feed(self, state: FeedState, detail: str = "") -> None:
-        self.states.append(state)
-
-    def malformed(self, reason: str, sample: bytes | str) -> None:
-        raise AssertionError(reason)
-
-    def contacted(self, host: str) -> None:
-        raise AssertionError(host)
-
-    @property
-    def events(self) -> list[Input]:
-        return [event for _, event in self.given]
-
-
 class Clock:
     def monotonic(self) -> float:
         return anyio.current_time()
@@ -69,11 +40,11 @@ class Clock:
         return 0
 
 
-def played(provider: ReplayProvider, *wanted: Subscription, seconds: float = 1e6) -> Collector:
+def played(provider: ReplayProvider, *wanted: Subscription, seconds: float = 1e6) -> RecordingSink:
     """Start and stream in virtual time, to the end or for some seconds."""
 
-    async def session() -> Collector:
-        sink = Collector()
+    async def session() -> RecordingSink:
+        sink = RecordingSink()
         await start(provider)
         with anyio.move_on_after(seconds):
             await provider.stream(wanted or (BTC,), sink)
@@ -123,7 +94,7 @@ def test_candles_are_played_at_the_spacing_they_were_recorded_with(candles: Path
         BEGIN_NS + (minute + 1) * MINUTE_NS for minute in range(10) if minute != 6
     ]
     assert sink.events == all_of(ReplayProvider(file=str(candles)))
-    assert provider.price_source == "candle"
+    assert provider.price_source() == "candle"
 
 
 def test_warm_up_candles_are_history_and_never_played_live(candles: Path) -> None:
@@ -146,7 +117,7 @@ def test_ticks_are_played_as_quotes_and_whole_candles_of_their_trades() -> None:
     provider = ReplayProvider(file="btcusdt-ticks")
     batched = all_of(provider)
     made = [event for event in batched if isinstance(event, Candle)]
-    assert provider.price_source == "quote"
+    assert provider.price_source() == "quote"
     assert len(batched) == 66_089 + 5
     assert [one.open_ns for one in made] == [parse_time("2024-08-08T23:55") + n * MINUTE_NS for n in range(5)]
     assert all(earlier.time_ns <= later.time_ns for earlier, later in pairwise(batched))
@@ -249,7 +220,7 @@ def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:
 def test_the_source_is_named_with_its_digest() -> None:
     provider = ReplayProvider(file="btcusd-1m")
     assert provider.source() == {"file": "btcusd-1m", "sha256": sha256_of(recording("btcusd-1m").path)}
-    assert provider.venue() == "btcusd-1m"
+    assert provider.origin() == "btcusd-1m"
 
 
 def test_the_instrument_of_a_file_is_what_the_settings_say() -> None:
@@ -317,9 +288,9 @@ def test_a_run_of_lab_is_played_with_its_own_data_instruments_and_order(run: Pat
     assert all_of(provider, *both) == everything, "in a batch what the session said itself comes too"
     assert all_of(provider) == [event for event in everything if "ETHUSDT" not in event]
     assert list(history(ReplayProvider(run=str(run)), 10)) == PAST
-    assert provider.price_source == "quote"
+    assert provider.price_source() == "quote"
     assert provider.batch_instrument("BTCUSDT") == INSTRUMENT
-    assert provider.venue() == "run run-1"
+    assert provider.origin() == "run run-1"
     assert set(provider.source()) == {"run", "sha256"}
 
 

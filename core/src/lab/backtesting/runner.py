@@ -3,26 +3,29 @@
 import contextlib
 import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
 import attrs
 from msgspec.structs import replace
 
+from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
+from lab.composition.subscription import run_subscription
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, ProviderError, RunError
+from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.report import build_report
 from lab.journal.state import end_state, ended
 from lab.journal.store import FILE_NAME, Journal
-from lab.ports import FeedState, RunInfo, Subscription
+from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
 from lab.records.run import CarriedLoss, Counters, RunKind, RunStarted, SessionState
 from lab.reporting.offline import show
@@ -44,8 +47,13 @@ class Batch:
     assembly: Assembly
     engine: Engine
     started: RunStarted
-    batches: Iterator[Sequence[Input]]
+    batches: Iterable[Sequence[Input]]
+    """Guarded where they come from a provider: a `GuardedSource`."""
     first_ns: int = 0
+
+    def degradations(self) -> list[str]:
+        """Return what the source held out, for the report."""
+        return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
 
 
 def prepare(
@@ -56,12 +64,12 @@ def prepare(
 ) -> Batch:
     """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
-    Raises `RunError` where the provider or its file is not fit.
+    Raises `RunError` where the provider fails or its file is not fit.
     """
     run = assembly.settings
     provider = assembly.provider.component
-    wanted = [Subscription(run.symbol, run.interval_ns)]
     try:
+        wanted = [run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)]
         batches = provider.batches(wanted, seed=run.seed)
         instrument = provider.batch_instrument(run.symbol)
         if batches is None or instrument is None:
@@ -69,20 +77,21 @@ def prepare(
             raise RunError(EndReason.CONFIG, text)
         first = next(batches, None)
         if first is None:
-            raise RunError(EndReason.CONFIG, f"{provider.venue()}: holds no data for {run.symbol}")
+            raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
         started = assembly.describe(kind, {run.symbol: instrument}, provider.source())
         if carried_loss is not None:
             started = replace(started, carried_loss=carried_loss)
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, str(error)) from None
+    except RunError:
+        raise
+    except (Exception, SystemExit) as error:
+        text = f"provider {assembly.provider.name} failed: {describe_error(error)}"
+        raise RunError(EndReason.PLUGIN, text) from error
 
-    def chained() -> Iterator[Sequence[Input]]:
-        yield first
-        yield from batches
-
-    return Batch(
-        assembly, assembly.engine(started, archive=archive), started, chained(), first[0].time_ns if first else 0
-    )
+    guarded = GuardedSource(assembly.provider.name, wanted, chain((first,), batches))
+    first_ns = first[0].time_ns if first else 0
+    return Batch(assembly, assembly.engine(started, archive=archive), started, guarded, first_ns)
 
 
 def run_through(
@@ -189,7 +198,7 @@ def run_batch(
             limits=header.limits,
             fees=header.fees,
             counters=Counters(inputs=number),
-            degradations=tuple(left_open(batch.engine)),
+            degradations=(*batch.degradations(), *left_open(batch.engine)),
         )
         end = ended(end_state(batch.engine, session), reason, error)
         journal.append_record(end, batch.engine.state.now_ns, number)
@@ -215,7 +224,7 @@ def run_batch(
 def _info(batch: Batch, header: Header, report: Report, run_id: str, directory: Path | None, quiet: bool) -> RunInfo:
     """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
     run, provider = batch.assembly.settings, batch.assembly.provider.component
-    wanted = [Subscription(run.symbol, run.interval_ns)]
+    wanted = [run_subscription(batch.assembly.provider.name, provider, run.symbol, run.interval_ns)]
 
     def candles() -> list[Candle]:
         batches = provider.batches(wanted, seed=run.seed) or ()

@@ -1,7 +1,7 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Final
@@ -127,7 +127,7 @@ def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | Non
 class _Part:
     """The inputs of a backtest that a signal stopped: as many as it took, all where ``most`` is ``None``."""
 
-    def __init__(self, batches: Iterator[Sequence[Input]], most: int | None) -> None:
+    def __init__(self, batches: Iterable[Sequence[Input]], most: int | None) -> None:
         self._batches = batches
         self._left = most
 

@@ -16,10 +16,13 @@ from lab.errors import ProviderError as ProviderError
 from lab.errors import ProviderUnavailable as ProviderUnavailable
 from lab.ports.broker import Broker as Broker
 from lab.ports.component import Component as Component
+from lab.ports.provider import Channel as Channel
 from lab.ports.provider import Check as Check
 from lab.ports.provider import Clock as Clock
 from lab.ports.provider import FeedState as FeedState
+from lab.ports.provider import PriceSource as PriceSource
 from lab.ports.provider import Provider as Provider
+from lab.ports.provider import Realm as Realm
 from lab.ports.provider import Runtime as Runtime
 from lab.ports.provider import Sink as Sink
 from lab.ports.provider import Subscription as Subscription

@@ -3,15 +3,55 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
-from typing import ClassVar, Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import attrs
 from anyio.abc import TaskGroup
 
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Funding, Quote
+from lab.domain.market import Candle, Depth, Funding, MarketData, Quote, Trade
 from lab.ports.component import Component
+
+
+class Channel(StrEnum):
+    """One kind of market data of a symbol. A new kind gets its name here and its class in `CHANNEL_OF`."""
+
+    CANDLES = "candles"
+    QUOTES = "quotes"
+    TRADES = "trades"
+    DEPTH = "depth"
+    FUNDING = "funding"
+
+
+CHANNEL_OF: Final[Mapping[type, Channel]] = {
+    Candle: Channel.CANDLES,
+    Quote: Channel.QUOTES,
+    Trade: Channel.TRADES,
+    Depth: Channel.DEPTH,
+    Funding: Channel.FUNDING,
+}
+"""Market data class to its channel."""
+
+RUN_CHANNELS: Final = frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
+"""What a run takes of a provider that has it. It can't do without `Channel.CANDLES`."""
+
+
+class Realm(StrEnum):
+    """Which world prices come from. Candles of different realms never meet in a session."""
+
+    REAL = "real"
+    """A venue, now. Its data has no end."""
+    RECORDED = "recorded"
+    SYNTHETIC = "synthetic"
+
+
+class PriceSource(StrEnum):
+    """What orders are filled at."""
+
+    QUOTE = "quote"
+    CANDLE = "candle"
+    """There are no quotes: nobody waits for one, and orders fill on candles."""
 
 
 class FeedState(StrEnum):
@@ -21,35 +61,27 @@ class FeedState(StrEnum):
     CONNECTING = "connecting"
     SUBSCRIBED = "subscribed"
     WARM = "warm"
-    BACKFILLING = "backfilling"
     LIVE = "live"
     DEGRADED = "degraded"
     SUSPECT = "suspect"
 
 
 class Sink(Protocol):
-    """Where a provider puts what it receives. Every method returns at once and never raises for the data it is given.
+    """Where a provider puts what it receives. Every method returns at once and never raises for its data."""
 
-    Quotes older than the newest are ignored; candles must come closed, in order, each once.
-    """
+    def put(self, event: MarketData) -> None:
+        """Give one piece of market data, of a channel and symbol that was subscribed to.
 
-    def quote(self, quote: Quote) -> None:
-        """Give the newest quote. An earlier one the engine has not taken yet is replaced and counted."""
-
-    def candle(self, candle: Candle) -> None:
-        """Give a closed candle. Never dropped."""
-
-    def funding(self, funding: Funding) -> None:
-        """Give a fetched funding rate. Never dropped."""
+        Candles must come closed, ascending, each once. Candles, trades and funding rates are never dropped; a quote or
+        depth that was not taken yet is replaced by a newer one of its symbol, and counted. What is malformed, or
+        stamped more than 5 s ahead of the venue's clock, is held out, counted and reported.
+        """
 
     def feed(self, state: FeedState, detail: str = "") -> None:
-        """Say where the connection stands. The trading gate follows; each change is journalled."""
+        """Report where the connection stands. The trading gate follows; each change is journalled."""
 
     def malformed(self, reason: str, sample: bytes | str) -> None:
         """Report input that is not what the protocol says: counted, sampled into the journal, never traded on."""
-
-    def contacted(self, host: str) -> None:
-        """Name a host a connection was opened to: the report lists them."""
 
 
 class Clock(Protocol):
@@ -70,14 +102,21 @@ class Runtime:
     seed: int
     tasks: TaskGroup
     speed: float | Literal["max"] = 1.0
+    hosts: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
+    """Every host that `contacted` was told, in order."""
+
+    def contacted(self, host: str) -> None:
+        """Name a host a connection was opened to: the report lists them. May be called at any time, again too."""
+        self.hosts[host] = None
 
 
 @attrs.frozen
 class Subscription:
-    """One symbol wanted from a provider, with the interval of its candles."""
+    """One symbol wanted from a provider, with the interval of its candles and the channels wanted of it."""
 
     symbol: str
     interval_ns: int
+    channels: frozenset[Channel] = RUN_CHANNELS
 
 
 @attrs.frozen
@@ -92,27 +131,45 @@ class Check:
 class Provider(Component, ABC):
     """A source of market data.
 
-    ``realm`` keeps worlds apart: ``real`` (a venue), ``recorded`` or ``synthetic``; candles of different realms never
-    meet in a session.
+    The methods above `start` say what it is and what it can give. Each may depend on the settings; none does I/O over
+    a network. They are read by the host, which refuses what can't be had before anything is written, and by the
+    contract suite.
     """
 
-    realm: ClassVar[Literal["real", "recorded", "synthetic"]]
-    price_source: ClassVar[Literal["quote", "candle"]] = "quote"
-    """``candle`` for sources that have no quotes: then nobody waits for one, and orders fill on closes."""
+    @abstractmethod
+    def realm(self) -> Realm:
+        """Return which world the prices come from."""
 
-    quote_silence_s: ClassVar[float] = 5.0
-    """A quote older than this is stale: the trading gate shuts. A thin market may legitimately need more."""
+    def channels(self) -> frozenset[Channel]:
+        """Return the channels it can give of a symbol. A run needs `Channel.CANDLES`."""
+        return frozenset({Channel.CANDLES, Channel.QUOTES})
+
+    def history_depth(self) -> int | None:
+        """Return how many candles back `history` reaches; ``None`` where there is no limit worth naming."""
+        return None
+
+    def price_source(self) -> PriceSource:
+        """Return what orders are filled at: quotes where it gives any, else candles."""
+        return PriceSource.QUOTE if Channel.QUOTES in self.channels() else PriceSource.CANDLE
+
+    def quote_silence_s(self) -> float:
+        """Return the age in seconds at which a quote is stale and the trading gate shuts."""
+        return 5.0
+
+    def origin(self) -> str:
+        """Return where the data comes from, for header and report: a host, a file, a seed."""
+        return self.realm().value
 
     async def start(self, runtime: Runtime) -> None:
         """Get ready. May start tasks in ``runtime.tasks``; they are cancelled after `stop`."""
 
     async def stop(self) -> None:
-        """Let go of everything, within a second. Called once, also after a failure."""
+        """Release everything, within a second. Called once, also after a failure."""
 
     def check(self, wanted: Sequence[Subscription]) -> None:
         """Refuse what can never be had (an interval, say), before anything is written; no I/O. Raises `ProviderError`.
 
-        The default takes anything.
+        Channels that are not in `channels` are refused by the host already. The default takes anything.
         """
 
     @abstractmethod
@@ -132,21 +189,18 @@ class Provider(Component, ABC):
 
     @abstractmethod
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Give quotes and closed candles to the sink until cancelled, reconnecting as needed.
+        """Put the channels that are wanted into the sink until cancelled, reconnecting as needed.
 
-        It returns where recorded data ends. The provider emits closed candles only, ascending by symbol. The session
-        removes duplicates, finds gaps, fetches them through `history` and says when trading may begin. Raises
-        `ProviderError` only for what retrying can't mend.
+        Only closed candles, ascending by symbol. The session removes duplicates, finds gaps, fetches them through
+        `history` and decides when trading may begin. A stream returns where recorded or synthetic data ends; that of a
+        real venue never does, so returning counts as a failure there. Raises `ProviderError` only for what retrying
+        can't repair.
         """
 
     async def probe(self, wanted: Subscription) -> Sequence[Check]:
-        """Try the source from outside and say what was found. Called between `start` and `stop`."""
+        """Try the source from outside and return what was found. Called between `start` and `stop`."""
         candles = await self.history(wanted.symbol, wanted.interval_ns, end_ns=None, count=5)
         return [Check("history", bool(candles), f"{len(candles)} candles of {wanted.symbol}")]
-
-    def venue(self) -> str:
-        """Return where the data comes from, for header and report: a host, a file, a seed."""
-        return self.realm
 
     def offline_settings(self) -> Mapping[str, str]:
         """Return the settings of this provider with which it needs no network, as text; none where there are none.

@@ -1,78 +1,114 @@
-"""Fetching candles that are in the past: the warm-up history, and holes found later. It never blocks the session."""
+"""Fetching candles of the past: the warm-up history, and gaps found later. It never blocks the session."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
 
 from lab.domain.market import Candle
-from lab.errors import ProviderError, ProviderUnavailable
+from lab.errors import ProviderError, ProviderUnavailable, describe_error
 from lab.ports import Provider
 from lab.session.inbox import Inbox
 
 _WAIT_FIRST_S: Final = 1.0
 _WAIT_MOST_S: Final = 30.0
-_HOLE_WAITS_S: Final = (2.0, 5.0, 15.0)
+_GAP_WAITS_S: Final = (2.0, 5.0, 15.0)
 
 
 class HistoryLoader:
-    """Puts back-filled candles into the intake. Progress is judged by the engine's history, not by what was fetched."""
+    """Puts back-filled candles into the inbox. Progress is judged by the engine's history, not by what was fetched.
+
+    It asks for no more than ``keep`` candles, which is what the engine holds.
+    ``failed`` is called with whatever `Provider.history` raises that it must not.
+    """
 
     def __init__(
-        self, provider: Provider, intake: Inbox, symbol: str, interval_ns: int, *, need: int, keep: int
+        self,
+        provider: Provider,
+        inbox: Inbox,
+        symbol: str,
+        interval_ns: int,
+        *,
+        need: int,
+        keep: int,
+        failed: Callable[[BaseException], None],
     ) -> None:
         self._provider = provider
-        self._intake = intake
+        self._inbox = inbox
         self._symbol = symbol
         self._interval_ns = interval_ns
         self._keep = keep
+        self._failed = failed
+        self._filling = anyio.Lock()
         self.need = need
         self.failures = 0
         self.done = need == 0
 
-    async def seed(self) -> None:
-        """Fetch the history until a call succeeds. Raises `ProviderError` for what retrying can't mend."""
-        wait = _WAIT_FIRST_S
+    async def load(self) -> None:
+        """Fetch the history until a call succeeds, or it is clear that none will."""
+        wait, depth = _WAIT_FIRST_S, self._provider.history_depth()
+        count = self._keep if depth is None else min(self._keep, depth)
         while not self.done:
             try:
-                candles = await self._provider.history(self._symbol, self._interval_ns, end_ns=None, count=self._keep)
+                candles = await self._ask(None, count)
             except ProviderUnavailable as error:
-                self.failures += 1
-                self._intake.notice("seeding", state="failed", error=str(error), retry_seconds=f"{wait:g}")
+                self._inbox.notice("warm-up", state="failed", error=str(error), retry_seconds=f"{wait:g}")
                 await anyio.sleep(wait)
                 wait = min(2 * wait, _WAIT_MOST_S)
                 continue
-            began_ns = self._intake.first_open_ns.get(self._symbol)
-            if began_ns is not None:  # from there on the candles are the stream's
-                candles = [candle for candle in candles if candle.open_ns < began_ns]
-            self._give(candles)
+            except ProviderError as error:
+                self.done = True
+                self._inbox.notice("warm-up", state="refused", error=str(error))
+                return
+            loaded = self._inbox.backfill(self._symbol, self._inbox.history_of(self._symbol, candles))
             self.done = True
-            self._intake.notice("seeding", state="done", candles=str(len(candles)), needed=str(self.need))
+            self._inbox.notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
 
     async def fill(self, first_ns: int, last_ns: int) -> None:
-        """Fetch the candles that open from ``first_ns`` to ``last_ns``; what three tries can't get is a notice."""
+        """Fetch the candles that open from ``first_ns`` to ``last_ns``; what three tries can't get is a notice.
+
+        Of a gap longer than the history that is kept, only the newest candles are fetched, and a notice says so.
+        """
+        missing = (last_ns - first_ns) // self._interval_ns + 1
+        if missing > self._keep:
+            self._inbox.notice("backfill", state="too long", candles=str(missing), fetched=str(self._keep))
+            first_ns = last_ns - (self._keep - 1) * self._interval_ns
+        async with self._filling:  # one call at a time, however many gaps there are
+            await self._fill(first_ns, last_ns)
+
+    async def _fill(self, first_ns: int, last_ns: int) -> None:
         missing = set(range(first_ns, last_ns + 1, self._interval_ns))
-        for wait in _HOLE_WAITS_S:
+        for wait in _GAP_WAITS_S:
             try:
-                candles = await self._provider.history(
-                    self._symbol, self._interval_ns, end_ns=last_ns + self._interval_ns, count=len(missing)
-                )
+                candles = await self._ask(last_ns + self._interval_ns, len(missing))
             except ProviderUnavailable as error:
-                self.failures += 1
-                self._intake.notice("backfill", state="failed", error=str(error))
+                self._inbox.notice("backfill", state="failed", error=str(error))
             except ProviderError as error:
-                self._intake.notice("backfill", state="refused", error=str(error))
+                self._inbox.notice("backfill", state="refused", error=str(error))
                 return
             else:
                 wanted = [candle for candle in candles if candle.open_ns in missing]
-                self._give(wanted)
+                self._inbox.backfill(self._symbol, wanted)
                 missing.difference_update(candle.open_ns for candle in wanted)
                 if not missing:
-                    self._intake.notice("backfill", state="done", candles=str(len(wanted)))
+                    self._inbox.notice("backfill", state="done", candles=str(len(wanted)))
                     return
             await anyio.sleep(wait)
-        self._intake.notice("backfill", state="missing", candles=str(len(missing)), first_ns=str(min(missing)))
+        self._inbox.notice("backfill", state="missing", candles=str(len(missing)), first_ns=str(min(missing)))
 
-    def _give(self, candles: Iterable[Candle]) -> None:
-        for candle in candles:
-            self._intake.candle(candle)
+    async def _ask(self, end_ns: int | None, count: int) -> Sequence[Candle]:
+        """Make one call. Raises `ProviderUnavailable` or `ProviderError`, whatever the provider raises."""
+        try:
+            candles = await self._provider.history(self._symbol, self._interval_ns, end_ns=end_ns, count=count)
+            strange = next((candle for candle in candles if candle.__class__ is not Candle), None)
+        except ProviderUnavailable:
+            self.failures += 1
+            raise
+        except ProviderError:
+            raise
+        except (Exception, SystemExit) as error:
+            self._failed(error)
+            raise ProviderError(f"history() failed: {describe_error(error)}") from error
+        if strange is not None:
+            raise ProviderError(f"history() gave {strange!r}, which is no Candle"[:200])
+        return candles[-count:] if count else []

@@ -12,10 +12,11 @@ from typing import Final, Literal
 import anyio
 
 from lab.composition.assembly import Assembly
+from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import ProviderError, describe_error
 from lab.plugins.discovery import Registry
-from lab.ports import Check, Runtime, Subscription
+from lab.ports import Check, Runtime
 from lab.session.first_contact import Guarded
 from lab.session.launch import clock_for
 from lab.simulation.clocks import loop_factory
@@ -93,7 +94,9 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
                 try:
                     clock = clock_for(speed, wall_ns)
                     await provider.start(Runtime(clock=clock, seed=run.seed, tasks=tasks, speed=speed))
-                    found = await provider.probe(Subscription(run.symbol, run.interval_ns))
+                    found = await provider.probe(
+                        run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
+                    )
                 except ProviderError as error:
                     found = [Check("provider", False, str(error))]
                 except (Exception, SystemExit) as error:

@@ -1,13 +1,14 @@
 """The first minutes of a live session: every call to the provider before it streams, bounded and guarded."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import anyio
 
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
+from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
 from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error
 from lab.exit_codes import EndReason
@@ -43,10 +44,10 @@ class Guarded:
         text = f"provider {self.name}: start() was not done within {CALL_S:g} s"
         await self._call(self.component.start(runtime), RunError(EndReason.PLUGIN, text))
 
-    def check(self, wanted: Sequence[Subscription]) -> None:
-        """Let it refuse what it never has. Raises `RunError`."""
+    def subscription(self, symbol: str, interval_ns: int) -> Subscription:
+        """Return what a run asks of it; refuse what it never has. Raises `RunError`."""
         try:
-            self.component.check(wanted)
+            return run_subscription(self.name, self.component, symbol, interval_ns)
         except ProviderError as error:
             raise RunError(EndReason.CONFIG, str(error)) from None
         except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:

@@ -1,34 +1,39 @@
 """The sink of a live session: what providers give, until the runner takes it. Bounded; never raises for data."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import anyio
 
 from lab.domain.control import Notice
+from lab.domain.guard import Judged, LiveGuard
 from lab.domain.inputs import Input
-from lab.domain.market import BACKFILLED, Candle, Funding, Quote, check_candle, check_quote
+from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Quote
 from lab.domain.time import SECOND_NS
 from lab.ports import Clock, FeedState
 
 _SAMPLES_A_REASON: Final = 5
 _SAMPLE_BYTES: Final = 200
 _QUEUE_MOST: Final = 100_000
-_AHEAD_NS: Final = 60 * SECOND_NS
+_CONFLATED: Final = (Quote, Depth)
 
 
 class Inbox:
-    """Holds one quote a symbol (the newer replaces the older, counted) and everything else in order.
+    """Holds the newest quote and depth of each symbol (a newer one replaces it, counted) and all else in order.
 
-    ``first_open_ns`` says where the stream of each symbol's candles began; what opened before is history.
-    Candles and notices are never dropped: the queue's bound is far beyond what candles fill; reaching it is an error.
+    Every event passes a `LiveGuard` first; what it holds out is counted and reported as malformed.
+    Candles, trades and notices are never dropped: the queue's bound is far beyond what they fill; reaching it is an
+    error.
     """
 
-    def __init__(self, symbols: Iterable[str], clock: Clock) -> None:
+    def __init__(self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, recorded: bool = False) -> None:
+        """Make it empty. ``recorded`` is as in `lab.domain.guard.LiveGuard`."""
         self._clock = clock
-        self._symbols = frozenset(symbols)
-        self._quotes: dict[str, Quote] = {}
+        self._guard = LiveGuard(
+            symbols, interval_ns, monotonic=clock.monotonic, wall_ns=clock.wall_ns, recorded=recorded
+        )
+        self._newest: dict[tuple[type, str], Quote | Depth] = {}
         self._queue: deque[Input] = deque()
         self._wake = anyio.Event()
         self.state = FeedState.DOWN
@@ -36,45 +41,16 @@ class Inbox:
         self.conflated = 0
         self.malformed_count = 0
         self._reasons: dict[str, int] = {}
-        self.hosts: dict[str, None] = {}
         self.quote_at = float("-inf")
-        self.first_open_ns: dict[str, int] = {}
-        self._venue_ns = 0
-        self._venue_at = 0.0
-        self._doubtful_ns = 0
+        """Monotonic time at which the newest quote was fresh."""
+        self._quote_ns: dict[str, int] = {}
+        self._first_open_ns: dict[str, int] = {}
 
     # -- the provider's side -----------------------------------------------------------------------------------------
 
-    def quote(self, quote: Quote) -> None:
-        """Take a quote; see `lab.ports.Sink`."""
-        symbol = quote.symbol
-        if symbol in self._quotes:
-            self.conflated += 1
-            if quote.time_ns < self._quotes[symbol].time_ns:
-                return
-        problem = check_quote(quote) if symbol in self._symbols else f"quote of {symbol!r}, which was not asked for"
-        if problem is not None or not self._accept_time(quote.time_ns):
-            self.malformed(problem or f"quote of {symbol} from the future: {quote.time_ns}", repr(quote))
-            return
-        self.quote_at = self._clock.monotonic()
-        self._quotes[symbol] = quote
-        self._wake.set()
-
-    def candle(self, candle: Candle) -> None:
-        """Take a closed candle; see `lab.ports.Sink`."""
-        wanted = candle.symbol in self._symbols
-        problem = check_candle(candle) if wanted else f"candle of {candle.symbol!r}, which was not asked for"
-        if problem is not None:
-            self.malformed(problem, repr(candle))
-            return
-        if candle.status != BACKFILLED:
-            self._accept_time(candle.time_ns)
-            self.first_open_ns.setdefault(candle.symbol, candle.open_ns)
-        self.put(candle)
-
-    def funding(self, funding: Funding) -> None:
-        """Take a funding rate; see `lab.ports.Sink`."""
-        self.put(funding)
+    def put(self, event: MarketData) -> None:
+        """Take market data; see `lab.ports.Sink`."""
+        self._take_in(self._guard.judge(event, self._clock.monotonic()))
 
     def feed(self, state: FeedState, detail: str = "") -> None:
         """Take the connection's state; see `lab.ports.Sink`."""
@@ -101,33 +77,49 @@ class Inbox:
                 number=str(self.malformed_count),
             )
 
-    def contacted(self, host: str) -> None:
-        """Note a host; see `lab.ports.Sink`."""
-        self.hosts[host] = None
-
     # -- the session's side ------------------------------------------------------------------------------------------
 
+    def backfill(self, symbol: str, candles: Sequence[Candle]) -> int:
+        """Take candles of the past, fetched together, as one input; return how many were sound."""
+        now = self._clock.monotonic()
+        sound: list[Candle] = []
+        for candle in candles:
+            judged = self._guard.judge(candle, now)
+            self._report(judged)
+            sound += [one for one in judged.let_in if isinstance(one, Candle)]
+        if sound:
+            self.give(Backfill(symbol, self.now_ns() or sound[-1].time_ns, tuple(sound)))
+        return len(sound)
+
+    def history_of(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
+        """Return the candles, ascending, that opened before the stream's first: from there on they are the stream's."""
+        oldest_ns = candles[0].open_ns if candles else 0
+        streamed = [one.open_ns for one in self._guard.waiting if isinstance(one, Candle) and one.symbol == symbol]
+        begins = [open_ns for open_ns in streamed if open_ns >= oldest_ns]
+        if symbol in self._first_open_ns:
+            begins.append(self._first_open_ns[symbol])
+        return [candle for candle in candles if candle.open_ns < min(begins)] if begins else candles
+
     def end(self) -> None:
-        """Learn that recorded data has ended: the feed is down, and that is no failure of it."""
+        """Take note that recorded data has ended: the feed is down, and that is no failure of it."""
+        self._take_in(self._guard.end())
         self.state = FeedState.DOWN
         self.notice("feed", state=FeedState.DOWN.value, detail="the data ended")
 
     def notice(self, topic: str, **detail: str) -> None:
         """Put a notice into the stream, stamped with the estimated venue time."""
-        self.put(Notice(self.now_ns(), topic, detail))
+        self.give(Notice(self.now_ns(), topic, detail))
 
-    def put(self, event: Input) -> None:
-        """Put any input but a quote into the queue and wake the runner."""
+    def give(self, event: Input) -> None:
+        """Append an input to the queue and wake the runner. Raises ``OverflowError`` where nobody takes any."""
         if len(self._queue) >= _QUEUE_MOST:
             raise OverflowError(f"{_QUEUE_MOST} inputs wait and none is taken")
         self._queue.append(event)
         self._wake.set()
 
     def now_ns(self) -> int:
-        """Return venue time: the newest accepted plus what the monotonic clock has gone on since; 0 before any."""
-        if not self._venue_ns:
-            return 0
-        return self._venue_ns + int((self._clock.monotonic() - self._venue_at) * SECOND_NS)
+        """Return the estimate of the venue's time; 0 before any stamp was believed."""
+        return self._guard.clock.now_ns() or 0
 
     def wake(self) -> None:
         """Let the runner look again."""
@@ -139,23 +131,41 @@ class Inbox:
         self._wake = anyio.Event()
 
     def take(self) -> list[Input]:
-        """Return everything that waits: candles and notices in order, then the newest quote of each symbol."""
-        taken: list[Input] = list(self._queue)
+        """Return everything that waits: the queue in order, then the newest quote and depth of each symbol."""
+        taken: list[Input] = [*self._queue, *self._newest.values()]
         self._queue.clear()
-        if self._quotes:
-            taken.extend(self._quotes.values())
-            self._quotes.clear()
+        self._newest.clear()
         return taken
 
-    def _accept_time(self, time_ns: int) -> bool:
-        """Follow venue time. What lies more than a minute ahead counts only once a second message agrees with it."""
-        now = self._clock.monotonic()
-        if self._venue_ns:
-            expected = self._venue_ns + int((now - self._venue_at) * SECOND_NS)
-            if time_ns > expected + _AHEAD_NS and not 0 <= time_ns - self._doubtful_ns <= _AHEAD_NS:
-                self._doubtful_ns = time_ns
-                return False
-        if time_ns >= self._venue_ns:
-            self._venue_ns = time_ns
-            self._venue_at = now
-        return True
+    def _take_in(self, judged: Judged) -> None:
+        self._report(judged)
+        last = len(judged.let_in) - 1
+        for place, event in enumerate(judged.let_in):
+            if event.__class__ is Quote:
+                self._note_quote(event, judged.behind_ns)
+            if event.__class__ in _CONFLATED and place == last:
+                self._conflate(event)
+                continue
+            if isinstance(event, Candle) and event.status != BACKFILLED:
+                self._first_open_ns.setdefault(event.symbol, event.open_ns)
+            self.give(event)
+
+    def _report(self, judged: Judged) -> None:
+        for reason, event in judged.held_out:
+            self.malformed(reason, repr(event)[: 2 * _SAMPLE_BYTES])
+
+    def _note_quote(self, quote: Quote, behind_ns: int) -> None:
+        """Note how fresh the price is: a quote that came late is as old as its stamp says, one out of order is none."""
+        if quote.time_ns >= self._quote_ns.get(quote.symbol, 0):
+            self._quote_ns[quote.symbol] = quote.time_ns
+            self.quote_at = max(self.quote_at, self._clock.monotonic() - behind_ns / SECOND_NS)
+
+    def _conflate(self, event: Quote | Depth) -> None:
+        key = event.__class__, event.symbol
+        waiting = self._newest.get(key)
+        if waiting is not None:
+            self.conflated += 1
+            if event.time_ns < waiting.time_ns:
+                return
+        self._newest[key] = event
+        self._wake.set()

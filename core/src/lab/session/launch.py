@@ -15,7 +15,7 @@ from lab.errors import JournalError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Runtime, Subscription
+from lab.ports import Clock, Runtime
 from lab.runs import directory as directories
 from lab.runs.lock import exclusive
 from lab.runs.previous import finalize_interrupted, running
@@ -113,9 +113,10 @@ async def run_session(
         start = FirstContact(provider, assembly.settings, clock, waiting)
         try:
             async with anyio.create_task_group() as tasks:
+                runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
                 try:
-                    await provider.start(Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed))
-                    await _run(assembly, clock, wall_ns(), outcome, tasks, start, quiet, say)
+                    await provider.start(runtime)
+                    await _run(assembly, clock, wall_ns(), outcome, runtime, start, quiet, say)
                 except Exception as problem:
                     outcome.problem = problem
                 finally:
@@ -152,14 +153,14 @@ async def _run(
     clock: Clock,
     started_ns: int,
     outcome: _Outcome,
-    tasks: anyio.abc.TaskGroup,
+    runtime: Runtime,
     start: FirstContact,
     quiet: bool,
     say: Echo,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
-    start.provider.check([Subscription(run.symbol, run.interval_ns)])
+    start.provider.subscription(run.symbol, run.interval_ns)
     instrument = await start.ask()
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
@@ -180,9 +181,17 @@ async def _run(
         except (JournalError, OSError) as error:
             raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
         session = outcome.session = Session(
-            assembly, clock, journal, tape, run_id=run_id, directory=directory, quiet=quiet, start=start
+            assembly,
+            clock,
+            journal,
+            tape,
+            run_id=run_id,
+            directory=directory,
+            hosts=runtime.hosts,
+            quiet=quiet,
+            start=start,
         )
-        await session.run(instrument, tasks)
+        await session.run(instrument, runtime.tasks)
         outcome.finished = _finish(session, say)
 
 

@@ -48,5 +48,5 @@ def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | No
         return EndReason.NEVER_WARMED, cold
     totals = runner.engine.counters
     if not totals.quotes and not totals.candles:
-        return EndReason.FEED_STALE, f"no market data came: feed {runner.intake.state.value}"
+        return EndReason.FEED_STALE, f"no market data came: feed {runner.inbox.state.value}"
     return None

@@ -1,6 +1,7 @@
-"""The engine at work in a live session: what waits is stepped, committed, then told; the gate opens and shuts."""
+"""Steps the engine in a live session: takes what waits, commits, publishes, opens and shuts the trading gate."""
 
 from collections.abc import Callable
+from enum import Enum
 from itertools import count
 from typing import Final
 
@@ -17,7 +18,7 @@ from lab.engine.history import History
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, Provider
+from lab.ports import Clock, FeedState, PriceSource, Provider
 from lab.records.run import SessionState
 from lab.reporting.publisher import Publisher
 from lab.session.backfill import HistoryLoader
@@ -28,53 +29,62 @@ _FLUSH_TICKS: Final = 10
 _STOP_S: Final = 4.0
 
 
+class Price(Enum):
+    """Whether there is a price to trade at."""
+
+    FRESH = ""
+    FEED_NOT_LIVE = "feed {state}"
+    NO_QUOTE = "no quote yet"
+    STALE_QUOTE = "quote stale"
+
+
 @define
 class Runner:
-    """Steps one engine with what the intake holds. ``tell`` returns the session's own part of the committed state."""
+    """Steps one engine with what the inbox holds. ``session_counters`` returns the session's part of the state."""
 
     engine: Engine
     symbol: str
     provider: Provider
     lookback: int
     clock: Clock
-    intake: Inbox
-    seeder: HistoryLoader
+    inbox: Inbox
+    loader: HistoryLoader
     journal: Journal
     tape: TapeWriter
     publisher: Publisher
-    tell: Callable[[], SessionState]
+    session_counters: Callable[[], SessionState]
     shut_seconds: float = 0.0
     first_ns: int = 0
     _look: bool = False
     _opened: bool = False
     _shut_at: float | None = None
-    _holes: list[tuple[int, int]] = field(factory=list)
+    _gaps: list[tuple[int, int]] = field(factory=list)
 
     @property
     def _history(self) -> History:
         return self.engine.state.markets[self.symbol].history
 
     def process(self) -> list[tuple[int, int]]:
-        """Step everything that waits, commit once, then tell; nothing was told before, so one commit serves all.
+        """Step everything that waits, commit once, then publish. Nothing is published before, so one commit serves.
 
-        Return the holes found in the candles, as first and last opening time.
+        Return the gaps found in the candles, as first and last opening time.
         """
         look, self._look = self._look or bool(self.engine.state.halted_by), False
-        for event in self.intake.take():
+        for event in self.inbox.take():
             if event.__class__ is not Quote:
                 look = True
             self._step(event)
         if self.journal.waiting:
             self.commit()
         if look:
-            self.consider()
-        holes, self._holes = self._holes, []
-        return holes
+            self.update_trading_state()
+        gaps, self._gaps = self._gaps, []
+        return gaps
 
     def commit(self) -> None:
         """Make durable what was stepped, and publish it."""
         self.tape.flush()
-        self.publisher.publish(self.journal.commit(end_state(self.engine, self.tell())))
+        self.publisher.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
 
     def _step(self, event: Input) -> None:
         number = self.tape.add(event)
@@ -83,34 +93,44 @@ class Runner:
         out = self.engine.step(event)
         if out:
             self.journal.append(out, self.engine.state.now_ns, number)
-            self._holes += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
+            self._gaps += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
 
     # -- the trading gate --------------------------------------------------------------------------------------------
 
-    def reasons(self) -> tuple[str, ...]:
+    @property
+    def _quoted(self) -> bool:
+        return self.provider.price_source() is PriceSource.QUOTE
+
+    def price(self) -> Price:
+        """Return whether there is a price to trade at, and if not why."""
+        if self.inbox.state is not FeedState.LIVE:
+            return Price.FEED_NOT_LIVE
+        if not self._quoted:
+            return Price.FRESH
+        age = self.clock.monotonic() - self.inbox.quote_at
+        if age == float("inf"):
+            return Price.NO_QUOTE
+        return Price.STALE_QUOTE if age > self.provider.quote_silence_s() else Price.FRESH
+
+    def halt_reasons(self) -> tuple[str, ...]:
         """Return why no entry may be placed now; empty when trading is allowed."""
         reasons = []
-        if self.intake.state is not FeedState.LIVE:
-            reasons.append(f"feed {self.intake.state.value}")
-        elif self.provider.price_source == "quote":
-            age = self.clock.monotonic() - self.intake.quote_at
-            if age == float("inf"):
-                reasons.append("no quote yet")
-            elif age > self.provider.quote_silence_s:
-                reasons.append("quote stale")
-        if not self.seeder.done:
-            reasons.append("seeding")
+        price = self.price()
+        if price is not Price.FRESH:
+            reasons.append(price.value.format(state=self.inbox.state.value))
+        if not self.loader.done:
+            reasons.append("warm-up")
         candles = self._history.count
         if candles < self.lookback:
             reasons.append(f"warming {candles}/{self.lookback}")
         return tuple(reasons)
 
-    def consider(self) -> None:
+    def update_trading_state(self) -> None:
         """Open or shut the trading gate where its reasons have changed."""
-        reasons = self.reasons()
+        reasons = self.halt_reasons()
         if reasons != self.engine.state.halted_by and not self.engine.state.stopping:
             self._note_shut(bool(reasons))
-            self._step(TradingState(self.intake.now_ns(), reasons))
+            self._step(TradingState(self.inbox.now_ns(), reasons))
             self.commit()
 
     def _note_shut(self, shut: bool) -> None:
@@ -126,8 +146,8 @@ class Runner:
             self.shut_seconds += self.clock.monotonic() - self._shut_at
             self._shut_at = None
 
-    async def watch(self) -> None:
-        """Notice what no event tells, twice a second: a quote growing stale, an order waiting in silence."""
+    async def monitor(self) -> None:
+        """Look twice a second for what no event shows: a quote growing stale, an order waiting in silence."""
         for tick in count(1):
             await anyio.sleep(_TICK_S)
             if tick % _FLUSH_TICKS == 0:
@@ -135,37 +155,38 @@ class Runner:
             if self.engine.state.stopping:
                 continue
             # Where candles are all there is, an order waits for the next one, however long a candle is.
-            quoted = self.provider.price_source == "quote"
-            if quoted and self.engine.state.working and self.clock.monotonic() - self.intake.quote_at > 1.0:
-                self.intake.put(Timer(self.intake.now_ns()))
-            if self.reasons() != self.engine.state.halted_by:
+            if self._quoted and self.engine.state.working and self.clock.monotonic() - self.inbox.quote_at > 1.0:
+                self.inbox.give(Timer(self.inbox.now_ns()))
+            if self.engine.next_timer_ns <= self.inbox.now_ns():
+                self.inbox.give(Timer(self.inbox.now_ns()))
+            if self.halt_reasons() != self.engine.state.halted_by:
                 self._look = True
-                self.intake.wake()
+                self.inbox.wake()
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def settle(self, reason: str, *, close: bool) -> None:
-        """Cancel what works and close what is held, on a fresh price, within four seconds; what stays open is said.
+    async def wind_down(self, reason: str, *, close: bool) -> None:
+        """Cancel working orders and close positions, on a fresh price, within four seconds; the rest stays open.
 
         Where candles are all there is, the next price is a candle away: closing waits for none longer than that.
         """
-        live = self.intake.state is FeedState.LIVE and self.reasons()[:1] != ("quote stale",)
+        priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
         self._count_shut()
-        soon = self.provider.price_source == "quote" or self._history.interval_ns <= _STOP_S * SECOND_NS
-        self._stop(reason, close and live and soon)
+        soon = self._quoted or self._history.interval_ns <= _STOP_S * SECOND_NS
+        self._stop(reason, close and priced and soon)
         with anyio.move_on_after(_STOP_S):
             while self.engine.state.working:
-                await self.intake.wait()
+                await self.inbox.wait()
                 self.process()
-        self.abandon(reason)
+        self.cancel_all(reason)
 
-    def abandon(self, reason: str) -> None:
+    def cancel_all(self, reason: str) -> None:
         """Cancel what still works, so that no order is left without an end."""
         if self.engine.state.working:
             self._stop(reason, close=False)
 
     def _stop(self, reason: str, close: bool) -> None:
-        self._step(Command(self.intake.now_ns(), CommandAction.STOP, "session", reason))
+        self._step(Command(self.inbox.now_ns(), CommandAction.STOP, "session", reason))
         if close:
-            self._step(Command(self.intake.now_ns(), CommandAction.FLATTEN, "session", reason))
+            self._step(Command(self.inbox.now_ns(), CommandAction.FLATTEN, "session", reason))
         self.commit()

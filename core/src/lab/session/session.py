@@ -1,5 +1,6 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +10,7 @@ from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
+from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
@@ -18,7 +20,7 @@ from lab.journal.report import build_report, empty_state
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, RunInfo, Status, Subscription
+from lab.ports import Clock, Realm, RunInfo, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.reporting.publisher import Publisher
@@ -45,6 +47,7 @@ class Session:
         *,
         run_id: str,
         directory: Path | None,
+        hosts: Collection[str] = (),
         quiet: bool = False,
         start: FirstContact,
     ) -> None:
@@ -54,11 +57,17 @@ class Session:
         self.tape = tape
         self.run_id = run_id
         self.directory = directory
+        self.hosts = hosts
         self.quiet = quiet
         self._start = start
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
-        self.intake = Inbox([self.symbol], clock)
+        self.inbox = Inbox(
+            [self.symbol],
+            assembly.settings.interval_ns,
+            clock,
+            recorded=assembly.provider.component.realm() is Realm.RECORDED,
+        )
         self.runner: Runner | None = None
         self.publisher = Publisher(journal.since)
         self.reason: EndReason | None = None
@@ -76,7 +85,7 @@ class Session:
         if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
             self.reason, self.detail = reason, detail or self.detail
         self._stopping.set()
-        self.intake.wake()
+        self.inbox.wake()
 
     async def run(self, instrument: Instrument | None, tasks: TaskGroup) -> None:
         """Run to the end. ``tasks`` is where the provider's own tasks live.
@@ -102,7 +111,7 @@ class Session:
         """Ask for the instrument until the provider tells, the time for that is over, or the run is stopped."""
         while self.reason is None:
             self.detail = self._start.cause
-            self.intake.notice("instrument", state="unavailable", error=self._start.cause)
+            self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
             if self._start.given_up:
                 self._fail(EndReason.NEVER_WARMED, self._start.given_up)
                 break
@@ -131,17 +140,17 @@ class Session:
         self.journal.append(engine.begin(), 0, 0)
         self.header = make_header(assembly, "run", instrument, engine, run_id=self.run_id, directory=self.directory)
         runner.commit()
-        runner.consider()
+        runner.update_trading_state()
         async with anyio.create_task_group() as reporters:
             for part in assembly.reporters:
                 reporters.start_soon(self._report, part.name, part.component)
             group.start_soon(self._stream)
-            group.start_soon(self._seed, runner.seeder)
-            group.start_soon(runner.watch)
+            group.start_soon(runner.loader.load)
+            group.start_soon(runner.monitor)
             try:
                 await self._take_until_stopped(runner, group)
                 code = self.reason.code if self.reason else EndReason.STOPPED.code
-                await runner.settle(code, close=self.settings.close_on_stop)
+                await runner.wind_down(code, close=self.settings.close_on_stop)
                 self._check_strategies(runner)
             except (Exception, SystemExit) as error:
                 self._fail(*diagnose(error))
@@ -152,26 +161,34 @@ class Session:
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
         need, keep = self.assembly.lookback, engine.state.markets[self.symbol].history.keep
-        seeder = HistoryLoader(provider, self.intake, self.symbol, self.settings.interval_ns, need=need, keep=keep)
+        loader = HistoryLoader(
+            provider,
+            self.inbox,
+            self.symbol,
+            self.settings.interval_ns,
+            need=need,
+            keep=keep,
+            failed=self._history_failed,
+        )
         return Runner(
             engine=engine,
             symbol=self.symbol,
             provider=provider,
             lookback=need,
             clock=self.clock,
-            intake=self.intake,
-            seeder=seeder,
+            inbox=self.inbox,
+            loader=loader,
             journal=self.journal,
             tape=self.tape,
             publisher=self.publisher,
-            tell=self._state,
+            session_counters=self._state,
         )
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.reason is None:
-            await self.intake.wait()
+            await self.inbox.wait()
             for first_ns, last_ns in runner.process():
-                group.start_soon(runner.seeder.fill, first_ns, last_ns)
+                group.start_soon(runner.loader.fill, first_ns, last_ns)
             self._check_strategies(runner)
 
     def _check_strategies(self, runner: Runner) -> None:
@@ -187,24 +204,25 @@ class Session:
 
     async def _stream(self) -> None:
         """Run the provider's stream; its end is the end of the data, its failure the end of the run."""
-        wanted = [Subscription(self.symbol, self.settings.interval_ns)]
+        provider = self.assembly.provider.component
+        name = self.assembly.provider.name
+        wanted = [run_subscription(name, provider, self.symbol, self.settings.interval_ns)]
         try:
-            await self.assembly.provider.component.stream(wanted, self.intake)
+            await provider.stream(wanted, self.inbox)
         except ProviderError as error:
             self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
         except (Exception, SystemExit) as error:
             self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe_error(error)}")
         else:
-            self.intake.end()
-            self.stop(EndReason.COMPLETED, "the data ended")
+            self.inbox.end()
+            if provider.realm() is Realm.REAL:
+                text = f"provider {self.assembly.provider.name}: its stream returned; a real venue's data has no end"
+                self._fail(EndReason.PLUGIN, text)
+            else:
+                self.stop(EndReason.COMPLETED, "the data ended")
 
-    async def _seed(self, seeder: HistoryLoader) -> None:
-        try:
-            await seeder.seed()
-        except (Exception, SystemExit) as error:
-            self._errors += 1
-            seeder.done = True
-            self.intake.notice("seeding", state="refused", error=describe_error(error))
+    def _history_failed(self, error: BaseException) -> None:
+        self._errors += 1
 
     async def _report(self, name: str, reporter: Any) -> None:
         """Run one reporter; its failure ends nothing but itself."""
@@ -224,7 +242,7 @@ class Session:
         except (Exception, SystemExit) as error:
             self._errors += 1
             if not self._finished.is_set():
-                self.intake.notice("reporter", name=name, error=describe_error(error))
+                self.inbox.notice("reporter", name=name, error=describe_error(error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -267,8 +285,9 @@ class Session:
     def _state(self) -> SessionState:
         return session_state(
             self.runner,
-            self.intake,
+            self.inbox,
             self.header,
+            hosts=self.hosts,
             errors=self.errors,
             waits=self._start.failures,
             seconds=self.elapsed(),
@@ -285,7 +304,7 @@ class Session:
                 if self.runner is None:
                     self.journal.append_record(self._undecided(), 0, 0)
                 elif self.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
-                    self.runner.abandon(self.reason.code)
+                    self.runner.cancel_all(self.reason.code)
                 self._write_end(self.engine)
             except (Exception, SystemExit) as error:
                 self._fail(*diagnose(error))
@@ -313,7 +332,7 @@ class Session:
         if self.engine is None:
             raise RuntimeError("the engine has not been built yet")
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.intake.state, self.engine.state.halted_by
+        state, why = self.inbox.state, self.engine.state.halted_by
         return status_of(self.engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
 
     def _candles(self) -> list[Candle]:

@@ -1,5 +1,7 @@
 """What a live session itself counted, beside the engine: warm-up, feed losses, malformed input."""
 
+from collections.abc import Collection
+
 from lab.composition.header import left_open
 from lab.ports import FeedState
 from lab.records.report import Header
@@ -21,6 +23,7 @@ def session_state(
     inbox: Inbox,
     header: Header | None,
     *,
+    hosts: Collection[str],
     errors: int,
     waits: int,
     seconds: float,
@@ -28,13 +31,14 @@ def session_state(
 ) -> SessionState:
     """Return what the session itself counted; with the engine's totals the report is made from it.
 
-    ``waits`` is how often the provider was asked for the instrument in vain, ``seconds`` how long the session runs.
+    ``hosts`` are those the provider contacted, ``waits`` is how often it was asked for the instrument in vain,
+    ``seconds`` how long the session runs.
     """
     return SessionState(
         errors=errors,
         duration_seconds=round(seconds, 3),
         first_ns=runner.first_ns if runner is not None else 0,
-        contacted_hosts=tuple(inbox.hosts),
+        contacted_hosts=tuple(hosts),
         degradations=tuple(_degradations(runner, inbox, waits=waits, ended=ended)),
         limits=header.limits if header is not None else {},
         fees=header.fees if header is not None else {},
@@ -49,8 +53,8 @@ def session_state(
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:
     found = [warmth(runner)] if warmth(runner) else []
-    if runner is not None and runner.seeder.failures:
-        found.append(f"history_failures {runner.seeder.failures}")
+    if runner is not None and runner.loader.failures:
+        found.append(f"history_failures {runner.loader.failures}")
     if waits:
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:

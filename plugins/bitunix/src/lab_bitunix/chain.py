@@ -79,7 +79,7 @@ class CandleChain:
         if candle.status != FINAL:
             why = self._error or "the venue has no row of it yet"
             self.say(f"{candle.symbol} candle {format_time(candle.open_ns)} goes out unconfirmed: {why}")
-        self.sink.candle(candle)
+        self.sink.put(candle)
 
 
 def _figures(candle: Candle) -> str:

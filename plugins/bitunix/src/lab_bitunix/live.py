@@ -6,15 +6,16 @@ from typing import Final
 import anyio
 from attrs import define, field
 from lab.domain.time import SECOND_NS, format_time
+from lab.domain.venue_clock import VenueClock
 from lab.errors import ProviderError
-from lab.ports import Sink, Subscription
+from lab.ports import Channel, Sink, Subscription
 
 from lab_bitunix.candles import CandleAssembler
 from lab_bitunix.chain import CandleChain
-from lab_bitunix.liveness import Channel
-from lab_bitunix.pacing import CoolDown, VenueClock
+from lab_bitunix.liveness import ChannelKey
+from lab_bitunix.pacing import CoolDown
 from lab_bitunix.rest import RestClient
-from lab_bitunix.stream import Feed
+from lab_bitunix.stream import SocketClient
 from lab_bitunix.wire import (
     CANDLE_CHANNELS,
     DEPTH_CHANNEL,
@@ -42,13 +43,15 @@ class LiveStream:
     ws_url: str
     wanted: Sequence[Subscription]
     sink: Sink
+    contacted: Callable[[str], None]
     clock: VenueClock
     cool_down: CoolDown
     seed: int
     wall_ns: Callable[[], int]
-    feed: Feed = field(init=False)
-    _chains: dict[Channel, CandleChain] = field(init=False, factory=dict)
-    _quotes: dict[str, Channel] = field(init=False, factory=dict)
+    socket: SocketClient = field(init=False)
+    _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
+    _quotes: dict[str, ChannelKey] = field(init=False, factory=dict)
+    _funded: dict[str, None] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
     _late: int = field(init=False, default=0)
     _late_told_at: float = field(init=False, default=float("-inf"))
@@ -56,31 +59,36 @@ class LiveStream:
     def __attrs_post_init__(self) -> None:
         for one in self.wanted:
             supported(one.interval_ns)
-        self._quotes = {one.symbol: (one.symbol, DEPTH_CHANNEL) for one in self.wanted}
+        candles = [one for one in self.wanted if Channel.CANDLES in one.channels]
+        self._quotes = {
+            one.symbol: (one.symbol, DEPTH_CHANNEL) for one in self.wanted if Channel.QUOTES in one.channels
+        }
+        self._funded = dict.fromkeys(one.symbol for one in self.wanted if Channel.FUNDING in one.channels)
         channels = [*self._quotes.values()]
-        channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in self.wanted)
+        channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
         if len(channels) > _CHANNELS_MAX:
             raise ProviderError(
                 f"bitunix: {len(self.wanted)} subscriptions need {len(channels)} channels; the venue takes "
                 f"{_CHANNELS_MAX} on a socket: ask for fewer symbols"
             )
-        self.feed = Feed(
+        self.socket = SocketClient(
             url=self.ws_url,
             wanted=channels,
             sink=self.sink,
+            contacted=self.contacted,
             seed=self.seed,
             wall_ns=self.wall_ns,
             receive=self.receive,
             subscribing=self.subscribing,
             cool_down=self.cool_down,
         )
-        for one in self.wanted:
+        for one in candles:
             self._chains[one.symbol, CANDLE_CHANNELS[one.interval_ns]] = CandleChain(
                 assembler=CandleAssembler(one.symbol, one.interval_ns),
                 rest=self.rest,
                 sink=self.sink,
                 venue_ns=lambda: self.clock.newest_ns,
-                say=self.feed.say,
+                say=self.socket.say,
             )
 
     async def run(self) -> None:
@@ -89,18 +97,18 @@ class LiveStream:
         async with anyio.create_task_group() as tasks:
             for chain in self._chains.values():
                 tasks.start_soon(chain.run)
-            for symbol in self._quotes:
+            for symbol in self._funded:
                 tasks.start_soon(self._funding, symbol)
-            await self.feed.run()
+            await self.socket.run()
 
-    def subscribing(self, channels: Sequence[Channel]) -> None:
+    def subscribing(self, channels: Sequence[ChannelKey]) -> None:
         """Note that the next push of these candle channels is a snapshot."""
         for channel in channels:
             chain = self._chains.get(channel)
             if chain is not None:
                 chain.assembler.subscribed()
 
-    def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> Channel | None:
+    def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> ChannelKey | None:
         """Check a data frame and hand it on; return its channel when it was good."""
         if isinstance(message, DepthFrame):
             channel = self._quotes.get(message.symbol)
@@ -112,7 +120,7 @@ class LiveStream:
                 return None
             if not self._timely(quote.time_ns, frame, now):
                 return None
-            self.sink.quote(quote)
+            self.sink.put(quote)
             return channel
         interval_ns = KLINE_INTERVAL[type(message)]
         channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
@@ -140,7 +148,7 @@ class LiveStream:
             self._changes = self.clock.changes
             for chain in self._chains.values():
                 chain.assembler.clock_changed()
-            self.feed.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
+            self.socket.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
         return True
 
     def _tell_late(self, now: float) -> None:
@@ -148,7 +156,7 @@ class LiveStream:
         self._late += 1
         if now >= self._late_told_at + LATE_TOLD_EVERY_S:
             self._late_told_at = now
-            self.feed.say(f"frames left out because they came more than 5 s late: {self._late} so far")
+            self.socket.say(f"frames left out because they came more than 5 s late: {self._late} so far")
 
     async def _funding(self, symbol: str) -> None:
         """Fetch the rate at the start, every hour, and a minute before it is due: it moves within its period."""
@@ -159,10 +167,10 @@ class LiveStream:
             except ProviderError as error:
                 if str(error) != told:
                     told = str(error)
-                    self.feed.say(f"no funding rate of {symbol}: {told}")
+                    self.socket.say(f"no funding rate of {symbol}: {told}")
                 await anyio.sleep(FUNDING_RETRY_S)
                 continue
             told = ""
-            self.sink.funding(funding)
+            self.sink.put(funding)
             left_s = (funding.next_ns - funding.time_ns) / SECOND_NS - FUNDING_BEFORE_S
             await anyio.sleep(min(FUNDING_EVERY_S, left_s) if left_s > 0 else FUNDING_EVERY_S)

@@ -16,14 +16,14 @@ CHANNEL_DEAD_S: Final = 9.5
 _GUESS_MOST_S: Final = 24.0
 _QUICK_AGAIN_S: Final = 60.0
 
-Channel = tuple[str, str]
+ChannelKey = tuple[str, str]
 """Symbol and channel name."""
 
 
 class Subscribe(NamedTuple):
     """Send one frame that asks for these channels."""
 
-    channels: Sequence[Channel]
+    channels: Sequence[ChannelKey]
 
 
 class Ping(NamedTuple):
@@ -48,26 +48,26 @@ class Paces:
     minute in which it was quick it counts as quick again.
     """
 
-    _slow_s: dict[Channel, float] = field(init=False, factory=dict)
+    _slow_s: dict[ChannelKey, float] = field(init=False, factory=dict)
 
-    def first_s(self, channel: Channel) -> float:
+    def first_s(self, channel: ChannelKey) -> float:
         """Return how long it may take to speak after it was asked for."""
         return max(FIRST_DATA_S, self._slow_s.get(channel, 0.0))
 
-    def degraded_s(self, channel: Channel) -> float:
+    def degraded_s(self, channel: ChannelKey) -> float:
         """Return the silence after which it is asked for again."""
         return max(CHANNEL_DEGRADED_S, 1.5 * self._slow_s.get(channel, 0.0))
 
-    def dead_s(self, channel: Channel) -> float:
+    def dead_s(self, channel: ChannelKey) -> float:
         """Return the silence after which the socket is replaced."""
         return max(CHANNEL_DEAD_S, 2.5 * self._slow_s.get(channel, 0.0))
 
-    def gave_up(self, channel: Channel) -> None:
+    def gave_up(self, channel: ChannelKey) -> None:
         """Note that a socket was replaced because of this channel."""
         slow_s = self._slow_s.get(channel, 0.0)
         self._slow_s[channel] = max(slow_s, min(_GUESS_MOST_S, max(CHANNEL_DEAD_S, 2.0 * slow_s)))
 
-    def spoke(self, channel: Channel, silent_s: float, quick_s: float) -> None:
+    def spoke(self, channel: ChannelKey, silent_s: float, quick_s: float) -> None:
         """Note the silence that ended, and for how long none was long enough to be noticed."""
         slow_s = self._slow_s.get(channel)
         if slow_s is None:
@@ -87,7 +87,7 @@ class _Line:
 
 
 @define
-class Watch:
+class ChannelMonitor:
     """One connection, from its opening to its end.
 
     connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live.
@@ -100,7 +100,7 @@ class Watch:
     `due` says what to do now, `next_due` when to ask again; ``changes`` collects the states entered.
     """
 
-    wanted: Sequence[Channel]
+    wanted: Sequence[ChannelKey]
     opened_at: float
     paces: Paces = field(factory=Paces)
     state: FeedState = field(init=False, default=FeedState.CONNECTING)
@@ -108,7 +108,7 @@ class Watch:
     _frame_at: float = field(init=False)
     _ping_at: float = field(init=False)
     _doubted_at: float | None = field(init=False, default=None)
-    _lines: dict[Channel, _Line] = field(init=False, factory=dict)
+    _lines: dict[ChannelKey, _Line] = field(init=False, factory=dict)
     _unheard: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Watch:
             self._doubted_at = None
             self._settle("the socket answered")
 
-    def data(self, channel: Channel, now: float) -> None:
+    def data(self, channel: ChannelKey, now: float) -> None:
         """Note usable data of a wanted channel."""
         line = self._lines.get(channel)
         if line is None:
@@ -182,14 +182,14 @@ class Watch:
         self._enter(FeedState.SUBSCRIBED, f"{len(self._lines)} channels asked for")
         return (Subscribe(tuple(self.wanted)),)
 
-    def _limit(self, channel: Channel, line: _Line) -> float:
+    def _limit(self, channel: ChannelKey, line: _Line) -> float:
         if line.heard_at is None:
             return line.asked_at + self.paces.first_s(channel)
         allowed_s = self.paces.dead_s if line.asked_again else self.paces.degraded_s
         return line.heard_at + allowed_s(channel)
 
     def _silent_channels(self, now: float) -> list[Action]:
-        again: list[Channel] = []
+        again: list[ChannelKey] = []
         for channel, line in self._lines.items():
             if now < self._limit(channel, line):
                 continue
@@ -223,5 +223,5 @@ class Watch:
         self.changes.append((state, detail))
 
 
-def _name(channel: Channel) -> str:
+def _name(channel: ChannelKey) -> str:
     return f"{channel[0]} {channel[1]}"

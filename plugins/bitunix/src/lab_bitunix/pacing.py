@@ -1,12 +1,9 @@
-"""Keeping within the venue's limits: even pacing, a shared cool-down, growing waits, and the venue's own clock."""
+"""Keeping within the venue's limits: even pacing, a shared cool-down, growing waits."""
 
-from collections.abc import Callable
 from random import Random
-from typing import Final
 
 import anyio
 from attrs import define, field
-from lab.domain.time import SECOND_NS
 
 
 @define
@@ -87,46 +84,3 @@ class Backoff:
         base = min(self.cap_s, self.first_s * 2.0 ** min(self._failures, 16))
         self._failures += 1
         return base * (1.0 + self.jitter * (2.0 * self.random.random() - 1.0))
-
-
-TOLERANCE_NS: Final = 5 * SECOND_NS
-
-
-@define
-class VenueClock:
-    """The venue's time, learnt from its frames and carried on by the monotonic clock.
-
-    A frame more than 5 s off is not used: old bytes that a healed network delivers, or a wrong stamp. When all frames
-    agree on another time for 5 s, that one is right and this one was not.
-    """
-
-    monotonic: Callable[[], float]
-    newest_ns: int = field(init=False, default=0)
-    _offset_ns: int | None = field(init=False, default=None)
-    _rival_ns: int | None = field(init=False, default=None)
-    _rival_since: float = field(init=False, default=0.0)
-    changes: int = field(init=False, default=0)
-
-    def admit(self, time_ns: int, now: float) -> bool:
-        """Take a frame's time; ``False`` when the frame must not be used."""
-        offset_ns = time_ns - int(now * SECOND_NS)
-        known = self._offset_ns
-        if known is None or -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:
-            self._rival_ns = None
-        elif self._rival_ns is None or abs(offset_ns - self._rival_ns) > TOLERANCE_NS:
-            self._rival_ns, self._rival_since = offset_ns, now
-            return False
-        elif now - self._rival_since < TOLERANCE_NS / SECOND_NS:
-            return False
-        else:
-            self._rival_ns = None
-            self.newest_ns = 0
-            self.changes += 1
-        self._offset_ns = offset_ns
-        if time_ns > self.newest_ns:
-            self.newest_ns = time_ns
-        return True
-
-    def now_ns(self) -> int | None:
-        """Return the venue's time now, ``None`` before the first frame."""
-        return None if self._offset_ns is None else self._offset_ns + int(self.monotonic() * SECOND_NS)

@@ -6,10 +6,10 @@ from statistics import median
 
 import anyio
 from attrs import define, field
-from lab.domain.market import Candle, Funding, Quote
+from lab.domain.market import Candle, MarketData, Quote
 from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, format_time
 from lab.errors import ProviderError
-from lab.ports import Check, FeedState, Provider, Subscription
+from lab.ports import Check, FeedState, Provider, Realm, Subscription
 
 from lab_bitunix.rest import RestClient
 
@@ -26,18 +26,12 @@ class _Listener:
     skews_ns: list[int] = field(factory=list)
     faults: list[str] = field(factory=list)
     words: list[str] = field(factory=list)
-    hosts: list[str] = field(factory=list)
     live: anyio.Event = field(factory=anyio.Event)
 
-    def quote(self, quote: Quote) -> None:
-        self.quotes.append(quote)
-        self.skews_ns.append(quote.time_ns - self.wall_ns())
-
-    def candle(self, candle: Candle) -> None:
-        pass
-
-    def funding(self, funding: Funding) -> None:
-        pass
+    def put(self, event: MarketData) -> None:
+        if isinstance(event, Quote):
+            self.quotes.append(event)
+            self.skews_ns.append(event.time_ns - self.wall_ns())
 
     def feed(self, state: FeedState, detail: str = "") -> None:
         self.words.append(f"{state.value} {detail}".strip())
@@ -47,9 +41,6 @@ class _Listener:
     def malformed(self, reason: str, sample: bytes | str) -> None:
         self.faults.append(reason)
 
-    def contacted(self, host: str) -> None:
-        self.hosts.append(host)
-
 
 async def probe(
     provider: Provider, rest: RestClient, wanted: Subscription, wall_ns: Callable[[], int]
@@ -57,7 +48,7 @@ async def probe(
     """Return one row for each thing tried; failures are rows, not exceptions."""
     checks: list[Check] = []
     candles = await _candles(provider, wanted, checks)
-    await _round_trip(rest, wanted.symbol.upper(), wall_ns, checks, recorded=provider.realm == "recorded")
+    await _round_trip(rest, wanted.symbol.upper(), wall_ns, checks, recorded=provider.realm() is Realm.RECORDED)
     listener = await _stream(provider, wanted, wall_ns, checks)
     if listener.quotes and candles:
         _age(candles, wanted, listener.quotes[-1].time_ns, checks)
@@ -133,11 +124,11 @@ async def _stream(
     elif listener.live.is_set():
         checks.append(Check("stream", True, f"first data of every channel after {took_s:.1f} s"))
     else:
-        hint = "" if provider.realm == "recorded" else "; without the internet: --set bitunix.venue=local"
+        hint = "" if provider.realm() is Realm.RECORDED else "; without the internet: --set bitunix.venue=local"
         checks.append(Check("stream", False, f"not live within {STREAM_S:g} s: {listener.words[-1]}{hint}"))
     if listener.skews_ns:
         skew_ms = median(listener.skews_ns) / MILLISECOND_NS
-        checks.append(_skew("clock by frames", skew_ms / 1000, "", provider.realm == "recorded"))
+        checks.append(_skew("clock by frames", skew_ms / 1000, "", provider.realm() is Realm.RECORDED))
     return listener
 
 

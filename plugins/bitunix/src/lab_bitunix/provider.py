@@ -8,10 +8,11 @@ import anyio
 from attrs import Attribute, define, field, validators
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
+from lab.domain.venue_clock import VenueClock
 from lab.errors import ProviderError
-from lab.ports import Check, Provider, Runtime, Sink, Subscription
+from lab.ports import Channel, Check, Provider, Realm, Runtime, Sink, Subscription
 
-from lab_bitunix.pacing import CoolDown, VenueClock
+from lab_bitunix.pacing import CoolDown
 from lab_bitunix.wire import supported
 
 if TYPE_CHECKING:
@@ -35,14 +36,7 @@ def _url(*schemes: str) -> Any:
 
 def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
     if value not in _VENUES:
-        raise ValueError(f"{attribute.alias} = {value!r}: expected {' or '.join(_VENUES)}")
-
-
-class _Realm:
-    """``real``, but ``recorded`` for a provider that plays a recording through the local venue."""
-
-    def __get__(self, provider: "Bitunix | None", owner: type) -> Literal["real", "recorded"]:
-        return "recorded" if provider is not None and provider.venue_kind == "local" else "real"
+        raise ValueError(f"{attribute.name} = {value!r}: expected {' or '.join(_VENUES)}")
 
 
 @define(kw_only=True)
@@ -53,11 +47,8 @@ class Bitunix(Provider):
     newest venue time known when it goes out. Intervals: 1m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
     """
 
-    realm = _Realm()
-
-    venue_kind: Literal["live", "local"] = field(
+    venue: Literal["live", "local"] = field(
         default="live",
-        alias="venue",  # the method of that name is the port's
         validator=_is_venue,
         metadata={"help": "live: the venue itself; local: a server on loopback that plays a recording"},
     )
@@ -94,7 +85,6 @@ class Bitunix(Provider):
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
     _sink: Sink | None = field(init=False, default=None)
-    _hosts: list[str] = field(init=False, factory=list)
     _urls: tuple[str, str] = field(init=False, default=("", ""))
     rejected: int = field(init=False, default=0)
 
@@ -105,9 +95,17 @@ class Bitunix(Provider):
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Take nothing over."""
 
-    def venue(self) -> str:
+    def realm(self) -> Realm:
+        """Return ``real``, or ``recorded`` where the local venue plays a recording."""
+        return Realm.RECORDED if self.venue == "local" else Realm.REAL
+
+    def channels(self) -> frozenset[Channel]:
+        """Return candles, quotes and funding rates. The venue's trades and depth are not taken yet."""
+        return frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
+
+    def origin(self) -> str:
         """Return the host, or the local venue with its recording."""
-        if self.venue_kind == "local":
+        if self.venue == "local":
             return f"local venue playing {self.recording}"
         return urlsplit(self.rest_url).netloc
 
@@ -117,7 +115,7 @@ class Bitunix(Provider):
 
         self._runtime = runtime
         self._urls = self.rest_url, self.ws_url
-        if self.venue_kind == "local":
+        if self.venue == "local":
             from lab_bitunix.venue import LocalVenue, reason_of
 
             try:
@@ -141,7 +139,7 @@ class Bitunix(Provider):
             cool_down=self._cool_down,
             now_ns=self._clock.now_ns,
             malformed=self._malformed,
-            contacted=self._contacted,
+            contacted=runtime.contacted,
         )
 
     async def stop(self) -> None:
@@ -166,25 +164,24 @@ class Bitunix(Provider):
 
     def offline_settings(self) -> Mapping[str, str]:
         """Return what starts the local venue instead."""
-        return {"venue": "local"} if self.venue_kind == "live" else {}
+        return {"venue": "local"} if self.venue == "live" else {}
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Return closed candles, in pages of 200. More than 10 s can bring (some 9,000) is cut to the newest."""
         return await self._client().klines(symbol.upper(), interval_ns, end_ns=end_ns, count=count)
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Give quotes, closed candles and funding rates until cancelled."""
+        """Put quotes, closed candles and funding rates into the sink until cancelled."""
         from lab_bitunix.live import LiveStream
 
         runtime = self._started()
         self._sink = sink
-        for host in self._hosts:
-            sink.contacted(host)
         live = LiveStream(
             rest=self._client(),
             ws_url=self._urls[1],
-            wanted=[Subscription(one.symbol.upper(), one.interval_ns) for one in wanted],
+            wanted=[Subscription(one.symbol.upper(), one.interval_ns, one.channels) for one in wanted],
             sink=sink,
+            contacted=runtime.contacted,
             clock=self._clock,
             cool_down=self._cool_down,
             seed=runtime.seed,
@@ -217,10 +214,3 @@ class Bitunix(Provider):
         self.rejected += 1
         if self._sink is not None:
             self._sink.malformed(reason, sample)
-
-    def _contacted(self, host: str) -> None:
-        if host in self._hosts:
-            return
-        self._hosts.append(host)
-        if self._sink is not None:
-            self._sink.contacted(host)

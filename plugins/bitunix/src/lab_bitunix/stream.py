@@ -12,7 +12,7 @@ from lab.ports import FeedState, Sink
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from lab_bitunix.liveness import Action, Channel, Paces, Ping, Replace, Subscribe, Watch
+from lab_bitunix.liveness import Action, ChannelKey, ChannelMonitor, Paces, Ping, Replace, Subscribe
 from lab_bitunix.pacing import Backoff, CoolDown, Pacer
 from lab_bitunix.wire import (
     SAMPLE_BYTES,
@@ -34,7 +34,7 @@ FRAME_EVERY_S: Final = 0.26
 
 
 @define(kw_only=True)
-class Feed:
+class SocketClient:
     """One connection at a time, with the wanted channels subscribed on it.
 
     ``receive`` takes each decoded data frame, its bytes and the monotonic time, and returns its channel when it could
@@ -42,12 +42,13 @@ class Feed:
     """
 
     url: str
-    wanted: Sequence[Channel]
+    wanted: Sequence[ChannelKey]
     sink: Sink
+    contacted: Callable[[str], None]
     seed: int
     wall_ns: Callable[[], int]
-    receive: Callable[[DepthFrame | KlineFrame, bytes, float], Channel | None]
-    subscribing: Callable[[Sequence[Channel]], None]
+    receive: Callable[[DepthFrame | KlineFrame, bytes, float], ChannelKey | None]
+    subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
@@ -105,7 +106,7 @@ class Feed:
         except (OSError, WebSocketException) as error:
             return f"can't connect: {type(error).__name__} {error}".rstrip()
         try:
-            self.sink.contacted(urlsplit(self.url).netloc)
+            self.contacted(urlsplit(self.url).netloc)
             return await self._use(socket)
         finally:
             with anyio.move_on_after(0.7, shield=True):
@@ -113,14 +114,14 @@ class Feed:
             socket.transport.abort()
 
     async def _use(self, socket: ClientConnection) -> str:
-        watch = Watch(self.wanted, anyio.current_time(), self._paces)
+        monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces)
         self._reason = ""
         outgoing, queue = anyio.create_memory_object_stream[str](8)
         async with anyio.create_task_group() as tasks:
             with outgoing, queue:
-                tasks.start_soon(self._read, socket, watch, outgoing, tasks.cancel_scope)
+                tasks.start_soon(self._read, socket, monitor, outgoing, tasks.cancel_scope)
                 tasks.start_soon(self._write, socket, queue, tasks.cancel_scope)
-                await self._watch(watch, outgoing, tasks.cancel_scope)
+                await self._keep_alive(monitor, outgoing, tasks.cancel_scope)
         return self._reason
 
     def _end(self, reason: str, scope: anyio.CancelScope) -> None:
@@ -128,7 +129,11 @@ class Feed:
         scope.cancel()
 
     async def _read(
-        self, socket: ClientConnection, watch: Watch, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope
+        self,
+        socket: ClientConnection,
+        monitor: ChannelMonitor,
+        outgoing: MemoryObjectSendStream[str],
+        scope: anyio.CancelScope,
     ) -> None:
         """Decode, check, hand on. Nothing but ``recv`` is awaited, so that a frame reaches the sink at once."""
         receive, malformed, recv = self.receive, self.sink.malformed, socket.recv
@@ -136,20 +141,20 @@ class Feed:
             while True:
                 frame = await recv(decode=False)
                 now = anyio.current_time()
-                watch.frame(now)
+                monitor.frame(now)
                 message = decode_frame(frame)
                 if isinstance(message, DepthFrame | KlineFrame):
                     channel = receive(message, frame, now)
                     if channel is not None:
-                        watch.data(channel, now)
+                        monitor.data(channel, now)
                 elif isinstance(message, Control):
-                    self._control(message, watch, outgoing, now, scope)
+                    self._control(message, monitor, outgoing, now, scope)
                 elif isinstance(message, Malformed):
                     malformed(message.reason, frame[:SAMPLE_BYTES])
                 else:
                     assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
-                if watch.changes:
-                    self._tell(watch)
+                if monitor.changes:
+                    self._tell(monitor)
         except ConnectionClosed as error:
             received = error.rcvd
             how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
@@ -158,13 +163,18 @@ class Feed:
             self._end(f"connection broken: {error}", scope)
 
     def _control(
-        self, frame: Control, watch: Watch, outgoing: MemoryObjectSendStream[str], now: float, scope: anyio.CancelScope
+        self,
+        frame: Control,
+        monitor: ChannelMonitor,
+        outgoing: MemoryObjectSendStream[str],
+        now: float,
+        scope: anyio.CancelScope,
     ) -> None:
         refused = refusal(frame)
         if refused is not None:
             self.say(refused)
         elif frame.op == "connect":
-            self._do(watch.hello(now), outgoing, scope)
+            self._do(monitor.hello(now), outgoing, scope)
 
     async def _write(
         self, socket: ClientConnection, queue: MemoryObjectReceiveStream[str], scope: anyio.CancelScope
@@ -177,12 +187,14 @@ class Feed:
         except ConnectionClosed:
             self._end("connection closed while sending", scope)
 
-    async def _watch(self, watch: Watch, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope) -> None:
+    async def _keep_alive(
+        self, monitor: ChannelMonitor, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope
+    ) -> None:
         """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""
         while True:
-            self._do(watch.due(anyio.current_time()), outgoing, scope)
-            self._tell(watch)
-            await anyio.sleep_until(watch.next_due())
+            self._do(monitor.due(anyio.current_time()), outgoing, scope)
+            self._tell(monitor)
+            await anyio.sleep_until(monitor.next_due())
 
     def _do(self, actions: Sequence[Action], outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope) -> None:
         for action in actions:
@@ -197,7 +209,7 @@ class Feed:
             except anyio.WouldBlock:
                 self._end("nothing can be sent", scope)
 
-    def _tell(self, watch: Watch) -> None:
-        changes, watch.changes = watch.changes, []
+    def _tell(self, monitor: ChannelMonitor) -> None:
+        changes, monitor.changes = monitor.changes, []
         for state, detail in changes:
             self._enter(state, detail)

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from itertools import count as count_from
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final
 
 import anyio
 from attrs import Attribute, define, field
@@ -14,7 +14,7 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Quote
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, parse_time
 from lab.errors import ProviderError
-from lab.ports import FeedState, Provider, Runtime, Sink, Subscription
+from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 
 from lab_mock.path import TICKS_PER_UNIT, Bucket, Past, Shape, Tick, walk
 
@@ -48,8 +48,6 @@ class MockProvider(Provider):
     bucket ends: after its last tick and before the next bucket's first. It opens at the close before. The same
     settings and seed give the same events, in any process, at any speed, from `stream` and from `batches`.
     """
-
-    realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "synthetic"
 
     price: float = field(
         default=50000.0,
@@ -86,6 +84,18 @@ class MockProvider(Provider):
     def restore(self, snapshot: Mapping[str, Any]) -> None:
         """Go on after the ticks that were played."""
         self._played = int(snapshot["played"])
+
+    def realm(self) -> Realm:
+        """Return ``synthetic``."""
+        return Realm.SYNTHETIC
+
+    def history_depth(self) -> int:
+        """Return ``history_count``."""
+        return self.history_count
+
+    def origin(self) -> str:
+        """Return the seed, which is where the data comes from."""
+        return f"seed {self._seed_in_use}"
 
     async def start(self, runtime: Runtime) -> None:
         """Take over the run's seed."""
@@ -134,7 +144,7 @@ class MockProvider(Provider):
         Ticks that are late are caught up; none is left out.
         """
         self.check(wanted)
-        sink.feed(FeedState.LIVE, self.venue())
+        sink.feed(FeedState.LIVE, self.origin())
         origin = anyio.current_time() - self._played
         for second, events in self._seconds(wanted):
             if second < self._played:  # after a restore: these were given before
@@ -143,15 +153,8 @@ class MockProvider(Provider):
                 continue
             await anyio.sleep(max(0.0, origin + second - anyio.current_time()))
             for event in events:
-                if isinstance(event, Candle):
-                    sink.candle(event)
-                else:
-                    sink.quote(event)
+                sink.put(event)
             self._played = second + 1
-
-    def venue(self) -> str:
-        """Return the seed, which is where the data comes from."""
-        return f"seed {self._seed_in_use}"
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return the first ``minutes`` of what `stream` gives, quotes and candles."""
@@ -179,17 +182,22 @@ class MockProvider(Provider):
 
     def _seconds(self, wanted: Sequence[Subscription]) -> Iterator[tuple[int, list[Candle | Quote]]]:
         """Yield each second's number and events: first the candles that end there, then each symbol's quote."""
-        paths: list[tuple[Iterator[Tick], list[Bucket]]] = []
+        paths: list[tuple[Iterator[Tick], bool, list[Bucket]]] = []
         for symbol in dict.fromkeys(one.symbol for one in wanted):
             shape = self._shape(symbol)
-            intervals = dict.fromkeys(one.interval_ns // SECOND_NS for one in wanted if one.symbol == symbol)
-            paths.append((walk(shape), [Bucket(shape, interval_s) for interval_s in intervals]))
+            of_symbol = [one for one in wanted if one.symbol == symbol]
+            intervals = dict.fromkeys(
+                one.interval_ns // SECOND_NS for one in of_symbol if Channel.CANDLES in one.channels
+            )
+            quoted = any(Channel.QUOTES in one.channels for one in of_symbol)
+            paths.append((walk(shape), quoted, [Bucket(shape, interval_s) for interval_s in intervals]))
         closed: list[Candle | Quote] = []
         for second in count_from():
             events, closed = closed, []
-            for ticks, buckets in paths:
+            for ticks, quoted, buckets in paths:
                 tick = next(ticks)
-                events.append(tick.quote)
+                if quoted:
+                    events.append(tick.quote)
                 for bucket in buckets:
                     candle = bucket.tick(tick)
                     if candle is not None:

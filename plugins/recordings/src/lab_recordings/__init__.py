@@ -1,15 +1,13 @@
 """Real recorded prices, and the readers for candles and ticks in CSV."""
 
-from lab_recordings.aggregate import Aggregator, aggregate
-from lab_recordings.candles import CandleColumns, check_candles, infer_interval, read_candles, read_columns
+from lab_recordings.aggregate import aggregate
+from lab_recordings.candles import check_candles, infer_interval, read_candles, read_columns
 from lab_recordings.catalog import Recording, locate, names, recording, sha256_of
 from lab_recordings.errors import RecordingError
 from lab_recordings.tick_csv import Tick, TickTrade, read_ticks
 from lab_recordings.ticks import PathCandle, PathQuote, PathTrade, TickRecording
 
 __all__ = [
-    "Aggregator",
-    "CandleColumns",
     "PathCandle",
     "PathQuote",
     "PathTrade",

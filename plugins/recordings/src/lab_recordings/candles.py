@@ -1,16 +1,14 @@
 """Reads candles from CSV, whole columns at a time."""
 
-from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import pairwise, repeat
-from operator import le, lt, mod
+from operator import lt, mod
 from pathlib import Path
-from struct import pack
-from typing import Any, Final
+from typing import Final
 
-from attrs import frozen
-from lab.domain.market import FINAL, Candle, candle_from_row, check_candle
+from lab.domain.batches import CandleColumns, CheckedBatch
+from lab.domain.market import FINAL, Candle, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
@@ -19,39 +17,9 @@ from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
 _PRICES: Final = ("open", "high", "low", "close")
-_PRICE_LIMIT: Final = 1e15
-_VOLUME_LIMIT: Final = 1e18
 
 
-@frozen(eq=False)
-class CandleColumns:
-    """Checked candles as columns; once packed, they take an eighth of the memory of `Candle` objects."""
-
-    opens_ns: Sequence[int]
-    figures: tuple[Sequence[float], ...]
-    """Open, high, low, close, volume."""
-
-    def __len__(self) -> int:
-        return len(self.opens_ns)
-
-    def packed(self) -> "CandleColumns":
-        """Return the same candles in as little memory as goes without loss."""
-        opens_ns = self.opens_ns if isinstance(self.opens_ns, range) else _packed("q", self.opens_ns)
-        return CandleColumns(opens_ns, tuple(_packed("d", column) for column in self.figures))
-
-    def candles(self, symbol: str, interval_ns: int, status: str = FINAL) -> list[Candle]:
-        """Return them as objects."""
-        opens_ns, rows = self.opens_ns, len(self.opens_ns)
-        if isinstance(opens_ns, range) and opens_ns.step == interval_ns:  # each closes when the next one opens
-            bounds_ns = list(range(opens_ns.start, opens_ns.stop + interval_ns, interval_ns))
-            opens_ns, closes_ns = bounds_ns[:-1], bounds_ns[1:]
-        else:
-            closes_ns = [open_ns + interval_ns for open_ns in opens_ns]
-        symbols, states = repeat(symbol, rows), repeat(status, rows)
-        return list(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
-
-
-def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FINAL) -> Iterator[list[Candle]]:
+def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FINAL) -> Iterator[CheckedBatch[Candle]]:
     """Yield the file's candles in batches of 4,096, ascending.
 
     Columns, in any order and case: a time of opening (``time``, ``timestamp``, ``datetime``, ``date`` or ``open_time``;
@@ -164,10 +132,9 @@ class _Reader:
         figures = [columns.floats(place) for place in self._places.values()]
         if len(figures) == len(_PRICES):
             figures.append([0.0] * len(opens_ns))
-        if not _sound(figures):
-            raise ValueError("not all are candles")
+        candles = CandleColumns(opens_ns, figures)  # raises where one is no candle
         self._openings.passed(opens_ns)
-        return CandleColumns(opens_ns, tuple(figures))
+        return candles
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
         """Raise the `RecordingError` for what `read` refuses: times first, then what is no number, then the figures."""
@@ -183,22 +150,3 @@ class _Reader:
             price, high, low, close, volume = (*map(float, row), 0.0)[:5]
             if (reason := check_candle(Candle("", 0, 0, price, high, low, close, volume))) is not None:
                 raise RecordingError(self._path, number, reason)
-
-
-def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
-    # By way of bytes: a third of the time that an array takes of a list.
-    return array(code, pack(f"{len(column)}{code}", *column))
-
-
-def _sound(figures: Sequence[Sequence[float]]) -> bool:
-    """Say whether every row passes `check_candle`, of numbers that are all 0 or more."""
-    opens, highs, lows, closes, volume = figures
-    return (
-        all(map(le, lows, closes))
-        and all(map(le, closes, highs))
-        and all(lows)
-        and all(opens)
-        and max(highs) < _PRICE_LIMIT
-        and max(opens) < _PRICE_LIMIT
-        and max(volume) < _VOLUME_LIMIT
-    )

@@ -7,7 +7,8 @@ from operator import eq, le, ne
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lab.domain.market import Quote, check_quote, quote_from_row
+from lab.domain.batches import TickColumns
+from lab.domain.market import Quote, check_quote
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError
@@ -36,7 +37,7 @@ _SIDES: Final = frozenset({"buy", "sell"})
 _trade_from_row: Final[Callable[[Iterable[object]], TickTrade]] = partial(tuple.__new__, TickTrade)
 
 
-def read_ticks(path: Path, symbol: str = "BTCUSDT") -> Iterator[list[Tick]]:
+def read_ticks(path: Path, symbol: str = "BTCUSDT") -> Iterator[TickColumns]:
     """Yield the file's quotes and trades in batches, in the order of the file.
 
     Columns: ``venue_ms`` (or ``time``: anything `lab.domain.time.parse_time` reads, in one form and unit), ``bid``,
@@ -66,24 +67,26 @@ class _Reader:
         self._times = TimeColumn()
         self._newest_ns = 0
 
-    def read(self, columns: Columns) -> list[Tick]:
+    def read(self, columns: Columns) -> TickColumns:
         stamps = columns.times(self._time, self._times)
         if stamps[0] < self._newest_ns or not all(map(le, stamps, stamps[1:])):
             stamps = list(accumulate(stamps, max, initial=self._newest_ns))[1:]
-        ticks: list[Tick]
         if self._kind is None:
-            ticks = list(self._quotes(stamps, [columns.floats(place) for place in self._quote]))
+            ticks = TickColumns(self._symbol, [stamps, *(columns.floats(place) for place in self._quote)])
         else:
             ticks = self._mixed(columns, self._kind, stamps)
         self._newest_ns = stamps[-1]
         return ticks
 
-    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> list[Tick]:
+    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> TickColumns:
         kinds = columns.texts(kind)
         quoted, traded = list(map(eq, kinds, repeat("quote"))), list(map(eq, kinds, repeat("trade")))
         if not all(map(ne, quoted, traded)):
             raise ValueError("neither quote nor trade")
-        quotes = self._quotes(list(compress(stamps, quoted)), [columns.floats(place, quoted) for place in self._quote])
+        quotes: list[Sequence[object]] = [
+            list(compress(stamps, quoted)),
+            *(columns.floats(place, quoted) for place in self._quote),
+        ]
         price, size, side = self._trade
         trades = _trades(
             list(compress(stamps, traded)),
@@ -91,20 +94,7 @@ class _Reader:
             columns.floats(size, traded),
             list(compress(columns.texts(side), traded)),
         )
-        return [next(quotes) if is_quote else next(trades) for is_quote in quoted]
-
-    def _quotes(self, stamps: Sequence[int], figures: Sequence[Sequence[float]]) -> Iterator[Quote]:
-        bids, bid_sizes, asks, ask_sizes = figures
-        sound = (
-            all(bids)
-            and all(map(le, bids, asks))
-            and max(asks, default=0.0) < _PRICE_LIMIT
-            and max(bid_sizes, default=0.0) < _SIZE_LIMIT
-            and max(ask_sizes, default=0.0) < _SIZE_LIMIT
-        )
-        if not sound:
-            raise ValueError("not all are quotes")
-        return map(quote_from_row, zip(repeat(self._symbol, len(stamps)), stamps, *figures, strict=True))
+        return TickColumns(self._symbol, quotes, trades, quoted)
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
         """Raise the `RecordingError` for what `read` refuses: times first, then the first row that is no tick."""

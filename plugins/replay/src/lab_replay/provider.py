@@ -5,16 +5,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 import anyio
 from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Funding, Quote
+from lab.domain.market import BACKFILLED, Candle, MarketData
 from lab.domain.time import SECOND_NS, parse_interval
 from lab.errors import JournalError, ProviderError
-from lab.ports import FeedState, Provider, Runtime, Sink, Subscription
+from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
+from lab.ports.provider import CHANNEL_OF
 from lab_recordings import RecordingError
 
 from lab_replay.sources import Source, open_file
@@ -51,8 +52,6 @@ class ReplayProvider(Provider):
     it is taken for the symbol that is wanted.
     """
 
-    realm: ClassVar[Literal["real", "recorded", "synthetic"]] = "recorded"
-
     file: str = field(default="", metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"})
     run: str = field(default="", metadata={"help": "directory of a run of lab, instead of a file"})
     format: Literal["auto", "candles", "ticks"] = field(
@@ -84,10 +83,17 @@ class ReplayProvider(Provider):
     _source: Source | None = field(init=False, default=None, repr=False)
     _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
 
-    @property
-    def price_source(self) -> Literal["quote", "candle"]:  # type: ignore[override]
-        """``candle`` for a file of candles or a run without quotes, else ``quote``. Raises `ProviderError`."""
-        return self._open().price_source
+    def realm(self) -> Realm:
+        """Return ``recorded``."""
+        return Realm.RECORDED
+
+    def channels(self) -> frozenset[Channel]:
+        """Return what a file or run of this kind may hold. Raises `ProviderError`."""
+        return self._open().channels
+
+    def origin(self) -> str:
+        """Return the file or run."""
+        return self.file or f"run {Path(self.run).name}"
 
     def snapshot(self) -> dict[str, Any]:
         """Return how many events were played: the rest is in the file."""
@@ -148,7 +154,8 @@ class ReplayProvider(Provider):
         with _named():
             source.fits(wanted)
             self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
-            sink.feed(FeedState.LIVE, self.venue())
+            sink.feed(FeedState.LIVE, self.origin())
+            channels = {one.symbol: one.channels for one in wanted}
             origin, first_ns, before = anyio.current_time(), 0, self._played
             for number, event in enumerate(_flat(source.live(wanted)), 1):
                 wait = 0.0
@@ -160,12 +167,9 @@ class ReplayProvider(Provider):
                 if isinstance(event, Candle):
                     self._known[event.symbol].append(event)
                 if number > before:
-                    _give(event, sink)
+                    if CHANNEL_OF[type(event)] in channels[event.symbol]:
+                        sink.put(event)
                     self._played = number
-
-    def venue(self) -> str:
-        """Return the file or run."""
-        return self.file or f"run {Path(self.run).name}"
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return all the data; history comes first, marked back-filled.
@@ -210,15 +214,6 @@ def _named_batches(batches: Iterator[Sequence[Input]]) -> Iterator[Sequence[Inpu
         yield from batches
 
 
-def _flat(batches: Iterator[Sequence[Input]]) -> Iterator[Input]:
+def _flat(batches: Iterator[Sequence[MarketData]]) -> Iterator[MarketData]:
     for batch in batches:
         yield from batch
-
-
-def _give(event: Input, sink: Sink) -> None:
-    if isinstance(event, Quote):
-        sink.quote(event)
-    elif isinstance(event, Candle):
-        sink.candle(event)
-    elif isinstance(event, Funding):
-        sink.funding(event)

@@ -9,19 +9,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal, TypeVar
+from typing import Final, TypeVar
 
 from attrs import define, field
+from lab.domain.batches import CandleBuilder, CandleColumns, TickColumns
 from lab.domain.inputs import Input
-from lab.domain.market import BACKFILLED, Candle
+from lab.domain.market import BACKFILLED, Candle, MarketData
 from lab.domain.time import SECOND_NS, format_interval
 from lab.errors import ProviderError
-from lab.ports import Subscription
+from lab.ports import Channel, Subscription
 from lab_recordings import (
-    Aggregator,
-    CandleColumns,
     RecordingError,
-    Tick,
     infer_interval,
     locate,
     read_candles,
@@ -42,7 +40,8 @@ class Source(ABC):
     """Recorded data, read anew by each call."""
 
     name: str
-    price_source: Literal["quote", "candle"]
+    channels: frozenset[Channel]
+    """What it may hold."""
 
     @abstractmethod
     def fits(self, wanted: Sequence[Subscription]) -> None:
@@ -61,7 +60,7 @@ class Source(ABC):
         """Return everything, the past first. The call reads all of it once, so errors come before the first batch."""
 
     @abstractmethod
-    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         """Yield what comes after the past, as it is read."""
 
     @abstractmethod
@@ -77,7 +76,7 @@ class CandleFile(Source):
     path: Path
     interval_ns: int
     warmup: int
-    price_source: Literal["quote", "candle"] = field(default="candle", init=False)
+    channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES}), init=False)
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
         _one_symbol(self.name, wanted)
@@ -106,7 +105,7 @@ class CandleFile(Source):
         held = _checked(self.path, read, _HELD_CANDLES, CandleColumns.packed)
         return self._marked(columns.candles(wanted[0].symbol, self.interval_ns) for columns in held)
 
-    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         left = self.warmup
         for batch in read_candles(self.path, wanted[0].symbol, self.interval_ns):
             yield batch[left:]
@@ -115,10 +114,10 @@ class CandleFile(Source):
     def identity(self) -> Mapping[str, str]:
         return {"file": self.name, "sha256": sha256_of(self.path)}
 
-    def _marked(self, batches: Iterable[list[Candle]]) -> Iterator[Batch]:
+    def _marked(self, batches: Iterable[Sequence[Candle]]) -> Iterator[Batch]:
         left = self.warmup
         for batch in batches:
-            yield [candle._replace(status=BACKFILLED) for candle in batch[:left]] + batch[left:] if left else batch
+            yield (*(candle._replace(status=BACKFILLED) for candle in batch[:left]), *batch[left:]) if left else batch
             left = max(0, left - len(batch))
 
 
@@ -128,7 +127,7 @@ class TickFile(Source):
 
     name: str
     path: Path
-    price_source: Literal["quote", "candle"] = field(default="quote", init=False)
+    channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES, Channel.QUOTES}), init=False)
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
         _one_symbol(self.name, wanted)
@@ -140,18 +139,20 @@ class TickFile(Source):
     def past(self, wanted: Subscription) -> list[Candle]:
         return []
 
-    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         symbol = wanted[0].symbol
         return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol), _HELD_TICKS), wanted)
 
-    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         return self._with_candles(read_ticks(self.path, wanted[0].symbol), wanted)
 
     def identity(self) -> Mapping[str, str]:
         return {"file": self.name, "sha256": sha256_of(self.path)}
 
-    def _with_candles(self, batches: Iterable[Sequence[Tick]], wanted: Sequence[Subscription]) -> Iterator[Batch]:
-        maker = Aggregator(wanted[0].symbol, wanted[0].interval_ns)
+    def _with_candles(
+        self, batches: Iterable[TickColumns], wanted: Sequence[Subscription]
+    ) -> Iterator[Sequence[MarketData]]:
+        maker = CandleBuilder(wanted[0].symbol, wanted[0].interval_ns)
         return map(maker.take, batches)
 
 

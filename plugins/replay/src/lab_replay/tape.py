@@ -5,19 +5,20 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, TypeVar
 
 from attrs import define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Funding, Quote
+from lab.domain.market import BACKFILLED, Backfill, Candle, MarketData, Quote
 from lab.errors import ProviderError
-from lab.ports import Subscription
+from lab.ports import Channel, Subscription
 from lab_recordings import sha256_of
 
 from lab_replay.sources import Batch, Source, exhaust, other_interval
 
 _BATCH: Final = 512
+_Event = TypeVar("_Event")
 
 
 @define(eq=False)
@@ -31,7 +32,7 @@ class RunTape(Source):
 
     name: str
     directory: Path
-    price_source: Literal["quote", "candle"] = field(init=False)
+    channels: frozenset[Channel] = field(init=False)
     instruments: dict[str, Instrument] = field(factory=dict, init=False)
     """What the run recorded of its instruments, by symbol."""
     _intervals: dict[str, int] = field(factory=dict, init=False)
@@ -41,7 +42,8 @@ class RunTape(Source):
         from lab.journal.store import read_run_started
 
         self.instruments = dict(read_run_started(self.directory).instruments)
-        self.price_source = "quote" if any(isinstance(event, Quote) for event in self._read()) else "candle"
+        quoted = any(isinstance(event, Quote) for event in self._read())
+        self.channels = frozenset(Channel) if quoted else frozenset(Channel) - {Channel.QUOTES}
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
         if not self._intervals:
@@ -57,7 +59,7 @@ class RunTape(Source):
     def scan(self) -> Iterator[None]:
         opened: dict[str, int] = {}
         steps: dict[str, Counter[int]] = {}
-        for number, event in enumerate(self._read()):
+        for number, event in enumerate(_market_of(self._read())):
             if isinstance(event, Candle):
                 if event.symbol in opened:
                     steps[event.symbol][event.open_ns - opened[event.symbol]] += 1
@@ -73,7 +75,7 @@ class RunTape(Source):
 
     def past(self, wanted: Subscription) -> list[Candle]:
         found = []
-        for event in self._read():
+        for event in _market_of(self._read()):
             if isinstance(event, Candle) and event.symbol == wanted.symbol:
                 if event.status != BACKFILLED:
                     break
@@ -84,7 +86,7 @@ class RunTape(Source):
         exhaust(self.scan())
         return _in_batches(self._inputs(wanted))
 
-    def live(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
+    def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         return _in_batches(self._after_past(wanted))
 
     def identity(self) -> Mapping[str, str]:
@@ -101,16 +103,16 @@ class RunTape(Source):
     def _inputs(self, wanted: Sequence[Subscription]) -> Iterator[Input]:
         symbols = {one.symbol for one in wanted}
         for event in self._read():
-            if not isinstance(event, Candle | Quote | Funding) or event.symbol in symbols:
+            if not isinstance(event, Backfill | MarketData) or event.symbol in symbols:
                 yield event
 
-    def _market(self, wanted: Sequence[Subscription]) -> Iterator[Candle | Quote | Funding]:
+    def _market(self, wanted: Sequence[Subscription]) -> Iterator[MarketData]:
         symbols = {one.symbol for one in wanted}
-        for event in self._read():
-            if isinstance(event, Candle | Quote | Funding) and event.symbol in symbols:
+        for event in _market_of(self._read()):
+            if event.symbol in symbols:
                 yield event
 
-    def _after_past(self, wanted: Sequence[Subscription]) -> Iterator[Input]:
+    def _after_past(self, wanted: Sequence[Subscription]) -> Iterator[MarketData]:
         begun: set[str] = set()
         for event in self._market(wanted):
             if isinstance(event, Candle):
@@ -121,6 +123,15 @@ class RunTape(Source):
             yield event
 
 
-def _in_batches(events: Iterator[Input]) -> Iterator[Batch]:
+def _market_of(events: Iterator[Input]) -> Iterator[MarketData]:
+    """Yield the market data among inputs, back-filled candles one by one."""
+    for event in events:
+        if isinstance(event, Backfill):
+            yield from event.candles
+        elif isinstance(event, MarketData):
+            yield event
+
+
+def _in_batches(events: Iterator[_Event]) -> Iterator[list[_Event]]:
     while batch := list(islice(events, _BATCH)):
         yield batch

@@ -11,8 +11,8 @@ from lab.ports import Provider, Sink, Subscription
 QUICK_S: Final = 1.0
 
 
-async def stream_for(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: Sink) -> None:
-    """Listen to a stream, then cancel it once and assert that it ends at once.
+async def stream_for(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: Sink) -> bool:
+    """Listen to a stream, then cancel it once and assert that it ends at once; return whether it returned by itself.
 
     Raises what the stream raises before; what it raises on being cancelled is not of interest here. A bare asyncio
     task is used because a task group cancels again and again: a stream that swallows the first is not seen there, and
@@ -22,20 +22,20 @@ async def stream_for(seconds: float, provider: Provider, wanted: Sequence[Subscr
     await asyncio.wait({task}, timeout=seconds)
     if task.done():
         task.result()
-        return
+        return True
     task.cancel()
     await asyncio.wait({task}, timeout=QUICK_S)
     if task.done():
         if not task.cancelled():
             task.exception()
-        return
+        return False
     raise AssertionError(f"stream() was still running {QUICK_S} s after it was cancelled")
 
 
-async def stream_in_group(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: Sink) -> None:
+async def stream_in_group(seconds: float, provider: Provider, wanted: Sequence[Subscription], sink: Sink) -> bool:
     """Listen to a stream in a task group, as a session does, then cancel the group.
 
-    Asserts that it ends at once, and raises what it raises, on being cancelled too.
+    Asserts that it ends at once, and raises what it raises, on being cancelled too. Returns ``False``.
     """
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(provider.stream, wanted, sink)
@@ -44,3 +44,4 @@ async def stream_in_group(seconds: float, provider: Provider, wanted: Sequence[S
         tasks.cancel_scope.cancel()
     took = anyio.current_time() - began
     assert took <= QUICK_S, f"stream() took {took:.1f} s to end after its task group was cancelled"
+    return False

@@ -1,4 +1,4 @@
-"""The contract of providers: P1 to P12."""
+"""The contract of providers: P1 to P14."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -9,12 +9,14 @@ from typing import ClassVar, Final, TypeVar
 
 import anyio
 
+from lab.domain.guard import InputGuard
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle, Quote, check_candle, check_quote
-from lab.domain.time import MINUTE_NS
+from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderError, ProviderUnavailable
-from lab.ports import FeedState, Provider, Runtime, Subscription
+from lab.ports import Channel, FeedState, PriceSource, Provider, Realm, Runtime, Subscription
+from lab.ports.provider import CHANNEL_OF
 from lab.testing.builders import START_NS
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.listening import QUICK_S, stream_for, stream_in_group
@@ -22,11 +24,13 @@ from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numb
 from lab.testing.recording_sink import RecordingSink
 
 Make = Callable[[], Provider]
-Listen = Callable[[float, Provider, Sequence[Subscription], RecordingSink], Awaitable[None]]
+Listen = Callable[[float, Provider, Sequence[Subscription], RecordingSink], Awaitable[bool]]
 T = TypeVar("T")
 
 _START_S: Final = 10.0
 _BATCH_INPUTS: Final = 3_000
+_DEPTH_TRIED: Final = 2_000
+_AHEAD_S: Final = 5.0
 
 
 class ProviderContract(Contract):
@@ -35,11 +39,18 @@ class ProviderContract(Contract):
         class TestMyVenue(ProviderContract):
             @pytest.fixture
             def make(self):
-                return lambda: MyVenue(url=LOCAL_SERVER)
+                return MyVenue
 
     ``make`` gives a fresh instance each time. With ``simulated`` the rules run in virtual time, with the network in
-    memory: a provider needs a counterpart inside the simulation (a local server it starts itself) or no network at
-    all. Without it they run in real time and take ``stream_s`` each.
+    memory: a provider needs a counterpart inside the simulation, or no network at all. A fixture runs outside the
+    simulated loop and can't start one; a subclass of the provider can, in its own ``start``::
+
+        class WithVenue(MyVenue):
+            async def start(self, runtime):
+                await runtime.tasks.start(serve_my_venue)
+                await super().start(runtime)
+
+    Without ``simulated`` the rules run in real time and take ``stream_s`` each.
     """
 
     simulated: ClassVar[bool] = True
@@ -72,16 +83,23 @@ class ProviderContract(Contract):
                     await provider.stop()
                 tasks.cancel_scope.cancel()
 
-    def listen(self, make: Make) -> RecordingSink:
-        """Return what a fresh provider streams in ``stream_s``."""
-        sink = RecordingSink()
+    def wanted(self, provider: Provider) -> Subscription:
+        """Return a subscription to all the channels the provider has."""
+        return Subscription(self.symbol, self.interval_ns, provider.channels())
 
-        async def main() -> None:
+    def listen(self, make: Make, *channels: Channel) -> RecordingSink:
+        """Return what a fresh provider streams in ``stream_s``, of some channels or of all it has."""
+
+        async def main() -> RecordingSink:
+            sink = RecordingSink()
             async with self.started(make()) as provider:
-                await stream_for(self.stream_s, provider, [Subscription(self.symbol, self.interval_ns)], sink)
+                wanted = Subscription(self.symbol, self.interval_ns, frozenset(channels) or provider.channels())
+                returned = await stream_for(self.stream_s, provider, [wanted], sink)
+                real = provider.realm() is Realm.REAL
+                assert not (returned and real), "stream() returned, but the data of a real venue has no end"
+            return sink
 
-        self.run(main)
-        return sink
+        return self.run(main)
 
     def read(self, make: Make, count: int, end_ns: int | None = None) -> Sequence[Candle]:
         """Return a fresh provider's history."""
@@ -103,17 +121,25 @@ class ProviderContract(Contract):
     @rule(
         "P2",
         "real, recorded and synthetic prices never meet in a session, and the report says where they came from.",
-        'declare realm = "real", "recorded" or "synthetic"; let venue() return the host, file or seed.',
+        "let realm() return a Realm, channels() a frozenset of Channel, origin() the host, file or seed.",
     )
-    def test_says_where_its_data_comes_from(self, make: Make) -> None:
+    def test_says_what_it_is_and_what_it_can_give(self, make: Make) -> None:
         provider = make()
-        realm = getattr(provider, "realm", None)
-        assert realm in {"real", "recorded", "synthetic"}, f"realm is {realm!r}"
-        assert provider.price_source in {"quote", "candle"}, f"price_source is {provider.price_source!r}"
-        assert provider.quote_silence_s > 0, f"quote_silence_s is {provider.quote_silence_s!r}"
-        venue = provider.venue()
-        named = isinstance(venue, str) and venue.strip()
-        assert named, f"venue() gave {venue!r}"
+        realm, channels, depth = provider.realm(), provider.channels(), provider.history_depth()
+        assert isinstance(realm, Realm), f"realm() gave {realm!r}"
+        known = isinstance(channels, frozenset) and all(isinstance(one, Channel) for one in channels)
+        assert known, f"channels() gave {channels!r}"
+        assert channels, f"channels() gave {channels!r}"
+        assert depth is None or (type(depth) is int and depth >= 0), f"history_depth() gave {depth!r}"
+        source = provider.price_source()
+        assert isinstance(source, PriceSource), f"price_source() gave {source!r}"
+        if source is PriceSource.QUOTE:
+            assert Channel.QUOTES in channels, "price_source() is quote, but channels() has no quotes"
+        silence_s = provider.quote_silence_s()
+        assert silence_s > 0, f"quote_silence_s() gave {silence_s!r}"
+        origin = provider.origin()
+        named = isinstance(origin, str) and origin.strip()
+        assert named, f"origin() gave {origin!r}"
         check_numbers(provider.source(), "source()")
 
     @rule(
@@ -174,6 +200,16 @@ class ProviderContract(Contract):
             assert len(candles) <= count, f"asked for at most {count} candles, got {len(candles)}"
             self._check_candles(candles, {BACKFILLED})
         assert not self.read(make, 0), "asked for 0 candles, got some"
+        if Channel.QUOTES in make().channels():
+            quotes = self.listen(make, Channel.QUOTES).quotes
+            quoted_ns = quotes[0 if self.simulated else -1].time_ns if quotes else candles[-1].time_ns
+            ahead_s = (candles[-1].open_ns + self.interval_ns - quoted_ns) / SECOND_NS
+            at_once = f"is {ahead_s:.0f} s ahead of the quotes that came at the same time"
+            assert ahead_s <= _AHEAD_S, f"the end of the newest candle {at_once}: it is open: {candles[-1]}"
+        depth = make().history_depth()
+        if depth is not None and depth < _DEPTH_TRIED:
+            found = len(self.read(make, depth + 1))
+            assert found <= depth, f"history_depth() is {depth}, but history() gave {found} candles"
 
     @rule(
         "P6",
@@ -216,8 +252,8 @@ class ProviderContract(Contract):
     )
     def test_streams_live_quotes_in_order(self, make: Make) -> None:
         sink = self.listen(make)
-        assert FeedState.LIVE in sink.feeds, f"the feed was never LIVE, only {', '.join(sink.feeds) or 'silent'}"
-        if make().price_source == "quote":
+        assert FeedState.LIVE in sink.states, f"the feed was never LIVE, only {', '.join(sink.states) or 'silent'}"
+        if Channel.QUOTES in make().channels():
             assert sink.quotes, f"no quote in {self.stream_s} s"
         for quote in sink.quotes:
             assert quote.symbol == self.symbol, f"asked for {self.symbol!r}: {quote}"
@@ -225,6 +261,12 @@ class ProviderContract(Contract):
             assert trouble is None, f"{trouble}: {quote}"
         for before, after in pairwise(sink.quotes):
             assert before.time_ns <= after.time_ns, f"a quote went back in time: {before}, then {after}"
+        past = self.read(make, 3)
+        if sink.quotes and past:
+            first, newest = sink.quotes[0], past[-1]
+            late_ns = first.time_ns - newest.open_ns - self.interval_ns
+            apart = f"the first quote's time_ns {first.time_ns} and the end of the newest candle of history"
+            assert abs(late_ns) <= 3 * self.interval_ns, f"{apart} lie {late_ns / SECOND_NS:.0f} s apart: {first}"
 
     @rule(
         "P9",
@@ -232,9 +274,58 @@ class ProviderContract(Contract):
         "give a candle when its bucket has ended, each once, ascending, with open_ns on the interval's grid.",
     )
     def test_streams_closed_candles_in_order(self, make: Make) -> None:
-        candles = self.listen(make).candles
-        assert len(candles) >= 2, f"{len(candles)} candles in {self.stream_s} s"
-        self._check_candles(candles, {FINAL, UNCONFIRMED})
+        sink = self.listen(make)
+        assert len(sink.candles) >= 2, f"{len(sink.candles)} candles in {self.stream_s} s"
+        self._check_candles(sink.candles, {FINAL, UNCONFIRMED})
+        quoted_ns = 0
+        for event in sink.events:
+            if isinstance(event, Quote):
+                quoted_ns = event.time_ns
+            elif isinstance(event, Candle) and quoted_ns:
+                ahead_s = (event.open_ns + self.interval_ns - quoted_ns) / SECOND_NS
+                assert ahead_s <= _AHEAD_S, f"its bucket ends {ahead_s:.0f} s after the newest quote: {event} is open"
+
+    @rule(
+        "P13",
+        "a run that did not ask for a channel has no use for it, and a channel that never speaks leaves a run waiting.",
+        "put an event only where its channel is in Subscription.channels; declare in channels() what can be given.",
+    )
+    def test_streams_the_channels_that_are_wanted(self, make: Make) -> None:
+        offered = make().channels()
+        for channel in sorted(offered & {Channel.CANDLES, Channel.QUOTES}):
+            came = {CHANNEL_OF[type(event)] for event in self.listen(make, channel).events}
+            assert came == {channel}, f"asked for {channel} only, got {', '.join(sorted(came)) or 'nothing'}"
+
+    @rule(
+        "P14",
+        "connections are lost every day: a stream that ends with one ends the run, after three minutes of ninety.",
+        "catch what the socket raises, say FeedState.DOWN, and connect again after a growing, jittered wait.",
+    )
+    def test_a_stream_survives_lost_connections(self, make: Make) -> None:
+        if not self.simulated:
+            return
+
+        async def main() -> None:
+            from lab.testing.simulation import current_net
+
+            async with self.started(make()) as provider, anyio.create_task_group() as tasks:
+                sink, ended = RecordingSink(), anyio.Event()
+
+                async def stream() -> None:
+                    await provider.stream([self.wanted(provider)], sink)
+                    ended.set()
+
+                tasks.start_soon(stream)
+                await anyio.sleep(self.stream_s / 4)
+                lost = current_net().reset_all()
+                given = sink.count
+                await anyio.sleep(self.stream_s)
+                over = ended.is_set() and provider.realm() is not Realm.REAL and not lost
+                assert not ended.is_set() or over, f"stream() returned after {lost} connections were reset"
+                assert over or sink.count > given, f"nothing came in {self.stream_s} s after {lost} resets"
+                tasks.cancel_scope.cancel()
+
+        self.run(main)
 
     @rule(
         "P10",
@@ -243,13 +334,10 @@ class ProviderContract(Contract):
     )
     def test_figures_are_plain_floats_and_ints(self, make: Make) -> None:
         sink = self.listen(make)
-        seen: list[Candle | Quote] = [*self.read(make, 5), *sink.candles, *sink.quotes]
-        for one in seen:
-            assert type(one) in {Candle, Quote}, f"{one!r} is {type(one).__name__}"
-            for name, value in zip(one._fields, one, strict=True):
-                wanted = int if name.endswith("_ns") else str if name in {"symbol", "status"} else float
-                found = type(value)
-                assert found is wanted, f"{name} {value!r} is {found.__name__}, not {wanted.__name__}: {one}"
+        guard = InputGuard([self.symbol], self.interval_ns, phase_ns=None)
+        for one in [*self.read(make, 5), *sink.events]:
+            trouble = guard.foreign(one) or guard.malformed(one)
+            assert trouble is None, f"{trouble}: {one}"
 
     @rule(
         "P11",
@@ -257,15 +345,13 @@ class ProviderContract(Contract):
         "let the cancellation through: catch no BaseException, wait for nothing unbounded in finally.",
     )
     def test_a_cancelled_stream_ends(self, make: Make) -> None:
-        wanted = [Subscription(self.symbol, self.interval_ns)]
-
         async def main(listen: Listen) -> None:
             async with self.started(make()) as provider:
                 sink = RecordingSink()
-                await listen(self.stream_s / 4, provider, wanted, sink)
+                await listen(self.stream_s / 4, provider, [self.wanted(provider)], sink)
                 given = len(sink.given)
                 await anyio.sleep(5.0 if self.simulated else 0.2)
-                late = sink.given[given:]
+                late = sink.events[given:]
                 assert not late, f"after its end the stream gave {late[0]}"
 
         for listen in (stream_for, stream_in_group):
@@ -277,7 +363,7 @@ class ProviderContract(Contract):
         "give ascending time_ns over all batches, an instrument by batch_instrument(), its identity by source().",
     )
     def test_batches_ascend_and_repeat(self, make: Make) -> None:
-        wanted = [Subscription(self.symbol, self.interval_ns)]
+        wanted = [self.wanted(make())]
         first = self._batch_inputs(make(), wanted)
         if first is None:
             return

@@ -105,7 +105,7 @@ Key = tuple[str | None, str]
 
 
 @define(eq=False)
-class Session:
+class ClientSession:
     """What the venue remembers of a socket: nothing of it outlives the connection."""
 
     socket: VenueSocket

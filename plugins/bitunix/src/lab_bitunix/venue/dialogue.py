@@ -10,7 +10,7 @@ from lab.domain.time import MILLISECOND_NS, SECOND_NS
 from websockets.exceptions import ConnectionClosed
 
 from lab_bitunix.venue.channels import channel
-from lab_bitunix.venue.connection import Key, Session, VenueSocket
+from lab_bitunix.venue.connection import ClientSession, Key, VenueSocket
 from lab_bitunix.venue.hub import Hub
 
 IDLE_S: Final = 60.0
@@ -30,7 +30,7 @@ class Dialogue:
         hub = self.hub
         counters, faults = hub.counters, hub.world.faults
         now_ns = hub.now_ns()
-        session = Session(socket, now_ns // SECOND_NS)
+        session = ClientSession(socket, now_ns // SECOND_NS)
         counters.connections += 1
         counters.opened += 1
         try:
@@ -62,7 +62,7 @@ class Dialogue:
         else:
             await socket.close(int(how))
 
-    async def _listen(self, session: Session) -> None:
+    async def _listen(self, session: ClientSession) -> None:
         last_s = anyio.current_time()
         while True:
             text: str | bytes | None = None
@@ -74,7 +74,7 @@ class Dialogue:
             if self._hear(session, text):
                 last_s = anyio.current_time()
 
-    def _hear(self, session: Session, text: str | bytes) -> bool:
+    def _hear(self, session: ClientSession, text: str | bytes) -> bool:
         """Act on a message; return whether it keeps the socket open."""
         world = self.hub.world
         at_s = world.elapsed_s(self.hub.now_ns())
@@ -102,7 +102,7 @@ class Dialogue:
             self.hub.say(session, {"op": "unsubscribe", "ts": stamp, "data": "success"})
         return True
 
-    def _subscribe(self, session: Session, arguments: list[Any], at_s: float) -> None:
+    def _subscribe(self, session: ClientSession, arguments: list[Any], at_s: float) -> None:
         faults, count = self.hub.world.faults, self.hub.counters.faults
         if faults.active("refuse_sub", at_s):
             count["refuse_sub"] += 1

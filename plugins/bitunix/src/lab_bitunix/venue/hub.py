@@ -11,7 +11,7 @@ from attrs import define, field
 from lab.domain.time import SECOND_NS
 
 from lab_bitunix.venue.channels import KLINE_PERIOD_S, TICKERS, TRADE, Channel, Messages, channel
-from lab_bitunix.venue.connection import Key, Session, text_frame
+from lab_bitunix.venue.connection import ClientSession, Key, text_frame
 from lab_bitunix.venue.counters import Counters
 from lab_bitunix.venue.damage import damage
 from lab_bitunix.venue.market import Market
@@ -26,13 +26,13 @@ _FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malf
 
 
 @define(eq=False)
-class Feed:
+class ChannelPump:
     """One channel of one symbol, and who listens. ``market`` is ``None`` for ``tickers``, which has no symbol."""
 
     channel: Channel
     market: Market | None
     random: Random
-    listeners: dict[Session, None] = field(factory=dict)
+    listeners: dict[ClientSession, None] = field(factory=dict)
     scope: anyio.CancelScope | None = None
     held: bytes | None = None
     """A message that goes out after the next one."""
@@ -51,7 +51,7 @@ class Hub:
     now_ns: Callable[[], int]
     tasks: TaskGroup
     messages: Messages = field(init=False)
-    _feeds: dict[Key, Feed] = field(init=False, factory=dict)
+    _pumps: dict[Key, ChannelPump] = field(init=False, factory=dict)
     _faulty: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -60,35 +60,35 @@ class Hub:
 
     # Subscriptions
 
-    def subscribe(self, session: Session, keys: Sequence[Key]) -> None:
+    def subscribe(self, session: ClientSession, keys: Sequence[Key]) -> None:
         """Give the session data of the channels, soon. Those it has already go on as they are."""
         new = [key for key in keys if key not in session.wanted]
         session.wanted.update(dict.fromkeys(new))
         if new:
             self.tasks.start_soon(self._begin, session, new)
 
-    def unsubscribe(self, session: Session, key: Key) -> None:
+    def unsubscribe(self, session: ClientSession, key: Key) -> None:
         """End the session's data of a channel."""
         session.wanted.pop(key, None)
-        feed = self._feeds.get(self._feed_key(key))
-        if feed is None or (feed.channel.name == TICKERS and self._tickers_of(session)):
+        pump = self._pumps.get(self._pump_key(key))
+        if pump is None or (pump.channel.name == TICKERS and self._tickers_of(session)):
             return
-        feed.listeners.pop(session, None)
-        if not feed.listeners:
-            del self._feeds[self._feed_key(key)]
-            if feed.scope is not None:
-                feed.scope.cancel()
+        pump.listeners.pop(session, None)
+        if not pump.listeners:
+            del self._pumps[self._pump_key(key)]
+            if pump.scope is not None:
+                pump.scope.cancel()
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: ClientSession) -> None:
         """Forget a session."""
         for key in list(session.wanted):
             self.unsubscribe(session, key)
 
     @staticmethod
-    def _feed_key(key: Key) -> Key:
+    def _pump_key(key: Key) -> Key:
         return (None, TICKERS) if key[1] == TICKERS else key
 
-    async def _begin(self, session: Session, keys: Sequence[Key]) -> None:
+    async def _begin(self, session: ClientSession, keys: Sequence[Key]) -> None:
         at_s = self.world.elapsed_s(self.now_ns())
         await anyio.sleep(FIRST_S + self.world.faults.value("late_sub", at_s, 0.0))
         now_ns = self.now_ns()
@@ -96,7 +96,7 @@ class Hub:
             if key in session.wanted:
                 self._join(session, key, now_ns)
 
-    def _join(self, session: Session, key: Key, now_ns: int) -> None:
+    def _join(self, session: ClientSession, key: Key, now_ns: int) -> None:
         symbol, name = key
         found = channel(name)
         market = self.world.traded(symbol or "")
@@ -108,42 +108,42 @@ class Hub:
             markets = [market for market in self.world.markets.values() if market.contract.status == "OPEN"]
             self._write([session], [to_json(self.messages.tickers(markets, now_ns))])
             return
-        feed_key = self._feed_key(key)
-        feed = self._feeds.get(feed_key)
-        if feed is None:
+        pump_key = self._pump_key(key)
+        pump = self._pumps.get(pump_key)
+        if pump is None:
             random = Random(f"{self.world.seed}/{name}/{symbol}")
-            feed = self._feeds[feed_key] = Feed(found, None if name == TICKERS else market, random)
-            self.tasks.start_soon(self._run, feed)
-        feed.listeners[session] = None
+            pump = self._pumps[pump_key] = ChannelPump(found, None if name == TICKERS else market, random)
+            self.tasks.start_soon(self._run, pump)
+        pump.listeners[session] = None
         if name == TICKERS:
-            self._push_tickers(feed, [session], now_ns)
-        elif name != TRADE and feed.market is not None:
-            self._deliver(feed, [to_json(self.messages.one(name, feed.market, now_ns))], [session], now_ns)
+            self._push_tickers(pump, [session], now_ns)
+        elif name != TRADE and pump.market is not None:
+            self._deliver(pump, [to_json(self.messages.one(name, pump.market, now_ns))], [session], now_ns)
 
-    def _tickers_of(self, session: Session) -> tuple[str, ...]:
+    def _tickers_of(self, session: ClientSession) -> tuple[str, ...]:
         return tuple(symbol for symbol, name in session.wanted if name == TICKERS and symbol)
 
     # Pumps
 
-    async def _run(self, feed: Feed) -> None:
-        with anyio.CancelScope() as feed.scope:
-            if not feed.listeners:  # gone before the pump began
+    async def _run(self, pump: ChannelPump) -> None:
+        with anyio.CancelScope() as pump.scope:
+            if not pump.listeners:  # gone before the pump began
                 return
-            if feed.channel.name == TRADE:
-                await self._pump_trades(feed)
+            if pump.channel.name == TRADE:
+                await self._pump_trades(pump)
             else:
-                await self._pump(feed)
+                await self._pump(pump)
 
-    async def _pump(self, feed: Feed) -> None:
+    async def _pump(self, pump: ChannelPump) -> None:
         start_ns, sent_ns = self.world.start_ns, 0
-        name = feed.channel.name
+        name = pump.channel.name
         while True:
             now_ns = self.now_ns()
             at_s = self.world.elapsed_s(now_ns)
             if name == "depth_book1" and self.world.faults.active("flood", at_s):
-                await self._flood(feed)
+                await self._flood(pump)
                 continue
-            period_s = feed.channel.period_s
+            period_s = pump.channel.period_s
             if period_s == KLINE_PERIOD_S and "_kline_" in name:
                 period_s = self.world.faults.value("kline_every", at_s, period_s)
             period_ns = round(period_s * SECOND_NS)
@@ -152,22 +152,22 @@ class Hub:
                 next_ns += period_ns
             await anyio.sleep((next_ns - now_ns) / SECOND_NS)
             sent_ns = next_ns
-            if feed.market is None:
-                self._push_tickers(feed, list(feed.listeners), next_ns)
+            if pump.market is None:
+                self._push_tickers(pump, list(pump.listeners), next_ns)
             else:
-                self._deliver(feed, [to_json(self.messages.one(name, feed.market, next_ns))], feed.listeners, next_ns)
+                self._deliver(pump, [to_json(self.messages.one(name, pump.market, next_ns))], pump.listeners, next_ns)
 
-    def _push_tickers(self, feed: Feed, sessions: Sequence[Session], now_ns: int) -> None:
-        by_symbols: dict[tuple[str, ...], list[Session]] = {}
+    def _push_tickers(self, pump: ChannelPump, sessions: Sequence[ClientSession], now_ns: int) -> None:
+        by_symbols: dict[tuple[str, ...], list[ClientSession]] = {}
         for session in sessions:
             by_symbols.setdefault(self._tickers_of(session), []).append(session)
         for symbols, same in by_symbols.items():
             markets = [market for symbol in symbols if (market := self.world.traded(symbol)) is not None]
             if markets:
-                self._deliver(feed, [to_json(self.messages.tickers(markets, now_ns))], same, now_ns)
+                self._deliver(pump, [to_json(self.messages.tickers(markets, now_ns))], same, now_ns)
 
-    async def _pump_trades(self, feed: Feed) -> None:
-        market, done_ns = feed.market, self.now_ns()
+    async def _pump_trades(self, pump: ChannelPump) -> None:
+        market, done_ns = pump.market, self.now_ns()
         while market is not None:
             trades = market.trades_between(done_ns, done_ns + _LOOK_AHEAD_NS)
             if not trades:
@@ -180,12 +180,12 @@ class Hub:
             done_ns = together[-1][0] + 1
             await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
             message = self.messages.trades(market, together, done_ns)
-            self._deliver(feed, [to_json(message)], feed.listeners, done_ns)
+            self._deliver(pump, [to_json(message)], pump.listeners, done_ns)
 
-    async def _flood(self, feed: Feed) -> None:
+    async def _flood(self, pump: ChannelPump) -> None:
         """Send as many frames a second as asked for, in small lots, each with the quote of its own moment."""
         begin_ns = last_ns = self.now_ns()
-        sent, name, market = 0, feed.channel.name, feed.market
+        sent, name, market = 0, pump.channel.name, pump.market
         while market is not None:
             await anyio.sleep(_FLOOD_S)
             now_ns = self.now_ns()
@@ -198,23 +198,25 @@ class Hub:
             step_ns = (now_ns - last_ns) // max(1, count)
             times = [last_ns + place * step_ns for place in range(1, count + 1)]
             payloads = [to_json(self.messages.one(name, market, at_ns)) for at_ns in times]
-            self._deliver(feed, payloads, feed.listeners, now_ns)
+            self._deliver(pump, payloads, pump.listeners, now_ns)
             last_ns = now_ns
 
     # Delivery
 
-    def _deliver(self, feed: Feed, payloads: list[bytes], sessions: Iterable[Session], now_ns: int) -> None:
+    def _deliver(
+        self, pump: ChannelPump, payloads: list[bytes], sessions: Iterable[ClientSession], now_ns: int
+    ) -> None:
         if self._faulty:
             at_s = self.world.elapsed_s(now_ns)
-            payloads = [sent for payload in payloads for sent in self._bend(feed, payload, list(sessions), at_s)]
+            payloads = [sent for payload in payloads for sent in self._bend(pump, payload, list(sessions), at_s)]
         if payloads:
             self._write(sessions, payloads)
 
-    def _bend(self, feed: Feed, payload: bytes, sessions: list[Session], at_s: float) -> list[bytes]:
+    def _bend(self, pump: ChannelPump, payload: bytes, sessions: list[ClientSession], at_s: float) -> list[bytes]:
         """Return what goes out now instead of a message, with the faults in force."""
-        faults, random, count = self.world.faults, feed.random, self.counters.faults
+        faults, random, count = self.world.faults, pump.random, self.counters.faults
         muted = faults.active("mute", at_s)
-        if faults.active("silence", at_s) or (muted and fnmatchcase(feed.channel.name, muted.value)):
+        if faults.active("silence", at_s) or (muted and fnmatchcase(pump.channel.name, muted.value)):
             count["silence" if muted is None else "mute"] += 1
             return []
         if faults.strikes("malformed", at_s, random):
@@ -223,25 +225,25 @@ class Hub:
         late = faults.active("late", at_s)
         if late is not None and random.random() < late.value[0]:
             count["late"] += 1
-            self.tasks.start_soon(self._later, late.value[1], feed, sessions, payload)
+            self.tasks.start_soon(self._later, late.value[1], pump, sessions, payload)
             return []
-        if feed.held is not None:
-            held, feed.held = feed.held, None
+        if pump.held is not None:
+            held, pump.held = pump.held, None
             return [payload, held]
         if faults.strikes("reorder", at_s, random):
             count["reorder"] += 1
-            feed.held = payload
+            pump.held = payload
             return []
         if faults.strikes("duplicate", at_s, random):
             count["duplicate"] += 1
             return [payload, payload]
         return [payload]
 
-    async def _later(self, seconds: float, feed: Feed, sessions: list[Session], payload: bytes) -> None:
+    async def _later(self, seconds: float, pump: ChannelPump, sessions: list[ClientSession], payload: bytes) -> None:
         await anyio.sleep(seconds)
-        self._write([session for session in sessions if session in feed.listeners], [payload])
+        self._write([session for session in sessions if session in pump.listeners], [payload])
 
-    def _write(self, sessions: Iterable[Session], payloads: Sequence[bytes]) -> None:
+    def _write(self, sessions: Iterable[ClientSession], payloads: Sequence[bytes]) -> None:
         if self.world.faults.active("blackhole", self.world.elapsed_s(self.now_ns())):
             self.counters.faults["blackhole"] += 1
             return
@@ -249,6 +251,6 @@ class Hub:
         for session in list(sessions):
             session.socket.push(frames, len(payloads))
 
-    def say(self, session: Session, message: Any) -> None:
+    def say(self, session: ClientSession, message: Any) -> None:
         """Send a control frame."""
         self._write([session], [to_json(message)])

@@ -1,0 +1,108 @@
+"""Recorded data on its way to the engine: guarded, and its failures named."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final, cast
+
+from attrs import define, field
+
+from lab.domain.batches import CheckedBatch
+from lab.domain.guard import InputGuard
+from lab.domain.inputs import INPUTS, Input
+from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle, MarketData
+from lab.domain.venue_clock import TOLERANCE_NS
+from lab.errors import ProviderError, describe_error
+from lab.ports import Subscription
+
+_SESSION_INPUTS: Final = frozenset(INPUTS) - frozenset(MARKET_DATA) - {Backfill}
+
+
+@define(eq=False)
+class GuardedSource:
+    """A provider's batches, with what is malformed or from the future held out and counted.
+
+    Recorded data has no clock but its own order: an event is from the future where the one behind it is stamped more
+    than 5 s earlier and the one before it is not. What is no market data at all, or of a symbol that was not asked
+    for, is the provider's failure: `ProviderError`. So is whatever the provider raises.
+    """
+
+    name: str
+    wanted: Sequence[Subscription]
+    batches: Iterator[Sequence[Input]]
+    held_out: int = field(init=False, default=0)
+    reason: str = field(init=False, default="")
+    """Why the first event was held out."""
+    _guard: InputGuard = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        symbols = [one.symbol for one in self.wanted]
+        self._guard = InputGuard(symbols, self.wanted[0].interval_ns, phase_ns=None)
+
+    def degradations(self) -> list[str]:
+        """Return what the report says of it."""
+        return [f"held_out {self.held_out}: {self.reason}"] if self.held_out else []
+
+    def __iter__(self) -> Iterator[Sequence[Input]]:
+        waiting: Input | None = None  # the newest market event: the one behind it shows whether it is from the future
+        before_ns = 0
+        symbols = self._guard.symbols
+        while (batch := self._next()) is not None:
+            if batch.__class__ is CheckedBatch and batch.symbol in symbols:  # type: ignore[attr-defined]
+                if waiting is not None:
+                    yield (waiting,)
+                    waiting = None
+                yield batch
+                continue
+            let_in: list[Input] = []
+            for event in batch:
+                if not self._sound(event):
+                    continue
+                if _stamped(event):
+                    if waiting is not None:
+                        ahead_ns = waiting.time_ns - event.time_ns
+                        if ahead_ns > TOLERANCE_NS and event.time_ns >= before_ns:
+                            self._hold_out(f"time_ns {waiting.time_ns} is {ahead_ns / 1e9:.0f} s ahead of what follows")
+                        else:
+                            before_ns = waiting.time_ns
+                            let_in.append(waiting)
+                    waiting = event
+                else:
+                    if waiting is not None:
+                        before_ns = waiting.time_ns
+                        let_in.append(waiting)
+                        waiting = None
+                    let_in.append(event)
+            if let_in:
+                yield let_in
+        if waiting is not None:
+            yield (waiting,)
+
+    def _next(self) -> Sequence[Input] | None:
+        try:
+            return next(self.batches, None)
+        except ProviderError:
+            raise
+        except (Exception, SystemExit) as error:
+            raise ProviderError(f"provider {self.name} failed: {describe_error(error)}") from error
+
+    def _sound(self, event: Input) -> bool:
+        """Return whether an event is sound; hold it out where it is not. Raises `ProviderError` for a foreign one."""
+        if event.__class__ in _SESSION_INPUTS:
+            return True
+        for part in event.candles if isinstance(event, Backfill) else (cast("MarketData", event),):
+            foreign = self._guard.foreign(part)
+            if foreign is not None:
+                raise ProviderError(f"provider {self.name} failed: batches() gave {foreign}")
+            problem = self._guard.malformed(part)
+            if problem is not None:
+                self._hold_out(problem)
+                return False
+        return True
+
+    def _hold_out(self, reason: str) -> None:
+        self.held_out += 1
+        self.reason = self.reason or reason
+
+
+def _stamped(event: Input) -> bool:
+    """Return whether an event's stamp is of the moment: a candle of the past carries one of the past."""
+    return event.__class__ in MARKET_DATA and not (event.__class__ is Candle and event.status == BACKFILLED)

@@ -1,0 +1,256 @@
+"""The guard in front of the engine: what it lets in, what it holds out and why, and whose clock it believes."""
+
+from decimal import Decimal
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from lab import BACKFILLED, Candle, Depth, Funding, Quote, Side, Trade
+from lab.domain.batches import CandleColumns, CheckedBatch
+from lab.domain.guard import InputGuard, LiveGuard
+from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
+from lab.domain.venue_clock import VenueClock
+from lab.testing import START_NS
+
+FAR_NS = parse_time("2063-04-05")
+QUOTE = Quote("BTCUSDT", START_NS, 49_999.9, 1.0, 50_000.1, 2.0)
+CANDLE = Candle("BTCUSDT", START_NS, START_NS + MINUTE_NS, 1.0, 2.0, 0.5, 1.5, 3.0)
+TRADE = Trade("BTCUSDT", START_NS, 50_000.0, 0.1, Side.BUY)
+DEPTH = Depth("BTCUSDT", START_NS, ((10.0, 1.0), (9.0, 2.0)), ((11.0, 1.0), (12.0, 0.0)))
+FUNDING = Funding("BTCUSDT", START_NS, 0.0001, START_NS + 10, 50_000.0)
+
+
+class Subclassed(Quote):
+    """Another class, though it looks like a quote."""
+
+
+MALFORMED: list[tuple[Any, str]] = [
+    (QUOTE._replace(bid=50_000), "figures (50000, 1.0, 50000.1, 2.0) are not all float"),
+    (QUOTE._replace(ask=Decimal("50000.1")), "are not all float"),
+    (QUOTE._replace(ask_size=True), "are not all float"),
+    (QUOTE._replace(bid=float("nan")), "not prices"),
+    (QUOTE._replace(bid=float("inf")), "not prices"),
+    (QUOTE._replace(bid=50_001.0), "bid 50001.0 above ask 50000.1"),
+    (QUOTE._replace(time_ns=1.7e18), "is no time in nanoseconds"),
+    (QUOTE._replace(time_ns=None), "is no time in nanoseconds"),
+    (QUOTE._replace(time_ns=-1), "is no time in nanoseconds"),
+    (QUOTE._replace(time_ns=True), "is no time in nanoseconds"),
+    (CANDLE._replace(close=None), "are not all float"),
+    (CANDLE._replace(close=9.0), "close 9.0 outside [0.5, 2.0]"),
+    (CANDLE._replace(status="closed"), "status 'closed' is unknown"),
+    (CANDLE._replace(status=[]), "unhashable type"),
+    (CANDLE._replace(open_ns="2024"), "not times in nanoseconds"),
+    (CANDLE._replace(time_ns=START_NS + 1), "before its bucket ended"),
+    (CANDLE._replace(open_ns=START_NS - 1), "is not on the grid"),
+    (TRADE._replace(side="buy"), "side 'buy' is no Side"),
+    (TRADE._replace(price=0.0), "price 0.0 is not a price"),
+    (TRADE._replace(size=1), "are not all float"),
+    (DEPTH._replace(bids=[(10.0, 1.0)]), "levels are a list, not a tuple"),
+    (DEPTH._replace(bids=((10.0,),)), "is no (price, size) of two floats"),
+    (DEPTH._replace(asks=((11.0, "1"),)), "is no (price, size) of two floats"),
+    (DEPTH._replace(asks=((9.0, 1.0),)), "depth: "),
+    (FUNDING._replace(rate=float("nan")), "rate nan is no fraction"),
+    (FUNDING._replace(mark=None), "not float"),
+]
+
+
+def guard() -> InputGuard:
+    return InputGuard(["BTCUSDT"], MINUTE_NS)
+
+
+def live(*, wall_ns: int = 0, recorded: bool = False) -> LiveGuard:
+    """Return a guard whose machine says another year than the venue, unless it is told the time."""
+    return LiveGuard(["BTCUSDT"], MINUTE_NS, monotonic=lambda: 0.0, wall_ns=lambda: wall_ns, recorded=recorded)
+
+
+def quote(second: float) -> Quote:
+    return QUOTE._replace(time_ns=START_NS + int(second * SECOND_NS))
+
+
+def candle(minute: int) -> Candle:
+    open_ns = START_NS + minute * MINUTE_NS
+    return CANDLE._replace(open_ns=open_ns, time_ns=open_ns + MINUTE_NS)
+
+
+@pytest.mark.parametrize("event", [QUOTE, CANDLE, TRADE, DEPTH, FUNDING], ids=lambda one: type(one).__name__)
+def test_sound_market_data_of_every_kind_is_let_in(event: Any) -> None:
+    assert guard().foreign(event) is None
+    assert guard().malformed(event) is None
+
+
+@pytest.mark.behaviour("F13")
+@pytest.mark.parametrize(("event", "said"), MALFORMED, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_field_of_another_type_or_out_of_bounds_is_named(event: Any, said: str) -> None:
+    assert guard().foreign(event) is None
+    problem = guard().malformed(event)
+    assert problem is not None
+    assert said in problem
+    assert live(wall_ns=START_NS).judge(event, 0.0).let_in == ()
+
+
+@pytest.mark.parametrize(
+    ("event", "said"),
+    [
+        (tuple(QUOTE), "tuple is no market data; expected Candle, Quote, Trade, Depth, Funding"),
+        (Subclassed(*QUOTE), "Subclassed is no market data"),
+        (None, "NoneType is no market data"),
+        (QUOTE._replace(symbol="ETHUSDT"), "quote of 'ETHUSDT', which was not asked for"),
+        (CANDLE._replace(symbol=None), "candle of None, which was not asked for"),
+        (TRADE._replace(symbol=["BTCUSDT"]), "trade of ['BTCUSDT'], which was not asked for"),
+    ],
+)
+def test_another_class_or_symbol_is_foreign(event: Any, said: str) -> None:
+    found = guard().foreign(event)
+    assert found is not None
+    assert said in found
+
+
+# --- the venue's clock -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("F13")
+def test_a_candle_from_the_future_is_held_out_and_moves_no_clock() -> None:
+    made = live(wall_ns=START_NS)
+    assert made.judge(quote(0), 0.0).let_in == (quote(0),)
+    far = CANDLE._replace(open_ns=FAR_NS, time_ns=FAR_NS + MINUTE_NS)
+    judged = made.judge(far, 1.0)
+    assert judged.let_in == ()
+    assert "s ahead of the venue's clock" in judged.held_out[0][0]
+    assert made.clock.at(1.0) == START_NS + SECOND_NS
+    assert made.judge(candle(-1), 1.0).let_in == (candle(-1),)
+    assert made.judge(quote(2), 2.0).let_in == (quote(2),)
+
+
+@pytest.mark.parametrize("first", [quote(10**9), candle(10**7)])
+def test_a_first_frame_from_the_future_sets_no_clock(first: Any) -> None:
+    made = live()
+    assert made.judge(first, 0.0).let_in == ()
+    assert made.judge(quote(0.5), 0.5).let_in == (), "nothing yet says which of the two is right"
+    judged = made.judge(quote(1), 1.0)
+    assert judged.let_in == (quote(0.5), quote(1)), "two that agree are, and none of them is lost"
+    assert [event for _, event in judged.held_out] == [first]
+    assert made.clock.at(1.0) == START_NS + SECOND_NS
+
+
+def test_a_first_frame_that_agrees_with_the_machines_clock_is_believed_at_once() -> None:
+    assert live(wall_ns=START_NS + 4 * SECOND_NS).judge(quote(0), 0.0).let_in == (quote(0),)
+
+
+def test_the_only_frame_there_ever_was_is_let_in_at_the_end() -> None:
+    made = live()
+    assert made.judge(candle(0), 0.0).let_in == ()
+    assert made.waiting == [candle(0)]
+    assert made.end().let_in == (candle(0),)
+    assert made.end().let_in == ()
+
+
+def test_what_waits_for_a_second_frame_is_bounded() -> None:
+    made = live()
+    held_out = [len(made.judge(quote(1000 * number), 0.0).held_out) for number in range(20)]
+    assert held_out == [0] * 8 + [1] * 12
+    assert len(made.waiting) == 8
+
+
+@pytest.mark.parametrize(("ahead_s", "let_in"), [(4.9, True), (5.1, False)])
+def test_a_stamp_may_be_five_seconds_ahead_and_no_more(ahead_s: float, let_in: bool) -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    assert bool(made.judge(quote(1 + ahead_s), 1.0).let_in) is let_in
+    past = candle(0)._replace(status=BACKFILLED)
+    made = live(recorded=True)
+    made.judge(quote(60 - ahead_s), 0.0)
+    assert bool(made.judge(past, 0.0).let_in) is let_in, "a candle of the past has ended"
+
+
+@pytest.mark.parametrize(("behind_s", "let_in"), [(59, True), (61, False)])
+def test_a_quote_may_come_a_minute_late_and_says_how_old_it_is(behind_s: int, let_in: bool) -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    judged = made.judge(quote(100 - behind_s), 100.0)
+    assert bool(judged.let_in) is let_in
+    assert judged.behind_ns == (behind_s * SECOND_NS if let_in else 0)
+    assert made.clock.at(100.0) == START_NS + 100 * SECOND_NS, "and it does not hold the clock back"
+
+
+def test_a_candle_is_never_too_late() -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    assert made.judge(candle(0), 7_200.0).let_in == (candle(0),)
+
+
+def test_without_quotes_a_candle_may_be_one_interval_ahead_of_those_before_it() -> None:
+    made = live()
+    late = [candle(0), candle(1), candle(2), candle(3)]
+    for number, (event, delay_s) in enumerate(zip(late, (50.0, 1.0, 30.0, 2.0), strict=True)):
+        made.judge(event, 60.0 * number + delay_s)
+    assert made.judge(candle(4), 240.0).let_in == (candle(4),)
+    assert made.judge(candle(6), 241.0).let_in == ()
+
+
+def test_when_all_stamps_agree_on_another_time_for_five_seconds_that_is_the_venues() -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    taken = [bool(made.judge(quote(3600 + step), 1.0 + step).let_in) for step in range(8)]
+    assert taken == [False] * 5 + [True] * 3
+
+
+def test_frames_off_the_venues_clock_are_not_used_until_all_agree_for_five_seconds() -> None:
+    clock = VenueClock(lambda: 0.0)
+    base = 10**18
+
+    def admit(venue_s: float, now: float) -> bool:
+        return clock.admit(base + int(venue_s * SECOND_NS), now)
+
+    assert admit(0, 0)
+    assert admit(10, 10.4)
+    assert not admit(10, 60)  # fifty seconds late, out of some buffer
+    assert not admit(3600, 60)
+    assert admit(60, 60.1)
+    assert clock.newest_ns == base + 60 * SECOND_NS
+    taken = [admit(3600 + step, 61 + step) for step in range(8)]
+    assert taken == [False] * 5 + [True] * 3
+    assert clock.changes == 1
+
+
+# --- whole columns -----------------------------------------------------------------------------------------------
+
+
+def columns(**changes: Any) -> CandleColumns:
+    figures = {"open": [1.0, 2.0], "high": [2.0, 3.0], "low": [0.5, 1.0], "close": [1.5, 2.0], "volume": [0.0, 1.0]}
+    return CandleColumns([START_NS, START_NS + MINUTE_NS], tuple((figures | changes).values()))
+
+
+def test_columns_become_events_that_need_no_second_check() -> None:
+    made = columns().candles("BTCUSDT", MINUTE_NS)
+    assert type(made) is CheckedBatch
+    assert type(columns().packed().candles("BTCUSDT", MINUTE_NS)) is CheckedBatch
+    assert made.symbol == "BTCUSDT"
+    assert [guard().malformed(one) for one in made] == [None, None]
+    for before, after in pairwise(made):
+        assert before.time_ns == after.open_ns
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"low": [1.0, 2.5]},
+        {"high": [1.0, 3.0]},
+        {"open": [0.0, 2.0]},
+        {"open": [1e15, 2.0]},
+        {"high": [1e15, 3.0]},
+        {"low": [0.0, 1.0]},
+        {"low": [-1.0, 1.0]},
+        {"volume": [-1.0, 1.0]},
+        {"volume": [1.0, 1e18]},
+        {"close": [float("nan"), 2.0]},
+        {"close": [1.5]},
+    ],
+)
+def test_columns_with_a_row_that_is_no_candle_are_refused(changes: Any) -> None:
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(**changes)
+
+
+def test_nobody_makes_a_checked_batch_by_hand() -> None:
+    with pytest.raises(TypeError, match=r"made by CandleColumns\.candles\(\)"):
+        CheckedBatch([CANDLE])  # type: ignore[misc]
