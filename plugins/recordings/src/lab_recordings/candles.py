@@ -14,7 +14,8 @@ from lab.domain.market import FINAL, Candle, candle_from_row, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
-from lab_recordings.errors import RecordingError
+from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.survey import Survey
 from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
@@ -51,7 +52,9 @@ class CandleColumns:
         return list(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
 
 
-def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FINAL) -> Iterator[list[Candle]]:
+def read_candles(
+    path: Path, symbol: str, interval_ns: int, *, status: str = FINAL, survey: Survey | None = None
+) -> Iterator[list[Candle]]:
     """Yield the file's candles in batches of 4,096, ascending.
 
     Columns, in any order and case: a time of opening (``time``, ``timestamp``, ``datetime``, ``date`` or ``open_time``;
@@ -63,16 +66,16 @@ def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FIN
     on the interval's grid (from 1970-01-01 UTC; from the first candle where the interval is longer than a day). Raises
     `RecordingError` naming file and line, at the latest when the row to blame is reached.
     """
-    for columns in read_columns(path, interval_ns):
+    for columns in read_columns(path, interval_ns, survey):
         yield columns.candles(symbol, interval_ns, status)
 
 
-def read_columns(path: Path, interval_ns: int) -> Iterator[CandleColumns]:
-    """Yield what `read_candles` does, as columns."""
+def read_columns(path: Path, interval_ns: int, survey: Survey | None = None) -> Iterator[CandleColumns]:
+    """Yield what `read_candles` does, as columns. A ``survey`` takes in what was read."""
     if interval_ns <= 0:
         raise ValueError(f"interval_ns must be above 0, not {interval_ns}")
     table = Table(path)
-    reader = _Reader(table, interval_ns)
+    reader = _Reader(table, interval_ns, survey)
     for block in table.blocks():
         yield block.read(reader.read, reader.refuse)
 
@@ -124,8 +127,9 @@ class _Openings:
             raise ValueError("not on the grid")
         return opens_ns
 
-    def passed(self, opens_ns: Sequence[int]) -> None:
+    def passed(self, opens_ns: Sequence[int], survey: Survey) -> None:
         """Remember that these were read."""
+        survey.see_openings(self._before_ns, opens_ns, self._interval_ns)
         self._phase_ns, self._before_ns = self._phase(opens_ns), opens_ns[-1]
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
@@ -153,10 +157,12 @@ class _Openings:
 class _Reader:
     """Turns blocks of rows into candles."""
 
-    def __init__(self, table: Table, interval_ns: int) -> None:
+    def __init__(self, table: Table, interval_ns: int, survey: Survey | None) -> None:
         self._path = table.path
+        self._survey = survey or Survey()
         self._openings = _Openings(table, interval_ns)
-        names = (*_PRICES, "volume") if "volume" in table.header else _PRICES
+        self._survey.has_volume = "volume" in table.header
+        names = (*_PRICES, "volume") if self._survey.has_volume else _PRICES
         self._places = {name: table.place(name) for name in names}
 
     def read(self, columns: Columns) -> CandleColumns:
@@ -164,9 +170,11 @@ class _Reader:
         figures = [columns.floats(place) for place in self._places.values()]
         if len(figures) == len(_PRICES):
             figures.append([0.0] * len(opens_ns))
-        if not _sound(figures):
+        lowest, highest = min(figures[2]), max(figures[1])
+        if not _sound(figures, lowest, highest):
             raise ValueError("not all are candles")
-        self._openings.passed(opens_ns)
+        self._openings.passed(opens_ns, self._survey)
+        self._survey.see_prices(figures[:4], lowest, highest)
         return CandleColumns(opens_ns, tuple(figures))
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
@@ -178,7 +186,7 @@ class _Reader:
                 try:
                     float(text)
                 except ValueError:
-                    raise RecordingError(self._path, number, f"{name} {text!r} is not a number") from None
+                    raise RecordingError(self._path, number, f"{name} {excerpt(text)} is not a number") from None
         for number, row in enumerate(zip(*texts, strict=True), line):
             price, high, low, close, volume = (*map(float, row), 0.0)[:5]
             if (reason := check_candle(Candle("", 0, 0, price, high, low, close, volume))) is not None:
@@ -190,15 +198,15 @@ def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
     return array(code, pack(f"{len(column)}{code}", *column))
 
 
-def _sound(figures: Sequence[Sequence[float]]) -> bool:
-    """Say whether every row passes `check_candle`, of numbers that are all 0 or more."""
+def _sound(figures: Sequence[Sequence[float]], lowest: float, highest: float) -> bool:
+    """Say whether every row passes `check_candle`, given numbers of 0 or more, the lowest low and the highest high."""
     opens, highs, lows, closes, volume = figures
     return (
         all(map(le, lows, closes))
         and all(map(le, closes, highs))
-        and all(lows)
+        and lowest > 0.0
         and all(opens)
-        and max(highs) < _PRICE_LIMIT
+        and highest < _PRICE_LIMIT
         and max(opens) < _PRICE_LIMIT
         and max(volume) < _VOLUME_LIMIT
     )
