@@ -10,6 +10,7 @@ import attrs
 from attrs import frozen
 
 from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
+from lab.backtesting.source import changed, moved
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
@@ -76,7 +77,7 @@ def verify(
             text = "the tape is not what the run took in"
             return Verdict(directory.name, False, 0, 0, "", text, damage)
         try:
-            assembly = reassemble(registry, started)
+            assembly = reassemble(registry, moved(started, reader.labels().get("state_dir"), directory))
         except (LookupError, TypeError, AttributeError) as error:
             raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
         again = Journal(None, durable=False, labels={})
@@ -155,11 +156,9 @@ def _again(
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
         batch = prepare(assembly, started["kind"], journal.outcome, started["carried_loss"])
-        recorded = started["source"]
-        if batch.body["source"] != recorded:
-            raise RunError(
-                EndReason.CONFIG, f"the source is not the one recorded: {batch.body['source']} instead of {recorded}"
-            )
+        difference = changed(started["source"], batch.body["source"])
+        if difference:
+            raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
     journal.append_raw(RUN_STARTED, RUN_STARTED, encode(started), 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
 

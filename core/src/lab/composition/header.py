@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
+
 from lab.composition.assembly import Assembly
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
-from lab.journal.report import plain
+from lab.journal.report import described_instrument, plain
 from lab.ports import FeedState, Status
 
 _COUNTS: Final = ("candles", "quotes", "decisions", "orders", "trades", "refusals")
@@ -27,6 +29,7 @@ def make_header(
         "strategies": [part.name for part in assembly.strategies],
         "symbol": run.symbol,
         "interval": run.interval,
+        "instrument": described_instrument(attrs.asdict(instrument)),
         "starting_equity": plain(engine.valuation.starting_equity),
         "fees": dict(assembly.broker.component.describe(instrument)),
         "gates": [part.name for part in assembly.gates],

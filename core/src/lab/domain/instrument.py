@@ -24,6 +24,8 @@ class Instrument:
     taker_fee_rate: Decimal
     quantity_max: Decimal | None = None
     leverage_max: int | None = None
+    origin: str = ""
+    """Where the steps come from, in words: a venue's listing, settings, the decimals of a file."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("tick", "lot"):

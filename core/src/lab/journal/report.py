@@ -12,6 +12,7 @@ from lab.exit_codes import EndReason
 from lab.journal.store import JournalReader
 
 REPORT_SCHEMA_VERSION: Final = 1
+_STEPS_AND_FEES: Final = ("tick", "lot", "quantity_min", "maker_fee_rate", "taker_fee_rate")
 
 
 def plain(amount: Decimal | str | None) -> str | None:
@@ -22,6 +23,12 @@ def plain(amount: Decimal | str | None) -> str | None:
     if "." in text:
         text = text.rstrip("0").rstrip(".")
     return "0" if text in {"", "-0"} else text
+
+
+def described_instrument(raw: Mapping[str, Any]) -> dict[str, str]:
+    """Return what people are told of an instrument: its steps, its fees as fractions, and where the steps come from."""
+    steps = {name: plain(raw[name]) or "" for name in _STEPS_AND_FEES}
+    return {"symbol": raw["symbol"], **steps, "origin": raw.get("origin", "")}
 
 
 def build_report(reader: JournalReader) -> dict[str, Any]:
@@ -47,6 +54,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
     code = ended["reason"] if ended else "unfinished"
     reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
     traded = next(reader.bodies("order_filled"), None) is not None
+    instrument = started["instruments"].get(started["symbol"])
     report: dict[str, Any] = {
         "schema_version": REPORT_SCHEMA_VERSION,
         "kind": started["kind"],
@@ -64,6 +72,7 @@ def _build(reader: JournalReader) -> dict[str, Any]:
         "strategy": ", ".join(entry["name"] for entry in started["strategies"]),
         "symbol": started["symbol"],
         "interval": started["interval"],
+        "instrument": described_instrument(instrument) if instrument is not None else {},
         **{name: int(totals.get(name, 0)) for name in ("candles", "backfilled", "quotes", "decisions", "signals")},
         **{name: int(totals.get(name, 0)) for name in ("orders", "fills", "trades", "refusals")},
         **{name: int(totals.get(name, 0)) for name in ("cancelled", "expired", "rejected")},
@@ -115,7 +124,11 @@ def _degradations(
     unconfirmed = sum(body[-1] == UNCONFIRMED for _, _, body in reader.bodies("candle"))
     if unconfirmed:
         found.append(f"unconfirmed_candles {unconfirmed}")
-    names = ("gaps", "ignored_candles", "late_quotes", "expired")
+    notes = started["source"].get("notes", "").splitlines()
+    found.extend(notes)
+    names = ["gaps", "ignored_candles", "late_quotes", "expired"]
+    if any(note.startswith("gaps ") for note in notes):  # the source says more of them
+        names.remove("gaps")
     found.extend(f"{name} {totals[name]}" for name in names if int(totals.get(name, 0)))
     return found
 

@@ -181,6 +181,7 @@ def instrument_of(row: PairRow, vip: int) -> Instrument:
         taker_fee_rate=taker,
         quantity_max=_positive(row.max_market_order_volume),
         leverage_max=row.max_leverage if row.max_leverage and 0 < row.max_leverage <= 1000 else None,
+        origin=f"tick {tick:f}, lot {lot:f} (the venue's listing)",
     )
 
 

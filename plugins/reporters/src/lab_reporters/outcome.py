@@ -30,6 +30,9 @@ def header_rows(header: Mapping[str, Any]) -> Rows:
         ("Equity", text.money(header.get("starting_equity", "unknown"))),
         ("Fees", text.joined(header.get("fees", {})) or "unknown"),
     ]
+    origin = (header.get("instrument") or {}).get("origin")
+    if origin:
+        rows.insert(4, ("Instrument", text.clean(origin)))
     rows += _limit_rows(header)
     if header.get("speed", 1) not in (1, "1", "1.0"):
         rows.append(("Speed", text.clean(header["speed"])))

@@ -183,8 +183,8 @@ def _pairs(title: str, rows: Iterable[tuple[str, str]], *, opened: bool) -> str:
 
 
 def _other(header: Mapping[str, Any]) -> list[tuple[str, str]]:
-    known = {"run_id", "version", "provider", "venue", "strategies", "symbol", "interval", "starting_equity", "fees",
-             "limits", "gates", "speed", "no_orders", "directory"}  # fmt: skip
+    known = {"run_id", "version", "provider", "venue", "strategies", "symbol", "interval", "instrument",
+             "starting_equity", "fees", "limits", "gates", "speed", "no_orders", "directory"}  # fmt: skip
     return [(str(key), text.joined(value, 2000)) for key, value in header.items() if key not in known]
 
 
