@@ -173,7 +173,7 @@ def test_buckets_begin_where_the_calendar_says(name: str, moment: str, opening: 
 
 def test_the_day_is_rolling() -> None:
     made = world()
-    market = made.state.markets["BTCUSDT"]
+    market = made.markets["BTCUSDT"]
 
     day = made.day(market, START_NS)
 

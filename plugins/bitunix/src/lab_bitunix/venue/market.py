@@ -23,8 +23,8 @@ def load_path(name: str, seed: int) -> TickRecording:
     """Return the endless price path of a recording's name, of a CSV file of ticks or candles, or of ``seeded``.
 
     Candles become a path open, low, high, close (open, high, low, close where the candle falls), with bid and ask one
-    tick around it: the tick of a shipped recording, or what the file's decimals show. ``seeded`` is a random walk of half an hour
-    that the seed determines. Raises `lab_recordings.RecordingError`.
+    tick around it: the tick of a shipped recording, or what the file's decimals show. ``seeded`` is a random walk of
+    half an hour that the seed determines. Raises `lab_recordings.RecordingError`.
     """
     if name == SEEDED:
         return _seeded(seed)
