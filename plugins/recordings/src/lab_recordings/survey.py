@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 from lab.domain.time import format_time
 
-_EVERY: Final = 64  # rows between two whose decimals are counted, after the first block
+_EVERY: Final = 128  # rows between two whose decimals are counted, after the first block
 _DIGITS: Final = 9  # behind the first one: what lies further right in a float comes from arithmetic, not from a market
 _FINEST: Final = 7  # decimal places between the lowest price and the finest tick
 TICK_LIMIT: Final = 0.0005
@@ -21,7 +21,7 @@ _FINEST_LOT: Final = Decimal("0.0001")
 class Survey:
     """What was seen of a file's data so far; complete once the file was read to its end.
 
-    Decimals are counted in all prices of the first block of rows, then in those of every 64th row: a price that ends in
+    Decimals are counted in all prices of the first block of rows, then in those of every 128th row: a price that ends in
     zeros hides some of them, and only one in ten does.
     """
 
@@ -43,14 +43,16 @@ class Survey:
 
     def see_prices(self, columns: Sequence[Sequence[float]], lowest: float, highest: float) -> None:
         """Take in a block of sound prices, with the lowest and the highest of them."""
-        self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, highest)
+        if lowest < self.lowest:
+            self.lowest = lowest
+        if highest > self.highest:
+            self.highest = highest
+        some: list[float] = []
         for column in columns:
-            some = column[::_EVERY] if self._begun else column
-            # Rounding is done by C code: what it does not change has no more decimals than are known.
-            rounded = map(round, some, repeat(self.decimals))
-            longer = [price for price, short in zip(some, rounded, strict=True) if price != short]
-            if longer:
-                self.decimals = max(self.decimals, *map(_decimals, longer))
+            some += column[::_EVERY] if self._begun else column
+        # Rounding is done by C code: what it does not change has no more decimals than are known.
+        if list(map(round, some, repeat(self.decimals))) != some:
+            self.decimals = max(self.decimals, *map(_decimals, some))
         self._begun = True
 
     def see_openings(self, before_ns: int | None, opens_ns: Sequence[int], interval_ns: int) -> None:
