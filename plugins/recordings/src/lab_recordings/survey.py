@@ -21,8 +21,8 @@ _FINEST_LOT: Final = Decimal("0.0001")
 class Survey:
     """What was seen of a file's data so far; complete once the file was read to its end.
 
-    Decimals are counted in all prices of the first block of rows, then in those of every 128th row: a price that ends in
-    zeros hides some of them, and only one in ten does.
+    Decimals are counted in all prices of the first block of rows, then in those of every 128th row: a price that ends
+    in zeros hides some of them, and only one in ten does.
     """
 
     lowest: float = inf
