@@ -60,7 +60,7 @@ def test_a_csv_is_backtested_from_python_and_its_journal_gives_the_same_equity(r
 
 
 def test_a_csv_of_ones_own_is_read(run: Run, tmp_path: Path) -> None:
-    rows = [f"{1_704_067_200 + 60 * n},100,101,99,100,1" for n in range(40)]
+    rows = [f"{1_704_067_200 + 60 * n},100,101.25,98.75,100.01,1" for n in range(40)]
     own = tmp_path / "own.csv"
     own.write_text("\n".join(["time,open,high,low,close,volume", *rows]) + "\n", encoding="utf-8")
     assert "40 candles, 0 fills" in run(HERE / "01_backtest_a_csv.py", own)

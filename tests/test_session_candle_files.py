@@ -37,7 +37,18 @@ def _write_candles(path: Path, count: int) -> None:
 
 
 def _play(lab: Any, *args: str) -> dict[str, Any]:
-    command = ("run", "--provider", "replay", "--set", "replay.file=prices.csv", "--speed", "max", "--strategy")
+    command = (
+        "run",
+        "--provider",
+        "replay",
+        "--set",
+        "replay.file=prices.csv",
+        "--set",
+        "replay.tick=0.01",
+        "--speed",
+        "max",
+        "--strategy",
+    )
     result = lab(*command, "trader", "--set", "trader.need=1", "--reporter", "none", *args)
     assert result.code == 0, result
     report: dict[str, Any] = lab.run().report()

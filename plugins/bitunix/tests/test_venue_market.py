@@ -7,6 +7,7 @@ from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
 from lab_bitunix.venue.faults import Faults
 from lab_bitunix.venue.intervals import REST_INTERVALS
 from lab_bitunix.venue.market import Contract, Market, load_path
+from lab_bitunix.venue.text import number
 from lab_bitunix.venue.world import World
 from lab_recordings import RecordingError
 
@@ -77,7 +78,36 @@ def test_recorded_candles_come_back_as_they_are_forwards_and_backwards(candle_fi
 def test_bid_and_ask_lie_a_tick_around_a_recorded_candles_path(candle_file: Path) -> None:
     bid, _, ask, _ = load_path(str(candle_file), 0).quote_at(0)
 
-    assert (bid, ask) == (99.9, 100.1)
+    assert (bid, ask) == (99.99, 100.01), "whole prices show no finer tick than 1, which is too coarse for them"
+
+
+def _told(market: Market, at_ns: int) -> tuple[str, str]:
+    bid, _, ask, _ = market.quote_at(at_ns)
+    return number(bid, market.contract.price_digits), number(ask, market.contract.price_digits)
+
+
+@pytest.mark.parametrize(
+    ("bid", "ask", "tick", "size_digits"),
+    [("61800.21", "61800.22", 0.01, 4), ("0.00002139", "0.0000214", 1e-8, 0)],
+)
+def test_a_file_of_quotes_is_told_on_its_own_tick(
+    tmp_path: Path, bid: str, ask: str, tick: float, size_digits: int
+) -> None:
+    path = tmp_path / "quotes.csv"
+    rows = [f"{1704067200000 + 1000 * second},{bid},1,{ask},1" for second in range(200)]
+    path.write_text("\n".join(["venue_ms,bid,bid_size,ask,ask_size", *rows]))
+    markets = world(str(path)).markets
+
+    main, second = markets["BTCUSDT"], markets["ETHUSDT"]
+    assert _told(main, START_NS) == (bid, ask)
+    assert (main.contract.tick, main.contract.size_digits) == (tick, size_digits)
+    assert 0 < float(_told(second, START_NS)[0]) < float(_told(second, START_NS)[1])
+
+
+def test_the_shipped_recordings_keep_their_steps() -> None:
+    for name in ("btcusdt-ticks", "btcusd-1m"):
+        contract = world(name).markets["BTCUSDT"].contract
+        assert (contract.price_digits, contract.size_digits) == (1, 4)
 
 
 def test_a_seeded_path_follows_from_its_seed() -> None:

@@ -125,7 +125,7 @@ def test_files_that_cannot_be_read_are_named_with_line_and_cure(tmp_path: Path) 
     files = {
         "torn.csv.gz": (packed[: len(packed) // 2], r":\d{3,4}: the gzip data breaks off .* download the file again"),
         "hurt.csv.gz": (packed[:-8] + bytes(8), r":\d{4}: the gzip data is damaged .* download the file again"),
-        "named.csv.gz": (b"PK\x03\x04", r":1: not gzip data, for all its name; rename it"),
+        "named.csv.gz": (b"time,open", r":1: named .gz but not gzip data; rename it"),
         "latin.csv": ((HEADER + GOOD).encode() + b"\xff\xfe\n", ":4: not UTF-8 text .* save the file as UTF-8"),
         "open.csv": ((HEADER + GOOD + '"').encode() + bytes(200_000), ":4: not CSV .* is a quote left open"),
     }

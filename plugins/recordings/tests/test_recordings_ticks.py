@@ -65,6 +65,25 @@ def test_a_bad_tick_is_refused_with_its_line(tmp_path: Path, row: str, reason: s
         list(read_ticks(path))
 
 
+def test_where_a_quote_has_no_venue_time_the_time_of_receipt_stands_in(tmp_path: Path) -> None:
+    path = tmp_path / "quotes.csv"
+    header = "received_ns,venue_ms,bid,bid_size,ask,ask_size\n"
+    begin = parse_time("2024-01-01")
+    path.write_text(f"{header}{begin},,1,2,3,4\n{begin + 7},,2,2,3,4\n")
+    assert [tick.time_ns for batch in read_ticks(path) for tick in batch] == [begin, begin + 7]
+    path.write_text(f"{header}{begin},,1,2,3,4\n{begin + 7},{begin // MS + 5},2,2,3,4\n{begin + 9 * MS},,2,2,3,4\n")
+    times = [tick.time_ns for batch in read_ticks(path) for tick in batch]
+    assert times == [begin, begin + 5 * MS, begin + 9 * MS]
+    path.write_text(f"received_ns,bid,bid_size,ask,ask_size\n{begin},1,2,3,4\n")
+    assert [tick.time_ns for batch in read_ticks(path) for tick in batch] == [begin]
+    path.write_text(f"{header}{begin},,1,2,3,4\n,,2,2,3,4\n")
+    with pytest.raises(RecordingError, match=r"quotes.csv:3: not a time: ''"):
+        list(read_ticks(path))
+    path.write_text(f"{header}{begin},,1,2,3,4\n{begin},never,2,2,3,4\n")
+    with pytest.raises(RecordingError, match=r"quotes.csv:3: not a time: 'never'"):
+        list(read_ticks(path))
+
+
 def test_only_whole_minutes_with_trades_become_candles() -> None:
     def trade(second: int, price: float) -> TickTrade:
         return TickTrade(second * SECOND_NS, price, 1.5, "buy")

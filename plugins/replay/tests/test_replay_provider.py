@@ -211,7 +211,7 @@ def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
 
 def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:
     provider = ReplayProvider(file=str(candles))
-    with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 5m is wanted; set the interval to 1m"):
+    with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 5m is wanted; give --interval 1m"):
         provider.batches([Subscription("BTCUSDT", 5 * MINUTE_NS)], seed=0)
     with pytest.raises(ProviderError, match="holds one symbol, wanted are BTCUSDT 1m, ETHUSDT 1m"):
         provider.batches([BTC, Subscription("ETHUSDT", MINUTE_NS)], seed=0)
@@ -229,8 +229,9 @@ def test_the_instrument_of_a_file_is_what_the_settings_say() -> None:
     assert (instrument.base, instrument.quote, instrument.tick) == ("BTC", "USD", Decimal("0.01"))
     assert (instrument.lot, instrument.taker_fee_rate) == (Decimal("0.0001"), Decimal(0))
     for settings, message in [
-        ({"tick": Decimal(0)}, "tick must be above 0, not 0"),
-        ({"maker_fee": Decimal(-1)}, "maker_fee must be 0 or more, not -1"),
+        ({"tick": Decimal(0)}, r"tick must lie between 1E-12 and 1E\+12, not 0"),
+        ({"lot": Decimal("1e-9")}, r"lot must lie between 1E-8 and 1E\+12, not 1E-9"),
+        ({"maker_fee": Decimal(-1)}, "maker_fee must be a fraction from 0 to 1, not -1"),
         ({"warmup": -1}, "warmup must be 0 or more, not -1"),
         ({"interval": "soon"}, "interval: not an interval: 'soon'"),
     ]:

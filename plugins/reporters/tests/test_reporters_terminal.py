@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import anyio
 import pytest
+from attrs import evolve
 from lab.domain.control import Notice, TradingState
 from lab.domain.orders import Side
 from lab_reporters import lab_reporters
@@ -107,6 +108,15 @@ async def test_many_fills_at_once_are_counted_after_the_sixtieth(rows, run, driv
     await drive(Terminal(), run.info(), rows.rows)
     assert pipe.getvalue().count("Z fill ") == 60
     assert "not shown: fill 140" in pipe.getvalue()
+
+
+async def test_the_header_says_where_the_instruments_steps_come_from(run, drive, pipe):
+    await drive(Terminal(), run.info(), [])
+    assert "Instrument  tick 0.1, lot 0.0001, smallest quantity 0.0001\n" in pipe.getvalue()
+    traded = evolve(run.header.instrument, origin="tick 0.1 (set), lot 0.0001 (set)\n\x1b[2J")
+    run.header = replace(run.header, instrument=traded)
+    await drive(Terminal(), run.info(), [])
+    assert "Instrument  tick 0.1 (set), lot 0.0001 (set) \N{REPLACEMENT CHARACTER}[2J\n" in pipe.getvalue()
 
 
 async def test_plain_mode_asks_for_the_status_once_an_interval_and_not_between(rows, run, drive, pipe):

@@ -183,7 +183,7 @@ def run_batch(
     thresholds = gc.get_threshold()
     try:
         held.enter_context(running(directory))
-        journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns))
+        journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns, run.state_dir))
         archive.append(journal)
         gc.collect()
         gc.freeze()

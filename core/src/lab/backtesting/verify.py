@@ -1,7 +1,7 @@
 """Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Final
@@ -9,6 +9,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
+from lab.backtesting.recorded_source import changed, moved
 from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
@@ -78,7 +79,7 @@ def verify(
             text = "the tape is not what the run took in"
             return Verdict(directory.name, False, 0, 0, "", text, damage)
         try:
-            assembly = reassemble(registry, started)
+            assembly = reassemble(registry, moved(started, reader.labels().get("state_dir"), directory))
         except (LookupError, TypeError, AttributeError) as error:
             raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
         again = Journal(None, durable=False, labels={})
@@ -157,9 +158,9 @@ def _again(
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
         batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
-        if batch.started.source != started.source:
-            differences = "; ".join(_differences(started.source, batch.started.source))
-            raise RunError(EndReason.CONFIG, f"the source is not the one recorded: {differences}")
+        difference = changed(started.source, batch.started.source)
+        if difference:
+            raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
         batch.started = started
     journal.append_record(started, 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
@@ -243,15 +244,6 @@ def _compare_end(recorded: RunEnded, batch: Batch) -> str:
         if was != now:
             return f"run_ended: {name} is {as_data(was)} in the journal; the replay gives {as_data(now)}"
     return ""
-
-
-def _differences(recorded: Mapping[str, str], found: Mapping[str, str]) -> list[str]:
-    names = sorted({*recorded, *found})
-    return [
-        f"{name} was {recorded.get(name, 'not given')}, is {found.get(name, 'not given')}"
-        for name in names
-        if recorded.get(name) != found.get(name)
-    ]
 
 
 def _text(row: Row) -> str:

@@ -61,7 +61,9 @@ class RunSettings:
         default=30.0,
         validator=[validators.ge(0), validators.le(31_536_000)],
     )
-    equity: Decimal = _key("each strategy's starting money", default=Decimal(10_000), validator=validators.gt(0))
+    equity: Decimal = _key(
+        "each strategy's starting money", default=Decimal(10_000), validator=[validators.gt(0), validators.le(10**12)]
+    )
     leverage: Decimal = _key(
         "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]
     )

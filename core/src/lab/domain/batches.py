@@ -7,6 +7,7 @@ front of the engine lets it pass as it is; whatever else a provider hands over i
 from array import array
 from collections.abc import Iterable, Sequence
 from itertools import repeat
+from math import inf
 from operator import le
 from struct import pack
 from typing import Any, Final, NoReturn, TypeVar, cast
@@ -42,7 +43,7 @@ class CandleColumns:
     """Candles as columns: opening times, then open, high, low, close and volume.
 
     Making one checks the figures of all rows and raises ``ValueError`` where one is no candle. Packed columns take an
-    eighth of the memory of `Candle` objects.
+    eighth of the memory of `Candle` objects. ``lowest`` and ``highest`` are the lowest low and the highest high.
     """
 
     __slots__ = ("figures", "highest", "lowest", "opens_ns")
@@ -94,6 +95,10 @@ class TickColumns(tuple[Any, ...]):
     """Quotes of one symbol, made from checked columns, and what came between them, in its order."""
 
     symbol: str
+    lowest: float
+    """The lowest bid; infinite where there is no quote."""
+    highest: float
+    """The highest ask; 0 where there is no quote."""
 
     def __new__(
         cls,
@@ -107,7 +112,18 @@ class TickColumns(tuple[Any, ...]):
         ``others`` are those ticks that are no quotes; ``quoted`` says of each tick whether it is a quote (``None``: all
         are). Raises ``ValueError`` where a row is no quote.
         """
-        if not _quotes_sound(*quotes[1:]):
+        _, bids, bid_sizes, asks, ask_sizes = quotes
+        lowest, highest = min(bids, default=inf), max(asks, default=0.0)
+        sound = not bids or (
+            lowest > 0.0
+            and highest < PRICE_LIMIT
+            and all(map(le, bids, asks))
+            and min(bid_sizes) >= 0.0
+            and max(bid_sizes) < SIZE_LIMIT
+            and min(ask_sizes) >= 0.0
+            and max(ask_sizes) < SIZE_LIMIT
+        )
+        if not sound:
             raise ValueError("not all are quotes")
         made = map(quote_from_row, zip(repeat(symbol, len(quotes[0])), *quotes, strict=True))
         between = list(others)
@@ -116,22 +132,8 @@ class TickColumns(tuple[Any, ...]):
         rest = iter(between)
         ticks = made if quoted is None else [next(made) if one else next(rest) for one in quoted]
         self = super().__new__(cls, ticks)
-        self.symbol = symbol
+        self.symbol, self.lowest, self.highest = symbol, lowest, highest
         return self
-
-
-def _quotes_sound(
-    bids: Sequence[float], bid_sizes: Sequence[float], asks: Sequence[float], ask_sizes: Sequence[float]
-) -> bool:
-    return not bids or (
-        min(bids) > 0.0
-        and max(asks) < PRICE_LIMIT
-        and all(map(le, bids, asks))
-        and min(bid_sizes) >= 0.0
-        and max(bid_sizes) < SIZE_LIMIT
-        and min(ask_sizes) >= 0.0
-        and max(ask_sizes) < SIZE_LIMIT
-    )
 
 
 class CandleBuilder:

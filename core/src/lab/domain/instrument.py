@@ -24,6 +24,8 @@ class Instrument:
     taker_fee_rate: Decimal
     quantity_max: Decimal | None = None
     leverage_max: int | None = None
+    origin: str = ""
+    """The steps and, in words, where they come from: ``tick 0.01 (2 decimals in the file)``. It decides nothing."""
 
     def __attrs_post_init__(self) -> None:
         for name in ("tick", "lot"):

@@ -170,9 +170,11 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
+    notes = started.source.get("notes", "").splitlines()
+    found.extend(notes)
     counts = {
         "unconfirmed_candles": totals.unconfirmed,
-        "gaps": totals.gaps,
+        "gaps": 0 if any(note.startswith("gaps ") for note in notes) else totals.gaps,  # the source says more of them
         "ignored_candles": totals.ignored_candles,
         "late_quotes": totals.late_quotes,
         "expired": totals.expired,

@@ -47,7 +47,7 @@ class Header(Record, frozen=True, kw_only=True):
     interval: str
     """length of a candle: `1m`"""
     instrument: Instrument
-    """what is traded: steps, minimum and fees"""
+    """what is traded: steps, minimum, fees, and where the steps come from"""
     starting_equity: Decimal
     """the deposits of all books"""
     fees: Mapping[str, str]
@@ -104,7 +104,7 @@ class Report(Record, frozen=True, kw_only=True):
     interval: str
     """length of a candle"""
     instrument: Instrument | None
-    """what was traded: steps, minimum and fees; null where the provider never told"""
+    """what was traded: steps, minimum, fees, and where the steps come from; null where the provider never told"""
     settings: Mapping[str, Mapping[str, str]]
     """settings in force: component, key, value as text; `run` has the run's own"""
     changed: Mapping[str, str]

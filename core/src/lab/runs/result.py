@@ -30,7 +30,7 @@ class RunResult:
     reached: bool = True
 
 
-def labels_of(run_id: str, started_ns: int) -> dict[str, str]:
+def labels_of(run_id: str, started_ns: int, state_dir: Path) -> dict[str, str]:
     """Return what labels a run without being part of what happened in it."""
     return {
         "run_id": run_id,
@@ -38,4 +38,5 @@ def labels_of(run_id: str, started_ns: int) -> dict[str, str]:
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
         "pid": str(os.getpid()),
+        "state_dir": str(state_dir.absolute()),
     }

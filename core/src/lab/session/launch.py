@@ -173,7 +173,7 @@ async def _run(
                 say(f"{earlier.name} was cut off before its end; its report is written now")
             directory = directories.create(run.state_dir, label)
         run_id = directory.name if directory is not None else label
-        labels = labels_of(run_id, started_ns)
+        labels = labels_of(run_id, started_ns, run.state_dir)
         try:
             held.enter_context(running(directory))
             journal = Journal(directory, durable=True, labels=labels)

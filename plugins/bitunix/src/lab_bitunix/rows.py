@@ -169,6 +169,7 @@ def instrument_of(row: PairRow, vip: int) -> Instrument:
     if any(place is None or not 0 <= place <= 18 for place in places):
         raise ProviderUnavailable(f"bitunix: trading_pairs gives {row.symbol} no usable precision: {places}")
     lot, tick = (Decimal(1).scaleb(-place) for place in places if place is not None)
+    quantity_min = _positive(row.min_trade_volume) or lot
     maker, taker = FEE_TIERS[vip]
     return Instrument(
         symbol=row.symbol,
@@ -176,11 +177,12 @@ def instrument_of(row: PairRow, vip: int) -> Instrument:
         quote=row.quote or ("USDC" if row.symbol.endswith("USDC") else "USDT"),
         tick=tick,
         lot=lot,
-        quantity_min=_positive(row.min_trade_volume) or lot,
+        quantity_min=quantity_min,
         maker_fee_rate=maker,
         taker_fee_rate=taker,
         quantity_max=_positive(row.max_market_order_volume),
         leverage_max=row.max_leverage if row.max_leverage and 0 < row.max_leverage <= 1000 else None,
+        origin=f"tick {tick:f}, lot {lot:f}, smallest quantity {quantity_min:f} (the venue's listing)",
     )
 
 

@@ -119,6 +119,7 @@ class MockProvider(Provider):
             quantity_min=Decimal("0.0001"),
             maker_fee_rate=Decimal("0.0002"),
             taker_fee_rate=Decimal("0.0006"),
+            origin="tick 0.1, lot 0.0001, smallest quantity 0.0001 (the mock's)",
         )
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:

@@ -2,8 +2,9 @@
 
 from lab_recordings.aggregate import aggregate
 from lab_recordings.candles import check_candles, infer_interval, read_candles, read_columns
-from lab_recordings.catalog import Recording, locate, names, recording, sha256_of
+from lab_recordings.catalog import Recording, locate, names, recording, sha256_of, shipped
 from lab_recordings.errors import RecordingError
+from lab_recordings.survey import Survey
 from lab_recordings.tick_csv import Tick, TickTrade, read_ticks
 from lab_recordings.ticks import PathCandle, PathQuote, PathTrade, TickRecording
 
@@ -13,6 +14,7 @@ __all__ = [
     "PathTrade",
     "Recording",
     "RecordingError",
+    "Survey",
     "Tick",
     "TickRecording",
     "TickTrade",
@@ -26,4 +28,5 @@ __all__ = [
     "read_ticks",
     "recording",
     "sha256_of",
+    "shipped",
 ]

@@ -12,14 +12,17 @@ from lab.domain.market import FINAL, Candle, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
-from lab_recordings.errors import RecordingError
+from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.survey import Survey
 from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
 _PRICES: Final = ("open", "high", "low", "close")
 
 
-def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FINAL) -> Iterator[CheckedBatch[Candle]]:
+def read_candles(
+    path: Path, symbol: str, interval_ns: int, *, status: str = FINAL, survey: Survey | None = None
+) -> Iterator[CheckedBatch[Candle]]:
     """Yield the file's candles in batches of 4,096, ascending.
 
     Columns, in any order and case: a time of opening (``time``, ``timestamp``, ``datetime``, ``date`` or ``open_time``;
@@ -31,16 +34,16 @@ def read_candles(path: Path, symbol: str, interval_ns: int, *, status: str = FIN
     on the interval's grid (from 1970-01-01 UTC; from the first candle where the interval is longer than a day). Raises
     `RecordingError` naming file and line, at the latest when the row to blame is reached.
     """
-    for columns in read_columns(path, interval_ns):
+    for columns in read_columns(path, interval_ns, survey):
         yield columns.candles(symbol, interval_ns, status)
 
 
-def read_columns(path: Path, interval_ns: int) -> Iterator[CandleColumns]:
-    """Yield what `read_candles` does, as columns."""
+def read_columns(path: Path, interval_ns: int, survey: Survey | None = None) -> Iterator[CandleColumns]:
+    """Yield what `read_candles` does, as columns. A ``survey`` takes in what was read."""
     if interval_ns <= 0:
         raise ValueError(f"interval_ns must be above 0, not {interval_ns}")
     table = Table(path)
-    reader = _Reader(table, interval_ns)
+    reader = _Reader(table, interval_ns, survey)
     for block in table.blocks():
         yield block.read(reader.read, reader.refuse)
 
@@ -92,8 +95,9 @@ class _Openings:
             raise ValueError("not on the grid")
         return opens_ns
 
-    def passed(self, opens_ns: Sequence[int]) -> None:
+    def passed(self, opens_ns: Sequence[int], survey: Survey) -> None:
         """Remember that these were read."""
+        survey.see_openings(self._before_ns, opens_ns, self._interval_ns)
         self._phase_ns, self._before_ns = self._phase(opens_ns), opens_ns[-1]
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
@@ -121,10 +125,12 @@ class _Openings:
 class _Reader:
     """Turns blocks of rows into candles."""
 
-    def __init__(self, table: Table, interval_ns: int) -> None:
+    def __init__(self, table: Table, interval_ns: int, survey: Survey | None) -> None:
         self._path = table.path
+        self._survey = survey or Survey()
         self._openings = _Openings(table, interval_ns)
-        names = (*_PRICES, "volume") if "volume" in table.header else _PRICES
+        self._survey.has_volume = "volume" in table.header
+        names = (*_PRICES, "volume") if self._survey.has_volume else _PRICES
         self._places = {name: table.place(name) for name in names}
 
     def read(self, columns: Columns) -> CandleColumns:
@@ -133,7 +139,8 @@ class _Reader:
         if len(figures) == len(_PRICES):
             figures.append([0.0] * len(opens_ns))
         candles = CandleColumns(opens_ns, figures)  # raises where one is no candle
-        self._openings.passed(opens_ns)
+        self._openings.passed(opens_ns, self._survey)
+        self._survey.see_prices(figures[:4], candles.lowest, candles.highest)
         return candles
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
@@ -145,7 +152,7 @@ class _Reader:
                 try:
                     float(text)
                 except ValueError:
-                    raise RecordingError(self._path, number, f"{name} {text!r} is not a number") from None
+                    raise RecordingError(self._path, number, f"{name} {excerpt(text)} is not a number") from None
         for number, row in enumerate(zip(*texts, strict=True), line):
             price, high, low, close, volume = (*map(float, row), 0.0)[:5]
             if (reason := check_candle(Candle("", 0, 0, price, high, low, close, volume))) is not None:

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal
 
@@ -13,12 +14,17 @@ from lab_recordings.errors import RecordingError
 
 @frozen
 class Recording:
-    """One shipped file of real prices. Source and licence stand in ``data/NOTICE``."""
+    """One shipped file of real prices. Source and licence stand in ``data/NOTICE``.
+
+    ``tick`` and ``lot`` are the steps it is traded on, whatever the decimals of its prices.
+    """
 
     name: str
     path: Path
     kind: Literal["ticks", "candles"]
     symbol: str
+    tick: Decimal
+    lot: Decimal
     description: str
 
 
@@ -31,6 +37,8 @@ _RECORDINGS: Final = {
             _DATA / "btcusdt-perp-ticks-2024-08-08.csv.gz",
             "ticks",
             "BTCUSDT",
+            Decimal("0.1"),
+            Decimal("0.0001"),
             "BTCUSDT perpetual: best bid and ask and trades of 345 s before 2024-08-09 00:00 UTC",
         ),
         Recording(
@@ -38,6 +46,8 @@ _RECORDINGS: Final = {
             _DATA / "btcusd-1m-2020-01-01.csv.gz",
             "candles",
             "BTCUSD",
+            Decimal("0.1"),
+            Decimal("0.0001"),
             "BTC/USD spot: one-minute candles of 2020-01-01 UTC",
         ),
     )
@@ -59,6 +69,11 @@ def recording(name: str) -> Recording:
     return found
 
 
+def shipped(path: Path) -> Recording | None:
+    """Return the shipped recording that a file is, or ``None``."""
+    return next((one for one in _RECORDINGS.values() if one.path == path), None)
+
+
 def locate(name_or_path: str | Path) -> Path:
     """Return the file of a recording's name or of a path; a name wins. Raises `RecordingError` when it is neither."""
     if str(name_or_path) in _RECORDINGS:
@@ -68,7 +83,7 @@ def locate(name_or_path: str | Path) -> Path:
         return path
     if path.is_dir():
         raise RecordingError(path, None, "is a directory, not a CSV file")
-    near = difflib.get_close_matches(str(name_or_path), _RECORDINGS, n=1)
+    near = difflib.get_close_matches(path.name, _RECORDINGS, n=1)
     hint = f"did you mean the recording {near[0]!r}?" if near else f"recordings by name: {', '.join(_RECORDINGS)}"
     raise RecordingError(path, None, f"no such file; {hint}")
 

@@ -1,5 +1,12 @@
 """What is wrong with a recording, and where."""
 
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+LONGEST: Final = 80
+"""Characters of a file that a message repeats."""
+
 
 class RecordingError(ValueError):
     """A recording that can't be used. The text begins with ``file:line:``, without a line where none is to blame."""
@@ -9,3 +16,14 @@ class RecordingError(ValueError):
         self.line = line
         self.reason = reason
         super().__init__(f"{self.file}:{line}: {reason}" if line is not None else f"{self.file}: {reason}")
+
+
+def excerpt(text: str) -> str:
+    """Return what was found in a file, quoted for a message, cut at 80 characters."""
+    return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}… ({len(text):,} characters)"
+
+
+def listed(names: Iterable[str]) -> str:
+    """Return names from a file, joined for a message, cut at 80 characters."""
+    text = ", ".join(islice(names, LONGEST))
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

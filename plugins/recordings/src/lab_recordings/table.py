@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import IO, Final, TypeVar, cast
 
 from lab_recordings.columns import Columns, ExactColumns, quick_columns
-from lab_recordings.errors import RecordingError
+from lab_recordings.errors import RecordingError, listed
+from lab_recordings.kinds import LONGEST, other_kind
 
 BATCH: Final = 512  # rows that are still in the processor's cache when they are used
 Row = list[str]
@@ -25,6 +26,7 @@ _Read = TypeVar("_Read")
 
 _READ_AHEAD: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
+_LONGEST_HEADER: Final = 1 << 16
 _BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
 
 
@@ -85,8 +87,14 @@ class Table:
                     fields = " and ".join(str(field) for field, each in enumerate(self.header, 1) if each == name)
                     raise RecordingError(self.path, 1, f"column {name} more than once (fields {fields}); rename one")
                 return self.header.index(name)
-        have = ", ".join(self.header)
-        raise RecordingError(self.path, 1, f"no column {' or '.join(names)}; the header has {have}")
+        raise RecordingError(self.path, 1, f"no column {' or '.join(names)}; {self.described()}")
+
+    def described(self) -> str:
+        """Say what the header has, for an error."""
+        have = listed(self.header)
+        if any(map(_numeric, self.header)):
+            return f"the first line is no header but has numbers ({have}); put a line of column names above it"
+        return f"the header has {have}"
 
     def places(self, names: Iterable[str]) -> tuple[int, ...]:
         """Return the place of each column. Raises `RecordingError` as `place` does."""
@@ -116,7 +124,7 @@ class Table:
 
 def _begin(path: Path, file: IO[bytes]) -> tuple[list[str], Iterator[Row] | None]:
     """Take the header; return its names and, where rows do not simply follow line by line, the reader of them."""
-    first = [line.removeprefix(codecs.BOM_UTF8) for line in _take(path, 1, file, 1)]
+    first = [line.removeprefix(codecs.BOM_UTF8) for line in _take(path, 1, _header_line(path, file), 1)]
     reader = csv.reader(_texts(chain(first, file)))
     header = [name.strip().lower() for row in _take(path, 1, reader, 1) for name in row]
     if not any(header):
@@ -124,6 +132,23 @@ def _begin(path: Path, file: IO[bytes]) -> tuple[list[str], Iterator[Row] | None
     quotes = first[0].count(b'"')
     plain = quotes % 2 == 0 and _plain(first[0].replace(b'"', b""))
     return header, None if plain else reader
+
+
+def _header_line(path: Path, file: IO[bytes]) -> Iterator[bytes]:
+    """Yield the first line, never more of it than a header has: a file may be one line of any length."""
+    line = file.readline(_LONGEST_HEADER + 1)
+    if len(line) > _LONGEST_HEADER:
+        raise RecordingError(path, 1, f"no header: the first line is longer than {_LONGEST_HEADER:,} characters")
+    if line:
+        yield line
+
+
+def _numeric(name: str) -> bool:
+    try:
+        float(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _batches(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Iterator[tuple[list[bytes], list[Row]]]:
@@ -185,13 +210,14 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
     with file:
-        begin = file.read(len(_GZIP))
-        file.seek(0)
-        if begin == _GZIP:
+        begin = cast("io.BufferedReader", file).peek(LONGEST)[:LONGEST]
+        if begin.startswith(_GZIP):
             unpacked = gzip.GzipFile(fileobj=file)
             # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
             yield io.BufferedReader(cast("io.RawIOBase", unpacked))
+        elif (kind := other_kind(begin)) is not None:
+            raise RecordingError(path, None, kind)
         elif begin and path.suffix == ".gz":
-            raise RecordingError(path, 1, "not gzip data, for all its name; rename it to .csv if it is plain text")
+            raise RecordingError(path, 1, "named .gz but not gzip data; rename it to .csv if it is plain text")
         else:
             yield file

@@ -7,6 +7,7 @@ offset, however far, there is a real price, and it never jumps where one pass me
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from functools import lru_cache
 from itertools import accumulate
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import NamedTuple
 from attrs import field, frozen
 from lab.domain.market import Quote
 
-from lab_recordings.catalog import locate
+from lab_recordings.catalog import Recording, locate, shipped
 from lab_recordings.errors import RecordingError
+from lab_recordings.survey import Survey
 from lab_recordings.tick_csv import Tick, TickTrade, read_ticks
 
 
@@ -86,6 +88,10 @@ class TickRecording:
     """Price, size, taker's side, in the order recorded."""
     trade_times: "array[int]" = field(repr=False)
     """The offset in ns of each trade, ascending."""
+    tick: Decimal = Decimal("0.1")
+    """The price step: a shipped recording's own, else as its decimals show it, at most 5 basis points of its prices."""
+    lot: Decimal = Decimal("0.0001")
+    """The quantity step, in coins."""
     _price_times: "array[int]" = field(repr=False)
     _prices: "array[float]" = field(repr=False)
     _volumes: "array[float]" = field(repr=False)
@@ -103,8 +109,12 @@ class TickRecording:
         return _load(path, status.st_mtime_ns, status.st_size)
 
     @classmethod
-    def from_ticks(cls, ticks: Iterable[Tick], name: object = "ticks") -> "TickRecording":
+    def from_ticks(
+        cls, ticks: Iterable[Tick], name: object = "ticks", steps: "Recording | Survey | None" = None
+    ) -> "TickRecording":
         """Return a recording of ticks ascending by time; trades before the first quote are left out.
+
+        ``steps`` says tick and lot; a survey must be complete once the ticks were read.
 
         Raises `RecordingError` when there is no stretch of time between the first quote and the last tick.
         """
@@ -128,6 +138,7 @@ class TickRecording:
         sizes = [trade.size for trade in trades] or [0.0] * len(prices)
         amounts = (price * size for price, size in zip(prices, sizes, strict=True))
         return cls(
+            **_steps(steps),
             start_ns=start_ns,
             duration_ns=last_ns - start_ns,
             quotes=tuple(quote[2:] for quote in quotes),
@@ -223,6 +234,14 @@ class TickRecording:
                 yield _Span(lo, hi, False, base + length)
 
 
+def _steps(known: Recording | Survey | None) -> dict[str, Decimal]:
+    if isinstance(known, Survey):
+        return {"tick": known.fine_tick(), "lot": known.lot()[0]}
+    return {"tick": known.tick, "lot": known.lot} if known is not None else {}
+
+
 @lru_cache(maxsize=4)
 def _load(path: Path, _mtime_ns: int, _size: int) -> TickRecording:
-    return TickRecording.from_ticks((tick for batch in read_ticks(path) for tick in batch), path)
+    survey = Survey()
+    ticks = (tick for batch in read_ticks(path, survey=survey) for tick in batch)
+    return TickRecording.from_ticks(ticks, path, shipped(path) or survey)

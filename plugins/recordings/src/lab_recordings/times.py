@@ -9,6 +9,8 @@ from typing import Final
 import msgspec
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, format_time, parse_time
 
+from lab_recordings.errors import LONGEST, excerpt
+
 TIME_NAMES: Final = ("time", "timestamp", "datetime", "date", "open_time")
 _NUMBERS: Final = msgspec.json.Decoder(list[int])
 _TO_HOUR: Final = itemgetter(slice(13))
@@ -114,12 +116,14 @@ class TimeColumn:
             try:
                 unit = _unit_of(text)
             except ValueError as error:
-                return place, str(error)
+                if len(text) <= LONGEST:
+                    return place, str(error)
+                return place, f"not a time: {excerpt(text)}"
             first = unit if first is None else first
             if unit != first:
                 form = _FORMS[unit] if unit == _DATE else f"a number {_FORMS[unit]}"
                 above = f"a number {_FORMS[first]}" if unit == _DATE else _FORMS[first]
-                return place, f"time {text!r} is {form}, not {above} as above; write all times of a file alike"
+                return place, f"time {excerpt(text)} is {form}, not {above} as above; write all times of a file alike"
         raise AssertionError("nothing is wrong with these times")
 
     def _settle(self, units: Iterable[int]) -> int:

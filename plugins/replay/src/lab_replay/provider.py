@@ -16,23 +16,36 @@ from lab.domain.time import SECOND_NS, parse_interval
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
-from lab_recordings import RecordingError
+from lab_recordings import RecordingError, names
 
-from lab_replay.sources import Source, open_file
+from lab_replay.sources import PriceFile, Source, open_file
+from lab_replay.steps import steps_of
 from lab_replay.tape import RunTape
 
 _KEPT: Final = 10_000  # candles remembered for `history`, per subscription
+_COARSEST: Final = Decimal("1e12")
+_FINEST: Final = {"tick": Decimal("1e-12"), "lot": Decimal("1e-8"), "quantity_min": Decimal("1e-8")}
 _YIELD_EVERY: Final = 500  # events given without a wait between two looks at the loop
 
 
-def _above_zero(_: object, attribute: "Attribute[Any]", value: Decimal) -> None:
-    if not value > 0:
-        raise ValueError(f"{attribute.name} must be above 0, not {value}")
+def _is_step(_: object, attribute: "Attribute[Any]", value: Decimal | None) -> None:
+    if value is not None and not _FINEST[attribute.name] <= value <= _COARSEST:
+        raise ValueError(f"{attribute.name} must lie between {_FINEST[attribute.name]} and {_COARSEST}, not {value}")
 
 
-def _not_negative(_: object, attribute: "Attribute[Any]", value: Decimal | int) -> None:
+def _is_fee(_: object, attribute: "Attribute[Any]", value: Decimal) -> None:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} must be a fraction from 0 to 1, not {value}")
+
+
+def _not_negative(_: object, attribute: "Attribute[Any]", value: int) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must be 0 or more, not {value}")
+
+
+def _absolute(text: str) -> str:
+    """Return a path from the root, so that it is found from every folder; a recording's name stays as it is."""
+    return str(Path(text).absolute()) if text and text not in names() else text
 
 
 def _is_interval(_: object, attribute: "Attribute[Any]", value: str) -> None:
@@ -52,8 +65,12 @@ class ReplayProvider(Provider):
     it is taken for the symbol that is wanted.
     """
 
-    file: str = field(default="", metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"})
-    run: str = field(default="", metadata={"help": "directory of a run of lab, instead of a file"})
+    file: str = field(
+        default="",
+        converter=_absolute,
+        metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"},
+    )
+    run: str = field(default="", converter=_absolute, metadata={"help": "directory of a run of lab, instead of a file"})
     format: Literal["auto", "candles", "ticks"] = field(
         default="auto", metadata={"help": "what the file holds: auto (by its header), candles or ticks"}
     )
@@ -63,20 +80,26 @@ class ReplayProvider(Provider):
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
     )
-    tick: Decimal = field(
-        default=Decimal("0.1"),
-        validator=_above_zero,
-        metadata={"help": "price step (of a file; a run has its own instruments)"},
+    tick: Decimal | None = field(
+        default=None,
+        validator=_is_step,
+        metadata={"help": "a file's price step; none: a recording's own, else by the decimals of the file's prices"},
     )
-    lot: Decimal = field(default=Decimal("0.0001"), validator=_above_zero, metadata={"help": "quantity step, in coins"})
-    quantity_min: Decimal = field(
-        default=Decimal("0.0001"), validator=_above_zero, metadata={"help": "smallest quantity of an order, in coins"}
+    lot: Decimal | None = field(
+        default=None,
+        validator=_is_step,
+        metadata={"help": "a file's quantity step, in coins; none: a recording's own, else by the file's prices"},
+    )
+    quantity_min: Decimal | None = field(
+        default=None,
+        validator=_is_step,
+        metadata={"help": "smallest quantity of an order on a file, in coins; none: one lot"},
     )
     maker_fee: Decimal = field(
-        default=Decimal("0.0002"), validator=_not_negative, metadata={"help": "maker fee, a fraction of the notional"}
+        default=Decimal("0.0002"), validator=_is_fee, metadata={"help": "maker fee, a fraction of the notional"}
     )
     taker_fee: Decimal = field(
-        default=Decimal("0.0006"), validator=_not_negative, metadata={"help": "taker fee, a fraction of the notional"}
+        default=Decimal("0.0006"), validator=_is_fee, metadata={"help": "taker fee, a fraction of the notional"}
     )
 
     _played: int = field(init=False, default=0)
@@ -93,7 +116,7 @@ class ReplayProvider(Provider):
 
     def origin(self) -> str:
         """Return the file or run."""
-        return self.file or f"run {Path(self.run).name}"
+        return Path(self.file).name if self.file else f"run {Path(self.run).name}"
 
     def snapshot(self) -> dict[str, Any]:
         """Return how many events were played: the rest is in the file."""
@@ -111,7 +134,10 @@ class ReplayProvider(Provider):
                 await anyio.sleep(0)
 
     async def instrument(self, symbol: str) -> Instrument:
-        """Return the instrument: a run's own, else as the settings have it."""
+        """Return the instrument: a run's own, else as settings and prices have it, with where its steps come from.
+
+        Raises `ProviderError` for a tick of more than 5 basis points of the file's lowest price.
+        """
         return self.batch_instrument(symbol)
 
     def batch_instrument(self, symbol: str) -> Instrument:
@@ -119,16 +145,20 @@ class ReplayProvider(Provider):
         source = self._open()
         if isinstance(source, RunTape) and symbol in source.instruments:
             return source.instruments[symbol]
+        assert isinstance(source, PriceFile)
+        with _named():
+            steps = steps_of(source, self.tick, self.lot, self.quantity_min)
         quote = next((end for end in ("USDT", "USDC", "USD") if symbol.endswith(end) and symbol != end), None)
         return Instrument(
             symbol=symbol,
             base=symbol.removesuffix(quote) if quote else symbol,
             quote=quote or "USDT",
-            tick=self.tick,
-            lot=self.lot,
-            quantity_min=self.quantity_min,
+            tick=steps.tick,
+            lot=steps.lot,
+            quantity_min=steps.quantity_min,
             maker_fee_rate=self.maker_fee,
             taker_fee_rate=self.taker_fee,
+            origin=steps.origin,
         )
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
@@ -193,7 +223,7 @@ class ReplayProvider(Provider):
                 raise ProviderError("replay: set either file (a path or a recording's name) or run (a run directory)")
             with _named():
                 if self.run:
-                    self._source = RunTape(self.run, Path(self.run))
+                    self._source = RunTape(Path(self.run).name, Path(self.run))
                 else:
                     interval_ns = parse_interval(self.interval) if self.interval else None
                     self._source = open_file(self.file, self.format, interval_ns, self.warmup)

@@ -20,8 +20,10 @@ from lab.errors import ProviderError
 from lab.ports import Channel, Subscription
 from lab_recordings import (
     RecordingError,
+    Survey,
     infer_interval,
     locate,
+    names,
     read_candles,
     read_columns,
     read_ticks,
@@ -65,15 +67,38 @@ class Source(ABC):
 
     @abstractmethod
     def identity(self) -> Mapping[str, str]:
-        """Return what names the data, with its SHA-256."""
+        """Return what names the data, with its SHA-256; under ``notes``, line by line, what is to be known of it."""
 
 
 @define(eq=False)
-class CandleFile(Source):
-    """Candles in CSV; the first ``warmup`` are the past."""
+class PriceFile(Source):
+    """A file of one symbol's prices, which shows by them on which steps it is traded."""
 
     name: str
+    """A recording's name, or the last part of the path."""
     path: Path
+    _survey: Survey | None = field(default=None, init=False, repr=False)
+
+    def surveyed(self) -> Survey:
+        """Return what the whole file shows; read it, unless it was read to its end before."""
+        if self._survey is None:
+            exhaust(self.scan())
+        assert self._survey is not None
+        return self._survey
+
+    def identity(self) -> Mapping[str, str]:
+        notes = "\n".join(self.notes())
+        return {"file": self.name, "sha256": sha256_of(self.path), **({"notes": notes} if notes else {})}
+
+    def notes(self) -> list[str]:
+        """Return what a user is to know of the data; each is one line that begins with a word for it."""
+        return []
+
+
+@define(eq=False)
+class CandleFile(PriceFile):
+    """Candles in CSV; the first ``warmup`` are the past."""
+
     interval_ns: int
     warmup: int
     channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES}), init=False)
@@ -85,10 +110,11 @@ class CandleFile(Source):
                 raise other_interval(self.name, self.interval_ns, one)
 
     def scan(self) -> Iterator[None]:
-        total = 0
-        for columns in read_columns(self.path, self.interval_ns):
+        total, survey = 0, Survey()
+        for columns in read_columns(self.path, self.interval_ns, survey):
             total += len(columns)
             yield
+        self._survey = survey
         if total <= self.warmup:
             raise RecordingError(self.name, None, f"{total} candles; with warmup={self.warmup} none is left to play")
 
@@ -97,12 +123,15 @@ class CandleFile(Source):
         return [candle._replace(status=BACKFILLED) for candle in islice(rows, self.warmup)]
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
-        def read() -> Iterator[CandleColumns]:
-            return read_columns(self.path, self.interval_ns)
+        survey = Survey()
+
+        def read(survey: Survey | None) -> Iterator[CandleColumns]:
+            return read_columns(self.path, self.interval_ns, survey)
 
         # A file that is kept is kept packed: objects of it all would be many, and each would be looked at by the
         # garbage collector again and again.
-        held = _checked(self.path, read, _HELD_CANDLES, CandleColumns.packed)
+        held = _checked(self.path, read, survey, _HELD_CANDLES, CandleColumns.packed)
+        self._survey = survey
         return self._marked(columns.candles(wanted[0].symbol, self.interval_ns) for columns in held)
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
@@ -111,8 +140,16 @@ class CandleFile(Source):
             yield batch[left:]
             left = max(0, left - len(batch))
 
-    def identity(self) -> Mapping[str, str]:
-        return {"file": self.name, "sha256": sha256_of(self.path)}
+    def notes(self) -> list[str]:
+        survey, notes = self.surveyed(), []
+        if survey.gaps:
+            notes.append(
+                f"gaps {survey.gaps}: {self.name} has candles missing, the longest stretch {survey.longest_gap()}; "
+                "a market order that waits over a gap expires"
+            )
+        if not survey.has_volume:
+            notes.append(f"no_volume: {self.name} has no column volume, so the volume of every candle is 0")
+        return notes
 
     def _marked(self, batches: Iterable[Sequence[Candle]]) -> Iterator[Batch]:
         left = self.warmup
@@ -122,32 +159,35 @@ class CandleFile(Source):
 
 
 @define(eq=False)
-class TickFile(Source):
+class TickFile(PriceFile):
     """Quotes and trades in CSV. Quotes are played; trades become candles, each given before the next bucket's ticks."""
 
-    name: str
-    path: Path
     channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES, Channel.QUOTES}), init=False)
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
         _one_symbol(self.name, wanted)
 
     def scan(self) -> Iterator[None]:
-        for _ in read_ticks(self.path):
+        survey = Survey()
+        for _ in read_ticks(self.path, survey=survey):
             yield
+        self._survey = survey
 
     def past(self, wanted: Subscription) -> list[Candle]:
         return []
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
-        symbol = wanted[0].symbol
-        return self._with_candles(_checked(self.path, lambda: read_ticks(self.path, symbol), _HELD_TICKS), wanted)
+        symbol, survey = wanted[0].symbol, Survey()
+
+        def read(survey: Survey | None) -> Iterator[TickColumns]:
+            return read_ticks(self.path, symbol, survey)
+
+        held = _checked(self.path, read, survey, _HELD_TICKS)
+        self._survey = survey
+        return self._with_candles(held, wanted)
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
         return self._with_candles(read_ticks(self.path, wanted[0].symbol), wanted)
-
-    def identity(self) -> Mapping[str, str]:
-        return {"file": self.name, "sha256": sha256_of(self.path)}
 
     def _with_candles(
         self, batches: Iterable[TickColumns], wanted: Sequence[Subscription]
@@ -156,9 +196,10 @@ class TickFile(Source):
         return map(maker.take, batches)
 
 
-def open_file(name: str, kind: str, interval_ns: int | None, warmup: int) -> Source:
+def open_file(file: str, kind: str, interval_ns: int | None, warmup: int) -> PriceFile:
     """Return the file as a source: its kind by the header, where ``kind`` is ``auto``; its interval by its times."""
-    path = locate(name)
+    path = locate(file)
+    name = file if file in names() else path.name
     if kind == "auto":
         kind = _kind_of(path)
     if kind == "ticks":
@@ -167,13 +208,13 @@ def open_file(name: str, kind: str, interval_ns: int | None, warmup: int) -> Sou
 
 
 def _kind_of(path: Path) -> str:
-    header = Table(path).header
-    if "bid" in header:
+    table = Table(path)
+    if "bid" in table.header:
         return "ticks"
-    if "close" in header:
+    if "close" in table.header:
         return "candles"
-    columns = ", ".join(header)
-    raise RecordingError(path, 1, f"neither ticks (column bid) nor candles (column close); the header has {columns}")
+    what = table.described()
+    raise RecordingError(path, 1, f"neither ticks (column bid) nor candles (column close); {what}")
 
 
 def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderError:
@@ -182,7 +223,7 @@ def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderErr
         format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
         for length_ns in (held_ns, wanted.interval_ns)
     )
-    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; set the interval to {held}")
+    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}")
 
 
 def _one_symbol(name: str, wanted: Sequence[Subscription]) -> None:
@@ -192,15 +233,22 @@ def _one_symbol(name: str, wanted: Sequence[Subscription]) -> None:
 
 
 def _checked(
-    path: Path, read: Callable[[], Iterator[_Read]], held_bytes: int, pack: Callable[[_Read], _Read] | None = None
+    path: Path,
+    read: Callable[[Survey | None], Iterator[_Read]],
+    survey: Survey,
+    held_bytes: int,
+    pack: Callable[[_Read], _Read] | None = None,
 ) -> Iterator[_Read]:
-    """Return the batches of a file that was read to its end once: kept in memory where it is small, else read again."""
+    """Return the batches of a file that was read to its end once: kept in memory where it is small, else read again.
+
+    The survey is complete when this returns.
+    """
     with path.open("rb") as file:
         packed = file.read(2) == b"\x1f\x8b"
     if path.stat().st_size * (_PACKED if packed else 1) <= held_bytes:
-        return iter(list(map(pack, read()) if pack else read()))
-    exhaust(read())
-    return read()
+        return iter(list(map(pack, read(survey)) if pack else read(survey)))
+    exhaust(read(survey))
+    return read(None)
 
 
 def exhaust(read: Iterator[object]) -> None:

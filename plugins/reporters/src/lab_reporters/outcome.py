@@ -56,12 +56,14 @@ def _setting(one: Setting) -> str:
 
 
 def instrument_text(header: Header) -> str:
-    """Return the steps and the minimum of what is traded."""
+    """Return the steps and the minimum of what is traded, with where they come from if that is known."""
     instrument = header.instrument
+    if instrument.origin:
+        return text.clean(instrument.origin)
     figures = {
         "tick": text.exact(instrument.tick),
         "lot": text.exact(instrument.lot),
-        "least quantity": text.exact(instrument.quantity_min),
+        "smallest quantity": text.exact(instrument.quantity_min),
     }
     return text.joined(figures)
 

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 from random import Random
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from attrs import define, field, frozen
 from lab.domain.market import Candle, Quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
-from lab_recordings import TickRecording, infer_interval, locate, names, read_candles, recording
+from lab_recordings import Survey, TickRecording, infer_interval, locate, names, read_candles, recording, shipped
 from lab_recordings.table import Table
 from lab_recordings.tick_csv import Tick, TickTrade
 
@@ -16,15 +16,15 @@ _SEEDED_START_NS: Final = parse_time("2026-01-01T00:00:00Z")
 _SEEDED_S: Final = 1800
 _STEPS: Final = 24  # of a candle's path: a multiple of 3, so that open, low, high and close are met exactly
 _CACHE_SIZE: Final = 4096
-_TICK: Final = 0.1
+_PLACES: Final = 15  # decimals that a price of a path keeps: more than any tick has
 
 
 def load_path(name: str, seed: int) -> TickRecording:
     """Return the endless price path of a recording's name, of a CSV file of ticks or candles, or of ``seeded``.
 
     Candles become a path open, low, high, close (open, high, low, close where the candle falls), with bid and ask one
-    tick around it. ``seeded`` is a random walk of half an hour that the seed determines. Raises
-    `lab_recordings.RecordingError`.
+    tick around it: the tick of a shipped recording, or what the file's decimals show. ``seeded`` is a random walk of
+    half an hour that the seed determines. Raises `lab_recordings.RecordingError`.
     """
     if name == SEEDED:
         return _seeded(seed)
@@ -32,12 +32,15 @@ def load_path(name: str, seed: int) -> TickRecording:
     if _has_quotes(name, path):
         return TickRecording.load(name)
     interval_ns = infer_interval(path)
-    candles = [candle for batch in read_candles(path, "", interval_ns) for candle in batch]
-    ticks = [tick for candle in candles for tick in _candle_ticks(candle, interval_ns)]
+    survey = Survey()
+    candles = [candle for batch in read_candles(path, "", interval_ns, survey=survey) for candle in batch]
+    known = shipped(path)
+    around = float(known.tick if known else survey.fine_tick())
+    ticks = [tick for candle in candles for tick in _candle_ticks(candle, interval_ns, around)]
     end_ns = candles[-1].open_ns + interval_ns
     # A last quote exactly at the end: a pass is then a whole number of candles, and backwards they stay whole too.
-    ticks.append(_quote(end_ns, candles[-1].close, 1.0))
-    return TickRecording.from_ticks(ticks, name)
+    ticks.append(_quote(end_ns, candles[-1].close, 1.0, around))
+    return TickRecording.from_ticks(ticks, name, known or survey)
 
 
 def _has_quotes(name: str, path: Path) -> bool:
@@ -47,27 +50,28 @@ def _has_quotes(name: str, path: Path) -> bool:
     return "bid" in header and "ask" in header
 
 
-def _candle_ticks(candle: Candle, interval_ns: int) -> list[Tick]:
+def _candle_ticks(candle: Candle, interval_ns: int, around: float) -> list[Tick]:
     opening = min(max(candle.open, candle.low), candle.high)  # an open carried over may lie outside
     turns = (candle.high, candle.low) if candle.close < opening else (candle.low, candle.high)
     corners = (opening, *turns, candle.close)
     leg = _STEPS // 3
     size = candle.volume / (_STEPS + 1)
-    ticks: list[Tick] = [_quote(candle.open_ns, opening, size)]
+    ticks: list[Tick] = [_quote(candle.open_ns, opening, size, around)]
     for step in range(_STEPS + 1):
         begin, inside = divmod(step, leg)
         price = corners[begin]
         if inside:
-            price = round(price + (corners[begin + 1] - price) * inside / leg, 8)
+            price = round(price + (corners[begin + 1] - price) * inside / leg, _PLACES)
         # Strictly inside the candle: played backwards, a price on the edge would fall into its neighbour.
         at_ns = candle.open_ns + interval_ns * (step + 1) // (_STEPS + 2)
-        ticks.append(_quote(at_ns, price, size))
+        ticks.append(_quote(at_ns, price, size, around))
         ticks.append(TickTrade(at_ns, price, size, "buy" if step % 2 else "sell"))
     return ticks
 
 
-def _quote(at_ns: int, price: float, size: float) -> Quote:
-    return Quote("", at_ns, round(price - _TICK, 8), size or 1.0, round(price + _TICK, 8), size or 1.0)
+def _quote(at_ns: int, price: float, size: float, around: float) -> Quote:
+    bid, ask = round(price - around, _PLACES), round(price + around, _PLACES)
+    return Quote("", at_ns, bid, size or 1.0, ask, size or 1.0)
 
 
 def _seeded(seed: int) -> TickRecording:
@@ -107,14 +111,21 @@ class Contract:
         return float(f"1e-{self.price_digits}")
 
 
-def listing(symbol: str) -> dict[str, Contract]:
-    """Return what the venue lists: the main symbol, a second one that trades, one not yet open, one delisted."""
+def listing(symbol: str, path: TickRecording) -> dict[str, Contract]:
+    """Return what the venue lists: the main symbol, a second one that trades, one not yet open, one delisted.
+
+    The main symbol has the steps of the path (a lot of more than one coin can't be said on the wire and becomes one),
+    the others have digits that go with their scale.
+    """
     quote = "USDC" if symbol.endswith("USDC") else "USDT"
+    digits, sizes = (max(0, -step.normalize().adjusted()) for step in (path.tick, path.lot))
+    small: dict[str, Any] = {"price_digits": digits + 3, "size_digits": max(0, sizes - 4), "scale": 1e-4}
+    second: dict[str, Any] = {"price_digits": digits + 1, "size_digits": max(0, sizes - 1), "scale": 0.04}
     contracts = (
-        Contract(symbol=symbol, base=symbol.removesuffix(quote), quote=quote),
-        Contract(symbol="ETHUSDT", base="ETH", price_digits=2, size_digits=3, scale=0.04, shift_ns=41 * SECOND_NS),
-        Contract(symbol="SOONUSDT", base="SOON", price_digits=4, size_digits=0, scale=1e-4, status="PREVIEW"),
-        Contract(symbol="GONEUSDT", base="GONE", price_digits=4, size_digits=0, scale=1e-4, status="STOP"),
+        Contract(symbol=symbol, base=symbol.removesuffix(quote), quote=quote, price_digits=digits, size_digits=sizes),
+        Contract(symbol="ETHUSDT", base="ETH", **second, shift_ns=41 * SECOND_NS),
+        Contract(symbol="SOONUSDT", base="SOON", **small, status="PREVIEW"),
+        Contract(symbol="GONEUSDT", base="GONE", **small, status="STOP"),
     )
     listed: dict[str, Contract] = {}
     for contract in contracts:

@@ -34,7 +34,7 @@ class World:
         """
         path = load_path(recording, seed)
         begin_ns = minute_of(path.start_ns) if start_ns is None else start_ns
-        contracts = listing(symbol)
+        contracts = listing(symbol, path)
         world = cls(faults, seed, begin_ns, contracts)
         anchor_ns = minute_of(begin_ns)
         for name, contract in contracts.items():

@@ -1,0 +1,39 @@
+"""The recorded data that a backtest read: where it lies now, and whether it is still the same."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from msgspec.structs import replace
+
+from lab.records.run import RunStarted
+
+_NAMES: Final = frozenset({"file", "run", "notes"})  # they do not decide whether a source is the same
+
+
+def moved(started: RunStarted, state_dir: str | None, directory: Path) -> RunStarted:
+    """Return the record of a run's start with the provider's files where they lie now.
+
+    A file that is gone from its place is looked for at the same place as seen from the state directory, which may have
+    been moved or copied with it: ``state_dir`` is where it was, ``directory`` is the run's folder now.
+    """
+    settings = dict(started.provider.settings)
+    if state_dir is not None:
+        now = directory.resolve().parent.parent
+        for key, value in settings.items():
+            if isinstance(value, str) and Path(value).is_absolute() and not Path(value).exists():
+                beside = Path(os.path.normpath(now / os.path.relpath(value, state_dir)))
+                settings[key] = str(beside) if beside.exists() else value
+    return replace(started, provider=replace(started.provider, settings=settings))
+
+
+def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Say how a source differs from the one the run read; empty where it does not. Names of files may differ."""
+    name = now.get("file") or now.get("run") or "the source"
+    for key in sorted({*then, *now} - _NAMES):
+        was, found = (source.get(key, "not given") for source in (then, now))
+        if was != found:
+            what = "SHA-256" if key == "sha256" else key
+            return f"{name} has changed since the run: its {what} was {was}, it is {found}"
+    return ""
