@@ -144,7 +144,7 @@ def test_a_row_that_lost_a_column_is_named(tmp_path: Path, column: str) -> None:
     )
     db.close()
     reader = JournalReader.open(tmp_path)
-    with pytest.raises(JournalError, match="row 1 cannot be read: it has no body or no hash"):
+    with pytest.raises(JournalError, match="row 1 cannot be read: its body or its hash is of another type"):
         list(reader.rows())
     reader.close()
 
