@@ -108,7 +108,7 @@ class ReadsTheClock(Largest):
 @define(kw_only=True)
 class Adjusts(Largest):
     def review(self, request: OrderRequest, view: View) -> Any:
-        force_setattr(view.position(request.symbol), "cost", D(request.quantity))
+        view._book.ledger.cash += 1  # noqa: SLF001 - the mistake
         return Largest.review(self, request, view)
 
 
@@ -178,6 +178,16 @@ class CountsOnAProfit(Cooldown):
 
 
 @define(kw_only=True)
+class RaisesAfterANight(Largest):
+    _last_ns: int = field(init=False, default=0)
+
+    def review(self, request: OrderRequest, view: View) -> Any:
+        assert not self._last_ns or view.now_ns - self._last_ns < 43_200_000_000_000
+        self._last_ns = view.now_ns
+        return Largest.review(self, request, view)
+
+
+@define(kw_only=True)
 class RaisesOnAnEnd(Largest):
     def on_end(self, end: OrderEnded, view: View) -> None:
         raise KeyError(end.reason)
@@ -200,7 +210,7 @@ class NeverAnswers(Largest):
             try:
                 while self.most:
                     pass
-            except BaseException:  # noqa: S110 - the mistake
+            except BaseException:
                 pass
 
 
@@ -262,10 +272,11 @@ BROKEN = [
     ("G5", Dices, "one instance parts from another"),
     ("G5", GoesByAHash, "a process with PYTHONHASHSEED=1 parts from one with 2"),
     ("G6", ReadsTheClock, "time.monotonic"),
-    ("G7", Adjusts, "view.position changed from"),
+    ("G7", Adjusts, "view.cash changed from"),
     ("G7", WritesToTheView, "AttributeError was raised at test_contract_risk_gate.py:"),
     ("G8", ForgetsToReturnAfterALoss, "None (NoneType) is no verdict"),
     ("G8", CountsOnAProfit, "AssertionError was raised at test_contract_risk_gate.py:"),
+    ("G8", RaisesAfterANight, "AssertionError was raised at test_contract_risk_gate.py:"),
     ("G8", RaisesOnAnEnd, "KeyError was raised at test_contract_risk_gate.py:"),
     ("G8", RaisesOnATimer, "KeyError was raised at test_contract_risk_gate.py:"),
     ("G9", OneMemoryForAll, "a book beside one that loses parts from the same beside one that does nothing"),
@@ -277,7 +288,7 @@ BROKEN = [
     ("G12", LooksTheWrongWay, "the smallest order on a whole book gets Refuse"),
     ("G13", TurnsTheRequest, "it changed OrderRequest("),
 ]
-ONE_MISTAKE = [("G8", CountsOnAProfit), ("G9", OneMemoryForAll), ("G13", TurnsTheRequest)]
+ONE_MISTAKE = [("G8", RaisesAfterANight), ("G9", OneMemoryForAll), ("G13", TurnsTheRequest)]
 
 
 @pytest.mark.parametrize("make", [Largest, Cooldown], ids=lambda make: make.__name__)

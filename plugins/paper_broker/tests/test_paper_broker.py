@@ -545,7 +545,7 @@ def test_fees_not_given_are_the_venues_and_0_is_free_and_the_header_shows_the_ef
 
 def test_describe_says_that_orders_wait_for_candles_where_there_are_no_quotes() -> None:
     shown = PaperBroker().describe(BTC)["without quotes"]
-    assert shown == "the open of the first candle that opens after the arrival, or the close of the one under way"
+    assert shown == "the open of the first candle after the arrival, or the close of the one under way at it"
 
 
 def test_the_default_latency_is_200_ms_give_or_take_20() -> None:

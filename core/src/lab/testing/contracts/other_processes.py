@@ -12,6 +12,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,13 +26,14 @@ _TIMEOUT_S: Final = 60
 _CANNOT_LOAD: Final = 3
 
 Play = Callable[..., Sequence[str]]
-"""A function of a module that uses a component, given first, and returns what came of it as lines."""
+"""A function of a module that makes a component by its first argument and returns what came of it as lines."""
 
 
 def check_same_in_other_processes(component: object, play: Play, *arguments: object) -> None:
-    """Assert that ``play(component, *arguments)`` gives the same lines here and in two processes with other hashes.
+    """Assert that ``play(make, *arguments)`` gives the same lines here and in two processes with other hashes.
 
-    The component itself is not used: everywhere a new one is made of its class and settings. Raises `NotChecked` where the component's class cannot be loaded in another process.
+    Everywhere ``make`` gives new components of the class and settings of the one given. Raises `NotChecked` where its
+    class cannot be loaded in another process.
     """
     settings = _settings(component)
     job = _job(component, settings, play, arguments)
@@ -47,7 +49,7 @@ def check_same_in_other_processes(component: object, play: Play, *arguments: obj
     ]  # fmt: skip
     try:
         answers = [_answer(worker, job) for worker in workers]
-        answers.append(list(play(type(component)(**settings), *arguments)))
+        answers.append(list(play(partial(type(component), **settings), *arguments)))
     finally:
         for worker in workers:
             worker.kill()
@@ -114,7 +116,7 @@ def _work() -> None:
     except BaseException as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(_CANNOT_LOAD)
-    json.dump(list(play(cls(**settings), *arguments)), answer)
+    json.dump(list(play(partial(cls, **settings), *arguments)), answer)
     answer.close()
 
 

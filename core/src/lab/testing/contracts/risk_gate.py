@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.orders import OrderRequest, Pass, Refuse, Shrink
-from lab.domain.time import DAY_NS
+from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.ports import RiskGate, Strategy
 from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
@@ -150,7 +150,9 @@ class RiskGateContract(Contract):
         about_raising=True,
     )
     def test_its_memory_lives_through_fills_a_loss_and_a_long_wait(self, make: Make) -> None:
-        first, second = (self.harness(make(), Loser(self._falling_sizes())).feed(self._loss()) for _ in range(2))
+        first, second = (
+            self.harness(make(), Loser(self._falling_sizes())).feed(self._fall_and_night()) for _ in range(2)
+        )
         assert first.reviews, "it was asked nothing"
         _check_verdicts(first.reviews)
         _check_reasons(first.reviews)
@@ -163,7 +165,7 @@ class RiskGateContract(Contract):
         "keep memory by view.strategy, in a dict; or set over_all_books = True on the test where one limit is for all.",
     )
     def test_one_books_memory_does_not_reach_another(self, make: Make) -> None:
-        events = [*self._loss(), *self.events()]
+        events = [*self._fall(START_NS - 60 * MINUTE_NS), *self.events()]
         told = []
         for other in (Loser(self._falling_sizes()), Reckless(self.sizes), idle()):
             harness = self.harness(make(), Steady(), beside=[("other", other, self.deposit)]).feed(events)
@@ -181,9 +183,7 @@ class RiskGateContract(Contract):
     def test_state_belongs_to_the_instance(self, make: Make) -> None:
         events = self.events()
         late = len(events) // 9
-        together, alone = (
-            [self.harness(make()), self.harness(make(), Reckless(self.sizes, late))] for _ in range(2)
-        )
+        together, alone = ([self.harness(make()), self.harness(make(), Reckless(self.sizes, late))] for _ in range(2))
         for harness in alone:
             harness.feed(events)
         for event in events:
@@ -235,23 +235,21 @@ class RiskGateContract(Contract):
     def _falling_sizes(self) -> list[Decimal]:
         return sorted(self.sizes, reverse=True)
 
-    def _loss(self) -> list[Input]:
-        """Return a market that falls by a fifth, then goes nowhere, with a night of silence, for a day in all."""
+    def _fall(self, start_ns: int) -> list[Input]:
+        """Return an hour in which the market falls by a fifth and then goes nowhere."""
         top = self.closes()[0]
         fall = [round(top * (1 - number / 100), 1) for number in range(20)]
         still = [round(top * 0.8 + number % 2 / 10, 1) for number in range(40)]
-        before_ns = START_NS - 2 * DAY_NS
-        return [
-            *tape([*fall, *still], symbol=self.symbol, start_ns=before_ns),
-            *tape(still, symbol=self.symbol, start_ns=before_ns + DAY_NS),
-        ]
+        return tape([*fall, *still], symbol=self.symbol, start_ns=start_ns)
+
+    def _fall_and_night(self) -> list[Input]:
+        """Return a fall and, after a night of silence, another."""
+        return [*self._fall(START_NS), *self._fall(START_NS + DAY_NS)]
 
 
-def reviews(
-    gate: RiskGate, sizes: Sequence[Decimal], settings: dict[str, Any], events: Iterable[Input]
-) -> list[str]:
+def reviews(make: Make, sizes: Sequence[Decimal], settings: dict[str, Any], events: Iterable[Input]) -> list[str]:
     """Return the reviews of the reckless trader's orders as lines, for comparing processes."""
-    harness = GateHarness(gate, Reckless(sizes), most_held=settings["instrument"].quantity_min * 1000, **settings)
+    harness = GateHarness(make(), Reckless(sizes), most_held=settings["instrument"].quantity_min * 1000, **settings)
     return [str(one) for one in harness.feed(events).reviews]
 
 

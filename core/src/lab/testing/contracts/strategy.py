@@ -36,8 +36,8 @@ class StrategyContract(Contract):
             def make(self):
                 return lambda: Mine(fast=2, slow=5)
 
-    ``make`` gives a fresh instance each time; short windows keep the suite fast. The strategy trades under a real engine
-    on `closes`: override it where another market is needed to make the strategy trade.
+    ``make`` gives a fresh instance each time; short windows keep the suite fast. The strategy trades under a real
+    engine on `closes`: override it where another market is needed to make the strategy trade.
     """
 
     time_limit_s: ClassVar[float | None] = 60.0
@@ -128,7 +128,7 @@ class StrategyContract(Contract):
     @rule(
         "S6",
         "money is exact, on the instrument's steps: a float quantity or a misspelt symbol is an order lost.",
-        "return a sequence of requests, (request,) for a single one and () for none; quantity a Decimal made from text.",
+        "return a sequence of requests, (request,) for one and () for none; make a quantity a Decimal, from text.",
     )
     def test_requests_are_well_formed(self, make: Make) -> None:
         for answer in self._answers(make):
@@ -141,8 +141,8 @@ class StrategyContract(Contract):
 
     @rule(
         "S7",
-        "a value of another class may look equal and is refused: \"buy\" is not Side.BUY, 1 is not True.",
-        "give Side.BUY, OrderType.LIMIT, True, text and whole nanoseconds; a leg has 1 to 32 letters, digits, _ . : + -.",
+        'a value of another class may look equal and is refused: "buy" is not Side.BUY, 1 is not True.',
+        "give Side.BUY, OrderType.LIMIT, True, text, whole nanoseconds; a leg has 1 to 32 letters, digits, _ . : + -.",
     )
     def test_fields_of_requests_have_their_classes(self, make: Make) -> None:
         for answer in self._answers(make):
@@ -188,7 +188,9 @@ class StrategyContract(Contract):
         lookback = make().lookback
         closes = self.closes(lookback)
         events = self.events(closes)
-        for market, inputs in hard_markets(events, closes, lookback, self.symbol, self.interval_ns, self.events).items():
+        for market, inputs in hard_markets(
+            events, closes, lookback, self.symbol, self.interval_ns, self.events
+        ).items():
             self._survive(make, market, inputs)
         for venue, broker in hard_venues().items():
             self._survive(make, venue, events, broker=broker)
@@ -261,9 +263,7 @@ class _LooksBack(ScriptedStrategy):
         return self.candles
 
 
-def decisions(
-    strategy: Strategy, inputs: Sequence[Input], instruments: Sequence[Instrument], interval_ns: int
-) -> list[str]:
+def decisions(make: Make, inputs: Sequence[Input], instruments: Sequence[Instrument], interval_ns: int) -> list[str]:
     """Return a strategy's decisions as lines, for comparing processes."""
-    found = run_strategy(strategy, inputs, instruments=instruments, interval_ns=interval_ns)
+    found = run_strategy(make(), inputs, instruments=instruments, interval_ns=interval_ns)
     return [f"input {place}: {actions}" for place, actions in found]

@@ -47,7 +47,7 @@ def call_within(limit_s: float, owner: object, work: Callable[[], None]) -> None
 
 def _place(thread: threading.Thread) -> str:
     """Return where a thread is at work."""
-    frame = sys._current_frames().get(thread.ident or 0)
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - documented, underscore and all
     if frame is None:
         return ""
     newest = traceback.extract_stack(frame)[-1]
