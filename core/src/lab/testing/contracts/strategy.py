@@ -213,7 +213,7 @@ class StrategyContract(Contract):
         "a contract passed without one request has shown nothing.",
         "give make shorter windows, or override closes() with a market on which the strategy trades.",
     )
-    def test_the_rehearsal_makes_it_trade(self, make: Make) -> None:
+    def test_the_market_makes_it_trade(self, make: Make) -> None:
         strategy = make()
         closes = self.closes(strategy.lookback)
         actions = self.run(strategy, self.events(closes))
