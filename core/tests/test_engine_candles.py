@@ -43,7 +43,7 @@ class Reader(Strategy):
 
 
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
-    named = [(f"s{number}", strategy, Decimal(0)) for number, strategy in enumerate(strategies)]
+    named = [(f"s{number}", strategy, Decimal(10_000)) for number, strategy in enumerate(strategies)]
     broker: Broker = SimpleBroker()
     made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, config_hash="l", record_inputs=record)
     made.begin()
@@ -79,7 +79,7 @@ def test_at_every_decision_one_and_a_half_look_backs_are_there_as_soon_as_they_c
     reader = Counting(window=lookback)
     made = engine(reader)
     run(made, candles([100.0] * (5 * lookback + 300)))
-    assert not made.strategies[0].stopped
+    assert not made.strategies[0].book.stopped
     assert len(reader.seen) == 4 * lookback + 301
 
 
@@ -97,7 +97,7 @@ def test_an_average_of_300_closes_is_right_at_every_candle() -> None:
     reader = Averaging(window=300)
     made = engine(reader)
     run(made, candles(prices))
-    assert not made.strategies[0].stopped
+    assert not made.strategies[0].book.stopped
     assert len(reader.seen) == 1_701
 
 
@@ -199,7 +199,7 @@ def test_a_strategy_that_raises_on_a_changed_past_is_stopped_alone_and_those_wit
     made = engine(failing, Uninterested(), reader)
     tape = candles([100.0] * 5)
     run(made, [tape[0], tape[2], tape[1], tape[4], tape[3]])
-    assert [strategy.stopped for strategy in made.strategies] == [True, False, False]
+    assert [strategy.book.stopped for strategy in made.strategies] == [True, False, False]
     assert len(reader.pasts) == 2
 
 

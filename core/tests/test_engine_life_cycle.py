@@ -36,15 +36,16 @@ class Fickle(Broker):
     takes: bool = True
     moods: Sequence[str] = ()
     orders: dict[str, Order] = field(init=False, factory=dict)
+    left: dict[str, Decimal] = field(init=False, factory=dict)
 
-    @property
-    def resting(self) -> int:  # type: ignore[override]
-        return len(self.orders)
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset(OrderType)
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         if not self.takes:
             return Rejected("not in the mood")
         self.orders[order.id] = order
+        self.left[order.id] = order.quantity
         return Accepted(now_ns)
 
     def cancel(self, order_id: str) -> bool:
@@ -57,13 +58,14 @@ class Fickle(Broker):
                 del self.orders[order.id]
                 reports.append(Ended(order.id, "expired" if mood == "expired" else "rejected", f"it {mood}"))
             elif mood != "wait" and isinstance(event, Quote | Candle):
-                half = (order.remaining / 2 // LOT * LOT) or order.remaining
-                reports.append(self._fill(order, event, half if mood == "part" else order.remaining))
+                left = self.left[order.id]
+                half = (left / 2 // LOT * LOT) or left
+                reports.append(self._fill(order, event, half if mood == "part" else left))
         return reports
 
     def _fill(self, order: Order, event: Quote | Candle, quantity: Decimal) -> Fill:
-        order.remaining -= quantity
-        if not order.remaining:
+        self.left[order.id] -= quantity
+        if not self.left[order.id]:
             del self.orders[order.id]
         value = event.close if isinstance(event, Candle) else event.ask if order.side is Side.BUY else event.bid
         price = D(repr(value))
@@ -174,7 +176,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def fills_and_what_is_left_make_up_the_order(self) -> None:
-        left = {oid: working.left for oid, working in self.engine.state.working.items()}
+        left = {oid: working.remaining for oid, working in self.engine.state.working.items()}
         left.update({o.order_id: o.remaining for o in self.outputs if isinstance(o, OrderEnded)})
         done: Counter[str] = Counter()
         for output in self.outputs:
@@ -208,7 +210,7 @@ class Lives(RuleBasedStateMachine):
         for outcome in ("cancelled", "expired", "rejected"):
             assert getattr(totals, outcome) == ends[outcome]
         counts = Counter(type(o) for o in self.outputs)
-        assert (totals.orders, totals.trades) == (counts[OrderAccepted], counts[OrderFilled])
+        assert (totals.orders, totals.fills) == (counts[OrderAccepted], counts[OrderFilled])
         assert (totals.refusals, totals.signals) == (counts[OrderRefused], counts[Signal])
 
     def teardown(self) -> None:

@@ -217,9 +217,9 @@ def test_reported_fees_and_round_trips_equal_those_of_the_fills() -> None:
     naive = check(made, path(3, 20, tick=0.1, start=50_000.0, digits=1))
     totals = made.counters
     assert totals.fees_paid == sum(filled.fill.fee for filled in naive.fills)
-    assert (totals.trades, totals.orders) == (7, 7)
+    assert (totals.fills, totals.orders) == (7, 7)
     assert [filled.position for filled in naive.fills] == [2, 1, 0, -3, 2, 1, -1]
-    assert totals.round_trips == 3  # ended at the third fill, turned at the fifth and at the last
+    assert totals.trades == 3  # ended at the third fill, turned at the fifth and at the last
 
 
 # -- marks ------------------------------------------------------------------------------------------------------------
@@ -249,7 +249,7 @@ def test_without_quotes_a_position_is_valued_at_the_close_and_with_them_a_close_
 
 
 def test_before_any_price_there_is_no_mark_and_equity_is_the_deposit() -> None:
-    view = engine(ScriptedStrategy()).seats[0].view
+    view = engine(ScriptedStrategy()).strategies[0].view
     assert (view.equity, view.quote(X), view.held()) == (DEPOSIT, None, [])
     with pytest.raises(LookupError, match="no price of BTCUSDT yet"):
         view.mark(X)

@@ -14,7 +14,7 @@ from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderReques
 from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.errors import EngineError
+from lab.errors import ComponentError
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.harness import Action, ScriptedStrategy
@@ -35,14 +35,22 @@ class Puppet(Broker):
     act: Callable[["Puppet", Input], Sequence[Fill | Ended]]
     latency_ns: int = 0
     answer: Rejected | None = None
+    watches: bool = True
     orders: dict[str, Order] = field(init=False, factory=dict)
+    left: dict[str, Decimal] = field(init=False, factory=dict)
     seen: list[tuple[Input, tuple[str, ...]]] = field(init=False, factory=list)
-    resting: int = field(init=False, default=1)
+
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset(OrderType)
+
+    def watches_market(self) -> bool:
+        return self.watches
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         if self.answer is not None:
             return self.answer
         self.orders[order.id] = order
+        self.left[order.id] = order.quantity
         return Accepted(now_ns + self.latency_ns)
 
     def cancel(self, order_id: str) -> bool:
@@ -54,9 +62,9 @@ class Puppet(Broker):
 
     def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = PRICE) -> Fill:
         """Fill an order in part or whole, as an honest broker does."""
-        quantity = order.remaining if quantity is None else quantity
-        order.remaining -= quantity
-        if not order.remaining:
+        quantity = self.left[order.id] if quantity is None else quantity
+        self.left[order.id] -= quantity
+        if not self.left[order.id]:
             del self.orders[order.id]
         rate = D("0.0006")
         fee = price * quantity * rate
@@ -90,7 +98,7 @@ def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | Non
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
     broker.open(known, 0)
-    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", **more)
+    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", broker_name="puppet", **more)
     made.begin()
     return made
 
@@ -129,7 +137,7 @@ def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
     made = engine(ScriptedStrategy(plan={0: [BUY], 1: [SELL]}), broker)
     tape = candles([100.0, 101.0, 102.0])
     run(made, tape)
-    first, second = [f"l-s-{X}-{candle.open_ns // MILLISECOND_NS}-1" for candle in tape[:2]]
+    first, second = [f"l-s-{X}-c{candle.open_ns}-1" for candle in tape[:2]]
     assert broker.seen == [(tape[0], ()), (tape[1], (first,)), (tape[2], (first, second))]
 
 
@@ -139,7 +147,7 @@ def test_a_broker_that_fills_before_the_orders_arrival_ends_the_run() -> None:
     [candle] = candles([50_000.0])
     made.step(candle)
     [early] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS - 1)
-    with pytest.raises(EngineError, match="the broker filled what it may not"):
+    with pytest.raises(ComponentError, match="broker puppet filled what it may not"):
         made.step(early)
 
 
@@ -173,7 +181,7 @@ def faulty(change: Callable[[Puppet, Fill], Fill]) -> Act:
 
 
 def overfilled(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return [broker.fill(order, event, 2 * order.remaining) for order in list(broker.orders.values())]
+    return [broker.fill(order, event, 2 * broker.left[order.id]) for order in list(broker.orders.values())]
 
 
 def of_nobody(broker: Puppet, fill: Fill) -> Fill:
@@ -196,7 +204,7 @@ def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
     made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
-    with pytest.raises(EngineError, match="the broker"):
+    with pytest.raises(ComponentError, match="broker puppet"):
         made.step(second)
 
 
@@ -204,7 +212,7 @@ def test_a_broker_that_raises_when_it_meets_an_event_ends_the_run_with_its_error
     made = engine(
         ScriptedStrategy(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)])
     )
-    with pytest.raises(EngineError, match="the broker failed: KeyError: 'x'"):
+    with pytest.raises(ComponentError, match="broker puppet failed in observe: KeyError: 'x'"):
         run(made, candles([50_000.0]))
 
 
@@ -214,7 +222,7 @@ def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_er
             raise ValueError(f"no room for {order.quantity}")
 
     made = engine(ScriptedStrategy(plan={0: [BUY]}), Broken(act=nothing))
-    with pytest.raises(EngineError, match=r"the broker failed: ValueError: no room for 1\.0000"):
+    with pytest.raises(ComponentError, match=r"broker puppet failed in submit: ValueError: no room for 1\.0000"):
         run(made, candles([50_000.0]))
 
 
@@ -222,7 +230,7 @@ def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() 
     made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
     first, second = candles([50_000.0, 50_000.0])
     made.step(first)
-    with pytest.raises(EngineError):
+    with pytest.raises(ComponentError, match="broker puppet filled what it may not"):
         made.step(second)
 
 
@@ -251,7 +259,7 @@ def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: st
 @pytest.mark.behaviour("O8")
 def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
     def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-        return [broker.fill(order, event, min(order.remaining, D("0.0005"))) for order in list(broker.orders.values())]
+        return [broker.fill(order, event, min(broker.left[order.id], D("0.0005"))) for order in list(broker.orders.values())]
 
     close = OrderRequest.sell(X, ONE, reduce_only=True)
     made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
@@ -293,7 +301,7 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
         ({"quantity": 0.5}, "OrderRequest.quantity is 0.5; expected a finite Decimal"),
         ({"limit": 99.5}, "OrderRequest.limit is 99.5; expected a finite Decimal"),
         ({"limit": D("NaN")}, "OrderRequest.limit is Decimal('NaN'); expected a finite Decimal"),
-        ({"stop": 90}, "OrderRequest.stop is 90; expected a finite Decimal"),
+        ({"planned_exit": 90}, "OrderRequest.planned_exit is 90; expected a finite Decimal"),
     ],
 )
 def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:
@@ -328,7 +336,7 @@ def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcom
 def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> None:
     small = OrderRequest.buy(X, D("0.0001"), leg="small", decided_ns=START_NS)
     late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)
-    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-late"
+    oid = f"l-s-{X}-c{START_NS}-late"
     plan: dict[int, Sequence[Action]] = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
     outputs = run(engine(ScriptedStrategy(plan=plan)), candles([100.0] * 4))
     outcomes = [refused.numbers for refused in only(OrderRefused, outputs) if refused.by == "duplicate"]
@@ -347,7 +355,7 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
     made = engine(ScriptedStrategy(plan={0: [NAMED, other, BUY]}), archive=archive)
     outputs = run(made, candles([100.0], start_ns=START_NS + 30 * DAY_NS))
     [refused] = only(OrderRefused, outputs)
-    assert refused.order_id == f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry"
+    assert refused.order_id == f"l-s-{X}-c{START_NS}-entry"
     assert refused.numbers == {"first_outcome": "filled"}
     assert len(only(OrderAccepted, outputs)) == 2
     assert [oid.rpartition("-")[2] for oid in asked] == ["entry", "other"]
@@ -365,7 +373,7 @@ def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
         journal.update({filled.fill.order_id: "filled" for filled in only(OrderFilled, outputs)})
         refusals += only(OrderRefused, outputs)
     assert [refused.numbers["first_outcome"] for refused in refusals] == ["filled"]
-    assert 1_000 <= len(made.strategies[0].outcomes) < 2_000
+    assert 1_000 <= len(made.strategies[0].book.outcomes) < 2_000
 
 
 @pytest.mark.behaviour("O12")
@@ -410,7 +418,7 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
     def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
         return [Ended(broker.orders.popitem()[0], "expired", "no quote came")] if isinstance(event, Timer) else ()
 
-    broker = Puppet(act=act)
+    broker = Puppet(act=act, watches=False)
     made = engine(ScriptedStrategy(plan={0: [BUY]}), broker, record_inputs=record)
     [candle] = candles([100.0])
     timer = Timer(candle.time_ns + 6_000 * MILLISECOND_NS)
@@ -419,13 +427,12 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
     assert [output.outcome for output in only(OrderEnded, outputs)] == ["expired"]
     assert (timer in outputs) is record
     assert made.state.now_ns == timer.time_ns
-    broker.resting = 0
     assert not made.step(Timer(timer.time_ns + 1))
 
 
 def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> None:
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
-    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
+    oid = f"l-s-{X}-c{START_NS}-1"
     cancels = [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]
     made = engine(ScriptedStrategy(plan={0: [resting], 1: cancels}))
     [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))
