@@ -212,9 +212,7 @@ def test_while_trading_is_halted_an_entry_is_a_signal_with_the_reasons() -> None
     inputs: list[Input] = [halted("feed degraded", "no quote", at=0), first, halted(at=1), second, third]
     made, outputs = run({0: [BUY], 1: [BUY]}, inputs=inputs)
     assert only(Signal, outputs) == [Signal("s", BUY, "halted: feed degraded; no quote")]
-    assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [
-        f"l-s-{X}-c{second.open_ns}-1"
-    ]
+    assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [f"l-s-{X}-c{second.open_ns}-1"]
     assert only(TradingState, outputs) == [inputs[0], inputs[2]]
     assert made.counters.signals == 1
 

@@ -1,6 +1,6 @@
 """The life of an order: it never sees the past, has one id and one outcome, and lies on the instrument's steps."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,73 +10,22 @@ from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
+from lab.domain.orders import CancelRequest, Ended, OrderRequest, OrderType, Rejected
 from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.errors import ComponentError
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.harness import Action, ScriptedStrategy
+from lab.testing.scripted_broker import ScriptedBroker, fill_all
 from lab.testing.simple_broker import SimpleBroker
 from msgspec.structs import replace
 
 D = Decimal
 ONE = D(1)
-PRICE, MOST = D(50_000), D(100)
+MOST = D(100)
 X = "BTCUSDT"
 BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
-
-
-@define(kw_only=True, eq=False)
-class Puppet(Broker):
-    """Takes every order and, at each event, reports what ``act`` says."""
-
-    act: Callable[["Puppet", Input], Sequence[Fill | Ended]]
-    latency_ns: int = 0
-    answer: Rejected | None = None
-    watches: bool = True
-    orders: dict[str, Order] = field(init=False, factory=dict)
-    left: dict[str, Decimal] = field(init=False, factory=dict)
-    seen: list[tuple[Input, tuple[str, ...]]] = field(init=False, factory=list)
-
-    def order_types(self) -> frozenset[OrderType]:
-        return frozenset(OrderType)
-
-    def watches_market(self) -> bool:
-        return self.watches
-
-    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        if self.answer is not None:
-            return self.answer
-        self.orders[order.id] = order
-        self.left[order.id] = order.quantity
-        return Accepted(now_ns + self.latency_ns)
-
-    def cancel(self, order_id: str) -> bool:
-        return self.orders.pop(order_id, None) is not None
-
-    def observe(self, event: Input) -> Sequence[Fill | Ended]:
-        self.seen.append((event, tuple(self.orders)))
-        return self.act(self, event)
-
-    def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = PRICE) -> Fill:
-        """Fill an order in part or whole, as an honest broker does."""
-        quantity = self.left[order.id] if quantity is None else quantity
-        self.left[order.id] -= quantity
-        if not self.left[order.id]:
-            del self.orders[order.id]
-        rate = D("0.0006")
-        fee = price * quantity * rate
-        return Fill(order.id, quantity, price, fee, rate, "taker", "puppet", price, None, D(0), event.time_ns)
-
-
-def fill_all(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return [broker.fill(order, event) for order in list(broker.orders.values())]
-
-
-def nothing(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return ()
 
 
 @define(kw_only=True, eq=False)
@@ -98,7 +47,7 @@ def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | Non
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
     broker.open(known, 0)
-    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", broker_name="puppet", **more)
+    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", **more)
     made.begin()
     return made
 
@@ -133,7 +82,7 @@ def test_an_order_never_fills_on_the_quote_that_caused_it() -> None:
 
 @pytest.mark.behaviour("O1")
 def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
-    broker = Puppet(act=nothing)
+    broker = ScriptedBroker()
     made = engine(ScriptedStrategy(plan={0: [BUY], 1: [SELL]}), broker)
     tape = candles([100.0, 101.0, 102.0])
     run(made, tape)
@@ -142,18 +91,8 @@ def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
 
 
 @pytest.mark.behaviour("O1")
-def test_a_broker_that_fills_before_the_orders_arrival_ends_the_run() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
-    [candle] = candles([50_000.0])
-    made.step(candle)
-    [early] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS - 1)
-    with pytest.raises(ComponentError, match="broker puppet filled what it may not"):
-        made.step(early)
-
-
-@pytest.mark.behaviour("O1")
 def test_the_first_quote_at_the_arrival_may_fill() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(script=fill_all, latency_ns=200 * MILLISECOND_NS))
     [candle] = candles([50_000.0])
     [quote] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS)
     assert only(OrderFilled, run(made, [candle, quote]))
@@ -161,77 +100,13 @@ def test_the_first_quote_at_the_arrival_may_fill() -> None:
 
 @pytest.mark.behaviour("O1")
 def test_a_quote_older_than_the_newest_moves_nothing() -> None:
-    broker = Puppet(act=nothing)
+    broker = ScriptedBroker()
     made = engine(OnQuote(plan={1: [BUY]}), broker)
     newer, older = quotes([100.0]), quotes([90.0], start_ns=START_NS - 1)
     assert not run(made, [*newer, *older])
     assert made.strategies[0].view.quote(X) == newer[0]
     assert len(broker.seen) == 1
     assert (made.counters.quotes, made.counters.late_quotes) == (2, 1)
-
-
-# -- brokers that break their promise ---------------------------------------------------------------------------------
-
-
-Act = Callable[[Puppet, Input], Sequence[Fill | Ended]]
-
-
-def faulty(change: Callable[[Puppet, Fill], Fill]) -> Act:
-    return lambda broker, event: [change(broker, fill) for fill in only(Fill, fill_all(broker, event))]
-
-
-def overfilled(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return [broker.fill(order, event, 2 * broker.left[order.id]) for order in list(broker.orders.values())]
-
-
-def of_nobody(broker: Puppet, fill: Fill) -> Fill:
-    return replace(fill, order_id="nobody")
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        faulty(of_nobody),
-        faulty(lambda _, fill: replace(fill, quantity=D(0))),
-        faulty(lambda _, fill: replace(fill, quantity=D(-1))),
-        faulty(lambda _, fill: replace(fill, price=D(0))),
-        overfilled,
-        lambda broker, event: [Ended(order, "expired", "") for order in broker.orders for _ in range(2)],
-    ],
-    ids=["unknown order", "no quantity", "negative quantity", "no price", "more than was left", "ended twice"],
-)
-def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act))
-    first, second = candles([50_000.0, 50_000.0])
-    made.step(first)
-    with pytest.raises(ComponentError, match="broker puppet"):
-        made.step(second)
-
-
-def test_a_broker_that_raises_when_it_meets_an_event_ends_the_run_with_its_error() -> None:
-    made = engine(
-        ScriptedStrategy(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)])
-    )
-    with pytest.raises(ComponentError, match="broker puppet failed in observe: KeyError: 'x'"):
-        run(made, candles([50_000.0]))
-
-
-def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_error() -> None:
-    class Broken(Puppet):
-        def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-            raise ValueError(f"no room for {order.quantity}")
-
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Broken(act=nothing))
-    with pytest.raises(ComponentError, match=r"broker puppet failed in submit: ValueError: no room for 1\.0000"):
-        run(made, candles([50_000.0]))
-
-
-def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
-    first, second = candles([50_000.0, 50_000.0])
-    made.step(first)
-    with pytest.raises(ComponentError, match="broker puppet filled what it may not"):
-        made.step(second)
 
 
 # -- O8: lot and minimum ----------------------------------------------------------------------------------------------
@@ -258,11 +133,13 @@ def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: st
 
 @pytest.mark.behaviour("O8")
 def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-        return [broker.fill(order, event, min(broker.left[order.id], D("0.0005"))) for order in list(broker.orders.values())]
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
+        return [
+            broker.fill(order, event, min(broker.left[order.id], D("0.0005"))) for order in list(broker.orders.values())
+        ]
 
     close = OrderRequest.sell(X, ONE, reduce_only=True)
-    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), ScriptedBroker(script=act))
     [opening, closing] = only(OrderAccepted, run(made, candles([100.0, 100.0])))
     assert (opening.quantity, closing.quantity) == (D("0.001"), D("0.0005"))
 
@@ -394,7 +271,7 @@ def test_an_order_for_an_unknown_symbol_sent_twice_has_one_outcome_too() -> None
 
 
 def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=nothing, answer=Rejected("the venue is closed")))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(answer=Rejected("the venue is closed")))
     accepted, ended = run(made, candles([100.0]))[1:]
     assert isinstance(accepted, OrderAccepted)
     assert ended == OrderEnded(accepted.order_id, "s", X, "rejected", "the venue is closed", ONE)
@@ -403,10 +280,10 @@ def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() ->
 
 
 def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
         return [broker.fill(order, event, D("0.5")) for order in list(broker.orders.values())]
 
-    outputs = run(engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act)), candles([50_000.0] * 3))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(script=act)), candles([50_000.0] * 3))
     [accepted], fills = only(OrderAccepted, outputs), only(OrderFilled, outputs)
     assert [fill.fill_id for fill in fills] == [f"{accepted.order_id}.1", f"{accepted.order_id}.2"]
     assert [fill.remaining for fill in fills] == [D("0.5"), 0]
@@ -415,10 +292,10 @@ def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
 
 @pytest.mark.parametrize("record", [True, False])
 def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
         return [Ended(broker.orders.popitem()[0], "expired", "no quote came")] if isinstance(event, Timer) else ()
 
-    broker = Puppet(act=act, watches=False)
+    broker = ScriptedBroker(script=act, watches=False)
     made = engine(ScriptedStrategy(plan={0: [BUY]}), broker, record_inputs=record)
     [candle] = candles([100.0])
     timer = Timer(candle.time_ns + 6_000 * MILLISECOND_NS)

@@ -371,7 +371,10 @@ def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
     inputs = tape(waves(30))
     run(made, inputs[:60])
     notes, decisions = list(strategy.notes), made.counters.decisions
-    outputs = [*made.step(STOP._replace(time_ns=made.state.now_ns)), *(o for event in inputs[60:] for o in made.step(event))]
+    outputs = [
+        *made.step(STOP._replace(time_ns=made.state.now_ns)),
+        *(o for event in inputs[60:] for o in made.step(event)),
+    ]
     assert only(OrderFilled, outputs)
     assert strategy.notes == notes
     assert made.counters.decisions == decisions

@@ -18,6 +18,7 @@ from lab.engine.protocols import Action
 _AT_ONCE: Final = 100
 _MOST: Final = Decimal(10**15)
 _LEAST: Final = -_MOST
+_FEE_MOST: Final = _MOST * _MOST
 _ONE: Final = Decimal(1)
 _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
@@ -52,6 +53,7 @@ def _check_request(request: OrderRequest) -> None:
             and request.reduce_only.__class__ is bool
             and request.symbol.__class__ is leg.__class__ is reason.__class__ is str
             and request.symbol.isascii()
+            and len(request.symbol) <= _TEXT_MOST
             and reason.isascii()
             and len(reason) <= _TEXT_MOST
             and (not leg or _LEG(leg))
@@ -169,7 +171,7 @@ def _is_sound(fill: Fill, event_ns: int) -> bool:
         and (spread is None or (spread.__class__ is Decimal and ZERO <= spread < _MOST))
         and ZERO < quantity < _MOST
         and ZERO < price < _MOST
-        and _LEAST < fee < _MOST
+        and -_FEE_MOST < fee < _FEE_MOST
         and -_ONE < rate < _ONE
         and ZERO <= reference < _MOST
         and ZERO <= slippage < _MOST

@@ -179,7 +179,7 @@ class Engine:
                 if live:
                     strategy.warmup_skips += 1
             elif strategies.several:
-                strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}", live, out)
+                strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}{market.suffix}", live, out)
             else:
                 try:
                     actions = on_candle(event, view)
@@ -189,7 +189,7 @@ class Engine:
                     strategies.stop(strategy, "on_candle", error, out)
                     continue
                 if actions:
-                    strategies.act(strategy, actions, f"c{open_ns}", live, out)
+                    strategies.act(strategy, actions, f"c{open_ns}{market.suffix}", live, out)
         return out
 
     def _backfill(self, backfill: Backfill) -> Sequence[object]:
@@ -223,7 +223,7 @@ class Engine:
         strategies = self._strategies
         for on_quote, view, strategy in strategies.on_quote:
             if strategies.several:
-                decision = _decision("q", time_ns, market.quote_number)
+                decision = _decision("q", time_ns, market.quote_number, market)
                 strategies.ask(strategy, "on_quote", on_quote, quote, decision, True, out)
                 continue
             try:
@@ -234,24 +234,26 @@ class Engine:
                 strategies.stop(strategy, "on_quote", error, out)
                 continue
             if actions:
-                strategies.act(strategy, actions, _decision("q", time_ns, market.quote_number), True, out)
+                strategies.act(strategy, actions, _decision("q", time_ns, market.quote_number, market), True, out)
         if out and self._record:
             out.insert(0, quote)
         return out
 
     def _trade(self, trade: Trade) -> Sequence[object]:
         market = self.state.markets[trade.symbol]
-        before, market.trade = market.trade, trade
-        market.trade_number = market.trade_number + 1 if before and before.time_ns == trade.time_ns else 1
-        return self._observe("on_trade", trade, "t", market.trade_number)
+        market.trade = trade
+        market.trade_number = 1 if trade.time_ns > market.trade_ns else market.trade_number + 1
+        market.trade_ns = max(market.trade_ns, trade.time_ns)
+        return self._observe("on_trade", trade, _decision("t", market.trade_ns, market.trade_number, market))
 
     def _depth(self, depth: Depth) -> Sequence[object]:
         market = self.state.markets[depth.symbol]
-        before, market.depth = market.depth, depth
-        market.depth_number = market.depth_number + 1 if before and before.time_ns == depth.time_ns else 1
-        return self._observe("on_depth", depth, "d", market.depth_number)
+        market.depth = depth
+        market.depth_number = 1 if depth.time_ns > market.depth_ns else market.depth_number + 1
+        market.depth_ns = max(market.depth_ns, depth.time_ns)
+        return self._observe("on_depth", depth, _decision("d", market.depth_ns, market.depth_number, market))
 
-    def _observe(self, name: str, event: Trade | Depth, kind: str, number: int) -> Sequence[object]:
+    def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
         """Let orders, then strategies, meet market data that changes no mark."""
         out: Outputs = []
         self._advance(event.time_ns, out)
@@ -260,7 +262,6 @@ class Engine:
         for strategy in self._strategies.active:
             method = getattr(strategy, name)
             if method is not None:
-                decision = _decision(kind, event.time_ns, number)
                 self._strategies.ask(strategy, name, method, event, decision, True, out)
         if out and self._record:
             out.insert(0, event)
@@ -330,6 +331,6 @@ class Engine:
         self._due_ns = min(self.valuation.day_end_ns, self._timers.next_ns)
 
 
-def _decision(kind: str, time_ns: int, number: int) -> str:
+def _decision(kind: str, time_ns: int, number: int, market: Market) -> str:
     """Return what names a decision in an order's id."""
-    return f"{kind}{time_ns}" if number == 1 else f"{kind}{time_ns}.{number}"
+    return f"{kind}{time_ns}{market.suffix}" if number == 1 else f"{kind}{time_ns}.{number}{market.suffix}"
