@@ -41,9 +41,7 @@ class Asking(Strategy):
         return self.answer
 
 
-def engine(
-    *strategies: Strategy, broker: Broker | None = None, known: Instrument | None = None, **more: Any
-) -> Engine:
+def engine(*strategies: Strategy, broker: Broker | None = None, known: Instrument | None = None, **more: Any) -> Engine:
     broker = SimpleBroker(latency_ms=0) if broker is None else broker
     instruments = {X: known or instrument(X)}
     broker.open(instruments, 0)

@@ -6,14 +6,14 @@ collected once, because nothing may stand between an event and a decision.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import BACKFILLED, FINAL, Backfill, Candle, Depth, Funding, Quote, Trade
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
@@ -125,7 +125,8 @@ class Engine:
 
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
-        return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
+        with localcontext(EXACT):
+            return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
 
     def abandon(self, reason: str) -> Sequence[object]:
         """End every working order without asking the broker: for a run that a defect ends. No step may follow."""

@@ -250,7 +250,9 @@ class OrderEntry:
             answer = self._broker_submit(order, now_ns)
             check_answer(answer, now_ns)
         except BaseException as error:
-            raise self._failure("submit", error) from error
+            failure = self._failure("submit", error)
+            self._refuse(book, oid, request, "engine", str(failure), {}, out)
+            raise failure from error
         finally:
             if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
                 restore_exact()

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO, Ledger
+from lab.domain.ledger import EXACT, ZERO, Ledger
 from lab.domain.orders import Order
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
@@ -149,4 +150,4 @@ class EngineState:
     @property
     def fees_paid(self) -> Decimal:
         """The fees of all books."""
-        return sum([book.ledger.fees for book in self.books], ZERO)
+        return reduce(EXACT.add, [book.ledger.fees for book in self.books], ZERO)

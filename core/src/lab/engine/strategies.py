@@ -97,6 +97,8 @@ class Strategies:
         self, strategy: BoundStrategy, name: str, method: Method, event: object, decision: str, live: bool, out: Outputs
     ) -> None:
         """Call one deciding method in the strategy's own decimal context, and act on what it returns."""
+        if strategy.book.stopped:
+            return  # the broker failed when another strategy's order was placed
         before = getcontext() if self.several else None
         if before is not None:
             setcontext(strategy.context)
@@ -163,7 +165,7 @@ class Strategies:
     def history_changed(self, out: Outputs) -> None:
         """Tell the strategies that candles were put into the past."""
         for strategy in self.active:
-            if strategy.on_history is not None:
+            if strategy.on_history is not None and not strategy.book.stopped:
                 self._call(strategy, "on_history", strategy.on_history, (strategy.view,), out)
 
     def _call(
