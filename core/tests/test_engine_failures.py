@@ -339,7 +339,7 @@ def test_after_its_broker_failed_no_strategy_is_called_and_no_command_reaches_th
     inputs = market_data()
     outputs = run(made, inputs)
     [failed] = only(BrokerFailed, outputs)
-    assert (first.seen, second.seen) == (1, 0)
+    assert (first.seen, second.seen, made.counters.decisions) == (1, 0, 1)
     time_ns = made.state.now_ns
     for action in CommandAction:
         command = Command(time_ns, action, "test", "after the end")

@@ -119,7 +119,7 @@ class Engine:
         counters.peak_equity = self.valuation.drawdown.peak
         counters.max_drawdown = self.valuation.drawdown.deepest
         counters.decisions = sum(
-            (live if one.retired_at is None else one.retired_at) - one.warmup_skips for one in self.strategies
+            (live if one.retired_at is None else one.retired_at) - one.skips for one in self.strategies
         )
         return counters
 
@@ -166,19 +166,19 @@ class Engine:
                 state.counters.unconfirmed += 1
         if live and self._meeting and market.quote is None:
             self._meet(event, out)  # where there are quotes, only they fill
+        if not market.quiet_low < close < market.quiet_high and market.quote is None:
+            self._mark(market, out)
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1
         history.next_ns = open_ns + history.interval_ns
         if count >= history.trim_at:
             history.trim()
-        if not market.quiet_low < close < market.quiet_high and market.quote is None:
-            self._mark(market, out)
         strategies = self._strategies
         for lookback, on_candle, view, strategy in strategies.on_candle:
             if count < lookback:
                 if live:
-                    strategy.warmup_skips += 1
+                    strategy.skips += 1
             elif strategies.several:
                 strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}{market.suffix}", live, out)
             else:

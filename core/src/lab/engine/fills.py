@@ -50,7 +50,9 @@ class FillBooking:
         """Book reports in their order; ``filled`` takes the symbols that were filled."""
         entry, state = self._entry, self._state
         if reports.__class__ is not list and reports.__class__ is not tuple:
-            raise entry.broke(f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended")
+            raise entry.broke(
+                f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended"
+            )
         if len(reports) > _REPORTS_MOST:
             raise entry.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
         for report in reports:

@@ -104,7 +104,9 @@ class Gates:
         except BaseException as error:  # a mapping of the gate's own may raise anything
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         if wanted.__class__ is not Decimal or not wanted.is_finite():
-            return Refuse(f"the gate asked for {describe_value(wanted)} of {quantity}; expected a finite Decimal", numbers)
+            return Refuse(
+                f"the gate asked for {describe_value(wanted)} of {quantity}; expected a finite Decimal", numbers
+            )
         smaller = market.instrument.floor_quantity(wanted) if wanted > 0 else wanted
         if not market.instrument.quantity_min <= smaller <= quantity:
             return Refuse(f"the gate asked for {wanted} of {quantity}: {reason}", numbers)
@@ -114,7 +116,9 @@ class Gates:
     def _refusal(gate: BoundGate, verdict: object) -> Refuse:
         """Return a refusal whose texts can be journalled."""
         if verdict.__class__ is not Refuse:
-            return Refuse(f"the gate answered {describe_value(verdict)}, not Pass, Refuse or a Shrink to a finite Decimal")
+            return Refuse(
+                f"the gate answered {describe_value(verdict)}, not Pass, Refuse or a Shrink to a finite Decimal"
+            )
         try:
             return Refuse(checked_reason(verdict.reason), figures(verdict.numbers))
         except BaseException as error:

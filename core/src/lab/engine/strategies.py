@@ -27,7 +27,7 @@ class BoundStrategy:
 
     __slots__ = (
         "book", "context", "failed", "lookback", "name", "next_timer_ns", "on_candle", "on_depth", "on_end", "on_fill",
-        "on_history", "on_quote", "on_timer", "on_trade", "retired_at", "timer_ns", "view", "warmup_skips",
+        "on_history", "on_quote", "on_timer", "on_trade", "retired_at", "timer_ns", "view", "skips",
     )  # fmt: skip
 
     def __init__(self, name: str, strategy: StrategyProtocol, book: Book, view: View) -> None:
@@ -38,8 +38,8 @@ class BoundStrategy:
         """The decimal context its code runs in, where there are several strategies: one cannot change another's."""
         self.lookback = strategy.lookback
         self.failed = False
-        self.warmup_skips = 0
-        """Live candles on which it was not asked, because its look-back was not there."""
+        self.skips = 0
+        """Live candles on which it was not asked: its look-back was not there, or the broker failed before its turn."""
         self.retired_at: int | None = None
         """How many live candles had come when it was asked for the last time."""
         self.on_candle: Callable[[Candle, View], Iterable[Action]] = strategy.on_candle
@@ -97,8 +97,10 @@ class Strategies:
         self, strategy: BoundStrategy, name: str, method: Method, event: object, decision: str, live: bool, out: Outputs
     ) -> None:
         """Call one deciding method in the strategy's own decimal context, and act on what it returns."""
-        if strategy.book.stopped:
-            return  # the broker failed when another strategy's order was placed
+        if strategy.book.stopped:  # the broker failed when another strategy's order was placed
+            if live and name == "on_candle":
+                strategy.skips += 1
+            return
         before = getcontext() if self.several else None
         if before is not None:
             setcontext(strategy.context)
