@@ -122,9 +122,12 @@ class OrderEntry:
         side = Side.SELL if quantity > 0 else Side.BUY
         size = quantity.copy_abs()
         request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
-        oid = order_id(self._state.config_hash, book.name, symbol, f"x{self._state.now_ns}", "close")
-        if oid not in book.orders and oid not in book.outcomes:  # a second command at the same time closes nothing more
-            self._submit(book, self._state.markets[symbol], oid, request, size, True, (), out)
+        state, decision, number = self._state, f"x{self._state.now_ns}", 1
+        oid = order_id(state.config_hash, book.name, symbol, decision, "close")
+        while oid in book.orders or oid in book.outcomes:  # the order of a command before, at the same time
+            number += 1
+            oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
+        self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
 
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
         """Take a working order of this book back; an unknown id is ignored."""
