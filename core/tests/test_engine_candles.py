@@ -10,7 +10,7 @@ from attrs import define, field
 from lab.domain.control import Notice
 from lab.domain.events import CandleIgnored, GapFound
 from lab.domain.inputs import Input
-from lab.domain.market import BACKFILLED, Candle, Funding
+from lab.domain.market import BACKFILLED, UNCONFIRMED, Candle, Funding
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
@@ -324,3 +324,14 @@ def test_a_candle_off_the_grid_of_its_interval_is_ignored_and_told() -> None:
     outputs = run(made, [tape[0], strange, *tape[1:]])
     assert outputs == [tape[0], CandleIgnored(X, strange.open_ns, "off the grid of its interval"), *tape[1:]]
     assert (made.counters.candles, made.counters.ignored_candles) == (3, 1)
+
+
+@pytest.mark.behaviour("F7")
+def test_a_candle_the_venue_did_not_confirm_is_decided_on_and_counted() -> None:
+    reader = Reader()
+    made = engine(reader)
+    tape = candles([100.0, 101.0])
+    unsure = tape[1]._replace(status=UNCONFIRMED)
+    assert run(made, [tape[0], unsure]) == [tape[0], unsure]
+    assert reader.seen == [tape[0], unsure]
+    assert (made.counters.candles, made.counters.unconfirmed) == (2, 1)

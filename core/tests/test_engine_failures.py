@@ -348,6 +348,54 @@ def test_after_its_broker_failed_no_strategy_is_called_and_no_command_reaches_th
     assert made.state.failure is not None
 
 
+@pytest.mark.behaviour("P6")
+@pytest.mark.parametrize("where", ["on_quote", "on_trade", "on_depth", "on_timer", "on_history"])
+def test_a_strategy_whose_turn_comes_after_the_brokers_failure_is_not_called(where: str) -> None:
+    """The first one orders, or fails and has its order cancelled; the broker fails at that."""
+
+    class First(ScriptedStrategy):
+        @property
+        def timer_ns(self) -> int:
+            return MINUTE_NS
+
+        def on_quote(self, quote: Quote, view: View) -> Sequence[OrderRequest]:
+            return [BUY] if where == "on_quote" else ()
+
+        def on_trade(self, trade: Trade, view: View) -> Sequence[OrderRequest]:
+            return [BUY] if where == "on_trade" else ()
+
+        def on_depth(self, depth: Depth, view: View) -> Sequence[OrderRequest]:
+            return [BUY] if where == "on_depth" else ()
+
+        def on_timer(self, now_ns: int, view: View) -> Sequence[OrderRequest]:
+            return [BUY] if where == "on_timer" else ()
+
+        def on_history(self, view: View) -> None:
+            raise ValueError("on purpose")
+
+    class Second(Trading):
+        def on_candle(self, candle: Candle, view: View) -> Sequence[OrderRequest]:
+            return ()
+
+    second = Second(where=where, after=1)
+    broker = Faulty("cancel" if where == "on_history" else "submit", OSError("gone"))
+    made = engine(("s", First(plan={0: [RESTING]})), ("t", second), broker=broker)
+    first, late, newer = candles([100.0] * 3)
+    time_ns = newer.time_ns + MINUTE_NS
+    inputs: dict[str, Input] = {
+        "on_quote": quotes([100.0], start_ns=time_ns)[0],
+        "on_trade": Trade(X, time_ns, 100.0, 1.0, Side.BUY),
+        "on_depth": Depth(X, time_ns, (), ()),
+        "on_timer": Timer(time_ns),
+        "on_history": late,
+    }
+    outputs = run(made, [first, newer, inputs[where]])
+    assert only(BrokerFailed, outputs)
+    assert [stopped.strategy for stopped in only(StrategyStopped, outputs)] == (["s"] if where == "on_history" else [])
+    assert second.calls == 0
+    assert made.state.stopping
+
+
 def test_a_broker_that_fails_while_a_failed_strategys_orders_are_cancelled_is_reported_after_it() -> None:
     failures: Failures = []
     bad = Trading(where="on_candle", after=2)

@@ -9,7 +9,7 @@ from attrs import define, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from lab.domain.control import Command, CommandAction, Timer
+from lab.domain.control import Command, CommandAction, Timer, TradingState
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal, key_of
 from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO
@@ -79,6 +79,14 @@ class Obedient(Strategy):
 
     orders: list[Action] = field(init=False, factory=list)
 
+    @property
+    def timer_ns(self) -> int:
+        return 5 * MINUTE_NS
+
+    def on_timer(self, now_ns: int, view: View) -> Iterable[Action]:
+        asked, self.orders = self.orders, []
+        return asked
+
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
         asked, self.orders = self.orders, []
         return asked
@@ -89,7 +97,7 @@ class Obedient(Strategy):
 
 
 class Lives(RuleBasedStateMachine):
-    """Random requests, market data and broker moods, in any order, then a stop."""
+    """Random requests, market data, timers, commands and broker moods, in any order, then a stop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,11 +111,38 @@ class Lives(RuleBasedStateMachine):
         self.asked = 0
         self.now_ns = START_NS
         self.price = 100.0
-        self.stopped = False
+        self.stopped = self.paused = self.halted = False
 
     def step(self, event: Input) -> None:
-        self.asked += sum(isinstance(action, OrderRequest) for action in self.strategy.orders)
-        self.outputs += self.engine.step(event)
+        pending = sum(isinstance(action, OrderRequest) for action in self.strategy.orders)
+        outputs = self.engine.step(event)
+        if not self.strategy.orders:  # a timer asks the strategy only where it falls due
+            self.asked += pending
+        if self.halted or self.paused:
+            assert all(o.reduce_only for o in outputs if isinstance(o, OrderAccepted))
+        self.outputs += outputs
+
+    @rule(reasons=st.lists(st.sampled_from(["stale", "clock"]), max_size=2, unique=True))
+    def halt_or_open(self, reasons: list[str]) -> None:
+        self.halted = bool(reasons)
+        self.step_control(TradingState(self.now_ns, tuple(reasons)))
+
+    @rule(action=st.sampled_from([CommandAction.PAUSE, CommandAction.RESUME]))
+    def pause_or_resume(self, action: CommandAction) -> None:
+        self.paused = action is CommandAction.PAUSE
+        self.step_control(Command(self.now_ns, action, "test", "now and then"))
+
+    @rule(action=st.sampled_from([CommandAction.CANCEL, CommandAction.FLATTEN]), takes=st.booleans())
+    def cancel_or_flatten(self, action: CommandAction, takes: bool) -> None:
+        self.broker.takes = takes
+        self.step_control(Command(self.now_ns, action, "test", "now and then"))
+        assert all(oid.endswith("-close") for oid in self.engine.state.working)
+
+    def step_control(self, event: Input) -> None:
+        """Step what reaches no strategy, and look that it placed no entry."""
+        outputs = self.engine.step(event)
+        assert all(o.reduce_only for o in outputs if isinstance(o, OrderAccepted))
+        self.outputs += outputs
 
     @precondition(lambda self: not self.stopped)
     @rule(
@@ -145,8 +180,7 @@ class Lives(RuleBasedStateMachine):
         elif kind == "quote":
             self.step(Quote(X, self.now_ns, price, 1.0, round(price + 0.1, 1), 1.0))
         else:
-            timer = Timer(self.now_ns)
-            self.outputs += self.engine.step(timer)
+            self.step(Timer(self.now_ns))
 
     @precondition(lambda self: not self.stopped)
     @rule(close=st.booleans(), takes=st.booleans())
@@ -162,6 +196,12 @@ class Lives(RuleBasedStateMachine):
         answers = [o for o in self.outputs if isinstance(o, OrderAccepted | OrderRefused | Signal)]
         own = [o for o in answers if not (isinstance(o, OrderAccepted) and o.order_id.endswith("-close"))]
         assert len(own) == self.asked
+
+    @invariant()
+    def trading_is_halted_while_the_session_or_a_pause_says_so(self) -> None:
+        assert bool(self.engine.state.halt_reasons) is (self.halted or self.paused)
+        assert self.engine.state.stopping is self.stopped
+        assert self.engine.state.failure is None
 
     @invariant()
     def every_order_is_working_or_ended_exactly_once_with_a_reason(self) -> None:
