@@ -105,7 +105,7 @@ def test_a_pause_and_what_the_session_says_halt_trading_side_by_side() -> None:
         assert view.halt_reasons == ("stale",)
 
 
-# -- cancel, flatten, stop, kill ----------------------------------------------------------------------------------------
+# -- cancel, flatten, stop, kill --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("action", [CANCEL, FLATTEN, STOP, KILL])

@@ -44,11 +44,11 @@ class Noting(ScriptedStrategy):
         self.calls.append("on_fill")
 
 
-def engine(*strategies: Strategy, symbols: Sequence[str] = (X,), deposit: Decimal = D(10_000)) -> Engine:
+def engine(*strategies: Strategy, symbols: Sequence[str] = (X,), deposit: int = 10_000) -> Engine:
     broker: Broker = SimpleBroker(latency_ms=0)
     known = {symbol: instrument(symbol) for symbol in symbols}
     broker.open(known, 0)
-    named = [(f"s{number}", strategy, deposit) for number, strategy in enumerate(strategies)]
+    named = [(f"s{number}", strategy, D(deposit)) for number, strategy in enumerate(strategies)]
     made = Engine(known, MINUTE_NS, broker, (), named, config_hash="l", leverage=D(20))
     made.begin()
     return made
@@ -87,7 +87,7 @@ def test_twelve_coins_on_ten_thousand_do_not_come_back_from_a_fall_of_a_tenth() 
 
 def test_on_quotes_the_run_ends_at_the_quote_that_took_the_last_cent() -> None:
     strategy = Noting(plan={})
-    made = engine(strategy, Noting(plan={0: [OrderRequest.sell(X, D(30))]}), deposit=D(1_000))
+    made = engine(strategy, Noting(plan={0: [OrderRequest.sell(X, D(30))]}), deposit=1_000)
     prices = [100.0, 100.0, 130.0, 160.0, 166.3, 166.6, 164.9, 10.0]
     [candle] = candles([100.0])
     outputs = run(made, [candle])

@@ -1,4 +1,4 @@
-"""Gates may remember: they hear of every fill and end before the strategy does, and can change nothing they are shown."""
+"""Gates may remember: they hear of every fill and end before the strategy does, and can change nothing."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Timers of strategies and gates fall due on venue time, before anything later is seen, and once however long it was."""
+"""Timers of strategies and gates fall due on venue time, before anything later is seen, and once in a gap."""
 
 from collections.abc import Iterable, Sequence
 from decimal import Decimal

@@ -107,8 +107,8 @@ WRITES: dict[str, Meddle] = {
 }
 COPIES: dict[str, Meddle] = {
     "what is held": lambda view: list(view.held()).clear(),
-    "the list of what is held": lambda view: getattr(view.held(), "clear")(),
-    "the list of orders": lambda view: getattr(view.orders(), "clear")(),
+    "the list of what is held": lambda view: view.held().clear(),
+    "the list of orders": lambda view: view.orders().clear(),
     "a slice of candles": lambda view: list(view.candles(X)[:3]).reverse(),
 }
 

@@ -186,6 +186,6 @@ def _is_sound(fill: Fill, event_ns: int) -> bool:
 
 def _what_is_wrong(fill: Fill, event_ns: int) -> str:
     return (
-        f"{describe_value(fill, 500)}; expected finite Decimals, quantity and price above 0, slippage and spread not below 0, "
-        f"liquidity maker or taker, a rule in ASCII, and a time up to the event's, {event_ns}"
+        f"{describe_value(fill, 500)}; expected finite Decimals, quantity and price above 0, slippage and spread not "
+        f"below 0, liquidity maker or taker, a rule in ASCII, and a time up to the event's, {event_ns}"
     )

@@ -26,8 +26,24 @@ class BoundStrategy:
     """A strategy with its book, its view and its methods as bound once. Methods it does not have are ``None``."""
 
     __slots__ = (
-        "book", "context", "failed", "lookback", "name", "next_timer_ns", "on_candle", "on_depth", "on_end", "on_fill",
-        "on_history", "on_quote", "on_timer", "on_trade", "retired_at", "timer_ns", "view", "skips",
+        "book",
+        "context",
+        "failed",
+        "lookback",
+        "name",
+        "next_timer_ns",
+        "on_candle",
+        "on_depth",
+        "on_end",
+        "on_fill",
+        "on_history",
+        "on_quote",
+        "on_timer",
+        "on_trade",
+        "retired_at",
+        "skips",
+        "timer_ns",
+        "view",
     )  # fmt: skip
 
     def __init__(self, name: str, strategy: StrategyProtocol, book: Book, view: View) -> None:
