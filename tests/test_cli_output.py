@@ -98,8 +98,7 @@ def test_figures_are_rounded_for_people_and_exact_in_json(lab: Any) -> None:
     for key in ("ending equity", "pnl absolute", "fees paid", "max drawdown", "pnl percent"):
         assert len(shown[key].strip().partition(".")[2]) <= 2, (key, shown[key])
     assert abs(float(shown["ending equity"]) - float(exact["ending_equity"])) <= 0.005
-    listed = lab("runs").out.splitlines()[-1].split()
-    assert shown["pnl absolute"].strip() in listed
+    assert shown["pnl absolute"].strip() in lab("runs").out.splitlines()[-1].split()
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
+import attrs
 import pytest
 from attrs import frozen
+from lab import Broker, Instrument, RiskGate, Strategy, View
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -217,6 +219,27 @@ def test_every_key_of_a_report_is_explained(lab: Any) -> None:
     cells = re.findall(r"^\| (.+?) \|", page.partition("## Inside the report")[0], re.MULTILINE)
     explained = [key for cell in cells for key in re.findall(r"`(\w+)`", cell)]
     assert sorted(explained) == sorted(report), set(explained) ^ set(report)
+
+
+PORTS: Final = {"write-a-strategy": Strategy, "write-a-risk-gate": RiskGate, "write-a-broker": Broker}
+
+
+@pytest.mark.parametrize("name", PORTS)
+def test_a_how_to_page_names_every_method_of_its_port(name: str) -> None:
+    text = (DOCS / "how-to" / f"{name}.md").read_text(encoding="utf-8")
+    methods = [one for one in vars(PORTS[name]) if not one.startswith("_")]
+    missing = [one for one in methods if not re.search(rf"`[^`\n]*\b{one}\b[^`\n]*`", text)]
+    assert len(methods) >= 5
+    assert not missing, f"{name}.md does not name {', '.join(missing)}"
+
+
+def test_the_strategy_page_names_every_member_of_views_and_instruments() -> None:
+    text = (DOCS / "how-to" / "write-a-strategy.md").read_text(encoding="utf-8")
+    members = [*vars(View), *vars(Instrument), *(one.name for one in attrs.fields(Instrument))]
+    members = [one for one in members if not one.startswith("_")]
+    missing = [one for one in members if not re.search(rf"`{one}\b[^`\n]*`", text)]
+    assert len(members) > 25
+    assert not missing, f"the page does not name {', '.join(missing)}"
 
 
 # -- links -----------------------------------------------------------------------------------------------------------

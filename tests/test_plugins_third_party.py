@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.exit_codes import EndReason
 
 NOOP = '''
     """A third party's strategy."""
@@ -382,16 +383,17 @@ def test_a_gate_that_raises_refuses(lab: Any, parts: Any) -> None:
 @pytest.mark.behaviour("S5")
 @pytest.mark.parametrize("where", ["submit", "observe"])
 @pytest.mark.parametrize("kind", ["run", "backtest"])
-def test_a_broker_that_raises_ends_the_run_with_70_in_report_and_exit_code(
+def test_a_broker_that_raises_ends_the_run_as_its_own_failure_in_report_and_exit_code(
     lab: Any, parts: Any, where: str, kind: str
 ) -> None:
     args = ("--strategy", "trader", "--broker", "faulty", "--set", f"faulty.where={where}")
     result = lab.mock(*args, minutes=4) if kind == "run" else lab("backtest", "--provider", "mock", *args)
-    assert "Traceback" not in result.out + result.err
+    assert "a defect in lab" not in result.out + result.err
     report = lab.run().report()
-    assert result.code == report["exit_code"] == 70
-    assert (report["status"], report["reason"]) == ("failed", "internal_error")
+    assert result.code == report["exit_code"] == 69
+    assert (report["status"], report["reason"]) == ("failed", EndReason.PLUGIN)
     assert report["error_count"] >= 1
+    assert report["error"].startswith(f"broker faulty failed in {where}: ")
     assert f"boom in {where}" in report["error"]
 
 

@@ -178,7 +178,7 @@ def test_a_damaged_run_that_was_killed_blocks_no_later_start(lab: Any, killed: K
 BROKEN = """
     from attrs import define
     from decimal import Decimal
-    from lab import hookimpl
+    from lab import Candle, hookimpl
     from lab_mock.provider import MockProvider
 
     @define(kw_only=True)
@@ -188,9 +188,9 @@ BROKEN = """
                 seen = 0
                 def __getattr__(self, name):
                     return getattr(sink, name)
-                def candle(self, candle):
-                    sink.candle(candle)
-                    Counting.seen += 1
+                def put(self, event):
+                    sink.put(event)
+                    Counting.seen += isinstance(event, Candle)
                     if Counting.seen > 12:
                         raise KeyError("the provider's own defect")
             await super().stream(wanted, Counting())

@@ -78,7 +78,7 @@ def test_a_report_that_cannot_be_written_is_said_with_its_first_cause_and_the_ne
     commit = Journal.commit
 
     def full(directory: Path, report: Any) -> None:
-        calls.append(report["reason"])
+        calls.append(report.reason)
         raise OSError(28, "No space left on device")
 
     def refuse(journal: Journal, states: Any = None) -> Any:

@@ -6,11 +6,12 @@ from decimal import Decimal
 from typing import Any, ClassVar
 
 import pytest
-from attrs import define, field
+from attrs import define
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
 from lab.domain.control import Timer
 from lab.domain.inputs import Input
 from lab.testing import BrokerContract, SimpleBroker, check
+from lab.testing.contracts.venues import FillsInParts
 from msgspec.structs import replace
 
 D = Decimal
@@ -88,22 +89,14 @@ FloatPrice = _evolving("FloatPrice", price=lambda fill: float(fill.price), fee=l
 NegativeSlippage = _evolving("NegativeSlippage", slippage=lambda fill: D(-1))
 RoundedFee = _evolving("RoundedFee", fee=lambda fill: fill.fee.quantize(D("0.01")))
 PaysTheTrader = _evolving("PaysTheTrader", fee=lambda fill: -fill.fee, fee_rate=lambda fill: -fill.fee_rate)
+FromTheFuture = _evolving("FromTheFuture", time_ns=lambda fill: fill.time_ns + 1)
+OfNeitherKind = _evolving("OfNeitherKind", liquidity=lambda fill: "perhaps")
+WithoutARule = _evolving("WithoutARule", rule=lambda fill: "")
+NegativeSpread = _evolving("NegativeSpread", spread=lambda fill: D(-1))
+FarBetter = _evolving(
+    "FarBetter", price=lambda fill: fill.price / 2, fee=lambda fill: fill.fee / 2, reference=lambda fill: fill.price / 2
+)
 Overfills = _evolving("Overfills", quantity=lambda fill: fill.quantity * 2, fee=lambda fill: fill.fee * 2)
-
-
-@define(kw_only=True)
-class ForgetsRemaining(SimpleBroker):
-    def observe(self, event: Input) -> Sequence[Fill | Ended]:
-        reports = super().observe(event)
-        if self._last is not None:
-            self._last.remaining = D(1)
-        return reports
-
-    _last: Order | None = field(init=False, default=None)
-
-    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
-        self._last = order
-        return super().fill_of(order, event)
 
 
 @define(kw_only=True)
@@ -117,16 +110,94 @@ class EndsWithoutReason(SimpleBroker):
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         if not isinstance(event, Timer):
             return super().observe(event)
-        ended = [Ended(order.id, "expired", "") for order in self._working]
+        ended = [Ended(oid, "expired", "") for oid in self._working]
         self._working.clear()
         return ended
 
 
 @define(kw_only=True)
-class CountsWrong(SimpleBroker):
-    @property
-    def resting(self) -> int:  # type: ignore[override]
-        return 1
+class DeclaresNothing(SimpleBroker):
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset()
+
+
+@define(kw_only=True)
+class DeclaresText(SimpleBroker):
+    def order_types(self) -> Any:
+        return {"market", "limit"}
+
+
+@define(kw_only=True)
+class TakesAnyTypeForALimit(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        known = order.type is OrderType.MARKET
+        return super().submit(order if known else replace(order, type=OrderType.LIMIT), now_ns)
+
+
+@define(kw_only=True)
+class TakesLessThanItDeclares(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        return Rejected("no limit orders") if order.type is OrderType.LIMIT else super().submit(order, now_ns)
+
+
+@define(kw_only=True)
+class MarketOnly(SimpleBroker):
+    """Takes market orders alone, and says so: nothing is wrong with it."""
+
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset({OrderType.MARKET})
+
+
+@define(kw_only=True)
+class LimitOnly(SimpleBroker):
+    """Takes limit orders alone, and watches the market: nothing is wrong with it."""
+
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset({OrderType.LIMIT})
+
+    def watches_market(self) -> bool:
+        return True
+
+
+@define(kw_only=True)
+class JitterByHash(SimpleBroker):
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        return super().submit(order, now_ns + hash(order.id) % 10**6)
+
+
+@define(kw_only=True)
+class DrawsInTheQueue(SimpleBroker):
+    """Draws where the market stands exactly at a limit, which is rare."""
+
+    def fill_of(self, order: Order, event: Quote | Candle) -> Fill | None:
+        fill = super().fill_of(order, event)
+        at_limit = isinstance(event, Quote) and order.limit in {D(repr(event.bid)), D(repr(event.ask))}
+        return None if at_limit and random.random() < 0.5 else fill
+
+
+@define(kw_only=True)
+class CrashesOnStrangers(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        if isinstance(event, Quote | Candle):
+            assert self._instruments[event.symbol]
+        return super().observe(event)
+
+
+@define(kw_only=True)
+class ReturnsNone(SimpleBroker):
+    def observe(self, event: Input) -> Any:
+        return super().observe(event) or None
+
+
+@define(kw_only=True)
+class NeverComesBack(SimpleBroker):
+    def observe(self, event: Input) -> Sequence[Fill | Ended]:
+        while True:
+            try:
+                while self.latency_ms:
+                    pass
+            except BaseException:
+                pass
 
 
 @define(kw_only=True)
@@ -138,7 +209,7 @@ class CannotCancel(SimpleBroker):
 @define(kw_only=True)
 class CancelsInName(SimpleBroker):
     def cancel(self, order_id: str) -> bool:
-        return any(order.id == order_id for order in self._working)
+        return order_id in self._working
 
 
 @define(kw_only=True)
@@ -152,23 +223,6 @@ class DrawsUnused(SimpleBroker):
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         random.Random(1).random()
         return super().submit(order, now_ns)
-
-
-@define(kw_only=True)
-class ForgetsInRestore(SimpleBroker):
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-
-@define(kw_only=True)
-class RestoresSorted(SimpleBroker):
-    """Keeps what it works on in a dict: the journal's JSON has sorted keys."""
-
-    def snapshot(self) -> dict[str, Any]:
-        return {"orders": {one["id"]: one for one in super().snapshot()["_working"]}}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        super().restore({"_working": list(snapshot["orders"].values())})
 
 
 @define(kw_only=True)
@@ -218,21 +272,60 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("B7", RoundedFee, "fee 75.00 is not"),
     ("B7", PaysTheTrader, "is below 0"),
     ("B8", Overfills, "beyond the quantity"),
-    ("B8", ForgetsRemaining, "order.remaining is 1 after a fill that leaves 0"),
     ("B8", FillsTwice, "which had ended"),
+    ("B8", ReturnsNone, "observe() gave None, not a sequence of Fill and Ended"),
     ("B8", EndsWithoutReason, "an end needs the outcome expired or rejected, and a reason"),
-    ("B9", CountsWrong, "resting is 1 before the first order"),
+    ("B9", DeclaresNothing, "order_types() is frozenset(): it takes nothing"),
+    ("B9", DeclaresText, "expected members of OrderType"),
+    (
+        "B9",
+        TakesAnyTypeForALimit,
+        "an order of the type 'of-no-known-type', which it does not declare, was answered with",
+    ),
+    ("B9", TakesLessThanItDeclares, "submit() answered Rejected(reason='no limit orders') to a plain order"),
     ("B10", CannotCancel, "cancel() of an unknown id did not answer False"),
     ("B10", CancelsInName, "cancel() of a cancelled order did not answer False"),
     ("B11", DrawsLatency, "one instance parts from another with the same seed"),
     ("B11", DrawsUnused, "random.random"),
-    ("B12", ForgetsInRestore, "a run restarted again and again"),
-    ("B12", RestoresSorted, "a run restarted again and again parts from an unbroken run"),
+    ("B11", DrawsInTheQueue, "one instance parts from another with the same seed"),
+    ("B11", JitterByHash, "a process with PYTHONHASHSEED=1 parts from one with"),
+    ("B12", FromTheFuture, "after Quote("),
+    ("B12", OfNeitherKind, "liquidity is 'perhaps', neither maker nor taker"),
+    ("B12", WithoutARule, "rule is ''; expected a name in ASCII"),
+    ("B12", FarBetter, "better than"),
+    ("B12", NegativeSpread, "spread -1 is below 0"),
     ("B13", AnyMarket, "an order of BTCUSDT filled on Quote(symbol='ETHUSDT'"),
+    ("B13", CrashesOnStrangers, "KeyError was raised at test_contract_broker.py:"),
     ("B13", FillsOnTimers, "an order of BTCUSDT filled on Timer("),
-    ("B14", LastComeFirstServed, "filled ['desk-BTCUSDT-6'"),
+    ("B14", LastComeFirstServed, "filled ['order-BTCUSDT-6'"),
     ("B14", RefusesInSilence, "was answered with Rejected(reason='')"),
 ]
+
+
+ONE_MISTAKE: list[tuple[str, Any]] = [
+    ("B9", TakesAnyTypeForALimit), ("B12", FromTheFuture), ("B12", OfNeitherKind), ("B12", WithoutARule),
+    ("B13", CrashesOnStrangers),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("make", [MarketOnly, LimitOnly, FillsInParts], ids=lambda make: make.__name__)
+def test_a_sound_broker_keeps_every_rule(make: Any) -> None:
+    assert [one.text for one in check(BrokerContract, make) if one.outcome != "passed"] == []
+
+
+@pytest.mark.parametrize(("number", "broken"), ONE_MISTAKE, ids=lambda value: getattr(value, "__name__", None))
+def test_one_mistake_breaks_one_rule(number: str, broken: Any) -> None:
+    rules = [one for one in BrokerContract.rules() if one != "B11"]  # B11 starts processes: slow
+    assert {one for one in rules if check(BrokerContract, broken, only=one)[0].outcome != "passed"} == {number}
+
+
+def test_a_broker_that_never_comes_back_fails_its_rule_and_holds_nothing_up() -> None:
+    class Hasty(BrokerContract):
+        time_limit_s = 0.2
+
+    failed = {one.rule.number: one.text for one in check(Hasty, NeverComesBack) if one.outcome == "failed"}
+    assert "it did not come back within 0.2 s and was at test_contract_broker.py:" in failed["B2"]
+    assert "not run, because something hung before" in failed["B14"]
 
 
 @pytest.mark.parametrize("latency_ms", [0, 200])
@@ -263,5 +356,5 @@ def test_the_contract_asks_for_the_instruments_it_names() -> None:
             opened.update(instruments)
             super().open(instruments, seed)
 
-    BrokerContract().desk(Listens())
+    BrokerContract().harness(Listens())
     assert set(opened) == {"BTCUSDT", "ETHUSDT"}

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
-from lab import PASS, OrderRequest, Refuse, RiskGate, Shrink, View
+from lab import PASS, OrderEnded, OrderFilled, OrderRequest, Refuse, RiskGate, Shrink, Side, View
 from lab.testing import RiskGateContract, check
+from msgspec.structs import force_setattr
 
 D = Decimal
 
@@ -20,14 +21,14 @@ class Largest(RiskGate):
 
     most: Decimal = field(default=D("0.3"), metadata={"help": "largest order, in coins"})
     orders: int = field(default=60, metadata={"help": "most orders"})
-    _passed: int = field(init=False, default=0)
+    _asked: dict[str, int] = field(init=False, factory=dict)
 
-    def count(self) -> int:
-        self._passed += 1
-        return self._passed
+    def count(self, strategy: str) -> int:
+        self._asked[strategy] = self._asked.get(strategy, 0) + 1
+        return self._asked[strategy]
 
     def review(self, request: OrderRequest, view: View) -> Any:
-        count = self.count()
+        count = self.count(view.strategy)
         if count > self.orders:
             return Refuse("too many orders", {"orders": str(count), "limit": str(self.orders)})
         if request.quantity > self.most:
@@ -107,34 +108,122 @@ class ReadsTheClock(Largest):
 @define(kw_only=True)
 class Adjusts(Largest):
     def review(self, request: OrderRequest, view: View) -> Any:
-        view.position(request.symbol).cost += 1
+        view._book.ledger.cash += 1  # noqa: SLF001 - the mistake
         return Largest.review(self, request, view)
 
 
 @define(kw_only=True)
-class ForgetsInRestore(Largest):
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Forget."""
+class WritesToTheView(Largest):
+    def review(self, request: OrderRequest, view: View) -> Any:
+        view.position(request.symbol).cost += 1  # type: ignore[misc]
+        return Largest.review(self, request, view)
 
 
-@define(kw_only=True, slots=False)
-class StateBesideAttrs(Largest):
-    def __attrs_post_init__(self) -> None:
-        self.seen = 0
+@define(kw_only=True)
+class TurnsTheRequest(Largest):
+    def review(self, request: OrderRequest, view: View) -> Any:
+        force_setattr(request, "side", Side.SELL)
+        return Largest.review(self, request, view)
 
-    def count(self) -> int:
-        self.seen += 1
-        return self.seen
+
+@define(kw_only=True)
+class GoesByAHash(Largest):
+    def review(self, request: OrderRequest, view: View) -> Any:
+        return PASS if hash(f"{view.now_ns}") % 2 else Refuse("bad luck", {"luck": "0"})
+
+
+@define(kw_only=True)
+class Cooldown(Largest):
+    """Refuses for a while after a loss, each book by its own: nothing is wrong with it."""
+
+    minutes: int = field(default=60, metadata={"help": "minutes of waiting after a loss"})
+    _cash: dict[str, Decimal] = field(init=False, factory=dict)
+    _until_ns: dict[str, int] = field(init=False, factory=dict)
+
+    def book(self, view: View) -> str:
+        return view.strategy
+
+    def review(self, request: OrderRequest, view: View) -> Any:
+        until_ns = self._until_ns.get(self.book(view), 0)
+        if view.now_ns < until_ns:
+            return Refuse("it lost", {"wait_ns": str(until_ns - view.now_ns)})
+        return Largest.review(self, request, view)
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        if fill.position:
+            return
+        before = self._cash.get(view.strategy)
+        self._cash[view.strategy] = view.cash
+        if before is None or view.cash < before:
+            self._until_ns[self.book(view)] = view.now_ns + self.minutes * 60_000_000_000
+
+
+@define(kw_only=True)
+class OneMemoryForAll(Cooldown):
+    def book(self, view: View) -> str:
+        return ""
+
+
+@define(kw_only=True)
+class ForgetsToReturnAfterALoss(Cooldown):
+    def review(self, request: OrderRequest, view: View) -> Any:
+        verdict = Cooldown.review(self, request, view)
+        return None if isinstance(verdict, Refuse) and "wait_ns" in verdict.numbers else verdict
+
+
+@define(kw_only=True)
+class CountsOnAProfit(Cooldown):
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        assert fill.position or view.cash >= 10_000
+
+
+@define(kw_only=True)
+class RaisesAfterANight(Largest):
+    _last_ns: int = field(init=False, default=0)
+
+    def review(self, request: OrderRequest, view: View) -> Any:
+        assert not self._last_ns or view.now_ns - self._last_ns < 43_200_000_000_000
+        self._last_ns = view.now_ns
+        return Largest.review(self, request, view)
+
+
+@define(kw_only=True)
+class RaisesOnAnEnd(Largest):
+    def on_end(self, end: OrderEnded, view: View) -> None:
+        raise KeyError(end.reason)
+
+
+@define(kw_only=True)
+class RaisesOnATimer(Largest):
+    @property
+    def timer_ns(self) -> int:
+        return 3_600_000_000_000
+
+    def on_timer(self, now_ns: int, view: View) -> None:
+        raise KeyError(now_ns)
+
+
+@define(kw_only=True)
+class NeverAnswers(Largest):
+    def review(self, request: OrderRequest, view: View) -> Any:
+        while True:
+            try:
+                while self.most:
+                    pass
+            except BaseException:
+                pass
 
 
 @define(kw_only=True)
 class SharesState(Largest):
+    """Counts on the class, and starts again where a run does."""
+
     counts: ClassVar[list[int]] = []
 
-    def count(self) -> int:
-        self._passed += 1
-        if self._passed == 1:
+    def count(self, strategy: str) -> int:
+        if not self._asked:
             self.counts.clear()
+        self._asked[strategy] = 1
         self.counts.append(1)
         return len(self.counts)
 
@@ -174,28 +263,66 @@ BROKEN = [
     ("G1", NoHelp, "setting 'window' has no help text"),
     ("G2", ForgetsToReturn, "None (NoneType) is no verdict"),
     ("G2", Raises, "KeyError was raised"),
-    ("G3", Enlarges, "Shrink to 0.02; asked for buy 0.01"),
+    ("G3", Enlarges, "Shrink to 0.0200; asked for buy 0.0100"),
     ("G3", ShrinksToNothing, "Shrink to 0; asked for"),
     ("G3", ShrinksToAFloat, "Shrink to 0.0001 (float), not Decimal"),
     ("G4", SaysNoWithoutNumbers, "Refuse without numbers"),
     ("G4", SaysNoWithoutReason, "Refuse without a reason"),
     ("G4", NumbersAreNumbers, "Refuse.numbers['limit'] is Decimal('0.3') (Decimal), not text"),
     ("G5", Dices, "one instance parts from another"),
+    ("G5", GoesByAHash, "a process with PYTHONHASHSEED=1 parts from one with 2"),
     ("G6", ReadsTheClock, "time.monotonic"),
-    ("G7", Adjusts, "view.position changed from"),
-    ("G8", ForgetsInRestore, "'_passed' was"),
-    ("G9", StateBesideAttrs, "a run restarted every 7 inputs"),
+    ("G7", Adjusts, "view.cash changed from"),
+    ("G7", WritesToTheView, "AttributeError was raised at test_contract_risk_gate.py:"),
+    ("G8", ForgetsToReturnAfterALoss, "None (NoneType) is no verdict"),
+    ("G8", CountsOnAProfit, "AssertionError was raised at test_contract_risk_gate.py:"),
+    ("G8", RaisesAfterANight, "AssertionError was raised at test_contract_risk_gate.py:"),
+    ("G8", RaisesOnAnEnd, "KeyError was raised at test_contract_risk_gate.py:"),
+    ("G8", RaisesOnATimer, "KeyError was raised at test_contract_risk_gate.py:"),
+    ("G9", OneMemoryForAll, "a book beside one that loses parts from the same beside one that does nothing"),
     ("G10", SharesState, "a gate beside another instance"),
     ("G11", DescribesWithAPrice, "LookupError was raised"),
     ("G11", DescribesInNumbers, "describe() before the first price['most'] is Decimal('0.3')"),
     ("G11", DescribesNothing, "describe() says nothing"),
     ("G12", LetsAllThrough, "it passed all"),
     ("G12", LooksTheWrongWay, "the smallest order on a whole book gets Refuse"),
+    ("G13", TurnsTheRequest, "it changed OrderRequest("),
 ]
+ONE_MISTAKE = [("G8", RaisesAfterANight), ("G9", OneMemoryForAll), ("G13", TurnsTheRequest)]
 
 
-def test_a_sound_gate_keeps_every_rule() -> None:
-    assert [one.text for one in check(RiskGateContract, Largest) if one.outcome != "passed"] == []
+@pytest.mark.parametrize("make", [Largest, Cooldown], ids=lambda make: make.__name__)
+def test_a_sound_gate_keeps_every_rule(make: type[RiskGate]) -> None:
+    assert [one.text for one in check(RiskGateContract, make) if one.outcome != "passed"] == []
+
+
+@pytest.mark.parametrize(("number", "broken"), ONE_MISTAKE, ids=lambda value: getattr(value, "__name__", None))
+def test_one_mistake_breaks_one_rule(number: str, broken: Any) -> None:
+    rules = [one for one in RiskGateContract.rules() if one != "G5"]  # G5 starts processes: slow
+    assert {one for one in rules if check(RiskGateContract, broken, only=one)[0].outcome != "passed"} == {number}
+
+
+def test_one_limit_for_all_books_is_said_in_the_test_and_then_no_mistake() -> None:
+    class ForAll(RiskGateContract):
+        over_all_books = True
+
+    assert [one.text for one in check(ForAll, OneMemoryForAll) if one.outcome != "passed"] == []
+
+
+def test_a_gate_that_never_answers_fails_its_rule_and_holds_nothing_up() -> None:
+    class Hasty(RiskGateContract):
+        time_limit_s = 0.2
+
+    failed = {one.rule.number: one.text for one in check(Hasty, NeverAnswers) if one.outcome == "failed"}
+    assert "it did not come back within 0.2 s" in failed["G2"]
+    assert "not run, because something hung before" in failed["G12"]
+
+
+def test_a_gate_that_raises_is_told_so_with_a_cure_that_fits_under_every_rule() -> None:
+    failed = {one.rule.number: one.text for one in check(RiskGateContract, Raises) if one.outcome == "failed"}
+    assert "Cure: return PASS, Shrink(...) or Refuse(...) on every path, and raise nothing." in failed["G2"]
+    for number in set(failed) - {"G2", "G5", "G8"}:
+        assert "Cure: repair the exception" in failed[number]
 
 
 @pytest.mark.behaviour("P4")

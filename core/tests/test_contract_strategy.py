@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
-from lab import Candle, OrderRequest, Quote, Strategy, View
+from lab import CancelRequest, Candle, Depth, OrderEnded, OrderFilled, OrderRequest, Quote, Strategy, Trade, View
 from lab.testing import StrategyContract, check, run_strategy, tape, waves
+from msgspec.structs import replace
 
 ONE = Decimal("0.01")
 
@@ -163,30 +164,121 @@ class ReturnsText(Turns):
 
 
 @define(kw_only=True)
-class ForgetsInRestore(Turns):
-    def restore(self, snapshot: Any) -> None:
-        self._seen = snapshot["_seen"]
+class ReturnsOneRequest(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        return OrderRequest.buy(candle.symbol, ONE)
 
 
 @define(kw_only=True)
-class KeepsNan(Turns):
-    _best: float = field(init=False, default=float("nan"))
+class AsksWithoutEnd(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        while True:
+            yield OrderRequest.buy(candle.symbol, ONE)
+
+
+def _asking(name: str, **fields: Any) -> type[Turns]:
+    """Return a strategy whose requests have these fields."""
+
+    def on_candle(self: Turns, candle: Candle, view: View) -> Any:
+        return tuple(replace(one, **fields) for one in Turns.on_candle(self, candle, view))
+
+    return define(kw_only=True)(type(name, (Turns,), {"on_candle": on_candle, "__module__": __name__}))
+
+
+TextSide = _asking("TextSide", side="buy")
+TextType = _asking("TextType", type="market")
+TextReduceOnly = _asking("TextReduceOnly", reduce_only="no")
+NumberReason = _asking("NumberReason", reason=7)
+LegWithSpaces = _asking("LegWithSpaces", leg="my leg")
+FloatTime = _asking("FloatTime", decided_ns=1.5)
 
 
 @define(kw_only=True)
-class KeepsAnObject(Turns):
-    def snapshot(self) -> dict[str, Any]:
-        return {"me": 1j}
+class CancelsByNumber(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        return (*Turns.on_candle(self, candle, view), CancelRequest("", reason=1))  # type: ignore[arg-type]
 
 
-@define(kw_only=True, slots=False)
-class StateBesideAttrs(Turns):
-    def __attrs_post_init__(self) -> None:
-        self.count = 0
+@define(kw_only=True)
+class GoesByASet(Turns):
+    """Takes the first of some texts: which one that is differs from process to process."""
 
     def on_candle(self, candle: Candle, view: View) -> Any:
-        self.count += 1
-        return (OrderRequest.buy(candle.symbol, ONE),) if self.count % 5 == 0 else ()
+        first = next(iter({"one", "two", "three", "four", "five", "six", "seven", "eight"}))
+        return tuple(replace(request, reason=first) for request in Turns.on_candle(self, candle, view))
+
+
+@define(kw_only=True)
+class GoesByAHash(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        return (OrderRequest.buy(candle.symbol, ONE),) if hash(f"{candle.open_ns}") % 2 else ()
+
+
+@define(kw_only=True)
+class AveragesAllThereIs(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        kept = view.candles(candle.symbol)
+        average = sum(one.close for one in kept) / len(kept)
+        return (OrderRequest.buy(candle.symbol, ONE),) if candle.close > average else ()
+
+
+@define(kw_only=True)
+class RaisesOnAPartFill(Turns):
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        assert not fill.remaining
+
+
+@define(kw_only=True)
+class RaisesOnAnEnd(Turns):
+    def on_end(self, end: OrderEnded, view: View) -> None:
+        raise KeyError(end.reason)
+
+
+@define(kw_only=True)
+class RaisesInOnHistory(Turns):
+    def on_history(self, view: View) -> None:
+        raise KeyError("history")
+
+
+@define(kw_only=True)
+class RaisesOnATrade(Turns):
+    def on_trade(self, trade: Trade, view: View) -> Any:
+        raise KeyError(trade.symbol)
+
+
+@define(kw_only=True)
+class RaisesOnDepth(Turns):
+    def on_depth(self, depth: Depth, view: View) -> Any:
+        raise KeyError(depth.symbol)
+
+
+@define(kw_only=True)
+class RaisesOnATimer(Turns):
+    @property
+    def timer_ns(self) -> int:
+        return 3_600_000_000_000
+
+    def on_timer(self, now_ns: int, view: View) -> Any:
+        raise KeyError(now_ns)
+
+
+@define(kw_only=True)
+class Exits(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        raise SystemExit(3)
+
+
+@define(kw_only=True)
+class NeverComesBack(Turns):
+    """Loops for ever and swallows whatever could stop it."""
+
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        for _ in range(10**9):
+            try:
+                while self.every:
+                    pass
+            except BaseException:
+                pass
 
 
 @define(kw_only=True)
@@ -225,14 +317,21 @@ class DeclaresTooLittle(Turns):
 @define(kw_only=True)
 class SortsTheView(Turns):
     def on_candle(self, candle: Candle, view: View) -> Any:
-        view.candles(candle.symbol).sort(key=lambda one: one.close)  # type: ignore[attr-defined]
+        view._candles[candle.symbol]._candles.sort(key=lambda one: one.close)  # noqa: SLF001 - the mistake
         return Turns.on_candle(self, candle, view)
 
 
 @define(kw_only=True)
 class BooksForItself(Turns):
     def on_candle(self, candle: Candle, view: View) -> Any:
-        view.position(candle.symbol).quantity += ONE
+        view._book.ledger.cash += 1  # noqa: SLF001 - the mistake
+        return Turns.on_candle(self, candle, view)
+
+
+@define(kw_only=True)
+class WritesToTheView(Turns):
+    def on_candle(self, candle: Candle, view: View) -> Any:
+        view.position(candle.symbol).quantity += ONE  # type: ignore[misc]
         return Turns.on_candle(self, candle, view)
 
 
@@ -259,18 +358,37 @@ BROKEN = [
     ("S6", Misspells, "symbol 'BTC/USDT' is not in this run"),
     ("S6", ReturnsNothing, "NoneType at input 6, which is not iterable"),
     ("S6", ReturnsText, "'b' (str) is neither OrderRequest nor CancelRequest"),
-    ("S7", ForgetsInRestore, "'_bought' was True in the snapshot and is False after restore()"),
-    ("S7", KeepsNan, "snapshot['_best'] is nan, which JSON cannot hold"),
-    ("S7", KeepsAnObject, "snapshot() is not JSON"),
-    ("S8", StateBesideAttrs, "a run restarted every 7 inputs"),
+    ("S6", ReturnsOneRequest, "it returned OrderRequest at input 6, which is not iterable"),
+    ("S6", AsksWithoutEnd, "at input 6 it returned more than 100 requests"),
+    ("S7", TextSide, "OrderRequest.side is 'buy'; expected Side.BUY or Side.SELL"),
+    ("S7", TextType, "OrderRequest.type is 'market'; expected one of OrderType.MARKET, OrderType.LIMIT"),
+    ("S7", TextReduceOnly, "OrderRequest.reduce_only is 'no'; expected True or False"),
+    ("S7", NumberReason, "OrderRequest.reason is 7; expected text"),
+    ("S7", LegWithSpaces, "OrderRequest.leg is 'my leg'; expected 1 to 32 letters"),
+    ("S7", FloatTime, "OrderRequest.decided_ns is 1.5; expected nanoseconds as int"),
+    ("S7", CancelsByNumber, "CancelRequest.reason is 1; expected text"),
+    ("S8", GoesByASet, "a process with PYTHONHASHSEED=1 parts from one with"),
+    ("S8", GoesByAHash, "a process with PYTHONHASHSEED=1 parts from one with"),
     ("S9", SharesState, "a run beside another instance"),
     ("S10", DividesByVolume, "(market: no volume)"),
     ("S10", CountsOnAQuote, "(market: candles without quotes)"),
     ("S10", DeclaresTooLittle, "IndexError"),
+    ("S10", RaisesOnAPartFill, "(market: orders filled in parts)"),
+    ("S10", RaisesOnAnEnd, "(market: orders that expire)"),
+    ("S10", RaisesInOnHistory, "(market: candles that come late)"),
+    ("S10", RaisesOnATrade, "(market: trades and levels)"),
+    ("S10", RaisesOnDepth, "(market: trades and levels)"),
+    ("S10", RaisesOnATimer, "KeyError was raised at test_contract_strategy.py:"),
     ("S11", SortsTheView, "view.candles changed from"),
-    ("S11", BooksForItself, "view.position changed from"),
+    ("S11", BooksForItself, "view.cash changed from"),
+    ("S11", WritesToTheView, "AttributeError was raised at test_contract_strategy.py:"),
     ("S12", Sleeps, "no request on"),
+    ("S13", AveragesAllThereIs, "a run that keeps 192 candles or more parts from one that keeps 64 or more"),
 ]
+ONE_MISTAKE = [
+    ("S7", TextSide), ("S7", CancelsByNumber), ("S8", GoesByASet), ("S13", AveragesAllThereIs),
+    ("S10", RaisesOnAPartFill), ("S10", RaisesOnAnEnd), ("S10", RaisesInOnHistory), ("S10", RaisesOnATrade),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("make", [Turns, OnQuotes], ids=lambda make: make.__name__)
@@ -287,6 +405,44 @@ def test_a_broken_strategy_fails_the_rule_for_its_mistake(number: str, broken: A
     assert found.outcome == "failed"
     assert found.text.startswith(f"{number} (")
     assert said in found.text
+
+
+@pytest.mark.parametrize(("number", "broken"), ONE_MISTAKE, ids=lambda value: getattr(value, "__name__", None))
+def test_one_mistake_breaks_one_rule(number: str, broken: Any) -> None:
+    rules = [one for one in StrategyContract.rules() if one != "S8" or one == number]  # S8 starts processes: slow
+    assert {one for one in rules if check(StrategyContract, broken, only=one)[0].outcome != "passed"} == {number}
+
+
+@pytest.mark.parametrize("broken", [RaisesOnATimer, Exits])
+def test_a_strategy_that_raises_is_told_so_with_a_cure_that_fits_under_every_rule(broken: Any) -> None:
+    failed = [one for one in check(StrategyContract, broken) if one.outcome == "failed"]
+    assert len(failed) > 5
+    for one in failed:
+        assert "was raised at test_contract_strategy.py:" in one.text or one.rule.number == "S8", one.text
+        cured = "Cure: repair the exception" in one.text
+        assert cured or one.rule.number in {"S8", "S10"}, one.text
+
+
+def test_a_strategy_that_never_comes_back_fails_its_rule_and_holds_nothing_up() -> None:
+    class Hasty(StrategyContract):
+        time_limit_s = 0.2
+
+    began = time.monotonic()
+    failed = {one.rule.number: one.text for one in check(Hasty, NeverComesBack) if one.outcome == "failed"}
+    assert time.monotonic() - began < 60
+    assert "it did not come back within 0.2 s and was at test_contract_strategy.py:" in failed["S2"]
+    assert "not run, because something hung before" in failed["S12"]
+
+
+def test_a_class_that_no_other_process_can_load_is_excused_by_name_and_not_passed() -> None:
+    @define(kw_only=True)
+    class Local(Turns):
+        pass
+
+    findings = {one.rule.number: one for one in check(StrategyContract, Local)}
+    assert findings["S8"].outcome == "excused"
+    assert "Local is made inside a function, so no other process can load it" in findings["S8"].text
+    assert {one.outcome for number, one in findings.items() if number != "S8"} == {"passed"}
 
 
 def test_a_strategy_is_not_blamed_for_what_the_garbage_collector_calls() -> None:

@@ -8,6 +8,7 @@ from lab.domain.events import (
     Deposited,
     Fill,
     GapFound,
+    GateFailed,
     OrderAccepted,
     OrderEnded,
     OrderFilled,
@@ -49,6 +50,7 @@ def test_requests_and_verdicts_never_change() -> None:
         (Candle("BTCUSDT", 60, 120, 1.0, 1.0, 1.0, 1.0, 1.0), "candle:BTCUSDT:60"),
         (Deposited("s", ONE, ()), "deposit:s"),
         (StrategyStopped("s", "ValueError: no"), "stopped:s"),
+        (GateFailed("margin", "on_fill", "ValueError: no"), "failed:margin"),
     ],
 )
 def test_what_happens_once_has_a_key(event: object, key: str) -> None:

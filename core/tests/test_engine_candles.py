@@ -10,7 +10,7 @@ from attrs import define, field
 from lab.domain.control import Notice
 from lab.domain.events import CandleIgnored, GapFound
 from lab.domain.inputs import Input
-from lab.domain.market import BACKFILLED, Candle, Funding
+from lab.domain.market import BACKFILLED, UNCONFIRMED, Candle, Funding
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
@@ -43,7 +43,7 @@ class Reader(Strategy):
 
 
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
-    named = [(f"s{number}", strategy, Decimal(0)) for number, strategy in enumerate(strategies)]
+    named = [(f"s{number}", strategy, Decimal(10_000)) for number, strategy in enumerate(strategies)]
     broker: Broker = SimpleBroker()
     made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, config_hash="l", record_inputs=record)
     made.begin()
@@ -79,7 +79,7 @@ def test_at_every_decision_one_and_a_half_look_backs_are_there_as_soon_as_they_c
     reader = Counting(window=lookback)
     made = engine(reader)
     run(made, candles([100.0] * (5 * lookback + 300)))
-    assert not made.strategies[0].stopped
+    assert not made.strategies[0].book.stopped
     assert len(reader.seen) == 4 * lookback + 301
 
 
@@ -97,7 +97,7 @@ def test_an_average_of_300_closes_is_right_at_every_candle() -> None:
     reader = Averaging(window=300)
     made = engine(reader)
     run(made, candles(prices))
-    assert not made.strategies[0].stopped
+    assert not made.strategies[0].book.stopped
     assert len(reader.seen) == 1_701
 
 
@@ -199,7 +199,7 @@ def test_a_strategy_that_raises_on_a_changed_past_is_stopped_alone_and_those_wit
     made = engine(failing, Uninterested(), reader)
     tape = candles([100.0] * 5)
     run(made, [tape[0], tape[2], tape[1], tape[4], tape[3]])
-    assert [strategy.stopped for strategy in made.strategies] == [True, False, False]
+    assert [strategy.book.stopped for strategy in made.strategies] == [True, False, False]
     assert len(reader.pasts) == 2
 
 
@@ -324,3 +324,14 @@ def test_a_candle_off_the_grid_of_its_interval_is_ignored_and_told() -> None:
     outputs = run(made, [tape[0], strange, *tape[1:]])
     assert outputs == [tape[0], CandleIgnored(X, strange.open_ns, "off the grid of its interval"), *tape[1:]]
     assert (made.counters.candles, made.counters.ignored_candles) == (3, 1)
+
+
+@pytest.mark.behaviour("F7")
+def test_a_candle_the_venue_did_not_confirm_is_decided_on_and_counted() -> None:
+    reader = Reader()
+    made = engine(reader)
+    tape = candles([100.0, 101.0])
+    unsure = tape[1]._replace(status=UNCONFIRMED)
+    assert run(made, [tape[0], unsure]) == [tape[0], unsure]
+    assert reader.seen == [tape[0], unsure]
+    assert (made.counters.candles, made.counters.unconfirmed) == (2, 1)

@@ -1,4 +1,4 @@
-"""The deepest fall is followed in floats and told to the last digit."""
+"""The deepest fall is followed in floats and reported to the last digit."""
 
 from decimal import Decimal
 
@@ -16,7 +16,7 @@ def follow(start: Decimal, equities: list[Decimal]) -> Drawdown:
     for equity in equities:
         value = float(equity)
         if value > drawdown.above or value < drawdown.below:
-            drawdown.look(value, (equity, ()))
+            drawdown.observe(value, (equity, ()))
     return drawdown
 
 
@@ -63,7 +63,7 @@ def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
 def test_positions_are_added_up_where_the_extreme_is_asked_for() -> None:
     drawdown = Drawdown(D(1_000))
     for mark in (110.0, 90.0, 95.0):
-        drawdown.look(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark),)))
+        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark),)))
     assert (drawdown.peak, drawdown.deepest) == (D(1_020), D(40))
 
 

@@ -1,4 +1,4 @@
-"""Gates pass, shrink or refuse what opens a position and never stand before an exit; a shut one leaves signals."""
+"""Gates pass, shrink or refuse what opens a position and never stand before an exit; halted trading leaves signals."""
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
@@ -11,7 +11,7 @@ from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
 from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass, Refuse, Shrink, Side, Verdict
-from lab.domain.time import MILLISECOND_NS, MINUTE_NS
+from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, RiskGate
@@ -140,9 +140,10 @@ def test_a_gate_that_raises_refuses() -> None:
     def fail(request: OrderRequest) -> Verdict:
         raise KeyError("limit")
 
+    line = fail.__code__.co_firstlineno + 1
     _, outputs = run({0: [BUY], 1: [BUY]}, Asked(answer=fail))
     assert [(refused.by, refused.reason) for refused in only(OrderRefused, outputs)] == [
-        ("gate1", "the gate failed: KeyError: 'limit'")
+        ("gate1", f"the gate failed: KeyError: 'limit' ({__name__}, line {line})")
     ] * 2
 
 
@@ -199,50 +200,48 @@ def test_an_exit_beside_a_working_one_is_a_new_position_and_is_reviewed() -> Non
     assert gate.shown == [BUY, SELL]
 
 
-# -- the trading gate, --no-orders, back-filled candles ---------------------------------------------------------------
+# -- halted trading, --no-orders, back-filled candles ---------------------------------------------------------------
 
 
-def shut(*reasons: str, at: int) -> TradingState:
+def halted(*reasons: str, at: int) -> TradingState:
     return TradingState(START_NS + at * MINUTE_NS, reasons)
 
 
-def test_while_the_trading_gate_is_shut_an_entry_is_a_signal_with_the_reasons() -> None:
+def test_while_trading_is_halted_an_entry_is_a_signal_with_the_reasons() -> None:
     first, second, third = candles([100.0] * 3)
-    inputs: list[Input] = [shut("feed degraded", "no quote", at=0), first, shut(at=1), second, third]
+    inputs: list[Input] = [halted("feed degraded", "no quote", at=0), first, halted(at=1), second, third]
     made, outputs = run({0: [BUY], 1: [BUY]}, inputs=inputs)
-    assert only(Signal, outputs) == [Signal("s", BUY, "gate: feed degraded; no quote")]
-    assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [
-        f"l-s-{X}-{second.open_ns // MILLISECOND_NS}-1"
-    ]
+    assert only(Signal, outputs) == [Signal("s", BUY, "halted: feed degraded; no quote")]
+    assert [accepted.order_id for accepted in only(OrderAccepted, outputs)] == [f"l-s-{X}-c{second.open_ns}-1"]
     assert only(TradingState, outputs) == [inputs[0], inputs[2]]
     assert made.counters.signals == 1
 
 
 @pytest.mark.behaviour("R6")
-def test_of_an_order_that_would_turn_a_position_a_shut_trading_gate_lets_the_closing_part_pass() -> None:
+def test_of_an_order_that_would_turn_a_position_halted_trading_lets_the_closing_part_pass() -> None:
     made, outputs = run(
         {0: [BUY], 2: [FLIP]},
-        inputs=[*candles([100.0] * 2), shut("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
+        inputs=[*candles([100.0] * 2), halted("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
     )
     flipped = only(OrderAccepted, outputs)[1]
     assert (flipped.quantity, flipped.requested, flipped.reduce_only) == (ONE, D(3), True)
-    assert flipped.remarks == ("only what closes: gate: stale",)
+    assert flipped.remarks == ("only what closes: trading is halted: stale",)
     assert made.strategies[0].view.position(X).quantity == 0
 
 
-def test_exits_and_cancels_pass_a_shut_trading_gate() -> None:
+def test_exits_and_cancels_pass_while_trading_is_halted() -> None:
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
     made, outputs = run(
-        {0: [BUY, resting], 2: [EXIT, CancelRequest(f"l-s-{X}-{START_NS // MILLISECOND_NS}-2")]},
-        inputs=[*candles([100.0] * 2), shut("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
+        {0: [BUY, resting], 2: [EXIT, CancelRequest(f"l-s-{X}-c{START_NS}-2")]},
+        inputs=[*candles([100.0] * 2), halted("stale", at=2), *candles([100.0] * 2, start_ns=START_NS + 2 * MINUTE_NS)],
     )
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
     assert made.counters.cancelled == 1
     assert not only(Signal, outputs)
 
 
-def test_a_gate_input_is_no_row_of_a_backtest() -> None:
-    _, outputs = run({0: [BUY]}, inputs=[shut("closed", at=0), *candles([100.0])], record_inputs=False)
+def test_a_trading_state_is_no_row_of_a_backtest() -> None:
+    _, outputs = run({0: [BUY]}, inputs=[halted("closed", at=0), *candles([100.0])], record_inputs=False)
     assert [type(output) for output in outputs] == [Signal]
 
 
@@ -267,7 +266,7 @@ def test_a_request_on_a_back_filled_candle_is_a_signal_and_mints_no_id() -> None
 
 @pytest.mark.behaviour("F8")
 def test_a_back_filled_candle_neither_fills_nor_cancels_an_order() -> None:
-    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
+    oid = f"l-s-{X}-c{START_NS}-1"
     live, filled_in, again = candles([100.0] * 3)
     inputs: list[Input] = [live, filled_in._replace(status=BACKFILLED)]
     made, outputs = run({0: [BUY], 1: [CancelRequest(oid)]}, inputs=inputs)

@@ -9,7 +9,7 @@ from attrs import define, field
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from lab.domain.control import Command, CommandAction, Timer
+from lab.domain.control import Command, CommandAction, Timer, TradingState
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal, key_of
 from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO
@@ -36,15 +36,16 @@ class Fickle(Broker):
     takes: bool = True
     moods: Sequence[str] = ()
     orders: dict[str, Order] = field(init=False, factory=dict)
+    left: dict[str, Decimal] = field(init=False, factory=dict)
 
-    @property
-    def resting(self) -> int:  # type: ignore[override]
-        return len(self.orders)
+    def order_types(self) -> frozenset[OrderType]:
+        return frozenset(OrderType)
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         if not self.takes:
             return Rejected("not in the mood")
         self.orders[order.id] = order
+        self.left[order.id] = order.quantity
         return Accepted(now_ns)
 
     def cancel(self, order_id: str) -> bool:
@@ -57,13 +58,14 @@ class Fickle(Broker):
                 del self.orders[order.id]
                 reports.append(Ended(order.id, "expired" if mood == "expired" else "rejected", f"it {mood}"))
             elif mood != "wait" and isinstance(event, Quote | Candle):
-                half = (order.remaining / 2 // LOT * LOT) or order.remaining
-                reports.append(self._fill(order, event, half if mood == "part" else order.remaining))
+                left = self.left[order.id]
+                half = (left / 2 // LOT * LOT) or left
+                reports.append(self._fill(order, event, half if mood == "part" else left))
         return reports
 
     def _fill(self, order: Order, event: Quote | Candle, quantity: Decimal) -> Fill:
-        order.remaining -= quantity
-        if not order.remaining:
+        self.left[order.id] -= quantity
+        if not self.left[order.id]:
             del self.orders[order.id]
         value = event.close if isinstance(event, Candle) else event.ask if order.side is Side.BUY else event.bid
         price = D(repr(value))
@@ -77,6 +79,14 @@ class Obedient(Strategy):
 
     orders: list[Action] = field(init=False, factory=list)
 
+    @property
+    def timer_ns(self) -> int:
+        return 5 * MINUTE_NS
+
+    def on_timer(self, now_ns: int, view: View) -> Iterable[Action]:
+        asked, self.orders = self.orders, []
+        return asked
+
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
         asked, self.orders = self.orders, []
         return asked
@@ -87,7 +97,7 @@ class Obedient(Strategy):
 
 
 class Lives(RuleBasedStateMachine):
-    """Random requests, market data and broker moods, in any order, then a stop."""
+    """Random requests, market data, timers, commands and broker moods, in any order, then a stop."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,11 +111,38 @@ class Lives(RuleBasedStateMachine):
         self.asked = 0
         self.now_ns = START_NS
         self.price = 100.0
-        self.stopped = False
+        self.stopped = self.paused = self.halted = False
 
     def step(self, event: Input) -> None:
-        self.asked += sum(isinstance(action, OrderRequest) for action in self.strategy.orders)
-        self.outputs += self.engine.step(event)
+        pending = sum(isinstance(action, OrderRequest) for action in self.strategy.orders)
+        outputs = self.engine.step(event)
+        if not self.strategy.orders:  # a timer asks the strategy only where it falls due
+            self.asked += pending
+        if self.halted or self.paused:
+            assert all(o.reduce_only for o in outputs if isinstance(o, OrderAccepted))
+        self.outputs += outputs
+
+    @rule(reasons=st.lists(st.sampled_from(["stale", "clock"]), max_size=2, unique=True))
+    def halt_or_open(self, reasons: list[str]) -> None:
+        self.halted = bool(reasons)
+        self.step_control(TradingState(self.now_ns, tuple(reasons)))
+
+    @rule(action=st.sampled_from([CommandAction.PAUSE, CommandAction.RESUME]))
+    def pause_or_resume(self, action: CommandAction) -> None:
+        self.paused = action is CommandAction.PAUSE
+        self.step_control(Command(self.now_ns, action, "test", "now and then"))
+
+    @rule(action=st.sampled_from([CommandAction.CANCEL, CommandAction.FLATTEN]), takes=st.booleans())
+    def cancel_or_flatten(self, action: CommandAction, takes: bool) -> None:
+        self.broker.takes = takes
+        self.step_control(Command(self.now_ns, action, "test", "now and then"))
+        assert all(oid.endswith("-close") for oid in self.engine.state.working)
+
+    def step_control(self, event: Input) -> None:
+        """Step what reaches no strategy, and look that it placed no entry."""
+        outputs = self.engine.step(event)
+        assert all(o.reduce_only for o in outputs if isinstance(o, OrderAccepted))
+        self.outputs += outputs
 
     @precondition(lambda self: not self.stopped)
     @rule(
@@ -143,8 +180,7 @@ class Lives(RuleBasedStateMachine):
         elif kind == "quote":
             self.step(Quote(X, self.now_ns, price, 1.0, round(price + 0.1, 1), 1.0))
         else:
-            timer = Timer(self.now_ns)
-            self.outputs += self.engine.step(timer)
+            self.step(Timer(self.now_ns))
 
     @precondition(lambda self: not self.stopped)
     @rule(close=st.booleans(), takes=st.booleans())
@@ -162,6 +198,12 @@ class Lives(RuleBasedStateMachine):
         assert len(own) == self.asked
 
     @invariant()
+    def trading_is_halted_while_the_session_or_a_pause_says_so(self) -> None:
+        assert bool(self.engine.state.halt_reasons) is (self.halted or self.paused)
+        assert self.engine.state.stopping is self.stopped
+        assert self.engine.state.failure is None
+
+    @invariant()
     def every_order_is_working_or_ended_exactly_once_with_a_reason(self) -> None:
         ended = [o for o in self.outputs if isinstance(o, OrderEnded)]
         assert all(end.reason and end.outcome in {"cancelled", "expired", "rejected"} for end in ended)
@@ -174,7 +216,7 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def fills_and_what_is_left_make_up_the_order(self) -> None:
-        left = {oid: working.left for oid, working in self.engine.state.working.items()}
+        left = {oid: working.remaining for oid, working in self.engine.state.working.items()}
         left.update({o.order_id: o.remaining for o in self.outputs if isinstance(o, OrderEnded)})
         done: Counter[str] = Counter()
         for output in self.outputs:
@@ -208,7 +250,7 @@ class Lives(RuleBasedStateMachine):
         for outcome in ("cancelled", "expired", "rejected"):
             assert getattr(totals, outcome) == ends[outcome]
         counts = Counter(type(o) for o in self.outputs)
-        assert (totals.orders, totals.trades) == (counts[OrderAccepted], counts[OrderFilled])
+        assert (totals.orders, totals.fills) == (counts[OrderAccepted], counts[OrderFilled])
         assert (totals.refusals, totals.signals) == (counts[OrderRefused], counts[Signal])
 
     def teardown(self) -> None:

@@ -9,14 +9,13 @@ import pytest
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.domain.control import Timer
 from lab.domain.events import OrderFilled
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import OrderRequest, Side
-from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS
+from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
@@ -217,9 +216,9 @@ def test_reported_fees_and_round_trips_equal_those_of_the_fills() -> None:
     naive = check(made, path(3, 20, tick=0.1, start=50_000.0, digits=1))
     totals = made.counters
     assert totals.fees_paid == sum(filled.fill.fee for filled in naive.fills)
-    assert (totals.trades, totals.orders) == (7, 7)
+    assert (totals.fills, totals.orders) == (7, 7)
     assert [filled.position for filled in naive.fills] == [2, 1, 0, -3, 2, 1, -1]
-    assert totals.round_trips == 3  # ended at the third fill, turned at the fifth and at the last
+    assert totals.trades == 3  # ended at the third fill, turned at the fifth and at the last
 
 
 # -- marks ------------------------------------------------------------------------------------------------------------
@@ -249,7 +248,7 @@ def test_without_quotes_a_position_is_valued_at_the_close_and_with_them_a_close_
 
 
 def test_before_any_price_there_is_no_mark_and_equity_is_the_deposit() -> None:
-    view = engine(ScriptedStrategy()).seats[0].view
+    view = engine(ScriptedStrategy()).strategies[0].view
     assert (view.equity, view.quote(X), view.held()) == (DEPOSIT, None, [])
     with pytest.raises(LookupError, match="no price of BTCUSDT yet"):
         view.mark(X)
@@ -278,65 +277,3 @@ def test_a_strategy_sees_the_shared_market_and_only_its_own_book() -> None:
     for view in (mine, other):
         assert view.session_equity == 2 * DEPOSIT - fee - D("0.2")
         assert view.session_starting_equity == view.day_starting_equity == 2 * DEPOSIT
-
-
-# -- the day's start --------------------------------------------------------------------------------------------------
-
-MIDNIGHT_NS = START_NS + DAY_NS
-
-
-def at(time_ns: int, price: float) -> Quote:
-    return quotes([price], start_ns=time_ns)[0]
-
-
-@pytest.mark.behaviour("R1")
-def test_a_day_starts_at_midnight_utc_with_the_equity_before_the_event_that_passed_it() -> None:
-    made = engine(Steered(plan=[(X, ONE)]))
-    view = made.strategies[0].view
-    for quote in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - 1, 150.0)):
-        made.step(quote)
-        assert view.day_starting_equity == DEPOSIT
-    before = made.valuation.equity()
-    assert before > DEPOSIT + 49
-    for quote in (at(MIDNIGHT_NS, 90.0), at(MIDNIGHT_NS + DAY_NS - 1, 80.0)):
-        made.step(quote)
-        assert view.day_starting_equity == before
-    before = made.valuation.equity()
-    made.step(at(MIDNIGHT_NS + DAY_NS, 70.0))
-    assert view.day_starting_equity == before
-
-
-@pytest.mark.behaviour("R1")
-@pytest.mark.parametrize("days", [1, 2, 3])
-def test_a_day_rolls_on_a_candle_too_and_over_a_day_without_data(days: int) -> None:
-    made = engine(Steered(plan=[(X, ONE)]))
-    for candle in candles([100.0, 100.0, 150.0]):
-        made.step(candle)
-    before = made.valuation.equity()
-    for candle in candles([90.0, 80.0], start_ns=START_NS + days * DAY_NS):
-        made.step(candle)
-    assert made.valuation.day_starting_equity == before
-
-
-@pytest.mark.behaviour("R1")
-def test_a_day_that_began_while_quotes_were_silent_starts_with_the_equity_before_its_first_quote() -> None:
-    made = engine(Steered(plan=[(X, ONE)]))
-    for event in (at(START_NS, 100.0), at(START_NS + SECOND_NS, 100.0), at(MIDNIGHT_NS - SECOND_NS, 150.0)):
-        made.step(event)
-    before = made.valuation.equity()
-    made.step(Timer(MIDNIGHT_NS + 2 * SECOND_NS))
-    for event in (at(MIDNIGHT_NS + SECOND_NS, 90.0), at(MIDNIGHT_NS + 3 * SECOND_NS, 80.0)):
-        made.step(event)
-    assert made.valuation.day_starting_equity == before
-
-
-@pytest.mark.behaviour("R1")
-def test_what_was_lost_on_a_day_before_a_restart_counts_on_that_day_and_on_no_other() -> None:
-    day_ns = START_NS - START_NS % DAY_NS
-    made = engine(Steered(plan=[]), carried_loss=(day_ns, D("120.5")))
-    view = made.strategies[0].view
-    for quote in (at(START_NS - DAY_NS, 100.0), at(START_NS, 100.0), at(MIDNIGHT_NS, 100.0)):
-        before = view.day_starting_equity
-        made.step(quote)
-        lost = D("120.5") if day_ns <= quote.time_ns < day_ns + DAY_NS else ZERO
-        assert view.day_starting_equity == DEPOSIT + lost, before

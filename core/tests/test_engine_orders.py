@@ -1,6 +1,6 @@
 """The life of an order: it never sees the past, has one id and one outcome, and lies on the instrument's steps."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,65 +10,22 @@ from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
+from lab.domain.orders import CancelRequest, Ended, OrderRequest, OrderType, Rejected
 from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.errors import EngineError
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.harness import Action, ScriptedStrategy
+from lab.testing.scripted_broker import ScriptedBroker, fill_all
 from lab.testing.simple_broker import SimpleBroker
 from msgspec.structs import replace
 
 D = Decimal
 ONE = D(1)
-PRICE, MOST = D(50_000), D(100)
+MOST = D(100)
 X = "BTCUSDT"
 BUY, SELL = OrderRequest.buy(X, ONE), OrderRequest.sell(X, ONE)
-
-
-@define(kw_only=True, eq=False)
-class Puppet(Broker):
-    """Takes every order and, at each event, reports what ``act`` says."""
-
-    act: Callable[["Puppet", Input], Sequence[Fill | Ended]]
-    latency_ns: int = 0
-    answer: Rejected | None = None
-    orders: dict[str, Order] = field(init=False, factory=dict)
-    seen: list[tuple[Input, tuple[str, ...]]] = field(init=False, factory=list)
-    resting: int = field(init=False, default=1)
-
-    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        if self.answer is not None:
-            return self.answer
-        self.orders[order.id] = order
-        return Accepted(now_ns + self.latency_ns)
-
-    def cancel(self, order_id: str) -> bool:
-        return self.orders.pop(order_id, None) is not None
-
-    def observe(self, event: Input) -> Sequence[Fill | Ended]:
-        self.seen.append((event, tuple(self.orders)))
-        return self.act(self, event)
-
-    def fill(self, order: Order, event: Input, quantity: Decimal | None = None, price: Decimal = PRICE) -> Fill:
-        """Fill an order in part or whole, as an honest broker does."""
-        quantity = order.remaining if quantity is None else quantity
-        order.remaining -= quantity
-        if not order.remaining:
-            del self.orders[order.id]
-        rate = D("0.0006")
-        fee = price * quantity * rate
-        return Fill(order.id, quantity, price, fee, rate, "taker", "puppet", price, None, D(0), event.time_ns)
-
-
-def fill_all(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return [broker.fill(order, event) for order in list(broker.orders.values())]
-
-
-def nothing(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return ()
 
 
 @define(kw_only=True, eq=False)
@@ -125,27 +82,17 @@ def test_an_order_never_fills_on_the_quote_that_caused_it() -> None:
 
 @pytest.mark.behaviour("O1")
 def test_the_broker_meets_an_event_before_anyone_decides_on_it() -> None:
-    broker = Puppet(act=nothing)
+    broker = ScriptedBroker()
     made = engine(ScriptedStrategy(plan={0: [BUY], 1: [SELL]}), broker)
     tape = candles([100.0, 101.0, 102.0])
     run(made, tape)
-    first, second = [f"l-s-{X}-{candle.open_ns // MILLISECOND_NS}-1" for candle in tape[:2]]
+    first, second = [f"l-s-{X}-c{candle.open_ns}-1" for candle in tape[:2]]
     assert broker.seen == [(tape[0], ()), (tape[1], (first,)), (tape[2], (first, second))]
 
 
 @pytest.mark.behaviour("O1")
-def test_a_broker_that_fills_before_the_orders_arrival_ends_the_run() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
-    [candle] = candles([50_000.0])
-    made.step(candle)
-    [early] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS - 1)
-    with pytest.raises(EngineError, match="the broker filled what it may not"):
-        made.step(early)
-
-
-@pytest.mark.behaviour("O1")
 def test_the_first_quote_at_the_arrival_may_fill() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=fill_all, latency_ns=200 * MILLISECOND_NS))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(script=fill_all, latency_ns=200 * MILLISECOND_NS))
     [candle] = candles([50_000.0])
     [quote] = quotes([50_000.0], start_ns=candle.time_ns + 200 * MILLISECOND_NS)
     assert only(OrderFilled, run(made, [candle, quote]))
@@ -153,77 +100,13 @@ def test_the_first_quote_at_the_arrival_may_fill() -> None:
 
 @pytest.mark.behaviour("O1")
 def test_a_quote_older_than_the_newest_moves_nothing() -> None:
-    broker = Puppet(act=nothing)
+    broker = ScriptedBroker()
     made = engine(OnQuote(plan={1: [BUY]}), broker)
     newer, older = quotes([100.0]), quotes([90.0], start_ns=START_NS - 1)
     assert not run(made, [*newer, *older])
     assert made.strategies[0].view.quote(X) == newer[0]
     assert len(broker.seen) == 1
     assert (made.counters.quotes, made.counters.late_quotes) == (2, 1)
-
-
-# -- brokers that break their promise ---------------------------------------------------------------------------------
-
-
-Act = Callable[[Puppet, Input], Sequence[Fill | Ended]]
-
-
-def faulty(change: Callable[[Puppet, Fill], Fill]) -> Act:
-    return lambda broker, event: [change(broker, fill) for fill in only(Fill, fill_all(broker, event))]
-
-
-def overfilled(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-    return [broker.fill(order, event, 2 * order.remaining) for order in list(broker.orders.values())]
-
-
-def of_nobody(broker: Puppet, fill: Fill) -> Fill:
-    return replace(fill, order_id="nobody")
-
-
-@pytest.mark.parametrize(
-    "act",
-    [
-        faulty(of_nobody),
-        faulty(lambda _, fill: replace(fill, quantity=D(0))),
-        faulty(lambda _, fill: replace(fill, quantity=D(-1))),
-        faulty(lambda _, fill: replace(fill, price=D(0))),
-        overfilled,
-        lambda broker, event: [Ended(order, "expired", "") for order in broker.orders for _ in range(2)],
-    ],
-    ids=["unknown order", "no quantity", "negative quantity", "no price", "more than was left", "ended twice"],
-)
-def test_a_report_that_breaks_an_orders_life_ends_the_run(act: Act) -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act))
-    first, second = candles([50_000.0, 50_000.0])
-    made.step(first)
-    with pytest.raises(EngineError, match="the broker"):
-        made.step(second)
-
-
-def test_a_broker_that_raises_when_it_meets_an_event_ends_the_run_with_its_error() -> None:
-    made = engine(
-        ScriptedStrategy(plan={0: [BUY]}), Puppet(act=lambda broker, event: [broker.fill(broker.orders["x"], event)])
-    )
-    with pytest.raises(EngineError, match="the broker failed: KeyError: 'x'"):
-        run(made, candles([50_000.0]))
-
-
-def test_a_broker_that_raises_when_it_is_given_an_order_ends_the_run_with_its_error() -> None:
-    class Broken(Puppet):
-        def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-            raise ValueError(f"no room for {order.quantity}")
-
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Broken(act=nothing))
-    with pytest.raises(EngineError, match=r"the broker failed: ValueError: no room for 1\.0000"):
-        run(made, candles([50_000.0]))
-
-
-def test_a_fill_of_more_than_was_left_is_found_even_where_the_broker_hides_it() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=faulty(lambda _, fill: replace(fill, quantity=D(2)))))
-    first, second = candles([50_000.0, 50_000.0])
-    made.step(first)
-    with pytest.raises(EngineError):
-        made.step(second)
 
 
 # -- O8: lot and minimum ----------------------------------------------------------------------------------------------
@@ -250,11 +133,13 @@ def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: st
 
 @pytest.mark.behaviour("O8")
 def test_a_whole_position_under_the_minimum_can_still_be_closed() -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
-        return [broker.fill(order, event, min(order.remaining, D("0.0005"))) for order in list(broker.orders.values())]
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
+        return [
+            broker.fill(order, event, min(broker.left[order.id], D("0.0005"))) for order in list(broker.orders.values())
+        ]
 
     close = OrderRequest.sell(X, ONE, reduce_only=True)
-    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), Puppet(act=act))
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D("0.001"))], 1: [close]}), ScriptedBroker(script=act))
     [opening, closing] = only(OrderAccepted, run(made, candles([100.0, 100.0])))
     assert (opening.quantity, closing.quantity) == (D("0.001"), D("0.0005"))
 
@@ -293,7 +178,7 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
         ({"quantity": 0.5}, "OrderRequest.quantity is 0.5; expected a finite Decimal"),
         ({"limit": 99.5}, "OrderRequest.limit is 99.5; expected a finite Decimal"),
         ({"limit": D("NaN")}, "OrderRequest.limit is Decimal('NaN'); expected a finite Decimal"),
-        ({"stop": 90}, "OrderRequest.stop is 90; expected a finite Decimal"),
+        ({"planned_exit": 90}, "OrderRequest.planned_exit is 90; expected a finite Decimal"),
     ],
 )
 def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:
@@ -328,7 +213,7 @@ def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcom
 def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> None:
     small = OrderRequest.buy(X, D("0.0001"), leg="small", decided_ns=START_NS)
     late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)
-    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-late"
+    oid = f"l-s-{X}-c{START_NS}-late"
     plan: dict[int, Sequence[Action]] = {0: [NAMED, small, late], 1: [CancelRequest(oid)], 3: [NAMED, small, late]}
     outputs = run(engine(ScriptedStrategy(plan=plan)), candles([100.0] * 4))
     outcomes = [refused.numbers for refused in only(OrderRefused, outputs) if refused.by == "duplicate"]
@@ -347,7 +232,7 @@ def test_thirty_days_and_a_restart_later_the_archive_knows_the_first_ones_outcom
     made = engine(ScriptedStrategy(plan={0: [NAMED, other, BUY]}), archive=archive)
     outputs = run(made, candles([100.0], start_ns=START_NS + 30 * DAY_NS))
     [refused] = only(OrderRefused, outputs)
-    assert refused.order_id == f"l-s-{X}-{START_NS // MILLISECOND_NS}-entry"
+    assert refused.order_id == f"l-s-{X}-c{START_NS}-entry"
     assert refused.numbers == {"first_outcome": "filled"}
     assert len(only(OrderAccepted, outputs)) == 2
     assert [oid.rpartition("-")[2] for oid in asked] == ["entry", "other"]
@@ -365,7 +250,7 @@ def test_an_outcome_that_memory_let_go_is_found_in_the_archive() -> None:
         journal.update({filled.fill.order_id: "filled" for filled in only(OrderFilled, outputs)})
         refusals += only(OrderRefused, outputs)
     assert [refused.numbers["first_outcome"] for refused in refusals] == ["filled"]
-    assert 1_000 <= len(made.strategies[0].outcomes) < 2_000
+    assert 1_000 <= len(made.strategies[0].book.outcomes) < 2_000
 
 
 @pytest.mark.behaviour("O12")
@@ -386,7 +271,7 @@ def test_an_order_for_an_unknown_symbol_sent_twice_has_one_outcome_too() -> None
 
 
 def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() -> None:
-    made = engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=nothing, answer=Rejected("the venue is closed")))
+    made = engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(answer=Rejected("the venue is closed")))
     accepted, ended = run(made, candles([100.0]))[1:]
     assert isinstance(accepted, OrderAccepted)
     assert ended == OrderEnded(accepted.order_id, "s", X, "rejected", "the venue is closed", ONE)
@@ -395,10 +280,10 @@ def test_an_order_the_broker_rejects_was_accepted_and_ended_with_its_reason() ->
 
 
 def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
         return [broker.fill(order, event, D("0.5")) for order in list(broker.orders.values())]
 
-    outputs = run(engine(ScriptedStrategy(plan={0: [BUY]}), Puppet(act=act)), candles([50_000.0] * 3))
+    outputs = run(engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedBroker(script=act)), candles([50_000.0] * 3))
     [accepted], fills = only(OrderAccepted, outputs), only(OrderFilled, outputs)
     assert [fill.fill_id for fill in fills] == [f"{accepted.order_id}.1", f"{accepted.order_id}.2"]
     assert [fill.remaining for fill in fills] == [D("0.5"), 0]
@@ -407,10 +292,10 @@ def test_a_partial_fill_keeps_the_order_open_under_its_own_fill_ids() -> None:
 
 @pytest.mark.parametrize("record", [True, False])
 def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) -> None:
-    def act(broker: Puppet, event: Input) -> Sequence[Fill | Ended]:
+    def act(broker: ScriptedBroker, event: Input) -> Sequence[Fill | Ended]:
         return [Ended(broker.orders.popitem()[0], "expired", "no quote came")] if isinstance(event, Timer) else ()
 
-    broker = Puppet(act=act)
+    broker = ScriptedBroker(script=act, watches=False)
     made = engine(ScriptedStrategy(plan={0: [BUY]}), broker, record_inputs=record)
     [candle] = candles([100.0])
     timer = Timer(candle.time_ns + 6_000 * MILLISECOND_NS)
@@ -419,13 +304,12 @@ def test_an_order_can_expire_on_a_timer_while_quotes_are_silent(record: bool) ->
     assert [output.outcome for output in only(OrderEnded, outputs)] == ["expired"]
     assert (timer in outputs) is record
     assert made.state.now_ns == timer.time_ns
-    broker.resting = 0
     assert not made.step(Timer(timer.time_ns + 1))
 
 
 def test_a_strategy_takes_its_own_order_back_and_unknown_ids_are_ignored() -> None:
     resting = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
-    oid = f"l-s-{X}-{START_NS // MILLISECOND_NS}-1"
+    oid = f"l-s-{X}-c{START_NS}-1"
     cancels = [CancelRequest("x"), CancelRequest(oid, "changed my mind"), CancelRequest(oid)]
     made = engine(ScriptedStrategy(plan={0: [resting], 1: cancels}))
     [ended] = only(OrderEnded, run(made, candles([100.0] * 2)))

@@ -118,8 +118,8 @@ def engine(
     broker = SimpleBroker() if broker is None else broker
     known = {X: instrument(X)}
     broker.open(known, 0)
-    seats = [(name, strategy, deposit) for name, strategy in named]
-    return Engine(known, MINUTE_NS, broker, (), seats, config_hash="l", **more)
+    books = [(name, strategy, deposit) for name, strategy in named]
+    return Engine(known, MINUTE_NS, broker, (), books, config_hash="l", **more)
 
 
 def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
@@ -148,11 +148,11 @@ def test_two_strategies_share_a_feed_and_trade_as_if_alone() -> None:
         made = engine((name, alone))
         assert of(name, run(made, inputs)) == of(name, both)
         assert alone.notes == shared.notes
-        book = next(seat for strategy in together.seats if strategy.name == name)
-        assert made.valuation.equity() == book.view.equity
+        mine = next(one for one in together.strategies if one.name == name)
+        assert made.valuation.equity() == mine.view.equity
     assert len(only(OrderFilled, both)) > 200
-    assert together.worth.equity() == sum(strategy.view.equity for strategy in together.seats)
-    assert len({strategy.view.equity for strategy in together.seats}) == 2
+    assert together.valuation.equity() == sum(strategy.view.equity for strategy in together.strategies)
+    assert len({strategy.view.equity for strategy in together.strategies}) == 2
 
 
 @pytest.mark.behaviour("P6")
@@ -170,7 +170,7 @@ def test_one_that_raises_is_stopped_alone_and_the_others_decisions_are_byte_iden
     place = outputs.index(stopped)
     assert any(output.strategy == "bad" for output in only(OrderAccepted, outputs[:place]))
     assert not [output for output in only(OrderAccepted, outputs[place:]) if output.strategy == "bad"]
-    assert not made.strategies[0].orders
+    assert not made.strategies[0].book.orders
 
 
 @pytest.mark.behaviour("P6")
@@ -242,26 +242,14 @@ def test_a_strategy_that_raises_between_two_reports_of_one_event_ends_nobody_els
     class InHalves(SimpleBroker):
         """Fills half of what is left of each order, so that it stays working."""
 
+        left: dict[str, Decimal] = field(init=False, factory=dict)
+
         def observe(self, event: Input) -> Sequence[Fill | Ended]:
             halves: list[Fill | Ended] = []
-            for order in self._working:
-                order.remaining /= 2
-                price = D(100)
-                halves.append(
-                    Fill(
-                        order.id,
-                        order.remaining,
-                        price,
-                        D(0),
-                        D(0),
-                        "taker",
-                        "half",
-                        price,
-                        None,
-                        D(0),
-                        made.state.now_ns,
-                    )
-                )
+            for order, _ in self._working.values():
+                half = self.left[order.id] = self.left.get(order.id, order.quantity) / 2
+                price, now_ns = D(100), made.state.now_ns
+                halves.append(Fill(order.id, half, price, D(0), D(0), "taker", "half", price, None, D(0), now_ns))
             return halves
 
     class Raising(ScriptedStrategy):
@@ -298,7 +286,7 @@ def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() ->
         def on_end(self, end: OrderEnded, view: View) -> None:
             told.append((end.outcome, [order.id for order in view.orders(X)]))
 
-    oid = f"l-s-{X}-{START_NS // 10**6}-2"
+    oid = f"l-s-{X}-c{START_NS}-2"
     other = ScriptedStrategy(plan={0: [BUY]})
     listening = Listening(plan={0: [BUY, RESTING], 2: [CancelRequest(oid)]})
     run(engine(("s", listening), ("other", other)), candles([100.0] * 3))
@@ -306,7 +294,7 @@ def test_a_strategy_learns_of_its_own_fills_and_ends_after_they_were_booked() ->
 
 
 def test_methods_that_only_the_port_defines_are_never_called() -> None:
-    [seat] = engine(("s", ScriptedStrategy())).seats
+    [strategy] = engine(("s", ScriptedStrategy())).strategies
     assert (strategy.on_quote, strategy.on_fill, strategy.on_end, strategy.on_history) == (None, None, None, None)
 
 
@@ -317,7 +305,7 @@ def test_a_strategy_need_not_derive_from_the_port() -> None:
         def on_candle(self, candle: Candle, view: View) -> None:
             """Ask for nothing."""
 
-    [seat] = engine(("s", Plain())).seats  # type: ignore[arg-type]
+    [strategy] = engine(("s", Plain())).strategies  # type: ignore[arg-type]
     assert strategy.on_quote is None
 
 
@@ -399,7 +387,7 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
         def cancel(self, order_id: str) -> bool:
             return False
 
-    oid = f"l-s-{X}-{START_NS // 10**6}-1"
+    oid = f"l-s-{X}-c{START_NS}-1"
     made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})), broker=Stubborn())
     run(made, candles([100.0, 100.0]))
     assert list(made.state.working) == [oid]
@@ -410,7 +398,7 @@ def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_
 
 
 def test_a_cancel_on_a_back_filled_candle_is_not_acted_on() -> None:
-    oid = f"l-s-{X}-{START_NS // 10**6}-1"
+    oid = f"l-s-{X}-c{START_NS}-1"
     made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})))
     first, second = candles([100.0, 100.0])
     run(made, [first, second._replace(status=BACKFILLED)])

@@ -1,9 +1,9 @@
 """The paper broker, driven directly: what fills, when, at which price and fee."""
 
+from copy import deepcopy
 from decimal import Decimal
 from fractions import Fraction
 
-import msgspec
 import pytest
 from attrs import evolve
 from hypothesis import given, settings
@@ -12,6 +12,7 @@ from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quo
 from lab.domain.control import Notice, Timer
 from lab.domain.inputs import Input
 from lab_paper_broker.broker import PaperBroker
+from msgspec.structs import replace
 
 MS = 1_000_000
 MINUTE = 60_000 * MS
@@ -54,6 +55,18 @@ def candle(
     return Candle("BTCUSDT", open_ns, open_ns + MINUTE, opened, high, low, close, 5.0)
 
 
+def arrival(paper: PaperBroker, one: Order, now_ns: int = START) -> int:
+    """Submit an order and return from when the broker may fill it."""
+    answer = paper.submit(one, now_ns)
+    assert isinstance(answer, Accepted)
+    return answer.eligible_ns
+
+
+def works(paper: PaperBroker, oid: str = "o-1") -> bool:
+    """Say whether the broker works on an order, without touching it."""
+    return deepcopy(paper).cancel(oid)
+
+
 def only_fill(paper: PaperBroker, event: Input) -> Fill:
     (report,) = paper.observe(event)
     assert isinstance(report, Fill)
@@ -73,14 +86,11 @@ def only_end(paper: PaperBroker, event: Input) -> Ended:
 def test_an_order_fills_at_the_first_quote_at_or_after_its_arrival_and_not_before() -> None:
     paper, one = broker(), order()
     assert paper.submit(one, START) == Accepted(START + 200 * MS)
-    assert one.eligible_ns == START + 200 * MS
     assert paper.observe(quote(199.999)) == []
-    assert one.remaining == Decimal("0.5")
-    assert paper.resting == 1
+    assert works(paper)
     fill = only_fill(paper, quote(200))
-    assert fill.time_ns == START + 200 * MS
-    assert one.remaining == 0
-    assert paper.resting == 0
+    assert (fill.time_ns, fill.quantity) == (START + 200 * MS, Decimal("0.5"))
+    assert not works(paper)
     assert paper.observe(quote(201)) == []
 
 
@@ -91,10 +101,8 @@ def test_jitter_is_seeded_bounded_both_ways_and_depends_on_order_and_seed_alone(
         paper.open({"BTCUSDT": BTC}, seed)
         found = []
         for number in range(300):
-            one = order(oid=f"o-{number}")
-            one.strategy = str(number)  # apart, so that none waits for the one before it
-            paper.submit(one, START)
-            found.append(one.eligible_ns - START)
+            one = replace(order(oid=f"o-{number}"), strategy=str(number))  # apart: none waits for the one before it
+            found.append(arrival(paper, one) - START)
         return found
 
     first = arrivals(7)
@@ -106,24 +114,15 @@ def test_jitter_is_seeded_bounded_both_ways_and_depends_on_order_and_seed_alone(
 
 def test_orders_of_one_strategy_arrive_in_the_order_they_were_sent_and_others_do_not_wait() -> None:
     paper = broker(jitter_ms=100)
-    sent = [order(oid=f"o-{number}") for number in range(50)]
-    for one in sent:
-        paper.submit(one, START)
-    arrivals = [one.eligible_ns for one in sent]
+    arrivals = [arrival(paper, order(oid=f"o-{number}")) for number in range(50)]
     assert arrivals == sorted(arrivals)
-    other = order(oid="o-other")
-    other.strategy = "other"
-    paper.submit(other, START)
-    alone = broker(jitter_ms=100)
-    twin = order(oid="o-other")
-    alone.submit(twin, START)
-    assert other.eligible_ns == twin.eligible_ns
+    other = replace(order(oid="o-other"), strategy="other")
+    assert arrival(paper, other) == arrival(broker(jitter_ms=100), order(oid="o-other"))
 
 
 def test_jitter_never_takes_more_than_the_latency() -> None:
-    paper, one = broker(latency_ms=0, jitter_ms=20), order()
-    paper.submit(one, START)
-    assert one.eligible_ns == START
+    paper = broker(latency_ms=0, jitter_ms=20)
+    assert arrival(paper, order()) == START
     assert paper.describe(BTC)["latency"] == "0 ms ± 0 ms"
 
 
@@ -131,13 +130,13 @@ def test_jitter_never_takes_more_than_the_latency() -> None:
 @given(latency=st.integers(0, 500), jitter=st.integers(0, 500), after=st.lists(st.integers(0, 2_000), max_size=8))
 @settings(max_examples=60)
 def test_no_fill_comes_from_data_older_than_the_arrival(latency: int, jitter: int, after: list[int]) -> None:
-    paper, one = broker(latency_ms=latency, jitter_ms=jitter), order()
-    paper.submit(one, START)
+    paper = broker(latency_ms=latency, jitter_ms=jitter)
+    eligible_ns = arrival(paper, order())
     for event_ms in sorted(after):
         for report in paper.observe(quote(event_ms)):
             assert isinstance(report, Fill)
-            assert report.time_ns >= one.eligible_ns
-            assert report.time_ns == min(START + ms * MS for ms in after if START + ms * MS >= one.eligible_ns)
+            assert report.time_ns >= eligible_ns
+            assert report.time_ns == min(START + ms * MS for ms in after if START + ms * MS >= eligible_ns)
 
 
 # -- market orders on quotes -----------------------------------------------------------------------------------------
@@ -186,7 +185,7 @@ def test_a_quote_of_another_symbol_fills_nothing() -> None:
     paper = broker()
     paper.submit(order(), START)
     assert paper.observe(quote(250, symbol="ETHUSDT")) == []
-    assert paper.resting == 1
+    assert works(paper)
 
 
 def test_orders_fill_in_the_order_they_were_submitted() -> None:
@@ -194,7 +193,7 @@ def test_orders_fill_in_the_order_they_were_submitted() -> None:
     for number in (3, 1, 2):
         paper.submit(order(oid=f"o-{number}"), START)
     assert [report.order_id for report in paper.observe(quote(300))] == ["o-3", "o-1", "o-2"]
-    assert paper.resting == 0
+    assert paper.observe(quote(301)) == []
 
 
 @pytest.mark.behaviour("O8")
@@ -217,7 +216,7 @@ def test_a_market_order_whose_first_fresh_quote_comes_too_late_expires_with_the_
     assert (ended.order_id, ended.outcome) == ("o-1", "expired")
     assert "5000 ms after its arrival at 2023-11-14T22:13:20.200Z" in ended.reason
     assert "later than 5000 ms (expire_ms)" in ended.reason
-    assert paper.resting == 0
+    assert not works(paper)
 
 
 def test_a_quote_at_the_last_moment_still_fills() -> None:
@@ -231,11 +230,11 @@ def test_a_timer_expires_a_market_order_that_no_quote_reaches_and_never_fills_on
     paper = broker()
     paper.submit(order(), START)
     assert paper.observe(Timer(START + 5_200 * MS)) == []
-    assert paper.resting == 1
+    assert works(paper)
     ended = only_end(paper, Timer(START + 7_512 * MS))
     assert ended.outcome == "expired"
     assert "7312 ms after its arrival" in ended.reason
-    assert paper.resting == 0
+    assert not works(paper)
 
 
 def test_a_timer_leaves_limit_orders_and_symbols_without_quotes_alone() -> None:
@@ -247,7 +246,7 @@ def test_a_timer_leaves_limit_orders_and_symbols_without_quotes_alone() -> None:
     only_fill(candles_only, candle(0))
     candles_only.submit(order(oid="second"), START + MINUTE)
     assert candles_only.observe(Timer(START + MINUTE + 30_000 * MS)) == []
-    assert candles_only.resting == 1
+    assert works(candles_only, "second")
 
 
 @pytest.mark.behaviour("O13")
@@ -266,7 +265,7 @@ def test_other_events_move_nothing() -> None:
     paper = broker()
     paper.submit(order(), START)
     assert paper.observe(Notice(START + MINUTE, "feed", {})) == ()
-    assert paper.resting == 1
+    assert works(paper)
 
 
 def test_cancel_forgets_a_working_order_once() -> None:
@@ -275,9 +274,8 @@ def test_cancel_forgets_a_working_order_once() -> None:
     paper.observe(quote(300))
     assert paper.cancel("o-1") is True
     assert paper.cancel("o-1") is False
-    assert paper.resting == 0
+    assert not works(paper)
     assert paper.observe(quote(400, bid=58_000.0, ask=58_000.5)) == []
-    assert not paper.snapshot()["_limits"]
 
 
 def test_an_unknown_symbol_a_working_id_and_a_missing_limit_are_rejected_with_the_reason() -> None:
@@ -286,10 +284,18 @@ def test_an_unknown_symbol_a_working_id_and_a_missing_limit_are_rejected_with_th
     assert unknown == Rejected("the paper broker does not know 'DOGEUSDT'; it was opened with BTCUSDT, ETHUSDT")
     paper.submit(order(), START)
     assert paper.submit(order(), START) == Rejected("an order with the id o-1 works already")
-    bare = order(oid="o-2")
-    bare.type = OrderType.LIMIT
+    bare = replace(order(oid="o-2"), type=OrderType.LIMIT)
     assert paper.submit(bare, START) == Rejected("a limit order needs a limit")
-    assert paper.resting == 1
+    assert works(paper)
+    assert not works(paper, "o-2")
+
+
+def test_an_order_type_it_does_not_declare_is_rejected_and_never_taken_for_another() -> None:
+    paper = broker()
+    assert paper.order_types() == {OrderType.MARKET, OrderType.LIMIT}
+    stop = replace(order(limit="59000"), type="stop")  # type: ignore[arg-type]
+    assert paper.submit(stop, START) == Rejected("the paper broker takes market and limit orders, not stop")
+    assert not works(paper)
 
 
 # -- limit orders on quotes ------------------------------------------------------------------------------------------
@@ -365,7 +371,35 @@ def test_without_quotes_the_open_or_the_close_with_slippage_is_paid(
     assert (fill.rule, fill.reference, fill.price) == (rule, Decimal(reference), Decimal(price))
     assert fill.slippage == abs(fill.price - fill.reference)
     assert fill.spread is None
-    assert fill.time_ns == START + open_after_ms * MS + MINUTE
+    open_ns = START + open_after_ms * MS
+    assert fill.time_ns == (open_ns if rule == "candle_open" else open_ns + MINUTE)
+
+
+def test_a_fill_at_a_candles_open_is_stamped_with_the_open_and_never_before_the_arrival() -> None:
+    paper = broker()
+    eligible_ns = arrival(paper, order())
+    opens = candle(60_000)
+    fill = only_fill(paper, opens)
+    assert (fill.rule, fill.time_ns) == ("candle_open", opens.open_ns)
+    assert fill.time_ns >= eligible_ns
+    limited = broker()
+    limited.submit(order(Side.BUY, "70000"), START)
+    assert only_fill(limited, opens).time_ns == opens.open_ns
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("event", [quote(300, 50_000.123456, 50_000.223456), candle(60_000, 50_000.123456)])
+@pytest.mark.parametrize("limit", [None, "50100", "49900"])
+def test_a_fill_is_on_the_tick_even_where_prices_are_not_and_slippage_is_0(
+    side: Side, event: Input, limit: str | None
+) -> None:
+    paper = broker(slippage_bps=Decimal(0))
+    paper.submit(order(side, limit), START)
+    for fill in paper.observe(event):
+        assert isinstance(fill, Fill)
+        assert fill.price % BTC.tick == 0
+        assert fill.price >= fill.reference if side is Side.BUY else fill.price <= fill.reference
+        assert fill.slippage == abs(fill.price - fill.reference)
 
 
 def test_candles_count_for_nothing_once_a_quote_was_seen() -> None:
@@ -373,7 +407,7 @@ def test_candles_count_for_nothing_once_a_quote_was_seen() -> None:
     paper.submit(order(), START)
     paper.observe(quote(100))
     assert paper.observe(candle(300)) == []
-    assert paper.resting == 1
+    assert works(paper)
 
 
 def test_a_candle_known_before_the_arrival_fills_nothing() -> None:
@@ -484,7 +518,7 @@ def test_no_candle_fill_of_a_market_order_is_better_than_its_reference(
     assert fill.price >= exact if side is Side.BUY else fill.price <= exact
 
 
-# -- settings, header, state -----------------------------------------------------------------------------------------
+# -- settings, header -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.behaviour("O9")
@@ -507,6 +541,11 @@ def test_fees_not_given_are_the_venues_and_0_is_free_and_the_header_shows_the_ef
     paper.submit(order(limit="59990", oid="o-2"), START)
     assert only_fill(paper, quote(250)).fee_rate == fees.get("taker_fee", BTC.taker_fee_rate)
     assert only_fill(paper, quote(300, 59_000.0, 59_000.5)).fee_rate == fees.get("maker_fee", BTC.maker_fee_rate)
+
+
+def test_describe_says_that_orders_wait_for_candles_where_there_are_no_quotes() -> None:
+    shown = PaperBroker().describe(BTC)["without quotes"]
+    assert shown == "the open of the first candle after the arrival, or the close of the one under way at it"
 
 
 def test_the_default_latency_is_200_ms_give_or_take_20() -> None:
@@ -532,37 +571,27 @@ def test_a_senseless_setting_is_refused_by_name_and_value(setting: str, value: o
     assert str(value) in str(caught.value)
 
 
-def test_working_orders_continue_after_a_restart_as_if_nothing_had_happened() -> None:
-    def rest_of_the_day(paper: PaperBroker) -> list[object]:
-        late = order(oid="o-4")
-        paper.submit(late, START + 300 * MS)
-        events = (quote(310, 60_000.0, 60_000.5), quote(320, 59_980.0, 59_989.0), quote(600), Timer(START + MINUTE))
-        return [report for event in events for report in paper.observe(event)] + [paper.resting, late.eligible_ns]
-
-    paper = broker(latency_ms=300, jitter_ms=100)
-    paper.submit(order(oid="o-9"), START)
-    paper.submit(order(limit="59990", oid="o-2"), START - 1_000 * MS)
-    paper.submit(order(Side.SELL, oid="o-3", symbol="ETHUSDT"), START)
-    assert paper.observe(quote(10)) == []
-    text = msgspec.json.encode(paper.snapshot(), order="sorted")
-    again = broker(latency_ms=300, jitter_ms=100)
-    again.restore(msgspec.json.decode(text))
-    assert again.resting == 3
-    assert again.snapshot() == paper.snapshot()
-    assert rest_of_the_day(again) == rest_of_the_day(paper)
-
-
-def test_a_limit_that_rests_already_is_still_a_maker_after_a_restart() -> None:
-    paper = broker()
-    paper.submit(order(limit="59990"), START)
-    paper.observe(quote(250))
-    again = broker()
-    again.restore(msgspec.json.decode(msgspec.json.encode(paper.snapshot())))
-    assert only_fill(again, quote(300, 59_000.0, 59_000.5)).liquidity == "maker"
-    assert again.snapshot() == broker().snapshot() | {
-        "_arrivals": {"sma": START + 200 * MS},
-        "_quoted": {"BTCUSDT": True},
+def test_the_same_orders_and_events_given_to_a_new_instance_give_the_same_reports_at_every_moment() -> None:
+    sent = {
+        0: [order(limit="59990", oid="o-2"), order(oid="o-9")],
+        1: [order(Side.SELL, oid="o-3", symbol="ETHUSDT")],
+        3: [order(oid="o-4")],
     }
+    events = (quote(10), quote(310), quote(320, 59_980.0, 59_989.0), quote(600), Timer(START + MINUTE))
+
+    def log(paper: PaperBroker, count: int) -> list[object]:
+        found: list[object] = []
+        for number, event in enumerate(events[:count]):
+            found += [paper.submit(one, START + number * MS) for one in sent.get(number, ())]
+            found += paper.observe(event)
+        return found
+
+    whole = log(broker(latency_ms=300, jitter_ms=100), len(events))
+    assert sum(isinstance(one, Fill) for one in whole) >= 2
+    assert sum(isinstance(one, Ended) for one in whole) == 1
+    for count in range(len(events)):
+        early = log(broker(latency_ms=300, jitter_ms=100), count)
+        assert early == whole[: len(early)]
 
 
 def test_the_plugin_offers_the_broker_by_name() -> None:

@@ -10,6 +10,8 @@ from lab_risk_limits.margin import Margin
 
 
 class TestMaxDailyLoss(RiskGateContract):
+    over_all_books = True  # the loss is the session's
+
     @pytest.fixture
     def make(self) -> Callable[[], MaxDailyLoss]:
         return lambda: MaxDailyLoss(usd=Decimal(500), percent=Decimal(10))

@@ -67,8 +67,8 @@ class Book:
     def position(self, symbol: str) -> Position:
         return self.ledger.position(symbol)
 
-    def orders(self, symbol: str) -> list[Order]:
-        return [order for order in self.working if order.symbol == symbol]
+    def orders(self, symbol: str | None = None) -> list[Order]:
+        return [order for order in self.working if symbol in (None, order.symbol)]
 
     def held(self) -> list[tuple[str, Decimal, Decimal]]:
         held = self.ledger.positions.items()
@@ -78,10 +78,12 @@ class Book:
         self.ledger.fill(symbol, Decimal(quantity), Decimal(price), Decimal(0))
         return self
 
-    def work(self, side: Side, quantity: str, *, reduce_only: bool, limit: str | None = None) -> "Book":
+    def work(
+        self, side: Side, quantity: str, *, reduce_only: bool, limit: str | None = None, symbol: str = "BTCUSDT"
+    ) -> "Book":
         amount, price = Decimal(quantity), None if limit is None else Decimal(limit)
         kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        self.working.append(Order("o-1", "sma", "BTCUSDT", side, amount, kind, price, reduce_only, 0, amount))
+        self.working.append(Order("o-1", "sma", symbol, side, amount, kind, price, reduce_only, 0, amount))
         return self
 
 
@@ -213,13 +215,38 @@ def test_a_large_unrealised_loss_blocks_new_orders() -> None:
 
 @pytest.mark.parametrize(
     ("request_", "price"),
-    [(buy("50"), "110.1"), (sell("50"), "109.9"), (buy("50", limit=Decimal(120), type=OrderType.LIMIT), "120")],
+    [
+        (buy("50"), "110.1"),
+        (sell("50"), "109.9"),
+        (buy("50", limit=Decimal(105), type=OrderType.LIMIT), "105"),
+        (sell("50", limit=Decimal(115), type=OrderType.LIMIT), "115"),
+        (buy("50", limit=Decimal(120), type=OrderType.LIMIT), "110.1"),
+        (sell("50", limit=Decimal(10), type=OrderType.LIMIT), "109.9"),
+        (buy("50", limit=Decimal(1)), "110.1"),
+        (sell("50", limit=Decimal(1000)), "109.9"),
+    ],
 )
-def test_the_notional_is_at_the_limit_or_else_at_the_touch(request_: OrderRequest, price: str) -> None:
+def test_the_notional_is_at_the_touch_or_at_the_limit_of_an_order_that_would_rest(
+    request_: OrderRequest, price: str
+) -> None:
     book = Book(newest_quote=Quote("BTCUSDT", 1, 109.9, 1.0, 110.1, 1.0))
     verdict = Margin().review(request_, book.view)
     assert isinstance(verdict, Refuse)
     assert verdict.numbers["price"] == price
+
+
+@pytest.mark.behaviour("R2")
+@pytest.mark.parametrize("quoted", [True, False])
+@pytest.mark.parametrize(
+    "disguised",
+    [sell("60", limit=Decimal(10), type=OrderType.LIMIT), buy("60", limit=Decimal(1)), sell("60", limit=Decimal(1))],
+)
+def test_a_limit_that_is_no_price_to_fill_at_hides_no_margin(disguised: OrderRequest, quoted: bool) -> None:
+    book = Book(newest_quote=Quote("BTCUSDT", 1, 99.9, 1.0, 100.1, 1.0) if quoted else None)
+    plain = OrderRequest(disguised.symbol, disguised.side, disguised.quantity)
+    verdict = Margin().review(disguised, book.view)
+    assert isinstance(verdict, Refuse)
+    assert verdict == Margin().review(plain, book.view)
 
 
 def test_before_the_first_price_nothing_passes() -> None:
@@ -236,6 +263,19 @@ def test_other_working_entries_bind_margin_already() -> None:
     limited = Book().work(Side.BUY, "20", reduce_only=False, limit="50")
     assert gate.review(buy("36"), limited.view) == PASS
     assert isinstance(gate.review(buy("36.001"), limited.view), Refuse)
+
+
+@pytest.mark.behaviour("R2")
+def test_working_entries_of_other_symbols_bind_margin_too_and_their_exits_release_none() -> None:
+    gate = Margin()
+    elsewhere = Book().work(Side.SELL, "20", reduce_only=False, limit="100", symbol="ETHUSDT")
+    assert gate.review(buy("27"), elsewhere.view) == PASS
+    assert isinstance(gate.review(buy("27.001"), elsewhere.view), Refuse)
+    at_the_market = Book().work(Side.BUY, "20", reduce_only=False, symbol="ETHUSDT")
+    assert isinstance(gate.review(buy("27.001"), at_the_market.view), Refuse)
+    leaving = Book().hold("20", symbol="ETHUSDT").work(Side.SELL, "20", reduce_only=True, symbol="ETHUSDT")
+    assert isinstance(gate.review(buy("27.001"), leaving.view), Refuse)
+    assert gate.review(buy("27"), leaving.view) == PASS
 
 
 def test_an_exit_under_way_frees_what_the_other_side_needs() -> None:

@@ -6,7 +6,6 @@ from decimal import Decimal
 from itertools import pairwise
 from typing import Any, cast
 
-import msgspec
 import pytest
 from attrs import define, field
 from lab import Candle, Fill, Instrument, Order, OrderFilled, OrderRequest, OrderType, Quote, Side, View
@@ -28,7 +27,7 @@ BTC = Instrument(
 
 
 @define
-class BrokerHarness:
+class Harness:
     """What a strategy sees of an engine: bounded history, one quote, one position, and nothing that fills by itself."""
 
     strategy: SmaCross
@@ -100,15 +99,20 @@ class BrokerHarness:
         self.working = [Order("o-1", "sma", "BTCUSDT", Side.BUY, one, OrderType.MARKET, None, False, 0, one)]
 
 
-def desk(**settings: Any) -> BrokerHarness:
-    return BrokerHarness(SmaCross(**({"fast": 2, "slow": 4} | settings)))
+def harness(**settings: Any) -> Harness:
+    return Harness(SmaCross(**({"fast": 2, "slow": 4} | settings)))
 
 
-def falling(**settings: Any) -> BrokerHarness:
-    """A desk whose averages have been in order for ten candles: fast below slow."""
-    made = desk(**settings)
+def falling(**settings: Any) -> Harness:
+    """A harness whose averages have been in order for ten candles: fast below slow."""
+    made = harness(**settings)
     assert not any(made.run([110.0 - number for number in range(10)]))
     return made
+
+
+def kept(made: Harness, name: str) -> Any:
+    """Return a value of the strategy's own state."""
+    return getattr(made.strategy, name)
 
 
 def wave(seed: int, count: int) -> list[float]:
@@ -128,13 +132,12 @@ def legs(requests: list[OrderRequest]) -> list[tuple[str, Side, Decimal, bool]]:
 
 @pytest.mark.behaviour("G2")
 def test_a_300_period_average_equals_the_plain_one_on_every_one_of_2000_candles() -> None:
-    made, closes = desk(fast=50, slow=300), wave(1, 2_000)
+    made, closes = harness(fast=50, slow=300), wave(1, 2_000)
     for number, close in enumerate(closes, start=1):
         made.candle(close)
         if number >= made.strategy.lookback:
-            state = made.strategy.snapshot()
-            assert state["_slow_sum"] / 300 == pytest.approx(sum(closes[number - 300 : number]) / 300, rel=1e-13)
-            assert state["_fast_sum"] / 50 == pytest.approx(sum(closes[number - 50 : number]) / 50, rel=1e-13)
+            assert kept(made, "_slow_sum") / 300 == pytest.approx(sum(closes[number - 300 : number]) / 300, rel=1e-13)
+            assert kept(made, "_fast_sum") / 50 == pytest.approx(sum(closes[number - 50 : number]) / 50, rel=1e-13)
     assert made.strategy.lookback == 302
 
 
@@ -142,7 +145,7 @@ def test_a_300_period_average_equals_the_plain_one_on_every_one_of_2000_candles(
 @pytest.mark.parametrize("confirmation", [1, 2, 3])
 def test_it_signals_exactly_where_a_plain_reading_of_the_rule_does(confirmation: int) -> None:
     closes = wave(2, 3_000)
-    made = desk(fast=5, slow=20, confirmation=confirmation)
+    made = harness(fast=5, slow=20, confirmation=confirmation)
     signals = [(at, requests[0].side) for at, requests in enumerate(made.run(closes)) if requests]
     expected, side, held, first = [], 0, 0, 19
     for at in range(first, len(closes)):
@@ -159,25 +162,25 @@ def test_it_signals_exactly_where_a_plain_reading_of_the_rule_does(confirmation:
 
 
 def test_rounding_does_not_add_up_because_the_sums_are_made_afresh_now_and_then() -> None:
-    made = desk(fast=5, slow=20)
+    made = harness(fast=5, slow=20)
     made.run([60_000.123] * 30 + [1e14] + [60_000.123] * 25)
-    assert made.strategy.snapshot()["_slow_sum"] != 20 * 60_000.123
+    assert kept(made, "_slow_sum") != 20 * 60_000.123
     made.run([60_000.123] * 80)
-    assert made.strategy.snapshot()["_slow_sum"] == pytest.approx(20 * 60_000.123, rel=1e-15)
+    assert kept(made, "_slow_sum") == pytest.approx(20 * 60_000.123, rel=1e-15)
 
 
 def test_candles_put_into_the_past_are_summed_up_at_the_next_candle() -> None:
-    made = desk()
+    made = harness()
     made.run([100.0, 101.0, 102.0, 103.0, 104.0, 105.0, 106.0])
     late = made.history[-2]._replace(close=90.0)
     made.history.insert(-1, late)
     made.strategy.on_history(made.view)
     made.candle(107.0)
-    assert made.strategy.snapshot()["_slow_sum"] == 105.0 + 90.0 + 106.0 + 107.0
+    assert kept(made, "_slow_sum") == 105.0 + 90.0 + 106.0 + 107.0
 
 
 def test_too_few_candles_decide_nothing() -> None:
-    made = desk()
+    made = harness()
     made.history = [Candle("BTCUSDT", n, n + 1, 1.0, 1.0, 1.0, 1.0, 1.0) for n in range(3)]
     assert not list(made.strategy.on_candle(made.history[-1], made.view))
 
@@ -213,16 +216,15 @@ def test_confirmation_starts_again_when_the_side_is_lost() -> None:
 
 
 def test_the_first_side_is_no_crossing() -> None:
-    assert not any(desk().run([100.0 + number for number in range(20)]))
+    assert not any(harness().run([100.0 + number for number in range(20)]))
 
 
 def test_equal_averages_change_nothing_and_count_for_the_side_they_came_from() -> None:
-    flat = desk()
+    flat = harness()
     assert not any(flat.run([100.0] * 20))
     made = falling()
     assert not made.candle(120.0)
-    state = made.strategy.snapshot()
-    assert (state["_side"], state["_held"]) == (-1, 1)
+    assert (kept(made, "_side"), kept(made, "_held")) == (-1, 1)
     # The close that makes the newest two as high on average as all four.
     window = [candle.close for candle in made.history[-3:]]
     equal = window[0] + window[1] - window[2]
@@ -231,14 +233,14 @@ def test_equal_averages_change_nothing_and_count_for_the_side_they_came_from() -
 
 
 def test_noise_below_a_billionth_is_no_crossing() -> None:
-    made = desk(confirmation=1)
+    made = harness(confirmation=1)
     made.run([100.0 - number for number in range(8)] + [50.0] * 6)
     assert not any(made.run([50.0 + 1e-9, 50.0, 50.0 + 2e-9, 50.0]))
     assert made.candle(50.001)
 
 
 def test_a_crossing_under_way_at_the_first_decision_is_not_missed() -> None:
-    made = desk()
+    made = harness()
     # The newest two of the look-back's six candles are above: the first call is the confirming one.
     assert made.run([110.0, 108.0, 106.0, 104.0, 120.0, 121.0])[-1]
 
@@ -309,7 +311,7 @@ def test_the_size_loses_the_risk_at_the_stop_and_is_floored_to_the_lot() -> None
     exact = Decimal(100) / (Decimal(121) * Decimal("0.015"))
     assert request.quantity == exact.quantize(BTC.lot, "ROUND_FLOOR")
     assert request.quantity * Decimal(121) * Decimal("0.015") <= 100
-    assert request.stop == Decimal("119.1")  # 119.185, away from the price
+    assert request.planned_exit == Decimal("119.1")  # 119.185, away from the price
 
 
 def test_the_size_is_capped_by_the_notional() -> None:
@@ -324,7 +326,7 @@ def test_the_size_is_reckoned_at_the_touch_where_there_is_a_quote() -> None:
     made.newest_quote = Quote("BTCUSDT", 1, 199.9, 1.0, 200.0, 1.0)
     (request,) = made.run([120.0, 121.0])[1]
     assert request.quantity == Decimal(50)
-    assert request.stop == Decimal(198)
+    assert request.planned_exit == Decimal(198)
 
 
 def test_a_fixed_quantity_is_asked_for_as_it_is() -> None:
@@ -358,7 +360,7 @@ def test_the_average_true_range_includes_the_close_before() -> None:
 @pytest.mark.behaviour("G1")
 def test_a_lower_atr_threshold_gives_more_signals_and_none_that_the_higher_one_lacks() -> None:
     def entries(**settings: Any) -> set[int]:
-        made = desk(fast=5, slow=20, **settings)
+        made = harness(fast=5, slow=20, **settings)
         return {at for at, requests in enumerate(made.run(wave(3, 4_000))) if requests}
 
     thresholds = [Decimal(text) for text in ("0", "0.07", "0.08", "0.09", "0.2")]
@@ -399,7 +401,7 @@ def test_the_look_back_covers_the_slow_average_its_confirmation_and_the_atr() ->
 def test_a_long_leaves_by_the_bid_and_a_short_by_the_ask_at_stop_or_target(
     held: str, inside: list[tuple[float, float]], outside: tuple[float, float], leg: str, side: Side
 ) -> None:
-    made = desk()
+    made = harness()
     made.fill(held, "100")
     for bid, ask in inside:
         assert not made.tick(bid, ask)
@@ -407,16 +409,16 @@ def test_a_long_leaves_by_the_bid_and_a_short_by_the_ask_at_stop_or_target(
 
 
 def test_the_reason_of_an_exit_names_price_and_level() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     assert made.tick(98.7)[0].reason == "bid 98.7 at or below the stop 99.00 of long 0.5"
-    short = desk()
+    short = harness()
     short.fill("-0.5", "100")
     assert short.tick(97.0, 97.5)[0].reason == "ask 97.5 at or below the target 98.00 of short 0.5"
 
 
 def test_nothing_is_watched_while_flat() -> None:
-    made = desk()
+    made = harness()
     assert not made.tick(1.0)
     made.fill("0.5", "100")
     made.fill("-0.5", "100")
@@ -424,21 +426,21 @@ def test_nothing_is_watched_while_flat() -> None:
 
 
 def test_no_second_exit_is_sent_while_an_order_works() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     made.work()
     assert not made.tick(90.0)
-    made.state.working = []
+    made.working = []
     assert len(made.tick(90.0)) == 1
 
 
 def test_an_exit_that_ended_unfilled_is_owed_even_when_the_price_came_back() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     assert made.tick(99.0)
     made.work()
     assert not made.tick(100.0)
-    made.state.working = []
+    made.working = []
     (again,) = made.tick(100.0)
     assert (again.leg, again.quantity) == ("stop", Decimal("0.5"))
     assert again.reason == "bid 99.0 at or below the stop 99.00 of long 0.5"
@@ -449,7 +451,7 @@ def test_an_exit_that_ended_unfilled_is_owed_even_when_the_price_came_back() -> 
 
 
 def test_an_exit_is_not_owed_by_the_position_that_comes_after() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     assert made.tick(99.0)
     made.fill("-1.0", "99")
@@ -460,28 +462,28 @@ def test_an_exit_is_not_owed_by_the_position_that_comes_after() -> None:
 
 
 def test_a_position_that_is_gone_is_not_left_again() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     made.held = Position()
     assert not made.tick(90.0)
-    assert made.strategy.snapshot()["_way"] == 0
+    assert kept(made, "_way") == 0
 
 
 def test_levels_follow_the_average_entry_and_stay_when_a_part_is_closed() -> None:
-    made = desk()
+    made = harness()
     made.fill("0.5", "100")
     made.fill("0.5", "110")
-    assert made.strategy.snapshot()["_low"] == pytest.approx(105 * 0.99)
+    assert kept(made, "_low") == pytest.approx(105 * 0.99)
     made.fill("-0.4", "120")
-    assert made.strategy.snapshot()["_low"] == pytest.approx(105 * 0.99)
+    assert kept(made, "_low") == pytest.approx(105 * 0.99)
     made.fill("-1.0", "120")
-    assert made.strategy.snapshot()["_high"] == pytest.approx(120 * 1.01)
-    assert made.strategy.snapshot()["_low"] == pytest.approx(120 * 0.98)
+    assert kept(made, "_high") == pytest.approx(120 * 1.01)
+    assert kept(made, "_low") == pytest.approx(120 * 0.98)
 
 
 @pytest.mark.parametrize("held", ["0.5", "-0.5"])
 def test_stop_and_target_of_0_are_none(held: str) -> None:
-    made = desk(stop_percent=Decimal(0), target_percent=Decimal(0), quantity=Decimal(1))
+    made = harness(stop_percent=Decimal(0), target_percent=Decimal(0), quantity=Decimal(1))
     made.fill(held, "100")
     assert not made.tick(0.1)
     assert not made.tick(1e12)
@@ -505,7 +507,7 @@ def test_stop_and_target_of_0_are_none(held: str) -> None:
 def test_without_quotes_low_and_high_of_the_candle_decide_and_the_stop_comes_first(
     held: str, low: float, high: float, leg: str
 ) -> None:
-    made = desk()
+    made = harness()
     made.run([100.0] * 8)
     made.fill(held, "100")
     assert not made.candle(100.0, 99.1, 100.9)
@@ -513,18 +515,18 @@ def test_without_quotes_low_and_high_of_the_candle_decide_and_the_stop_comes_fir
 
 
 def test_where_there_are_quotes_candles_are_not_watched() -> None:
-    made = desk()
+    made = harness()
     made.run([100.0] * 8)
     made.tick(100.0)
     made.fill("0.5", "100")
     assert not made.candle(100.0, 50.0, 150.0)
 
 
-@pytest.mark.parametrize(("rule", "leg"), [("candle_close", []), ("candle_open", ["stop"])])
-def test_low_and_high_before_the_entry_do_not_count(rule: str, leg: list[str]) -> None:
-    made = desk()
+@pytest.mark.parametrize(("rule", "after", "leg"), [("candle_close", MINUTE, []), ("candle_open", 0, ["stop"])])
+def test_low_and_high_before_the_entry_do_not_count(rule: str, after: int, leg: list[str]) -> None:
+    made = harness()
     made.run([100.0] * 8)
-    made.fill("0.5", "100", rule, time_ns=made.history[-1].time_ns + MINUTE)
+    made.fill("0.5", "100", rule, time_ns=made.history[-1].time_ns + after)
     assert [request.leg for request in made.candle(100.0, 50.0, 101.0)] == leg
 
 
@@ -561,25 +563,22 @@ def test_a_senseless_setting_is_refused_by_name(settings: dict[str, Any], messag
         SmaCross(**settings)
 
 
-def test_it_decides_the_same_after_a_restart_in_the_middle_of_a_confirmation_and_of_an_exit() -> None:
+def test_the_same_candles_and_fills_given_to_a_new_instance_give_the_same_decisions_at_every_moment() -> None:
     closes = wave(4, 600)
-    whole = desk(fast=5, slow=20, confirmation=3)
-    expected = whole.run(closes)
-    assert sum(map(bool, expected)) > 5
-    for cut in range(40, 600, 7):
-        made = desk(fast=5, slow=20, confirmation=3)
-        made.run(closes[:cut])
-        state = msgspec.json.decode(msgspec.json.encode(made.strategy.snapshot()))
-        made.strategy = SmaCross(fast=5, slow=20, confirmation=3)
-        made.strategy.restore(state)
-        assert made.run(closes[cut : cut + 60]) == expected[cut : cut + 60]
-    made = desk(target_percent=Decimal(0))
-    made.fill("0.5", "100")
-    made.tick(99.0)
-    state = msgspec.json.decode(msgspec.json.encode(made.strategy.snapshot()))
-    made.strategy = SmaCross(fast=2, slow=4, target_percent=Decimal(0))
-    made.strategy.restore(state)
-    assert [request.leg for request in made.tick(100.0)] == ["stop"]
+
+    def decisions(count: int) -> list[object]:
+        made, found = harness(fast=5, slow=20, confirmation=3, quantity=Decimal("0.5")), list[object]()
+        for close in closes[:count]:
+            requests = made.candle(close)
+            found.append(requests)
+            for request in requests:
+                made.fill(str(request.quantity if request.side is Side.BUY else -request.quantity), str(close))
+        return found
+
+    whole = decisions(len(closes))
+    assert sum(map(bool, whole)) > 5
+    for cut in range(40, 600, 37):
+        assert decisions(cut) == whole[:cut]
 
 
 def test_the_plugin_offers_the_strategy_by_name() -> None:

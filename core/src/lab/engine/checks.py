@@ -13,11 +13,12 @@ from typing import Any, Final
 from lab.domain.events import Fill
 from lab.domain.ledger import ZERO
 from lab.domain.orders import Accepted, CancelRequest, Ended, OrderRequest, OrderType, Rejected, Side
-from lab.engine.protocols import Action
+from lab.engine.protocols import Action, describe_value
 
 _AT_ONCE: Final = 100
 _MOST: Final = Decimal(10**15)
 _LEAST: Final = -_MOST
+_FEE_MOST: Final = _MOST * _MOST
 _ONE: Final = Decimal(1)
 _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
@@ -52,6 +53,7 @@ def _check_request(request: OrderRequest) -> None:
             and request.reduce_only.__class__ is bool
             and request.symbol.__class__ is leg.__class__ is reason.__class__ is str
             and request.symbol.isascii()
+            and len(request.symbol) <= _TEXT_MOST
             and reason.isascii()
             and len(reason) <= _TEXT_MOST
             and (not leg or _LEG(leg))
@@ -114,7 +116,7 @@ def _check_text(name: str, value: object) -> None:
 def figures(numbers: object) -> dict[str, str]:
     """Return a verdict's numbers as a fresh dictionary of text to text."""
     if not isinstance(numbers, Mapping):
-        raise TypeError(f"numbers is {numbers!r:.60}; expected a mapping of text to text")
+        raise TypeError(f"numbers is {describe_value(numbers)}; expected a mapping of text to text")
     if len(numbers) > _NUMBERS_MOST:
         raise ValueError(f"numbers has {len(numbers)} entries; expected at most {_NUMBERS_MOST}")
     taken = dict(numbers)
@@ -139,7 +141,7 @@ def check_answer(answer: object, now_ns: int) -> None:
     elif answer.__class__ is Rejected:
         _check_text("Rejected.reason", answer.reason)
     else:
-        raise TypeError(f"submit() answered {answer!r:.100}; expected Accepted or Rejected")
+        raise TypeError(f"submit() answered {describe_value(answer)}; expected Accepted or Rejected")
 
 
 def check_report(report: Any, event_ns: int) -> None:
@@ -156,7 +158,7 @@ def check_report(report: Any, event_ns: int) -> None:
         _check_text("Ended.order_id", report.order_id)
         _check_text("Ended.reason", report.reason)
     else:
-        raise TypeError(f"observe() gave {report!r:.100}; expected Fill or Ended")
+        raise TypeError(f"observe() gave {describe_value(report)}; expected Fill or Ended")
 
 
 def _is_sound(fill: Fill, event_ns: int) -> bool:
@@ -169,7 +171,7 @@ def _is_sound(fill: Fill, event_ns: int) -> bool:
         and (spread is None or (spread.__class__ is Decimal and ZERO <= spread < _MOST))
         and ZERO < quantity < _MOST
         and ZERO < price < _MOST
-        and _LEAST < fee < _MOST
+        and -_FEE_MOST < fee < _FEE_MOST
         and -_ONE < rate < _ONE
         and ZERO <= reference < _MOST
         and ZERO <= slippage < _MOST
@@ -184,6 +186,6 @@ def _is_sound(fill: Fill, event_ns: int) -> bool:
 
 def _what_is_wrong(fill: Fill, event_ns: int) -> str:
     return (
-        f"{fill!r:.500}; expected finite Decimals, quantity and price above 0, slippage and spread not below 0, "
-        f"liquidity maker or taker, a rule in ASCII, and a time up to the event's, {event_ns}"
+        f"{describe_value(fill, 500)}; expected finite Decimals, quantity and price above 0, slippage and spread not "
+        f"below 0, liquidity maker or taker, a rule in ASCII, and a time up to the event's, {event_ns}"
     )

@@ -6,14 +6,14 @@ collected once, because nothing may stand between an event and a decision.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any
 
 from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import BACKFILLED, FINAL, Backfill, Candle, Depth, Funding, Quote, Trade
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
@@ -119,13 +119,14 @@ class Engine:
         counters.peak_equity = self.valuation.drawdown.peak
         counters.max_drawdown = self.valuation.drawdown.deepest
         counters.decisions = sum(
-            (live if one.retired_at is None else one.retired_at) - one.warmup_skips for one in self.strategies
+            (live if one.retired_at is None else one.retired_at) - one.skips for one in self.strategies
         )
         return counters
 
     def begin(self) -> Sequence[object]:
         """Pay each book's deposit in. Called once, before the first step."""
-        return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
+        with localcontext(EXACT):
+            return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
 
     def abandon(self, reason: str) -> Sequence[object]:
         """End every working order without asking the broker: for a run that a defect ends. No step may follow."""
@@ -165,21 +166,21 @@ class Engine:
                 state.counters.unconfirmed += 1
         if live and self._meeting and market.quote is None:
             self._meet(event, out)  # where there are quotes, only they fill
+        if not market.quiet_low < close < market.quiet_high and market.quote is None:
+            self._mark(market, out)
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1
         history.next_ns = open_ns + history.interval_ns
         if count >= history.trim_at:
             history.trim()
-        if not market.quiet_low < close < market.quiet_high and market.quote is None:
-            self._mark(market, out)
         strategies = self._strategies
         for lookback, on_candle, view, strategy in strategies.on_candle:
             if count < lookback:
                 if live:
-                    strategy.warmup_skips += 1
+                    strategy.skips += 1
             elif strategies.several:
-                strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}", live, out)
+                strategies.ask(strategy, "on_candle", on_candle, event, f"c{open_ns}{market.suffix}", live, out)
             else:
                 try:
                     actions = on_candle(event, view)
@@ -189,7 +190,7 @@ class Engine:
                     strategies.stop(strategy, "on_candle", error, out)
                     continue
                 if actions:
-                    strategies.act(strategy, actions, f"c{open_ns}", live, out)
+                    strategies.act(strategy, actions, f"c{open_ns}{market.suffix}", live, out)
         return out
 
     def _backfill(self, backfill: Backfill) -> Sequence[object]:
@@ -223,7 +224,7 @@ class Engine:
         strategies = self._strategies
         for on_quote, view, strategy in strategies.on_quote:
             if strategies.several:
-                decision = _decision("q", time_ns, market.quote_number)
+                decision = _decision("q", time_ns, market.quote_number, market)
                 strategies.ask(strategy, "on_quote", on_quote, quote, decision, True, out)
                 continue
             try:
@@ -234,24 +235,26 @@ class Engine:
                 strategies.stop(strategy, "on_quote", error, out)
                 continue
             if actions:
-                strategies.act(strategy, actions, _decision("q", time_ns, market.quote_number), True, out)
+                strategies.act(strategy, actions, _decision("q", time_ns, market.quote_number, market), True, out)
         if out and self._record:
             out.insert(0, quote)
         return out
 
     def _trade(self, trade: Trade) -> Sequence[object]:
         market = self.state.markets[trade.symbol]
-        before, market.trade = market.trade, trade
-        market.trade_number = market.trade_number + 1 if before and before.time_ns == trade.time_ns else 1
-        return self._observe("on_trade", trade, "t", market.trade_number)
+        market.trade = trade
+        market.trade_number = 1 if trade.time_ns > market.trade_ns else market.trade_number + 1
+        market.trade_ns = max(market.trade_ns, trade.time_ns)
+        return self._observe("on_trade", trade, _decision("t", market.trade_ns, market.trade_number, market))
 
     def _depth(self, depth: Depth) -> Sequence[object]:
         market = self.state.markets[depth.symbol]
-        before, market.depth = market.depth, depth
-        market.depth_number = market.depth_number + 1 if before and before.time_ns == depth.time_ns else 1
-        return self._observe("on_depth", depth, "d", market.depth_number)
+        market.depth = depth
+        market.depth_number = 1 if depth.time_ns > market.depth_ns else market.depth_number + 1
+        market.depth_ns = max(market.depth_ns, depth.time_ns)
+        return self._observe("on_depth", depth, _decision("d", market.depth_ns, market.depth_number, market))
 
-    def _observe(self, name: str, event: Trade | Depth, kind: str, number: int) -> Sequence[object]:
+    def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
         """Let orders, then strategies, meet market data that changes no mark."""
         out: Outputs = []
         self._advance(event.time_ns, out)
@@ -260,7 +263,6 @@ class Engine:
         for strategy in self._strategies.active:
             method = getattr(strategy, name)
             if method is not None:
-                decision = _decision(kind, event.time_ns, number)
                 self._strategies.ask(strategy, name, method, event, decision, True, out)
         if out and self._record:
             out.insert(0, event)
@@ -330,6 +332,6 @@ class Engine:
         self._due_ns = min(self.valuation.day_end_ns, self._timers.next_ns)
 
 
-def _decision(kind: str, time_ns: int, number: int) -> str:
+def _decision(kind: str, time_ns: int, number: int, market: Market) -> str:
     """Return what names a decision in an order's id."""
-    return f"{kind}{time_ns}" if number == 1 else f"{kind}{time_ns}.{number}"
+    return f"{kind}{time_ns}{market.suffix}" if number == 1 else f"{kind}{time_ns}.{number}{market.suffix}"

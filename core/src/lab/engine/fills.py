@@ -12,6 +12,7 @@ from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Side
 from lab.engine.checks import check_report
 from lab.engine.orders import OrderEntry
+from lab.engine.protocols import describe_value
 from lab.engine.state import EngineState, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
@@ -36,20 +37,22 @@ class FillBooking:
         """
         before = getcontext()
         setcontext(EXACT)
+        filled: list[str] = []
         try:
             self._state.ended.clear()
-            filled = self._book(event.time_ns, self._entry.observe(event), out)
+            self._book(event.time_ns, self._entry.observe(event), filled, out)
+        finally:  # what was filled before a report that breaks the broker's promise counts
             for symbol in filled:
                 self._valuation.revalue(self._state.markets[symbol])
-        finally:
             setcontext(before)
 
-    def _book(self, time_ns: int, reports: object, out: Outputs) -> list[str]:
-        """Book reports in their order and return the symbols that were filled."""
+    def _book(self, time_ns: int, reports: object, filled: list[str], out: Outputs) -> None:
+        """Book reports in their order; ``filled`` takes the symbols that were filled."""
         entry, state = self._entry, self._state
-        filled: list[str] = []
         if reports.__class__ is not list and reports.__class__ is not tuple:
-            raise entry.broke(f"gave {reports!r:.100} from observe(); expected a list or tuple of Fill and Ended")
+            raise entry.broke(
+                f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended"
+            )
         if len(reports) > _REPORTS_MOST:
             raise entry.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
         for report in reports:
@@ -68,7 +71,6 @@ class FillBooking:
                     filled.append(open_.order.symbol)
             else:
                 entry.end(open_, report.outcome, report.reason, out)
-        return filled
 
     def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
         book, order, quantity = open_.book, open_.order, fill.quantity

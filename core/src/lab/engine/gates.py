@@ -10,7 +10,7 @@ from lab.domain.events import GateFailed
 from lab.domain.ledger import EXACT, EXACT_DIGITS, restore_exact
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
 from lab.engine.checks import checked_reason, figures
-from lab.engine.protocols import OnFailure, RiskGateProtocol, describe_failure, overridden
+from lab.engine.protocols import OnFailure, RiskGateProtocol, describe_failure, describe_value, overridden
 from lab.engine.state import Market, Outputs
 from lab.engine.view import View
 
@@ -101,10 +101,12 @@ class Gates:
         wanted = verdict.quantity
         try:
             reason, numbers = checked_reason(verdict.reason), figures(verdict.numbers)
-        except (TypeError, ValueError) as error:
-            return Refuse(f"{_FAILED}: {error}")
+        except BaseException as error:  # a mapping of the gate's own may raise anything
+            return Refuse(f"{_FAILED}: {describe_failure(error)}")
         if wanted.__class__ is not Decimal or not wanted.is_finite():
-            return Refuse(f"the gate asked for {wanted!r:.60} of {quantity}; expected a finite Decimal", numbers)
+            return Refuse(
+                f"the gate asked for {describe_value(wanted)} of {quantity}; expected a finite Decimal", numbers
+            )
         smaller = market.instrument.floor_quantity(wanted) if wanted > 0 else wanted
         if not market.instrument.quantity_min <= smaller <= quantity:
             return Refuse(f"the gate asked for {wanted} of {quantity}: {reason}", numbers)
@@ -114,11 +116,13 @@ class Gates:
     def _refusal(gate: BoundGate, verdict: object) -> Refuse:
         """Return a refusal whose texts can be journalled."""
         if verdict.__class__ is not Refuse:
-            return Refuse(f"the gate answered {verdict!r:.100}, not Pass, Refuse or a Shrink to a finite Decimal")
+            return Refuse(
+                f"the gate answered {describe_value(verdict)}, not Pass, Refuse or a Shrink to a finite Decimal"
+            )
         try:
             return Refuse(checked_reason(verdict.reason), figures(verdict.numbers))
-        except (TypeError, ValueError) as error:
-            return Refuse(f"{_FAILED}: {error}")
+        except BaseException as error:
+            return Refuse(f"{_FAILED}: {describe_failure(error)}")
 
     def tell(self, name: str, what: object, view: View, out: Outputs) -> None:
         """Call the gates' ``on_fill`` or ``on_end``."""

@@ -32,8 +32,8 @@ class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
     __slots__ = (
-        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_on_failure", "_state", "_types",
-        "_working", "broker_name",
+        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_on_failure", "_state", "_takes_market",
+        "_types", "_working", "broker_name",
     )  # fmt: skip
 
     def __init__(
@@ -54,9 +54,8 @@ class OrderEntry:
         self.broker_name = broker_name
         self._archive = archive
         self._on_failure = on_failure
-        self._types = tuple(
-            sorted(broker.order_types(), key=_MARKET.__ne__)
-        )  # a tuple is searched by identity: hashing an enum is slow
+        self._types = tuple(broker.order_types())  # searched by identity: hashing an enum is slow
+        self._takes_market = _MARKET in self._types
         self._working = state.working
 
     def request(
@@ -69,8 +68,9 @@ class OrderEntry:
         """
         state = self._state
         symbol, wanted = request.symbol, request.quantity
+        market = state.markets.get(symbol)
         if request.decided_ns is not None:
-            decision = f"c{request.decided_ns}"
+            decision = f"c{request.decided_ns}{market.suffix if market is not None else ''}"
         oid = order_id(state.config_hash, book.name, symbol, decision, request.leg or str(place + 1))
         held = book.ledger.positions.get(symbol, FLAT).quantity
         reducible = self._reducible(book, request, held) if held else ZERO
@@ -86,7 +86,6 @@ class OrderEntry:
                 reason = f"the same order was sent before: {first}"
                 self._refuse(book, oid, request, "duplicate", reason, {"first_outcome": first}, out)
                 return
-        market = state.markets.get(symbol)
         if market is None:
             known = ", ".join(state.markets)
             self._refuse(book, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
@@ -97,7 +96,7 @@ class OrderEntry:
             quantity = reducible
         if (
             request.type is not _MARKET
-            or self._types[0] is not _MARKET
+            or not self._takes_market
             or not instrument.quantity_min <= quantity
             or not quantity
             or instrument.quantity_max is not None
@@ -123,9 +122,12 @@ class OrderEntry:
         side = Side.SELL if quantity > 0 else Side.BUY
         size = quantity.copy_abs()
         request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
-        oid = order_id(self._state.config_hash, book.name, symbol, f"x{self._state.now_ns}", "close")
-        if oid not in book.orders and oid not in book.outcomes:  # a second command at the same time closes nothing more
-            self._submit(book, self._state.markets[symbol], oid, request, size, True, (), out)
+        state, decision, number = self._state, f"x{self._state.now_ns}", 1
+        oid = order_id(state.config_hash, book.name, symbol, decision, "close")
+        while oid in book.orders or oid in book.outcomes:  # the order of a command before, at the same time
+            number += 1
+            oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
+        self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
 
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
         """Take a working order of this book back; an unknown id is ignored."""
@@ -251,7 +253,9 @@ class OrderEntry:
             answer = self._broker_submit(order, now_ns)
             check_answer(answer, now_ns)
         except BaseException as error:
-            raise self._failure("submit", error) from error
+            failure = self._failure("submit", error)
+            self._refuse(book, oid, request, "engine", str(failure), {}, out)
+            raise failure from error
         finally:
             if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
                 restore_exact()

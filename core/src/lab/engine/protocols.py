@@ -71,13 +71,18 @@ def describe_failure(error: BaseException) -> str:
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"
-    return f"{type(error).__name__}: {_text(error)}{where}"
+    return f"{type(error).__name__}: {_text(str, error, 400)}{where}"
 
 
-def _text(error: BaseException) -> str:
-    """Return an error's message as text that can be journalled, whatever its ``__str__`` does."""
+def describe_value(value: object, most: int = 100) -> str:
+    """Return what a component handed over, for a message: at most ``most`` characters that can be journalled."""
+    return _text(repr, value, most)
+
+
+def _text(describe: Callable[[object], str], value: object, most: int) -> str:
+    """Return a description as text that can be journalled, whatever the value's own method does."""
     try:
-        text = str(error)
+        text = describe(value)
     except BaseException as worse:
-        text = f"its message cannot be read: {type(worse).__name__}"
-    return text[:400].encode("utf-8", "backslashreplace").decode()
+        text = f"<{type(value).__name__} that cannot be described: {type(worse).__name__}>"
+    return text[:most].encode("utf-8", "backslashreplace").decode()

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
 from typing import TYPE_CHECKING, Final
 
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO, Ledger
+from lab.domain.ledger import EXACT, ZERO, Ledger
 from lab.domain.orders import Order
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
@@ -24,12 +25,15 @@ class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "depth", "depth_number", "funding", "history", "holders", "instrument", "last", "long", "quiet_high",
-        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "symbol", "trade", "trade_number", "unrealised",
+        "depth", "depth_ns", "depth_number", "funding", "history", "holders", "instrument", "last", "long",
+        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "suffix", "symbol", "trade",
+        "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol
+        # What an id adds to the time decided on: one symbol's candle may lead to an order of another.
+        self.suffix = ""
         self.instrument = instrument
         self.history = History(interval_ns, keep)
         self.quote: Quote | None = None
@@ -46,7 +50,9 @@ class Market:
         self.quiet_low = 0.0
         self.quiet_high = 0.0
         self.long = True
-        # How many of each kind came with the newest one's time: a venue stamps several in one millisecond.
+        # The newest time of each kind, and how many came since it first did: a venue stamps several in one millisecond.
+        self.trade_ns = 0
+        self.depth_ns = 0
         self.quote_number = 1
         self.trade_number = 1
         self.depth_number = 1
@@ -111,6 +117,9 @@ class EngineState:
         no_orders: bool,
     ) -> None:
         self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
+        if len(self.markets) > 1:
+            for market in self.markets.values():
+                market.suffix = f".{market.symbol}"
         self.books = tuple(books)
         self.config_hash = config_hash
         self.leverage = leverage
@@ -141,4 +150,4 @@ class EngineState:
     @property
     def fees_paid(self) -> Decimal:
         """The fees of all books."""
-        return sum([book.ledger.fees for book in self.books], ZERO)
+        return reduce(EXACT.add, [book.ledger.fees for book in self.books], ZERO)

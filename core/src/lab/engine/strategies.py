@@ -26,8 +26,24 @@ class BoundStrategy:
     """A strategy with its book, its view and its methods as bound once. Methods it does not have are ``None``."""
 
     __slots__ = (
-        "book", "context", "failed", "lookback", "name", "next_timer_ns", "on_candle", "on_depth", "on_end", "on_fill",
-        "on_history", "on_quote", "on_timer", "on_trade", "retired_at", "timer_ns", "view", "warmup_skips",
+        "book",
+        "context",
+        "failed",
+        "lookback",
+        "name",
+        "next_timer_ns",
+        "on_candle",
+        "on_depth",
+        "on_end",
+        "on_fill",
+        "on_history",
+        "on_quote",
+        "on_timer",
+        "on_trade",
+        "retired_at",
+        "skips",
+        "timer_ns",
+        "view",
     )  # fmt: skip
 
     def __init__(self, name: str, strategy: StrategyProtocol, book: Book, view: View) -> None:
@@ -38,8 +54,8 @@ class BoundStrategy:
         """The decimal context its code runs in, where there are several strategies: one cannot change another's."""
         self.lookback = strategy.lookback
         self.failed = False
-        self.warmup_skips = 0
-        """Live candles on which it was not asked, because its look-back was not there."""
+        self.skips = 0
+        """Live candles on which it was not asked: its look-back was not there, or the broker failed before its turn."""
         self.retired_at: int | None = None
         """How many live candles had come when it was asked for the last time."""
         self.on_candle: Callable[[Candle, View], Iterable[Action]] = strategy.on_candle
@@ -97,6 +113,10 @@ class Strategies:
         self, strategy: BoundStrategy, name: str, method: Method, event: object, decision: str, live: bool, out: Outputs
     ) -> None:
         """Call one deciding method in the strategy's own decimal context, and act on what it returns."""
+        if strategy.book.stopped:  # the broker failed when another strategy's order was placed
+            if live and name == "on_candle":
+                strategy.skips += 1
+            return
         before = getcontext() if self.several else None
         if before is not None:
             setcontext(strategy.context)
@@ -163,7 +183,7 @@ class Strategies:
     def history_changed(self, out: Outputs) -> None:
         """Tell the strategies that candles were put into the past."""
         for strategy in self.active:
-            if strategy.on_history is not None:
+            if strategy.on_history is not None and not strategy.book.stopped:
                 self._call(strategy, "on_history", strategy.on_history, (strategy.view,), out)
 
     def _call(

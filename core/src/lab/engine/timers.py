@@ -41,17 +41,14 @@ class Timers:
             self._call(due_ns, due[due_ns], out, record=record)
 
     def _call(self, due_ns: int, owners: list[BoundGate | BoundStrategy], out: Outputs, *, record: bool) -> None:
-        if due_ns > self._state.now_ns:
-            self._state.now_ns = due_ns
+        self._state.now_ns = due_ns
         if self._state.stopping:
             return
         known = len(out)
         for owner in owners:
-            if owner.on_timer is None:
-                continue
             if isinstance(owner, BoundGate):
                 self._gates.timer(owner, due_ns, [one.view for one in self._strategies.bound], out)
-            elif not owner.book.stopped:
+            elif owner.on_timer is not None and not owner.book.stopped:
                 self._strategies.ask(owner, "on_timer", owner.on_timer, due_ns, f"m{due_ns}", True, out)
         if record and len(out) > known:
             out.insert(known, Timer(due_ns))

@@ -246,6 +246,8 @@ class JournalReader:
         """Yield the times of the rows that have one, oldest or newest first."""
         sql = f"SELECT time_ns FROM event WHERE time_ns > 0 ORDER BY seq {order} LIMIT 1"
         for (time_ns,) in self._select(sql):
+            if not isinstance(time_ns, int):
+                raise JournalError(f"{self.name}: cannot be read: the time {time_ns!r:.40} of a row is no whole number")
             yield time_ns
 
     def run_state(self) -> RunState | None:

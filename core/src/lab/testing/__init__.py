@@ -1,4 +1,4 @@
-"""What plugin authors test with: contract suites, rehearsals under the real engine, virtual time, builders.
+"""What plugin authors test with: contract suites, harnesses with the real engine, virtual time, builders.
 
 The whole test of a plugin is one class::
 

@@ -1,8 +1,9 @@
-"""A real engine with one strategy at the table. The view a strategy or gate gets is the engine's own."""
+"""A real engine with one strategy under test. The view a strategy or gate gets is the engine's own."""
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
+from itertools import islice
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -12,6 +13,7 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.orders import CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
+from lab.engine.checks import validated_actions
 from lab.engine.engine import Engine
 from lab.engine.protocols import RiskGateProtocol
 from lab.engine.view import View
@@ -24,13 +26,14 @@ Around = Callable[[View], AbstractContextManager[object]]
 
 _ASKED: Final = ("on_candle", "on_quote", "on_trade", "on_depth", "on_timer")
 _TOLD: Final = ("on_fill", "on_end", "on_history")
+_MOST: Final = 101  # actions noted of one decision: one more than the engine takes
 
 
 @frozen
 class Answer:
     """What a strategy returned when asked: the input's place on the tape, the input, and the result as it was given.
 
-    ``actions`` are the drawn results; empty for ``None``.
+    ``actions`` are its first 101 items; empty for what cannot be iterated over.
     """
 
     place: int
@@ -43,7 +46,8 @@ class StrategyHarness:
     """Steps inputs through an `Engine` with one strategy, and notes every answer the strategy gives.
 
     A malformed action is noted and goes no further, so that one mistake does not look like many.
-    ``around`` gives a context manager that is open while the strategy's code runs. The broker is opened here.
+    ``around`` gives a context manager that is open while the strategy's code runs. ``beside`` are further strategies,
+    each with its name and deposit. The broker is opened here.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class StrategyHarness:
         gates: Sequence[tuple[str, RiskGateProtocol]] = (),
         no_orders: bool = False,
         around: Around | None = None,
+        beside: Sequence[tuple[str, Strategy, Decimal]] = (),
     ) -> None:
         known = {one.symbol: one for one in instruments or (instrument(),)}
         broker = SimpleBroker() if broker is None else broker
@@ -65,15 +70,15 @@ class StrategyHarness:
         self.answers: list[Answer] = []
         self.place = -1
         self._around = around
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._strategy = strategy
         self.engine = Engine(
             known,
             interval_ns,
             broker,
             gates,
-            [("rehearsed", _spy(self, strategy), deposit)],
-            config_hash="rehearse",
+            [("tested", _spy(self, strategy), deposit), *beside],
+            config_hash="harness",
             leverage=leverage,
             no_orders=no_orders,
         )
@@ -109,13 +114,16 @@ class StrategyHarness:
         try:
             with nullcontext() if self._around is None else self._around(self.view):
                 result = getattr(self._strategy, name)(*arguments)
-                drawn = () if result is None or name in _TOLD else tuple(result)
-        except Exception as error:
+                items = name in _ASKED and isinstance(result, Iterable)
+                drawn = tuple(islice(result, _MOST)) if items else ()
+        except BaseException as error:
             self._error = error
             raise
         if name in _ASKED:
             self.answers.append(Answer(self.place, arguments[0], result, drawn))
-        return tuple(action for action in drawn if trouble_of(action, self.engine.state.markets) is None)
+        known = self.engine.state.markets
+        sound = [one for one in drawn if trouble_of(one, known) is None and trouble_of_classes(one) is None]
+        return tuple(sound[: _MOST - 1])
 
 
 def run_strategy(strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Action, ...]]]:
@@ -123,9 +131,9 @@ def run_strategy(strategy: Strategy, inputs: Iterable[Input], **settings: Any) -
 
     ``settings`` are those of `StrategyHarness`. Raises what the strategy raises.
     """
-    rehearsal = StrategyHarness(strategy, **settings)
-    rehearsal.feed(inputs)
-    return rehearsal.actions()
+    harness = StrategyHarness(strategy, **settings)
+    harness.feed(inputs)
+    return harness.actions()
 
 
 @define(kw_only=True, eq=False)
@@ -157,6 +165,15 @@ def trouble_of(action: object, symbols: Container[str]) -> str | None:
     return trouble
 
 
+def trouble_of_classes(action: object) -> str | None:
+    """Return which field of a request the engine would refuse, by class or by bounds; ``None`` for none."""
+    try:
+        validated_actions((action,))
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
 def _amount(name: str, value: object) -> str | None:
     if not isinstance(value, Decimal):
         return f"{name} {value!r} is {type(value).__name__}, not Decimal"
@@ -166,31 +183,31 @@ def _amount(name: str, value: object) -> str | None:
 class _Spy:
     """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
 
-    def __init__(self, rehearsal: StrategyHarness) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, harness: StrategyHarness) -> None:
+        self._harness = harness
 
     @property
     def lookback(self) -> int:
-        return self._rehearsal.strategy.lookback
+        return self._harness.strategy.lookback
 
     @property
     def timer_ns(self) -> int:
-        return self._rehearsal.strategy.timer_ns
+        return self._harness.strategy.timer_ns
 
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
-        return self._rehearsal.call("on_candle", candle, view)
+        return self._harness.call("on_candle", candle, view)
 
 
-def _spy(rehearsal: StrategyHarness, strategy: Strategy) -> _Spy:
+def _spy(harness: StrategyHarness, strategy: Strategy) -> _Spy:
     """Return a spy with those optional methods the strategy's class defines: the engine calls no others."""
 
     def passing(name: str) -> Callable[..., object]:
-        return lambda self, *arguments: rehearsal.call(name, *arguments)
+        return lambda self, *arguments: harness.call(name, *arguments)
 
     optional = {
         name: passing(name)
         for name in ("on_quote", "on_trade", "on_depth", "on_timer", *_TOLD)
         if getattr(type(strategy), name) is not getattr(Strategy, name)
     }
-    made: _Spy = type("Spy", (_Spy,), optional)(rehearsal)
+    made: _Spy = type("Spy", (_Spy,), optional)(harness)
     return made

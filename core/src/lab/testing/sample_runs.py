@@ -31,16 +31,16 @@ def _part(name: str) -> ComponentRecord:
 
 _BTC: Final = instrument(_SYMBOL)
 _STARTED: Final = RunStarted(
-    schema_version=1, kind="run", lab="0", config_hash="rehearse", provider=_part("rehearsal"), venue="seed 0",
-    realm="synthetic", strategies=(_part("rehearsed"),), gates=(), broker=_part("simple"), symbol=_SYMBOL,
+    schema_version=1, kind="run", lab="0", config_hash="harness", provider=_part("sample"), venue="seed 0",
+    realm="synthetic", strategies=(_part("tested"),), gates=(), broker=_part("simple"), symbol=_SYMBOL,
     interval="1m", interval_ns=MINUTE_NS, minutes=30.0, equity=Decimal(10_000), leverage=Decimal(5), seed=0, speed="1",
     no_orders=False, lookback=1, instruments={_SYMBOL: _BTC}, source={},
 )  # fmt: skip
 _HEADER: Final = Header(
-    run_id="rehearsed-run", kind="run", version="0", provider="rehearsal", venue="seed 0", realm="synthetic",
-    strategies=("rehearsed",), symbol=_SYMBOL, interval="1m", instrument=_BTC, starting_equity=Decimal(10_000),
+    run_id="sample-run", kind="run", version="0", provider="sample", venue="seed 0", realm="synthetic",
+    strategies=("tested",), symbol=_SYMBOL, interval="1m", instrument=_BTC, starting_equity=Decimal(10_000),
     fees={"taker": "0.06 %", "maker": "0.02 %"}, gates=(), limits={},
-    settings=(Setting(component="rehearsed", key="quantity", value="0.01", origin="--set", changed=True),),
+    settings=(Setting(component="tested", key="quantity", value="0.01", origin="--set", changed=True),),
     speed="1", seconds=1800.0, no_orders=False, directory=None,
 )  # fmt: skip
 
@@ -63,7 +63,7 @@ class SampleRun:
     def info(self, directory: Path | None, *, quiet: bool = False) -> RunInfo:
         """Return what a reporter of this run gets."""
         return RunInfo(
-            run_id="rehearsed-run",
+            run_id="sample-run",
             header=replace(self.header, directory=None if directory is None else str(directory)),
             directory=directory,
             quiet=quiet,
@@ -84,13 +84,13 @@ def sample_run() -> SampleRun:
         12: [OrderRequest.buy(_SYMBOL, Decimal("0.01"), type=OrderType.LIMIT, limit=low, reason="far below")],
         16: [OrderRequest.buy(_SYMBOL, Decimal("0.02"), reason="another turn")],
     }
-    rehearsal = StrategyHarness(ScriptedStrategy(plan=plan))
-    engine = rehearsal.engine
-    journal = Journal(None, durable=False, labels={"run_id": "rehearsed-run", "started": "2024-01-01T00:00:00Z"})
+    harness = StrategyHarness(ScriptedStrategy(plan=plan))
+    engine = harness.engine
+    journal = Journal(None, durable=False, labels={"run_id": "sample-run", "started": "2024-01-01T00:00:00Z"})
     journal.append_record(_STARTED, 0, 0)
-    journal.append(rehearsal.begun, 0, 0)
+    journal.append(harness.begun, 0, 0)
     for number, event in enumerate(_events(), start=1):
-        journal.append(rehearsal.feed([event]), engine.state.now_ns, number)
+        journal.append(harness.feed([event]), engine.state.now_ns, number)
     session = SessionState(duration_seconds=1800.0, first_ns=START_NS, degradations=("feed_down 1",))
     journal.append_record(ended(end_state(engine, session), EndReason.COMPLETED, ""), engine.state.now_ns, 0)
     journal.commit()
@@ -105,7 +105,7 @@ def sample_run() -> SampleRun:
             why_not_trading=(),
             equity=engine.valuation.equity(),
             starting_equity=engine.valuation.starting_equity,
-            positions=(Holding(strategy="rehearsed", symbol=_SYMBOL, quantity=Decimal("0.01"), price=Decimal(50_000)),),
+            positions=(Holding(strategy="tested", symbol=_SYMBOL, quantity=Decimal("0.01"), price=Decimal(50_000)),),
             totals=totals_of(engine),
         ),
     )

@@ -167,6 +167,7 @@ class PaperBroker(Broker):
             "maker": _percent(terms.maker),
             "latency": f"{self.latency_ms} ms ± {jitter_ms} ms",
             "slippage": f"{self.quote_slippage_bps} bps beyond the touch, {self.slippage_bps} bps on candle prices",
+            "without quotes": "the open of the first candle after the arrival, or the close of the one under way at it",
             "expiry": f"market orders {self.expire_ms} ms after arrival, {_CANDLES_TO_EXPIRE} candles without quotes",
         }
 

@@ -14,24 +14,38 @@ from typing import Any, ClassVar, Final, Literal
 
 from attrs import evolve, frozen
 
+from lab.testing.contracts.time_limit import call_within
+
 Outcome = Literal["passed", "failed", "excused"]
 
 _HERE: Final = Path(__file__).parent.parent
+_LAB: Final = _HERE.parent
 _EVIDENCE_MAX: Final = 800
+_RAISED_WHY: Final = "a component that raises is stopped or ends the run; of this rule nothing can be said before."
+_RAISED_CURE: Final = "repair the exception; its traceback is the cause of this failure."
 
 
 class ContractFailure(AssertionError):
     """A rule does not hold. Three lines: the rule with the evidence, why it exists, how to cure it."""
 
 
+class NotChecked(Exception):
+    """A rule cannot be checked here, and why: it is reported as excused, never as passed."""
+
+
 @frozen
 class Rule:
-    """One rule: ``number`` such as ``S2``, ``title`` in words, ``why`` it exists and its ``cure``."""
+    """One rule: ``number`` such as ``S2``, ``title`` in words, ``why`` it exists and its ``cure``.
+
+    ``about_raising`` marks a rule whose subject is what a component raises: an exception is told with its own reason
+    and cure. Under every other rule an exception is told as one.
+    """
 
     number: str
     title: str
     why: str
     cure: str
+    about_raising: bool = False
 
     def broken(self, evidence: str) -> str:
         """Return the three lines of a failure."""
@@ -45,15 +59,17 @@ class Finding:
     rule: Rule
     outcome: Outcome
     text: str = ""
-    error: Exception | None = None
+    error: BaseException | None = None
 
 
-def rule(number: str, why: str, cure: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def rule(
+    number: str, why: str, cure: str, *, about_raising: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Make a test method a rule of its contract. The method's name, read as words, is the rule's title."""
 
     def decorate(method: Callable[..., None]) -> Callable[..., None]:
         title = method.__name__.removeprefix("test_").replace("_", " ")
-        this = Rule(number, title, why, cure)
+        this = Rule(number, title, why, cure, about_raising)
 
         @functools.wraps(method)
         def checked(self: "Contract", *args: Any, **kwargs: Any) -> None:
@@ -79,6 +95,8 @@ class Contract:
     """
 
     excused: ClassVar[Mapping[str, str]] = {}
+    time_limit_s: ClassVar[float | None] = None
+    """Seconds that one rule may take, for contracts of synchronous components; ``None`` for no limit."""
 
     @classmethod
     def rules(cls) -> Mapping[str, str]:
@@ -132,31 +150,48 @@ def _find(
     reason = contract.excused.get(this.number) if this.number != "C1" else None
     excused = isinstance(reason, str) and bool(reason.strip())
     try:
-        method(*args, **kwargs)
-    except Exception as error:  # whatever a component raises breaks the rule it was called for
-        text = this.broken(_evidence(error, method.__name__))
-        if excused:
-            return Finding(this, "excused", f"{this.number} excused: {reason}", error)
-        return Finding(this, "failed", text, error)
+        if contract.time_limit_s is None:
+            method(*args, **kwargs)
+        else:
+            call_within(contract.time_limit_s, type(contract), functools.partial(method, *args, **kwargs))
+    except NotChecked as unchecked:
+        return Finding(this, "excused", f"{this.number} not checked: {unchecked}", unchecked)
+    except BaseException as error:  # whatever a component raises breaks the rule it was called for
+        if contract.time_limit_s is None and isinstance(error, KeyboardInterrupt | SystemExit):
+            raise  # it was asked for in this very thread
+        if type(error).__module__.startswith("_pytest"):
+            raise  # an author's skip
+        return _failed(this, method, error, reason if excused else None)
     if excused:
         outdated = f"the rule holds, but is excused: {reason}"
         return Finding(this, "failed", evolve(this, cure=f"delete {this.number!r} from excused.").broken(outdated))
     return Finding(this, "passed")
 
 
-def _evidence(error: BaseException, method: str) -> str:
-    """Return what happened on one line: a rule's own assertion as it stands, anything else with its type and place."""
+def _failed(this: Rule, method: Callable[..., None], error: BaseException, excuse: str | None) -> Finding:
+    if excuse is not None:
+        return Finding(this, "excused", f"{this.number} excused: {excuse}", error)
+    text, raised = _evidence(error, method.__name__)
+    told = evolve(this, why=_RAISED_WHY, cure=_RAISED_CURE) if raised and not this.about_raising else this
+    return Finding(this, "failed", told.broken(text), error)
+
+
+def _evidence(error: BaseException, method: str) -> tuple[str, bool]:
+    """Return what happened on one line, and whether it is an exception instead of a rule's own assertion."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     text = str(error)
     frames = traceback.extract_tb(error.__traceback__)
     place = frames[-1] if frames else None
     own = place is not None and (place.name == method or Path(place.filename).is_relative_to(_HERE))
-    if isinstance(error, AssertionError) and own and text:
-        text = text.partition("\nassert ")[0]  # what pytest adds to assertions of modules it rewrote
-    else:
+    raised = not (isinstance(error, AssertionError) and own and text)
+    if raised:
+        theirs = [one for one in frames if not Path(one.filename).is_relative_to(_LAB)]
+        place = theirs[-1] if theirs and theirs[-1].name != method else place
         where = "" if place is None else f" at {Path(place.filename).name}:{place.lineno}"
         text = f"{type(error).__name__} was raised{where}: {text or 'without a message'}"
+    else:
+        text = text.partition("\nassert ")[0]  # what pytest adds to assertions of modules it rewrote
     text = " ".join(text.split())
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    return (text if len(text) <= _EVIDENCE_MAX else text[: _EVIDENCE_MAX - 1] + "…") + notes
+    return (text if len(text) <= _EVIDENCE_MAX else text[: _EVIDENCE_MAX - 1] + "…") + notes, raised

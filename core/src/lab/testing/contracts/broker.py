@@ -1,8 +1,11 @@
 """The contract of brokers: B1 to B14."""
 
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from decimal import Decimal
-from typing import Final
+from typing import ClassVar, Final
+
+from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill
@@ -14,6 +17,7 @@ from lab.ports import Broker
 from lab.testing.builders import instrument
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.broker_harness import BrokerHarness, Exposure, plan, trade
+from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
@@ -37,27 +41,27 @@ class BrokerContract(Contract):
                 return lambda: MyBroker(latency_ms=200)
 
     ``make`` gives a fresh instance each time. The rules use the port alone: a `BrokerHarness` opens the broker for
-    `instruments`, submits orders and lets them meet quotes and candles as the engine does.
+    `instruments`, submits orders of the types it declares and lets them meet quotes and candles as the engine does.
     """
+
+    time_limit_s: ClassVar[float | None] = 60.0
 
     def instruments(self) -> Sequence[Instrument]:
         """Return what is traded: BTCUSDT, and a second symbol whose prices must not matter to the first."""
         return [instrument("BTCUSDT"), instrument("ETHUSDT", tick=Decimal("0.01"), lot=Decimal("0.001"))]
 
-    def desk(self, broker: Broker, seed: int = 0) -> BrokerHarness:
-        """Return a desk that opened the broker."""
+    def harness(self, broker: Broker, seed: int = 0) -> BrokerHarness:
+        """Return a harness that opened the broker."""
         return BrokerHarness(broker, self.instruments(), seed)
 
-    def meetings(self, make: Make) -> list[tuple[Order, Exposure, Fill]]:
+    def fills(self, make: Make) -> list[tuple[Order, Exposure, Fill]]:
         """Return every fill of some seeded sessions, with order and event. Asserts that there are fills."""
         found = []
         for seed in _SEEDS:
-            desk = self.desk(make(), seed)
-            trade(desk, plan(seed))
-            found += [
-                (desk.orders[fill.order_id], met, fill) for met, fill in desk.fills if fill.order_id in desk.orders
-            ]
-        assert found, f"no fill in {len(_SEEDS)} sessions of market and limit orders"
+            harness = trade(self.harness(make(), seed), plan(seed))
+            known = harness.orders
+            found += [(known[fill.order_id], met, fill) for met, fill in harness.fills if fill.order_id in known]
+        assert found, f"no fill in {len(_SEEDS)} sessions of orders"
         return found
 
     @rule(
@@ -75,14 +79,16 @@ class BrokerContract(Contract):
     )
     def test_nothing_fills_before_the_order_arrives(self, make: Make) -> None:
         for side in _SIDES:
-            desk = self.desk(make())
-            order = desk.submit(side)
-            assert order.eligible_ns >= desk.now_ns, f"eligible at {order.eligible_ns}, submitted at {desk.now_ns}"
-            for before_ns in (order.eligible_ns - desk.now_ns, 1):
+            harness = self.harness(make())
+            order = harness.submit_marketable(side)
+            assert order.eligible_ns >= harness.now_ns, (
+                f"eligible at {order.eligible_ns}, submitted at {harness.now_ns}"
+            )
+            for before_ns in (order.eligible_ns - harness.now_ns, 1):
                 if before_ns > 0:
-                    reports = desk.observe(desk.quote(order.eligible_ns - before_ns))
+                    reports = harness.observe(harness.quote(order.eligible_ns - before_ns))
                     assert not reports, f"{before_ns} ns before eligible_ns {order.eligible_ns} it reported {reports}"
-        for _, met, fill in self.meetings(make):
+        for _, met, fill in self.fills(make):
             early = f"filled at {fill.time_ns} on {met.event}, eligible from {met.eligible_ns}"
             assert min(fill.time_ns, met.event.time_ns) >= met.eligible_ns, early
 
@@ -92,13 +98,15 @@ class BrokerContract(Contract):
         "of a candle that opened before eligible_ns use the close only.",
     )
     def test_a_candle_under_way_counts_with_its_close_only(self, make: Make) -> None:
+        if OrderType.LIMIT not in make().order_types():
+            return
         for side in _SIDES:
-            desk = self.desk(make())
+            harness = self.harness(make())
             far = Decimal(49_000) if side is Side.BUY else Decimal(51_000)
-            order = desk.submit(side, limit=far)
+            order = harness.submit(side, limit=far)
             open_ns = order.eligible_ns - 30 * SECOND_NS
             reached = Candle("BTCUSDT", open_ns, open_ns + MINUTE_NS, 50_000.0, 51_500.0, 48_500.0, 50_000.0, 50.0)
-            fills = [one for one in desk.observe(reached) if isinstance(one, Fill)]
+            fills = [one for one in harness.observe(reached) if isinstance(one, Fill)]
             assert not fills, (
                 f"{side} at {far} filled on {reached}, which opened before eligible_ns {order.eligible_ns}"
             )
@@ -109,7 +117,7 @@ class BrokerContract(Contract):
         "start from the quote's ask for a buy and bid for a sell, and add slippage against the trader.",
     )
     def test_a_market_order_is_filled_no_better_than_the_book(self, make: Make) -> None:
-        for order, met, fill in self.meetings(make):
+        for order, met, fill in self.fills(make):
             if order.type is OrderType.MARKET:
                 buys, event = order.side is Side.BUY, met.event
                 if isinstance(event, Quote):
@@ -126,7 +134,7 @@ class BrokerContract(Contract):
         "fill a limit buy only where the ask is at or below its limit, a sell where the bid is at or above it.",
     )
     def test_a_limit_is_kept(self, make: Make) -> None:
-        for order, met, fill in self.meetings(make):
+        for order, met, fill in self.fills(make):
             if order.limit is not None:
                 buys, event = order.side is Side.BUY, met.event
                 kept = fill.price <= order.limit if buys else fill.price >= order.limit
@@ -146,7 +154,7 @@ class BrokerContract(Contract):
     )
     def test_fills_are_on_the_instruments_steps(self, make: Make) -> None:
         known = {one.symbol: one for one in self.instruments()}
-        for order, _, fill in self.meetings(make):
+        for order, _, fill in self.fills(make):
             steps = known[order.symbol]
             for name in ("price", "quantity", "fee", "fee_rate", "reference", "slippage"):
                 value = getattr(fill, name)
@@ -163,7 +171,7 @@ class BrokerContract(Contract):
         "fee = price * quantity * fee_rate in Decimal, not rounded, with a rate of 0 or more.",
     )
     def test_the_fee_is_exact(self, make: Make) -> None:
-        for _, _, fill in self.meetings(make):
+        for _, _, fill in self.fills(make):
             exact = fill.price * fill.quantity * fill.fee_rate
             assert fill.fee >= 0, f"fee {fill.fee} is below 0"
             assert fill.fee == exact, (
@@ -173,13 +181,35 @@ class BrokerContract(Contract):
     @rule(
         "B8",
         "an order has one life: filled up to its quantity, ended at most once, silent afterwards.",
-        "lower order.remaining with each fill, forget the order at 0 and with Ended, report on working orders only.",
+        "count what remains of each order, forget it at 0 and with Ended, and report on working orders only.",
     )
     def test_each_order_lives_once(self, make: Make) -> None:
         for seed in _SEEDS:
-            desk = self.desk(make(), seed)
-            trade(desk, plan(seed))
-            assert not desk.breaches, desk.breaches[0]
+            harness = trade(self.harness(make(), seed), plan(seed))
+            assert not harness.breaches, harness.breaches[0]
+
+    @rule(
+        "B9",
+        "the engine refuses what a broker does not declare; one that takes a type for another fills what nobody sent.",
+        "declare what submit() takes as a set of OrderType, and answer every other type with Rejected and a reason.",
+    )
+    def test_takes_the_order_types_it_declares_and_no_other(self, make: Make) -> None:
+        types = make().order_types()
+        shown = f"order_types() is {types!r}"
+        assert isinstance(types, AbstractSet), f"{shown}, not a set"
+        assert types, f"{shown}: it takes nothing"
+        assert all(type(one) is OrderType for one in types), f"{shown}; expected members of OrderType"
+        assert make().order_types() == types, f"two instances declare {types} and {make().order_types()}"
+        assert type(make().watches_market()) is bool, f"watches_market() is {make().watches_market()!r}, not a bool"
+        for kind in (*OrderType, "of-no-known-type"):
+            for limit in (None, Decimal(50_000)) if kind not in types else ():
+                harness = self.harness(make())
+                order = replace(harness.order(Side.BUY, limit=limit), type=kind)
+                answer = harness.broker.submit(order, harness.now_ns)
+                fine = isinstance(answer, Rejected) and bool(answer.reason.strip())
+                assert fine, f"an order of the type {kind!r}, which it does not declare, was answered with {answer!r}"
+        for kind in types & {OrderType.MARKET, OrderType.LIMIT}:
+            self.harness(make()).submit(Side.BUY, limit=Decimal(50_000) if kind is OrderType.LIMIT else None)
 
     @rule(
         "B10",
@@ -187,30 +217,51 @@ class BrokerContract(Contract):
         "forget the order, answer True once, and False for an id that does not work.",
     )
     def test_a_cancelled_order_never_fills(self, make: Make) -> None:
-        desk = self.desk(make())
-        assert desk.broker.cancel("nobody-knows-it") is False, "cancel() of an unknown id did not answer False"
-        order, other = desk.submit(Side.BUY), desk.submit(Side.SELL)
-        assert desk.cancel(order.id) is True, "cancel() of a working order did not answer True"
-        assert desk.broker.cancel(order.id) is False, "cancel() of a cancelled order did not answer False"
-        filled = {one.order_id for one in desk.observe(desk.quote(other.eligible_ns + SECOND_NS))}
+        harness = self.harness(make())
+        assert harness.broker.cancel("nobody-knows-it") is False, "cancel() of an unknown id did not answer False"
+        order, other = harness.submit_marketable(Side.BUY), harness.submit_marketable(Side.SELL)
+        assert harness.cancel(order.id) is True, "cancel() of a working order did not answer True"
+        assert harness.broker.cancel(order.id) is False, "cancel() of a cancelled order did not answer False"
+        filled = {one.order_id for one in harness.observe(harness.quote(other.eligible_ns + SECOND_NS))}
         assert order.id not in filled, "a cancelled order was reported on"
         assert other.id in filled, "the order beside the cancelled one was not filled"
 
     @rule(
         "B11",
         "a run must be repeatable: latency may come from settings, the seed given to open() and the order's id alone.",
-        "derive jitter from a hash of seed and order id; read no clock and no random module.",
+        "derive jitter from zlib.crc32 of the order's id with the seed; read no clock, no random module and no hash().",
     )
     def test_the_same_seed_gives_the_same_fills(self, make: Make) -> None:
         for seed in _SEEDS:
-            first, second = self.desk(make(), seed), self.desk(make(), seed)
-            trade(first, plan(seed))
-            trade(second, plan(seed))
+            first, second = (trade(self.harness(make(), seed), plan(seed)) for _ in range(2))
             check_same(first.log, second.log, "one instance", "another with the same seed")
-        desk, moves, found = self.desk(make()), plan(_SEEDS[0]), set[str]()
+        harness, moves, found = self.harness(make()), plan(_SEEDS[0]), set[str]()
         with calls_outside(found):
-            trade(desk, moves)
+            trade(harness, moves)
         assert not found, f"while working it used {', '.join(sorted(found))}"
+        check_same_in_other_processes(make(), answers, self.instruments())
+
+    @rule(
+        "B12",
+        "a fill better than the market it met, or from a time to come, is money that was never there.",
+        "fill within the quote or candle at hand, stamp it no later, name its rule, and call it maker or taker.",
+    )
+    def test_a_fill_comes_from_the_event_it_met(self, make: Make) -> None:
+        for order, met, fill in self.fills(make):
+            event, buys = met.event, order.side is Side.BUY
+            assert type(fill.time_ns) is int, f"time_ns is {fill.time_ns!r}, not whole nanoseconds"
+            assert fill.time_ns <= event.time_ns, f"filled at {fill.time_ns}, after {event}"
+            assert fill.liquidity in {"maker", "taker"}, f"liquidity is {fill.liquidity!r}, neither maker nor taker"
+            named = isinstance(fill.rule, str) and fill.rule.isascii() and bool(fill.rule.strip())
+            assert named, f"rule is {fill.rule!r}; expected a name in ASCII"
+            for name, least in (("spread", fill.spread), ("slippage", fill.slippage)):
+                assert least is None or least >= 0, f"{name} {least} is below 0"
+            if isinstance(event, Quote | Candle):
+                best = _best(event, buys)
+                fine = fill.price >= best if buys else fill.price <= best
+                assert fine, (
+                    f"{order.side} with limit {order.limit} filled at {fill.price}, better than {best}: {event}"
+                )
 
     @rule(
         "B13",
@@ -219,13 +270,18 @@ class BrokerContract(Contract):
     )
     def test_only_its_own_market_fills_an_order(self, make: Make) -> None:
         for side in _SIDES:
-            desk = self.desk(make())
-            order = desk.submit(side)
+            harness = self.harness(make())
+            order = harness.submit_marketable(side)
             at_ns = order.eligible_ns
-            for event in (desk.quote(at_ns, symbol="ETHUSDT"), desk.candle(at_ns, symbol="ETHUSDT"), Timer(at_ns + 1)):
-                fills = [one for one in desk.observe(event) if isinstance(one, Fill)]
+            strange = [
+                make_event(at_ns, symbol=symbol)
+                for symbol in ("ETHUSDT", "NOSUCHUSDT")
+                for make_event in (harness.quote, harness.candle)
+            ]
+            for event in (*strange, Timer(at_ns + 1)):
+                fills = [one for one in harness.observe(event) if isinstance(one, Fill)]
                 assert not fills, f"an order of BTCUSDT filled on {event}"
-            assert desk.observe(desk.quote(at_ns + 2)), f"a market {side} did not fill on its own quote"
+            assert harness.observe(harness.quote(at_ns + 2)), f"a marketable {side} did not fill on its own quote"
 
     @rule(
         "B14",
@@ -233,13 +289,29 @@ class BrokerContract(Contract):
         "keep working orders in the order they were submitted, and answer a refused order with Rejected and a reason.",
     )
     def test_first_come_first_served(self, make: Make) -> None:
-        desk = self.desk(make())
-        orders = [desk.submit(_SIDES[place % 2]) for place in range(6)]
-        reports = desk.observe(desk.quote(max(order.eligible_ns for order in orders) + SECOND_NS))
+        harness = self.harness(make())
+        orders = [harness.submit_marketable(_SIDES[place % 2]) for place in range(6)]
+        reports = harness.observe(harness.quote(max(order.eligible_ns for order in orders) + SECOND_NS))
         filled = [one.order_id for one in reports if isinstance(one, Fill)]
         came = [order.id for order in orders if order.id in filled]
         assert list(dict.fromkeys(filled)) == came, f"submitted {came}, filled {filled}"
-        stranger = desk.order(Side.BUY, symbol="NOSUCHUSDT")
-        answer = desk.broker.submit(stranger, desk.now_ns)
+        stranger = harness.order(Side.BUY, symbol="NOSUCHUSDT")
+        answer = harness.broker.submit(stranger, harness.now_ns)
         fine = isinstance(answer, Accepted) or (isinstance(answer, Rejected) and bool(answer.reason.strip()))
         assert fine, f"an order it cannot work on was answered with {answer!r}"
+
+
+def answers(make: Make, instruments: Sequence[Instrument]) -> list[str]:
+    """Return what a broker answers and reports in seeded sessions as lines, for comparing processes."""
+    found = []
+    for seed in _SEEDS:
+        harness = trade(BrokerHarness(make(), instruments, seed), plan(seed))
+        found += [str(one) for one in harness.log]
+    return found
+
+
+def _best(event: Quote | Candle, buys: bool) -> Decimal:
+    """Return the best price a buyer or seller can have met."""
+    if isinstance(event, Quote):
+        return Decimal(repr(event.ask if buys else event.bid))
+    return Decimal(repr(event.low if buys else event.high))

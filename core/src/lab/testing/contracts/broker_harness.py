@@ -1,6 +1,6 @@
-"""A trading desk for one broker: it shows it orders and the market as the engine does, and keeps its own books."""
+"""A harness for one broker: shows it orders and the market as the engine does, and keeps count of what it reports."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from random import Random
 from typing import Final
@@ -79,9 +79,9 @@ class BrokerHarness:
         symbol: str = "BTCUSDT",
     ) -> Order:
         """Return the next order, at the market or with a limit."""
-        oid = f"desk-{symbol}-{len(self.orders) + 1}"
+        oid = f"order-{symbol}-{len(self.orders) + 1}"
         kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        return Order(oid, "desk", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity)
+        return Order(oid, "tester", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity)
 
     def submit(
         self,
@@ -91,7 +91,7 @@ class BrokerHarness:
         limit: Decimal | None = None,
         reduce_only: bool = False,
     ) -> Order:
-        """Submit an order at the desk's time, as the engine does. Asserts that it is accepted."""
+        """Submit an order at the time of now, as the engine does. Asserts that it is accepted."""
         order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only)
         answer = self.broker.submit(order, self.now_ns)
         assert isinstance(answer, Accepted), f"submit() answered {answer!r} to a plain order: {order}"
@@ -100,6 +100,12 @@ class BrokerHarness:
         self.working[order.id] = order.quantity
         self.log.append((order.id, answer))
         return order
+
+    def submit_marketable(self, side: Side) -> Order:
+        """Submit an order that the next quote fills: at the market, where the broker takes such, else with a limit."""
+        if OrderType.MARKET in self.broker.order_types():
+            return self.submit(side)
+        return self.submit(side, limit=Decimal(60_000) if side is Side.BUY else Decimal(40_000))
 
     def cancel(self, order_id: str) -> bool:
         """Cancel a working order and return the broker's answer."""
@@ -119,11 +125,16 @@ class BrokerHarness:
         return Candle(symbol, time_ns - MINUTE_NS, time_ns, mid, mid + 5.0, mid - 5.0, mid, 50.0)
 
     def observe(self, event: MarketEvent) -> Sequence[Fill | Ended]:
-        """Show the broker an event, book what it reports and return it. Nothing is shown while nothing works."""
+        """Show the broker an event, book what it reports and return it.
+
+        Nothing is shown while no order works, unless the broker watches the market.
+        """
         self.now_ns = max(self.now_ns, event.time_ns)
-        if not self.working:
+        if not self.working and not self.broker.watches_market():
             return ()
-        reports = list(self.broker.observe(event))
+        answer = self.broker.observe(event)
+        assert isinstance(answer, Iterable), f"observe() gave {answer!r}, not a sequence of Fill and Ended"
+        reports = list(answer)
         for report in reports:
             self.log.append(report)
             self._book(report, event)
@@ -154,23 +165,30 @@ class BrokerHarness:
 
 
 def plan(seed: int, moves: int = 240) -> list[Move]:
-    """Return a seeded session: orders of all kinds in a moving market of quotes (odd seeds) or candles (even ones)."""
+    """Return a seeded session: orders of all kinds in a moving market of quotes (odd seeds) or candles (even ones).
+
+    Some quotes rest exactly at the newest limit, on its own side or on the other one.
+    """
     random = Random(seed)
     made: list[Move] = []
     now_ns, mid = START_NS, 50_000.0
+    newest: SubmitOrder | None = None
     for number in range(moves):
         now_ns += random.choice((50, 120, 400, 900)) * MILLISECOND_NS
         mid = round(mid + random.choice((-1, 1)) * random.choice((0.0, 0.3, 1.7, 9.0)), 1)
         turn = random.random()
         if turn < 0.25:
-            made.append(_order(random, mid))
+            order = _order(random, mid)
+            newest = newest if order.limit is None else order
+            made.append(order)
         elif turn < 0.30:
             made.append(CancelOrder(random.randrange(4)))
         elif turn < 0.33:
             now_ns += 30 * SECOND_NS
             made.append(Timer(now_ns))
         elif seed % 2:
-            made.append(_quote(random, now_ns, mid))
+            at_limit = newest is not None and random.random() < 0.25
+            made.append(_at_limit(random, now_ns, newest) if at_limit and newest else _quote(random, now_ns, mid))
         elif number % 3 == 0:
             now_ns = (now_ns // MINUTE_NS + 1) * MINUTE_NS
             size = round(random.choice((0.02, 3.0, 80.0)), 2)
@@ -179,17 +197,20 @@ def plan(seed: int, moves: int = 240) -> list[Move]:
     return made
 
 
-def trade(desk: BrokerHarness, moves: Sequence[Move]) -> None:
-    """Take a plan's moves."""
+def trade(harness: BrokerHarness, moves: Sequence[Move]) -> BrokerHarness:
+    """Take a plan's moves, orders of types that the broker does not take left out, and return the harness."""
+    types = harness.broker.order_types()
     for move in moves:
         if isinstance(move, SubmitOrder):
-            desk.submit(move.side, quantity=move.quantity, limit=move.limit, reduce_only=move.reduce_only)
+            if (OrderType.MARKET if move.limit is None else OrderType.LIMIT) in types:
+                harness.submit(move.side, quantity=move.quantity, limit=move.limit, reduce_only=move.reduce_only)
         elif isinstance(move, CancelOrder):
-            working = list(desk.working)
+            working = list(harness.working)
             if move.back < len(working):
-                desk.cancel(working[-1 - move.back])
+                harness.cancel(working[-1 - move.back])
         else:
-            desk.observe(move)
+            harness.observe(move)
+    return harness
 
 
 def _order(random: Random, mid: float) -> SubmitOrder:
@@ -206,3 +227,13 @@ def _quote(random: Random, now_ns: int, mid: float) -> Quote:
     half = random.choice((0.1, 0.5, 2.0))
     sizes = [random.choice((0.0123, 0.5, 40.0)) for _ in _SIDES]
     return Quote("BTCUSDT", now_ns, round(mid - half, 1), sizes[0], round(mid + half, 1), sizes[1])
+
+
+def _at_limit(random: Random, now_ns: int, order: SubmitOrder) -> Quote:
+    """Return a quote whose bid or ask is exactly an order's limit."""
+    price = float(order.limit or 0)
+    bid = price if random.random() < 0.7 else round(price - 0.2, 1)
+    if order.side is Side.SELL:
+        bid = round(price - 0.2, 1) if random.random() < 0.7 else price
+    sizes = [random.choice((0.0123, 0.5, 40.0)) for _ in _SIDES]
+    return Quote("BTCUSDT", now_ns, bid, sizes[0], round(bid + 0.2, 1), sizes[1])

@@ -1,20 +1,18 @@
-"""The contract of risk gates: G1 to G12."""
+"""The contract of risk gates: G1 to G13."""
 
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from decimal import Decimal
-
-from attrs import define, frozen
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, ClassVar
 
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle
-from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink, Verdict
-from lab.domain.time import SECOND_NS
-from lab.engine.view import View
+from lab.domain.orders import OrderRequest, Pass, Refuse, Shrink
+from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.ports import RiskGate, Strategy
-from lab.testing.builders import instrument, tape, waves
+from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.gate_harness import Around, GateHarness, Loser, Reckless, Review, Steady, idle
+from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
@@ -23,19 +21,8 @@ from lab.testing.contracts.shared import (
     check_same,
     check_settings,
 )
-from lab.testing.harness import StrategyHarness
 
 Make = Callable[[], RiskGate]
-Around = Callable[[View], AbstractContextManager[object]]
-
-
-@frozen
-class Review:
-    """One question and its answer."""
-
-    place: int
-    request: OrderRequest
-    verdict: Verdict
 
 
 class RiskGateContract(Contract):
@@ -47,13 +34,16 @@ class RiskGateContract(Contract):
                 return lambda: MyLimit(max_usd=500)
 
     ``make`` gives a fresh instance each time. The gate reviews the orders of a reckless trader on a falling and rising
-    market, under a real engine, with `deposit` and `leverage`. Override `sizes` or `closes` where it takes more.
+    market, under a real engine, with `deposit` and `leverage`. Override `sizes` or `closes` where it takes more. Set
+    ``over_all_books`` where its limit is one for all strategies of a run together.
     """
 
+    time_limit_s: ClassVar[float | None] = 60.0
     deposit = Decimal(10_000)
     leverage = Decimal(5)
     sizes: Sequence[Decimal] = tuple(Decimal(size) for size in ("0.0001", "0.01", "0.2", "0.5", "3", "40"))
     symbol = "BTCUSDT"
+    over_all_books = False
 
     def instrument(self) -> Instrument:
         """Return what is traded."""
@@ -63,11 +53,29 @@ class RiskGateContract(Contract):
         """Return the closes of the market: waves of 20 %, each of 40 candles."""
         return waves(160, period=40, amplitude=0.2)
 
+    def harness(self, gate: RiskGate, trader: Strategy | None = None, **settings: Any) -> GateHarness:
+        """Return a real engine with the gate and a trader, the reckless one unless another is given."""
+        first = Decimal(repr(self.closes()[0]))
+        most = (self.deposit * min(self.leverage, Decimal(1)) * Decimal("0.8") / first).quantize(
+            self.instrument().quantity_min, ROUND_FLOOR
+        )
+        return GateHarness(
+            gate,
+            Reckless(self.sizes) if trader is None else trader,
+            instrument=self.instrument(),
+            deposit=self.deposit,
+            leverage=self.leverage,
+            most_held=max(most, self.instrument().quantity_min),
+            **settings,
+        )
+
+    def events(self, closes: Sequence[float] | None = None) -> list[Input]:
+        """Return candles with two quotes behind each."""
+        return tape(self.closes() if closes is None else closes, symbol=self.symbol)
+
     def review_all(self, make: Make, *, around: Around | None = None) -> list[Review]:
         """Return every review of the reckless trader's orders."""
-        desk = _Desk(self, make(), around)
-        desk.feed(tape(self.closes(), symbol=self.symbol))
-        return desk.reviews
+        return self.harness(make(), around=around).feed(self.events()).reviews
 
     @rule(
         "G1",
@@ -81,11 +89,10 @@ class RiskGateContract(Contract):
         "G2",
         "the engine takes anything but a verdict for a refusal, so a forgotten return blocks all trading.",
         "return PASS, Shrink(...) or Refuse(...) on every path, and raise nothing.",
+        about_raising=True,
     )
     def test_answers_with_a_verdict(self, make: Make) -> None:
-        for one in self.review_all(make):
-            fine = isinstance(one.verdict, Pass | Shrink | Refuse)
-            assert fine, f"{one.verdict!r} ({type(one.verdict).__name__}) is no verdict; asked for {_said(one)}"
+        _check_verdicts(self.review_all(make))
 
     @rule(
         "G3",
@@ -106,22 +113,16 @@ class RiskGateContract(Contract):
         'give a reason and numbers={"limit": str(limit), "now": str(value)} with every Shrink and Refuse.',
     )
     def test_a_refusal_has_its_reason_and_numbers(self, make: Make) -> None:
-        for one in self.review_all(make):
-            verdict = one.verdict
-            if isinstance(verdict, Shrink | Refuse):
-                name = type(verdict).__name__
-                reasoned = isinstance(verdict.reason, str) and verdict.reason.strip()
-                assert reasoned, f"{name} without a reason: {verdict}"
-                assert verdict.numbers, f"{name} without numbers: {verdict}"
-                check_numbers(verdict.numbers, f"{name}.numbers")
+        _check_reasons(self.review_all(make))
 
     @rule(
         "G5",
         "a run must be repeatable: lab verify puts the recorded inputs before a new instance.",
-        "judge by the request, the view and the instance's own state only.",
+        "judge by the request, the view and the instance's own state only; go by no order of a set and no hash().",
     )
     def test_same_orders_same_verdicts(self, make: Make) -> None:
         check_same(self.review_all(make), self.review_all(make), "one instance", "another")
+        check_same_in_other_processes(make(), reviews, type(self).sizes, self.harness_settings(), self.events())
 
     @rule(
         "G6",
@@ -136,11 +137,43 @@ class RiskGateContract(Contract):
 
     @rule(
         "G7",
-        "the view is the engine's own state, shared by all: changing it falsifies the run.",
-        "copy before you sort, append or assign: list(view.candles(symbol)).",
+        "what the view shows is shared by all; whoever gets around its being read only falsifies the run.",
+        "copy before you sort, append or assign: list(view.candles(symbol)); leave names that begin with _ alone.",
     )
     def test_the_view_is_left_as_it_is(self, make: Make) -> None:
         self.review_all(make, around=lambda view: unchanged(view, self.symbol))
+
+    @rule(
+        "G8",
+        "a gate whose memory raises refuses everything from then on.",
+        "expect fills in any order, ends of every kind, a flat book after a loss, and timers while nothing happens.",
+        about_raising=True,
+    )
+    def test_its_memory_lives_through_fills_a_loss_and_a_long_wait(self, make: Make) -> None:
+        first, second = (
+            self.harness(make(), Loser(self._falling_sizes())).feed(self._fall_and_night()) for _ in range(2)
+        )
+        assert first.reviews, "it was asked nothing"
+        _check_verdicts(first.reviews)
+        _check_reasons(first.reviews)
+        check_same(first.reviews, second.reviews, "one instance", "another")
+        self.harness(make()).feed(self.events())
+
+    @rule(
+        "G9",
+        "a gate reviews the orders of all strategies of a run: what one lost must not stop another by mistake.",
+        "keep memory by view.strategy, in a dict; or set over_all_books = True on the test where one limit is for all.",
+    )
+    def test_one_books_memory_does_not_reach_another(self, make: Make) -> None:
+        events = [*self._fall(START_NS - 60 * MINUTE_NS), *self.events()]
+        told = []
+        for other in (Loser(self._falling_sizes()), Reckless(self.sizes), idle()):
+            harness = self.harness(make(), Steady(), beside=[("other", other, self.deposit)]).feed(events)
+            _check_verdicts(harness.reviews)
+            told.append([one for one in harness.reviews if one.strategy != "other"])
+        if not self.over_all_books:
+            for busy in told[:-1]:
+                check_same(busy, told[-1], "a book beside one that loses", "the same beside one that does nothing")
 
     @rule(
         "G10",
@@ -148,16 +181,16 @@ class RiskGateContract(Contract):
         "make mutable state with field(init=False, factory=...); keep nothing on the class or in the module.",
     )
     def test_state_belongs_to_the_instance(self, make: Make) -> None:
-        events = tape(self.closes(), symbol=self.symbol)
-        desks = [_Desk(self, make(), None), _Desk(self, make(), None, late=len(events) // 9)]
-        alone = [_Desk(self, make(), None), _Desk(self, make(), None, late=len(events) // 9)]
-        for desk in alone:
-            desk.feed(events)
+        events = self.events()
+        late = len(events) // 9
+        together, alone = ([self.harness(make()), self.harness(make(), Reckless(self.sizes, late))] for _ in range(2))
+        for harness in alone:
+            harness.feed(events)
         for event in events:
-            for desk in desks:
-                desk.feed([event])
-        for desk, other in zip(desks, alone, strict=True):
-            check_same(desk.reviews, other.reviews, "a gate beside another instance", "the same gate alone")
+            for harness in together:
+                harness.feed([event])
+        for harness, other in zip(together, alone, strict=True):
+            check_same(harness.reviews, other.reviews, "a gate beside another instance", "the same gate alone")
 
     @rule(
         "G11",
@@ -165,12 +198,12 @@ class RiskGateContract(Contract):
         "let describe() return text by text, with the unit, from settings and what the view already knows.",
     )
     def test_describes_its_limits_at_any_moment(self, make: Make) -> None:
-        desk = _Desk(self, make(), None)
-        described = dict(desk.gate.describe(desk.view))
+        harness = self.harness(make())
+        described = dict(harness.gate.describe(harness.view))
         check_numbers(described, "describe() before the first price")
-        assert described, "describe() says nothing: the header would not show that the gate stands"
-        desk.feed(tape(self.closes(), symbol=self.symbol))
-        check_numbers(desk.gate.describe(desk.view), "describe() after a run")
+        assert described, "describe() says nothing: the header would not show that the gate is in force"
+        harness.feed(self.events())
+        check_numbers(harness.gate.describe(harness.view), "describe() after a run")
 
     @rule(
         "G12",
@@ -178,76 +211,63 @@ class RiskGateContract(Contract):
         "check the direction of its comparison; or give make tighter limits, or override sizes and closes.",
     )
     def test_passes_the_harmless_and_stops_the_reckless(self, make: Make) -> None:
-        desk = _Desk(self, make(), None)
-        desk.feed(tape(self.closes()[:2], symbol=self.symbol))
+        harness = self.harness(make()).feed(self.events(self.closes()[:2]))
         request = OrderRequest.buy(self.symbol, self.instrument().quantity_min)
-        verdict = make().review(request, desk.view)
+        verdict = make().review(request, harness.view)
         assert isinstance(verdict, Pass), f"the smallest order on a whole book gets {verdict}"
         reviews = self.review_all(make)
         stopped = [one for one in reviews if not isinstance(one.verdict, Pass)]
         assert stopped, f"it passed all {len(reviews)} orders, up to {max(self.sizes)} on a deposit of {self.deposit}"
 
+    @rule(
+        "G13",
+        "a request is what the strategy asked for: one that is changed is another order under its name.",
+        "answer Shrink(quantity, reason, numbers) to lower it; change no field of the request by any means.",
+    )
+    def test_the_request_is_left_as_it_is(self, make: Make) -> None:
+        for one in self.review_all(make):
+            assert one.changed is None, f"at input {one.place} it changed {one.request} to {one.changed}"
 
-class _Desk:
-    """A reckless trader under a real engine, and the gate that reviews its orders; it can be changed on the way."""
+    def harness_settings(self) -> dict[str, Any]:
+        """Return what the harness of another process needs."""
+        return {"instrument": self.instrument(), "deposit": self.deposit, "leverage": self.leverage}
 
-    def __init__(self, contract: RiskGateContract, gate: RiskGate, around: Around | None, late: int = 0) -> None:
-        self.gate = gate
-        self.reviews: list[Review] = []
-        self._around = around
-        self._error: Exception | None = None
-        self._rehearsal = StrategyHarness(
-            _Reckless(contract.sizes, late),
-            instruments=[contract.instrument()],
-            deposit=contract.deposit,
-            leverage=contract.leverage,
-            gates=[("gate", self)],
-        )
+    def _falling_sizes(self) -> list[Decimal]:
+        return sorted(self.sizes, reverse=True)
 
-    @property
-    def view(self) -> View:
-        return self._rehearsal.view
+    def _fall(self, start_ns: int) -> list[Input]:
+        """Return an hour in which the market falls by a fifth and then goes nowhere."""
+        top = self.closes()[0]
+        fall = [round(top * (1 - number / 100), 1) for number in range(20)]
+        still = [round(top * 0.8 + number % 2 / 10, 1) for number in range(40)]
+        return tape([*fall, *still], symbol=self.symbol, start_ns=start_ns)
 
-    def feed(self, events: Iterable[Input]) -> None:
-        """Step events; raises what the gate raised."""
-        for event in events:
-            self._rehearsal.feed([event])
-            if self._error is not None:
-                self._error.add_note(f"at input {self._rehearsal.place}: {event}")
-                raise self._error
-
-    def review(self, request: OrderRequest, view: View) -> Verdict:
-        """Pass the engine's question on and note the answer; a malformed one goes no further."""
-        try:
-            with nullcontext() if self._around is None else self._around(view):
-                verdict = self.gate.review(request, view)
-        except Exception as error:
-            self._error = error
-            raise
-        self.reviews.append(Review(self._rehearsal.place, request, verdict))
-        if isinstance(verdict, Shrink) and not isinstance(verdict.quantity, Decimal):
-            return PASS
-        return verdict
+    def _fall_and_night(self) -> list[Input]:
+        """Return a fall and, after a night of silence, another."""
+        return [*self._fall(START_NS), *self._fall(START_NS + DAY_NS)]
 
 
-@define(eq=False)
-class _Reckless(Strategy):
-    """Orders every size in turn, several candles to the same side, without regard to what is held or lost."""
+def reviews(make: Make, sizes: Sequence[Decimal], settings: dict[str, Any], events: Iterable[Input]) -> list[str]:
+    """Return the reviews of the reckless trader's orders as lines, for comparing processes."""
+    harness = GateHarness(make(), Reckless(sizes), most_held=settings["instrument"].quantity_min * 1000, **settings)
+    return [str(one) for one in harness.feed(events).reviews]
 
-    sizes: Sequence[Decimal]
-    late: int
-    seen: int = 0
 
-    def on_candle(self, candle: Candle, view: View) -> list[OrderRequest]:
-        self.seen += 1
-        turn = self.seen - self.late
-        if turn < 0:
-            return []
-        size = self.sizes[turn % len(self.sizes)]
-        ask = OrderRequest.sell if turn // 23 % 2 else OrderRequest.buy
-        return [
-            ask(candle.symbol, size, planned_exit=Decimal(repr(candle.close)), decided_ns=candle.open_ns - SECOND_NS)
-        ]
+def _check_verdicts(found: Sequence[Review]) -> None:
+    for one in found:
+        fine = isinstance(one.verdict, Pass | Shrink | Refuse)
+        assert fine, f"{one.verdict!r} ({type(one.verdict).__name__}) is no verdict; asked for {_said(one)}"
+
+
+def _check_reasons(found: Sequence[Review]) -> None:
+    for one in found:
+        verdict = one.verdict
+        if isinstance(verdict, Shrink | Refuse):
+            name = type(verdict).__name__
+            reasoned = isinstance(verdict.reason, str) and verdict.reason.strip()
+            assert reasoned, f"{name} without a reason: {verdict}"
+            assert verdict.numbers, f"{name} without numbers: {verdict}"
+            check_numbers(verdict.numbers, f"{name}.numbers")
 
 
 def _said(one: Review) -> str:

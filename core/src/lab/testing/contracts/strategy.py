@@ -1,17 +1,21 @@
-"""The contract of strategies: S1 to S12."""
+"""The contract of strategies: S1 to S13."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, ClassVar
+
+from attrs import define
 
 from lab.domain.inputs import Input
-from lab.domain.market import Candle
+from lab.domain.instrument import Instrument
 from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.engine.view import View
 from lab.ports import Strategy
 from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.markets import hard_markets, hard_venues
+from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside, unchanged
 from lab.testing.contracts.shared import (
     SETTINGS_CURE,
@@ -19,11 +23,9 @@ from lab.testing.contracts.shared import (
     check_same,
     check_settings,
 )
-from lab.testing.harness import StrategyHarness, run_strategy, trouble_of
+from lab.testing.harness import ScriptedStrategy, StrategyHarness, run_strategy, trouble_of, trouble_of_classes
 
 Make = Callable[[], Strategy]
-
-_SWAP_EVERY: Final = 7  # inputs between two restarts: prime to the three inputs of one candle
 
 
 class StrategyContract(Contract):
@@ -34,15 +36,16 @@ class StrategyContract(Contract):
             def make(self):
                 return lambda: Mine(fast=2, slow=5)
 
-    ``make`` gives a fresh instance each time; short windows keep the suite fast. The strategy is rehearsed under a real
+    ``make`` gives a fresh instance each time; short windows keep the suite fast. The strategy trades under a real
     engine on `closes`: override it where another market is needed to make the strategy trade.
     """
 
+    time_limit_s: ClassVar[float | None] = 60.0
     symbol = "BTCUSDT"
     interval_ns = MINUTE_NS
 
     def closes(self, lookback: int) -> Sequence[float]:
-        """Return the closes of the market to rehearse on: by default waves of at least twice the look-back."""
+        """Return the closes of the market to trade on: by default waves of at least twice the look-back."""
         period = max(24, 2 * lookback)
         return waves(lookback + max(200, 4 * period), period=period)
 
@@ -50,15 +53,16 @@ class StrategyContract(Contract):
         """Return what the strategy is given for these closes: candles, and two quotes behind each."""
         return tape(closes, symbol=self.symbol, start_ns=start_ns, interval_ns=self.interval_ns)
 
-    def rehearse(self, strategy: Strategy, **settings: Any) -> StrategyHarness:
-        """Return a real engine with the strategy at the table."""
-        known = [instrument(self.symbol)]
-        return StrategyHarness(strategy, instruments=known, interval_ns=self.interval_ns, **settings)
+    def harness(self, strategy: Strategy, **settings: Any) -> StrategyHarness:
+        """Return a real engine with the strategy under test."""
+        settings = {"interval_ns": self.interval_ns, **settings}
+        return StrategyHarness(strategy, instruments=[instrument(self.symbol)], **settings)
 
     def run(self, strategy: Strategy, inputs: Iterable[Input], **settings: Any) -> list[tuple[int, tuple[Any, ...]]]:
         """Return (place of the input, actions) wherever the strategy asks for something."""
-        known = [instrument(self.symbol)]
-        return run_strategy(strategy, inputs, instruments=known, interval_ns=self.interval_ns, **settings)
+        harness = self.harness(strategy, **settings)
+        harness.feed(inputs)
+        return harness.actions()
 
     @rule(
         "S1",
@@ -124,18 +128,38 @@ class StrategyContract(Contract):
     @rule(
         "S6",
         "money is exact, on the instrument's steps: a float quantity or a misspelt symbol is an order lost.",
-        "return OrderRequest or CancelRequest objects, () for none; quantity a Decimal above 0, made from text.",
+        "return a sequence of requests, (request,) for one and () for none; make a quantity a Decimal, from text.",
     )
     def test_requests_are_well_formed(self, make: Make) -> None:
-        strategy = make()
-        rehearsal = self.rehearse(strategy)
-        rehearsal.feed(self.events(self.closes(strategy.lookback)))
-        for answer in rehearsal.answers:
+        for answer in self._answers(make):
             given = f"{type(answer.result).__name__} at input {answer.place}"
             assert isinstance(answer.result, Iterable), f"it returned {given}, which is not iterable"
+            assert len(answer.actions) <= 100, f"at input {answer.place} it returned more than 100 requests"
             for action in answer.actions:
                 trouble = trouble_of(action, (self.symbol,))
                 assert trouble is None, f"at input {answer.place}: {trouble}"
+
+    @rule(
+        "S7",
+        'a value of another class may look equal and is refused: "buy" is not Side.BUY, 1 is not True.',
+        "give Side.BUY, OrderType.LIMIT, True, text, whole nanoseconds; a leg has 1 to 32 letters, digits, _ . : + -.",
+    )
+    def test_fields_of_requests_have_their_classes(self, make: Make) -> None:
+        for answer in self._answers(make):
+            for action in answer.actions:
+                if trouble_of(action, (self.symbol,)) is None:
+                    trouble = trouble_of_classes(action)
+                    assert trouble is None, f"at input {answer.place}: {trouble}"
+
+    @rule(
+        "S8",
+        "the order of a set of text, hash() of text and memory addresses differ from process to process.",
+        "iterate over lists, tuples, dicts or sorted(a_set); use zlib.crc32 or hashlib instead of hash().",
+    )
+    def test_another_process_decides_the_same(self, make: Make) -> None:
+        strategy = make()
+        inputs = self.events(self.closes(strategy.lookback))
+        check_same_in_other_processes(strategy, decisions, inputs, [instrument(self.symbol)], self.interval_ns)
 
     @rule(
         "S9",
@@ -147,45 +171,38 @@ class StrategyContract(Contract):
         mirrored = [round(max(2 * closes[0] - close, 1.0), 1) for close in closes]
         tapes = [self.events(closes), self.events(mirrored)]
         alone = [self.run(make(), inputs) for inputs in tapes]
-        together = [self.rehearse(make()), self.rehearse(make())]
+        together = [self.harness(make()), self.harness(make())]
         for pair in zip(*tapes, strict=True):
-            for rehearsal, event in zip(together, pair, strict=True):
-                rehearsal.feed([event])
-        for rehearsal, decisions in zip(together, alone, strict=True):
-            check_same(rehearsal.actions(), decisions, "a run beside another instance", "the same run alone")
+            for harness, event in zip(together, pair, strict=True):
+                harness.feed([event])
+        for harness, decided in zip(together, alone, strict=True):
+            check_same(harness.actions(), decided, "a run beside another instance", "the same run alone")
 
     @rule(
         "S10",
-        "markets stand still, candles get lost, orders are not placed: a strategy that raises is stopped for the run.",
+        "markets stand still, candles get lost or come late, orders expire: a strategy that raises is stopped.",
         "guard divisions, count on no order being filled, and declare all the first decision needs as lookback.",
+        about_raising=True,
     )
-    def test_survives_gaps_flat_prices_and_orders_not_placed(self, make: Make) -> None:
+    def test_survives_gaps_flat_prices_and_orders_not_filled(self, make: Make) -> None:
         lookback = make().lookback
         closes = self.closes(lookback)
         events = self.events(closes)
-        candles = [event for event in events if isinstance(event, Candle)]
-        markets: dict[str, Sequence[Input]] = {
-            "candles without quotes": candles,
-            "gaps": [one for place, one in enumerate(events) if place // 3 % 11 not in {4, 5, 6}],
-            "no volume": [one._replace(volume=0.0) for one in candles],
-            "flat prices": self.events([closes[0]] * len(closes)),
-            "prices near the tick": self.events([0.5 + place % 3 / 10 for place in range(len(closes))]),
-            "a jump of a hundred times": self.events(
-                [*closes[: len(closes) // 2], *(100 * one for one in closes[:50])]
-            ),
-            "back-filled candles": tape(
-                closes, symbol=self.symbol, interval_ns=self.interval_ns, backfilled=lookback + 20
-            ),
-        }
-        for market, inputs in markets.items():
+        for market, inputs in hard_markets(
+            events, closes, lookback, self.symbol, self.interval_ns, self.events
+        ).items():
             self._survive(make, market, inputs)
+        for venue, broker in hard_venues().items():
+            self._survive(make, venue, events, broker=broker)
+        longer = tape(closes, symbol=self.symbol, interval_ns=5 * self.interval_ns)
+        self._survive(make, "candles of another interval", longer, interval_ns=5 * self.interval_ns)
         self._survive(make, "no order is placed (--no-orders)", events, no_orders=True)
         self._survive(make, "no money", events, deposit=Decimal("0.01"))
 
     @rule(
         "S11",
-        "the view is the engine's own state, shared by all: changing it falsifies the run.",
-        "copy before you sort, append or assign: list(view.candles(symbol)).",
+        "what the view shows is shared by all; whoever gets around its being read only falsifies the run.",
+        "copy before you sort, append or assign: list(view.candles(symbol)); leave names that begin with _ alone.",
     )
     def test_candles_and_view_are_left_as_they_are(self, make: Make) -> None:
         inputs = self.events(self.closes(make().lookback))
@@ -196,11 +213,33 @@ class StrategyContract(Contract):
         "a contract passed without one request has shown nothing.",
         "give make shorter windows, or override closes() with a market on which the strategy trades.",
     )
-    def test_the_rehearsal_makes_it_trade(self, make: Make) -> None:
+    def test_the_market_makes_it_trade(self, make: Make) -> None:
         strategy = make()
         closes = self.closes(strategy.lookback)
         actions = self.run(strategy, self.events(closes))
         assert actions, f"no request on {len(closes)} candles with a look-back of {strategy.lookback}"
+
+    @rule(
+        "S13",
+        "the engine keeps more candles when another strategy of the run looks further back.",
+        "read by negative index, view.candles(symbol)[-n], for n up to lookback; use neither len() nor the oldest one.",
+    )
+    def test_decisions_need_no_more_history_than_the_lookback(self, make: Make) -> None:
+        lookback = make().lookback
+        closes = self.closes(lookback)
+        inputs = self.events([*closes, *closes] if len(closes) < 400 else closes)
+        kept = max(64, -(-3 * lookback // 2))
+        other = _LooksBack(candles=2 * kept)
+        check_same(
+            self.run(make(), inputs, beside=[("other", other, Decimal(0))]), self.run(make(), inputs),
+            f"a run that keeps {3 * kept} candles or more", f"one that keeps {kept} or more",
+        )  # fmt: skip
+
+    def _answers(self, make: Make) -> Sequence[Any]:
+        strategy = make()
+        harness = self.harness(strategy)
+        harness.feed(self.events(self.closes(strategy.lookback)))
+        return harness.answers
 
     def _watched(self, view: View) -> Any:
         return unchanged(view, self.symbol) if view.candles(self.symbol) else nullcontext()
@@ -211,3 +250,20 @@ class StrategyContract(Contract):
         except Exception as error:
             error.add_note(f"market: {market}")
             raise
+
+
+@define(kw_only=True)
+class _LooksBack(ScriptedStrategy):
+    """A strategy that asks for nothing and keeps much history."""
+
+    candles: int
+
+    @property
+    def lookback(self) -> int:
+        return self.candles
+
+
+def decisions(make: Make, inputs: Sequence[Input], instruments: Sequence[Instrument], interval_ns: int) -> list[str]:
+    """Return a strategy's decisions as lines, for comparing processes."""
+    found = run_strategy(make(), inputs, instruments=instruments, interval_ns=interval_ns)
+    return [f"input {place}: {actions}" for place, actions in found]

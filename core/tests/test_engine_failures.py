@@ -1,0 +1,262 @@
+"""Whatever a component raises is that component's failure, by name: no other one notices, and the run ends in order."""
+
+from asyncio import CancelledError
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from attrs import define, field
+from lab.domain.events import (
+    GateFailed,
+    OrderAccepted,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    StrategyStopped,
+)
+from lab.domain.inputs import Input
+from lab.domain.market import Candle, Depth, Quote, Trade
+from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Side, Verdict
+from lab.domain.time import MINUTE_NS
+from lab.engine.engine import Engine
+from lab.engine.view import View
+from lab.journal.codec import encode
+from lab.ports import Broker, RiskGate, Strategy
+from lab.testing.builders import instrument, tape, waves
+from lab.testing.simple_broker import SimpleBroker
+
+D = Decimal
+ONE = D(1)
+X = "BTCUSDT"
+BUY = OrderRequest.buy(X, ONE)
+RESTING = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
+RAISED = [
+    ValueError, RecursionError, MemoryError, StopIteration, CancelledError, GeneratorExit, BaseException,
+    KeyboardInterrupt, SystemExit,
+]  # fmt: skip
+Failures = list[tuple[str, str, str, type[BaseException]]]
+
+
+@define(kw_only=True, eq=False)
+class Trading(Strategy):
+    """Trades on candles, cancels now and then, listens to everything; raises where and what it was told to."""
+
+    where: str = ""
+    error: type[BaseException] = ValueError
+    after: int = 3
+    calls: int = field(init=False, default=0)
+    seen: int = field(init=False, default=0)
+
+    @property
+    def timer_ns(self) -> int:
+        return 5 * MINUTE_NS
+
+    def call(self, where: str) -> None:
+        if where == self.where:
+            self.calls += 1
+            if self.calls == self.after:
+                raise self.error("on purpose")
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest | CancelRequest]:
+        self.call("on_candle")
+        self.seen += 1
+        side = Side.BUY if self.seen % 4 < 2 else Side.SELL
+        actions: list[OrderRequest | CancelRequest] = [OrderRequest(X, side, D(self.seen % 7 + 1) / 100), RESTING]
+        return [*actions, *(CancelRequest(order.id) for order in view.orders(X) if order.limit == 1)]
+
+    def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
+        self.call("on_quote")
+        return ()
+
+    def on_trade(self, trade: Trade, view: View) -> Iterable[OrderRequest]:
+        self.call("on_trade")
+        return ()
+
+    def on_depth(self, depth: Depth, view: View) -> Iterable[OrderRequest]:
+        self.call("on_depth")
+        return ()
+
+    def on_timer(self, now_ns: int, view: View) -> Iterable[OrderRequest]:
+        self.call("on_timer")
+        return ()
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        self.call("on_fill")
+
+    def on_end(self, end: OrderEnded, view: View) -> None:
+        self.call("on_end")
+
+    def on_history(self, view: View) -> None:
+        self.call("on_history")
+
+
+@define(kw_only=True, eq=False)
+class Generating(Trading):
+    """Raises between two actions that it yields."""
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest | CancelRequest]:
+        yield from Trading.on_candle(self, candle, view)
+        self.call("half-way")
+
+
+@define(kw_only=True, eq=False)
+class Gate(RiskGate):
+    """Lets everything pass and listens; raises where and what it was told to."""
+
+    where: str = ""
+    error: type[BaseException] = ValueError
+    after: int = 3
+    calls: int = field(init=False, default=0)
+
+    @property
+    def timer_ns(self) -> int:
+        return 5 * MINUTE_NS
+
+    def call(self, where: str) -> None:
+        if where == self.where:
+            self.calls += 1
+            if self.calls >= self.after:
+                raise self.error("on purpose")
+
+    def review(self, request: OrderRequest, view: View) -> Verdict:
+        self.call("review")
+        return PASS
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        self.call("on_fill")
+
+    def on_end(self, end: OrderEnded, view: View) -> None:
+        self.call("on_end")
+
+    def on_timer(self, now_ns: int, view: View) -> None:
+        self.call("on_timer")
+
+
+def market_data() -> list[Input]:
+    """Return candles, quotes, trades and depth, with candles that come late now and then."""
+    events: list[Input] = []
+    for number, event in enumerate(tape(waves(60))):
+        events.append(event)
+        if isinstance(event, Quote):
+            events.append(Trade(X, event.time_ns, event.bid, 1.0, Side.SELL))
+            events.append(Depth(X, event.time_ns, ((event.bid, 1.0),), ((event.ask, 1.0),)))
+        if number % 40 == 9 and isinstance(event, Candle):
+            del events[-1]
+            late = event
+        elif number % 40 == 15:
+            events.append(late)
+    return events
+
+
+def engine(
+    *named: tuple[str, Strategy],
+    broker: Broker | None = None,
+    gates: Sequence[RiskGate] = (),
+    failures: Failures | None = None,
+) -> Engine:
+    broker = broker or SimpleBroker()
+    known = {X: instrument(X)}
+    broker.open(known, 0)
+
+    def on_failure(role: str, name: str, call: str, error: BaseException) -> None:
+        if failures is not None:
+            failures.append((role, name, call, type(error)))
+
+    made = Engine(
+        known, MINUTE_NS, broker, [(f"gate{number}", gate) for number, gate in enumerate(gates)],
+        [(name, strategy, D(1_000_000)) for name, strategy in named], config_hash="l", broker_name="scripted",
+        on_failure=on_failure,
+    )  # fmt: skip
+    made.begin()
+    return made
+
+
+def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
+    return [output for event in inputs for output in made.step(event)]
+
+
+def only(kind: type, outputs: Iterable[object]) -> list[Any]:
+    return [output for output in outputs if isinstance(output, kind)]
+
+
+def of(name: str, outputs: Iterable[object]) -> list[bytes]:
+    return [encode(output) for output in outputs if getattr(output, "strategy", None) == name]
+
+
+CALLS = ["on_candle", "half-way", "on_quote", "on_trade", "on_depth", "on_timer", "on_fill", "on_end", "on_history"]
+
+
+@pytest.mark.behaviour("P6")
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("where", CALLS)
+def test_whatever_a_strategy_raises_wherever_it_is_stopped_alone(where: str, error: type[BaseException]) -> None:
+    inputs = market_data()
+    expected = of("good", run(engine(("good", Trading())), inputs))
+    failures: Failures = []
+    after = 1 if where == "on_history" else 3
+    kind = Generating if where == "half-way" else Trading
+    made = engine(("bad", kind(where=where, error=error, after=after)), ("good", Trading()), failures=failures)
+    outputs = run(made, inputs)
+    [stopped] = only(StrategyStopped, outputs)
+    call = "on_candle" if where == "half-way" else where
+    expects = RuntimeError if where == "half-way" and error is StopIteration else error
+    assert failures == [("strategy", "bad", call, expects)]
+    assert (stopped.strategy, stopped.error.partition(":")[0]) == ("bad", expects.__name__)
+    assert f"({__name__}, line " in stopped.error or expects is not error
+    assert of("good", outputs) == expected
+    assert made.strategies[0].failed
+    assert not made.strategies[0].book.orders
+    place = outputs.index(stopped)
+    assert "bad" not in {output.strategy for output in only(OrderAccepted, outputs[place:])}
+
+
+@pytest.mark.behaviour("P6")
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("where", ["on_candle", "on_quote", "on_trade", "on_depth", "on_timer", "on_fill", "on_end"])
+def test_the_only_strategy_of_a_run_is_stopped_and_the_run_goes_on(where: str, error: type[BaseException]) -> None:
+    made = engine(("bad", Trading(where=where, error=error)))
+    inputs = market_data()
+    outputs = run(made, inputs)
+    assert [stopped.strategy for stopped in only(StrategyStopped, outputs)] == ["bad"]
+    assert made.counters.candles + made.counters.backfilled + made.counters.ignored_candles == len(only(Candle, inputs))
+    assert not made.state.working
+
+
+@pytest.mark.behaviour("R6")
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+def test_whatever_a_gate_raises_in_a_review_is_a_refusal_by_its_name(error: type[BaseException]) -> None:
+    failures: Failures = []
+    made = engine(("s", Trading()), gates=[Gate(where="review", error=error)], failures=failures)
+    outputs = run(made, market_data())
+    refused = only(OrderRefused, outputs)
+    assert len(only(OrderAccepted, outputs)) > 1
+    assert {refusal.by for refusal in refused} == {"gate0"}
+    assert refused[0].reason.startswith(f"the gate failed: {error.__name__}: on purpose ({__name__}, line ")
+    closing = [accepted for accepted in only(OrderAccepted, outputs) if accepted.remarks]
+    assert failures == [("gate", "gate0", "review", error)] * (len(refused) + len(closing))
+    assert not only(GateFailed, outputs)
+
+
+@pytest.mark.behaviour("R6")
+@pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
+@pytest.mark.parametrize("where", ["on_fill", "on_end", "on_timer"])
+def test_a_gate_that_raises_where_it_learns_something_refuses_ever_since(
+    where: str, error: type[BaseException]
+) -> None:
+    """Its memory may be wrong. It is said once, and exits still pass."""
+    failures: Failures = []
+    made = engine(("s", Trading()), ("t", Trading()), gates=[Gate(where=where, error=error)], failures=failures)
+    outputs = run(made, market_data())
+    [failed] = only(GateFailed, outputs)
+    assert (failed.gate, failed.call) == ("gate0", where)
+    assert failed.error.startswith(f"{error.__name__}: on purpose ({__name__}, line ")
+    assert failures == [("gate", "gate0", where, error)]
+    place = outputs.index(failed)
+    assert not only(OrderRefused, outputs[:place])
+    assert {(refused.by, refused.reason) for refused in only(OrderRefused, outputs[place:])} == {
+        ("gate0", f"the gate failed in {where} and refuses ever since: {failed.error}")
+    }
+    later = only(OrderAccepted, outputs[place:])
+    assert later or where == "on_timer"
+    assert all(accepted.reduce_only for accepted in later)
