@@ -11,7 +11,7 @@ SOUND: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0], [9.6, 10.0], [1.0, 1.0
 
 
 def test_columns_say_their_lowest_and_highest_price() -> None:
-    candles = CandleColumns(range(0, 2), ([9.0, 9.0], [10.0, 11.0], [8.0, 7.0], [9.0, 9.0], [1.0, 1.0]))
+    candles = CandleColumns(range(2), ([9.0, 9.0], [10.0, 11.0], [8.0, 7.0], [9.0, 9.0], [1.0, 1.0]))
     assert (candles.lowest, candles.highest) == (7.0, 11.0)
     assert (candles.packed().lowest, candles.packed().highest) == (7.0, 11.0)
     ticks = TickColumns("BTCUSDT", SOUND)

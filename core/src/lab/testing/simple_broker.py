@@ -18,7 +18,8 @@ from lab.ports import Broker
 class SimpleBroker(Broker):
     """Fills a whole order at once: at the ask or bid of the first quote that counts, or at a candle's close.
 
-    For tests, and for harnesses of strategies and gates. A limit order fills at the market once that is no worse than its limit.
+    For tests, and for harnesses of strategies and gates. A limit order fills at the market once that is no worse than
+    its limit.
     """
 
     latency_ms: int = field(
