@@ -31,7 +31,9 @@ IMPURE: Final = frozenset({
     "uuid", "weakref", "zoneinfo",
 })  # fmt: skip
 # Of msgspec, its structs: they are data, and no more than attrs in another hand. Its codecs are not for the pure half.
-STRUCTS: Final = frozenset({"msgspec.Struct", "msgspec.field", "msgspec.structs.replace", "msgspec.to_builtins"})
+STRUCTS: Final = frozenset({
+    "msgspec.Struct", "msgspec.field", "msgspec.structs.astuple", "msgspec.structs.replace", "msgspec.to_builtins",
+})  # fmt: skip
 IMPURE_BUILTINS: Final = frozenset({"open", "print", "input", "exec", "eval", "__import__"})
 # What depends on the moment, the machine or the process, by its full name; a name covers all that is under it.
 VOLATILE: Final = (

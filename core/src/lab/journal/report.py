@@ -41,6 +41,8 @@ def _build(reader: JournalReader) -> Report:
     starting = starting_equity(started)
     code = ended.reason if ended else "unfinished"
     reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
+    settings = settings_in_force(started)
+    filled = totals.fills or reader.has(OrderFilled)  # a backtest without an end has rows and no state
     first_ns, last_ns = session.first_ns or _time(reader, "ASC"), _time(reader, "DESC")
     return Report(
         schema_version=REPORT_SCHEMA_VERSION,
@@ -60,8 +62,8 @@ def _build(reader: JournalReader) -> Report:
         symbol=started.symbol,
         interval=started.interval,
         instrument=started.instruments.get(started.symbol),
-        settings=settings_in_force(started),
-        changed=_changed(started),
+        settings=settings,
+        changed=_changed(started.changed, settings),
         candles=totals.candles,
         backfilled=totals.backfilled,
         quotes=totals.quotes,
@@ -90,7 +92,7 @@ def _build(reader: JournalReader) -> Report:
         first_event=_stamp(first_ns),
         last_event=_stamp(last_ns),
         data_seconds=max(0, last_ns - first_ns) / SECOND_NS if first_ns and last_ns else 0.0,
-        no_trade_reason=None if reader.has(OrderFilled) else _why_no_trade(started, totals, session, reader),
+        no_trade_reason=None if filled else _why_no_trade(started, totals, session, reader),
     )
 
 
@@ -126,6 +128,8 @@ def settings_in_force(started: RunStarted) -> dict[str, dict[str, str]]:
 
 def setting_text(value: object) -> str:
     """Return a setting's value as one would write it after ``--set name.key=``."""
+    if value.__class__ is str or value.__class__ is int:
+        return str(value)
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -141,10 +145,9 @@ def _named(name: str, kind: str) -> str:
     return name if name == kind else f"{name}={kind}"
 
 
-def _changed(started: RunStarted) -> dict[str, str]:
-    tables = settings_in_force(started)
+def _changed(dotted_names: Iterable[str], tables: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     found = {}
-    for dotted in started.changed:
+    for dotted in dotted_names:
         table, _, key = dotted.partition(".")
         if key in tables.get(table, {}):
             found[dotted] = tables[table][key]

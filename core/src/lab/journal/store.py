@@ -267,7 +267,10 @@ class JournalReader:
 
     def run_ended(self) -> RunEnded | None:
         """Return how the run ended, or ``None`` for a run without an end. Raises `JournalError` for a damaged row."""
-        return next(self.events(RunEnded), None)
+        sql = "SELECT seq, body FROM event WHERE kind = ? ORDER BY seq DESC LIMIT 1"  # the last row, in a whole journal
+        for seq, body in self._select(sql, (ROW_KINDS[RunEnded],)):
+            return self.decoded(RunEnded, seq, body)
+        return None
 
     def close(self) -> None:
         """Close the file."""

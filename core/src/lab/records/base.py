@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from msgspec import Struct, to_builtins
+from msgspec.structs import astuple
 
 _DIGITS_MAX: Final = 40
 
@@ -16,10 +17,9 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """
 
     def __post_init__(self) -> None:
-        for name in self.__struct_fields__:
-            value = getattr(self, name)
+        for place, value in enumerate(astuple(self)):
             if value.__class__ is Decimal and not (value.is_finite() and abs(value.adjusted()) <= _DIGITS_MAX):
-                raise ValueError(f"{name}: {str(value)[:40]} is not an amount")
+                raise ValueError(f"{self.__struct_fields__[place]}: {str(value)[:40]} is not an amount")
 
 
 def exact(amount: Decimal) -> Decimal:
