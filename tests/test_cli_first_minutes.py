@@ -153,8 +153,8 @@ HANGING = """
     [
         ("start", 69, ["provider hanging", "start()", "30 s"]),
         ("instrument", 3, ["hanging was not reached within 30 s", "no answer about BTCUSDT"]),
-        ("raises", 69, ["provider hanging failed: KeyError"]),
-        ("task", 69, ["provider hanging failed: KeyError"]),
+        ("raises", 69, ["provider hanging failed in instrument: KeyError"]),
+        ("task", 69, ["provider hanging failed in a task of its own: KeyError"]),
     ],
 )
 def test_a_provider_that_hangs_or_fails_at_its_first_calls_ends_the_run_in_one_named_line(
@@ -163,7 +163,7 @@ def test_a_provider_that_hangs_or_fails_at_its_first_calls_ends_the_run_in_one_n
     site.install("their_hanging", HANGING)
     result = lab("run", "--provider", "hanging", "--set", f"hanging.at={at}", "--speed", "max", "--no-write")
     assert result.code == code, result
-    assert "Traceback" not in result.err
+    assert ("Traceback" in result.err) == ("failed in" in words[0]), "what it raised has one, what it did not do none"
     last = result.err.splitlines()[-1]
     for word in words:
         assert word in last

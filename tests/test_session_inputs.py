@@ -241,7 +241,7 @@ def test_a_bad_event_of_recorded_data_is_held_out_counted_and_told(
     [
         ("foreign", "batches() gave candle of 'ETHUSDT', which was not asked for"),
         ("wrong class", "batches() gave tuple is no market data"),
-        ("batches raise", "failed: OSError: the disk is gone"),
+        ("batches raise", "failed in batches: OSError: the disk is gone"),
     ],
 )
 def test_what_no_provider_may_give_is_its_failure_and_no_defect_of_lab(
@@ -254,4 +254,4 @@ def test_what_no_provider_may_give_is_its_failure_and_no_defect_of_lab(
     assert "provider strange failed" in report["error"]
     assert said in report["error"]
     assert "defect in lab" not in result.err
-    assert "Traceback" not in result.err
+    assert ("Traceback" in result.err) == (mistake == "batches raise"), "of what it raised, and of nothing else"

@@ -1,6 +1,10 @@
 """Each rule of the reporter contract catches the mistake it is there for."""
 
 import asyncio
+import contextlib
+import os
+import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -129,10 +133,73 @@ class Chatters(Counts):
             print(record.kind)
 
 
+@define(kw_only=True)
+class GoesOn(Counts):
+    """Swallows every cancellation."""
+
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            with contextlib.suppress(BaseException):
+                await anyio.sleep(0.1)
+
+
+@define(kw_only=True)
+class Blocks(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        time.sleep(4)
+
+
+@define(kw_only=True)
+class Exits(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        raise KeyboardInterrupt("mine")
+
+
+@define(kw_only=True)
+class OverwritesReport(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        if run.directory is not None:
+            (run.directory / "final_report.json").write_text("mine")
+
+
+@define(kw_only=True)
+class ChangesRecords(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        async for record in records:
+            object.__setattr__(record, "body", b"HACKED")
+
+
+@define(kw_only=True)
+class Moves(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        os.chdir("/")
+
+
+@define(kw_only=True)
+class SetsVariables(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        os.environ["TZ"] = "Asia/Tokyo"
+
+
+@define(kw_only=True)
+class LeavesThreads(Counts):
+    async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
+        await Counts.report(self, run, records)
+        threading.Thread(target=time.sleep, args=(0.5,), name="mine", daemon=True).start()
+
+
 BROKEN: list[tuple[str, Any, str]] = [
     ("R1", NoHelp, "setting 'window' has no help text"),
     ("R2", StopsEarly, "it took "),
     ("R2", NeverReturns, "it was not done 0.2 s after the last row"),
+    ("R2", GoesOn, "it was not done 0.2 s after the last row, and went on after it was cancelled"),
+    ("R2", Blocks, "it was not done 0.2 s after the last row, and went on after it was cancelled"),
+    ("R2", Exits, "it raised KeyboardInterrupt('mine')"),
+    ("R2", ChangesRecords, "AttributeError was raised"),
     ("R3", Trusts, "(kind: order_filled)"),
     ("R3", TrustsFigures, "(kind: order_filled)"),
     ("R4", KnowsAllKinds, "KeyError was raised at test_contract_reporter.py:"),
@@ -140,8 +207,13 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("R6", WritesBeside, "latest.txt"),
     ("R7", WritesAnyway, "without a directory it wrote counts.txt"),
     ("R8", TidiesUp, "it changed journal.db"),
+    ("R8", OverwritesReport, "it changed final_report.json"),
     ("R9", SwallowsCancellation, "s after it was cancelled"),
+    ("R9", GoesOn, "it went on after it was cancelled"),
     ("R10", Chatters, "it printed 'run_started"),
+    ("R11", Moves, "it changed the working folder to /"),
+    ("R11", SetsVariables, "it changed the environment: TZ"),
+    ("R11", LeavesThreads, "it left threads running: mine"),
 ]
 
 
@@ -157,7 +229,7 @@ def test_a_sound_reporter_keeps_every_rule() -> None:
 @pytest.mark.behaviour("P4")
 @pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_a_broken_reporter_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
-    hasty = type("Hasty", (ReporterContract,), {"patience_s": 0.2 if broken is NeverReturns else 5.0})
+    hasty = type("Hasty", (ReporterContract,), {"patience_s": 0.2 if broken in (NeverReturns, GoesOn, Blocks) else 5.0})
     (found,) = check(hasty, broken, only=number)
     assert found.outcome == "failed"
     assert found.text.startswith(f"{number} (")

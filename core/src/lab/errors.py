@@ -90,7 +90,11 @@ def describe_error(error: BaseException) -> str:
     """Return an exception's type and message on one line of at most 500 characters; a group of one as that one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:500]
+    try:
+        text = str(error)
+    except BaseException as fault:  # a component's own class of error may be broken too
+        text = f"its text cannot be shown: {type(fault).__name__}"
+    return f"{type(error).__name__}: {' '.join(text.split())}"[:500]
 
 
 def did_you_mean(wrong: str, known: list[str]) -> str:

@@ -147,13 +147,6 @@ async def test_live_view_is_not_drawn_again_while_nothing_changes(run, drive, sc
     assert unstyled(screen.getvalue()).count("Time left") <= 2  # once, and once while it is wiped
 
 
-async def test_live_view_of_a_simulated_clock_draws_rarely(run):
-    reporter = Terminal(refresh_s=0.25)
-    assert reporter.period_s("max") >= 60
-    assert reporter.period_s("100") == 25
-    assert reporter.period_s("0.5") == reporter.period_s("1") == 0.25
-
-
 async def test_json_mode_writes_nothing(rows, run, drive, pipe, capsys):
     rows.everything()
     await drive(Terminal(), run.info(quiet=True), rows.rows)

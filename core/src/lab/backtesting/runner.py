@@ -3,8 +3,10 @@
 import contextlib
 import gc
 import os
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -24,14 +26,16 @@ from lab.errors import EngineError, JournalError, ProviderError, RunError, descr
 from lab.exit_codes import EndReason
 from lab.journal.report import build_report
 from lab.journal.state import end_state, ended
-from lab.journal.store import FILE_NAME, Journal
+from lab.journal.store import FILE_NAME, Journal, rows_after
 from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
-from lab.records.run import CarriedLoss, Counters, RunKind, RunStarted, SessionState
-from lab.reporting.offline import show
+from lab.records.run import CarriedLoss, Counters, ReportersState, RunKind, RunStarted, SessionState
+from lab.reporting.host import ReporterHost
+from lab.reporting.rows import RowFeed
 from lab.runs import directory as directories
+from lab.runs.failures import FailureLog
 from lab.runs.previous import running
-from lab.runs.result import Echo, RunResult, labels_of, no_echo
+from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 
 Progress = Callable[[str, int, int | None], None]
 """Takes what is being done, how much of it is done, and how much there is (``None``: unknown)."""
@@ -51,6 +55,11 @@ class Batch:
     """Guarded where they come from a provider: a `GuardedSource`."""
     first_ns: int = 0
 
+    @property
+    def held_out(self) -> int:
+        """How many events of the source did not reach the engine."""
+        return self.batches.held_out if isinstance(self.batches, GuardedSource) else 0
+
     def degradations(self) -> list[str]:
         """Return what the source held out, for the report."""
         return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
@@ -61,23 +70,29 @@ def prepare(
     kind: RunKind = "backtest",
     archive: Callable[[str], str | None] | None = None,
     carried_loss: CarriedLoss | None = None,
+    failures: FailureLog | None = None,
 ) -> Batch:
     """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
-    Raises `RunError` where the provider fails or its file is not fit.
+    Raises `RunError` where the provider fails or its file is not fit. Tracebacks of what it raises go to ``failures``.
     """
     run = assembly.settings
-    provider = assembly.provider.component
+    name, provider = assembly.provider.name, assembly.provider.component
+    failures = failures or FailureLog()
+    call = "batches"
     try:
-        wanted = [run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)]
+        wanted = [run_subscription(name, provider, run.symbol, run.interval_ns)]
         batches = provider.batches(wanted, seed=run.seed)
+        call = "batch_instrument"
         instrument = provider.batch_instrument(run.symbol)
         if batches is None or instrument is None:
-            text = f"provider {assembly.provider.name!r} has no recorded data; use replay (a file) or mock (a seed)"
+            text = f"provider {name!r} has no recorded data; use replay (a file) or mock (a seed)"
             raise RunError(EndReason.CONFIG, text)
+        call = "batches"
         first = next(batches, None)
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
+        call = "source"
         started = assembly.describe(kind, {run.symbol: instrument}, provider.source())
         if carried_loss is not None:
             started = replace(started, carried_loss=carried_loss)
@@ -85,13 +100,14 @@ def prepare(
         raise RunError(EndReason.CONFIG, str(error)) from None
     except RunError:
         raise
-    except (Exception, SystemExit) as error:
-        text = f"provider {assembly.provider.name} failed: {describe_error(error)}"
-        raise RunError(EndReason.PLUGIN, text) from error
+    except BaseException as error:
+        failures.note("provider", name, call, error)
+        raise RunError(EndReason.PLUGIN, f"provider {name} failed in {call}: {describe_error(error)}") from None
 
-    guarded = GuardedSource(assembly.provider.name, wanted, chain((first,), batches))
+    guarded = GuardedSource(name, wanted, chain((first,), batches), failures)
     first_ns = first[0].time_ns if first else 0
-    return Batch(assembly, assembly.engine(started, archive=archive), started, guarded, first_ns)
+    engine = assembly.engine(started, archive=archive, on_failure=failures.note)
+    return Batch(assembly, engine, started, guarded, first_ns)
 
 
 def run_through(
@@ -162,7 +178,7 @@ def run_batch(
     kind: RunKind = "backtest",
     carried_loss: CarriedLoss | None = None,
     quiet: bool = False,
-    say: Echo = no_echo,
+    say: Echo = to_stderr,
 ) -> RunResult:
     """Run a backtest to its end, then its reporters over the journal.
 
@@ -174,10 +190,11 @@ def run_batch(
     def outcome(order_id: str) -> str | None:
         return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
 
-    batch = prepare(assembly, kind, outcome, carried_loss)
+    failures = FailureLog(say=say)
+    batch = prepare(assembly, kind, outcome, carried_loss, failures)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = None if run.no_write else directories.create(run.state_dir, label)
+    directory = failures.directory = None if run.no_write else directories.create(run.state_dir, label)
     run_id = directory.name if directory is not None else label
     held = contextlib.ExitStack()
     thresholds = gc.get_threshold()
@@ -210,7 +227,10 @@ def run_batch(
             directories.write_report(directory, report)
         if progress is not None and assembly.reporters:
             progress(f"writing {', '.join(part.name for part in assembly.reporters)}", 0, None)
-        show(assembly.reporters, journal, _info(batch, header, report, run_id, directory, quiet), say)
+        if _show(assembly, journal, _info(batch, header, report, run_id, directory, quiet), failures):
+            report = build_report(journal.reader())
+            if directory is not None:
+                directories.write_report(directory, report)
         journal.close()
     except (JournalError, OSError) as failure:
         raise RunError(EndReason.STORAGE, str(failure)) from None
@@ -221,14 +241,31 @@ def run_batch(
     return RunResult(report, directory, report.exit_code)
 
 
+def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
+    """Run reporters over a finished journal, and journal which failed; return whether one did."""
+    path = journal.path
+    feed = RowFeed(journal.since if path is None else partial(rows_after, path.resolve()))
+    host = ReporterHost([(part.name, part.component) for part in assembly.reporters], feed, info, failures)
+    feed.end()
+    host.start()
+    host.finish(while_taking=True)
+    if host.degradations:
+        journal.commit(reporters=ReportersState(degradations=tuple(host.degradations)))
+    return bool(host.degradations)
+
+
 def _info(batch: Batch, header: Header, report: Report, run_id: str, directory: Path | None, quiet: bool) -> RunInfo:
-    """Return what reporters know of a batch that is over. Its candles are in the source, where they are read again."""
+    """Return what reporters know of a batch that is over. Its candles are read from the source again."""
     run, provider = batch.assembly.settings, batch.assembly.provider.component
     wanted = [run_subscription(batch.assembly.provider.name, provider, run.symbol, run.interval_ns)]
 
+    one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
+
     def candles() -> list[Candle]:
-        batches = provider.batches(wanted, seed=run.seed) or ()
-        return [event for events in batches for event in events if isinstance(event, Candle)]
+        with one_at_a_time:
+            inputs = chain.from_iterable(provider.batches(wanted, seed=run.seed) or ())
+            taken = islice(inputs, report.counters.inputs + batch.held_out)
+            return [event for event in taken if isinstance(event, Candle)]
 
     status = status_of(
         batch.engine, run.symbol, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",)

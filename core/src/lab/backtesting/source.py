@@ -12,6 +12,7 @@ from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle, MarketD
 from lab.domain.venue_clock import TOLERANCE_NS
 from lab.errors import ProviderError, describe_error
 from lab.ports import Subscription
+from lab.runs.failures import FailureLog
 
 _SESSION_INPUTS: Final = frozenset(INPUTS) - frozenset(MARKET_DATA) - {Backfill}
 
@@ -28,6 +29,8 @@ class GuardedSource:
     name: str
     wanted: Sequence[Subscription]
     batches: Iterator[Sequence[Input]]
+    failures: FailureLog = field(factory=FailureLog)
+    """Where the traceback of what the provider raises goes."""
     held_out: int = field(init=False, default=0)
     reason: str = field(init=False, default="")
     """Why the first event was held out."""
@@ -81,8 +84,9 @@ class GuardedSource:
             return next(self.batches, None)
         except ProviderError:
             raise
-        except (Exception, SystemExit) as error:
-            raise ProviderError(f"provider {self.name} failed: {describe_error(error)}") from error
+        except BaseException as error:
+            self.failures.note("provider", self.name, "batches", error)
+            raise ProviderError(f"provider {self.name} failed in batches: {describe_error(error)}") from None
 
     def _sound(self, event: Input) -> bool:
         """Return whether an event is sound; hold it out where it is not. Raises `ProviderError` for a foreign one."""

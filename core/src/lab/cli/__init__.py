@@ -1,6 +1,8 @@
 """The command line. `main` is the entry point; each command is a module of its own, imported only when it is called."""
 
+import os
 import sys
+import threading
 
 
 def main() -> None:
@@ -22,4 +24,22 @@ def main() -> None:
         print("lab: interrupted", file=sys.stderr)
         code = 130
     interrupts.ignore()
+    if threading.active_count() > 1:
+        _leave_at_once(code)
     sys.exit(code)
+
+
+def _leave_at_once(code: int) -> None:
+    """End the process though threads go on: those of reporters that did not come to an end, or of a plugin's own.
+
+    The interpreter would wait for them, or crash where one holds a stream's lock.
+    """
+    flushing = threading.Thread(target=_flush, daemon=True)
+    flushing.start()
+    flushing.join(timeout=0.5)
+    os._exit(code)
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()

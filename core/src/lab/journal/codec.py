@@ -9,7 +9,7 @@ from lab.domain import events
 from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.inputs import Input
 from lab.domain.market import Backfill, Candle, Depth, Funding, Quote, Trade
-from lab.records.run import RunEnded, RunStarted, RunState
+from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ ROW_KINDS: Final[dict[type, str]] = {**KINDS, RunStarted: RUN_STARTED, RunEnded:
 _encoder: Final = msgspec.json.Encoder(order="deterministic")
 encode: Final[Callable[[Any], bytes]] = _encoder.encode
 _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
-    cls: msgspec.json.Decoder(cls) for cls in (*ROW_KINDS, RunState)
+    cls: msgspec.json.Decoder(cls) for cls in (*ROW_KINDS, RunState, ReportersState)
 }
 _input_decoders: Final = {kind: _decoders[cls] for cls, kind in INPUT_KINDS.items()}
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])

@@ -40,6 +40,7 @@ def _build(reader: JournalReader) -> Report:
     totals, session = end.totals, end.session
     starting = starting_equity(started)
     code = ended.reason if ended else "unfinished"
+    reporters = reader.reporter_degradations() if ended else ()
     reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
     settings = settings_in_force(started)
     filled = totals.fills or reader.has(OrderFilled)  # a backtest without an end has rows and no state
@@ -52,7 +53,7 @@ def _build(reader: JournalReader) -> Report:
         reason=code,
         exit_code=reason.exit_code,
         error=ended.error if ended else "the run has no end in its journal",
-        error_count=session.errors + (1 if reason.status == "failed" else 0),
+        error_count=session.errors + len(reporters) + (1 if reason.status == "failed" else 0),
         started=labels.get("started", ""),
         duration_seconds=session.duration_seconds,
         provider=started.provider.type,
@@ -86,7 +87,7 @@ def _build(reader: JournalReader) -> Report:
         limits=session.limits,
         fee_rates=session.fees,
         gates=tuple(entry.name for entry in started.gates),
-        degradations=_degradations(started, end, reader, finished=ended is not None),
+        degradations=(*_degradations(started, end, reader, finished=ended is not None), *reporters),
         counters=session.counters,
         contacted_hosts=session.contacted_hosts,
         first_event=_stamp(first_ns),

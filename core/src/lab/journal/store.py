@@ -17,17 +17,19 @@ from lab.errors import JournalError, SchemaVersionError
 from lab.journal.codec import KINDS, ROW_KINDS, decode_as, encode
 from lab.journal.schema import INDEX, SCHEMA_VERSION, TABLES, bring_up_to_date
 from lab.ports import Record
-from lab.records.run import RunEnded, RunStarted, RunState
+from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 
 T = TypeVar("T")
 
 FILE_NAME: Final = "journal.db"
 RUN_STATE: Final = "run"
 """The name of the state that is written with every commit."""
+REPORTERS: Final = "reporters"
+"""The name of the state that says what became of reporters."""
 GENESIS: Final = b"\0" * 32
 
 _INSERT: Final = "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)"
-
+_AFTER: Final = "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 
 Row = tuple[int, int, int, str, str | None, bytes, bytes]
 """seq, time_ns, input_n, kind, key, body and hash."""
@@ -56,7 +58,8 @@ class Journal:
         self._seq = 0
         self._failure = ""
         try:
-            self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None)
+            # One thread trades; a journal in memory is read by others once that one has nothing more to write.
+            self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
             if not durable:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
@@ -106,8 +109,10 @@ class Journal:
         self._hash = digest = row_hash(self._hash, seq, time_ns, input_n, kind, key, body)
         self._rows.append((seq, time_ns, input_n, kind, key, body.decode(), digest))
 
-    def commit(self, state: RunState | None = None) -> Sequence[Record]:
+    def commit(self, state: RunState | None = None, *, reporters: ReportersState | None = None) -> Sequence[Record]:
         """Write what was gathered, and the state that goes with it, in one transaction; return the rows now durable.
+
+        ``reporters`` says what became of reporters, once all have ended.
 
         Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
         commit fails alike: its rows would not follow from those on disk.
@@ -119,9 +124,10 @@ class Journal:
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.executemany(_INSERT, rows)
-            if state is not None:
-                values = (RUN_STATE, self._seq, encode(state).decode())
-                self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", values)
+            for name, value in ((RUN_STATE, state), (REPORTERS, reporters)):
+                if value is not None:
+                    values = (name, self._seq, encode(value).decode())
+                    self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._failure = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
@@ -133,10 +139,7 @@ class Journal:
 
     def since(self, seq: int, limit: int) -> Sequence[Record]:
         """Return up to ``limit`` committed rows after ``seq``, in order."""
-        rows = self._db.execute(
-            "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?", (seq, limit)
-        )
-        return [Record(row[0], row[1], row[2], row[3].encode()) for row in rows]
+        return _records(self._db, seq, limit)
 
     def outcome(self, order_id: str) -> str | None:
         """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
@@ -168,6 +171,24 @@ class Journal:
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
                 self._db.execute("PRAGMA journal_mode=DELETE")  # one file from now on; readers leave none beside it
         self._db.close()
+
+
+def _records(db: sqlite3.Connection, seq: int, limit: int) -> list[Record]:
+    rows = db.execute(_AFTER, (seq, limit)).fetchall()
+    return [Record(row[0], row[1], row[2], row[3].encode()) for row in rows]
+
+
+def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
+    """Return up to ``limit`` committed rows of a journal's file after ``seq``, in order, from any thread.
+
+    A connection of its own reads them, which cannot write and which the writer never waits for. Raises `JournalError`.
+    """
+    try:
+        with contextlib.closing(_connect(path)[0]) as db:
+            db.execute("PRAGMA query_only=1")
+            return _records(db, seq, limit)
+    except sqlite3.Error as error:
+        raise JournalError(f"{path}: cannot be read: {error}") from error
 
 
 def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
@@ -252,11 +273,18 @@ class JournalReader:
 
     def run_state(self) -> RunState | None:
         """Return what the run had come to at its last commit, or ``None`` where nothing was committed with it."""
-        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (RUN_STATE,)):
+        return self._state(RUN_STATE, RunState)
+
+    def reporter_degradations(self) -> Sequence[str]:
+        """Return what became of reporters that failed or were not done in time; nothing before the run's end."""
+        return found.degradations if (found := self._state(REPORTERS, ReportersState)) is not None else ()
+
+    def _state(self, name: str, kind: type[T]) -> T | None:
+        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
             try:
-                return decode_as(RunState, body)
+                return decode_as(kind, body)
             except (TypeError, ValueError) as error:
-                raise JournalError(f"{self.name}: state {RUN_STATE} cannot be read: {error}") from None
+                raise JournalError(f"{self.name}: state {name} cannot be read: {error}") from None
         return None
 
     def run_started(self) -> RunStarted:

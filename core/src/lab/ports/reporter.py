@@ -1,10 +1,10 @@
-"""Who shows and writes what happened: the reporter, and what it is told."""
+"""Who shows and writes what happened: the reporter, and what it is given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -15,9 +15,8 @@ from lab.records.report import Header, Report
 from lab.records.run import Totals
 
 
-@attrs.frozen
-class Record:
-    """One committed journal row."""
+class Record(NamedTuple):
+    """One committed journal row. Nobody can change it: all reporters are given the same one."""
 
     seq: int
     time_ns: int
@@ -25,7 +24,10 @@ class Record:
     body: bytes
 
     def data(self) -> Any:
-        """Return the decoded body. Raises ``ValueError`` for what is no JSON, or nested deeper than our rows."""
+        """Return the decoded body, anew at each call.
+
+        Raises ``ValueError`` for a body that is no JSON, or is nested deeper than lab's rows.
+        """
         try:
             return msgspec.json.decode(self.body)
         except RecursionError:
@@ -56,10 +58,11 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 @attrs.frozen(kw_only=True)
 class RunInfo:
-    """What a reporter knows of its run. ``directory`` is ``None`` under ``--no-write``.
+    """What a reporter knows of its run: its own copy. ``directory`` is ``None`` under ``--no-write``.
 
-    ``report()`` gives the final report once the records have ended, ``candles()`` the newest candles of a live session,
-    and all of them where the journal holds none (backtests).
+    ``status()`` gives the run as it was half a second ago at most, and as it ended once it has ended. ``candles()``
+    gives the newest candles of a live session, and all of a backtest, whose journal holds none. ``report()`` gives the
+    final report; it raises ``RuntimeError`` before the records have ended.
     """
 
     run_id: str
@@ -72,11 +75,13 @@ class RunInfo:
 
 
 class Reporter(Component, ABC):
-    """Shows or writes what happened. It can't hold trading up, and its failure ends nothing but itself."""
+    """Shows or writes what happened. Trading never waits for it, and its failure ends nothing but itself."""
 
     @abstractmethod
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Take the journal's rows, each after its commit, in order, none left out; the iterator ends with the run.
 
-        A slow reporter is served from the journal: nothing waits for it. After the end it has five seconds.
+        Called in a thread of the reporter's own, on an event loop of its own that keeps real time at every
+        ``--speed``: threads, timers and the network are the real ones. It may fall behind, block or raise anything.
+        Five seconds after the end of the run it is cancelled, and abandoned if it does not obey.
         """

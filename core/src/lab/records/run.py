@@ -217,3 +217,13 @@ class RunEnded(RunState, frozen=True, kw_only=True):
     """what went wrong, in one line; empty when nothing did"""
     tape_sha256: str | None = None
     """SHA-256 of all lines of the tape; null where there is none"""
+
+
+class ReportersState(Record, frozen=True, kw_only=True):
+    """What became of the reporters, written once all have ended, which is after the run's end.
+
+    It is no row: when a reporter failed depends on the machine, and the rows of a run do not depend on its reporters.
+    """
+
+    degradations: tuple[str, ...] = ()
+    """reporters that failed, were not done in time or missed rows"""

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from lab.records.report import Report
 Echo = Callable[[str], None]
 
 
-def no_echo(text: str) -> None:
-    """Say nothing."""
+def to_stderr(text: str) -> None:
+    """Say something beside the result: one line on standard error."""
+    print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
 @frozen

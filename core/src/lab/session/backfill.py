@@ -9,6 +9,7 @@ from lab.domain.market import Candle
 from lab.errors import ProviderError, ProviderUnavailable, describe_error
 from lab.ports import Provider
 from lab.session.inbox import Inbox
+from lab.session.provider_calls import is_cancellation
 
 _WAIT_FIRST_S: Final = 1.0
 _WAIT_MOST_S: Final = 30.0
@@ -42,6 +43,7 @@ class HistoryLoader:
         self._filling = anyio.Lock()
         self.need = need
         self.failures = 0
+        self.refused = ""
         self.done = need == 0
 
     async def load(self) -> None:
@@ -57,6 +59,7 @@ class HistoryLoader:
                 wait = min(2 * wait, _WAIT_MOST_S)
                 continue
             except ProviderError as error:
+                self.refused = str(error)
                 self.done = True
                 self._inbox.notice("warm-up", state="refused", error=str(error))
                 return
@@ -106,7 +109,9 @@ class HistoryLoader:
             raise
         except ProviderError:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
             self._failed(error)
             raise ProviderError(f"history() failed: {describe_error(error)}") from error
         if strange is not None:

@@ -17,6 +17,7 @@ from lab.domain.time import SECOND_NS, format_time
 from lab.errors import ProviderError, describe_error
 from lab.plugins.discovery import Registry
 from lab.ports import Check, Runtime
+from lab.runs.failures import FailureLog
 from lab.session.first_contact import Guarded
 from lab.session.launch import clock_for
 from lab.simulation.clocks import loop_factory
@@ -101,7 +102,7 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
                     found = [Check("provider", False, str(error))]
                 except (Exception, SystemExit) as error:
                     found = [_failed(assembly, error)]
-            problem = await Guarded(assembly.provider).stop()
+            problem = await Guarded(assembly.provider, FailureLog()).stop()
             if problem:
                 found = [*found, Check("stop", False, problem)]
             tasks.cancel_scope.cancel()

@@ -1,6 +1,5 @@
 """The first minutes of a live session: every call to the provider before it streams, bounded and guarded."""
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -13,6 +12,8 @@ from lab.domain.instrument import Instrument
 from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.ports import Clock, Provider, Runtime, Subscription
+from lab.runs.failures import FailureLog
+from lab.session.provider_calls import is_cancellation, provider_failure
 
 CALL_S: Final = 30.0
 """How long a provider may take to start, and to answer one question about an instrument."""
@@ -34,15 +35,16 @@ class Guarded:
     ``scale`` is how much faster than real time the loop runs: limits are in real seconds.
     """
 
-    def __init__(self, part: Part[Provider], *, scale: float = 1.0) -> None:
+    def __init__(self, part: Part[Provider], failures: FailureLog, *, scale: float = 1.0) -> None:
         self.name = part.name
+        self._failures = failures
         self.component = part.component
         self.scale = scale
 
     async def start(self, runtime: Runtime) -> None:
         """Start it. Raises `RunError`."""
         text = f"provider {self.name}: start() was not done within {CALL_S:g} s"
-        await self._call(self.component.start(runtime), RunError(EndReason.PLUGIN, text))
+        await self._call("start", lambda: self.component.start(runtime), RunError(EndReason.PLUGIN, text))
 
     def subscription(self, symbol: str, interval_ns: int) -> Subscription:
         """Return what a run asks of it; refuse what it never has. Raises `RunError`."""
@@ -50,14 +52,14 @@ class Guarded:
             return run_subscription(self.name, self.component, symbol, interval_ns)
         except ProviderError as error:
             raise RunError(EndReason.CONFIG, str(error)) from None
-        except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-            raise self._failure(error) from None
+        except BaseException as error:
+            raise self._failure("check", error) from None
 
     async def instrument(self, symbol: str, limit: float) -> Instrument:
         """Ask for the instrument, for ``limit`` seconds at most. Raises `ProviderUnavailable` or `RunError`."""
         limit = min(limit, CALL_S)
         late = ProviderUnavailable(f"{self.name}: no answer about {symbol} within {limit:.3g} s")
-        found: Instrument = await self._call(self.component.instrument(symbol), late, limit)
+        found: Instrument = await self._call("instrument", lambda: self.component.instrument(symbol), late, limit)
         if not isinstance(found, Instrument):
             text = f"provider {self.name}: instrument() gave {type(found).__name__}, expected an Instrument"
             raise RunError(EndReason.PLUGIN, text)
@@ -67,37 +69,39 @@ class Guarded:
         return found
 
     async def stop(self) -> str:
-        """Stop it, whatever it does; return what went wrong, or nothing."""
+        """Stop it, whatever it does; return what went wrong, which has been said, or nothing."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(_STOP_S * self.scale) as scope:
             try:
                 await self.component.stop()
-            except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-                return f"provider {self.name} failed to stop: {describe_error(error)}"
-        if scope.cancelled_caught:
-            return f"provider {self.name} did not stop within {_STOP_S:g} s"
-        return ""
+            except BaseException as error:
+                if scope.cancel_called:
+                    raise
+                self._failures.note("provider", self.name, "stop", error)
+                return f"provider {self.name} failed in stop: {describe_error(error)}"
+        if not scope.cancelled_caught:
+            return ""
+        self._failures.say(text := f"provider {self.name} did not stop within {_STOP_S:g} s")
+        return text
 
-    async def _call(self, call: Awaitable[Any], late: LabError, limit: float = CALL_S) -> Any:
+    async def _call(self, name: str, call: Callable[[], Awaitable[Any]], late: LabError, limit: float = CALL_S) -> Any:
         """Await one call; ``late`` is raised where it takes too long. Cancellation from outside passes through."""
-        with anyio.move_on_after(limit * self.scale) as scope:
+        with anyio.move_on_after(limit * self.scale):
             try:
-                return await call
+                return await call()
             except ProviderUnavailable:
                 raise
             except ProviderError as error:
                 raise RunError(EndReason.CONFIG, str(error)) from None
             except LabError:
                 raise
-            except asyncio.CancelledError as error:
-                if asyncio.current_task().cancelling() or scope.cancel_called:  # type: ignore[union-attr]
+            except BaseException as error:
+                if is_cancellation(error):
                     raise
-                raise self._failure(error) from None
-            except (Exception, SystemExit, KeyboardInterrupt, GeneratorExit) as error:
-                raise self._failure(error) from None
+                raise self._failure(name, error) from None
         raise late
 
-    def _failure(self, error: BaseException) -> RunError:
-        return RunError(EndReason.PLUGIN, f"provider {self.name} failed: {describe_error(error)}")
+    def _failure(self, call: str, error: BaseException) -> RunError:
+        return RunError(EndReason.PLUGIN, provider_failure(self._failures, self.name, call, error))
 
 
 class FirstContact:

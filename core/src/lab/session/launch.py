@@ -11,17 +11,20 @@ from attrs import define
 
 from lab.composition.assembly import Assembly
 from lab.domain.time import SECOND_NS
-from lab.errors import JournalError, RunError, describe_error
+from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, Runtime
+from lab.records.report import Report
 from lab.runs import directory as directories
+from lab.runs.failures import FailureLog
 from lab.runs.lock import exclusive
 from lab.runs.previous import finalize_interrupted, running
-from lab.runs.result import Echo, RunResult, labels_of, no_echo
+from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
 from lab.session.outcome import unwritten
+from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
 from lab.session.session import Session
 from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock, loop_factory
@@ -36,8 +39,7 @@ class _Outcome:
     """What a task group's body leaves behind: exceptions are carried out bare, not as a group."""
 
     finished: RunResult | None = None
-    problem: Exception | None = None
-    task_failure: str = ""
+    problem: BaseException | None = None
     session: Session | None = None
     interrupted: bool = False
 
@@ -48,7 +50,7 @@ def run_live(
     wall_ns: Callable[[], int],
     interrupts: Interrupts,
     quiet: bool = False,
-    say: Echo = no_echo,
+    say: Echo = to_stderr,
     waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session to its end, on the loop its speed asks for.
@@ -95,7 +97,7 @@ async def run_session(
     speed: float | Literal["max"] = 1.0,
     interrupts: Interrupts,
     quiet: bool = False,
-    say: Echo = no_echo,
+    say: Echo = to_stderr,
     waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
@@ -109,43 +111,44 @@ async def run_session(
     with scope, interrupts.handled_by(heard):
         if interrupts.count:  # one that came before anybody could listen counts
             _interrupt(outcome, scope, interrupts.count, "a signal")
-        provider = Guarded(assembly.provider, scale=1.0 if speed == "max" else max(1.0, speed))
+        failures = FailureLog(say=say)
+        provider = Guarded(assembly.provider, failures, scale=1.0 if speed == "max" else max(1.0, speed))
         start = FirstContact(provider, assembly.settings, clock, waiting)
-        try:
-            async with anyio.create_task_group() as tasks:
-                runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
-                try:
-                    await provider.start(runtime)
-                    await _run(assembly, clock, wall_ns(), outcome, runtime, start, quiet, say)
-                except Exception as problem:
-                    outcome.problem = problem
-                finally:
-                    start.end()
-                    failure = await provider.stop()
-                    if failure:
-                        say(failure)
-                    tasks.cancel_scope.cancel()
-        except BaseExceptionGroup as failed:  # the body keeps its own: these are tasks that the provider started
-            outcome.task_failure = f"provider {provider.name} failed: {describe_error(failed)}"
-    return _result(outcome, say)
+
+        def task_failed(error: BaseException) -> None:
+            if outcome.session is not None:
+                outcome.session.provider_failed("a task of its own", error)
+            else:
+                text = provider_failure(failures, provider.name, "a task of its own", error)
+                outcome.problem = RunError(EndReason.PLUGIN, text)
+                scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            tasks = await group.start(hold_tasks, task_failed)
+            runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
+            try:
+                await provider.start(runtime)
+                await _run(assembly, clock, wall_ns(), outcome, runtime, start, interrupts, failures, quiet, say)
+            except BaseException as problem:
+                if is_cancellation(problem):
+                    raise
+                outcome.problem = problem
+            finally:
+                start.end()
+                await provider.stop()
+                group.cancel_scope.cancel()
+    return _result(outcome, interrupts, say)
 
 
-def _result(outcome: _Outcome, say: Echo) -> RunResult:
+def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
     """Return how the run came out. Raises what stopped it before it began."""
     session = outcome.session
     if session is not None and outcome.finished is None and outcome.problem is None:
-        if outcome.task_failure:
-            session.stop(EndReason.PLUGIN, outcome.task_failure)
-        else:
-            session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
-        outcome.finished = _finish(session, say)
+        session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
+        outcome.finished = _finish(session, interrupts, say)
     if outcome.finished is not None:
         return outcome.finished
-    if outcome.problem is not None:
-        raise outcome.problem
-    if outcome.task_failure:
-        raise RunError(EndReason.PLUGIN, outcome.task_failure)
-    raise RunError(EndReason.STOPPED, _NOT_BEGUN)
+    raise outcome.problem or RunError(EndReason.STOPPED, _NOT_BEGUN)
 
 
 async def _run(
@@ -155,6 +158,8 @@ async def _run(
     outcome: _Outcome,
     runtime: Runtime,
     start: FirstContact,
+    interrupts: Interrupts,
+    failures: FailureLog,
     quiet: bool,
     say: Echo,
 ) -> None:
@@ -171,7 +176,7 @@ async def _run(
             held.enter_context(exclusive(run.state_dir))
             for earlier in finalize_interrupted(run.state_dir):
                 say(f"{earlier.name} was cut off before its end; its report is written now")
-            directory = directories.create(run.state_dir, label)
+            directory = failures.directory = directories.create(run.state_dir, label)
         run_id = directory.name if directory is not None else label
         labels = labels_of(run_id, started_ns, run.state_dir)
         try:
@@ -190,30 +195,37 @@ async def _run(
             hosts=runtime.hosts,
             quiet=quiet,
             start=start,
+            failures=failures,
         )
-        await session.run(instrument, runtime.tasks)
-        outcome.finished = _finish(session, say)
+        await session.run(instrument)
+        outcome.finished = _finish(session, interrupts, say)
 
 
-def _finish(session: Session, say: Echo) -> RunResult:
-    """Write the report and close the files, once. What can't be written is said, with the first cause before it."""
+def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:
+    """Write the report, wait for reporters, write it again where one of them failed, and close the files."""
     try:
-        report = session.conclude()
-        if session.directory is not None:
-            try:
-                directories.write_report(session.directory, report)
-            except OSError as error:
-                text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
-                first = report.error if report.exit_code else ""
-                say("; ".join(filter(None, (first, text, "the next start writes it"))))
-                report = unwritten(report, EndReason.STORAGE, first or text)
+        report = _write_report(session, session.conclude(), say)
+        if session.wait_for_reporters(report, hurried=lambda: interrupts.count > 1):
+            report = _write_report(session, session.report(), say)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, f"{session.detail}; {error}" if session.detail else str(error)) from None
     finally:
-        with contextlib.suppress(OSError):
-            session.tape.close()
-        session.journal.close()
+        session.close()
     return RunResult(report, session.directory, report.exit_code, reached=session.engine is not None)
+
+
+def _write_report(session: Session, report: Report, say: Echo) -> Report:
+    """Write a report and return it. Where it can't be written that is said, with the first cause before it."""
+    if session.directory is None:
+        return report
+    try:
+        directories.write_report(session.directory, report)
+    except OSError as error:
+        text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
+        first = report.error if report.exit_code else ""
+        say("; ".join(filter(None, (first, text, "the next start writes it"))))
+        return unwritten(report, EndReason.STORAGE, first or text)
+    return report
 
 
 def _interrupt(outcome: _Outcome, scope: anyio.CancelScope, count: int, name: str) -> None:

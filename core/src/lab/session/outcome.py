@@ -10,7 +10,7 @@ from lab.session.status import warmth
 
 
 def diagnose(error: BaseException) -> tuple[EndReason, str]:
-    """Return the reason and the text of what ended a run: storage and broker failures have their own."""
+    """Return the reason and the text of what ended a run: errors of lab's own tree carry theirs."""
     leaves = [error]
     while groups := [leaf for leaf in leaves if isinstance(leaf, BaseExceptionGroup)]:
         leaves = [leaf for leaf in leaves if not isinstance(leaf, BaseExceptionGroup)]

@@ -1,6 +1,6 @@
 """Steps the engine in a live session: takes what waits, commits, publishes, opens and shuts the trading gate."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from itertools import count
 from typing import Final
@@ -18,9 +18,8 @@ from lab.engine.history import History
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, PriceSource, Provider
+from lab.ports import Clock, FeedState, PriceSource, Provider, Record
 from lab.records.run import SessionState
-from lab.reporting.publisher import Publisher
 from lab.session.backfill import HistoryLoader
 from lab.session.inbox import Inbox
 
@@ -40,7 +39,11 @@ class Price(Enum):
 
 @define
 class Runner:
-    """Steps one engine with what the inbox holds. ``session_counters`` returns the session's part of the state."""
+    """Steps one engine with what the inbox holds.
+
+    ``session_counters`` returns the session's part of the state. ``publish`` is given the rows of each commit, and none
+    twice a second, and must not wait.
+    """
 
     engine: Engine
     symbol: str
@@ -51,7 +54,7 @@ class Runner:
     loader: HistoryLoader
     journal: Journal
     tape: TapeWriter
-    publisher: Publisher
+    publish: Callable[[Sequence[Record]], None]
     session_counters: Callable[[], SessionState]
     shut_seconds: float = 0.0
     first_ns: int = 0
@@ -84,7 +87,7 @@ class Runner:
     def commit(self) -> None:
         """Make durable what was stepped, and publish it."""
         self.tape.flush()
-        self.publisher.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
+        self.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
 
     def _step(self, event: Input) -> None:
         number = self.tape.add(event)
@@ -152,6 +155,7 @@ class Runner:
             await anyio.sleep(_TICK_S)
             if tick % _FLUSH_TICKS == 0:
                 self.tape.flush()
+            self.publish(())
             if self.engine.state.stopping:
                 continue
             # Where candles are all there is, an order waits for the next one, however long a candle is.
@@ -184,6 +188,10 @@ class Runner:
         """Cancel what still works, so that no order is left without an end."""
         if self.engine.state.working:
             self._stop(reason, close=False)
+
+    def give_up(self, reason: str) -> None:
+        """End every working order without another step, after a defect of the engine. No input may follow."""
+        self.journal.append(self.engine.abandon(reason), self.engine.state.now_ns, self.tape.inputs)
 
     def _stop(self, reason: str, close: bool) -> None:
         self._step(Command(self.inbox.now_ns(), CommandAction.STOP, "session", reason))

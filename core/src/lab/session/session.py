@@ -1,8 +1,10 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
-from collections.abc import Collection
+import contextlib
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,27 +14,26 @@ from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
 from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import ProviderError, RunError, describe_error
+from lab.errors import EngineError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.report import build_report, empty_state
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Realm, RunInfo, Status
+from lab.ports import Clock, Realm, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
-from lab.reporting.publisher import Publisher
+from lab.runs.failures import FailureLog
 from lab.runs.previous import carried_loss
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
 from lab.session.outcome import diagnose, shortfall, unwritten
+from lab.session.provider_calls import is_cancellation, provider_failure
+from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
 from lab.session.status import session_state
-
-_REPORTERS_S: Final = 5.0
 
 
 class Session:
@@ -50,6 +51,7 @@ class Session:
         hosts: Collection[str] = (),
         quiet: bool = False,
         start: FirstContact,
+        failures: FailureLog,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -60,6 +62,7 @@ class Session:
         self.hosts = hosts
         self.quiet = quiet
         self._start = start
+        self.failures = failures
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
         self.inbox = Inbox(
@@ -69,7 +72,7 @@ class Session:
             recorded=assembly.provider.component.realm() is Realm.RECORDED,
         )
         self.runner: Runner | None = None
-        self.publisher = Publisher(journal.since)
+        self.reporters: LiveReporters | None = None
         self.reason: EndReason | None = None
         self.detail = ""
         self._errors = 0
@@ -87,8 +90,8 @@ class Session:
         self._stopping.set()
         self.inbox.wake()
 
-    async def run(self, instrument: Instrument | None, tasks: TaskGroup) -> None:
-        """Run to the end. ``tasks`` is where the provider's own tasks live.
+    async def run(self, instrument: Instrument | None) -> None:
+        """Run to the end.
 
         ``instrument`` is ``None`` where the provider could not tell yet: it is then asked again until it can.
         """
@@ -101,8 +104,8 @@ class Session:
                 if instrument is not None:
                     await self._trade(instrument, group)
                 group.cancel_scope.cancel()
-        except (Exception, SystemExit) as error:
-            self._fail(*diagnose(error))
+        except BaseException as error:
+            self._failed(error)
         self.conclude()
 
     # -- the run -----------------------------------------------------------------------------------------------------
@@ -134,29 +137,28 @@ class Session:
         started = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
             started = replace(started, carried_loss=carried_loss(self.settings.state_dir, started))
-        engine = assembly.engine(started, archive=self.journal.outcome)
+        engine = assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_record(started, 0, 0)
         self.journal.append(engine.begin(), 0, 0)
         self.header = make_header(assembly, "run", instrument, engine, run_id=self.run_id, directory=self.directory)
+        reporters = self.reporters = self._make_reporters(engine, self.header)
         runner.commit()
         runner.update_trading_state()
-        async with anyio.create_task_group() as reporters:
-            for part in assembly.reporters:
-                reporters.start_soon(self._report, part.name, part.component)
-            group.start_soon(self._stream)
-            group.start_soon(runner.loader.load)
-            group.start_soon(runner.monitor)
-            try:
-                await self._take_until_stopped(runner, group)
-                code = self.reason.code if self.reason else EndReason.STOPPED.code
-                await runner.wind_down(code, close=self.settings.close_on_stop)
-                self._check_strategies(runner)
-            except (Exception, SystemExit) as error:
-                self._fail(*diagnose(error))
-            self._write_end(engine)
-            self.publisher.end()
-            reporters.cancel_scope.deadline = anyio.current_time() + _REPORTERS_S
+        reporters.start(real_time=self.settings.speed != "max")
+        group.start_soon(self._stream)
+        group.start_soon(runner.loader.load)
+        group.start_soon(runner.monitor)
+        try:
+            await self._take_until_stopped(runner, group)
+            code = self.reason.code if self.reason else EndReason.STOPPED.code
+            await runner.wind_down(code, close=self.settings.close_on_stop)
+            self._check_components(runner)
+        except BaseException as error:
+            self._failed(error)
+            if isinstance(error, EngineError):
+                runner.give_up(str(error))
+        self._write_end(engine)
 
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
@@ -180,18 +182,40 @@ class Session:
             loader=loader,
             journal=self.journal,
             tape=self.tape,
-            publisher=self.publisher,
+            publish=self._publish,
             session_counters=self._state,
         )
+
+    def _make_reporters(self, engine: Engine, header: Header) -> LiveReporters:
+        history = engine.state.markets[self.symbol].history
+        return LiveReporters(
+            self.assembly.reporters,
+            self.journal,
+            self.failures,
+            run_id=self.run_id,
+            header=header,
+            directory=self.directory,
+            quiet=self.quiet,
+            status=partial(self._status, engine),
+            candles=lambda: tuple(history.candles),
+        )
+
+    def _publish(self, records: Sequence[Record]) -> None:
+        if self.reporters is not None:
+            self.reporters.publish(records)
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.reason is None:
             await self.inbox.wait()
             for first_ns, last_ns in runner.process():
                 group.start_soon(runner.loader.fill, first_ns, last_ns)
-            self._check_strategies(runner)
+            self._check_components(runner)
 
-    def _check_strategies(self, runner: Runner) -> None:
+    def _check_components(self, runner: Runner) -> None:
+        """End the run where nobody is left to trade: the broker has failed, or every strategy has."""
+        failure = runner.engine.state.failure
+        if failure is not None and self.reason is not failure.reason:
+            self._fail(failure.reason, str(failure))
         if all(strategy.failed for strategy in runner.engine.strategies):
             self.stop(EndReason.PLUGIN, "every strategy has failed")
 
@@ -207,42 +231,32 @@ class Session:
         provider = self.assembly.provider.component
         name = self.assembly.provider.name
         wanted = [run_subscription(name, provider, self.symbol, self.settings.interval_ns)]
-        try:
-            await provider.stream(wanted, self.inbox)
-        except ProviderError as error:
-            self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name}: {error}")
-        except (Exception, SystemExit) as error:
-            self._fail(EndReason.PLUGIN, f"provider {self.assembly.provider.name} failed: {describe_error(error)}")
+        if not await self._ask_provider("stream", provider.stream, wanted, self.inbox):
+            return
+        self.inbox.end()
+        if provider.realm() is Realm.REAL:
+            self._fail(EndReason.PLUGIN, f"provider {name}: its stream returned; a real venue's data has no end")
         else:
-            self.inbox.end()
-            if provider.realm() is Realm.REAL:
-                text = f"provider {self.assembly.provider.name}: its stream returned; a real venue's data has no end"
-                self._fail(EndReason.PLUGIN, text)
-            else:
-                self.stop(EndReason.COMPLETED, "the data ended")
+            self.stop(EndReason.COMPLETED, "the data ended")
 
     def _history_failed(self, error: BaseException) -> None:
         self._errors += 1
+        self.failures.note("provider", self.assembly.provider.name, "history", error)
 
-    async def _report(self, name: str, reporter: Any) -> None:
-        """Run one reporter; its failure ends nothing but itself."""
-        assert self.header is not None, "reporters are started after the header is made"
-        info = RunInfo(
-            run_id=self.run_id,
-            header=self.header,
-            directory=self.directory,
-            quiet=self.quiet,
-            status=self._status,
-            report=self.report,
-            candles=self._candles,
-        )
-        records = self.publisher.stream()
+    async def _ask_provider(self, call: str, act: Callable[..., Awaitable[None]], *args: Any) -> bool:
+        """Run one of the provider's calls. Whatever it raises is its failure and ends the run; return whether not."""
         try:
-            await reporter.report(info, records)
-        except (Exception, SystemExit) as error:
-            self._errors += 1
-            if not self._finished.is_set():
-                self.inbox.notice("reporter", name=name, error=describe_error(error))
+            await act(*args)
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
+            self.provider_failed(call, error)
+            return False
+        return True
+
+    def provider_failed(self, call: str, error: BaseException) -> None:
+        """End the run in order because of what the provider raised in a call, or in a task of its own."""
+        self._fail(EndReason.PLUGIN, provider_failure(self.failures, self.assembly.provider.name, call, error))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -263,7 +277,7 @@ class Session:
         record = ended(state, reason, error, tape_sha256=self.tape.digest())
         self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
         self.tape.close()
-        self.publisher.publish(self.journal.commit())
+        self._publish(self.journal.commit())
 
     @property
     def engine(self) -> Engine | None:
@@ -273,10 +287,8 @@ class Session:
     @property
     def errors(self) -> int:
         """How much went wrong so far; a strategy that was stopped counts once."""
-        failures = self._errors + self._start.failures
-        return failures + (
-            sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
-        )
+        stopped = sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
+        return self._errors + self._start.failures + stopped
 
     def elapsed(self) -> float:
         """Return the seconds since the run began, by the session's clock."""
@@ -288,6 +300,7 @@ class Session:
             self.inbox,
             self.header,
             hosts=self.hosts,
+            reporters=self.reporters.degradations if self.reporters and not self._finished.is_set() else (),
             errors=self.errors,
             waits=self._start.failures,
             seconds=self.elapsed(),
@@ -295,10 +308,7 @@ class Session:
         )
 
     def conclude(self) -> Report:
-        """Write what the ordinary way could not, and return the report. Safe to call twice.
-
-        Where the journal takes no more, the report says so in its place: it is then all there is.
-        """
+        """Write the end where the ordinary way could not, and return the report. Safe to call twice."""
         if not self._finished.is_set():
             try:
                 if self.runner is None:
@@ -306,17 +316,35 @@ class Session:
                 elif self.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
                     self.runner.cancel_all(self.reason.code)
                 self._write_end(self.engine)
-            except (Exception, SystemExit) as error:
-                self._fail(*diagnose(error))
-            self.publisher.end()
-        report = self.report()
-        if report.reason == "unfinished" and self.reason is not None:
-            return unwritten(report, self.reason, self.detail, self.errors)
-        return report
+            except BaseException as error:
+                self._failed(error)
+        return self.report()
+
+    def wait_for_reporters(self, report: Report, hurried: Callable[[], bool]) -> bool:
+        """Let reporters come to their end as `LiveReporters.finish` does; return whether one did not."""
+        reporters, self.reporters = self.reporters, None
+        return reporters is not None and reporters.finish(report, hurried)
+
+    def close(self) -> None:
+        """Close tape and journal. Reporters that nobody waited for, because the report failed, are left behind."""
+        if self.reporters is not None:
+            self.reporters.leave()
+        with contextlib.suppress(OSError):
+            self.tape.close()
+        self.journal.close()
 
     def _undecided(self) -> RunStarted:
         """Return how a run was started that never learned what its symbol is."""
         return self.assembly.describe("run", {}, {})
+
+    def _failed(self, error: BaseException) -> None:
+        """Make an exception the reason of the end; raise it again where it is the cancellation of this task."""
+        if is_cancellation(error):
+            raise error
+        reason, detail = diagnose(error)
+        if reason is EndReason.INTERNAL:
+            self.failures.note("the", "session", "its loop", error)
+        self._fail(reason, detail)
 
     def _fail(self, reason: EndReason, detail: str) -> None:
         self._errors += 1
@@ -325,15 +353,13 @@ class Session:
     # -- what others may know ----------------------------------------------------------------------------------------
 
     def report(self) -> Report:
-        """Return the final report of what is committed."""
-        return build_report(self.journal.reader())
+        """Return the final report of what is committed; of the end itself where the journal took no more."""
+        report = build_report(self.journal.reader())
+        if report.reason == "unfinished" and self.reason is not None:
+            return unwritten(report, self.reason, self.detail, self.errors)
+        return report
 
-    def _status(self) -> Status:
-        if self.engine is None:
-            raise RuntimeError("the engine has not been built yet")
+    def _status(self, engine: Engine) -> Status:
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.inbox.state, self.engine.state.halted_by
-        return status_of(self.engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
-
-    def _candles(self) -> list[Candle]:
-        return list(self.engine.state.markets[self.symbol].history.candles) if self.engine else []
+        state, why = self.inbox.state, engine.state.halted_by
+        return status_of(engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)

@@ -1,6 +1,6 @@
 """What a live session itself counted, beside the engine: warm-up, feed losses, malformed input."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lab.composition.header import left_open
 from lab.ports import FeedState
@@ -24,6 +24,7 @@ def session_state(
     header: Header | None,
     *,
     hosts: Collection[str],
+    reporters: Sequence[str],
     errors: int,
     waits: int,
     seconds: float,
@@ -31,15 +32,15 @@ def session_state(
 ) -> SessionState:
     """Return what the session itself counted; with the engine's totals the report is made from it.
 
-    ``hosts`` are those the provider contacted, ``waits`` is how often it was asked for the instrument in vain,
-    ``seconds`` how long the session runs.
+    ``hosts`` are those the provider contacted, ``reporters`` the degradations by reporters while the run goes on,
+    ``waits`` is how often it was asked for the instrument in vain, ``seconds`` how long the session runs.
     """
     return SessionState(
-        errors=errors,
+        errors=errors + len(reporters),
         duration_seconds=round(seconds, 3),
         first_ns=runner.first_ns if runner is not None else 0,
         contacted_hosts=tuple(hosts),
-        degradations=tuple(_degradations(runner, inbox, waits=waits, ended=ended)),
+        degradations=(*_degradations(runner, inbox, waits=waits, ended=ended), *reporters),
         limits=header.limits if header is not None else {},
         fees=header.fees if header is not None else {},
         warm=warmth(runner),
@@ -55,6 +56,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: boo
     found = [warmth(runner)] if warmth(runner) else []
     if runner is not None and runner.loader.failures:
         found.append(f"history_failures {runner.loader.failures}")
+    if runner is not None and runner.loader.refused:
+        found.append(f"history_refused: {runner.loader.refused}")
     if waits:
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:

@@ -34,7 +34,7 @@ _STYLES: Final = {
 class LiveScreen:
     """Time left, price, position, equity, feed, why it is not trading, counts and the newest events.
 
-    Drawn at most once a period (seconds of the loop's clock), and only when something shown has changed.
+    Drawn at most once a period (seconds of real time), and only when something shown has changed.
     """
 
     def __init__(self, run: RunInfo, out: Output, *, events: int, period_s: float) -> None:

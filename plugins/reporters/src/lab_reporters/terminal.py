@@ -4,7 +4,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
-from decimal import Decimal
 from typing import Final, Protocol, TextIO
 
 import anyio
@@ -84,15 +83,8 @@ class Terminal(Reporter):
         if self.live and stream.isatty() and os.environ.get("TERM") != "dumb":
             from lab_reporters.live import LiveScreen
 
-            return LiveScreen(run, Output(stream), events=self.events, period_s=self.period_s(run.header.speed))
+            return LiveScreen(run, Output(stream), events=self.events, period_s=self.refresh_s)
         return PlainScreen(run, Output(stream), status_s=self.status_s, lines_per_minute=self.lines_per_minute)
-
-    def period_s(self, speed: str) -> float:
-        """Return the seconds of the loop's clock between two looks: ``refresh_s`` of the time of who watches."""
-        if speed == "max":
-            return 60.0
-        factor = text.as_decimal(speed)
-        return self.refresh_s * float(max(factor, Decimal(1))) if factor is not None else self.refresh_s
 
 
 class PlainScreen:

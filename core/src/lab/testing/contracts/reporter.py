@@ -1,17 +1,20 @@
-"""The contract of reporters: R1 to R10."""
+"""The contract of reporters: R1 to R11."""
 
 import contextlib
 import io
+import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Final
 
-import anyio
 import msgspec
-from anyio.lowlevel import checkpoint
 
 from lab.ports import Record, Reporter, RunInfo
+from lab.reporting.host import END_S, ReporterThread
+from lab.reporting.rows import RowFeed
 from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.purity import written_paths
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_settings
@@ -19,7 +22,7 @@ from lab.testing.sample_runs import SampleRun, sample_run
 
 Make = Callable[[], Reporter]
 
-_AFTER_END_S: Final = 5.0
+_CANCELLED_S: Final = 1.0
 _BODIES: Final = (
     b"", b"{", b"null", b"[]", b"{}", b"7", b'"x"', b"\xff\xfe", b'{"a":1}', b"[1,2,3]", b"[" * 2_000, b"NaN",
 )  # fmt: skip
@@ -39,11 +42,13 @@ class ReporterContract(Contract):
             def make(self):
                 return MyReport
 
-    ``make`` gives a fresh instance each time. It is given the rows of a real run (see `sample_run`), in a directory
-    of its own that holds a journal it must leave alone. What it prints is caught.
+    ``make`` gives a fresh instance each time. As in a real run it works in a thread of its own, on an event loop of
+    its own in real time, so one that blocks for ever fails its rule and does not hold the suite up. It is given the
+    rows of a real run (see `sample_run`), in a directory that holds files it must leave alone. What it prints is
+    caught.
     """
 
-    patience_s: ClassVar[float] = _AFTER_END_S
+    patience_s: ClassVar[float] = END_S
     """How long a reporter may take after the last row."""
 
     @rule(
@@ -56,8 +61,8 @@ class ReporterContract(Contract):
 
     @rule(
         "R2",
-        "the run ends when its reporters have: one that goes on is cut off after five seconds.",
-        "loop over the records to the end (async for), then finish and return.",
+        "five seconds after the end of the run a reporter that is not done is cancelled, and abandoned if it goes on.",
+        "loop over the records to the end (async for), then finish and return; block for nothing that may not come.",
     )
     def test_takes_every_row_and_returns(self, make: Make) -> None:
         run = sample_run()
@@ -121,10 +126,10 @@ class ReporterContract(Contract):
 
     @rule(
         "R8",
-        "the journal is the truth the report is made from: a reporter reads rows, never the file.",
+        "the journal is the truth the report is made from, and other files have writers of their own.",
         "leave the files of the run's directory alone that you did not make.",
     )
-    def test_leaves_the_journal_alone(self, make: Make) -> None:
+    def test_leaves_the_runs_other_files_alone(self, make: Make) -> None:
         run = sample_run()
         with _directory() as directory:
             before = {path: path.read_bytes() for path in sorted(directory.iterdir())}
@@ -135,24 +140,18 @@ class ReporterContract(Contract):
 
     @rule(
         "R9",
-        "a second interrupt ends the run within a second, whatever a reporter is doing.",
+        "a second interrupt cancels reporters and leaves those behind that go on, with their work half done.",
         "let the cancellation through, and finish what must be finished without waiting.",
     )
     def test_a_cancelled_reporter_ends(self, make: Make) -> None:
         run = sample_run()
-
-        async def main() -> float:
-            with anyio.CancelScope() as scope:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(make().report, run.info(directory), _Rows(run.records, endless=True))
-                    await anyio.sleep(0.05)
-                    began = anyio.current_time()
-                    scope.cancel()
-            return anyio.current_time() - began
-
         with _directory() as directory, _caught():
-            took = anyio.run(main)
-        assert took <= 1.0, f"it ended {took:.1f} s after it was cancelled"
+            thread = _started(make(), run.info(directory), run.records, endless=True)
+            time.sleep(0.05)
+            thread.cancel()
+            took = _seconds_to_end(thread, 3 * _CANCELLED_S)
+        assert took is not None, "it went on after it was cancelled"
+        assert took <= _CANCELLED_S, f"it ended {took:.1f} s after it was cancelled"
 
     @rule(
         "R10",
@@ -165,21 +164,40 @@ class ReporterContract(Contract):
             self._take(make(), run.info(directory, quiet=True), run.records)
         assert not said.getvalue(), f"it printed {said.getvalue()[:200]!r}"
 
+    @rule(
+        "R11",
+        "a reporter shares its process with trading and with other reporters.",
+        "use absolute paths instead of os.chdir, pass settings instead of setting os.environ, and end your threads.",
+    )
+    def test_leaves_the_process_as_it_was(self, make: Make) -> None:
+        run = sample_run()
+        folder, environment, threads = Path.cwd(), dict(os.environ), set(threading.enumerate())
+        try:
+            with _directory() as directory:
+                self._report(make(), run.info(directory), run.records)
+            assert Path.cwd() == folder, f"it changed the working folder to {Path.cwd()}"
+            changed = sorted(name for name, _ in dict(os.environ).items() ^ environment.items())
+            assert not changed, f"it changed the environment: {', '.join(changed)}"
+            left = sorted(one.name for one in set(threading.enumerate()) - threads)
+            assert not left, f"it left threads running: {', '.join(left)}"
+        finally:
+            os.chdir(folder)
+            os.environ.clear()
+            os.environ.update(environment)
+
     def _report(self, reporter: Reporter, info: RunInfo, records: Sequence[Record]) -> int:
         """Run a reporter to its end and return how many rows it took. What it prints is caught."""
         with _caught():
             return self._take(reporter, info, records)
 
     def _take(self, reporter: Reporter, info: RunInfo, records: Sequence[Record]) -> int:
-        rows = _Rows(records)
-
-        async def main() -> None:
-            with anyio.move_on_after(self.patience_s) as scope:
-                await reporter.report(info, rows)
-            assert not scope.cancelled_caught, f"it was not done {self.patience_s} s after the last row"
-
-        anyio.run(main)
-        return rows.taken
+        thread = _started(reporter, info, records)
+        if _seconds_to_end(thread, self.patience_s) is None:
+            thread.cancel()
+            obeyed = _seconds_to_end(thread, _CANCELLED_S) is not None
+            more = "" if obeyed else ", and went on after it was cancelled"
+            raise AssertionError(f"it was not done {self.patience_s} s after the last row{more}")
+        return thread.taken
 
     def _written(self, make: Make, run: SampleRun, directory: Path | None) -> list[Path]:
         """Return what a reporter writes, once everything it imports is imported."""
@@ -191,25 +209,39 @@ class ReporterContract(Contract):
         return [Path(path) for path in found]
 
 
-class _Rows:
-    """The rows as a run gives them: it counts what was taken, and with ``endless`` the run never ends."""
+class _Thread(ReporterThread):
+    """A reporter at work as in a run; what it raised is kept."""
 
-    def __init__(self, records: Sequence[Record], *, endless: bool = False) -> None:
-        self.taken = 0
-        self._records = iter(records)
-        self._endless = endless
+    error: BaseException | None = None
 
-    def __aiter__(self) -> AsyncIterator[Record]:
-        return self
 
-    async def __anext__(self) -> Record:
-        await checkpoint()
-        for record in self._records:
-            self.taken += 1
-            return record
-        if self._endless:
-            await anyio.sleep_forever()
-        raise StopAsyncIteration
+def _started(reporter: Reporter, info: RunInfo, records: Sequence[Record], *, endless: bool = False) -> _Thread:
+    """Return a reporter at work on these rows, which are all there before it starts; an endless run has no end."""
+
+    def keep(_: ReporterThread, error: BaseException) -> None:
+        thread.error = error
+
+    feed = RowFeed(None)
+    feed.add(records)
+    if not endless:
+        feed.end()
+    thread = _Thread(type(reporter).__name__, reporter, info, feed, keep)
+    thread.start()
+    return thread
+
+
+def _seconds_to_end(thread: _Thread, most_s: float) -> float | None:
+    """Return how long a reporter took to end, ``None`` for one that goes on. Raises what it raised."""
+    began = time.monotonic()
+    if not thread.done.wait(most_s):
+        return None
+    took = time.monotonic() - began
+    thread.join(_CANCELLED_S)
+    if isinstance(thread.error, Exception):
+        raise thread.error
+    if thread.error is not None:
+        raise AssertionError(f"it raised {thread.error!r}") from thread.error
+    return took
 
 
 def _broken(run: SampleRun, kind: str) -> Iterator[Record]:
@@ -243,12 +275,14 @@ def _numbered(records: Iterable[Record]) -> list[Record]:
 
 @contextlib.contextmanager
 def _directory() -> Iterator[Path]:
-    """Make a run's directory with the journal's and the tape's file in it."""
+    """Make a run's directory with the files in it that others write."""
     with tempfile.TemporaryDirectory() as above:
         directory = Path(above).resolve() / "run"
         directory.mkdir()
         (directory / "journal.db").write_bytes(b"the journal")
         (directory / "tape-0001.jsonl.zst").write_bytes(b"the tape")
+        (directory / "final_report.json").write_bytes(b"{}")
+        (directory / "errors.log").write_bytes(b"what failed")
         yield directory
 
 

@@ -1,0 +1,84 @@
+"""Where the traceback of a component's failure goes: to standard error, and to ``errors.log`` in the run's folder."""
+
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Final
+
+from lab.domain.time import SECOND_NS, format_time
+from lab.errors import describe_error
+from lab.runs.result import Echo, to_stderr
+
+NAME: Final = "errors.log"
+_FAILURES_MOST: Final = 50
+_LINES_HEAD: Final = 40
+_LINES_TAIL: Final = 120
+_LINE_MOST: Final = 400
+
+
+class FailureLog:
+    """Writes one line and a traceback for each distinct failure, fifty at most. Safe in every thread; never raises.
+
+    Set ``directory`` once the run has a folder; failures before are on standard error alone. ``say`` writes the lines
+    there, and the tracebacks follow.
+    """
+
+    def __init__(self, directory: Path | None = None, say: Echo = to_stderr) -> None:
+        self.directory = directory
+        self._say = say
+        self._seen: set[tuple[str, ...]] = set()
+        self._lock = threading.Lock()
+
+    def note(self, role: str, name: str, call: str, error: BaseException) -> None:
+        """Write that a component (``strategy``, ``sma``) raised ``error`` in a call (``on_candle``)."""
+        what = describe_error(error)
+        with self._lock:
+            key = (role, name, call, what)
+            if key in self._seen or len(self._seen) > _FAILURES_MOST:
+                return
+            self._seen.add(key)
+            if len(self._seen) > _FAILURES_MOST:
+                self._write(f"{_FAILURES_MOST} different failures of components are written; further ones are not", "")
+            else:
+                self._write(f"{role} {name} failed in {call}: {what}", _traceback_of(error))
+
+    def say(self, text: str) -> None:
+        """Write one line on standard error."""
+        with self._lock:
+            self._print(text)
+
+    def _write(self, line: str, details: str) -> None:
+        self._print(line, details)
+        if self.directory is None:
+            return
+        now_ns = time.time_ns()
+        stamp = format_time(now_ns - now_ns % SECOND_NS)
+        try:
+            with (self.directory / NAME).open("a", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(f"{stamp} {line}\n{details}\n")
+        except OSError as error:
+            self._print(f"{self.directory / NAME}: cannot be written: {error.strerror or error}")
+
+    def _print(self, text: str, details: str = "") -> None:
+        try:
+            self._say(text)
+            sys.stderr.write(details)
+            sys.stderr.flush()
+        except (OSError, ValueError):
+            return  # nobody reads standard error any more
+
+
+def _traceback_of(error: BaseException) -> str:
+    """Return a traceback of bounded size; of a long one the beginning and the end."""
+    lines = "".join(traceback.format_exception(error)).splitlines()
+    if len(lines) > _LINES_HEAD + _LINES_TAIL:
+        left_out = f"... {len(lines) - _LINES_HEAD - _LINES_TAIL} lines left out ..."
+        lines = [*lines[:_LINES_HEAD], left_out, *lines[-_LINES_TAIL:]]
+    return "".join(f"{_shown(line if len(line) <= _LINE_MOST else line[:_LINE_MOST] + ' ...')}\n" for line in lines)
+
+
+def _shown(line: str) -> str:
+    """Return a line that no terminal acts on: control characters are written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "backslashreplace").decode() for c in line)

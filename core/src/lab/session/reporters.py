@@ -1,0 +1,93 @@
+"""The reporters of a live session: what they are shown while it runs, and how it waits for them at its end."""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from lab.composition.assembly import Part
+from lab.domain.market import Candle
+from lab.errors import JournalError
+from lab.journal.store import Journal, rows_after
+from lab.ports import Record, Reporter, RunInfo, Status
+from lab.records.report import Header, Report
+from lab.records.run import ReportersState
+from lab.reporting.host import ReporterHost
+from lab.reporting.rows import RowFeed
+from lab.reporting.snapshot import Snapshot
+from lab.runs.failures import FailureLog
+
+
+class LiveReporters:
+    """Hands committed rows and snapshots to the reporters' threads. Nothing waits for them before `finish`.
+
+    ``status`` and ``candles`` are called by the trading thread alone. What ``candles`` returns must not change.
+    """
+
+    def __init__(
+        self,
+        reporters: Sequence[Part[Reporter]],
+        journal: Journal,
+        failures: FailureLog,
+        *,
+        run_id: str,
+        header: Header,
+        directory: Path | None,
+        quiet: bool,
+        status: Callable[[], Status],
+        candles: Callable[[], Sequence[Candle]],
+    ) -> None:
+        self._journal = journal
+        self._status = Snapshot(status)
+        self._candles = Snapshot(candles)
+        self._final: Report | None = None
+        info = RunInfo(
+            run_id=run_id,
+            header=header,
+            directory=directory,
+            quiet=quiet,
+            status=self._status.read,
+            report=self._report,
+            candles=self._candles.read,
+        )
+        feed = RowFeed(partial(rows_after, journal.path.resolve()) if journal.path is not None else None)
+        self._host = ReporterHost([(part.name, part.component) for part in reporters], feed, info, failures)
+
+    @property
+    def degradations(self) -> Sequence[str]:
+        """What became of reporters that failed so far."""
+        return self._host.degradations
+
+    def start(self, *, real_time: bool) -> None:
+        """Start every reporter."""
+        self._host.start(real_time=real_time)
+
+    def publish(self, records: Sequence[Record]) -> None:
+        """Let reporters have what was committed, and a new status where one of them looks at it."""
+        self._host.publish(records)
+        self._status.refresh()
+        self._candles.refresh()
+
+    def finish(self, report: Report, hurried: Callable[[], bool]) -> bool:
+        """Let reporters come to their end, and journal which did not; return whether one did not.
+
+        Trading is over. Waits in real time: five seconds at most, and not at all where ``hurried`` says so.
+        """
+        self._final = report
+        self._status.finish()
+        self._candles.finish()
+        self._host.end()
+        self._host.finish(hurried=hurried)
+        if self.degradations:
+            with contextlib.suppress(JournalError):  # a journal that takes no more has said so already
+                self._journal.commit(reporters=ReportersState(degradations=tuple(self.degradations)))
+        return bool(self.degradations)
+
+    def leave(self) -> None:
+        """Leave the reporters behind: there is no report to show."""
+        self._host.finish(hurried=lambda: True)
+
+    def _report(self) -> Report:
+        if self._final is None:
+            raise RuntimeError("the report is made when the records have ended")
+        return self._final
