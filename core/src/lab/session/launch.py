@@ -9,7 +9,7 @@ from typing import Final, Literal
 import anyio
 from attrs import define
 
-from lab.composition.assembly import Assembly
+from lab.composition.assembly import Assembly, check_leverage
 from lab.domain.time import SECOND_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
@@ -167,6 +167,8 @@ async def _run(
     run = assembly.settings
     start.provider.subscription(run.symbol, run.interval_ns)
     instrument = await start.ask()
+    if instrument is not None:
+        check_leverage(instrument, run.leverage)
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))

@@ -286,48 +286,6 @@ class ProviderContract(Contract):
                 assert ahead_s <= _AHEAD_S, f"its bucket ends {ahead_s:.0f} s after the newest quote: {event} is open"
 
     @rule(
-        "P13",
-        "a run that did not ask for a channel has no use for it, and a channel that never speaks leaves a run waiting.",
-        "put an event only where its channel is in Subscription.channels; declare in channels() what can be given.",
-    )
-    def test_streams_the_channels_that_are_wanted(self, make: Make) -> None:
-        offered = make().channels()
-        for channel in sorted(offered & {Channel.CANDLES, Channel.QUOTES}):
-            came = {CHANNEL_OF[type(event)] for event in self.listen(make, channel).events}
-            assert came == {channel}, f"asked for {channel} only, got {', '.join(sorted(came)) or 'nothing'}"
-
-    @rule(
-        "P14",
-        "connections are lost every day: a stream that ends with one ends the run, after three minutes of ninety.",
-        "catch what the socket raises, say FeedState.DOWN, and connect again after a growing, jittered wait.",
-    )
-    def test_a_stream_survives_lost_connections(self, make: Make) -> None:
-        if not self.simulated:
-            return
-
-        async def main() -> None:
-            from lab.testing.simulation import current_net
-
-            async with self.started(make()) as provider, anyio.create_task_group() as tasks:
-                sink, ended = RecordingSink(), anyio.Event()
-
-                async def stream() -> None:
-                    await provider.stream([self.wanted(provider)], sink)
-                    ended.set()
-
-                tasks.start_soon(stream)
-                await anyio.sleep(self.stream_s / 4)
-                lost = current_net().reset_all()
-                given = sink.count
-                await anyio.sleep(self.stream_s)
-                over = ended.is_set() and provider.realm() is not Realm.REAL and not lost
-                assert not ended.is_set() or over, f"stream() returned after {lost} connections were reset"
-                assert over or sink.count > given, f"nothing came in {self.stream_s} s after {lost} resets"
-                tasks.cancel_scope.cancel()
-
-        self.run(main)
-
-    @rule(
         "P10",
         "the hot path takes figures as they are: a Decimal, a text or a numpy scalar breaks columns, tape and journal.",
         "convert once, at the edge: prices and sizes to float, times to int nanoseconds, symbol to str.",
@@ -375,6 +333,48 @@ class ProviderContract(Contract):
         found = provider.batch_instrument(self.symbol)
         assert isinstance(found, Instrument), f"batches() gives data, but batch_instrument() gives {found!r}"
         assert provider.source(), "batches() gives data, but source() does not say which"
+
+    @rule(
+        "P13",
+        "a run that did not ask for a channel has no use for it, and a channel that never speaks leaves a run waiting.",
+        "put an event only where its channel is in Subscription.channels; declare in channels() what can be given.",
+    )
+    def test_streams_the_channels_that_are_wanted(self, make: Make) -> None:
+        offered = make().channels()
+        for channel in sorted(offered & {Channel.CANDLES, Channel.QUOTES}):
+            came = {CHANNEL_OF[type(event)] for event in self.listen(make, channel).events}
+            assert came == {channel}, f"asked for {channel} only, got {', '.join(sorted(came)) or 'nothing'}"
+
+    @rule(
+        "P14",
+        "connections are lost every day: a stream that ends with one ends the run, after three minutes of ninety.",
+        "catch what the socket raises, say FeedState.DOWN, and connect again after a growing, jittered wait.",
+    )
+    def test_a_stream_survives_lost_connections(self, make: Make) -> None:
+        if not self.simulated:
+            return
+
+        async def main() -> None:
+            from lab.testing.simulation import current_net
+
+            async with self.started(make()) as provider, anyio.create_task_group() as tasks:
+                sink, ended = RecordingSink(), anyio.Event()
+
+                async def stream() -> None:
+                    await provider.stream([self.wanted(provider)], sink)
+                    ended.set()
+
+                tasks.start_soon(stream)
+                await anyio.sleep(self.stream_s / 4)
+                lost = current_net().reset_all()
+                given = sink.count
+                await anyio.sleep(self.stream_s)
+                over = ended.is_set() and provider.realm() is not Realm.REAL and not lost
+                assert not ended.is_set() or over, f"stream() returned after {lost} connections were reset"
+                assert over or sink.count > given, f"nothing came in {self.stream_s} s after {lost} resets"
+                tasks.cancel_scope.cancel()
+
+        self.run(main)
 
     @staticmethod
     def _batch_inputs(provider: Provider, wanted: Sequence[Subscription]) -> list[Input] | None:
