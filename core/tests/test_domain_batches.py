@@ -1,11 +1,82 @@
-"""Market data that is checked in whole columns."""
+"""Columns are checked as a whole and become the same events as rows would; trades become whole candles only."""
 
+from collections.abc import Sequence
 from math import inf
 from typing import Any
 
 import pytest
-from lab.domain.batches import CandleColumns, TickColumns
-from lab.domain.market import Quote
+from hypothesis import given
+from hypothesis import strategies as st
+from lab.domain.batches import CandleBuilder, CandleColumns, CheckedBatch, TickColumns
+from lab.domain.market import BACKFILLED, Candle, Quote, Trade
+from lab.domain.orders import Side
+from lab.domain.time import MINUTE_NS
+from lab.testing.builders import START_NS, candles, quotes
+
+X = "BTCUSDT"
+NAN = float("nan")
+
+
+def columns(rows: Sequence[Candle], **changes: list[float]) -> CandleColumns:
+    figures = {name: [getattr(row, name) for row in rows] for name in ("open", "high", "low", "close", "volume")}
+    return CandleColumns([row.open_ns for row in rows], list({**figures, **changes}.values()))
+
+
+def quote_columns(rows: Sequence[Quote]) -> list[list[Any]]:
+    return [list(column) for column in list(zip(*rows, strict=True))[1:]]
+
+
+ROWS = candles([100.0, 101.0, 99.0])
+
+
+def test_a_batch_is_made_of_checked_columns_only() -> None:
+    with pytest.raises(TypeError, match=r"made by CandleColumns\.candles\(\) or CandleBuilder\.take\(\) only"):
+        CheckedBatch([ROWS[0]])
+    made = columns(ROWS).candles(X, MINUTE_NS)
+    assert (type(made), made.symbol, list(made)) == (CheckedBatch, X, ROWS)
+    assert CandleColumns([], [[]] * 5).candles(X, MINUTE_NS).symbol == ""
+
+
+@pytest.mark.parametrize("even", [True, False])
+def test_columns_become_the_candles_of_their_rows_packed_or_not(even: bool) -> None:
+    made = columns(ROWS)
+    if even:
+        made.opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
+    for one in (made, made.packed()):
+        assert len(one) == 3
+        assert list(one.candles(X, MINUTE_NS)) == ROWS
+        assert [candle.status for candle in one.candles(X, MINUTE_NS, BACKFILLED)] == [BACKFILLED] * 3
+    assert (made.packed().lowest, made.packed().highest) == (made.lowest, made.highest) == (99.0, 101.0)
+    assert isinstance(made.packed().opens_ns, range) is even
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"open": [1.0, 1.0]}, {"open": [0.0, 1.0, 1.0]}, {"open": [1e15, 1.0, 1.0]}, {"high": [100.0, 1e15, 101.0]},
+        {"high": [99.0, 101.0, 101.0]}, {"low": [0.0, 100.0, 99.0]}, {"low": [100.0, 100.0, 99.5]},
+        {"close": [100.0, NAN, 99.0]}, {"volume": [-1.0, 1.0, 1.0]}, {"volume": [1e18, 1.0, 1.0]},
+    ],
+)  # fmt: skip
+def test_columns_of_which_one_row_is_no_candle_are_refused(changes: dict[str, list[float]]) -> None:
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(ROWS, **changes)
+
+
+QUOTES = quotes([100.0, 101.0, 102.0])
+TRADES = [Trade(X, quote.time_ns, 100.0, 1.0, Side.BUY) for quote in QUOTES]
+
+
+def test_ticks_are_quotes_of_columns_and_what_came_between_in_its_order() -> None:
+    assert list(TickColumns(X, quote_columns(QUOTES))) == QUOTES
+    mixed = TickColumns(X, quote_columns(QUOTES[:2]), TRADES[:1], [True, False, True])
+    assert (list(mixed), mixed.symbol) == ([QUOTES[0], TRADES[0], QUOTES[1]], X)
+    assert list(TickColumns(X, [[], [], [], [], []], TRADES[:1], [False])) == TRADES[:1]
+    with pytest.raises(ValueError, match="a quote among what is no quote"):
+        TickColumns(X, quote_columns(QUOTES[:1]), QUOTES[1:2], [True, False])
+
+
+# -- ticks: extremes, and one wrong row -------------------------------------------------------------------------------
 
 SOUND: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0], [9.6, 10.0], [1.0, 1.0]]
 
@@ -33,3 +104,61 @@ def test_columns_with_one_row_that_is_no_quote_are_refused(column: int, figure: 
     columns[column][1] = figure
     with pytest.raises(ValueError, match="not all are quotes"):
         TickColumns("BTCUSDT", columns)
+
+
+# -- trades into candles ----------------------------------------------------------------------------------------------
+
+
+def trade(second: float, price: float, size: float = 1.0) -> Trade:
+    return Trade(X, START_NS + int(second * 10**9), price, size, Side.BUY)
+
+
+def test_trades_become_a_candle_before_the_tick_that_closes_it() -> None:
+    builder = CandleBuilder(X, MINUTE_NS)
+    ticks = [trade(0, 100.0), trade(10, 103.0, 0.1), trade(20, 98.0, 0.2), trade(59, 101.0), QUOTES[0]]
+    assert builder.take(ticks) == [QUOTES[0]]
+    candle = Candle(X, START_NS, START_NS + MINUTE_NS, 100.0, 103.0, 98.0, 101.0, 2.3)
+    assert builder.take([trade(60, 105.0), trade(130, 106.0)]) == [
+        candle,
+        Candle(X, START_NS + MINUTE_NS, START_NS + 2 * MINUTE_NS, 105.0, 105.0, 105.0, 105.0, 1.0),
+    ]
+
+
+def test_a_bucket_that_began_before_the_data_and_one_without_a_trade_give_no_candle() -> None:
+    builder = CandleBuilder(X, MINUTE_NS)
+    assert builder.take([trade(1, 100.0), trade(60, 101.0)]) == []
+    quote = QUOTES[0]._replace(time_ns=START_NS + 3 * MINUTE_NS)
+    assert [type(event) for event in builder.take([quote, trade(250, 100.0)])] == [Candle, Quote]
+
+
+def test_trades_that_make_no_candle_are_refused_with_the_time() -> None:
+    builder = CandleBuilder(X, MINUTE_NS)
+    with pytest.raises(ValueError, match=f"the trades before {START_NS + MINUTE_NS} make no candle: open inf is not"):
+        builder.take([trade(0, inf), trade(60, 1.0)])
+
+
+@pytest.mark.parametrize(("symbol", "checked"), [(X, True), ("ETHUSDT", False)])
+def test_of_checked_columns_of_its_own_symbol_a_builder_makes_a_checked_batch(symbol: str, checked: bool) -> None:
+    made = CandleBuilder(symbol, MINUTE_NS).take(TickColumns(X, quote_columns(QUOTES)))
+    assert isinstance(made, CheckedBatch) is checked
+    assert list(made) == QUOTES
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 1_000)), max_size=60))
+def test_each_whole_bucket_with_a_trade_is_one_candle_of_its_trades(steps: list[tuple[int, int]]) -> None:
+    now, trades = 0, []
+    for step, price in steps:
+        now += step
+        trades.append(trade(now, float(price)))
+    made = CandleBuilder(X, MINUTE_NS).take(trades)
+    buckets: dict[int, list[float]] = {}
+    for one in trades:
+        buckets.setdefault(one.time_ns - one.time_ns % MINUTE_NS, []).append(one.price)
+    if trades and trades[0].time_ns % MINUTE_NS:
+        del buckets[min(buckets)]
+    if buckets and trades[-1].time_ns - trades[-1].time_ns % MINUTE_NS in buckets:
+        del buckets[max(buckets)]
+    assert list(made) == [
+        Candle(X, open_ns, open_ns + MINUTE_NS, p[0], max(p), min(p), p[-1], float(len(p)))
+        for open_ns, p in sorted(buckets.items())
+    ]

@@ -51,6 +51,10 @@ MALFORMED: list[tuple[Any, str]] = [
     (DEPTH._replace(asks=((9.0, 1.0),)), "depth: "),
     (FUNDING._replace(rate=float("nan")), "rate nan is no fraction"),
     (FUNDING._replace(mark=None), "not float"),
+    (FUNDING._replace(mark=-1.0), "mark -1.0 is not a price"),
+    (FUNDING._replace(next_ns=None), "not times in nanoseconds"),
+    (TRADE._replace(time_ns=0.5), "is no time in nanoseconds"),
+    (DEPTH._replace(time_ns=None), "is no time in nanoseconds"),
 ]
 
 
@@ -86,6 +90,21 @@ def test_a_field_of_another_type_or_out_of_bounds_is_named(event: Any, said: str
     assert problem is not None
     assert said in problem
     assert live(wall_ns=START_NS).judge(event, 0.0).let_in == ()
+
+
+def test_a_fetched_funding_rate_is_let_in_whatever_its_stamp_and_sets_no_clock() -> None:
+    made = live()
+    assert made.judge(FUNDING._replace(time_ns=FAR_NS), 0.0).let_in == (FUNDING._replace(time_ns=FAR_NS),)
+    assert made.clock.now_ns() is None
+
+
+def test_a_venues_clock_goes_on_with_the_monotonic_one_and_an_older_stamp_does_not_take_its_newest_back() -> None:
+    clock = VenueClock(lambda: 12.5)
+    assert clock.now_ns() is None
+    assert clock.admit(START_NS, 10.0)
+    assert clock.now_ns() == START_NS + 5 * SECOND_NS // 2
+    assert clock.admit(START_NS - SECOND_NS, 10.0)
+    assert (clock.newest_ns, clock.at(10.0)) == (START_NS, START_NS - SECOND_NS)
 
 
 @pytest.mark.parametrize(
