@@ -18,11 +18,11 @@ class Eager(Strategy):
     """Asks for the same order on every candle."""
     quantity: Decimal = field(default=Decimal("0.01"), metadata={"help": "size in coins"})
     limit: str = field(default="", metadata={"help": "a limit order's limit; empty for a market order"})
-    once: bool = field(default=False, metadata={"help": "on the first candle only"})
+    once: bool = field(default=False, metadata={"help": "on the first live candle only"})
     asked: bool = field(init=False, default=False)
 
     def on_candle(self, candle, view):
-        if self.once and self.asked:
+        if self.once and (self.asked or candle.status == "backfilled"):
             return ()
         self.asked = True
         if self.limit:
@@ -151,6 +151,21 @@ def test_equity_that_reaches_nothing_ends_the_run_with_a_risk_halt_and_never_rec
     assert float(report["ending_equity"]) < 0
     assert report["books"]["eager"]["positions"] == {}
     assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
+    assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("O11", "S5")
+def test_a_session_whose_equity_reaches_nothing_ends_with_a_risk_halt_and_closes_what_is_held(
+    lab: Any, eager: Any
+) -> None:
+    settings = ("--strategy", "eager", "--set", "eager.once=true", "--set", "eager.quantity=400", "--gate", "none")
+    result = lab.mock(*settings, minutes=600)
+    assert result.code == 2, result
+    report = lab.run().report()
+    assert (report["reason"], report["error"]) == ("risk_halt", "the equity is exhausted")
+    assert report["books"]["eager"]["positions"] == {}
+    assert len(lab.run().rows("equity_exhausted")) == 1
+    assert report["duration_seconds"] < 36_000
     assert lab("verify").code == 0
 
 

@@ -152,7 +152,7 @@ class Session:
         try:
             await self._take_until_stopped(runner, group)
             code = self.reason.code if self.reason else EndReason.STOPPED.code
-            await runner.wind_down(code, close=self.settings.close_on_stop)
+            await runner.wind_down(code, close=self.settings.close_on_stop or runner.engine.state.exhausted)
             self._check_components(runner)
         except BaseException as error:
             self._failed(error)
@@ -212,10 +212,12 @@ class Session:
             self._check_components(runner)
 
     def _check_components(self, runner: Runner) -> None:
-        """End the run where nobody is left to trade: the broker has failed, or every strategy has."""
+        """End the run where nobody can trade any more: broker or strategies have failed, or the equity is exhausted."""
         failure = runner.engine.state.failure
         if failure is not None and self.reason is not failure.reason:
             self._fail(failure.reason, str(failure))
+        if runner.engine.state.exhausted:
+            self.stop(EndReason.RISK_HALT, "the equity is exhausted")
         if all(strategy.failed for strategy in runner.engine.strategies):
             self.stop(EndReason.PLUGIN, "every strategy has failed")
 
