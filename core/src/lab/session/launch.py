@@ -117,7 +117,7 @@ async def run_session(
 
         def task_failed(error: BaseException) -> None:
             if outcome.session is not None:
-                outcome.session.provider_failed("a task of its own", error)
+                outcome.session.feed.failed("a task of its own", error)
             else:
                 text = provider_failure(failures, provider.name, "a task of its own", error)
                 outcome.problem = RunError(EndReason.PLUGIN, text)

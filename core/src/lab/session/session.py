@@ -1,10 +1,9 @@
 """A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
 
 import contextlib
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
@@ -12,7 +11,6 @@ from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
-from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
 from lab.errors import EngineError, RunError
@@ -30,7 +28,8 @@ from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
 from lab.session.outcome import diagnose, shortfall, unwritten
-from lab.session.provider_calls import is_cancellation, provider_failure
+from lab.session.provider_calls import is_cancellation
+from lab.session.provider_feed import ProviderFeed
 from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
 from lab.session.status import session_state
@@ -71,6 +70,7 @@ class Session:
             clock,
             recorded=assembly.provider.component.realm() is Realm.RECORDED,
         )
+        self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.stop, failed=self._fail)
         self.runner: Runner | None = None
         self.reporters: LiveReporters | None = None
         self.reason: EndReason | None = None
@@ -146,7 +146,7 @@ class Session:
         runner.commit()
         runner.update_trading_state()
         reporters.start(real_time=self.settings.speed != "max")
-        group.start_soon(self._stream)
+        group.start_soon(self.feed.stream)
         group.start_soon(runner.loader.load)
         group.start_soon(runner.monitor)
         try:
@@ -170,7 +170,7 @@ class Session:
             self.settings.interval_ns,
             need=need,
             keep=keep,
-            failed=self._history_failed,
+            failed=self.feed.history_failed,
         )
         return Runner(
             engine=engine,
@@ -228,38 +228,6 @@ class Session:
         await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
         self.stop(EndReason.COMPLETED)
 
-    async def _stream(self) -> None:
-        """Run the provider's stream; its end is the end of the data, its failure the end of the run."""
-        provider = self.assembly.provider.component
-        name = self.assembly.provider.name
-        wanted = [run_subscription(name, provider, self.symbol, self.settings.interval_ns)]
-        if not await self._ask_provider("stream", provider.stream, wanted, self.inbox):
-            return
-        self.inbox.end()
-        if provider.realm() is Realm.REAL:
-            self._fail(EndReason.PLUGIN, f"provider {name}: its stream returned; a real venue's data has no end")
-        else:
-            self.stop(EndReason.COMPLETED, "the data ended")
-
-    def _history_failed(self, error: BaseException) -> None:
-        self._errors += 1
-        self.failures.note("provider", self.assembly.provider.name, "history", error)
-
-    async def _ask_provider(self, call: str, act: Callable[..., Awaitable[None]], *args: Any) -> bool:
-        """Run one of the provider's calls. Whatever it raises is its failure and ends the run; return whether not."""
-        try:
-            await act(*args)
-        except BaseException as error:
-            if is_cancellation(error):
-                raise
-            self.provider_failed(call, error)
-            return False
-        return True
-
-    def provider_failed(self, call: str, error: BaseException) -> None:
-        """End the run in order because of what the provider raised in a call, or in a task of its own."""
-        self._fail(EndReason.PLUGIN, provider_failure(self.failures, self.assembly.provider.name, call, error))
-
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _write_end(self, engine: Engine | None) -> None:
@@ -290,7 +258,7 @@ class Session:
     def errors(self) -> int:
         """How much went wrong so far; a strategy that was stopped counts once."""
         stopped = sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
-        return self._errors + self._start.failures + stopped
+        return self._errors + self._start.failures + self.feed.history_failures + stopped
 
     def elapsed(self) -> float:
         """Return the seconds since the run began, by the session's clock."""
