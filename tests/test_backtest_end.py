@@ -203,3 +203,28 @@ def test_a_backtest_that_a_signal_stopped_is_verified_as_far_as_it_went(lab: Any
     assert (report["reason"], report["kind"]) == ("stopped", "backtest")
     assert 0 < report["candles"] < 2_000_000
     assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("P6")
+def test_why_nothing_was_traded_names_the_strategys_own_failure(lab: Any, site: Any) -> None:
+    site.install(
+        "their_text_side",
+        """
+        from decimal import Decimal
+        from attrs import define
+        from lab import OrderRequest, Strategy, hookimpl
+
+        @define(kw_only=True)
+        class TextSide(Strategy):
+            def on_candle(self, candle, view):
+                return [OrderRequest(candle.symbol, "buy", Decimal("0.1"))]
+
+        @hookimpl
+        def lab_strategies():
+            return {"textside": TextSide}
+        """,
+    )
+    assert lab("backtest", "btcusd-1m", "--strategy", "textside").code == 69
+    report = lab.run().report()
+    assert report["no_trade_reason"].startswith("the strategy failed: TypeError: OrderRequest.side is 'buy'")
+    assert (report["orders"], report["fills"]) == (0, 0)

@@ -1,6 +1,7 @@
 """Output may fill up, be closed or be very narrow: a run goes on, its files are whole, and the exit code says how."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from lab.cli.output import rounded
+from lab.runs.previous import running
 
 RUN = ("run", "--provider", "mock", "--speed", "max", "--minutes", "2")
 FULL = Path("/dev/full")
@@ -146,3 +148,31 @@ def test_a_terminal_of_twenty_columns_is_wide_enough(lab: Any) -> None:
     assert lab.run().report()["error_count"] == 0
     for odd in ("0", "-5", "x", "1"):
         assert lab("run", "--help", env={"COLUMNS": odd}).code == 0
+
+
+def test_the_report_of_a_run_that_is_still_running_says_so(lab: Any) -> None:
+    assert lab.mock("--reporter", "none", minutes=2).code == 0
+    folder = lab.run().folder
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
+    db.close()
+    with running(folder):
+        assert lab("report", "--json").json()["status"] == "running"
+    assert lab("report", "--json").json()["status"] == "failed"
+
+
+def test_the_proof_of_a_run_that_never_reached_its_provider_names_its_head(lab: Any) -> None:
+    unreachable = ("--provider", "bitunix", "--set", "bitunix.rest_url=http://127.0.0.1:9", "--start-timeout", "1")
+    assert lab("run", *unreachable, "--reporter", "none").code == 3
+    said = lab("verify")
+    assert said.code == 0
+    assert f"head {lab.run().raw()[-1][6].hex()[:16]}" in said.out
+
+
+def test_a_tilde_in_the_state_directory_is_the_home_folder(lab: Any, tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path / "home"), "USERPROFILE": str(tmp_path / "home")}
+    (lab.folder / "lab.toml").write_text('[run]\nstate_dir = "~/states"\n')
+    assert lab.mock("--config", "lab.toml", "--reporter", "none", minutes=2, env=home).code == 0
+    assert len(list((tmp_path / "home" / "states" / "runs").glob("*mock*"))) == 1
+    assert "completed" in lab("runs", "--config", "lab.toml", env=home).out
+    assert not (lab.folder / "~").exists()

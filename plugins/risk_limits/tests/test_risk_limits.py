@@ -103,8 +103,8 @@ def test_the_default_refuses_at_a_loss_of_500_and_not_a_cent_before() -> None:
     gate = MaxDailyLoss()
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.01")).view) == PASS
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.00")).view) == Refuse(
-        "the day's loss 500.00 reached the limit 500",
-        {"loss": "500.00", "limit": "500", "day_starting_equity": "10000", "equity": "9500.00"},
+        "the day's loss 500 reached the limit 500",
+        {"loss": "500", "limit": "500", "day_starting_equity": "10000", "equity": "9500"},
     )
 
 

@@ -73,7 +73,8 @@ def verify(
             )
         started = reader.run_started()
         if not started.instruments:  # the provider never told what the symbol is: nothing was decided
-            return Verdict(directory.name, True, reader.count(), 0, "", "", "")
+            head = [row[6] for row in reader.rows()][-1]
+            return Verdict(directory.name, True, reader.count(), 0, head.hex(), "", "")
         damage = _check_tape(reader, directory, watch) if started.kind == "run" else ""
         if damage:
             text = "the tape is not what the run took in"

@@ -157,7 +157,7 @@ def state_dir_of(given: Mapping[str, Any]) -> Path:
     if found is None:
         return Path()
     try:
-        return Path(convert(found.raw, Path))
+        return Path(convert(found.raw, Path)).expanduser()
     except ValueError as error:
         raise ConfigError(f"{found.origin}: run.state_dir = {found.raw!r}: {error}") from None
 

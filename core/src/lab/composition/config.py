@@ -72,7 +72,11 @@ class RunSettings:
     no_orders: bool = _key("compute and record signals, place none", default=False)
     no_write: bool = _key("leave no file behind", default=False)
     close_on_stop: bool = _key("close positions at the end, on a fresh price", default=True)
-    state_dir: Path = _key("the folder that holds runs/", default=Path())
+    state_dir: Path = _key(
+        "the folder that holds runs/, from the current folder on; ~ is the home folder",
+        default=Path(),
+        converter=Path.expanduser,
+    )
 
     @property
     def interval_ns(self) -> int:

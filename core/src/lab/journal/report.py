@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
-from lab.domain.events import OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
+from lab.domain.events import GateFailed, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
@@ -174,6 +174,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
+    found.extend(f"gate_failed {event.gate}: {event.error}" for event in reader.events(GateFailed))
     notes = started.source.get("notes", "").splitlines()
     found.extend(notes)
     counts = {
@@ -201,6 +202,9 @@ def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, re
             return f"signals came while trading was not allowed: {max(whys)}"
     if totals.orders:
         return "orders were placed and none filled"
+    stopped = next(iter(reader.events(StrategyStopped)), None)
+    if stopped is not None:
+        return f"the strategy failed: {stopped.error}"
     return f"the strategy asked for nothing on {totals.decisions} candles"
 
 

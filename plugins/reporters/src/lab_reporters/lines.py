@@ -5,7 +5,17 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 from lab.domain.control import Command, Notice, TradingState
-from lab.domain.events import GapFound, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
+from lab.domain.events import (
+    BrokerFailed,
+    EquityExhausted,
+    GapFound,
+    GateFailed,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    Signal,
+    StrategyStopped,
+)
 from lab.domain.orders import OrderRequest
 from lab.ports import Record
 
@@ -21,16 +31,20 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     OrderRefused: "refusal",
     Signal: "signal",
     StrategyStopped: "stop",
+    GateFailed: "stop",
+    BrokerFailed: "stop",
+    EquityExhausted: "stop",
     Command: "command",
     TradingState: "trading",
     Notice: "notice",
     GapFound: "feed",
 }
+_STAMPED: Final = (Command, TradingState, Notice)
 
 
 @frozen
 class Line:
-    """One event worth showing. ``time_ns`` is the row's, in venue time."""
+    """One event worth showing. ``time_ns`` is venue time."""
 
     topic: Topic
     time_ns: int
@@ -48,7 +62,9 @@ def line_of(record: Record) -> Line | None:
     topic = _TOPICS.get(type(event))
     if topic is None:
         return None
-    return Line("feed" if isinstance(event, Notice) and event.topic == "feed" else topic, record.time_ns, event)
+    own = isinstance(event, _STAMPED)  # while no market data comes, its time goes on and the row's does not
+    topic = "feed" if isinstance(event, Notice) and event.topic == "feed" else topic
+    return Line(topic, event.time_ns if own else record.time_ns, event)
 
 
 def describe_request(request: OrderRequest) -> str:
@@ -71,6 +87,12 @@ def _said(event: Any) -> str:
             return f"{event.strategy} would {describe_request(event.request)}, not placed: {event.why}"
         case StrategyStopped():
             return f"strategy {event.strategy} stopped: {event.error}"
+        case GateFailed():
+            return f"gate {event.gate} failed in {event.call} and refuses ever since: {event.error}"
+        case BrokerFailed():
+            return event.error
+        case EquityExhausted():
+            return f"the equity is exhausted: {text.money(event.equity)}"
         case Command():
             return f"{event.action} by {event.who}: {event.why}"
         case _:

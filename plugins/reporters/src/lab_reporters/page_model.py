@@ -8,9 +8,12 @@ from typing import Any, Final
 from attrs import define, field
 from lab.domain.control import Command, Notice, TradingState
 from lab.domain.events import (
+    BrokerFailed,
     CandleIgnored,
     Deposited,
+    EquityExhausted,
     GapFound,
+    GateFailed,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -89,7 +92,16 @@ class PageModel:
             case Deposited():
                 self.deposits += float(event.amount)
             case (
-                TradingState() | Notice() | GapFound() | StrategyStopped() | OrderEnded() | Command() | CandleIgnored()
+                TradingState()
+                | Notice()
+                | GapFound()
+                | StrategyStopped()
+                | GateFailed()
+                | BrokerFailed()
+                | EquityExhausted()
+                | OrderEnded()
+                | Command()
+                | CandleIgnored()
             ):
                 self.table("incidents").add(partial(_incident, record, event))
 

@@ -51,7 +51,7 @@ class MaxDailyLoss(RiskGate):
         if loss < limit:
             return PASS
         numbers = {"loss": loss, "limit": limit, "day_starting_equity": began, "equity": equity}
-        texts = {name: format(number, "f") for name, number in numbers.items()}
+        texts = {name: format(number.normalize(), "f") for name, number in numbers.items()}
         return Refuse(f"the day's loss {texts['loss']} reached the limit {texts['limit']}", texts)
 
     def describe(self, view: View) -> Mapping[str, str]:
