@@ -64,7 +64,7 @@ def line_of(record: Record) -> Line | None:
         return None
     own = isinstance(event, _STAMPED)  # while no market data comes, its time goes on and the row's does not
     topic = "feed" if isinstance(event, Notice) and event.topic == "feed" else topic
-    return Line(topic, event.time_ns if own else record.time_ns, event)
+    return Line(topic, max(event.time_ns, record.time_ns) if own else record.time_ns, event)
 
 
 def describe_request(request: OrderRequest) -> str:
