@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.journal.store import GENESIS, row_hash
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -73,7 +74,9 @@ def test_one_changed_byte_of_a_row_is_found_and_the_row_named(traded: Any, one_l
     [
         ("DELETE FROM event WHERE seq = 9", 9),
         ("UPDATE event SET time_ns = time_ns + 1 WHERE seq = 12", 12),
+        ("UPDATE event SET input_n = input_n + 1 WHERE seq = 9", 9),
         ("UPDATE event SET kind = 'notice' WHERE seq = 10", 10),
+        ("UPDATE event SET key = 'other' WHERE seq = 8", 8),
         ("UPDATE event SET hash = x'00' WHERE seq = 11", 11),
     ],
 )
@@ -82,6 +85,57 @@ def test_a_removed_or_moved_row_breaks_the_chain_there(traded: Any, sql: str, ro
     result = traded("verify", "--json")
     verdict = result.json()
     assert (result.code, verdict["identical"], verdict["rows"]) == (1, False, row)
+    assert verdict["difference"] == f"row {row}: its hash does not follow"
+
+
+@pytest.mark.behaviour("J6")
+def test_a_row_that_was_changed_with_its_own_hash_breaks_the_chain_at_the_next(traded: Any) -> None:
+    rows = traded.run().raw()
+    seq, time_ns, input_n, kind, key, body, _ = rows[8]
+    changed = row_hash(rows[7][6], seq, time_ns + 1, input_n, kind, key, body)
+    _edit(traded.run().folder, "UPDATE event SET time_ns = ?, hash = ? WHERE seq = ?", time_ns + 1, changed, seq)
+    verdict = traded("verify", "--json").json()
+    assert verdict["difference"] == f"row {seq + 1}: its hash does not follow"
+
+
+def _hash_again(folder: Path) -> None:
+    """Make every hash follow from its row and the one before, as somebody would who knows how."""
+    db = sqlite3.connect(folder / "journal.db")
+    previous = GENESIS
+    with db:
+        for row in db.execute("SELECT seq, time_ns, input_n, kind, key, body FROM event ORDER BY seq").fetchall():
+            previous = row_hash(previous, *row[:5], row[5].encode())
+            db.execute("UPDATE event SET hash = ? WHERE seq = ?", (previous, row[0]))
+    db.close()
+
+
+@pytest.mark.behaviour("J6", "M1")
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE event SET time_ns = time_ns + 1 WHERE seq = 12", "row 12: the journal has"),
+        ("UPDATE event SET input_n = input_n + 1 WHERE seq = 9", "row 9: the journal has"),
+        ("UPDATE event SET key = 'other' WHERE seq = 8", "row 8: the journal has"),
+        ("DELETE FROM event WHERE seq = 9", "row 9: its hash does not follow"),
+        (
+            "UPDATE event SET body = replace(body, '\"cash\":\"', '\"cash\":\"1') WHERE kind = 'run_ended'",
+            "run_ended: books",
+        ),
+        (
+            "UPDATE event SET body = replace(body, '\"fills\":', '\"fills\":1') WHERE kind = 'run_ended'",
+            "run_ended: totals",
+        ),
+    ],
+    ids=["time", "input", "key", "removed", "books", "totals"],
+)
+def test_a_change_whose_every_hash_was_made_again_is_found_by_running_the_inputs(
+    traded: Any, sql: str, said: str
+) -> None:
+    _edit(traded.run().folder, sql)
+    _hash_again(traded.run().folder)
+    result = traded("verify", "--json")
+    assert result.code == 1
+    assert result.json()["difference"].startswith(said)
 
 
 @pytest.mark.behaviour("J2", "J6")

@@ -254,6 +254,19 @@ def test_a_broker_that_raises_ends_the_run_in_order_as_its_failure_and_every_ord
     assert lab("verify").code == 0
 
 
+@pytest.mark.behaviour("P6", "V1")
+def test_a_broker_that_fails_while_a_run_whose_time_is_up_closes_is_the_reason_of_its_end(
+    lab: Any, trader: Any
+) -> None:
+    trader.install("their_broker", BROKER.replace("if self.taken == 4:", "if order.reduce_only:"))
+    command = ("run", "--provider", "mock", "--speed", "max", "--minutes", "1.5", "--strategy", "trader")
+    result = lab(*command, "--broker", "fragile", "--latency-ms", "0", "--reporter", "none")
+    report = lab.run().report()
+    assert len(lab.run().rows("order_filled")) == 1
+    assert (result.code, report["exit_code"], report["reason"]) == (69, 69, "plugin_refused")
+    assert report["duration_seconds"] >= 90, "the time was up: a failure is the more serious reason"
+
+
 @pytest.mark.behaviour("P6")
 def test_a_strategys_exception_leaves_its_traceback_on_standard_error_and_in_the_runs_folder(
     lab: Any, trader: Any

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
+BEGIN_NS = 1_704_067_200 * 10**9
+MINUTE_NS = 60 * 10**9
+
 STRANGE = '''
 """A provider with one mistake, chosen by a setting."""
 from attrs import define, field
-from lab import Candle, Channel, Depth, FeedState, Quote, Realm, Side, Subscription, Trade, hookimpl
+from lab import Candle, Channel, Depth, FeedState, ProviderUnavailable, Quote, Realm, Side, Subscription, Trade, hookimpl
 from lab_mock.provider import MockProvider
 
 BEGIN = 1704067200 * 10**9
@@ -31,10 +34,17 @@ class Strange(MockProvider):
             return frozenset({Channel.QUOTES, Channel.TRADES})
         return super().channels()
 
+    def history_depth(self):
+        return 7 if self.mistake == "shallow history" else None
+
     async def history(self, symbol, interval_ns, *, end_ns, count):
         self._asked += 1
+        if self.mistake == "shallow history" and count > 7:
+            raise KeyError(f"{count} candles are more than there are")
         if self.mistake == "history raises" or (self.mistake == "gap" and self._asked > 1):
             raise KeyError("no such row")
+        if self.mistake == "busy history" and 1 < self._asked < 4:
+            raise ProviderUnavailable("history: HTTP 503")
         if self.mistake == "old history":
             return [candle(number * MINUTE)._replace(status="backfilled") for number in range(40)][-count:]
         if self.mistake == "strange history":
@@ -73,7 +83,7 @@ class Between:
     quotes: int = 0
 
     def put(self, event):
-        if self.mistake == "gap" and isinstance(event, Candle) and event.open_ns == BEGIN + 2 * MINUTE:
+        if self.mistake in ("gap", "hole", "busy history") and isinstance(event, Candle) and event.open_ns == BEGIN + 2 * MINUTE:
             return
         self.quotes += isinstance(event, Quote)
         if self.mistake == "future" and self.quotes == 150:
@@ -155,6 +165,24 @@ def test_a_gap_longer_than_the_history_kept_is_told_and_filled_with_the_newest_p
     assert int(told[0]["candles"]) > 28_000_000
     assert int(told[0]["fetched"]) == 64
     assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("F8")
+@pytest.mark.parametrize(("mistake", "failures"), [("hole", 0), ("busy history", 2)])
+def test_a_missing_candle_is_fetched_and_put_in_its_place_at_the_third_try_at_the_latest(
+    lab: Any, strange: Any, mistake: str, failures: int
+) -> None:
+    assert _run(lab, mistake, minutes=5).code == 0
+    told = _notices(lab, "backfill")
+    assert [notice["state"] for notice in told] == ["failed"] * failures + ["done"]
+    assert told[-1]["candles"] == "1"
+    placed = [body[1] for _, _, body in lab.run().rows("candle")]
+    assert placed.count(BEGIN_NS + 2 * MINUTE_NS) == 1
+
+
+def test_no_more_history_is_asked_for_than_the_provider_says_it_has(lab: Any, strange: Any) -> None:
+    assert _run(lab, "shallow history", minutes=2).code == 0
+    assert [(notice["state"], notice.get("candles")) for notice in _notices(lab, "warm-up")] == [("done", "7")]
 
 
 @pytest.mark.behaviour("F9")

@@ -15,6 +15,7 @@ from attrs import frozen
 from lab.errors import JournalError
 from lab.journal.store import JournalReader
 from lab.records.run import RunState
+from lab.runs.previous import finalize_interrupted, running
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
@@ -103,6 +104,19 @@ def test_a_run_that_is_alive_is_left_alone(lab: Any, process: subprocess.Popen[b
     assert "running" in lab("runs").out
     assert again(lab).code == 75
     assert not (folder / "final_report.json").exists()
+
+
+@pytest.mark.behaviour("V1")
+def test_a_backtest_that_still_runs_is_not_taken_for_one_that_was_cut_off(lab: Any) -> None:
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=30", "--reporter", "none").code == 0
+    folder = lab.run().folder
+    report = folder / "final_report.json"
+    report.unlink()
+    with running(folder):
+        assert finalize_interrupted(lab.folder) == []
+        assert not report.exists()
+    assert [path.name for path in finalize_interrupted(lab.folder)] == [folder.name]
+    assert report.exists()
 
 
 @pytest.mark.behaviour("R1", "J6")

@@ -1,5 +1,6 @@
 """A disk that takes no more ends a run with 74 and a word about it, never with a traceback."""
 
+import os
 import resource
 import sqlite3
 import subprocess
@@ -11,7 +12,10 @@ import lab.runs.previous  # noqa: F401 - what it imports must be the real thing,
 import pytest
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
-from lab.journal.store import Journal
+from lab.journal.report import build_report
+from lab.journal.store import Journal, JournalReader
+from lab.journal.tape import read_tape
+from lab.runs.directory import REPORT_NAME, write_report
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX affair")
 
@@ -50,6 +54,62 @@ def test_every_reason_has_the_exit_code_that_is_promised() -> None:
         "completed",
         "stopped",
     }
+
+
+@pytest.mark.behaviour("J1")
+def test_every_commit_of_a_live_journal_is_synced_to_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def note(*args: Any, **options: Any) -> sqlite3.Connection:
+        made.append(connect(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(sqlite3, "connect", note)
+    journal = Journal(tmp_path, durable=True, labels={})
+    [db] = made
+    assert db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL: with NORMAL a power cut takes commits back"
+    assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    journal.close()
+
+
+@pytest.mark.behaviour("J1")
+def test_every_input_of_a_row_is_on_the_tape_before_the_row_is_committed(
+    lab: Any, trader: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = Journal.commit
+    missing: list[int] = []
+
+    def look(journal: Journal, *args: Any, **options: Any) -> Any:
+        assert journal.path is not None
+        taped = sum(1 for _ in read_tape(journal.path.parent, torn_ok=True))
+        records = commit(journal, *args, **options)
+        newest = max((row[2] for row in journal.reader().rows()), default=0)
+        missing.append(newest - taped)
+        return records
+
+    monkeypatch.setattr(Journal, "commit", look)
+    assert lab.mock("--strategy", "trader", "--reporter", "none", minutes=3).code == 0
+    assert len(missing) > 10
+    assert max(missing) == 0, "a killed run is proved from its tape: every committed row must follow from it"
+
+
+@pytest.mark.behaviour("J4")
+def test_a_report_is_synced_before_it_takes_its_name(lab: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lab.mock("--reporter", "none", minutes=1).code == 0
+    reader = JournalReader.open(lab.run().folder)
+    report = build_report(reader)
+    reader.close()
+    sync, synced = os.fsync, list[bool]()
+
+    def note(file: int) -> None:
+        synced.append((tmp_path / REPORT_NAME).exists())
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", note)
+    write_report(tmp_path, report)
+    assert synced == [False]
+    assert (tmp_path / REPORT_NAME).exists()
 
 
 @pytest.mark.behaviour("J4")

@@ -76,6 +76,7 @@ def test_a_session_starts_un_warmed_keeps_trying_and_orders_only_once_it_is_warm
     report = lab.run().report()
     assert "history_failures 6" in report["degradations"]
     assert not any("seed_incomplete" in text for text in report["degradations"])
+    assert not any("trading_shut" in text for text in report["degradations"]), "it had not been open before"
     assert report["realm"] == "synthetic"
     assert report["fills"] >= 4
 
@@ -101,6 +102,9 @@ def test_live_candles_alone_can_warm_a_session_up(lab: Any, flaky: Any) -> None:
     assert result.code == 0
     assert not any("seed_incomplete" in text for text in report["degradations"])
     assert any(text.startswith("history_failures") for text in report["degradations"])
+    reasons = [reason for _, _, body in lab.run().rows("trading_state") for reason in body[1]]
+    warming = [reason for reason in dict.fromkeys(reasons) if reason.startswith("warming")]
+    assert warming == ["warming 0/4", "warming 1/4", "warming 2/4", "warming 3/4"], "the look-back is four, not three"
 
 
 @pytest.mark.behaviour("F13", "V6")

@@ -12,7 +12,7 @@ from lab.domain.events import (
     OrderFilled,
 )
 from lab.domain.inputs import Input
-from lab.domain.orders import Accepted, Ended, OrderRequest, OrderType, Rejected
+from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.journal.codec import encode
@@ -207,3 +207,25 @@ def test_a_report_on_what_the_engine_ended_at_that_moment_is_passed_over() -> No
     assert not only(BrokerFailed, outputs)
     assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
     assert [end.reason for end in only(OrderEnded, outputs)] == ["nothing left to reduce"]
+
+
+def test_a_report_on_what_the_engine_ended_at_an_earlier_moment_ends_the_run() -> None:
+    """The order is cancelled on the second candle; the broker says on the fourth that it had filled."""
+    known: list[Order] = []
+
+    def script(broker: ScriptedBroker, event: Any) -> Any:
+        known.extend(broker.orders.values())
+        return [broker.fill(known[0], event)] if len(broker.seen) == 4 else ()
+
+    class Leaving(Strategy):
+        def on_candle(self, candle: Any, view: Any) -> Any:
+            return [CancelRequest(order.id) for order in view.orders()] if known else [BUY]
+
+    broker = ScriptedBroker(script=script)
+    broker.cancel = lambda order_id: True  # type: ignore[method-assign]
+    made = engine(Leaving(), broker)
+    outputs = run(made, candles([50_000.0] * 3))
+    assert [end.outcome for end in only(OrderEnded, outputs)] == ["cancelled"]
+    outputs = run(made, candles([50_000.0] * 4)[3:])
+    assert "which is not working" in only(BrokerFailed, outputs)[0].error
+    assert not only(OrderFilled, outputs)

@@ -3,7 +3,7 @@
 import io
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,33 @@ def test_every_reporter_is_given_every_row_in_order() -> None:
     host.finish()
     assert host.degradations == []
     assert [one.taken for one in several] == [list(range(1, 2001))] * 3
+
+
+def test_rows_and_the_end_that_come_while_a_reporter_looks_for_rows_are_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lab.reporting.host.END_S", 1.0)
+
+    class Overtaken(RowFeed):
+        """The trading thread commits its last rows just after a reporter looked and found none."""
+
+        looks = 0
+
+        def after(self, seq: int) -> Sequence[Record]:
+            page = super().after(seq)
+            self.looks += 1
+            if self.looks == 1:
+                host.publish(records(1, 3))
+                host.end()
+            return page
+
+    reporter = Slow()
+    host, _ = host_of(reporter, feed=Overtaken(None))
+    host.start()
+    time.sleep(0.2)
+    host.finish()
+    assert reporter.taken == [1, 2, 3]
+    assert host.degradations == []
 
 
 def test_a_backtests_reporter_has_five_seconds_from_the_last_row_it_took(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,15 @@ def test_only_what_a_newer_one_replaced_counts_as_conflated() -> None:
     assert events(made) == [QUOTE]
 
 
+def test_a_quote_older_than_the_one_that_waits_does_not_replace_it() -> None:
+    made = inbox(Clock())
+    newer = QUOTE._replace(time_ns=START_NS + SECOND_NS, bid=49_000.0)
+    made.put(newer)
+    made.put(QUOTE)
+    assert made.conflated == 1
+    assert events(made) == [newer]
+
+
 def test_a_quote_that_came_late_is_as_old_as_its_stamp_says() -> None:
     clock = Clock()
     made = inbox(clock)

@@ -28,6 +28,7 @@ from lab.testing import RecordingSink
 from lab_bitunix.pacing import Pacer
 from lab_bitunix.provider import Bitunix
 from lab_bitunix.rest import RestClient, UnknownSymbolError
+from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -500,6 +501,26 @@ async def test_the_first_push_after_a_longer_outage_does_not_close_the_bucket_le
         assert sink.candles == []
 
 
+@pytest.mark.behaviour("F7")
+async def test_candles_close_as_before_once_a_wrong_time_of_the_venue_was_found_out() -> None:
+    async def session(socket: ServerConnection, number: int) -> bool:
+        await socket.send('{"op":"connect","data":{"result":true}}')
+        await socket.recv()
+        ahead_ms = 3_600_000  # the first frames are stamped an hour ahead
+        for _ in range(600):
+            await socket.send(depth(venue.now_ms() + ahead_ms))
+            await socket.send(kline_push(venue.now_ms() + ahead_ms))
+            ahead_ms = 0
+            await anyio.sleep(0.25)
+        return True
+
+    venue = FakeVenue(start_s=50, session=session)
+    async with streaming(venue) as sink:
+        await sink.until(lambda: bool(sink.candles))
+    assert [candle.open_ns // SECOND_NS for candle in sink.candles] == [T0_S]
+    assert any("open candles are judged anew" in words for _, words, _ in sink.feeds)
+
+
 @pytest.mark.behaviour("F1")
 @long_waits
 async def test_refusals_lengthen_the_waits_and_never_end_the_trying() -> None:
@@ -597,6 +618,23 @@ async def test_frames_sent_stay_within_four_in_any_second_and_pings_come_every_f
     assert max(sum(first <= at < first + 1 for at in times) for first in times) <= 4
     pings = [at for at, frame in venue.frames[0] if frame["op"] == "ping"]
     assert 4.5 < pings[1] - pings[0] < 6
+
+
+async def test_the_socket_sends_no_protocol_ping_and_uses_neither_compression_nor_a_proxy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: dict[str, Any] = {}
+
+    def note(url: str, **options: Any) -> Any:
+        given.update(options)
+        return connect(url, **options)
+
+    monkeypatch.setattr("lab_bitunix.stream.connect", note)
+    async with streaming(FakeVenue(start_s=5)) as sink:
+        await sink.until(lambda: bool(sink.quotes))
+    assert given["ping_interval"] is None, "the venue drops a socket whose first frame is a protocol ping"
+    assert given["compression"] is None
+    assert given["proxy"] is None
 
 
 async def test_unsupported_intervals_are_refused_before_anything_is_opened() -> None:
