@@ -10,7 +10,8 @@ MINUTE_NS = 60 * 10**9
 STRANGE = '''
 """A provider with one mistake, chosen by a setting."""
 from attrs import define, field
-from lab import Candle, Channel, Depth, FeedState, ProviderUnavailable, Quote, Realm, Side, Subscription, Trade, hookimpl
+from lab import Candle, Channel, Depth, FeedState, Quote, Realm, Side, Subscription, Trade, hookimpl
+from lab.errors import ProviderUnavailable
 from lab_mock.provider import MockProvider
 
 BEGIN = 1704067200 * 10**9
@@ -83,8 +84,9 @@ class Between:
     quotes: int = 0
 
     def put(self, event):
-        if self.mistake in ("gap", "hole", "busy history") and isinstance(event, Candle) and event.open_ns == BEGIN + 2 * MINUTE:
-            return
+        if self.mistake in ("gap", "hole", "busy history") and isinstance(event, Candle):
+            if event.open_ns == BEGIN + 2 * MINUTE:
+                return
         self.quotes += isinstance(event, Quote)
         if self.mistake == "future" and self.quotes == 150:
             self.sink.put(candle(FAR))
