@@ -10,6 +10,7 @@ from lab.domain.market import (
     BACKFILLED,
     FINAL,
     MARKET_DATA,
+    MARKET_KINDS,
     UNCONFIRMED,
     Candle,
     Depth,
@@ -31,7 +32,6 @@ BEHIND_NS: Final = 60 * SECOND_NS
 its price is history. A candle is never too late: the engine knows where it belongs."""
 
 _STATUSES: Final = frozenset({FINAL, UNCONFIRMED, BACKFILLED})
-_KINDS: Final = {Candle: "candle", Quote: "quote", Trade: "trade", Depth: "depth", Funding: "funding"}
 _FIRST_MOST: Final = 8
 _TIME_MOST: Final = 1 << 62  # the year 2116
 
@@ -132,7 +132,7 @@ class InputGuard:
             return f"{type(event).__name__} is no market data; expected {known}"
         symbol = event[0]  # type: ignore[index]
         if symbol.__class__ is not str or symbol not in self.symbols:
-            return f"{_KINDS[type(event)]} of {symbol!r}, which was not asked for"
+            return f"{MARKET_KINDS[type(event)]} of {symbol!r}, which was not asked for"
         return None
 
     def malformed(self, event: MarketData) -> str | None:
@@ -143,7 +143,7 @@ class InputGuard:
             problem = str(error)
         if problem is None and event.__class__ is Candle:
             problem = self._misplaced(event)
-        return None if problem is None else f"{_KINDS[type(event)]}: {problem}"
+        return None if problem is None else f"{MARKET_KINDS[type(event)]}: {problem}"
 
     def _misplaced(self, candle: Candle) -> str | None:
         ended_ns = candle.open_ns + self.interval_ns
@@ -231,7 +231,7 @@ class LiveGuard(InputGuard):
         if drift_ns > 0:
             return self._ahead(event, drift_ns)
         if drift_ns < -BEHIND_NS:
-            text = f"{_KINDS[type(event)]}: {-drift_ns / SECOND_NS:.0f} s behind the venue's clock"
+            text = f"{MARKET_KINDS[type(event)]}: {-drift_ns / SECOND_NS:.0f} s behind the venue's clock"
             return Judged(held_out=((text, event),))
         return Judged((event,), behind_ns=-drift_ns)
 
@@ -249,9 +249,9 @@ class LiveGuard(InputGuard):
 
     @staticmethod
     def _ahead(event: MarketData, ahead_ns: int) -> Judged:
-        text = f"{_KINDS[type(event)]}: {ahead_ns / SECOND_NS:.0f} s ahead of the venue's clock"
+        text = f"{MARKET_KINDS[type(event)]}: {ahead_ns / SECOND_NS:.0f} s ahead of the venue's clock"
         return Judged(held_out=((text, event),))
 
 
 def _alone(event: MarketData) -> str:
-    return f"{_KINDS[type(event)]}: time_ns {event.time_ns} agrees with no other stamp"
+    return f"{MARKET_KINDS[type(event)]}: time_ns {event.time_ns} agrees with no other stamp"

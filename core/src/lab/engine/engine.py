@@ -14,7 +14,7 @@ from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
-from lab.domain.market import BACKFILLED, FINAL, Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.domain.market import BACKFILLED, FINAL, MARKET_DATA, Backfill, Candle, Depth, MarketData, Quote, Trade
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
@@ -84,10 +84,10 @@ class Engine:
         self._meeting: Collection[object] = (broker,) if broker.watches_market() else state.working
         self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
+            **dict.fromkeys(MARKET_DATA, self._keep),
             Quote: self._quote,
             Trade: self._trade,
             Depth: self._depth,
-            Funding: self._funding,
             Backfill: self._backfill,
             Timer: self._timer,
             TradingState: self._trading_state,
@@ -268,9 +268,10 @@ class Engine:
             out.insert(0, event)
         return out
 
-    def _funding(self, funding: Funding) -> Sequence[object]:
-        self.state.markets[funding.symbol].funding = funding
-        return (funding,) if self._record else ()
+    def _keep(self, event: MarketData) -> Sequence[object]:
+        """Keep market data for the views: a kind that has no method here fills no order and moves no mark."""
+        self.state.markets[event.symbol].kept[event.__class__] = event
+        return (event,) if self._record else ()
 
     def _timer(self, timer: Timer) -> Sequence[object]:
         out: Outputs = []

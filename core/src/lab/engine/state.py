@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
@@ -12,20 +12,21 @@ from lab.engine.counters import RunCounters
 from lab.engine.history import History
 
 if TYPE_CHECKING:
-    from lab.domain.market import Depth, Funding, Quote, Trade
+    from lab.domain.market import Depth, Quote, Trade
     from lab.errors import ComponentError
 
 OUTCOMES_KEPT: Final = 1_000
 NEVER_NS: Final = 2**63 - 1
 
 Outputs = list[object]
+_Kind = TypeVar("_Kind")
 
 
 class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "depth", "depth_ns", "depth_number", "funding", "history", "holders", "instrument", "last", "long",
+        "depth", "depth_ns", "depth_number", "history", "holders", "instrument", "kept", "last", "long",
         "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "suffix", "symbol", "trade",
         "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
@@ -39,7 +40,8 @@ class Market:
         self.quote: Quote | None = None
         self.trade: Trade | None = None
         self.depth: Depth | None = None
-        self.funding: Funding | None = None
+        # The newest of each other kind of market data, which the engine keeps for the views and does not act on.
+        self.kept: dict[type, object] = {}
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
@@ -56,6 +58,10 @@ class Market:
         self.quote_number = 1
         self.trade_number = 1
         self.depth_number = 1
+
+    def newest(self, kind: type[_Kind]) -> _Kind | None:
+        """Return the newest of a kind of market data that the engine only keeps; ``None`` before the first."""
+        return self.kept.get(kind)  # type: ignore[return-value]
 
     def mark(self, long: bool) -> float:
         """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""

@@ -119,7 +119,7 @@ class View:
 
     def funding(self, symbol: str) -> Funding | None:
         """Return the newest funding rate fetched, or ``None`` before the first or where the provider gives none."""
-        return self._state.markets[symbol].funding
+        return self._state.markets[symbol].newest(Funding)
 
     def mark(self, symbol: str) -> Decimal:
         """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.
