@@ -56,6 +56,10 @@ class OrderRequest(Struct, frozen=True, gc=False):
         return cls(symbol, Side.SELL, quantity, **more)  # type: ignore[arg-type]
 
 
+PRICE_FIELDS: Final = ("limit",)
+"""The fields of a request that are prices of the order. Whatever checks or describes a request reads this list."""
+
+
 class CancelRequest(Struct, frozen=True, gc=False):
     """Take a working order back. Unknown ids are ignored: it may just have filled."""
 

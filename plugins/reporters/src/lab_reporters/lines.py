@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 from attrs import frozen
 from lab.domain.control import Command, Notice, TradingState
 from lab.domain.events import GapFound, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
-from lab.domain.orders import OrderRequest
+from lab.domain.orders import PRICE_FIELDS, OrderRequest
 from lab.ports import Record
 
 from lab_reporters import text
@@ -52,9 +52,10 @@ def line_of(record: Record) -> Line | None:
 
 
 def describe_request(request: OrderRequest) -> str:
-    """Return what was asked for: ``buy 0.01 BTCUSDT at 43,000``."""
-    where = "" if request.limit is None else f" at {text.exact(request.limit)}"
-    return f"{request.side} {text.exact(request.quantity)} {request.symbol}{where}"
+    """Return what was asked for: ``buy 0.01 BTCUSDT limit 43,000``."""
+    prices = {name: getattr(request, name) for name in PRICE_FIELDS}
+    where = [f" {name} {text.exact(price)}" for name, price in prices.items() if price is not None]
+    return f"{request.side} {text.exact(request.quantity)} {request.symbol}{''.join(where)}"
 
 
 def _said(event: Any) -> str:
