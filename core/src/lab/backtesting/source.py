@@ -1,4 +1,4 @@
-"""Recorded data on its way to the engine: guarded, and its failures named."""
+"""Checks recorded data before it reaches the engine, and names the failures of its source."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
@@ -41,7 +41,7 @@ class GuardedSource:
         self._guard = InputGuard(symbols, self.wanted[0].interval_ns, phase_ns=None)
 
     def degradations(self) -> list[str]:
-        """Return what the report says of it."""
+        """Return the degradations for the report."""
         return [f"held_out {self.held_out}: {self.reason}"] if self.held_out else []
 
     def __iter__(self) -> Iterator[Sequence[Input]]:
@@ -108,5 +108,5 @@ class GuardedSource:
 
 
 def _stamped(event: Input) -> bool:
-    """Return whether an event's stamp is of the moment: a candle of the past carries one of the past."""
+    """Return whether an event's time is the present one: a back-filled candle carries a time of the past."""
     return event.__class__ in MARKET_DATA and not (event.__class__ is Candle and event.status == BACKFILLED)

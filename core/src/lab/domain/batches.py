@@ -1,4 +1,4 @@
-"""Market data in whole columns: checked once by C code, then made into events that need no second check.
+"""Market data as columns: checked once by C code, then turned into events that need no second check.
 
 A provider that reads columns makes its events here. `CheckedBatch` can't be made in any other way, so the guard in
 front of the engine lets it pass as it is; whatever else a provider hands over is checked event by event.
@@ -72,7 +72,7 @@ class CandleColumns:
         return len(self.opens_ns)
 
     def packed(self) -> "CandleColumns":
-        """Return the same candles in as little memory as goes without loss."""
+        """Return the same candles in packed arrays, which hold the same figures in the least memory."""
         same: CandleColumns = object.__new__(CandleColumns)
         same.lowest, same.highest = self.lowest, self.highest
         same.opens_ns = self.opens_ns if isinstance(self.opens_ns, range) else _packed("q", self.opens_ns)
@@ -92,7 +92,7 @@ class CandleColumns:
 
 
 class TickColumns(tuple[Any, ...]):
-    """Quotes of one symbol, made from checked columns, and what came between them, in its order."""
+    """Quotes of one symbol, made from checked columns, together with the other ticks between them, in their order."""
 
     symbol: str
     lowest: float

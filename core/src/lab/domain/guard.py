@@ -1,4 +1,4 @@
-"""The guard in front of the engine: class, figures, symbol and time of everything a provider gives.
+"""Checks the class, figures, symbol and time of all market data before the engine takes it.
 
 Pure. Live sessions hand in the monotonic clock's time; recorded data is judged by its own order.
 """
@@ -105,7 +105,7 @@ _CHECKS: Final[dict[type, Callable[..., str | None]]] = {
 
 
 class Judged(NamedTuple):
-    """What a `LiveGuard` says of an event: what may be stepped now, in order, and what is held out, each with why."""
+    """The verdict of a `LiveGuard`: the events to step now, in order, and the events held out, each with the reason."""
 
     let_in: Sequence[MarketData] = ()
     held_out: Sequence[tuple[str, MarketData]] = ()
@@ -126,7 +126,7 @@ class InputGuard:
         self._phase_ns = phase_ns
 
     def foreign(self, event: object) -> str | None:
-        """Return why an event is none that was asked for: another class, another symbol; else ``None``."""
+        """Return why an event is not one of the subscription (its class or its symbol), or ``None``."""
         if event.__class__ not in _CHECKS:
             known = ", ".join(cls.__name__ for cls in MARKET_DATA)
             return f"{type(event).__name__} is no market data; expected {known}"
@@ -206,7 +206,7 @@ class LiveGuard(InputGuard):
         return Judged((candle,))
 
     def _begin(self, event: MarketData, now: float) -> Judged:
-        """Judge an event while nothing is known of the venue's clock."""
+        """Judge an event while the venue's clock is still unknown."""
         offset_ns = event.time_ns - int(now * SECOND_NS)
         self._quoted = self._quoted or event.__class__ is not Candle
         agreeing = [held for at, held in self._first if abs(at - offset_ns) <= self._tolerance_ns()]
@@ -237,11 +237,11 @@ class LiveGuard(InputGuard):
 
     @property
     def waiting(self) -> Sequence[MarketData]:
-        """What waits for a second stamp that agrees with its own."""
+        """The events that wait for a second time stamp that agrees with theirs."""
         return [event for _, event in self._first]
 
     def end(self) -> Judged:
-        """Judge what still waits for a second stamp when the data has ended: nothing spoke against it."""
+        """Judge the events that still wait for a second time stamp when the data has ended."""
         held, self._first = [event for _, event in self._first], []
         if len(held) == 1:
             return Judged(tuple(held))

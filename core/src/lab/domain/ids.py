@@ -1,4 +1,4 @@
-"""Ids are derived, never drawn: the same decision gets the same id, before and after a crash."""
+"""Ids are derived from the decision, never random: the same decision gets the same id, also after a crash."""
 
 import hashlib
 

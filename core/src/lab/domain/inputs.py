@@ -1,4 +1,4 @@
-"""Everything the engine can be given. An engine learns of nothing else."""
+"""The inputs of the engine. It receives nothing else."""
 
 from typing import Final
 

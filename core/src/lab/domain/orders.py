@@ -1,4 +1,4 @@
-"""What a strategy asks for, what a gate answers, what a broker works on.
+"""Requests of strategies, verdicts of gates, and orders with the answers of brokers.
 
 msgspec structs, as the events are: `msgspec.structs.replace` makes a changed copy.
 """

@@ -1,4 +1,4 @@
-"""What components hand over, checked once, where it enters: by class and by bounds.
+"""Checks the values that components return, once, by class and by bounds.
 
 A value of another class is refused, never taken for something else: a side as text would compare equal to a side and
 still not be one. Each check raises ``TypeError`` or ``ValueError`` naming the field, what it is and what was expected.
@@ -96,7 +96,7 @@ def _check_each_field(request: OrderRequest) -> None:
 
 
 def _check_amount(name: str, value: object) -> None:
-    """Refuse a figure that is not exact money: a float or a NaN would be found only where it does harm."""
+    """Refuse a figure that is not exact money: a float or a NaN would otherwise be noticed only after it did harm."""
     if value.__class__ is not Decimal or not value.is_finite():
         raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected a finite Decimal")
     if not _LEAST < value < _MOST:
@@ -104,7 +104,7 @@ def _check_amount(name: str, value: object) -> None:
 
 
 def _check_text(name: str, value: object) -> None:
-    """Refuse what the journal cannot hold: no text, far too long a text, or one with half of a surrogate pair."""
+    """Refuse a text that the journal cannot hold: not a string, too long, or with half of a surrogate pair."""
     if value.__class__ is not str:
         raise TypeError(f"{name} is {value!r:.60}; expected text")
     if len(value) > _TEXT_MOST:

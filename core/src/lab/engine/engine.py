@@ -255,7 +255,7 @@ class Engine:
         return self._observe("on_depth", depth, _decision("d", market.depth_ns, market.depth_number, market))
 
     def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
-        """Let orders, then strategies, meet market data that changes no mark."""
+        """Show orders, then strategies, market data that changes no mark."""
         out: Outputs = []
         self._advance(event.time_ns, out)
         if self._meeting:
@@ -300,7 +300,7 @@ class Engine:
     # -- money and time ----------------------------------------------------------------------------------------------
 
     def _meet(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
-        """Let working orders meet an event; then whoever listens learns of fills and ends."""
+        """Show the event to the broker; then call the gates and strategies that listen to fills and ends."""
         if self.state.failure is not None:
             return
         known = len(out)

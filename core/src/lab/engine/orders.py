@@ -130,13 +130,13 @@ class OrderEntry:
         self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
 
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
-        """Take a working order of this book back; an unknown id is ignored."""
+        """Cancel a working order of this book; an unknown id is ignored."""
         open_ = book.orders.get(request.order_id)
         if open_ is not None:
             self.cancel_open(open_, request.reason or "asked for by the strategy", out)
 
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
-        """Take a working order back, unless the broker says that it is too late."""
+        """Cancel a working order, unless the broker answers that it is too late."""
         order_id = open_.order.id
         if self._broker_cancel(order_id):
             # A report of the same moment may still come: the order had ended before anybody looked.
@@ -195,7 +195,7 @@ class OrderEntry:
     def _problem(
         self, instrument: Instrument, request: OrderRequest, quantity: Decimal, held: Decimal
     ) -> tuple[str, Numbers] | None:
-        """Return what the engine's own rules or the broker's capabilities have against the order, with the figures."""
+        """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``."""
         if request.type not in self._types:
             can = ", ".join(sorted(self._types)) or "none"
             return f"broker {self.broker_name} takes no {request.type} orders; it takes {can}", {

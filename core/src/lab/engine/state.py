@@ -1,4 +1,4 @@
-"""What a run has come to: time, markets, books, working orders, halt reasons, counters. Everything else acts on it."""
+"""The state of a run: time, markets, books, working orders, halt reasons, counters. The engine's modules act on it."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -64,7 +64,7 @@ class Market:
         return self.kept.get(kind)  # type: ignore[return-value]
 
     def mark(self, long: bool) -> float:
-        """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""
+        """Return the price of a holding: a long's bid, a short's ask, without quotes the close; 0 before any price."""
         quote = self.quote
         return self.last if quote is None else quote[2] if long else quote[4]
 
@@ -91,7 +91,7 @@ class Book:
 
 
 class OpenOrder:
-    """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
+    """A working order, its book, and its remaining quantity by the engine's own count."""
 
     __slots__ = ("book", "eligible_ns", "fills", "order", "remaining")
 

@@ -1,4 +1,4 @@
-"""The strategies of a run: their books and bound methods, their decisions, and what they and the gates learn."""
+"""Calls the strategies of a run, acts on their decisions, and tells them and the gates of fills and ends."""
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
@@ -23,7 +23,7 @@ Method = Callable[..., Any]
 
 
 class BoundStrategy:
-    """A strategy with its book, its view and its methods as bound once. Methods it does not have are ``None``."""
+    """A strategy with its book, its view and its bound methods. Methods it does not have are ``None``."""
 
     __slots__ = (
         "book",

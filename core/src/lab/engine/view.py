@@ -1,4 +1,4 @@
-"""What strategies and gates may know at the moment they are asked: the market, and their own book. Read only."""
+"""The read-only view of a strategy or a gate: the market, and the strategy's book."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The tables of a journal, and how a journal of an older version becomes one of this."""
+"""The tables of a journal, and the upgrade of journals of older versions."""
 
 import contextlib
 import sqlite3
@@ -26,7 +26,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {}
 def bring_up_to_date(
     path: Path, version: int, *, wanted: int = SCHEMA_VERSION, steps: Mapping[int, Sequence[str]] = STEPS
 ) -> None:
-    """Make a journal of an older version one of the version wanted; the file as it was stays beside it, as ``.v1``.
+    """Upgrade a journal of an older version; the original file is kept beside it, as ``.v1``.
 
     All steps are one transaction: a process killed half-way leaves the journal as it was. Raises
     `SchemaVersionError` where there is no way, ``sqlite3.Error`` or ``OSError`` where the files do not allow it.

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, from the first moment of the process to its last.
+"""Handles SIGINT and SIGTERM, from the first moment of the process to its last.
 
 Imported before everything else, so it imports next to nothing.
 """
@@ -32,7 +32,7 @@ class Interrupts:
         self._handle(signal.default_int_handler)
 
     def ignore(self) -> None:
-        """Let no signal change the exit code any more: it stands."""
+        """Ignore further signals, so that none can change the exit code."""
         self._handle(signal.SIG_IGN)
 
     @contextmanager

@@ -183,7 +183,7 @@ def _amount(name: str, value: object) -> str | None:
 
 
 class _Spy:
-    """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
+    """A stand-in for the strategy: it has the same methods and hands each call on."""
 
     def __init__(self, harness: StrategyHarness) -> None:
         self._harness = harness

@@ -1,4 +1,4 @@
-"""Connections of the REST client: kept while they are good, let go where they may be lost."""
+"""Connections of the REST client: kept while they are good, released where they may be lost."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

@@ -90,7 +90,7 @@ class Table:
         raise RecordingError(self.path, 1, f"no column {' or '.join(names)}; {self.described()}")
 
     def described(self) -> str:
-        """Say what the header has, for an error."""
+        """Return the header's columns as text for an error."""
         have = listed(self.header)
         if any(map(_numeric, self.header)):
             return f"the first line is no header but has numbers ({have}); put a line of column names above it"
@@ -166,7 +166,7 @@ def _batches(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Itera
 
 
 def _plain(text: bytes) -> bool:
-    """Say whether each line of the text is a row: no quotes, and a line ends with LF or CR LF."""
+    """Return whether each line of the text is a row: no quotes, and a line ends with LF or CR LF."""
     return b'"' not in text and (b"\r" not in text or text.count(b"\r") == text.count(b"\r\n"))
 
 

@@ -1,4 +1,4 @@
-"""What happened, one line an event: shared by the live view and the plain lines."""
+"""One line of text for each event, shared by the live view and the plain lines."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -38,7 +38,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """What happened, made when it is asked for: most lines of a long run are only counted."""
+        """The event as text, made on request: most lines of a long run are only counted."""
         return text.clean(_said(self._event))
 
 

@@ -1,4 +1,4 @@
-"""What the terminal reporter writes to, and the words that its live view and its plain lines share."""
+"""The output of the terminal reporter, and the texts that its live view and its plain lines share."""
 
 from typing import Any, TextIO
 

@@ -184,7 +184,7 @@ class SmaCross(Strategy):
         self._entry_ns = fill.fill.time_ns
 
     def on_history(self, view: View) -> None:
-        """Candles were put into the past: sum up afresh at the next candle."""
+        """Recompute the sums at the next candle, because history was filled in."""
         self._until_exact = 0
 
     # -- averages ----------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ class SmaCross(Strategy):
         side = _BUY if way > 0 else _SELL
         stop = None
         if self.stop_percent:
-            # Rounded away from the price: a gate that reckons with it never sees less risk than there is.
+            # Rounded away from the price: a gate that uses it never sees less risk than there is.
             stop = instrument.passive_price(price * self._levels[way][0], side)
         return OrderRequest(symbol, side, quantity, leg="entry", reason=text, planned_exit=stop)
 

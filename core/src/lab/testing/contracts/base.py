@@ -1,4 +1,4 @@
-"""What every contract shares: numbered rules, failures that say why and how to cure, and written, strict excuses.
+"""The base of all contracts: numbered rules, failures with reason and cure, and written, strict excuses.
 
 A rule is a test method. It knows its number, the reason it exists and the cure; whatever goes wrong inside becomes a
 `ContractFailure` of three lines with the evidence in the first. Nothing here needs pytest, so that ``lab check`` can
@@ -37,8 +37,8 @@ class NotChecked(Exception):
 class Rule:
     """One rule: ``number`` such as ``S2``, ``title`` in words, ``why`` it exists and its ``cure``.
 
-    ``about_raising`` marks a rule whose subject is what a component raises: an exception is told with its own reason
-    and cure. Under every other rule an exception is told as one.
+    ``about_raising`` marks a rule whose subject is what a component raises: an exception is reported with the rule's
+    reason and cure. Under every other rule it is reported as an exception.
     """
 
     number: str

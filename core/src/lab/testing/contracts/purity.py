@@ -1,4 +1,4 @@
-"""Looking over a component's shoulder: which clocks, random numbers and files its code touches while it runs."""
+"""Watches which clocks, random numbers and files a component's code uses while it runs."""
 
 import datetime
 import gc
