@@ -72,7 +72,7 @@ def verify(
                 "the journal was changed after it was written",
             )
         started = reader.run_started()
-        if not started.instruments:  # the provider never told what the symbol is: nothing was decided
+        if not started.instruments:  # the provider never described the instrument: nothing was decided
             return Verdict(directory.name, True, reader.count(), 0, "", "", "")
         damage = _check_tape(reader, directory, watch) if started.kind == "run" else ""
         if damage:

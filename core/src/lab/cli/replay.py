@@ -82,7 +82,7 @@ def _again(directory: Path, recorded: "RunStarted") -> str:
     else:
         command = "lab backtest"
     return (
-        f"is a {recorded.kind}, which records no inputs of its own: run `{command}` with its arguments again, "
+        f"is a {recorded.kind}, which records no inputs: run `{command}` with its arguments again, "
         f"or prove it with `lab verify {directory.name}`"
     )
 

@@ -161,7 +161,7 @@ class Strategies:
     def tell(self, out: Outputs, first: int) -> None:
         """Tell gates, then strategies, of the fills and ends among the outputs from ``first`` on.
 
-        What they do then (a strategy that fails has its orders cancelled) is told as well.
+        What they do then (a strategy that fails has its orders cancelled) is passed on as well.
         """
         while first < len(out):
             output = out[first]

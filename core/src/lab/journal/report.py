@@ -170,7 +170,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
     if started.carried_loss.lost:
-        found.append(f"restarted: the day had lost {exact(started.carried_loss.lost):f} before")
+        found.append(f"restarted: the day's loss was {exact(started.carried_loss.lost):f} before")
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))

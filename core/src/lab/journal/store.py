@@ -1,6 +1,6 @@
 """The journal: one SQLite file, one writer, hash-chained rows, one transaction a step.
 
-A row's hash is SHA-256 of the previous row's hash and every column of its own, each ended by a newline, so that no text
+A row's hash is SHA-256 of the previous row's hash and every column of the row, each ended by a newline, so that no text
 can be moved from one column to the next unseen. What labels a run (its id, the wall clock, the machine) is in ``meta``,
 outside the chain: two runs of the same inputs have the same rows.
 """

@@ -15,7 +15,7 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
     """A component of a run, from which it can be made again."""
 
     name: str
-    """the name it goes by in this run, which is also its table of settings"""
+    """its name in this run, which is also the name of its table of settings"""
     type: str
     """the name its plugin offers it under"""
     distribution: str

@@ -235,7 +235,7 @@ class Session:
         self._finished.set()
         reason = self.reason or EndReason.UNKNOWN
         if reason.exit_code == 0:
-            missed = shortfall(self.runner, f"the provider never told what {self.symbol} is: {self.detail}")
+            missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.detail}")
             if missed is not None and reason is EndReason.COMPLETED:
                 reason, self.detail = missed
                 self.reason = reason

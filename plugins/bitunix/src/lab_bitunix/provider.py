@@ -71,7 +71,7 @@ class Bitunix(Provider):
     faults: str = field(
         default="",
         validator=validators.instance_of(str),
-        metadata={"help": "misbehaviour of the local venue, comma separated; see lab bitunix-venue --help"},
+        metadata={"help": "faults of the local venue, comma separated; see lab bitunix-venue --help"},
     )
     port: int = field(
         default=0,

@@ -1,7 +1,7 @@
 """The same work in other processes, each with another hash of text.
 
-Within one process a set of text always has the same order, so a component that goes by it looks repeatable there. A
-component is made anew in each process, of its class and its settings.
+Within one process a set of text always has the same order, so a component that depends on the order looks repeatable
+there. A component is made anew in each process, of its class and its settings.
 """
 
 import importlib
