@@ -117,7 +117,7 @@ async def run_session(
 
         def task_failed(error: BaseException) -> None:
             if outcome.session is not None:
-                outcome.session.feed.failed("a task of its own", error)
+                outcome.session.feed.failed("one of its tasks", error)
             else:
                 text = provider_failure(failures, provider.name, "one of its tasks", error)
                 outcome.problem = RunError(EndReason.PLUGIN, text)

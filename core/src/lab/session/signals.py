@@ -1,4 +1,4 @@
-"""Handles SIGINT and SIGTERM, from the first moment of the process to its last.
+"""Handles Handles SIGINT and SIGTERM, from the first moment of the process to its last.
 
 Imported before everything else, so it imports next to nothing.
 """
