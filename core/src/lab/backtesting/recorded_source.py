@@ -16,7 +16,7 @@ def moved(started: RunStarted, state_dir: str | None, directory: Path) -> RunSta
     """Return the record of a run's start with the present paths of the provider's files.
 
     A file that is gone from its place is looked for at the same place as seen from the state directory, which may have
-    been moved or copied with it: ``state_dir`` is where it was, ``directory`` is the run's folder now.
+    been moved or copied with it: ``state_dir`` is the state directory then, ``directory`` the run's folder now.
     """
     settings = dict(started.provider.settings)
     if state_dir is not None:

@@ -74,7 +74,8 @@ def prepare(
 ) -> Batch:
     """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
-    Raises `RunError` where the provider fails or its file is not fit. Tracebacks of what it raises go to ``failures``.
+    Raises `RunError` where the provider fails or its file cannot be used. Tracebacks of what it raises go to
+    ``failures``.
     """
     run = assembly.settings
     name, provider = assembly.provider.name, assembly.provider.component

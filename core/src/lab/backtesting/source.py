@@ -22,8 +22,8 @@ class GuardedSource:
     """A provider's batches, with what is malformed or from the future held out and counted.
 
     Recorded data has no clock but its own order: an event is from the future where the one behind it is stamped more
-    than 5 s earlier and the one before it is not. What is no market data at all, or of a symbol that was not asked
-    for, is the provider's failure: `ProviderError`. So is whatever the provider raises.
+    than 5 s earlier and the one before it is not. An event that is no market data, or of a symbol that was not
+    subscribed to, is the provider's failure: `ProviderError`. So is whatever the provider raises.
     """
 
     name: str
@@ -45,7 +45,7 @@ class GuardedSource:
         return [f"held_out {self.held_out}: {self.reason}"] if self.held_out else []
 
     def __iter__(self) -> Iterator[Sequence[Input]]:
-        waiting: Input | None = None  # the newest market event: the one behind it shows whether it is from the future
+        waiting: Input | None = None  # the newest market event; the next one shows whether it is from the future
         before_ns = 0
         symbols = self._guard.symbols
         while (batch := self._next()) is not None:

@@ -168,7 +168,7 @@ def _again(
     def advance(_: str, done: int, total: int | None) -> None:
         watch("running the inputs again", done, total)
 
-    if started.kind == "run":  # the tape holds its commands, the last stop among them
+    if started.kind == "run":  # the tape holds its commands, also the last stop
         number, _, _ = feed(batch, journal, progress=advance)
     else:
         part = _Part(batch.batches, stopped_at)

@@ -48,7 +48,7 @@ class Stream:
         try:
             act()
         except BlockingIOError:
-            raise  # it is only full at the moment: not for us to judge
+            raise  # a full pipe is no error
         except OSError as error:
             self.error = error
 
@@ -61,7 +61,7 @@ def _nowhere() -> TextIO:
 def with_streams(act: Callable[[], int]) -> int:
     """Return what ``act`` returns, with both streams guarded; 74 where its output was lost though it went well.
 
-    A reader that has left (``lab runs | head``) wanted no more: that is no failure.
+    A reader that closes the pipe (``lab runs | head``) is no failure.
     """
     before = sys.stdout, sys.stderr
     out, err = Stream(sys.stdout or _nowhere()), Stream(sys.stderr or _nowhere())

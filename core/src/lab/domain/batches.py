@@ -139,9 +139,8 @@ class TickColumns(tuple[Any, ...]):
 class CandleBuilder:
     """Collects trades, ascending by time, into candles of one symbol.
 
-    A candle is whole or not given: the bucket the data begins in is cut off, unless the first tick lies exactly on its
-    start, and the one it ends in always is. ``open`` is the first trade's price. A bucket without a trade gives no
-    candle.
+    Only whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the
+    last bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
     """
 
     def __init__(self, symbol: str, interval_ns: int) -> None:
@@ -155,7 +154,7 @@ class CandleBuilder:
         """Return the quotes among the ticks and, before the tick whose time closes it, each candle.
 
         A tick that is no quote is a trade, with ``time_ns``, ``price`` and ``size``. A candle's ``time_ns`` is the end
-        of its bucket. Of `TickColumns` of the builder's symbol a `CheckedBatch` comes.
+        of its bucket. For `TickColumns` of the builder's symbol the result is a `CheckedBatch`.
         """
         events: list[Candle | Quote] = []
         give, end_ns = events.append, self._end_ns
@@ -203,5 +202,5 @@ class CandleBuilder:
 
 
 def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
-    # By way of bytes: a third of the time that an array takes of a list.
+    # By way of bytes: a third of the time that ``array(code, column)`` takes.
     return array(code, pack(f"{len(column)}{code}", *column))

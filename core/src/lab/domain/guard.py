@@ -187,7 +187,7 @@ class LiveGuard(InputGuard):
         problem = self.foreign(event) or self.malformed(event)
         if problem is not None:
             return Judged(held_out=((problem, event),))
-        if event.__class__ is Funding:  # fetched, so its stamp is no witness of the clock
+        if event.__class__ is Funding:  # it was fetched, so its time says nothing about the clock
             return Judged((event,))
         venue_ns = self.clock.at(now)
         if event.__class__ is Candle and event.status == BACKFILLED:

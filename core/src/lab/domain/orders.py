@@ -70,8 +70,8 @@ class CancelRequest(Struct, frozen=True, gc=False):
 class Order(Struct, frozen=True, gc=False):
     """An order that passed the gates: the only thing a broker is given.
 
-    It is a picture of one moment: ``remaining`` is what was not filled then, and ``eligible_ns`` the venue time from
-    which the broker may fill it, 0 before the broker has said. A broker keeps its own count of what remains.
+    It shows one moment: ``remaining`` is the quantity not filled then, and ``eligible_ns`` the venue time from
+    which the broker may fill it, 0 before the broker has answered. A broker keeps its own count of what remains.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 Order of a step: timers that fell due; resting orders meet the event; history, quote and marks follow; then strategies
 decide, gates review and the broker accepts. So no order can fill on the event that caused it. Bound methods are
-collected once, because nothing may stand between an event and a decision.
+collected once, to keep the way from an event to a decision short.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -62,7 +62,7 @@ class Engine:
         """Put the parts together. ``strategies`` are (name, component, deposit); names are unique.
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
-        outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
+        outputs are returned (backtests, whose inputs stay in their source). ``archive`` returns the outcome of an order
         id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended.
         ``on_failure`` is called with role, name, call and error of a component that raised.
         """
@@ -80,7 +80,7 @@ class Engine:
         self._commands = Commands(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
-        # What is not empty while the broker wants to see the market.
+        # Not empty while the broker is to see market events.
         self._meeting: Collection[object] = (broker,) if broker.watches_market() else state.working
         self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
@@ -140,7 +140,7 @@ class Engine:
         """Take one input and return what is worth a journal row, in order.
 
         A broker that fails leaves its error in ``state.failure``; raises `lab.errors.EngineError` for a defect of lab.
-        The candle's own way stands here in full and in line: a backtest is made of nothing else.
+        Candles are handled here, without further calls, because a backtest consists of them.
         """
         if event.__class__ is not Candle:
             return self._handlers[event.__class__](event)

@@ -41,7 +41,7 @@ class FillBooking:
         try:
             self._state.ended.clear()
             self._book(event.time_ns, self._entry.observe(event), filled, out)
-        finally:  # what was filled before a report that breaks the broker's promise counts
+        finally:  # fills before a report that breaks the contract count
             for symbol in filled:
                 self._valuation.revalue(self._state.markets[symbol])
             setcontext(before)

@@ -101,7 +101,7 @@ class Gates:
         wanted = verdict.quantity
         try:
             reason, numbers = checked_reason(verdict.reason), figures(verdict.numbers)
-        except BaseException as error:  # a mapping of the gate's own may raise anything
+        except BaseException as error:  # the gate's own mapping may raise anything
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         if wanted.__class__ is not Decimal or not wanted.is_finite():
             return Refuse(

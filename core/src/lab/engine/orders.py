@@ -106,7 +106,7 @@ class OrderEntry:
                 self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
                 return
         remarks: tuple[str, ...] = ()
-        if halted:  # what would turn the position is not placed, what closes it is
+        if halted:  # only the part that closes the position is placed
             quantity, closes = reducible, True
             remarks = (f"only what closes: trading is halted: {'; '.join(halted)}",)
         elif not closes and self._gates.bound:
@@ -124,7 +124,7 @@ class OrderEntry:
         request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
         state, decision, number = self._state, f"x{self._state.now_ns}", 1
         oid = order_id(state.config_hash, book.name, symbol, decision, "close")
-        while oid in book.orders or oid in book.outcomes:  # the order of a command before, at the same time
+        while oid in book.orders or oid in book.outcomes:  # an earlier command at the same time placed it
             number += 1
             oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
         self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
@@ -175,9 +175,9 @@ class OrderEntry:
     def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
         """Return how much of the position the request can close.
 
-        What working orders of its side will close is not there any more: a plain order opens with the rest, and meets
-        the gates. A reduce-only one leaves it to market orders only: a stop must not wait for a target far away, and
-        whichever fills second is cut to what is held.
+        The quantity that working orders of its side will close is not available: a plain order opens with the rest, and
+        passes the gates. For a reduce-only request only market orders count, not limit orders: a stop must not wait for
+        a distant target, and the one that fills second is cut to the position.
         """
         if (held > ZERO) is (request.side is _BUY):
             return ZERO

@@ -33,7 +33,7 @@ class Market:
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol
-        # What an id adds to the time decided on: one symbol's candle may lead to an order of another.
+        # The symbol decided on, as part of order ids: one symbol's candle may lead to an order of another.
         self.suffix = ""
         self.instrument = instrument
         self.history = History(interval_ns, keep)

@@ -142,7 +142,7 @@ class Strategies:
         try:
             for action in actions:
                 if book.stopped:
-                    return  # by what it learned of its own orders, half-way through
+                    return  # its own order's fill or end made it fail half-way
                 known = len(out)
                 if isinstance(action, OrderRequest):
                     entry.request(view, book, action, place, decision, live, out)

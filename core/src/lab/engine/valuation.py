@@ -73,7 +73,7 @@ class Valuation:
     def new_day(self, time_ns: int) -> None:
         """A UTC day began: its loss is counted from the equity before this event.
 
-        What the run that this one restarts lost on that day is part of it.
+        The loss of the run that this one restarts, on that day, is included.
         """
         day_ns = time_ns - time_ns % DAY_NS
         lost_ns, lost = self._carried_loss

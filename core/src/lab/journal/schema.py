@@ -38,7 +38,7 @@ def bring_up_to_date(
     if any(older not in steps for older in range(version, wanted)):
         raise SchemaVersionError(f"schema version {version}; this lab reads version {wanted}")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")  # from here on nobody else does the same
+        db.execute("BEGIN IMMEDIATE")  # from here on no other process upgrades it
         if db.execute("PRAGMA user_version").fetchone()[0] == version:
             _back_up(path, path.with_name(f"{path.name}.v{version}"))
             for older in range(version, wanted):

@@ -44,8 +44,8 @@ def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, k
 class Journal:
     """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may see a row before.
 
-    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which tell nobody
-    anything before their end and can be run again) rows are written in batches, and the unique index comes at the end.
+    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which publish
+    nothing before their end and can be run again) rows are written in batches, and the unique index comes at the end.
     """
 
     def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ class Journal:
     def commit(self, state: RunState | None = None, *, reporters: ReportersState | None = None) -> Sequence[Record]:
         """Write what was gathered, and the state that goes with it, in one transaction; return the rows now durable.
 
-        ``reporters`` says what became of reporters, once all have ended.
+        ``reporters`` are the degradations by reporters, once all have ended.
 
         Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
         commit fails alike: its rows would not follow from those on disk.

@@ -1,6 +1,6 @@
 """Discovers plugins: every distribution with an entry point in the group ``lab``, and the components it offers.
 
-A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it. No attrs here:
+A plugin that fails is kept by name with its reason, and fails only those runs that ask for it. No attrs here:
 ``lab --help`` looks at the plugins' commands, and should cost next to nothing.
 """
 

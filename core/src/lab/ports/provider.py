@@ -131,7 +131,7 @@ class Check:
 class Provider(Component, ABC):
     """A source of market data.
 
-    The methods above `start` say what it is and what it can give. Each may depend on the settings; none does I/O over
+    The methods above `start` declare what the provider offers. Each may depend on the settings; none does I/O over
     a network. They are read by the host, which refuses what is not available before anything is written, and by the
     contract suite.
     """

@@ -106,7 +106,7 @@ def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
                 break
             last_ns = next(reader.times("DESC"), 0)
             state = ended or reader.run_state()
-            if not last_ns or state is None:  # nothing happened: what it took over itself still counts
+            if not last_ns or state is None:  # nothing happened in it: the loss that it took over still counts
                 return started.carried_loss
             lost = exact(state.day_starting_equity - state.equity)
             return CarriedLoss(day_ns=last_ns - last_ns % DAY_NS, lost=lost)

@@ -20,7 +20,7 @@ class HistoryLoader:
     """Puts back-filled candles into the inbox. Progress is judged by the engine's history, not by what was fetched.
 
     It asks for no more than ``keep`` candles, which is what the engine holds.
-    ``failed`` is called with whatever `Provider.history` raises that it must not.
+    ``failed`` is called with an unexpected exception of `Provider.history`, one that is no `ProviderError`.
     """
 
     def __init__(

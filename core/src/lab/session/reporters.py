@@ -71,7 +71,7 @@ class LiveReporters:
     def finish(self, report: Report, hurried: Callable[[], bool]) -> bool:
         """Wait for the reporters' end, and journal those that did not end; return whether there were any.
 
-        Trading is over. Waits in real time: five seconds at most, and not at all where ``hurried`` says so.
+        Called once trading is over. Waits in real time: five seconds at most, and not at all where ``hurried`` says so.
         """
         self._final = report
         self._status.finish()
@@ -79,7 +79,7 @@ class LiveReporters:
         self._host.end()
         self._host.finish(hurried=hurried)
         if self.degradations:
-            with contextlib.suppress(JournalError):  # a journal that takes no more has said so already
+            with contextlib.suppress(JournalError):  # a journal that failed has reported it already
                 self._journal.commit(reporters=ReportersState(degradations=tuple(self.degradations)))
         return bool(self.degradations)
 

@@ -158,7 +158,7 @@ class Runner:
             self.publish(())
             if self.engine.state.stopping:
                 continue
-            # Where candles are all there is, an order waits for the next one, however long a candle is.
+            # Without quotes an order waits for the next candle, however long a candle is.
             if self._quoted and self.engine.state.working and self.clock.monotonic() - self.inbox.quote_at > 1.0:
                 self.inbox.give(Timer(self.inbox.now_ns()))
             if self.engine.next_timer_ns <= self.inbox.now_ns():
@@ -172,7 +172,7 @@ class Runner:
     async def wind_down(self, reason: str, *, close: bool) -> None:
         """Cancel working orders and close positions, on a fresh price, within four seconds; the rest stays open.
 
-        Where candles are all there is, the next price is a candle away: closing waits for none longer than that.
+        Without quotes the next price is a candle away; closing waits for it, but no longer.
         """
         priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
         self._count_shut()

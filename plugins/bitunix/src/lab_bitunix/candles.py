@@ -26,7 +26,7 @@ class _Closed:
     candle: Candle
     give_up_at: float
     ask_at: float
-    whole: bool  # False: the socket was away at its end, so only a REST row can vouch for it
+    whole: bool  # False: the socket was down when it ended, so only a REST row can confirm it
 
 
 @define
@@ -97,7 +97,7 @@ class CandleAssembler:
             return False
         since_end_s = (self._newest_ns - bucket.open_ns - self.interval_ns) / SECOND_NS
         if not whole and since_end_s > self.give_up_s:
-            return False  # old news: it comes as history
+            return False  # too old: the session fetches it as history
         self._closed.append(_Closed(bucket, now + self.give_up_s, now + self.ask_after_s, whole))
         self._last_open_ns = bucket.open_ns
         return True

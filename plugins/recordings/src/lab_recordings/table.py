@@ -1,6 +1,6 @@
 """CSV tables, plain or gzip: a header, then blocks of rows, each error with its line.
 
-What a table means, `csv` says. Blocks of plain lines are also read by columns, many times as fast, with the same
+`csv` defines what a table means. Blocks of plain lines are also read by columns, many times as fast, with the same
 outcome (`lab_recordings.columns`).
 """
 
@@ -185,7 +185,9 @@ def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_I
     """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`."""
     taken: list[_Item] = []
     try:
-        taken.extend(islice(source, count))  # what came before an error stays in the list, and tells the line
+        taken.extend(
+            islice(source, count)
+        )  # the lines before an error stay in the list, so their number gives its line
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text ({error.reason}); save the file as UTF-8"
     except EOFError:

@@ -45,7 +45,7 @@ class Output:
             act()
         except BlockingIOError:
             log.debug("output is full: some text was left out")
-        except (OSError, ValueError) as error:  # the reader left, or the stream was closed under us
+        except (OSError, ValueError) as error:  # the reader has closed the pipe, or somebody has closed the stream
             self._gone = True
             log.debug("output is gone, nothing is shown any more: %s", error)
 

@@ -156,7 +156,7 @@ def _find(
             call_within(contract.time_limit_s, type(contract), functools.partial(method, *args, **kwargs))
     except NotChecked as unchecked:
         return Finding(this, "excused", f"{this.number} not checked: {unchecked}", unchecked)
-    except BaseException as error:  # whatever a component raises breaks the rule it was called for
+    except BaseException as error:  # whatever a component raises breaks the rule that called it
         if contract.time_limit_s is None and isinstance(error, KeyboardInterrupt | SystemExit):
             raise  # it was asked for in this very thread
         if type(error).__module__.startswith("_pytest"):

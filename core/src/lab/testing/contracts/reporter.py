@@ -43,7 +43,7 @@ class ReporterContract(Contract):
                 return MyReport
 
     ``make`` gives a fresh instance each time. As in a real run it works in a separate thread, on an event loop of
-    its own in real time, so one that blocks for ever fails its rule and does not hold the suite up. It is given the
+    its own in real time, so one that blocks for ever fails its rule and does not stop the suite. It is given the
     rows of a real run (see `sample_run`), in a directory that holds files it must leave alone. What it prints is
     caught.
     """

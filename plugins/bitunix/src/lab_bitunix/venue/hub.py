@@ -194,7 +194,7 @@ class Hub:
                 return
             count = (now_ns - begin_ns) * rate // SECOND_NS - sent
             sent += count
-            count = min(count, 1 + rate // 10)  # what a stalled loop missed by more than 0.1 s is left out
+            count = min(count, 1 + rate // 10)  # frames that a stalled loop missed by more than 0.1 s are left out
             step_ns = (now_ns - last_ns) // max(1, count)
             times = [last_ns + place * step_ns for place in range(1, count + 1)]
             payloads = [to_json(self.messages.one(name, market, at_ns)) for at_ns in times]

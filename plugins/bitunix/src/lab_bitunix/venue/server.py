@@ -165,7 +165,7 @@ class LocalVenue:
                 await server.wait_closed()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than the venue lives."""
+        """Wait until the time is over or the venue stops."""
         if seconds > 0:
             with anyio.move_on_after(min(seconds, _FOREVER_S)):
                 await self._over.wait()
