@@ -185,9 +185,7 @@ def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_I
     """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`."""
     taken: list[_Item] = []
     try:
-        taken.extend(
-            islice(source, count)
-        )  # the lines before an error stay in the list, so their number gives its line
+        taken.extend(islice(source, count))  # lines before an error stay in the list: their number gives its line
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text ({error.reason}); save the file as UTF-8"
     except EOFError:

@@ -263,7 +263,7 @@ class SmaCross(Strategy):
             by_risk = equity * self.risk_percent / (price * self.stop_percent)
             by_notional = equity * self.max_leverage / price
             wanted, rule = (by_notional, "max_leverage") if by_notional < by_risk else (by_risk, "risk")
-            # A size under one lot is sent as it is: the engine refuses it with the figures, which are then in the journal.
+            # A size under one lot is sent as it is: the engine refuses it, and the journal has the figures.
             quantity = instrument.floor_quantity(wanted) or wanted
             risk = f"{self.risk_percent} % of equity {float(equity):.2f} at {price}"
             text = f"{text}; size by {rule}: {risk} {self._risk_text}"

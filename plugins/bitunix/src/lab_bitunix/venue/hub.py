@@ -42,8 +42,8 @@ class ChannelPump:
 class Hub:
     """Keeps the pumps. Frames are built once and written to all; with the same world they are the same at each run.
 
-    Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A pump that comes late leaves
-    out what it missed. No pump runs without a listener.
+    Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A late pump leaves out the
+    pushes it missed. No pump runs without a subscriber.
     """
 
     world: World
