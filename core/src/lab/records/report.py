@@ -154,7 +154,7 @@ class Report(Record, frozen=True, kw_only=True):
     gates: tuple[str, ...]
     """names of the risk gates, in their order"""
     degradations: tuple[str, ...]
-    """everything that was less than it should have been, each with its figure"""
+    """what did not go as planned, each entry with its figures"""
     counters: Counters
     """inputs, malformed messages, conflated quotes"""
     contacted_hosts: tuple[str, ...]

@@ -180,7 +180,7 @@ class SessionState(Record, frozen=True, kw_only=True):
     contacted_hosts: tuple[str, ...] = ()
     """every host a connection was opened to"""
     degradations: tuple[str, ...] = ()
-    """everything the host found less than it should have been"""
+    """the entries of the report that the host found, beside those of the engine"""
     limits: Mapping[str, Mapping[str, str]] = {}
     """the limits of each gate, as it describes them"""
     fees: Mapping[str, str] = {}
