@@ -74,7 +74,7 @@ def backtest(suite: Suite, name: str, journal: bool) -> dict[str, Any]:
 
 
 def _check(report: Any, expected: Expected, written: int, journal: bool) -> None:
-    """Hold a report against what the data demands, reckoned without lab to the last decimal."""
+    """Compare a report with the figures computed from the data without lab, to the last decimal."""
     names = ("candles", "quotes", "orders", "fills", "trades", "fees_paid", "ending_equity")
     found = msgspec.convert([str(report[name]) for name in names], Expected, strict=False)
     if found != expected:

@@ -17,7 +17,7 @@ _STEP: Final = 0.0008  # standard deviation of a minute's return: about that of 
 _FIRST: Final = 430_000
 _LEAST: Final = 1_000
 
-# Money is reckoned in units of 1e-8: a price in tenths times 0.001 coins is 10,000 of them, and of that 6 bps are 6.
+# Money is counted in units of 1e-8: a price in tenths times 0.001 coins is 10,000 of them, and of that 6 bps are 6.
 _NOTIONAL: Final = 10_000
 _FEE: Final = 6
 _UNIT: Final = Decimal("1e-8")

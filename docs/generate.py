@@ -23,7 +23,7 @@ from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text
 from lab.composition.config import RunSettings
 from lab.domain import events
-from lab.domain.orders import OrderRequest
+from lab.domain.orders import OrderRequest, OrderType
 from lab.exit_codes import EndReason
 from lab.journal.codec import INPUT_KINDS, KINDS
 from lab.journal.store import FILE_NAME, Journal
@@ -184,7 +184,7 @@ def written(kind: Any) -> str:
     known = {
         "int": "whole number", "float": "number", "str": "text", "bool": "true or false", "Decimal": "decimal as text",
         "OrderRequest": "object, see [request](#request)", "Fill": "object, see [fill](#fill)",
-        "Side": "`buy` or `sell`", "OrderType": "`market` or `limit`", "NoneType": "null",
+        "Side": "`buy` or `sell`", "OrderType": " or ".join(f"`{one}`" for one in OrderType), "NoneType": "null",
     }  # fmt: skip
     if name in known:
         return known[name]

@@ -154,7 +154,7 @@ HANGING = """
         ("start", 69, ["provider hanging", "start()", "30 s"]),
         ("instrument", 3, ["hanging was not reached within 30 s", "no answer about BTCUSDT"]),
         ("raises", 69, ["provider hanging failed in instrument: KeyError"]),
-        ("task", 69, ["provider hanging failed in a task of its own: KeyError"]),
+        ("task", 69, ["provider hanging failed in one of its tasks: KeyError"]),
     ],
 )
 def test_a_provider_that_hangs_or_fails_at_its_first_calls_ends_the_run_in_one_named_line(

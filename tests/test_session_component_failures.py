@@ -97,7 +97,7 @@ FAULTY = """
         return {"faulty": Faulty, "real": Real}
 """
 
-WHERE = (("stream", "stream"), ("task", "a task of its own"))
+WHERE = (("stream", "stream"), ("task", "one of its tasks"))
 WHAT = ("value", "os", "exit", "interrupt", "cancelled", "base")
 # A task that raises CancelledError has ended without an error, as asyncio sees it.
 FAILURES = [(*where, what) for where in WHERE for what in WHAT if (where[0], what) != ("task", "cancelled")]

@@ -18,7 +18,7 @@ MONEY = ("starting_equity", "ending_equity", "pnl_absolute", "fees_paid", "max_d
 
 
 def equity_from_fills(run: Any) -> tuple[Decimal, Decimal]:
-    """Return equity and fees, reckoned from the journal's deposits and fills alone; every position must be closed."""
+    """Return equity and fees, computed from the journal's deposits and fills alone; every position must be closed."""
     cash = fees = Decimal(0)
     held: dict[tuple[str, str], Decimal] = {}
     for _, kind, body in run.rows("deposit", "order_filled"):

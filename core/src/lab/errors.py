@@ -4,7 +4,7 @@
 
     LabError
     ├── ConfigError              a setting is wrong
-    ├── PluginError              a component that was asked for can't be had
+    ├── PluginError              a component that was asked for is not available
     │   └── UnknownPlugin        nothing installed offers that name
     ├── ProviderError            a market-data source that retrying can't repair
     │   └── ProviderUnavailable  a call to it failed now and may succeed later
@@ -35,7 +35,7 @@ class ConfigError(LabError):
 
 
 class PluginError(LabError):
-    """A component asked for by name can't be had: the message names plugin, hook and cure."""
+    """A component asked for by name is not available: the message names plugin, hook and cure."""
 
     reason = EndReason.PLUGIN
 
@@ -87,7 +87,7 @@ class RunError(LabError):
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an exception's type and message on one line of at most 500 characters; a group of one as that one."""
+    """Return an exception's type and message on one line of at most 500 characters; of a group of one, its member's."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     try:

@@ -9,9 +9,9 @@ class EndReason(Enum):
 
     COMPLETED = ("completed", 0, "the time was up, or the recorded data ended")
     STOPPED = ("stopped", 0, "asked to stop by a signal")
-    UNKNOWN = ("unknown", 1, "an error without a code of its own")
+    UNKNOWN = ("unknown", 1, "an error that has no other code")
     RISK_HALT = ("risk_halt", 2, "a risk limit or circuit breaker halted the run")
-    NEVER_WARMED = ("never_warmed", 3, "the strategy never had the history it needs")
+    NEVER_WARMED = ("never_warmed", 3, "the strategy never received the history it needs")
     FEED_STALE = ("feed_stale", 4, "market data was stale beyond the limit")
     CRASH_LOOP = ("crash_loop", 10, "too many abnormal ends in a row")
     USAGE = ("usage", 64, "the command line was wrong")

@@ -251,7 +251,7 @@ def test_a_limit_that_is_no_price_to_fill_at_hides_no_margin(disguised: OrderReq
 
 def test_before_the_first_price_nothing_passes() -> None:
     verdict = Margin().review(buy("1"), Book(price=None).view)
-    assert verdict == Refuse("no price of BTCUSDT yet: the margin cannot be reckoned", {})
+    assert verdict == Refuse("no price of BTCUSDT yet: the margin cannot be computed", {})
 
 
 @pytest.mark.behaviour("R2")

@@ -321,7 +321,7 @@ def test_the_size_is_capped_by_the_notional() -> None:
     assert "size by max_leverage" in request.reason
 
 
-def test_the_size_is_reckoned_at_the_touch_where_there_is_a_quote() -> None:
+def test_the_size_is_computed_at_the_touch_where_there_is_a_quote() -> None:
     made = falling()
     made.newest_quote = Quote("BTCUSDT", 1, 199.9, 1.0, 200.0, 1.0)
     (request,) = made.run([120.0, 121.0])[1]

@@ -13,10 +13,10 @@ _NAMES: Final = frozenset({"file", "run", "notes"})  # they do not decide whethe
 
 
 def moved(started: RunStarted, state_dir: str | None, directory: Path) -> RunStarted:
-    """Return the record of a run's start with the provider's files where they lie now.
+    """Return the record of a run's start with the present paths of the provider's files.
 
     A file that is gone from its place is looked for at the same place as seen from the state directory, which may have
-    been moved or copied with it: ``state_dir`` is where it was, ``directory`` is the run's folder now.
+    been moved or copied with it: ``state_dir`` is the state directory then, ``directory`` the run's folder now.
     """
     settings = dict(started.provider.settings)
     if state_dir is not None:
@@ -29,7 +29,7 @@ def moved(started: RunStarted, state_dir: str | None, directory: Path) -> RunSta
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Say how a source differs from the one the run read; empty where it does not. Names of files may differ."""
+    """Return how a source differs from the one the run read, or an empty text. Names of files may differ."""
     name = now.get("file") or now.get("run") or "the source"
     for key in sorted({*then, *now} - _NAMES):
         was, found = (source.get(key, "not given") for source in (then, now))

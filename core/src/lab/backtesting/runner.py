@@ -57,11 +57,11 @@ class Batch:
 
     @property
     def held_out(self) -> int:
-        """How many events of the source did not reach the engine."""
+        """The number of the source's events that did not reach the engine."""
         return self.batches.held_out if isinstance(self.batches, GuardedSource) else 0
 
     def degradations(self) -> list[str]:
-        """Return what the source held out, for the report."""
+        """Return the degradations of the source for the report: the events that it held out."""
         return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
 
 
@@ -74,7 +74,8 @@ def prepare(
 ) -> Batch:
     """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
 
-    Raises `RunError` where the provider fails or its file is not fit. Tracebacks of what it raises go to ``failures``.
+    Raises `RunError` where the provider fails or its file cannot be used. Tracebacks of what it raises go to
+    ``failures``.
     """
     run = assembly.settings
     name, provider = assembly.provider.name, assembly.provider.component
@@ -113,7 +114,7 @@ def prepare(
 def run_through(
     batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None, progress: Progress | None = None
 ) -> tuple[int, EndReason, str]:
-    """Step every input, then the end of the data: every working order is cancelled, so that each has an end.
+    """Step every input, then cancel every working order, so that each order has an end.
 
     Positions stay open: there is no later price to close them on. Return as `feed` does.
     """
@@ -121,7 +122,7 @@ def run_through(
     state = engine.state
 
     def over() -> bool:
-        """Return whether a signal asks for the end, or nothing can happen any more."""
+        """Return whether a signal asks for the end, or nothing further can happen."""
         asked = stopped is not None and bool(stopped())
         return asked or ((state.exhausted or state.failure is not None) and not state.working)
 
@@ -136,7 +137,7 @@ def run_through(
 def feed(
     batch: Batch, journal: Journal, stopped: Callable[[], object] | None = None, progress: Progress | None = None
 ) -> tuple[int, EndReason, str]:
-    """Step every input and journal what comes out; return how many inputs, why it ended and with which error."""
+    """Step every input and journal the outputs; return the number of inputs, the reason of the end and its error."""
     engine = batch.engine
     step, append = engine.step, journal.append
     number = 0
@@ -242,7 +243,7 @@ def run_batch(
 
 
 def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
-    """Run reporters over a finished journal, and journal which failed; return whether one did."""
+    """Run reporters over a finished journal, and journal those that failed; return whether one failed."""
     path = journal.path
     feed = RowFeed(journal.since if path is None else partial(rows_after, path.resolve()))
     host = ReporterHost([(part.name, part.component) for part in assembly.reporters], feed, info, failures)
@@ -255,7 +256,7 @@ def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: Failure
 
 
 def _info(batch: Batch, header: Header, report: Report, run_id: str, directory: Path | None, quiet: bool) -> RunInfo:
-    """Return what reporters know of a batch that is over. Its candles are read from the source again."""
+    """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
     run, provider = batch.assembly.settings, batch.assembly.provider.component
     wanted = [run_subscription(batch.assembly.provider.name, provider, run.symbol, run.interval_ns)]
 

@@ -1,4 +1,4 @@
-"""Recorded data on its way to the engine: guarded, and its failures named."""
+"""Checks recorded data before it reaches the engine, and names the failures of its source."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final, cast
@@ -22,8 +22,8 @@ class GuardedSource:
     """A provider's batches, with what is malformed or from the future held out and counted.
 
     Recorded data has no clock but its own order: an event is from the future where the one behind it is stamped more
-    than 5 s earlier and the one before it is not. What is no market data at all, or of a symbol that was not asked
-    for, is the provider's failure: `ProviderError`. So is whatever the provider raises.
+    than 5 s earlier and the one before it is not. An event that is no market data, or of a symbol that was not
+    subscribed to, is the provider's failure: `ProviderError`. So is whatever the provider raises.
     """
 
     name: str
@@ -41,11 +41,11 @@ class GuardedSource:
         self._guard = InputGuard(symbols, self.wanted[0].interval_ns, phase_ns=None)
 
     def degradations(self) -> list[str]:
-        """Return what the report says of it."""
+        """Return the degradations for the report."""
         return [f"held_out {self.held_out}: {self.reason}"] if self.held_out else []
 
     def __iter__(self) -> Iterator[Sequence[Input]]:
-        waiting: Input | None = None  # the newest market event: the one behind it shows whether it is from the future
+        waiting: Input | None = None  # the newest market event; the next one shows whether it is from the future
         before_ns = 0
         symbols = self._guard.symbols
         while (batch := self._next()) is not None:
@@ -108,5 +108,5 @@ class GuardedSource:
 
 
 def _stamped(event: Input) -> bool:
-    """Return whether an event's stamp is of the moment: a candle of the past carries one of the past."""
+    """Return whether an event's time is the present one: a back-filled candle carries a time of the past."""
     return event.__class__ in MARKET_DATA and not (event.__class__ is Candle and event.status == BACKFILLED)

@@ -1,4 +1,4 @@
-"""Proof: the recorded inputs, through the same engine again, give the same rows, or here is the first that differs."""
+"""`lab verify`: feed the recorded inputs to the same engine again, and compare its rows with the journal's."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -72,7 +72,7 @@ def verify(
                 "the journal was changed after it was written",
             )
         started = reader.run_started()
-        if not started.instruments:  # the provider never told what the symbol is: nothing was decided
+        if not started.instruments:  # the provider never described the instrument: nothing was decided
             head = [row[6] for row in reader.rows()][-1]
             return Verdict(directory.name, True, reader.count(), 0, head.hex(), "", "")
         damage = _check_tape(reader, directory, watch) if started.kind == "run" else ""
@@ -95,7 +95,7 @@ def verify(
 
 
 class _Watch:
-    """Shows how far the proof is, and ends it when it is to stop."""
+    """Shows the progress of the proof, and stops it on request."""
 
     def __init__(self, run: str, stopped: Callable[[], object] | None, progress: Progress | None) -> None:
         self._run = run
@@ -169,7 +169,7 @@ def _again(
     def advance(_: str, done: int, total: int | None) -> None:
         watch("running the inputs again", done, total)
 
-    if started.kind == "run":  # the tape holds its commands, the last stop among them
+    if started.kind == "run":  # the tape holds its commands, also the last stop
         number, _, _ = feed(batch, journal, progress=advance)
     else:
         part = _Part(batch.batches, stopped_at)
@@ -238,7 +238,7 @@ def _compare(
 
 
 def _compare_end(recorded: RunEnded, batch: Batch) -> str:
-    """Compare what the run came to: totals, equity, books. How long it took is no part of it."""
+    """Compare the results of the run: totals, equity and books. Its duration is not compared."""
     replayed = end_state(batch.engine, recorded.session)
     for name in _REPLAYED:
         was, now = getattr(recorded, name), getattr(replayed, name)
@@ -252,7 +252,7 @@ def _text(row: Row) -> str:
 
 
 def _cause(batch: Batch, row: Row | None) -> str:
-    """Say what a difference most likely comes from: other code before other data."""
+    """Return the most likely cause of a difference: other code before other data."""
     recorded = batch.started
     current = batch.assembly.describe(recorded.kind, {}, {})
     for then, now in zip(_components(recorded), _components(current), strict=True):

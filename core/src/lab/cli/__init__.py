@@ -1,4 +1,4 @@
-"""The command line. `main` is the entry point; each command is a module of its own, imported only when it is called."""
+"""The command line. `main` is the entry point; each command is a separate module, imported only when it is called."""
 
 import os
 import sys
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def _leave_at_once(code: int) -> None:
-    """End the process though threads go on: those of reporters that did not come to an end, or of a plugin's own.
+    """End the process although threads still run: those of reporters that did not end, or those of a plugin.
 
     The interpreter would wait for them, or crash where one holds a stream's lock.
     """

@@ -1,4 +1,4 @@
-"""The command group: what it knows by heart, so that ``lab --help`` imports nothing else."""
+"""The command group. It lists the names and help lines of commands, so that ``lab --help`` imports no command."""
 
 import importlib
 import sys
@@ -79,7 +79,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with the nearest name where there is no such command, and no option taken twice."""
+        """Find the command as click does; name the nearest where there is none, and refuse an option given twice."""
         try:
             name, command, rest = super().resolve_command(ctx, args)
         except click.UsageError:
@@ -132,7 +132,7 @@ def cli(context: click.Context) -> None:
 
 
 def run_command_line(interrupts: Interrupts) -> int:
-    """Run the command line of this process and return its exit code. One line for everything a user can mend."""
+    """Run the command line of this process and return its exit code. One line for an error that a user can repair."""
     return with_streams(lambda: _run(interrupts))
 
 

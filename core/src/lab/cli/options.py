@@ -179,7 +179,7 @@ def _set_latency(registry: Registry, layers: Layers, value: str) -> None:
 
 
 def _note_unused_file(config: Path | None) -> None:
-    """Say it where a configuration file lies in the current folder and was not named: lab reads none by itself."""
+    """Warn of a configuration file in the current folder that ``--config`` does not name: lab does not read it."""
     context = click.get_current_context(silent=True)
     seen = context.find_root().meta if context is not None else {}
     if config is None and not seen.get(_FILE) and Path(_FILE).is_file():

@@ -33,7 +33,7 @@ _SPACES: Final = str.maketrans("\n\r\t\v\f", "     ")
 
 
 def say(text: str) -> None:
-    """Tell the user something beside the result: one line on standard error, of at most 1,000 characters."""
+    """Print a message for the user, not part of the result: one line on standard error, at most 1,000 characters."""
     line = clean(text)
     click.echo(f"lab: {line if len(line) <= _SAID_MOST else line[:_SAID_MOST] + '...'}", err=True)
 

@@ -1,4 +1,4 @@
-"""One line on a terminal's standard error that is painted over and over while something takes time, and then removed.
+"""A progress line on a terminal's standard error: redrawn while something takes time, then removed.
 
 Where standard error is no terminal nothing of it is written.
 """
@@ -53,12 +53,12 @@ class Line:
                 sys.stdout.before_write = None
 
     def say(self, text: str) -> None:
-        """Say a line that stays."""
+        """Print a line that stays."""
         self.clear()
         output.say(text)
 
     def step(self, what: str, done: int, total: int | None = None) -> None:
-        """Show how far something is, ten times a second at most: cheap enough to be called for every batch."""
+        """Show the progress, ten times a second at most: cheap enough to be called for every batch."""
         if not self.terminal or ((now := time.monotonic()) < self._next and done):
             return
         self._next = now + _EVERY_S

@@ -75,14 +75,14 @@ def _newest_session(state_dir: Path, newest: Path) -> Path:
 
 
 def _again(directory: Path, recorded: "RunStarted") -> str:
-    """Say how a backtest is repeated, which records no inputs because its source can be read again."""
+    """Return how to repeat a backtest, which records no inputs because its source can be read again."""
     settings = recorded.provider.settings
     if recorded.provider.type == "replay" and settings.get("run"):
         command = f"lab replay {Path(settings['run']).name}"
     else:
         command = "lab backtest"
     return (
-        f"is a {recorded.kind}, which records no inputs of its own: run `{command}` with its arguments again, "
+        f"is a {recorded.kind}, which records no inputs: run `{command}` with its arguments again, "
         f"or prove it with `lab verify {directory.name}`"
     )
 

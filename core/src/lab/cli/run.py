@@ -66,7 +66,7 @@ def command(context: click.Context, /, as_json: bool, **given: Any) -> int:
 
 
 def _offer_offline(context: click.Context, assembly: "Assembly") -> None:
-    """Print the command line that works without the network, on a line of its own, where the provider has one."""
+    """Print the command line that works without the network on a separate line, where the provider has one."""
     provider = assembly.provider
     settings = provider.component.offline_settings()
     if settings:

@@ -56,7 +56,7 @@ class Listed:
 
 
 def _look(path: Path) -> Listed:
-    """Return a run with its report, or as much as can be said of one that has none."""
+    """Return a run with its report, or with the reason why it has none."""
     from lab.errors import JournalError, RunError
     from lab.exit_codes import EndReason
     from lab.journal.report import build_report

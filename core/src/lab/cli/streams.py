@@ -1,4 +1,4 @@
-"""Standard output and error, made fit for what may become of them: a reader that leaves, a disk that is full."""
+"""Standard output and error that survive a closed pipe and a full disk."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ _STORAGE = 74
 
 
 class Stream:
-    """A text stream that writes until it cannot, and is silent from then on: a run goes on without its spectators."""
+    """A text stream that drops its output after the first failed write, so that the run goes on."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -37,7 +37,7 @@ class Stream:
             self._try(self._stream.flush)
 
     def close_down(self) -> None:
-        """Flush, and throw away what cannot be written, so that the interpreter does not trip over it when it ends."""
+        """Flush, and discard what cannot be written, so that the interpreter's own flush at its end does not fail."""
         self.flush()
         if self.error is not None:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -48,20 +48,20 @@ class Stream:
         try:
             act()
         except BlockingIOError:
-            raise  # it is only full at the moment: not for us to judge
+            raise  # a full pipe is no error
         except OSError as error:
             self.error = error
 
 
 def _nowhere() -> TextIO:
-    """Return what stands in for a stream that was closed from the start; else the next file would take its number."""
+    """Open a null stream in place of one that was closed at the start; else the next file would take its descriptor."""
     return Path(os.devnull).open("w", encoding="utf-8")
 
 
 def with_streams(act: Callable[[], int]) -> int:
     """Return what ``act`` returns, with both streams guarded; 74 where its output was lost though it went well.
 
-    A reader that has left (``lab runs | head``) wanted no more: that is no failure.
+    A reader that closes the pipe (``lab runs | head``) is no failure.
     """
     before = sys.stdout, sys.stderr
     out, err = Stream(sys.stdout or _nowhere()), Stream(sys.stderr or _nowhere())

@@ -1,1 +1,1 @@
-"""From settings as text to a run put together, and back."""
+"""Assembles runs from settings, and from the settings that an earlier run recorded."""

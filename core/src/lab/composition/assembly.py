@@ -1,4 +1,4 @@
-"""A run, put together: components with their settings, and the description from which it can be put together again."""
+"""Assembles a run from its components and settings, and from the description that an earlier run recorded."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,7 +32,7 @@ FLAGS: Final[Mapping[str, str]] = {"strategies": "--strategy", "gates": "--gate"
 
 @attrs.define
 class Part(Generic[C]):
-    """A component in its place: the name it goes by in this run, and where its class came from."""
+    """A component of a run, with its name in this run and the origin of its class."""
 
     name: str
     offer: Offer
@@ -255,7 +255,7 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
 
 
 def _installed(registry: Registry) -> list[str]:
-    """Names a configuration file may hold a table for, though this run does not use them."""
+    """Return the names of all installed components: a file may have tables of some that this run does not use."""
     kinds = ("provider", "strategy", "risk gate", "broker", "reporter")
     return [offer.name for kind in kinds for offer in registry.offers(kind)]
 

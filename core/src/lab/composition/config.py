@@ -1,4 +1,4 @@
-"""The ``[run]`` table: what a run is made of, beside the components' own settings."""
+"""The ``[run]`` table of a configuration: the settings of a run that belong to no component."""
 
 import re
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""What a run says of itself to people: the header at its start, its status while it runs, the positions it leaves."""
+"""Run header, live status and the degradations for positions that a run leaves open."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -17,7 +17,7 @@ from lab.records.run import RunKind
 def make_header(
     assembly: Assembly, kind: RunKind, instrument: Instrument, engine: Engine, *, run_id: str, directory: Path | None
 ) -> Header:
-    """Return what is printed at the start: the venue, the money, effective fees, limits and settings in force."""
+    """Return the run's header: the venue, the money, effective fees, limits and settings in force."""
     run = assembly.settings
     view = engine.strategies[0].view
     provider = assembly.provider
@@ -52,7 +52,7 @@ def _as_text(described: object) -> dict[str, str]:
 def status_of(
     engine: Engine, symbol: str, *, seconds_left: float, feed: FeedState, why_not_trading: Sequence[str]
 ) -> Status:
-    """Return what an engine has come to, for live views."""
+    """Return the live status of an engine."""
     market = engine.state.markets[symbol]
     quote, candles = market.quote, market.history.candles
     return Status(

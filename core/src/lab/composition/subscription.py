@@ -1,4 +1,4 @@
-"""What a run asks of its provider, and the refusal of what that can't give."""
+"""Makes a run's subscription and refuses what its provider does not offer."""
 
 from lab.errors import ProviderError
 from lab.ports import Channel, Provider, Subscription

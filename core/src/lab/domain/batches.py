@@ -1,4 +1,4 @@
-"""Market data in whole columns: checked once by C code, then made into events that need no second check.
+"""Market data as columns: checked once by C code, then turned into events that need no second check.
 
 A provider that reads columns makes its events here. `CheckedBatch` can't be made in any other way, so the guard in
 front of the engine lets it pass as it is; whatever else a provider hands over is checked event by event.
@@ -72,7 +72,7 @@ class CandleColumns:
         return len(self.opens_ns)
 
     def packed(self) -> "CandleColumns":
-        """Return the same candles in as little memory as goes without loss."""
+        """Return the same candles in packed arrays, which hold the same figures in the least memory."""
         same: CandleColumns = object.__new__(CandleColumns)
         same.lowest, same.highest = self.lowest, self.highest
         same.opens_ns = self.opens_ns if isinstance(self.opens_ns, range) else _packed("q", self.opens_ns)
@@ -92,7 +92,7 @@ class CandleColumns:
 
 
 class TickColumns(tuple[Any, ...]):
-    """Quotes of one symbol, made from checked columns, and what came between them, in its order."""
+    """Quotes of one symbol, made from checked columns, together with the other ticks between them, in their order."""
 
     symbol: str
     lowest: float
@@ -139,9 +139,8 @@ class TickColumns(tuple[Any, ...]):
 class CandleBuilder:
     """Collects trades, ascending by time, into candles of one symbol.
 
-    A candle is whole or not given: the bucket the data begins in is cut off, unless the first tick lies exactly on its
-    start, and the one it ends in always is. ``open`` is the first trade's price. A bucket without a trade gives no
-    candle.
+    Only whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the
+    last bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
     """
 
     def __init__(self, symbol: str, interval_ns: int) -> None:
@@ -155,7 +154,7 @@ class CandleBuilder:
         """Return the quotes among the ticks and, before the tick whose time closes it, each candle.
 
         A tick that is no quote is a trade, with ``time_ns``, ``price`` and ``size``. A candle's ``time_ns`` is the end
-        of its bucket. Of `TickColumns` of the builder's symbol a `CheckedBatch` comes.
+        of its bucket. For `TickColumns` of the builder's symbol the result is a `CheckedBatch`.
         """
         events: list[Candle | Quote] = []
         give, end_ns = events.append, self._end_ns
@@ -203,5 +202,5 @@ class CandleBuilder:
 
 
 def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
-    # By way of bytes: a third of the time that an array takes of a list.
+    # By way of bytes: a third of the time that ``array(code, column)`` takes.
     return array(code, pack(f"{len(column)}{code}", *column))

@@ -1,4 +1,4 @@
-"""What a session tells the engine beside market data: trading state, notices, the time, and commands."""
+"""Inputs of the engine that are not market data: trading state, notices, timers and commands."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class TradingState(NamedTuple):
-    """Trading was halted or opened: entries are placed only while ``halted_by``, the reasons, is empty."""
+    """Whether trading is halted: ``halted_by`` holds the reasons. Entries are placed only while it is empty."""
 
     time_ns: int
     halted_by: tuple[str, ...]
@@ -21,7 +21,7 @@ class Notice(NamedTuple):
 
 
 class Timer(NamedTuple):
-    """Venue time went on while no market data came: orders can expire, and timers of components fall due."""
+    """Venue time passed without market data: orders can expire, and timers of components fall due."""
 
     time_ns: int
 

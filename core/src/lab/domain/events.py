@@ -1,4 +1,4 @@
-"""What a step brings forth, in the order it happened. The journal stores these and the inputs that matter.
+"""The outputs of an engine's step, in order. The journal stores them, with the inputs that matter.
 
 msgspec structs: one is made seven times faster than a frozen attrs object, and written to the journal faster too. They
 hold no cycles, so the garbage collector need not follow them.
@@ -60,7 +60,7 @@ class OrderRefused(Struct, frozen=True, gc=False):
 
 
 class Fill(Struct, frozen=True, gc=False):
-    """What a broker did to an order: the exact price and fee, and how the price came about.
+    """A fill as the broker reports it: the exact price and fee, and how the price was made.
 
     ``reference`` is the bid, ask, close or limit the price was made from, ``spread`` the quote's (``None`` without a
     quote), ``slippage`` the price's distance from the reference against the trader (0 or more), ``rule`` the broker's
@@ -81,7 +81,7 @@ class Fill(Struct, frozen=True, gc=False):
 
 
 class OrderFilled(Struct, frozen=True, gc=False):
-    """A fill, booked: with its own id, what is left of the order, and postings that sum to zero."""
+    """A booked fill: its id, the order's remaining quantity, and postings that sum to zero."""
 
     fill_id: str
     strategy: str
@@ -112,7 +112,7 @@ class StrategyStopped(Struct, frozen=True, gc=False):
 
 
 class GateFailed(Struct, frozen=True, gc=False):
-    """A risk gate raised where it learns something. From then on it refuses whatever opens or enlarges a position."""
+    """A risk gate raised in ``on_fill``, ``on_end`` or ``on_timer``. From then on it refuses every entry."""
 
     gate: str
     call: str

@@ -1,4 +1,4 @@
-"""The guard in front of the engine: class, figures, symbol and time of everything a provider gives.
+"""Checks the class, figures, symbol and time of all market data before the engine takes it.
 
 Pure. Live sessions hand in the monotonic clock's time; recorded data is judged by its own order.
 """
@@ -10,6 +10,7 @@ from lab.domain.market import (
     BACKFILLED,
     FINAL,
     MARKET_DATA,
+    MARKET_KINDS,
     UNCONFIRMED,
     Candle,
     Depth,
@@ -31,7 +32,6 @@ BEHIND_NS: Final = 60 * SECOND_NS
 its price is history. A candle is never too late: the engine knows where it belongs."""
 
 _STATUSES: Final = frozenset({FINAL, UNCONFIRMED, BACKFILLED})
-_KINDS: Final = {Candle: "candle", Quote: "quote", Trade: "trade", Depth: "depth", Funding: "funding"}
 _FIRST_MOST: Final = 8
 _TIME_MOST: Final = 1 << 62  # the year 2116
 
@@ -105,7 +105,7 @@ _CHECKS: Final[dict[type, Callable[..., str | None]]] = {
 
 
 class Judged(NamedTuple):
-    """What a `LiveGuard` says of an event: what may be stepped now, in order, and what is held out, each with why."""
+    """The verdict of a `LiveGuard`: the events to step now, in order, and the events held out, each with the reason."""
 
     let_in: Sequence[MarketData] = ()
     held_out: Sequence[tuple[str, MarketData]] = ()
@@ -126,13 +126,13 @@ class InputGuard:
         self._phase_ns = phase_ns
 
     def foreign(self, event: object) -> str | None:
-        """Return why an event is none that was asked for: another class, another symbol; else ``None``."""
+        """Return why an event is not one of the subscription (its class or its symbol), or ``None``."""
         if event.__class__ not in _CHECKS:
             known = ", ".join(cls.__name__ for cls in MARKET_DATA)
             return f"{type(event).__name__} is no market data; expected {known}"
         symbol = event[0]  # type: ignore[index]
         if symbol.__class__ is not str or symbol not in self.symbols:
-            return f"{_KINDS[type(event)]} of {symbol!r}, which was not asked for"
+            return f"{MARKET_KINDS[type(event)]} of {symbol!r}, which was not asked for"
         return None
 
     def malformed(self, event: MarketData) -> str | None:
@@ -143,7 +143,7 @@ class InputGuard:
             problem = str(error)
         if problem is None and event.__class__ is Candle:
             problem = self._misplaced(event)
-        return None if problem is None else f"{_KINDS[type(event)]}: {problem}"
+        return None if problem is None else f"{MARKET_KINDS[type(event)]}: {problem}"
 
     def _misplaced(self, candle: Candle) -> str | None:
         ended_ns = candle.open_ns + self.interval_ns
@@ -187,7 +187,7 @@ class LiveGuard(InputGuard):
         problem = self.foreign(event) or self.malformed(event)
         if problem is not None:
             return Judged(held_out=((problem, event),))
-        if event.__class__ is Funding:  # fetched, so its stamp is no witness of the clock
+        if event.__class__ is Funding:  # it was fetched, so its time says nothing about the clock
             return Judged((event,))
         venue_ns = self.clock.at(now)
         if event.__class__ is Candle and event.status == BACKFILLED:
@@ -206,7 +206,7 @@ class LiveGuard(InputGuard):
         return Judged((candle,))
 
     def _begin(self, event: MarketData, now: float) -> Judged:
-        """Judge an event while nothing is known of the venue's clock."""
+        """Judge an event while the venue's clock is still unknown."""
         offset_ns = event.time_ns - int(now * SECOND_NS)
         self._quoted = self._quoted or event.__class__ is not Candle
         agreeing = [held for at, held in self._first if abs(at - offset_ns) <= self._tolerance_ns()]
@@ -231,17 +231,17 @@ class LiveGuard(InputGuard):
         if drift_ns > 0:
             return self._ahead(event, drift_ns)
         if drift_ns < -BEHIND_NS:
-            text = f"{_KINDS[type(event)]}: {-drift_ns / SECOND_NS:.0f} s behind the venue's clock"
+            text = f"{MARKET_KINDS[type(event)]}: {-drift_ns / SECOND_NS:.0f} s behind the venue's clock"
             return Judged(held_out=((text, event),))
         return Judged((event,), behind_ns=-drift_ns)
 
     @property
     def waiting(self) -> Sequence[MarketData]:
-        """What waits for a second stamp that agrees with its own."""
+        """The events that wait for a second time stamp that agrees with theirs."""
         return [event for _, event in self._first]
 
     def end(self) -> Judged:
-        """Judge what still waits for a second stamp when the data has ended: nothing spoke against it."""
+        """Judge the events that still wait for a second time stamp when the data has ended."""
         held, self._first = [event for _, event in self._first], []
         if len(held) == 1:
             return Judged(tuple(held))
@@ -249,9 +249,9 @@ class LiveGuard(InputGuard):
 
     @staticmethod
     def _ahead(event: MarketData, ahead_ns: int) -> Judged:
-        text = f"{_KINDS[type(event)]}: {ahead_ns / SECOND_NS:.0f} s ahead of the venue's clock"
+        text = f"{MARKET_KINDS[type(event)]}: {ahead_ns / SECOND_NS:.0f} s ahead of the venue's clock"
         return Judged(held_out=((text, event),))
 
 
 def _alone(event: MarketData) -> str:
-    return f"{_KINDS[type(event)]}: time_ns {event.time_ns} agrees with no other stamp"
+    return f"{MARKET_KINDS[type(event)]}: time_ns {event.time_ns} agrees with no other stamp"

@@ -1,11 +1,9 @@
-"""Everything the engine can be given. An engine learns of nothing else."""
+"""The inputs of the engine. It receives nothing else."""
 
 from typing import Final
 
 from lab.domain.control import Command, Notice, Timer, TradingState
-from lab.domain.market import Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.domain.market import MARKET_DATA, Backfill, MarketData
 
-Input = Candle | Quote | Trade | Depth | Funding | Backfill | TradingState | Notice | Timer | Command
-INPUTS: Final[tuple[type, ...]] = (
-    Candle, Quote, Trade, Depth, Funding, Backfill, TradingState, Notice, Timer, Command,
-)  # fmt: skip
+Input = MarketData | Backfill | TradingState | Notice | Timer | Command
+INPUTS: Final[tuple[type, ...]] = (*MARKET_DATA, Backfill, TradingState, Notice, Timer, Command)

@@ -1,4 +1,4 @@
-"""What is traded, and on which steps."""
+"""The traded instrument, and its price and quantity steps."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
 

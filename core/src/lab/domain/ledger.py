@@ -69,7 +69,7 @@ class Ledger:
         return {"cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees}
 
     def check_balance(self) -> None:
-        """Raise `lab.errors.EngineError` where the balances do not sum to zero: money was lost or made up."""
+        """Raise `lab.errors.EngineError` where the balances do not sum to zero: money was lost or created."""
         total = ZERO
         for amount in self.balances.values():
             total = EXACT.add(total, amount)

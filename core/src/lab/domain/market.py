@@ -91,7 +91,12 @@ class Backfill(NamedTuple):
 
 
 MarketData = Candle | Quote | Trade | Depth | Funding
-MARKET_DATA: Final[tuple[type, ...]] = (Candle, Quote, Trade, Depth, Funding)
+MARKET_KINDS: Final[dict[type, str]] = {
+    Candle: "candle", Quote: "quote", Trade: "trade", Depth: "depth", Funding: "funding",
+}  # fmt: skip
+"""Each class of market data and its name on tapes, in the journal and in messages. The guard, the codec, the sources of
+backtests and the engine read this table: a new kind is entered here, in `MarketData`, and nowhere else as a kind."""
+MARKET_DATA: Final = tuple(MARKET_KINDS)
 
 # Made from columns without a Python-level call a row: 0.2 µs an object against 1.0 µs for a frozen attrs class.
 candle_from_row: Final[Callable[[Iterable[object]], Candle]] = partial(tuple.__new__, Candle)

@@ -1,4 +1,4 @@
-"""What a strategy asks for, what a gate answers, what a broker works on.
+"""Requests of strategies, verdicts of gates, and orders with the answers of brokers.
 
 msgspec structs, as the events are: `msgspec.structs.replace` makes a changed copy.
 """
@@ -56,6 +56,10 @@ class OrderRequest(Struct, frozen=True, gc=False):
         return cls(symbol, Side.SELL, quantity, **more)  # type: ignore[arg-type]
 
 
+PRICE_FIELDS: Final = ("limit",)
+"""The fields of a request that are prices of the order. Whatever checks or describes a request reads this list."""
+
+
 class CancelRequest(Struct, frozen=True, gc=False):
     """Take a working order back. Unknown ids are ignored: it may just have filled."""
 
@@ -66,8 +70,8 @@ class CancelRequest(Struct, frozen=True, gc=False):
 class Order(Struct, frozen=True, gc=False):
     """An order that passed the gates: the only thing a broker is given.
 
-    It is a picture of one moment: ``remaining`` is what was not filled then, and ``eligible_ns`` the venue time from
-    which the broker may fill it, 0 before the broker has said. A broker keeps its own count of what remains.
+    It shows one moment: ``remaining`` is the quantity not filled then, and ``eligible_ns`` the venue time from
+    which the broker may fill it, 0 before the broker has answered. A broker keeps its own count of what remains.
     """
 
     id: str

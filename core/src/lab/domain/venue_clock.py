@@ -14,7 +14,7 @@ clocks, well under a second; five seconds is also the age from which a quote is 
 
 @define
 class VenueClock:
-    """The venue's time, learnt from stamps and carried on by the monotonic clock, which the caller hands in.
+    """The venue's time: learnt from time stamps, and advanced by the monotonic clock that the caller passes in.
 
     A stamp more than 5 s off is not followed: old bytes that a healed network delivers, or a wrong stamp. When all
     stamps agree on another time for 5 s, that one is right and the estimate was not.
@@ -29,7 +29,7 @@ class VenueClock:
     _rival_since: float = field(init=False, default=0.0)
 
     def admit(self, time_ns: int, now: float) -> bool:
-        """Take a stamp that came at the monotonic time ``now``; ``False`` when what it stamps must not be used."""
+        """Take a time stamp that came at the monotonic time ``now``; ``False`` when its event must not be used."""
         offset_ns = time_ns - int(now * SECOND_NS)
         known = self._offset_ns
         if known is None or -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:

@@ -1,4 +1,4 @@
-"""The order of candles: each once, on the grid of its interval; gaps are told, late ones go into the past."""
+"""Keeps candles in order: each once, on the grid. Gaps are reported; late candles go into the history."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from lab.engine.strategies import Strategies
 
 
 class CandleOrder:
-    """Judges candles that are not simply the next one. With ``record`` a candle put into the past is an output."""
+    """Judges candles that are not the next one. With ``record`` a candle that goes into the history is an output."""
 
     __slots__ = ("_record", "_state", "_strategies")
 
@@ -19,7 +19,7 @@ class CandleOrder:
         self._record = record
 
     def in_line(self, market: Market, candle: Candle, out: Outputs) -> bool:
-        """Return whether a candle that is not the next one is to be decided on: the first, or one behind a gap.
+        """Return whether strategies decide on a candle that is not the next one: the first, or one behind a gap.
 
         One that comes late is put into the past, one off the grid or known already is ignored; ``out`` then holds what
         became of it and not the candle as this step's input.
@@ -42,7 +42,7 @@ class CandleOrder:
         return False
 
     def place_older(self, market: Market, candles: Sequence[Candle], out: Outputs) -> Sequence[Candle]:
-        """Put the candles of a back-fill that lie before the newest one into the past; return the others."""
+        """Put the candles of a back-fill that are older than the newest one into the history; return the others."""
         history = market.history
         if not history.count:
             return candles
@@ -59,7 +59,7 @@ class CandleOrder:
         return newer
 
     def _merge(self, market: Market, older: Sequence[Candle], out: Outputs) -> None:
-        """Put candles into the past; strategies learn of it once."""
+        """Put candles into the history; strategies learn of it once."""
         outcomes = market.history.merge(older)
         for candle, outcome in zip(older, outcomes, strict=True):
             if outcome != "placed":

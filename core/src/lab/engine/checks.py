@@ -1,4 +1,4 @@
-"""What components hand over, checked once, where it enters: by class and by bounds.
+"""Checks the values that components return, once, by class and by bounds.
 
 A value of another class is refused, never taken for something else: a side as text would compare equal to a side and
 still not be one. Each check raises ``TypeError`` or ``ValueError`` naming the field, what it is and what was expected.
@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import islice
+from operator import attrgetter
 from typing import Any, Final
 
 from lab.domain.events import Fill
 from lab.domain.ledger import ZERO
-from lab.domain.orders import Accepted, CancelRequest, Ended, OrderRequest, OrderType, Rejected, Side
+from lab.domain.orders import PRICE_FIELDS, Accepted, CancelRequest, Ended, OrderRequest, OrderType, Rejected, Side
 from lab.engine.protocols import Action, describe_value
 
 _AT_ONCE: Final = 100
@@ -24,6 +25,8 @@ _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
 _TYPES: Final = tuple(OrderType)
+_PRICES: Final = (*PRICE_FIELDS, "planned_exit")
+_prices_of: Final = attrgetter(*_PRICES)
 
 
 def validated_actions(actions: Iterable[object]) -> list[Action]:
@@ -43,9 +46,8 @@ def validated_actions(actions: Iterable[object]) -> list[Action]:
 
 
 def _check_request(request: OrderRequest) -> None:
-    """Check every field; nearly every request is sound, which one expression tells."""
+    """Check every field; nearly every request is sound, which takes one expression and a short loop."""
     quantity, leg, reason = request.quantity, request.leg, request.reason
-    limit, planned_exit, decided_ns = request.limit, request.planned_exit, request.decided_ns
     try:
         if (
             request.side.__class__ is Side
@@ -59,11 +61,13 @@ def _check_request(request: OrderRequest) -> None:
             and (not leg or _LEG(leg))
             and quantity.__class__ is Decimal
             and _LEAST < quantity < _MOST
-            and (limit is None or (limit.__class__ is Decimal and _LEAST < limit < _MOST))
-            and (planned_exit is None or (planned_exit.__class__ is Decimal and _LEAST < planned_exit < _MOST))
-            and decided_ns is None
+            and request.decided_ns is None
         ):
-            return
+            for price in _prices_of(request):
+                if price is not None and not (price.__class__ is Decimal and _LEAST < price < _MOST):
+                    break
+            else:
+                return
     except InvalidOperation:
         pass  # a NaN is neither above nor below anything
     _check_each_field(request)
@@ -83,17 +87,16 @@ def _check_each_field(request: OrderRequest) -> None:
     if request.leg.__class__ is not str or (request.leg and not _LEG(request.leg)):
         raise TypeError(f"OrderRequest.leg is {request.leg!r:.60}; expected 1 to 32 letters, digits or _ . : + -")
     _check_amount("quantity", request.quantity)
-    if request.limit is not None:
-        _check_amount("limit", request.limit)
-    if request.planned_exit is not None:
-        _check_amount("planned_exit", request.planned_exit)
+    for name, price in zip(_PRICES, _prices_of(request), strict=True):
+        if price is not None:
+            _check_amount(name, price)
     decided_ns = request.decided_ns
     if decided_ns is not None and (decided_ns.__class__ is not int or not 0 <= decided_ns < 2**63):
         raise TypeError(f"OrderRequest.decided_ns is {decided_ns!r:.60}; expected nanoseconds as int, or None")
 
 
 def _check_amount(name: str, value: object) -> None:
-    """Refuse a figure that is not exact money: a float or a NaN would be found only where it does harm."""
+    """Refuse a figure that is not exact money: a float or a NaN would otherwise be noticed only after it did harm."""
     if value.__class__ is not Decimal or not value.is_finite():
         raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected a finite Decimal")
     if not _LEAST < value < _MOST:
@@ -101,7 +104,7 @@ def _check_amount(name: str, value: object) -> None:
 
 
 def _check_text(name: str, value: object) -> None:
-    """Refuse what the journal cannot hold: no text, far too long a text, or one with half of a surrogate pair."""
+    """Refuse a text that the journal cannot hold: not a string, too long, or with half of a surrogate pair."""
     if value.__class__ is not str:
         raise TypeError(f"{name} is {value!r:.60}; expected text")
     if len(value) > _TEXT_MOST:

@@ -1,4 +1,4 @@
-"""Commands from outside the strategies, and the end of a run's trading."""
+"""Obeys commands from outside the strategies, and ends a run's trading."""
 
 from decimal import getcontext, setcontext
 
@@ -16,7 +16,7 @@ _CLOSING = (CommandAction.FLATTEN, CommandAction.KILL)
 
 
 class Commands:
-    """Does what a command says; each action may be given at any time, and twice."""
+    """Obeys commands. Each action may be given at any time, and again."""
 
     __slots__ = ("_entry", "_state", "_strategies", "_valuation")
 
@@ -40,7 +40,7 @@ class Commands:
             self._wind_down(reason, out, close=action in _CLOSING)
 
     def exhaust(self, out: Outputs) -> None:
-        """Nothing is left: end the run's trading, as a venue would long before."""
+        """End the run's trading because the equity is 0 or less; a venue would liquidate earlier."""
         if not self._state.exhausted:
             self._state.exhausted = True
             out.append(EquityExhausted(self._valuation.equity()))
@@ -48,7 +48,7 @@ class Commands:
             self._wind_down("the equity is exhausted", out, close=True)
 
     def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
-        """Cancel what works and, with ``close``, place an order that closes each position; nothing without a broker."""
+        """Cancel working orders and, with ``close``, close each position by an order; nothing if the broker failed."""
         if self._state.failure is not None:
             return
         before = getcontext()

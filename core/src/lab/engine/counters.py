@@ -1,4 +1,4 @@
-"""What a run counts: everything, whatever memory forgets."""
+"""Counters of a run. They cover the whole run, also what memory no longer holds."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""The extremes of equity, exact, for next to nothing an event.
+"""The highest equity and the deepest drawdown, exact, at little cost for each event.
 
 Equity is followed in float. Where it is clearly a new extreme, the exact figures of that moment are kept as they are
 and added up only when somebody asks; where float cannot tell it from the extreme before, the exact figures decide.
@@ -18,7 +18,7 @@ _RELATIVE: Final = 1e-13
 
 
 def exact(moment: Moment) -> Decimal:
-    """Return the equity of a moment to the last digit, whatever decimal context is in force."""
+    """Return an equity exactly, whatever decimal context is in force."""
     equity, held = moment
     for quantity, cost, mark in held:
         equity = EXACT.subtract(EXACT.fma(quantity, Decimal(repr(mark)), equity), cost)
@@ -65,7 +65,7 @@ class Drawdown:
         return max(EXACT.subtract(exact(self._peak_at), exact(self._trough_at)), ZERO)
 
     def _on_new_peak(self, equity: float, moment: Moment) -> None:
-        """A new peak; from where on an equity is worth a look: an equal one is not, where nothing has moved."""
+        """Set a new peak, and the bounds outside of which the next equity is looked at. An equal equity is not."""
         self._peak, self._peak_value = moment, equity
         slack = self._slack = max(abs(equity), 1.0) * _RELATIVE
         self.above = equity - slack

@@ -2,7 +2,7 @@
 
 Order of a step: timers that fell due; resting orders meet the event; history, quote and marks follow; then strategies
 decide, gates review and the broker accepts. So no order can fill on the event that caused it. Bound methods are
-collected once, because nothing may stand between an event and a decision.
+collected once, to keep the way from an event to a decision short.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -14,7 +14,7 @@ from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
-from lab.domain.market import BACKFILLED, FINAL, Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.domain.market import BACKFILLED, FINAL, MARKET_DATA, Backfill, Candle, Depth, MarketData, Quote, Trade
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
@@ -62,7 +62,7 @@ class Engine:
         """Put the parts together. ``strategies`` are (name, component, deposit); names are unique.
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
-        outputs are returned (backtests, whose inputs stay in their source). ``archive`` tells the outcome of an order
+        outputs are returned (backtests, whose inputs stay in their source). ``archive`` returns the outcome of an order
         id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended.
         ``on_failure`` is called with role, name, call and error of a component that raised.
         """
@@ -80,14 +80,14 @@ class Engine:
         self._commands = Commands(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
-        # What is not empty while the broker wants to see the market.
+        # Not empty while the broker is to see market events.
         self._meeting: Collection[object] = (broker,) if broker.watches_market() else state.working
         self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
+            **dict.fromkeys(MARKET_DATA, self._keep),
             Quote: self._quote,
             Trade: self._trade,
             Depth: self._depth,
-            Funding: self._funding,
             Backfill: self._backfill,
             Timer: self._timer,
             TradingState: self._trading_state,
@@ -140,7 +140,7 @@ class Engine:
         """Take one input and return what is worth a journal row, in order.
 
         A broker that fails leaves its error in ``state.failure``; raises `lab.errors.EngineError` for a defect of lab.
-        The candle's own way stands here in full and in line: a backtest is made of nothing else.
+        Candles are handled here, without further calls, because a backtest consists of them.
         """
         if event.__class__ is not Candle:
             return self._handlers[event.__class__](event)
@@ -255,7 +255,7 @@ class Engine:
         return self._observe("on_depth", depth, _decision("d", market.depth_ns, market.depth_number, market))
 
     def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
-        """Let orders, then strategies, meet market data that changes no mark."""
+        """Show orders, then strategies, market data that changes no mark."""
         out: Outputs = []
         self._advance(event.time_ns, out)
         if self._meeting:
@@ -268,9 +268,10 @@ class Engine:
             out.insert(0, event)
         return out
 
-    def _funding(self, funding: Funding) -> Sequence[object]:
-        self.state.markets[funding.symbol].funding = funding
-        return (funding,) if self._record else ()
+    def _keep(self, event: MarketData) -> Sequence[object]:
+        """Keep market data for the views: a kind that has no method here fills no order and moves no mark."""
+        self.state.markets[event.symbol].kept[event.__class__] = event
+        return (event,) if self._record else ()
 
     def _timer(self, timer: Timer) -> Sequence[object]:
         out: Outputs = []
@@ -299,7 +300,7 @@ class Engine:
     # -- money and time ----------------------------------------------------------------------------------------------
 
     def _meet(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
-        """Let working orders meet an event; then whoever listens learns of fills and ends."""
+        """Show the event to the broker; then call the gates and strategies that listen to fills and ends."""
         if self.state.failure is not None:
             return
         known = len(out)

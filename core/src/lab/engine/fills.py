@@ -1,4 +1,4 @@
-"""Fill booking: the broker's reports become booked fills and ended orders."""
+"""Books the broker's reports as fills and ends of orders."""
 
 from decimal import Decimal, getcontext, setcontext
 from typing import Final
@@ -31,7 +31,7 @@ class FillBooking:
         self._entry = entry
 
     def observe(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
-        """Let working orders meet the event, then value what was filled; pass over what the engine ended.
+        """Show the event to the broker, book its reports, and value the books that were filled.
 
         Equity is looked at once an event, after all its fills.
         """
@@ -41,7 +41,7 @@ class FillBooking:
         try:
             self._state.ended.clear()
             self._book(event.time_ns, self._entry.observe(event), filled, out)
-        finally:  # what was filled before a report that breaks the broker's promise counts
+        finally:  # fills before a report that breaks the contract count
             for symbol in filled:
                 self._valuation.revalue(self._state.markets[symbol])
             setcontext(before)

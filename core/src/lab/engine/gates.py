@@ -1,4 +1,4 @@
-"""The risk gates of a run at work: what they review, and what they learn."""
+"""Calls the risk gates of a run: for reviews, and with fills, ends and timers."""
 
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
@@ -18,7 +18,7 @@ _FAILED: Final = "the gate failed"
 
 
 class BoundGate:
-    """A gate with its methods as bound once, and what went wrong with it, if anything."""
+    """A gate, its bound methods, and its failure, if it failed."""
 
     __slots__ = ("failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
 
@@ -34,7 +34,7 @@ class BoundGate:
 
 
 class Approval:
-    """What the gates left of a request: the quantity, remarks on what was taken away, and whether it only closes."""
+    """The gates' approval of a request: the quantity, remarks on what was taken away, and whether it only closes."""
 
     __slots__ = ("closes", "quantity", "remarks")
 
@@ -57,7 +57,7 @@ class Gates:
     def review(
         self, view: View, request: OrderRequest, quantity: Decimal, reducible: Decimal, market: Market
     ) -> Approval | tuple[str, Refuse]:
-        """Return what the gates leave of a request, or the refusal of one with its name. Ends in the exact context.
+        """Return the gates' approval, or the name of a gate with its refusal. The exact context is in force afterwards.
 
         Where they refuse an order that would turn a position, the part that closes it goes on.
         """
@@ -101,7 +101,7 @@ class Gates:
         wanted = verdict.quantity
         try:
             reason, numbers = checked_reason(verdict.reason), figures(verdict.numbers)
-        except BaseException as error:  # a mapping of the gate's own may raise anything
+        except BaseException as error:  # the gate's own mapping may raise anything
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         if wanted.__class__ is not Decimal or not wanted.is_finite():
             return Refuse(

@@ -45,7 +45,7 @@ class Column:
         return memoryview(self._buffer)[max(0, self._end - min(self._keep, count)) : self._end].toreadonly()
 
     def forget(self) -> None:
-        """Read everything again at the next call: the past was filled in."""
+        """Read every value again at the next call, because the history has changed."""
         self._seen = 0
         self._end = 0
         self._buffer = array("d", bytes(16 * self._keep))
@@ -74,7 +74,7 @@ class History:
         self._columns: dict[str, Column] = {}
 
     def trim(self) -> None:
-        """Let go of the oldest; called when ``count`` reaches ``trim_at``."""
+        """Drop the oldest candles; called when ``count`` reaches ``trim_at``."""
         del self.candles[: -self.keep]
         self.trim_at = self.count + self.full - self.keep
 

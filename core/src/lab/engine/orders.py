@@ -106,7 +106,7 @@ class OrderEntry:
                 self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
                 return
         remarks: tuple[str, ...] = ()
-        if halted:  # what would turn the position is not placed, what closes it is
+        if halted:  # only the part that closes the position is placed
             quantity, closes = reducible, True
             remarks = (f"only what closes: trading is halted: {'; '.join(halted)}",)
         elif not closes and self._gates.bound:
@@ -124,19 +124,19 @@ class OrderEntry:
         request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
         state, decision, number = self._state, f"x{self._state.now_ns}", 1
         oid = order_id(state.config_hash, book.name, symbol, decision, "close")
-        while oid in book.orders or oid in book.outcomes:  # the order of a command before, at the same time
+        while oid in book.orders or oid in book.outcomes:  # an earlier command at the same time placed it
             number += 1
             oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
         self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
 
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
-        """Take a working order of this book back; an unknown id is ignored."""
+        """Cancel a working order of this book; an unknown id is ignored."""
         open_ = book.orders.get(request.order_id)
         if open_ is not None:
             self.cancel_open(open_, request.reason or "asked for by the strategy", out)
 
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
-        """Take a working order back, unless the broker says that it is too late."""
+        """Cancel a working order, unless the broker answers that it is too late."""
         order_id = open_.order.id
         if self._broker_cancel(order_id):
             # A report of the same moment may still come: the order had ended before anybody looked.
@@ -175,9 +175,9 @@ class OrderEntry:
     def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
         """Return how much of the position the request can close.
 
-        What working orders of its side will close is not there any more: a plain order opens with the rest, and meets
-        the gates. A reduce-only one leaves it to market orders only: a stop must not wait for a target far away, and
-        whichever fills second is cut to what is held.
+        The quantity that working orders of its side will close is not available: a plain order opens with the rest, and
+        passes the gates. For a reduce-only request only market orders count, not limit orders: a stop must not wait for
+        a distant target, and the one that fills second is cut to the position.
         """
         if (held > ZERO) is (request.side is _BUY):
             return ZERO
@@ -195,7 +195,7 @@ class OrderEntry:
     def _problem(
         self, instrument: Instrument, request: OrderRequest, quantity: Decimal, held: Decimal
     ) -> tuple[str, Numbers] | None:
-        """Return what the engine's own rules or the broker's capabilities have against the order, with the figures."""
+        """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``."""
         if request.type not in self._types:
             can = ", ".join(sorted(self._types)) or "none"
             return f"broker {self.broker_name} takes no {request.type} orders; it takes {can}", {

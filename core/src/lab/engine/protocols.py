@@ -1,4 +1,4 @@
-"""What the engine expects of the components it is given.
+"""The protocols of the components that the engine calls.
 
 The port classes of `lab.ports` satisfy these protocols; the engine does not import them, because imports point one way.
 """
@@ -54,13 +54,13 @@ class BrokerProtocol(Protocol):
 
 
 def optional(method: F) -> F:
-    """Mark a port's own version of an optional method: the engine calls only what a component has in its place."""
+    """Mark a port's default of an optional method: the engine calls only a component's own version."""
     method.optional = True  # type: ignore[attr-defined]
     return method
 
 
 def overridden(component: object, name: str) -> Any:
-    """Return a component's own bound method, ``None`` where it has none or only the port's."""
+    """Return a component's bound method, or ``None`` where it has only the port's default or none."""
     method = getattr(component, name, None)
     return None if getattr(method, "optional", False) else method
 

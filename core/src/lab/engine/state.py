@@ -1,9 +1,9 @@
-"""What a run has come to: time, markets, books, working orders, halt reasons, counters. Everything else acts on it."""
+"""The state of a run: time, markets, books, working orders, halt reasons, counters. The engine's modules act on it."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
@@ -12,34 +12,36 @@ from lab.engine.counters import RunCounters
 from lab.engine.history import History
 
 if TYPE_CHECKING:
-    from lab.domain.market import Depth, Funding, Quote, Trade
+    from lab.domain.market import Depth, Quote, Trade
     from lab.errors import ComponentError
 
 OUTCOMES_KEPT: Final = 1_000
 NEVER_NS: Final = 2**63 - 1
 
 Outputs = list[object]
+_Kind = TypeVar("_Kind")
 
 
 class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "depth", "depth_ns", "depth_number", "funding", "history", "holders", "instrument", "last", "long",
+        "depth", "depth_ns", "depth_number", "history", "holders", "instrument", "kept", "last", "long",
         "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "suffix", "symbol", "trade",
         "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
         self.symbol = instrument.symbol
-        # What an id adds to the time decided on: one symbol's candle may lead to an order of another.
+        # The symbol decided on, as part of order ids: one symbol's candle may lead to an order of another.
         self.suffix = ""
         self.instrument = instrument
         self.history = History(interval_ns, keep)
         self.quote: Quote | None = None
         self.trade: Trade | None = None
         self.depth: Depth | None = None
-        self.funding: Funding | None = None
+        # The newest of each other kind of market data, which the engine keeps for the views and does not act on.
+        self.kept: dict[type, object] = {}
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
@@ -57,8 +59,12 @@ class Market:
         self.trade_number = 1
         self.depth_number = 1
 
+    def newest(self, kind: type[_Kind]) -> _Kind | None:
+        """Return the newest of a kind of market data that the engine only keeps; ``None`` before the first."""
+        return self.kept.get(kind)  # type: ignore[return-value]
+
     def mark(self, long: bool) -> float:
-        """Return what a holding is valued at: long at the bid, short at the ask, without quotes at the close; or 0."""
+        """Return the price of a holding: a long's bid, a short's ask, without quotes the close; 0 before any price."""
         quote = self.quote
         return self.last if quote is None else quote[2] if long else quote[4]
 
@@ -85,7 +91,7 @@ class Book:
 
 
 class OpenOrder:
-    """An order at work: whose it is, and what the engine knows is left of it, whatever the broker says."""
+    """A working order, its book, and its remaining quantity by the engine's own count."""
 
     __slots__ = ("book", "eligible_ns", "fills", "order", "remaining")
 

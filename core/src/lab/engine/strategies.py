@@ -1,4 +1,4 @@
-"""The strategies of a run: their books and bound methods, their decisions, and what they and the gates learn."""
+"""Calls the strategies of a run, acts on their decisions, and tells them and the gates of fills and ends."""
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
@@ -23,7 +23,7 @@ Method = Callable[..., Any]
 
 
 class BoundStrategy:
-    """A strategy with its book, its view and its methods as bound once. Methods it does not have are ``None``."""
+    """A strategy with its book, its view and its bound methods. Methods it does not have are ``None``."""
 
     __slots__ = (
         "book",
@@ -142,7 +142,7 @@ class Strategies:
         try:
             for action in actions:
                 if book.stopped:
-                    return  # by what it learned of its own orders, half-way through
+                    return  # its own order's fill or end made it fail half-way
                 known = len(out)
                 if isinstance(action, OrderRequest):
                     entry.request(view, book, action, place, decision, live, out)
@@ -161,7 +161,7 @@ class Strategies:
     def tell(self, out: Outputs, first: int) -> None:
         """Tell gates, then strategies, of the fills and ends among the outputs from ``first`` on.
 
-        What they do then (a strategy that fails has its orders cancelled) is told as well.
+        What they do then (a strategy that fails has its orders cancelled) is passed on as well.
         """
         while first < len(out):
             output = out[first]

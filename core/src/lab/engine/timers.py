@@ -1,7 +1,7 @@
 """Timers of strategies and gates, on venue time: each falls due at whole multiples of its period.
 
-An input that passes the due time calls the timer first, at that due time: nothing later can be seen. However much time
-an input passes, a timer is called once: between the due times nothing became known.
+An input that passes a due time calls the timer first, at that due time, so that it sees nothing later. However many
+due times an input passes, a timer is called once, because nothing became known between them.
 """
 
 from lab.domain.control import Timer

@@ -1,4 +1,4 @@
-"""What the books are worth: exactly when somebody asks, and followed in float at every event for the drawdown."""
+"""Values the books: exactly on request, and in float at every event for the drawdown."""
 
 from decimal import Decimal
 from math import inf
@@ -73,7 +73,7 @@ class Valuation:
     def new_day(self, time_ns: int) -> None:
         """A UTC day began: its loss is counted from the equity before this event.
 
-        What the run that this one restarts lost on that day is part of it.
+        The loss of the run that this one restarts, on that day, is included.
         """
         day_ns = time_ns - time_ns % DAY_NS
         lost_ns, lost = self._carried_loss
@@ -83,7 +83,7 @@ class Valuation:
     # -- in float, for the drawdown ----------------------------------------------------------------------------------
 
     def revalue(self, market: Market) -> None:
-        """Take over the books that an event filled, as floats, and mark them to market."""
+        """Copy the positions that an event changed as floats, and mark them to market."""
         symbol = market.symbol
         market.holders = holders = []
         cash = 0.0
@@ -97,7 +97,7 @@ class Valuation:
         self.mark_to_market(market)
 
     def mark_to_market(self, market: Market) -> None:
-        """Follow equity in float; beyond an extreme, hand the exact figures of this moment to the drawdown."""
+        """Value the books in float; beyond an extreme, pass the exact figures to the drawdown."""
         unrealised = 0.0
         for quantity, cost in market.holders:
             unrealised += quantity * market.mark(quantity > 0.0) - cost

@@ -1,4 +1,4 @@
-"""What strategies and gates may know at the moment they are asked: the market, and their own book. Read only."""
+"""The read-only view of a strategy or a gate: the market, and the strategy's book."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
@@ -119,7 +119,7 @@ class View:
 
     def funding(self, symbol: str) -> Funding | None:
         """Return the newest funding rate fetched, or ``None`` before the first or where the provider gives none."""
-        return self._state.markets[symbol].funding
+        return self._state.markets[symbol].newest(Funding)
 
     def mark(self, symbol: str) -> Decimal:
         """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.

@@ -1,1 +1,1 @@
-"""The product: what happened, in order, hash-chained; the tape of inputs; and what follows from them."""
+"""The journal of events, hash-chained; the tape of inputs; and the report made from them."""

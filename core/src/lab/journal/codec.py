@@ -8,21 +8,17 @@ import msgspec
 from lab.domain import events
 from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.inputs import Input
-from lab.domain.market import Backfill, Candle, Depth, Funding, Quote, Trade
+from lab.domain.market import MARKET_KINDS, Backfill
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 
 T = TypeVar("T")
 
 INPUT_KINDS: Final[dict[type, str]] = {
-    Candle: "candle",
-    Quote: "quote",
-    Funding: "funding",
+    **MARKET_KINDS,
+    Backfill: "backfill",
     TradingState: "trading_state",
     Notice: "notice",
     Timer: "timer",
-    Trade: "trade",
-    Depth: "depth",
-    Backfill: "backfill",
     Command: "command",
 }
 KINDS: Final[dict[type, str]] = {

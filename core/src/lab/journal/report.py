@@ -103,7 +103,7 @@ def starting_equity(started: RunStarted) -> Decimal:
 
 
 def empty_state(started: RunStarted) -> RunState:
-    """Return what a run has come to before anything happened."""
+    """Return the state of a run before anything happened."""
     equity = starting_equity(started)
     return RunState(totals=Totals(), equity=equity, day_starting_equity=equity, books={}, session=SessionState())
 
@@ -164,13 +164,13 @@ def _stamp(time_ns: int) -> str | None:
 
 
 def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, finished: bool) -> tuple[str, ...]:
-    """Everything that was less than it should have been, each with its figures."""
+    """Return the degradations of a run, each with its figures."""
     totals = end.totals
     found = list(end.session.degradations)
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
     if started.carried_loss.lost:
-        found.append(f"restarted: the day had lost {exact(started.carried_loss.lost):f} before")
+        found.append(f"restarted: the day's loss was {exact(started.carried_loss.lost):f} before")
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
@@ -189,7 +189,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
 
 
 def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:
-    """Say plainly why nothing was traded: the last thing that stood in the way."""
+    """Return why nothing was traded: the last obstacle."""
     if started.no_orders:
         return f"orders were switched off (no_orders); {totals.signals} signals were recorded"
     if not totals.decisions:

@@ -1,4 +1,4 @@
-"""The tables of a journal, and how a journal of an older version becomes one of this."""
+"""The tables of a journal, and the upgrade of journals of older versions."""
 
 import contextlib
 import sqlite3
@@ -26,7 +26,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {}
 def bring_up_to_date(
     path: Path, version: int, *, wanted: int = SCHEMA_VERSION, steps: Mapping[int, Sequence[str]] = STEPS
 ) -> None:
-    """Make a journal of an older version one of the version wanted; the file as it was stays beside it, as ``.v1``.
+    """Upgrade a journal of an older version; the original file is kept beside it, as ``.v1``.
 
     All steps are one transaction: a process killed half-way leaves the journal as it was. Raises
     `SchemaVersionError` where there is no way, ``sqlite3.Error`` or ``OSError`` where the files do not allow it.
@@ -38,7 +38,7 @@ def bring_up_to_date(
     if any(older not in steps for older in range(version, wanted)):
         raise SchemaVersionError(f"schema version {version}; this lab reads version {wanted}")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("BEGIN IMMEDIATE")  # from here on nobody else does the same
+        db.execute("BEGIN IMMEDIATE")  # from here on no other process upgrades it
         if db.execute("PRAGMA user_version").fetchone()[0] == version:
             _back_up(path, path.with_name(f"{path.name}.v{version}"))
             for older in range(version, wanted):

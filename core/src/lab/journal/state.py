@@ -1,4 +1,4 @@
-"""What an engine has come to, as a record: the only place that reads an engine for the journal."""
+"""Makes the journal's records of an engine's state. No other module reads an engine for the journal."""
 
 from lab.domain.ledger import ZERO
 from lab.engine.engine import Engine
@@ -8,7 +8,7 @@ from lab.records.run import BookState, PositionState, RunEnded, RunState, Sessio
 
 
 def end_state(engine: Engine, session: SessionState) -> RunState:
-    """Return what an engine has come to: the state that is committed, and the figures of ``run_ended``.
+    """Return an engine's state: for the commits, and for the figures of ``run_ended``.
 
     Raises `lab.errors.EngineError` where the balances of a book do not sum to zero.
     """
@@ -42,13 +42,13 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
 
 
 def totals_of(engine: Engine) -> Totals:
-    """Return what an engine has counted, at this moment."""
+    """Return the engine's counters at this moment."""
     counters = engine.counters
     return Totals(**{name: getattr(counters, name) for name in Totals.__struct_fields__})
 
 
 def ended(state: RunState, reason: EndReason, error: str, *, tape_sha256: str | None = None) -> RunEnded:
-    """Return the record of an end: the state a run had come to, and why it ended."""
+    """Return the record of a run's end: its state and the reason."""
     return RunEnded(
         totals=state.totals,
         equity=state.equity,

@@ -1,6 +1,6 @@
 """The journal: one SQLite file, one writer, hash-chained rows, one transaction a step.
 
-A row's hash is SHA-256 of the previous row's hash and every column of its own, each ended by a newline, so that no text
+A row's hash is SHA-256 of the previous row's hash and every column of the row, each ended by a newline, so that no text
 can be moved from one column to the next unseen. What labels a run (its id, the wall clock, the machine) is in ``meta``,
 outside the chain: two runs of the same inputs have the same rows.
 """
@@ -42,10 +42,10 @@ def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, k
 
 
 class Journal:
-    """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may be told of a row before.
+    """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may see a row before.
 
-    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which tell nobody
-    anything before their end and can be run again) rows are written in batches, and the unique index comes at the end.
+    With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which publish
+    nothing before their end and can be run again) rows are written in batches, and the unique index comes at the end.
     """
 
     def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
@@ -112,7 +112,7 @@ class Journal:
     def commit(self, state: RunState | None = None, *, reporters: ReportersState | None = None) -> Sequence[Record]:
         """Write what was gathered, and the state that goes with it, in one transaction; return the rows now durable.
 
-        ``reporters`` says what became of reporters, once all have ended.
+        ``reporters`` are the degradations by reporters, once all have ended.
 
         Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
         commit fails alike: its rows would not follow from those on disk.
@@ -157,7 +157,7 @@ class Journal:
         return JournalReader(self._db, str(self.path or "the journal in memory"))
 
     def index(self) -> None:
-        """Make the keys unique where that was put off; finding one twice is a defect. Raises `JournalError`."""
+        """Make the unique index, which a backtest does at its end. Raises `JournalError` where a key is there twice."""
         if not self._durable:
             try:
                 self._db.execute(INDEX)
@@ -181,7 +181,7 @@ def _records(db: sqlite3.Connection, seq: int, limit: int) -> list[Record]:
 def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
     """Return up to ``limit`` committed rows of a journal's file after ``seq``, in order, from any thread.
 
-    A connection of its own reads them, which cannot write and which the writer never waits for. Raises `JournalError`.
+    A separate connection reads them; it cannot write, and the writer never waits for it. Raises `JournalError`.
     """
     try:
         with contextlib.closing(_connect(path)[0]) as db:
@@ -272,11 +272,11 @@ class JournalReader:
             yield time_ns
 
     def run_state(self) -> RunState | None:
-        """Return what the run had come to at its last commit, or ``None`` where nothing was committed with it."""
+        """Return the state of the run at its last commit, or ``None`` where none was committed."""
         return self._state(RUN_STATE, RunState)
 
     def reporter_degradations(self) -> Sequence[str]:
-        """Return what became of reporters that failed or were not done in time; nothing before the run's end."""
+        """Return the degradations for reporters that failed or were late; none before the run's end."""
         return found.degradations if (found := self._state(REPORTERS, ReportersState)) is not None else ()
 
     def _state(self, name: str, kind: type[T]) -> T | None:

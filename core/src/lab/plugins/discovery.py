@@ -1,6 +1,6 @@
-"""What is installed: every distribution with an entry point in the group ``lab``, and what it offers.
+"""Discovers plugins: every distribution with an entry point in the group ``lab``, and the components it offers.
 
-A plugin that fails is kept by name with its reason, and fails nobody who does not ask for it. No attrs here:
+A plugin that fails is kept by name with its reason, and fails only those runs that ask for it. No attrs here:
 ``lab --help`` looks at the plugins' commands, and should cost next to nothing.
 """
 
@@ -26,7 +26,7 @@ KINDS: Final[Mapping[str, str]] = {
 
 
 class Plugin:
-    """One entry point: where it comes from, and what went wrong with it, if anything."""
+    """A plugin: its entry point, its distribution, and its failure, if it failed."""
 
     def __init__(self, name: str, distribution: str, version: str) -> None:
         self.name = name

@@ -1,4 +1,4 @@
-"""Settings of components, from four layers: command line over environment over file over defaults.
+"""Settings of components from four layers: command line, environment, file, defaults. The first that sets one wins.
 
 A component's settings are the init fields of its attrs class. Values are converted to the field's type by msgspec (text
 from the command line and the environment included) and checked by the class's validators.
@@ -32,7 +32,7 @@ class Value:
 
 @attrs.frozen
 class Effective:
-    """A setting as it holds, for ``lab config``."""
+    """A setting in force, for ``lab config``."""
 
     key: str
     value: Any
@@ -51,7 +51,7 @@ class Layers:
         self.tables.setdefault(table, {})[key] = Value(raw, origin)
 
     def add_file(self, path: Path) -> None:
-        """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where TOML tells it."""
+        """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where the parser gives one."""
         try:
             data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
         except FileNotFoundError:

@@ -2,7 +2,7 @@
 
 A component is its settings: an attrs class whose init fields are its keys in ``lab.toml`` (and on the command line),
 and whose ``init=False`` fields are its state. Strategies, gates and brokers are synchronous: they do no I/O, read no
-clock and draw no random number; what they may know is handed to them. Providers and reporters are coroutines.
+clock and draw no random number; everything they know is passed to them. Providers and reporters are coroutines.
 
 A class is offered by a hook (see `lab.plugins.hookspecs`), checked by a contract suite (see `lab.testing`), and created
 once a run.

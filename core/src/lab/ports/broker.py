@@ -1,4 +1,4 @@
-"""Who fills: the broker. Synchronous, without clock, I/O or chance."""
+"""The port of brokers, which fill orders. Synchronous, without clock, I/O or chance."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class Broker(Component, ABC):
 
     @abstractmethod
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
-        """Let the working orders meet a candle, quote, trade, depth or timer; fills come in the order of submission.
+        """Apply a candle, quote, trade, depth or timer to the working orders; fills come in the order of submission.
 
         A quote counts from ``eligible_ns`` on. Of a candle that opened before ``eligible_ns``, only the close counts.
         The engine gives no back-filled candle. The broker keeps count of what remains of each order and forgets one

@@ -1,4 +1,4 @@
-"""What every component has: settings as init fields, and its own state beside them."""
+"""The base of every component: settings as init fields, state beside them."""
 
 
 class Component:

@@ -1,4 +1,4 @@
-"""Where market data comes from: the provider, and what it is given."""
+"""The port of providers, which give market data, and the values they are given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -67,7 +67,7 @@ class FeedState(StrEnum):
 
 
 class Sink(Protocol):
-    """Where a provider puts what it receives. Every method returns at once and never raises for its data."""
+    """The target of a provider's market data. Every method returns at once and never raises for its data."""
 
     def put(self, event: MarketData) -> None:
         """Give one piece of market data, of a channel and symbol that was subscribed to.
@@ -96,14 +96,14 @@ class Clock(Protocol):
 
 @attrs.frozen(kw_only=True)
 class Runtime:
-    """What a provider gets when it starts: the clock, a seed, and a task group that lives until `Provider.stop`."""
+    """The arguments of `Provider.start`: the clock, a seed, and a task group that lives until `Provider.stop`."""
 
     clock: Clock
     seed: int
     tasks: TaskGroup
     speed: float | Literal["max"] = 1.0
     hosts: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
-    """Every host that `contacted` was told, in order."""
+    """Every host given to `contacted`, in order."""
 
     def contacted(self, host: str) -> None:
         """Name a host a connection was opened to: the report lists them. May be called at any time, again too."""
@@ -131,8 +131,8 @@ class Check:
 class Provider(Component, ABC):
     """A source of market data.
 
-    The methods above `start` say what it is and what it can give. Each may depend on the settings; none does I/O over
-    a network. They are read by the host, which refuses what can't be had before anything is written, and by the
+    The methods above `start` declare what the provider offers. Each may depend on the settings; none does I/O over
+    a network. They are read by the host, which refuses what is not available before anything is written, and by the
     contract suite.
     """
 
@@ -167,16 +167,16 @@ class Provider(Component, ABC):
         """Release everything, within a second. Called once, also after a failure."""
 
     def check(self, wanted: Sequence[Subscription]) -> None:
-        """Refuse what can never be had (an interval, say), before anything is written; no I/O. Raises `ProviderError`.
+        """Refuse what the source never has, such as an interval. Called before anything is written; no I/O.
 
-        Channels that are not in `channels` are refused by the host already. The default takes anything.
+        Raises `ProviderError`. The host itself refuses channels that are not in `channels`. The default takes anything.
         """
 
     @abstractmethod
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps, minimum and fees.
 
-        Raises `ProviderError` for an unknown symbol (naming near ones), `ProviderUnavailable` when it can't tell now.
+        Raises `ProviderError` for an unknown symbol (naming near ones), `ProviderUnavailable` when it can't answer now.
         """
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Who shows and writes what happened: the reporter, and what it is given."""
+"""The port of reporters, which show or write a run, and the values they are given."""
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -58,7 +58,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 @attrs.frozen(kw_only=True)
 class RunInfo:
-    """What a reporter knows of its run: its own copy. ``directory`` is ``None`` under ``--no-write``.
+    """The facts of a run for one reporter, as its own copy. ``directory`` is ``None`` under ``--no-write``.
 
     ``status()`` gives the run as it was half a second ago at most, and as it ended once it has ended. ``candles()``
     gives the newest candles of a live session, and all of a backtest, whose journal holds none. ``report()`` gives the
@@ -81,7 +81,7 @@ class Reporter(Component, ABC):
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Take the journal's rows, each after its commit, in order, none left out; the iterator ends with the run.
 
-        Called in a thread of the reporter's own, on an event loop of its own that keeps real time at every
+        Called in the reporter's own thread, on a separate event loop that keeps real time at every
         ``--speed``: threads, timers and the network are the real ones. It may fall behind, block or raise anything.
         Five seconds after the end of the run it is cancelled, and abandoned if it does not obey.
         """

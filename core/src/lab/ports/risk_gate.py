@@ -1,4 +1,4 @@
-"""Who limits: the risk gate. Synchronous, without clock, I/O or chance."""
+"""The port of risk gates, which limit entries. Synchronous, without clock, I/O or chance."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Who decides: the strategy. Synchronous, without clock, I/O or chance."""
+"""The port of strategies, which decide. Synchronous, without clock, I/O or chance."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from lab.ports.component import Component
 
 
 class Strategy(Component, ABC):
-    """Decides. One instance, one book: it sees the shared market and only its own money.
+    """Decides what to trade. Each instance has one book: it sees the shared market and only its own money.
 
     ``on_candle`` is first called when `lookback` candles are there, back-filled ones included. Requests made on a
     back-filled candle, or for an entry while trading is halted, are recorded as signals and not placed: the truth about
@@ -52,7 +52,7 @@ class Strategy(Component, ABC):
 
     @optional
     def on_timer(self, now_ns: int, view: View) -> Iterable[Action]:
-        """Decide at a due time of `timer_ns`, before anything later is seen.
+        """Decide at a due time of `timer_ns`, before any later event is processed.
 
         It is called when the first input at or after the due time comes; due times that no input came between are one.
         """
@@ -68,4 +68,4 @@ class Strategy(Component, ABC):
 
     @optional
     def on_history(self, view: View) -> None:
-        """Learn that candles were put into the past: rebuild what was summed up from them. Once a back-fill."""
+        """Learn that history was filled in: recompute what was derived from it. Called once for each back-fill."""

@@ -1,1 +1,1 @@
-"""What a run records about itself: how it was started, what it came to, and what people are told of it."""
+"""The records of a run: its start, its state, its end, its header and its report."""

@@ -1,4 +1,4 @@
-"""What all records share: every figure in them is finite."""
+"""The base of all records: every figure in them is finite."""
 
 from decimal import Decimal
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""What people are told of a run: the header at its start, its final report."""
+"""A run's header and its final report."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -26,7 +26,7 @@ class Setting(Record, frozen=True, kw_only=True):
 
 
 class Header(Record, frozen=True, kw_only=True):
-    """What a run is: known at its start, printed in its header and put into ``summary.html``."""
+    """The facts that are known when a run starts: printed in its header and shown in ``summary.html``."""
 
     run_id: str
     """the run's id: start, provider, strategies; also the name of its folder"""
@@ -104,7 +104,7 @@ class Report(Record, frozen=True, kw_only=True):
     interval: str
     """length of a candle"""
     instrument: Instrument | None
-    """what was traded: steps, minimum, fees, and where the steps come from; null where the provider never told"""
+    """what was traded: steps, minimum, fees, and where the steps come from; null where the provider never gave them"""
     settings: Mapping[str, Mapping[str, str]]
     """settings in force: component, key, value as text; `run` has the run's own"""
     changed: Mapping[str, str]
@@ -154,7 +154,7 @@ class Report(Record, frozen=True, kw_only=True):
     gates: tuple[str, ...]
     """names of the risk gates, in their order"""
     degradations: tuple[str, ...]
-    """everything that was less than it should have been, each with its figure"""
+    """what did not go as planned, each entry with its figures"""
     counters: Counters
     """inputs, malformed messages, conflated quotes"""
     contacted_hosts: tuple[str, ...]

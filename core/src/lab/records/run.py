@@ -1,4 +1,4 @@
-"""The records of a run in its journal: how it was started, what it has come to, how it ended."""
+"""The journal's records of a run: its start, its state and its end."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,7 +15,7 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
     """A component of a run, from which it can be made again."""
 
     name: str
-    """the name it goes by in this run, which is also its table of settings"""
+    """its name in this run, which is also the name of its table of settings"""
     type: str
     """the name its plugin offers it under"""
     distribution: str
@@ -27,7 +27,7 @@ class ComponentRecord(Record, frozen=True, kw_only=True):
 
 
 class CarriedLoss(Record, frozen=True, kw_only=True):
-    """What the run that this one restarts had lost on the day it was cut off."""
+    """The loss of the run that this one restarts, on the day it was cut off."""
 
     day_ns: int = 0
     """beginning of that UTC day; 0: nothing is carried"""
@@ -79,11 +79,11 @@ class RunStarted(Record, frozen=True, kw_only=True):
     lookback: int
     """candles needed before every strategy can decide"""
     instruments: Mapping[str, Instrument]
-    """what is traded, by symbol; empty where the provider never told"""
+    """what is traded, by symbol; empty where the provider never gave it"""
     source: Mapping[str, str]
     """what identifies recorded data: the file's SHA-256, the seed"""
     carried_loss: CarriedLoss = CarriedLoss()
-    """what the run that this one restarts had lost that day"""
+    """the loss of the run that this one restarts, on that day"""
     changed: tuple[str, ...] = ()
     """settings that differ from their defaults: `sma.fast`"""
 
@@ -158,7 +158,7 @@ class BookState(Record, frozen=True, kw_only=True):
 
 
 class Counters(Record, frozen=True, kw_only=True):
-    """What the host of a run counted, beside the engine."""
+    """Counters of a run's host, beside the engine's."""
 
     inputs: int = 0
     """inputs the engine took"""
@@ -169,7 +169,7 @@ class Counters(Record, frozen=True, kw_only=True):
 
 
 class SessionState(Record, frozen=True, kw_only=True):
-    """What the host of a run says of it, beside the engine's figures."""
+    """The state of a run's host, beside the engine's figures."""
 
     errors: int = 0
     """errors on the way: reporters, strategies, provider"""
@@ -180,7 +180,7 @@ class SessionState(Record, frozen=True, kw_only=True):
     contacted_hosts: tuple[str, ...] = ()
     """every host a connection was opened to"""
     degradations: tuple[str, ...] = ()
-    """everything the host found less than it should have been"""
+    """the entries of the report that the host found, beside those of the engine"""
     limits: Mapping[str, Mapping[str, str]] = {}
     """the limits of each gate, as it describes them"""
     fees: Mapping[str, str] = {}
@@ -192,7 +192,7 @@ class SessionState(Record, frozen=True, kw_only=True):
 
 
 class RunState(Record, frozen=True, kw_only=True):
-    """What a run has come to. It is written with every commit, so that the report of a killed run can be made."""
+    """The state of a run. It is written with every commit, so that the report of a killed run can be made."""
 
     totals: Totals
     """what the run counted"""
@@ -207,7 +207,7 @@ class RunState(Record, frozen=True, kw_only=True):
 
 
 class RunEnded(RunState, frozen=True, kw_only=True):
-    """How a run ended, and what it had come to."""
+    """How a run ended, and its state then."""
 
     reason: str
     """why it ended; see [exit codes](exit-codes.md)"""
@@ -220,7 +220,7 @@ class RunEnded(RunState, frozen=True, kw_only=True):
 
 
 class ReportersState(Record, frozen=True, kw_only=True):
-    """What became of the reporters, written once all have ended, which is after the run's end.
+    """The reporters' failures, written once all of them have ended, which is after the run's end.
 
     It is no row: when a reporter failed depends on the machine, and the rows of a run do not depend on its reporters.
     """

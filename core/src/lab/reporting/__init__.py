@@ -1,1 +1,1 @@
-"""Reporters at work: committed rows on their way to them, live and after a run."""
+"""Runs reporters and gives them the committed rows, live and after a run."""

@@ -1,4 +1,4 @@
-"""Reporters at work: each in a thread of its own, on an event loop of its own, in real time.
+"""Runs reporters, each in a separate thread with a separate event loop, in real time.
 
 The trading thread hands over committed rows and waits for nobody, until trading is over: then it waits for reporters,
 in all five seconds. Threads are daemons: what blocks for ever does not keep the process alive.
@@ -154,7 +154,7 @@ class ReporterHost:
             self._wake()
 
     def end(self) -> None:
-        """Say that no more rows will come, and that the report can be had."""
+        """Announce that no more rows will come, and that the report is available."""
         self._feed.end()
         self._wake()
 
@@ -206,7 +206,7 @@ class ReporterHost:
 
 
 def _own_copy(info: RunInfo) -> RunInfo:
-    """Return a run's facts for one reporter: what it does to them, no other sees."""
+    """Copy a run's facts for one reporter, so that no other sees its changes."""
     return attrs.evolve(
         info,
         header=copy.deepcopy(info.header),

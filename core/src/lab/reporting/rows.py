@@ -1,4 +1,4 @@
-"""Committed rows on their way from the trading thread to the reporters' threads."""
+"""Hands committed rows from the trading thread to the reporters' threads."""
 
 import threading
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ class RowFeed:
     """Keeps the newest committed rows in memory; `after` reads older ones from the journal's file.
 
     The trading thread calls `add` and `end`, which never wait; every other method may be called from any thread.
-    Without ``read`` (a live run under ``--no-write``) only the newest 20,000 rows can be had: a reporter that is
+    Without ``read`` (a live run under ``--no-write``) only the newest 20,000 rows are available: a reporter that is
     further behind misses the oldest.
     """
 
@@ -36,7 +36,7 @@ class RowFeed:
             self._newest = self._newest[-self._keep :]
 
     def end(self) -> None:
-        """Say that no more rows will come."""
+        """Announce that no more rows will come."""
         self.ended = True
 
     def after(self, seq: int) -> Sequence[Record]:

@@ -16,8 +16,8 @@ _WAIT_S: Final = 1.0
 class Snapshot(Generic[T]):
     """Made anew by the trading thread while somebody reads it, five times a second of real time at most.
 
-    Nobody reads: it costs the trading thread a look at the clock. ``make`` returns a value that does not change
-    afterwards.
+    While nobody reads it, it costs the trading thread one look at the clock. ``make`` returns a value that does not
+    change afterwards.
     """
 
     def __init__(self, make: Callable[[], T]) -> None:

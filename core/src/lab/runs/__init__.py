@@ -1,1 +1,1 @@
-"""What lies on disk: run directories, their locks, and the runs before this one."""
+"""Runs on disk: their directories, their locks, and the runs before this one."""

@@ -77,7 +77,7 @@ def find(state_dir: Path, run: str) -> Path:
 
 
 def _follow(latest: Path) -> Path:
-    """Follow what is no link to a run: the text file that stands for one, or nothing good."""
+    """Read the text file that stands for a link to a run. Raises `RunError` where it names none."""
     if latest.is_file():
         name = latest.read_text(encoding="utf-8", errors="replace").strip()
         if 0 < len(name) < 256 and "\0" not in name and (latest.parent / name / "journal.db").is_file():

@@ -1,4 +1,4 @@
-"""Where the traceback of a component's failure goes: to standard error, and to ``errors.log`` in the run's folder."""
+"""Writes the traceback of a component's failure to standard error, and to ``errors.log`` in the run's folder."""
 
 import sys
 import threading

@@ -1,4 +1,4 @@
-"""Runs before this one in the same state directory: which still run, which were cut off, and what the day has lost."""
+"""Earlier runs in the same state directory: whether they still run, were cut off, and how much the day has lost."""
 
 import contextlib
 import re
@@ -86,7 +86,7 @@ def finalize_interrupted(state_dir: Path) -> list[Path]:
 
 
 def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
-    """Return what the run that this one restarts had lost on the UTC day of its last event (below 0: won).
+    """Return the loss of the run that this one restarts, on the UTC day of its last event (below 0: a profit).
 
     ``new`` is how the new run is started. It restarts the newest live run before it with the same components, settings
     and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`). After an end
@@ -106,7 +106,7 @@ def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
                 break
             last_ns = next(reader.times("DESC"), 0)
             state = ended or reader.run_state()
-            if not last_ns or state is None:  # nothing happened: what it took over itself still counts
+            if not last_ns or state is None:  # nothing happened in it: the loss that it took over still counts
                 return started.carried_loss
             lost = exact(state.day_starting_equity - state.equity)
             return CarriedLoss(day_ns=last_ns - last_ns % DAY_NS, lost=lost)
@@ -142,7 +142,7 @@ def _newest(state_dir: Path) -> Iterator[Path]:
 
 
 def _age(path: Path) -> tuple[str, int, str]:
-    """Return what orders runs by their start: the second, then the number of a second run in the same second."""
+    """Return the sort key of a run by its start: the second, then the number within that second."""
     stamp, _, rest = path.name.partition("-")
     number = re.search(r"-(\d+)$", rest)
     return stamp, int(number[1]) if number else 1, rest

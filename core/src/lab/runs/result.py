@@ -1,4 +1,4 @@
-"""How a run came out, and what labels it."""
+"""The result of a run, and its labels."""
 
 import os
 import platform
@@ -15,7 +15,7 @@ Echo = Callable[[str], None]
 
 
 def to_stderr(text: str) -> None:
-    """Say something beside the result: one line on standard error."""
+    """Print one line on standard error, beside the result."""
     print(f"lab: {text}", file=sys.stderr, flush=True)
 
 
@@ -23,7 +23,7 @@ def to_stderr(text: str) -> None:
 class RunResult:
     """A run that has ended: its report, where its files are, and how to leave.
 
-    ``reached`` is false for a live run that ended before its provider could tell what the instrument is.
+    ``reached`` is false for a live run that ended before its provider described the instrument.
     """
 
     report: Report
@@ -33,7 +33,7 @@ class RunResult:
 
 
 def labels_of(run_id: str, started_ns: int, state_dir: Path) -> dict[str, str]:
-    """Return what labels a run without being part of what happened in it."""
+    """Return a run's labels: its id, the wall clock, the machine. They are no part of what happened in it."""
     return {
         "run_id": run_id,
         "started": format_time(started_ns),

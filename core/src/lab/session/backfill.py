@@ -20,7 +20,7 @@ class HistoryLoader:
     """Puts back-filled candles into the inbox. Progress is judged by the engine's history, not by what was fetched.
 
     It asks for no more than ``keep`` candles, which is what the engine holds.
-    ``failed`` is called with whatever `Provider.history` raises that it must not.
+    ``failed`` is called with an unexpected exception of `Provider.history`, one that is no `ProviderError`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HistoryLoader:
         self.done = need == 0
 
     async def load(self) -> None:
-        """Fetch the history until a call succeeds, or it is clear that none will."""
+        """Fetch the history until a call succeeds, or the provider says that none will."""
         wait, depth = _WAIT_FIRST_S, self._provider.history_depth()
         count = self._keep if depth is None else min(self._keep, depth)
         while not self.done:
@@ -68,7 +68,7 @@ class HistoryLoader:
             self._inbox.notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
 
     async def fill(self, first_ns: int, last_ns: int) -> None:
-        """Fetch the candles that open from ``first_ns`` to ``last_ns``; what three tries can't get is a notice.
+        """Fetch the candles that open from ``first_ns`` to ``last_ns``; after three failed tries a notice says so.
 
         Of a gap longer than the history that is kept, only the newest candles are fetched, and a notice says so.
         """

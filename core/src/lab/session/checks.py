@@ -1,4 +1,4 @@
-"""What ``lab doctor`` and ``lab probe`` try: each check says what was found, and what to do where it failed."""
+"""The checks of ``lab doctor`` and ``lab probe``. Each names what was found, and the cure where it failed."""
 
 import os
 import shutil

@@ -47,7 +47,7 @@ class Guarded:
         await self._call("start", lambda: self.component.start(runtime), RunError(EndReason.PLUGIN, text))
 
     def subscription(self, symbol: str, interval_ns: int) -> Subscription:
-        """Return what a run asks of it; refuse what it never has. Raises `RunError`."""
+        """Return the run's subscription. Raises `RunError` for what the provider never has."""
         try:
             return run_subscription(self.name, self.component, symbol, interval_ns)
         except ProviderError as error:
@@ -69,7 +69,7 @@ class Guarded:
         return found
 
     async def stop(self) -> str:
-        """Stop it, whatever it does; return what went wrong, which has been said, or nothing."""
+        """Stop it, whatever it does; return what went wrong (already printed), or an empty text."""
         with anyio.CancelScope(shield=True), anyio.move_on_after(_STOP_S * self.scale) as scope:
             try:
                 await self.component.stop()
@@ -105,7 +105,7 @@ class Guarded:
 
 
 class FirstContact:
-    """Asks a provider for the instrument until it tells, for ``start_timeout`` real seconds after the run's start."""
+    """Asks a provider for the instrument until it answers, for ``start_timeout`` real seconds after the run's start."""
 
     def __init__(self, provider: Guarded, settings: RunSettings, clock: Clock, waiting: Waiting) -> None:
         self.provider = provider
@@ -136,7 +136,7 @@ class FirstContact:
         return f"{self.provider.name} was not reached within {self._limit:g} s: {self.cause}"
 
     async def ask(self) -> Instrument | None:
-        """Ask once; ``None`` where it can't tell now. Raises `RunError` for what asking again can't repair."""
+        """Ask once; return ``None`` where it has no answer now. Raises `RunError` for a failure that is permanent."""
         try:
             found = await self.provider.instrument(self._symbol, max(self.left, 0.001))
         except ProviderUnavailable as error:

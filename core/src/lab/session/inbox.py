@@ -1,4 +1,4 @@
-"""The sink of a live session: what providers give, until the runner takes it. Bounded; never raises for data."""
+"""The sink of a live session: keeps a provider's events until the runner takes them. Bounded; never raises for data."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -92,7 +92,7 @@ class Inbox:
         return len(sound)
 
     def history_of(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
-        """Return the candles, ascending, that opened before the stream's first: from there on they are the stream's."""
+        """Return the candles, ascending, that opened before the stream's first candle."""
         oldest_ns = candles[0].open_ns if candles else 0
         streamed = [one.open_ns for one in self._guard.waiting if isinstance(one, Candle) and one.symbol == symbol]
         begins = [open_ns for open_ns in streamed if open_ns >= oldest_ns]
@@ -101,7 +101,7 @@ class Inbox:
         return [candle for candle in candles if candle.open_ns < min(begins)] if begins else candles
 
     def end(self) -> None:
-        """Take note that recorded data has ended: the feed is down, and that is no failure of it."""
+        """Note that recorded data has ended: the feed is down, which is no failure."""
         self._take_in(self._guard.end())
         self.state = FeedState.DOWN
         self.notice("feed", state=FeedState.DOWN.value, detail="the data ended")
@@ -155,7 +155,7 @@ class Inbox:
             self.malformed(reason, repr(event)[: 2 * _SAMPLE_BYTES])
 
     def _note_quote(self, quote: Quote, behind_ns: int) -> None:
-        """Note how fresh the price is: a quote that came late is as old as its stamp says, one out of order is none."""
+        """Note the age of the price. A late quote is as old as its time stamp; a quote out of order does not count."""
         if quote.time_ns >= self._quote_ns.get(quote.symbol, 0):
             self._quote_ns[quote.symbol] = quote.time_ns
             self.quote_at = max(self.quote_at, self._clock.monotonic() - behind_ns / SECOND_NS)

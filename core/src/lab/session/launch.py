@@ -1,4 +1,4 @@
-"""From an assembly to a finished live run: the loop, the signals, the provider's life, the files."""
+"""Runs an assembly live: the event loop, the signals, the provider's start and stop, the files."""
 
 import asyncio
 import contextlib
@@ -36,7 +36,7 @@ VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 
 @define
 class _Outcome:
-    """What a task group's body leaves behind: exceptions are carried out bare, not as a group."""
+    """The result of a task group's body: its exception is raised bare, not as a group."""
 
     finished: RunResult | None = None
     problem: BaseException | None = None
@@ -55,7 +55,7 @@ def run_live(
 ) -> RunResult:
     """Run a live session to its end, on the loop its speed asks for.
 
-    ``waiting`` is told about once a second what a provider that can't be reached yet said, and the seconds left.
+    ``waiting`` is called about once a second while the provider can't be reached, with its error and the seconds left.
     Raises `LabError` for what stops it before it begins; then nothing was written. After that every end is a report.
     """
     run = assembly.settings
@@ -117,9 +117,9 @@ async def run_session(
 
         def task_failed(error: BaseException) -> None:
             if outcome.session is not None:
-                outcome.session.feed.failed("a task of its own", error)
+                outcome.session.feed.failed("one of its tasks", error)
             else:
-                text = provider_failure(failures, provider.name, "a task of its own", error)
+                text = provider_failure(failures, provider.name, "one of its tasks", error)
                 outcome.problem = RunError(EndReason.PLUGIN, text)
                 scope.cancel()
 
@@ -141,7 +141,7 @@ async def run_session(
 
 
 def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
-    """Return how the run came out. Raises what stopped it before it began."""
+    """Return the result of the run. Raises the error that stopped it before it began."""
     session = outcome.session
     if session is not None and outcome.finished is None and outcome.problem is None:
         session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")

@@ -1,4 +1,4 @@
-"""Why a run ended: what an exception stands for, and what a run whose time was up has still not done."""
+"""Finds the reason of a run's end: by its exception, or by what it failed to do in its time."""
 
 from msgspec.structs import replace
 
@@ -10,7 +10,7 @@ from lab.session.status import warmth
 
 
 def diagnose(error: BaseException) -> tuple[EndReason, str]:
-    """Return the reason and the text of what ended a run: errors of lab's own tree carry theirs."""
+    """Return the reason and the text of the error that ended a run."""
     leaves = [error]
     while groups := [leaf for leaf in leaves if isinstance(leaf, BaseExceptionGroup)]:
         leaves = [leaf for leaf in leaves if not isinstance(leaf, BaseExceptionGroup)]
@@ -37,7 +37,7 @@ def unwritten(report: Report, reason: EndReason, detail: str, errors: int = 0) -
 
 
 def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | None:
-    """Return why a run whose time was up did not do what it was for, where it did not.
+    """Return what a run failed to do before its time was up, or ``None``.
 
     ``unknown`` says which instrument is not known where there is no runner.
     """

@@ -1,4 +1,4 @@
-"""Calls to a provider and its own tasks: what they raise is the provider's failure, never an end of the event loop."""
+"""Guards a provider's calls and tasks: what they raise is the provider's failure and never ends the event loop."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -16,13 +16,13 @@ T = TypeVar("T")
 
 
 def is_cancellation(error: BaseException) -> bool:
-    """Return whether an exception is somebody's cancelling of the task that runs now, not one that a component made."""
+    """Return whether an exception is a real cancellation of the current task, not one that a component raised."""
     task = asyncio.current_task()
     return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def provider_failure(failures: FailureLog, name: str, call: str, error: BaseException) -> str:
-    """Return what to say of what a provider raised. What it did not raise to say something leaves a traceback."""
+    """Return the message for what a provider raised. An unexpected exception also leaves a traceback."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, ProviderError):

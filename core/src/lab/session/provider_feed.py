@@ -55,7 +55,7 @@ class ProviderFeed:
             self._stop(EndReason.COMPLETED, "the data ended")
 
     def failed(self, call: str, error: BaseException) -> None:
-        """End the run in order because of what the provider raised in a call, or in a task of its own."""
+        """End the run in order because of what the provider raised, in a call or in one of its tasks."""
         self._failed(EndReason.PLUGIN, provider_failure(self._failures, self._name, call, error))
 
     def history_failed(self, error: BaseException) -> None:

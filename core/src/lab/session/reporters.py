@@ -1,4 +1,4 @@
-"""The reporters of a live session: what they are shown while it runs, and how it waits for them at its end."""
+"""Runs the reporters of a live session, and waits for them at its end."""
 
 import contextlib
 from collections.abc import Callable, Sequence
@@ -55,7 +55,7 @@ class LiveReporters:
 
     @property
     def degradations(self) -> Sequence[str]:
-        """What became of reporters that failed so far."""
+        """The degradations for reporters that failed so far."""
         return self._host.degradations
 
     def start(self, *, real_time: bool) -> None:
@@ -63,15 +63,15 @@ class LiveReporters:
         self._host.start(real_time=real_time)
 
     def publish(self, records: Sequence[Record]) -> None:
-        """Let reporters have what was committed, and a new status where one of them looks at it."""
+        """Give reporters the committed rows, and a new status while one of them reads it."""
         self._host.publish(records)
         self._status.refresh()
         self._candles.refresh()
 
     def finish(self, report: Report, hurried: Callable[[], bool]) -> bool:
-        """Let reporters come to their end, and journal which did not; return whether one did not.
+        """Wait for the reporters' end, and journal those that did not end; return whether there were any.
 
-        Trading is over. Waits in real time: five seconds at most, and not at all where ``hurried`` says so.
+        Called once trading is over. Waits in real time: five seconds at most, and not at all where ``hurried`` says so.
         """
         self._final = report
         self._status.finish()
@@ -79,12 +79,12 @@ class LiveReporters:
         self._host.end()
         self._host.finish(hurried=hurried)
         if self.degradations:
-            with contextlib.suppress(JournalError):  # a journal that takes no more has said so already
+            with contextlib.suppress(JournalError):  # a journal that failed has reported it already
                 self._journal.commit(reporters=ReportersState(degradations=tuple(self.degradations)))
         return bool(self.degradations)
 
     def leave(self) -> None:
-        """Leave the reporters behind: there is no report to show."""
+        """Abandon the reporters, because there is no report to show."""
         self._host.finish(hurried=lambda: True)
 
     def _report(self) -> Report:

@@ -68,7 +68,7 @@ class Runner:
         return self.engine.state.markets[self.symbol].history
 
     def process(self) -> list[tuple[int, int]]:
-        """Step everything that waits, commit once, then publish. Nothing is published before, so one commit serves.
+        """Step all waiting inputs, commit once, then publish: nothing is published before it is durable.
 
         Return the gaps found in the candles, as first and last opening time.
         """
@@ -85,7 +85,7 @@ class Runner:
         return gaps
 
     def commit(self) -> None:
-        """Make durable what was stepped, and publish it."""
+        """Commit the rows of the steps so far, and publish them."""
         self.tape.flush()
         self.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
 
@@ -105,7 +105,7 @@ class Runner:
         return self.provider.price_source() is PriceSource.QUOTE
 
     def price(self) -> Price:
-        """Return whether there is a price to trade at, and if not why."""
+        """Return whether there is a price to trade at, with the reason where there is none."""
         if self.inbox.state is not FeedState.LIVE:
             return Price.FEED_NOT_LIVE
         if not self._quoted:
@@ -150,7 +150,7 @@ class Runner:
             self._shut_at = None
 
     async def monitor(self) -> None:
-        """Look twice a second for what no event shows: a quote growing stale, an order waiting in silence."""
+        """Look twice a second for what no event shows: a stale quote, or an order that waits without market data."""
         for tick in count(1):
             await anyio.sleep(_TICK_S)
             if tick % _FLUSH_TICKS == 0:
@@ -158,7 +158,7 @@ class Runner:
             self.publish(())
             if self.engine.state.stopping:
                 continue
-            # Where candles are all there is, an order waits for the next one, however long a candle is.
+            # Without quotes an order waits for the next candle, however long a candle is.
             if self._quoted and self.engine.state.working and self.clock.monotonic() - self.inbox.quote_at > 1.0:
                 self.inbox.give(Timer(self.inbox.now_ns()))
             if self.engine.next_timer_ns <= self.inbox.now_ns():
@@ -172,7 +172,7 @@ class Runner:
     async def wind_down(self, reason: str, *, close: bool) -> None:
         """Cancel working orders and close positions, on a fresh price, within four seconds; the rest stays open.
 
-        Where candles are all there is, the next price is a candle away: closing waits for none longer than that.
+        Without quotes the next price is a candle away; closing waits for it, but no longer.
         """
         priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
         self._count_shut()
@@ -185,7 +185,7 @@ class Runner:
         self.cancel_all(reason)
 
     def cancel_all(self, reason: str) -> None:
-        """Cancel what still works, so that no order is left without an end."""
+        """Cancel every working order, so that each order has an end."""
         if self.engine.state.working:
             self._stop(reason, close=False)
 

@@ -1,4 +1,4 @@
-"""A live session, from its first row to its last: what is started when, why it ends, and the report of that."""
+"""Runs a live session from its first row to its last: starts its parts, ends it, and makes its report."""
 
 import contextlib
 from collections.abc import Callable, Collection, Sequence
@@ -36,7 +36,7 @@ from lab.session.status import session_state
 
 
 class Session:
-    """One live run, from an assembly to its report. `run` does it all; `stop` may be called at any moment."""
+    """One live run, from an assembly to its report. `run` runs it; `stop` may be called at any moment."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ class Session:
     async def run(self, instrument: Instrument | None) -> None:
         """Run to the end.
 
-        ``instrument`` is ``None`` where the provider could not tell yet: it is then asked again until it can.
+        ``instrument`` is ``None`` where the provider had no answer yet: it is then asked again until it has.
         """
         self._began = self.clock.monotonic()
         try:
@@ -111,7 +111,7 @@ class Session:
     # -- the run -----------------------------------------------------------------------------------------------------
 
     async def _await_instrument(self) -> Instrument | None:
-        """Ask for the instrument until the provider tells, the time for that is over, or the run is stopped."""
+        """Ask for the instrument until the provider answers, the time is over, or the run is stopped."""
         while self.reason is None:
             self.detail = self._start.cause
             self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
@@ -235,7 +235,7 @@ class Session:
         self._finished.set()
         reason = self.reason or EndReason.UNKNOWN
         if reason.exit_code == 0:
-            missed = shortfall(self.runner, f"the provider never told what {self.symbol} is: {self.detail}")
+            missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.detail}")
             if missed is not None and reason is EndReason.COMPLETED:
                 reason, self.detail = missed
                 self.reason = reason
@@ -278,7 +278,7 @@ class Session:
         )
 
     def conclude(self) -> Report:
-        """Write the end where the ordinary way could not, and return the report. Safe to call twice."""
+        """Write the end after a failure of the ordinary way, and return the report. Safe to call twice."""
         if not self._finished.is_set():
             try:
                 if self.runner is None:
@@ -291,7 +291,7 @@ class Session:
         return self.report()
 
     def wait_for_reporters(self, report: Report, hurried: Callable[[], bool]) -> bool:
-        """Let reporters come to their end as `LiveReporters.finish` does; return whether one did not."""
+        """Wait for the reporters as `LiveReporters.finish` does; return whether one of them did not end."""
         reporters, self.reporters = self.reporters, None
         return reporters is not None and reporters.finish(report, hurried)
 
@@ -304,7 +304,7 @@ class Session:
         self.journal.close()
 
     def _undecided(self) -> RunStarted:
-        """Return how a run was started that never learned what its symbol is."""
+        """Return the start record of a run whose provider never described the instrument."""
         return self.assembly.describe("run", {}, {})
 
     def _failed(self, error: BaseException) -> None:
@@ -323,7 +323,7 @@ class Session:
     # -- what others may know ----------------------------------------------------------------------------------------
 
     def report(self) -> Report:
-        """Return the final report of what is committed; of the end itself where the journal took no more."""
+        """Return the final report of the committed rows, or of the end itself where the journal could not take it."""
         report = build_report(self.journal.reader())
         if report.reason == "unfinished" and self.reason is not None:
             return unwritten(report, self.reason, self.detail, self.errors)

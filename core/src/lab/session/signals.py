@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, from the first moment of the process to its last.
+"""Handles SIGINT and SIGTERM, from the first moment of the process to its last.
 
 Imported before everything else, so it imports next to nothing.
 """
@@ -32,7 +32,7 @@ class Interrupts:
         self._handle(signal.default_int_handler)
 
     def ignore(self) -> None:
-        """Let no signal change the exit code any more: it stands."""
+        """Ignore further signals, so that none can change the exit code."""
         self._handle(signal.SIG_IGN)
 
     @contextmanager
@@ -49,7 +49,7 @@ class Interrupts:
         if self._listener is not None and self.count <= 2:
             self._listener(signal.Signals(number).name)
         elif self.count > 1:
-            # Raising instead would come to light wherever the interpreter happens to be, in a destructor even.
+            # An exception would be raised wherever the interpreter happens to be, even in a destructor.
             os.write(2, b"lab: interrupted\n")
             os._exit(130)
 

@@ -1,4 +1,4 @@
-"""What a live session itself counted, beside the engine: warm-up, feed losses, malformed input."""
+"""The session's own counters, beside the engine's: warm-up, feed losses, malformed input."""
 
 from collections.abc import Collection, Sequence
 
@@ -11,7 +11,7 @@ from lab.session.runner import Runner
 
 
 def warmth(runner: Runner | None) -> str:
-    """Return how far the warm-up came where it is not complete, else nothing."""
+    """Return how far an incomplete warm-up came, or an empty text."""
     if runner is None:
         return ""
     have = runner.engine.state.markets[runner.symbol].history.count
@@ -30,7 +30,7 @@ def session_state(
     seconds: float,
     ended: bool,
 ) -> SessionState:
-    """Return what the session itself counted; with the engine's totals the report is made from it.
+    """Return the session's own counters; the report is made from these and the engine's totals.
 
     ``hosts`` are those the provider contacted, ``reporters`` the degradations by reporters while the run goes on,
     ``waits`` is how often it was asked for the instrument in vain, ``seconds`` how long the session runs.

@@ -52,7 +52,7 @@ class Network(Protocol):
 
 
 class Link:
-    """One direction of a connection. Its own random numbers keep its delays apart from other connections' doings."""
+    """One direction of a connection. Its separate random numbers keep its delays independent of other connections."""
 
     def __init__(self, net: Network, seed: str) -> None:
         self.target: Receiver
@@ -83,7 +83,7 @@ class Link:
             self._schedule(self._net.retransmit)
 
     def clear(self) -> None:
-        """Drop what is under way."""
+        """Drop everything under way."""
         self._queue.clear()
 
     def _put(self, item: bytes | End) -> None:
@@ -103,7 +103,7 @@ class Link:
 
 
 class SimSocket:
-    """What ``get_extra_info("socket")`` gives: names, ignored options, and a descriptor that only tells readability."""
+    """What ``get_extra_info("socket")`` gives: names, ignored options, and a descriptor that only shows readability."""
 
     family = socket.AF_INET
     type = socket.SOCK_STREAM

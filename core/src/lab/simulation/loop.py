@@ -1,10 +1,10 @@
 """An asyncio event loop in virtual time.
 
 When nothing is left to do, time jumps to the next timer; connections are made in memory (`lab.simulation.network`).
-What runs in it is unmodified asyncio code: websockets, httpx, anyio. The same seed gives the same run, in another
+Unmodified asyncio code runs in it: websockets, httpx, anyio. The same seed gives the same run, in another
 process too.
 
-What is reproducible is when things happen and in which order, not every byte: websockets masks frames with keys from
+Times and order are reproducible, but not every byte: websockets masks frames with keys from
 `secrets`, always of the same length, and stamps its answers with the real date.
 """
 
@@ -131,7 +131,7 @@ class SimLoop(asyncio.SelectorEventLoop):
     def _order_cancellations(self) -> None:
         """Sort wake-ups that anyio queued while it cancelled a scope by age of task.
 
-        anyio walks over sets, whose order is that of memory addresses: the only place where it isn't reproducible.
+        anyio walks over sets, whose order is that of memory addresses: the only place where anyio isn't reproducible.
         """
         orders, self._cancelled_by_scope = self._cancelled_by_scope, {}
         ordered: list[asyncio.Handle] = []

@@ -31,7 +31,7 @@ FIRST_PORT = 49152  # of the dynamic range, RFC 6335
 class SimNetwork:
     """The network of one `SimLoop`, as ``loop.net``. Its public attributes may be changed at any time.
 
-    Every connection draws its delays from random numbers of its own, made from the seed and the number of the
+    Every connection draws its delays from its own random numbers, made from the seed and the number of the
     connection, so that what one connection does never shifts another.
     """
 
@@ -66,7 +66,7 @@ class SimNetwork:
 
     @property
     def blackhole(self) -> bool:
-        """While true, nothing arrives anywhere and nobody is told: connections stay open, connecting takes for ever.
+        """While true, nothing arrives anywhere and no error comes: connections stay open, connecting takes for ever.
 
         As with TCP, bytes are not lost: they arrive in a burst (see `retransmit`) when this becomes false again.
         """

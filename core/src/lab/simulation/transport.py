@@ -51,7 +51,7 @@ class SimTransport(asyncio.Transport):
         self._low, self._high = 16 * 1024, 64 * 1024
 
     def open(self, protocol: asyncio.BaseProtocol) -> None:
-        """Take the protocol and tell it that the connection stands."""
+        """Take the protocol and call its ``connection_made``."""
         self.set_protocol(protocol)
         protocol.connection_made(self)
 

@@ -1,4 +1,4 @@
-"""What plugin authors test with: contract suites, harnesses with the real engine, virtual time, builders.
+"""Test kit for plugin authors: contract suites, harnesses with the real engine, virtual time, builders.
 
 The whole test of a plugin is one class::
 

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
-from lab.domain.orders import CancelRequest, OrderRequest, OrderType
+from lab.domain.orders import PRICE_FIELDS, CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
 from lab.engine.checks import validated_actions
 from lab.engine.engine import Engine
@@ -158,10 +158,12 @@ def trouble_of(action: object, symbols: Container[str]) -> str | None:
     if action.symbol not in symbols:
         return f"symbol {action.symbol!r} is not in this run"
     trouble = _amount("quantity", action.quantity)
-    if trouble is None and (action.type is OrderType.LIMIT or action.limit is not None):
+    if trouble is None and action.type is OrderType.LIMIT:
         trouble = _amount("limit", action.limit)
-    if trouble is None and action.planned_exit is not None:
-        trouble = _amount("planned_exit", action.planned_exit)
+    for name in (*PRICE_FIELDS, "planned_exit"):
+        price = getattr(action, name)
+        if trouble is None and price is not None:
+            trouble = _amount(name, price)
     return trouble
 
 
@@ -181,7 +183,7 @@ def _amount(name: str, value: object) -> str | None:
 
 
 class _Spy:
-    """What the engine is given in the strategy's place: it has the same methods and hands each call on."""
+    """A stand-in for the strategy: it has the same methods and hands each call on."""
 
     def __init__(self, harness: StrategyHarness) -> None:
         self._harness = harness

@@ -1,4 +1,4 @@
-"""A short run with everything in it, made by the real engine and journal: what reporters are tested with."""
+"""A short run with events of every kind, made by the real engine and journal, for tests of reporters."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -52,7 +52,7 @@ def run_started(**changes: Any) -> RunStarted:
 
 @frozen(kw_only=True)
 class SampleRun:
-    """A finished run: its journal rows, and what a reporter is told beside them."""
+    """A finished run: its journal rows, and the other values that a reporter is given."""
 
     records: Sequence[Record]
     report: Report

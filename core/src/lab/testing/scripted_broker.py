@@ -1,4 +1,4 @@
-"""A broker that does what a test says: it takes every order and reports what its script makes of each event."""
+"""A broker that does what a test says: it takes every order and reports what its script returns for each event."""
 
 from collections.abc import Callable, Iterable
 from decimal import Decimal
@@ -51,7 +51,7 @@ class ScriptedBroker(Broker):
         return self.watches
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        """Take the order, unless there is an answer of the test's own."""
+        """Take the order, unless the test gives an answer."""
         if self.answer is None or isinstance(self.answer, Accepted):
             self.orders[order.id] = order
             self.left[order.id] = order.quantity

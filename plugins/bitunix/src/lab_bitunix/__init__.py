@@ -19,7 +19,7 @@ def lab_providers() -> "Mapping[str, type[Provider]]":
 
 @hookimpl
 def lab_commands() -> Mapping[str, PluginCommand]:
-    """Offer ``lab bitunix-venue``: the local venue as a server of its own."""
+    """Offer ``lab bitunix-venue``: the local venue as a separate server."""
     return {
         "bitunix-venue": PluginCommand(
             help="Serve the local Bitunix venue on loopback.", target="lab_bitunix.venue.command:main"

@@ -1,4 +1,4 @@
-"""From pushes without open time and closed flag to closed, confirmed candles. Pure: no I/O, no clock."""
+"""Assembles closed, confirmed candles from pushes without open time and closed flag. Pure: no I/O, no clock."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _FIGURES: Final = slice(3, 8)  # open, high, low, close, volume
 
 
 class Revision(NamedTuple):
-    """The venue's row of a candle that was already given out says something else now. It is told, never applied."""
+    """A change that the venue made to a candle that was already given out. It is reported, never applied."""
 
     given: Candle
     row: Candle
@@ -26,7 +26,7 @@ class _Closed:
     candle: Candle
     give_up_at: float
     ask_at: float
-    whole: bool  # False: the socket was away at its end, so only a REST row can vouch for it
+    whole: bool  # False: the socket was down when it ended, so only a REST row can confirm it
 
 
 @define
@@ -56,7 +56,7 @@ class CandleAssembler:
     _last_open_ns: int = field(init=False, default=0)
 
     def subscribed(self) -> None:
-        """Note a (re)subscription: the next push is a snapshot, and a snapshot closes nothing."""
+        """Note a subscription: the next push is a snapshot, which closes no candle."""
         self._snapshot = True
 
     def clock_changed(self) -> None:
@@ -97,7 +97,7 @@ class CandleAssembler:
             return False
         since_end_s = (self._newest_ns - bucket.open_ns - self.interval_ns) / SECOND_NS
         if not whole and since_end_s > self.give_up_s:
-            return False  # old news: it comes as history
+            return False  # too old: the session fetches it as history
         self._closed.append(_Closed(bucket, now + self.give_up_s, now + self.ask_after_s, whole))
         self._last_open_ns = bucket.open_ns
         return True
@@ -165,7 +165,7 @@ class CandleAssembler:
 
 
 def _carried_over(old: Candle, push: Candle, interval_ns: int) -> bool:
-    """Tell whether a push stamped just after the boundary still describes the candle before it.
+    """Return whether a push stamped just after the boundary still describes the candle before it.
 
     Its figures then continue that candle's: same open, and neither volume nor range smaller. A new candle begins with a
     small volume, so that this can hardly be one; if it is, the REST row puts it right.

@@ -1,4 +1,4 @@
-"""One symbol's candles on their way out: pushes in, REST rows asked for, closed candles to the sink."""
+"""Makes one symbol's candles: takes pushes, fetches REST rows, and puts closed candles into the sink."""
 
 from collections.abc import Callable
 

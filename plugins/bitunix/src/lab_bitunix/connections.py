@@ -1,4 +1,4 @@
-"""Connections of the REST client: kept while they are good, let go where they may be lost."""
+"""Connections of the REST client: kept while they are good, released where they may be lost."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -12,7 +12,7 @@ from lab.domain.time import SECOND_NS
 
 BODY_LIMIT: Final = 8 * 1024 * 1024
 _HEADERS: Final = {
-    # Clients that name themselves otherwise have met 403 at the venue's edge.
+    # The venue has answered 403 to other user agents.
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "Accept": "application/json",
     "language": "en-US",

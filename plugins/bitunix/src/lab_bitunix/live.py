@@ -1,4 +1,4 @@
-"""A stream at work: what the socket brings goes to the sink, closed candles by way of their confirmation."""
+"""A running stream: hands the socket's quotes to the sink, and closed candles after their confirmation."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -152,7 +152,7 @@ class LiveStream:
         return True
 
     def _tell_late(self, now: float) -> None:
-        """Say, at most once a minute, that frames were late. Nothing is wrong with them but their age."""
+        """Report, at most once a minute, that frames were late; they are otherwise sound."""
         self._late += 1
         if now >= self._late_told_at + LATE_TOLD_EVERY_S:
             self._late_told_at = now

@@ -1,4 +1,4 @@
-"""What one connection owes us and since when: the judgement of silence. Pure; the caller brings the monotonic time."""
+"""Judges the silence of a connection and its channels. Pure; the caller passes the monotonic time in."""
 
 from collections.abc import Sequence
 from typing import Final, NamedTuple
@@ -41,7 +41,7 @@ Action = Subscribe | Ping | Replace
 
 @define
 class Paces:
-    """How slow each channel proved to be, on all sockets so far: one that speaks rarely makes no socket dead.
+    """The pace of each channel on all sockets so far: a channel that seldom sends makes no socket count as dead.
 
     A socket that was replaced for one silent channel may not have been the cause. So the next one gives the channel
     longer, 24 s and then 48 s to 60 s, until a silence ends by itself: then that is how slow the channel is. After a
@@ -51,11 +51,11 @@ class Paces:
     _slow_s: dict[ChannelKey, float] = field(init=False, factory=dict)
 
     def first_s(self, channel: ChannelKey) -> float:
-        """Return how long it may take to speak after it was asked for."""
+        """Return how long a channel may take to send after its subscription."""
         return max(FIRST_DATA_S, self._slow_s.get(channel, 0.0))
 
     def degraded_s(self, channel: ChannelKey) -> float:
-        """Return the silence after which it is asked for again."""
+        """Return the silence after which a channel is subscribed again."""
         return max(CHANNEL_DEGRADED_S, 1.5 * self._slow_s.get(channel, 0.0))
 
     def dead_s(self, channel: ChannelKey) -> float:
@@ -68,7 +68,7 @@ class Paces:
         self._slow_s[channel] = max(slow_s, min(_GUESS_MOST_S, max(CHANNEL_DEAD_S, 2.0 * slow_s)))
 
     def spoke(self, channel: ChannelKey, silent_s: float, quick_s: float) -> None:
-        """Note the silence that ended, and for how long none was long enough to be noticed."""
+        """Note a silence that ended, and the time since the last noticeable one."""
         slow_s = self._slow_s.get(channel)
         if slow_s is None:
             return
@@ -165,7 +165,7 @@ class ChannelMonitor:
         return actions
 
     def next_due(self) -> float:
-        """Return when `due` next has something to say, if nothing comes in before."""
+        """Return when `due` next has something to do, if no frame comes before."""
         times = [self._ping_at]
         if self._doubted_at is not None:
             times.append(self._doubted_at + PONG_WITHIN_S)

@@ -10,7 +10,7 @@ from attrs import define, field
 class Pacer:
     """Lets callers through one by one, at least ``interval_s`` apart, in the order they came.
 
-    The distance counts from the moment a caller was really let through, so no sliding window ever holds more.
+    The interval is counted from the moment a caller actually went, so no sliding window ever holds more calls.
     """
 
     interval_s: float
@@ -56,7 +56,7 @@ class CoolDown:
 class Backoff:
     """Waits between connects: 0.5 s doubling to 30 s, each ± 20 % as a whole, so never over 36 s.
 
-    Only 30 s of live data start it over; being accepted is no proof that a venue works.
+    Only 30 s of live data reset it; an accepted connection does not prove that the venue works.
     """
 
     random: Random

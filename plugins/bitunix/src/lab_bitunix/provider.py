@@ -1,4 +1,4 @@
-"""The provider: settings, and the parts put together."""
+"""The provider ``bitunix``: its settings, and the assembly of its parts."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -71,7 +71,7 @@ class Bitunix(Provider):
     faults: str = field(
         default="",
         validator=validators.instance_of(str),
-        metadata={"help": "misbehaviour of the local venue, comma separated; see lab bitunix-venue --help"},
+        metadata={"help": "faults of the local venue, comma separated; see lab bitunix-venue --help"},
     )
     port: int = field(
         default=0,
@@ -89,7 +89,7 @@ class Bitunix(Provider):
     rejected: int = field(init=False, default=0)
 
     def snapshot(self) -> dict[str, Any]:
-        """Return nothing: connections can't be kept, and the venue tells the rest again."""
+        """Return nothing: connections can't be kept, and the venue sends the rest again."""
         return {}
 
     def restore(self, snapshot: Mapping[str, Any]) -> None:

@@ -52,7 +52,7 @@ class Reply:
 class RestClient:
     """The venue's public REST interface.
 
-    ``now_ns`` gives the venue's time where the frames of the socket have told it, else ``None``. ``malformed`` gets
+    ``now_ns`` gives the venue's time where the frames of the socket have shown it, else ``None``. ``malformed`` gets
     what is not as the protocol says, ``contacted`` the host after each answer.
     """
 
@@ -222,7 +222,7 @@ class RestClient:
             raise await self._unknown(symbol) from None
 
     async def _unknown(self, symbol: str) -> UnknownSymbolError:
-        """Return the error for a symbol that is not there, with the nearest that are, where the list can be had."""
+        """Return the error for a symbol that is not there, with the nearest that are, where the list is available."""
         try:
             if not self.symbols:
                 self.symbols = sorted(p.symbol for p in self._pairs(await self.get("trading_pairs", {})))

@@ -1,4 +1,4 @@
-"""The socket: connected, subscribed, read, watched and replaced, for ever."""
+"""The socket client: connects, subscribes, reads, watches for silence and reconnects, for ever."""
 
 from collections.abc import Callable, Sequence
 from random import Random

@@ -18,7 +18,7 @@ SAMPLE_BYTES: Final = 400
 
 DEPTH_CHANNEL: Final = "depth_book1"
 # REST and socket name the same intervals differently. The buckets of 3d, 1w and 1M do not start at multiples since 1970
-# that anyone has established, so candles of these can't be told apart on the socket, which sends no open time.
+# that anyone has established, so their candles can't be separated on the socket, which sends no open time.
 _INTERVALS: Final = (
     (1, "1m", "1min"), (5, "5m", "5min"), (15, "15m", "15min"), (30, "30m", "30min"), (60, "1h", "60min"),
     (120, "2h", "2h"), (240, "4h", "4h"), (360, "6h", "6h"), (480, "8h", "8h"), (720, "12h", "12h"),

@@ -1,4 +1,4 @@
-"""A broker on paper: orders arrive after a latency and meet real prices. Same orders and data, same fills."""
+"""The broker ``paper``: orders arrive after a latency and fill at real prices. Same orders and data, same fills."""
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
@@ -25,7 +25,7 @@ Report = Fill | Ended
 
 @define
 class _Resting:
-    """An order at work: from when it may fill, its limit as float, and whether it has met a fresh price yet."""
+    """A working order, when it may fill, its limit as float, and whether it still waits for a fresh price."""
 
     order: Order
     eligible_ns: int
@@ -144,7 +144,7 @@ class PaperBroker(Broker):
         return self._resting.pop(order_id, None) is not None
 
     def observe(self, event: Input) -> Sequence[Report]:
-        """Let the working orders meet a quote, a candle or a timer, in the order they were submitted."""
+        """Apply a quote, a candle or a timer to the working orders, in the order they were submitted."""
         kind = event.__class__
         if kind is Quote:
             reports = self._quote(event)  # type: ignore[arg-type]  # mypy does not narrow by class

@@ -1,4 +1,4 @@
-"""How one order meets one price: the fill rules, pure. Each returns a fill, or ``None`` where the price is not met.
+"""The fill rules, pure: each returns the fill of one order at one price, or ``None`` where the price is not met.
 
 ``quote``          at the touch, a buy pays the ask, a sell gets the bid: a market order, or a limit order that is
                    marketable on its first fresh quote

@@ -64,7 +64,7 @@ def infer_interval(path: Path) -> int:
     block = next(table.blocks())
     opens_ns = block.read(openings.read, openings.refuse)
     if len(opens_ns) < 2:
-        raise RecordingError(path, block.line, "one candle only: its interval can't be told; name it")
+        raise RecordingError(path, block.line, "one candle only: its interval can't be inferred; name it")
     steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
     return min(steps, key=lambda step: (-steps[step], step))
 

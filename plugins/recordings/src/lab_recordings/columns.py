@@ -79,7 +79,7 @@ class _FirstAndNumbers:
 
     def __init__(self, lines: Sequence[bytes], width: int) -> None:
         length = lines[0].index(b",") + 1
-        _flat(lines[0][length:], 1, width - 1)  # most that is of another kind shows here
+        _flat(lines[0][length:], 1, width - 1)  # most other kinds of cells fail here
         first = b"".join(map(itemgetter(slice(length)), lines))
         commas = b"," * len(lines)
         if first[length - 1 :: length] != commas or first.count(b",") != len(lines):
@@ -109,7 +109,7 @@ class _Cells:
         text = b"".join(lines).decode().replace("\r\n", "\n")
         if not text.endswith("\n"):
             text += "\n"
-        # A cell of its own stands for each line's end, so that one split parts the cells of all rows.
+        # A separate cell stands for each line's end, so that one split separates the cells of all rows.
         self._cells = text.replace("\n", ",\n,").split(",")
         self._stride = width + 1
         _refuse_ragged(self._cells, len(lines), width, "\n")

@@ -1,4 +1,4 @@
-"""What is wrong with a recording, and where."""
+"""The error of a recording: what is wrong, and where."""
 
 from collections.abc import Iterable
 from itertools import islice

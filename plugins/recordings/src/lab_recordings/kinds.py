@@ -1,4 +1,4 @@
-"""What a file is that is no CSV text, told by its first bytes."""
+"""Recognises files that are not CSV by their first bytes."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What a file's data shows of itself while it is read, and the steps of an instrument that follow from its prices."""
+"""Surveys a file's data while it is read, and infers an instrument's steps from its prices."""
 
 from collections.abc import Sequence
 from decimal import Decimal
@@ -19,7 +19,7 @@ _FINEST_LOT: Final = Decimal("0.0001")
 
 @define
 class Survey:
-    """What was seen of a file's data so far; complete once the file was read to its end.
+    """The survey of a file's data so far; complete once the file was read to its end.
 
     Decimals are counted in all prices of the first block of rows, then in those of every 128th row: a price that ends
     in zeros hides some of them, and only one in ten does.
@@ -71,7 +71,7 @@ class Survey:
                 self.longest_gap_ns, self.longest_gap_open_ns = missing_ns, earlier_ns + interval_ns
 
     def tick(self) -> tuple[Decimal, str]:
-        """Return the price step that the decimals show, and in words where it comes from.
+        """Return the price step that the prices' decimals show, and a text on its origin.
 
         It is a power of ten, 1 at the most, and never finer than a ten-millionth of the lowest price: more digits than
         that are left over from arithmetic.
@@ -90,7 +90,7 @@ class Survey:
         return min(self.tick()[0], _power(Decimal(repr(self.lowest * TICK_LIMIT)).adjusted()))
 
     def lot(self) -> tuple[Decimal, str]:
-        """Return the quantity step, and in words where it comes from.
+        """Return the quantity step, and a text on its origin.
 
         It is the largest power of ten of which one lot is worth less than 1 in the quote currency at the highest price,
         and 0.0001 at the least.
@@ -101,7 +101,7 @@ class Survey:
         return lot, f"one is worth less than 1 at the file's highest price, {Decimal(repr(self.highest)):f}"
 
     def longest_gap(self) -> str:
-        """Say how long the longest gap is and when it began."""
+        """Return the length and the beginning of the longest gap as text."""
         return f"{_duration(self.longest_gap_ns)} from {format_time(self.longest_gap_open_ns)}"
 
 

@@ -1,6 +1,6 @@
 """CSV tables, plain or gzip: a header, then blocks of rows, each error with its line.
 
-What a table means, `csv` says. Blocks of plain lines are also read by columns, many times as fast, with the same
+`csv` defines what a table means. Blocks of plain lines are also read by columns, many times as fast, with the same
 outcome (`lab_recordings.columns`).
 """
 
@@ -90,7 +90,7 @@ class Table:
         raise RecordingError(self.path, 1, f"no column {' or '.join(names)}; {self.described()}")
 
     def described(self) -> str:
-        """Say what the header has, for an error."""
+        """Return the header's columns as text for an error."""
         have = listed(self.header)
         if any(map(_numeric, self.header)):
             return f"the first line is no header but has numbers ({have}); put a line of column names above it"
@@ -166,7 +166,7 @@ def _batches(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Itera
 
 
 def _plain(text: bytes) -> bool:
-    """Say whether each line of the text is a row: no quotes, and a line ends with LF or CR LF."""
+    """Return whether each line of the text is a row: no quotes, and a line ends with LF or CR LF."""
     return b'"' not in text and (b"\r" not in text or text.count(b"\r") == text.count(b"\r\n"))
 
 
@@ -185,7 +185,7 @@ def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_I
     """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`."""
     taken: list[_Item] = []
     try:
-        taken.extend(islice(source, count))  # what came before an error stays in the list, and tells the line
+        taken.extend(islice(source, count))  # lines before an error stay in the list: their number gives its line
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text ({error.reason}); save the file as UTF-8"
     except EOFError:

@@ -25,8 +25,8 @@ _FORMS: Final = {_DATE: "a date", 10**9: "of s", 10**6: "of ms", 10**3: "of µs"
 class TimeColumn:
     """Turns the times of one file, block by block, into nanoseconds. Reads what `parse_time` reads, far faster.
 
-    A file's times are dates, or numbers of one unit. A number's unit follows from its size, so where it changes inside
-    a file some are not what was meant: that is refused.
+    A file's times are dates, or numbers of one unit. A number's unit follows from its size, so a file in which
+    it changes is refused.
 
     Dates are split after the hour. Both halves repeat, so each is parsed once: the time is their sum, because the zone
     and everything below the hour only add.

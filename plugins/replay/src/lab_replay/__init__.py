@@ -1,4 +1,4 @@
-"""Recorded candles, ticks and sessions, played to lab again."""
+"""Replays recorded candles, ticks and sessions."""
 
 from typing import TYPE_CHECKING
 

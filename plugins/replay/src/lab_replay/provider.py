@@ -75,7 +75,7 @@ class ReplayProvider(Provider):
         default="auto", metadata={"help": "what the file holds: auto (by its header), candles or ticks"}
     )
     interval: str = field(
-        default="", validator=_is_interval, metadata={"help": "interval of a file's candles; empty: told by its times"}
+        default="", validator=_is_interval, metadata={"help": "interval of a file's candles; empty: by its times"}
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}

@@ -1,4 +1,4 @@
-"""What can be replayed, and the files among it: candles and ticks in CSV. Reads files, waits for nothing.
+"""Sources of a replay: candles and ticks in CSV, and tapes of runs. Reads files, waits for nothing.
 
 Errors are `RecordingError` (files), `JournalError` (runs, see `lab_replay.tape`) and `ProviderError` (what is wanted
 does not fit); each names the culprit.

@@ -1,4 +1,4 @@
-"""The steps that a file is traded on: set, a shipped recording's own, or inferred from its prices."""
+"""The price and quantity steps for a file: set, those of a shipped recording, or inferred from its prices."""
 
 from decimal import Decimal
 from typing import Final
@@ -16,7 +16,7 @@ _SET: Final = "set"
 
 @frozen
 class Steps:
-    """Tick, lot and smallest quantity, and in words where each comes from."""
+    """Tick, lot and smallest quantity, and a text on the origin of each."""
 
     tick: Decimal
     lot: Decimal

@@ -23,10 +23,10 @@ _Event = TypeVar("_Event")
 
 @define(eq=False)
 class RunTape(Source):
-    """What a session of lab took, in the order it took it.
+    """The inputs of a recorded session, in the order it took them.
 
-    In a batch that is everything, the session's own gates, timers and stop included: the same assembly then does the
-    same. A live replay has a session of its own, and gets the market data only. The past is what was back-filled
+    In a backtest that is every input, also the session's commands, timers and trading states: the same assembly then
+    decides the same. A live replay has its own session, and gets the market data only. The past is what was back-filled
     before the first candle that was not.
     """
 

@@ -1,4 +1,4 @@
-"""From journal rows to typed events. A row that is not what its kind says gives a debug line, never an exception."""
+"""Decodes journal rows to typed events. A malformed row gives a debug line, never an exception."""
 
 import logging
 from collections.abc import Mapping

@@ -27,7 +27,7 @@ class Jsonl(Reporter):
     Each file begins with a header line ``{"schema_version":1,"kind":"header",...}``. Then one line a row: ``seq``,
     ``time`` (ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the field names. A row
     whose body cannot be read is written with ``body`` null and its text under ``malformed``. Lines reach the file
-    within 0.1 s. The file is a copy for reading: the journal is what counts after a crash.
+    within 0.1 s. The file is a copy for reading: after a crash only the journal is complete.
     """
 
     rotate_bytes: int = field(
@@ -55,7 +55,7 @@ class Jsonl(Reporter):
                         await checkpoint()
                 tasks.cancel_scope.cancel()
         except ExceptionGroup as group:
-            raise group.exceptions[0] from None  # what the disk said, not that a task group failed
+            raise group.exceptions[0] from None  # raise the disk's error, not that of the task group
         finally:
             lines.close()
 

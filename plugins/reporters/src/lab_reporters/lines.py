@@ -1,4 +1,4 @@
-"""What happened, one line an event: shared by the live view and the plain lines."""
+"""One line of text for each event, shared by the live view and the plain lines."""
 
 from collections.abc import Mapping
 from typing import Any, Final, Literal
@@ -16,7 +16,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
-from lab.domain.orders import OrderRequest
+from lab.domain.orders import PRICE_FIELDS, OrderRequest
 from lab.ports import Record
 
 from lab_reporters import text
@@ -52,7 +52,7 @@ class Line:
 
     @property
     def text(self) -> str:
-        """What happened, made when it is asked for: most lines of a long run are only counted."""
+        """The event as text, made on request: most lines of a long run are only counted."""
         return text.clean(_said(self._event))
 
 
@@ -68,9 +68,10 @@ def line_of(record: Record) -> Line | None:
 
 
 def describe_request(request: OrderRequest) -> str:
-    """Return what was asked for: ``buy 0.01 BTCUSDT at 43,000``."""
-    where = "" if request.limit is None else f" at {text.exact(request.limit)}"
-    return f"{request.side} {text.exact(request.quantity)} {request.symbol}{where}"
+    """Return what was asked for: ``buy 0.01 BTCUSDT limit 43,000``."""
+    prices = {name: getattr(request, name) for name in PRICE_FIELDS}
+    where = [f" {name} {text.exact(price)}" for name, price in prices.items() if price is not None]
+    return f"{request.side} {text.exact(request.quantity)} {request.symbol}{''.join(where)}"
 
 
 def _said(event: Any) -> str:

@@ -1,4 +1,4 @@
-"""The live view of a terminal. It is drawn by one task of the loop, never by a thread of rich's own."""
+"""The live view of a terminal. One task of the loop draws it, never a thread of rich."""
 
 from collections import deque
 from decimal import Decimal

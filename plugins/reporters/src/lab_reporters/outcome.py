@@ -1,4 +1,4 @@
-"""How a run was set up and how it came out, as label and text: for the header, the closing table and the page."""
+"""A run's settings and results as rows of label and text, for the header, the closing table and the page."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -15,7 +15,7 @@ Rows = list[tuple[str, str]]
 
 
 def header_rows(header: Header) -> Rows:
-    """Return the run's set-up; that no gate is configured is said aloud."""
+    """Return the run's settings as rows; one of them says so where no gate is configured."""
     rows = [
         ("Run", text.joined([header.run_id, f"lab {header.version}"])),
         ("Provider", text.joined([header.provider, header.venue])),

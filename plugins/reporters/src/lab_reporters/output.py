@@ -1,4 +1,4 @@
-"""What the terminal reporter writes to, and the words that its live view and its plain lines share."""
+"""The output of the terminal reporter, and the texts that its live view and its plain lines share."""
 
 from typing import Any, TextIO
 
@@ -45,7 +45,7 @@ class Output:
             act()
         except BlockingIOError:
             log.debug("output is full: some text was left out")
-        except (OSError, ValueError) as error:  # the reader left, or the stream was closed under us
+        except (OSError, ValueError) as error:  # the reader has closed the pipe, or somebody has closed the stream
             self._gone = True
             log.debug("output is gone, nothing is shown any more: %s", error)
 

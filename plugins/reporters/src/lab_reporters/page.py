@@ -1,4 +1,4 @@
-"""The page itself: one text from the run's header, final report and story. Everything that came in is escaped."""
+"""Makes the HTML page from the run's header, final report and page model. All data is escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -44,7 +44,7 @@ _POLICY_SCRIPT: Final = f"{_POLICY} blob:; script-src 'unsafe-inline' 'unsafe-ev
 
 @define
 class Charts:
-    """What is drawn, cut to what a page can bear."""
+    """The data of the charts, cut to what a page can hold."""
 
     candles: dict[str, list[Candle]]
     fills: dict[str, Fills]

@@ -1,4 +1,4 @@
-"""What the page tells, gathered row by row."""
+"""The model of the page, gathered row by row."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -49,7 +49,7 @@ class Rows:
 
 @define(kw_only=True)
 class PageModel:
-    """What the page tells, gathered row by row in bounded memory."""
+    """The model of the page, gathered row by row in bounded memory."""
 
     candles_max: int
     rows_max: int

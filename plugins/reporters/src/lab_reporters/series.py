@@ -1,4 +1,4 @@
-"""What the charts draw, in bounded memory: candles that merge as they get many, fills as columns, the equity."""
+"""The series of the charts, in bounded memory: candles (merged when there are many), fills as columns, and equity."""
 
 from array import array
 from collections.abc import Iterator, Sequence

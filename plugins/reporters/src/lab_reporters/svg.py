@@ -20,7 +20,7 @@ _BOTTOM: Final = 24.0
 
 @frozen
 class Frame:
-    """Where times and values lie on the picture."""
+    """The places of times and values on the picture."""
 
     height: float
     from_ns: int

@@ -27,13 +27,13 @@ class Screen(Protocol):
         """Show the header."""
 
     def take(self, record: Record) -> None:
-        """Learn of a row."""
+        """Take a row."""
 
     async def keep(self) -> None:
         """Keep what is shown up to date until cancelled."""
 
     def end(self, report: Report) -> None:
-        """Show how it came out."""
+        """Show the run's results."""
 
 
 @define(kw_only=True)

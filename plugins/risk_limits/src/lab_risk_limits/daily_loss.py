@@ -1,4 +1,4 @@
-"""Stop opening positions once the day's loss reached its limit."""
+"""The gate ``max_daily_loss``: refuses entries once the day's loss has reached its limit."""
 
 from collections.abc import Mapping
 from decimal import Decimal

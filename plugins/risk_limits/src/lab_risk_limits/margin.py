@@ -1,4 +1,4 @@
-"""Keep what a book's positions bind within what the book is worth."""
+"""The gate ``margin``: keeps the margin of a book's positions within a share of its equity."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -14,7 +14,7 @@ _LIMIT: Final = OrderType.LIMIT
 
 
 class _Load(NamedTuple):
-    """What an order meets: ``offset`` of it closes part of the position, ``bound`` is the notional held beside it."""
+    """The load of an order: ``offset`` is the quantity that closes, ``bound`` the notional held beside it."""
 
     price: Decimal
     offset: Decimal
@@ -46,11 +46,11 @@ class Margin(RiskGate):
     )
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
-        """Pass what fits; refuse, or shrink, what does not, with the figures."""
+        """Pass an order that fits; refuse or shrink another, with the figures."""
         try:
             load = _load(request, view)
         except LookupError:
-            return Refuse(f"no price of {request.symbol} yet: the margin cannot be reckoned", {})
+            return Refuse(f"no price of {request.symbol} yet: the margin cannot be computed", {})
         leverage, equity = view.leverage, view.equity
         # Multiplied by the leverage instead of divided: exact.
         room = self.fraction * (equity * leverage - load.bound)
@@ -90,7 +90,7 @@ class Margin(RiskGate):
 
 
 def _load(request: OrderRequest, view: View) -> _Load:
-    """Reckon what the order meets: its price, what it closes, and the notional bound beside it."""
+    """Return the order's price, the quantity it closes, and the notional that is bound beside it."""
     symbol = request.symbol
     price = _price(request, view)
     held = view.position(symbol).quantity
@@ -107,7 +107,7 @@ def _load(request: OrderRequest, view: View) -> _Load:
 
 
 def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:
-    """Return the price a working order is reckoned at: its limit, else the price now."""
+    """Return the price at which a working order counts: its limit, else the price now."""
     if order.limit is not None:
         return order.limit
     return view.mark(order.symbol) if price is None else price

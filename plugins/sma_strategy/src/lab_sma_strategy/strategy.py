@@ -97,7 +97,7 @@ class SmaCross(Strategy):
     _low: float = field(init=False, default=0.0)  # the levels around the price: a long's stop and target,
     _high: float = field(init=False, default=0.0)  # a short's target and stop
     _entry_ns: int = field(init=False, default=0)  # what a candle saw until then is older than the entry
-    _leaving: str = field(init=False, default="")  # the leg that was triggered: the exit is owed until flat
+    _leaving: str = field(init=False, default="")  # the leg that was triggered: the exit is due until flat
     _why: str = field(init=False, default="")
 
     def __attrs_post_init__(self) -> None:
@@ -184,7 +184,7 @@ class SmaCross(Strategy):
         self._entry_ns = fill.fill.time_ns
 
     def on_history(self, view: View) -> None:
-        """Candles were put into the past: sum up afresh at the next candle."""
+        """Recompute the sums at the next candle, because history was filled in."""
         self._until_exact = 0
 
     # -- averages ----------------------------------------------------------------------------------------------------
@@ -263,14 +263,14 @@ class SmaCross(Strategy):
             by_risk = equity * self.risk_percent / (price * self.stop_percent)
             by_notional = equity * self.max_leverage / price
             wanted, rule = (by_notional, "max_leverage") if by_notional < by_risk else (by_risk, "risk")
-            # What is under one lot goes out as it is: the engine refuses it with the figures, instead of silence here.
+            # A size under one lot is sent as it is: the engine refuses it, and the journal has the figures.
             quantity = instrument.floor_quantity(wanted) or wanted
             risk = f"{self.risk_percent} % of equity {float(equity):.2f} at {price}"
             text = f"{text}; size by {rule}: {risk} {self._risk_text}"
         side = _BUY if way > 0 else _SELL
         stop = None
         if self.stop_percent:
-            # Rounded away from the price: a gate that reckons with it never sees less risk than there is.
+            # Rounded away from the price: a gate that uses it never sees less risk than there is.
             stop = instrument.passive_price(price * self._levels[way][0], side)
         return OrderRequest(symbol, side, quantity, leg="entry", reason=text, planned_exit=stop)
 
@@ -307,7 +307,7 @@ class SmaCross(Strategy):
             self._why = (
                 f"{source} {price!r} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
             )
-            # The exit is owed now, even if its order expires and the price comes back: shut the band.
+            # The exit is due now, even if its order expires and the price comes back: shut the band.
             self._low, self._high = _NEVER, -_NEVER
         return (_close(symbol, held, self._leaving, self._why),)
 

@@ -1,4 +1,4 @@
-"""What every contract shares: numbered rules, failures that say why and how to cure, and written, strict excuses.
+"""The base of all contracts: numbered rules, failures with reason and cure, and written, strict excuses.
 
 A rule is a test method. It knows its number, the reason it exists and the cure; whatever goes wrong inside becomes a
 `ContractFailure` of three lines with the evidence in the first. Nothing here needs pytest, so that ``lab check`` can
@@ -37,8 +37,8 @@ class NotChecked(Exception):
 class Rule:
     """One rule: ``number`` such as ``S2``, ``title`` in words, ``why`` it exists and its ``cure``.
 
-    ``about_raising`` marks a rule whose subject is what a component raises: an exception is told with its own reason
-    and cure. Under every other rule an exception is told as one.
+    ``about_raising`` marks a rule whose subject is what a component raises: an exception is reported with the rule's
+    reason and cure. Under every other rule it is reported as an exception.
     """
 
     number: str
@@ -156,7 +156,7 @@ def _find(
             call_within(contract.time_limit_s, type(contract), functools.partial(method, *args, **kwargs))
     except NotChecked as unchecked:
         return Finding(this, "excused", f"{this.number} not checked: {unchecked}", unchecked)
-    except BaseException as error:  # whatever a component raises breaks the rule it was called for
+    except BaseException as error:  # whatever a component raises breaks the rule that called it
         if contract.time_limit_s is None and isinstance(error, KeyboardInterrupt | SystemExit):
             raise  # it was asked for in this very thread
         if type(error).__module__.startswith("_pytest"):

@@ -1,4 +1,4 @@
-"""A gate in front of traders under a real engine: what it was asked, what it answered, and what it learned."""
+"""Runs a gate and traders under a real engine, and notes the gate's reviews and answers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -39,7 +39,7 @@ class Review:
 
 
 class GateHarness:
-    """Puts the orders of a trader before a gate, under a real engine, and notes every review.
+    """Runs a trader's orders through a gate, under a real engine, and notes every review.
 
     The broker keeps positions under ``most_held`` coins, so that no trader loses all there is and the run goes on.
     ``beside`` are further traders, each with its name and deposit. ``around`` gives a context manager that is open
@@ -110,7 +110,7 @@ class GateHarness:
 
 
 class _Spy:
-    """What the engine is given in the gate's place."""
+    """A stand-in for the gate that hands each call on to it."""
 
     def __init__(self, harness: GateHarness) -> None:
         self._harness = harness

@@ -1,4 +1,4 @@
-"""Listening to a provider's stream for a while, and the two ways a stream is cancelled."""
+"""Listens to a provider's stream for a while, and cancels it in one of two ways."""
 
 import asyncio
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""Markets and venues that a component must live through: each is one thing that happens, by name."""
+"""Difficult markets and venues that every component must cope with, by name."""
 
 from collections.abc import Callable, Mapping, Sequence
 

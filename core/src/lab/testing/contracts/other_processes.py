@@ -1,9 +1,10 @@
 """The same work in other processes, each with another hash of text.
 
-Within one process a set of text always has the same order, so a component that goes by it looks repeatable there. A
-component is made anew in each process, of its class and its settings.
+Within one process a set of text always has the same order, so a component that depends on the order looks repeatable
+there. A component is made anew in each process, of its class and its settings.
 """
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -48,7 +49,12 @@ def check_same_in_other_processes(component: object, play: Play, *arguments: obj
         for seed in _SEEDS
     ]  # fmt: skip
     try:
-        answers = [_answer(worker, job) for worker in workers]
+        for worker in workers:  # both work while the first is waited for
+            with contextlib.suppress(BrokenPipeError):
+                worker.stdin.write(job)  # type: ignore[union-attr]
+                worker.stdin.close()  # type: ignore[union-attr]
+            worker.stdin = None
+        answers = [_answer(worker) for worker in workers]
         answers.append(list(play(partial(type(component), **settings), *arguments)))
     finally:
         for worker in workers:
@@ -77,9 +83,9 @@ def _job(component: object, settings: dict[str, object], play: Play, arguments: 
     return pickle.dumps((cls.__module__, getattr(module, "__file__", None), name, kept))
 
 
-def _answer(worker: "subprocess.Popen[bytes]", job: bytes) -> list[str]:
+def _answer(worker: "subprocess.Popen[bytes]") -> list[str]:
     try:
-        out, err = worker.communicate(job, timeout=_TIMEOUT_S)
+        out, err = worker.communicate(timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise AssertionError(f"in another process it did not come back within {_TIMEOUT_S} s") from None
     said = err.decode(errors="replace").strip().splitlines() or ["without a message"]

@@ -1,4 +1,4 @@
-"""Looking over a component's shoulder: which clocks, random numbers and files its code touches while it runs."""
+"""Watches which clocks, random numbers and files a component's code uses while it runs."""
 
 import datetime
 import gc
@@ -36,9 +36,9 @@ _FORBIDDEN: Final = {
 def calls_outside(found: set[str]) -> Iterator[None]:
     """Add to ``found`` every clock, random number, file, socket or thread that is used inside, such as ``time.time``.
 
-    It reads the interpreter's profile events, so it sees calls however the name was imported; Python code in
-    between (`random.choice`, `logging`) shows as what it calls at last. The garbage collector rests meanwhile: its
-    callbacks and finalizers are not the component's doing.
+    It reads the interpreter's profile events, so it sees calls however the name was imported; Python code in between
+    (`random.choice`, `logging`) is reported as the function that it calls in the end. The garbage collector rests
+    meanwhile: its callbacks and finalizers are not the component's.
     """
 
     def notice(frame: FrameType, event: str, called: Any) -> None:

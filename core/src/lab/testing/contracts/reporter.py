@@ -42,8 +42,8 @@ class ReporterContract(Contract):
             def make(self):
                 return MyReport
 
-    ``make`` gives a fresh instance each time. As in a real run it works in a thread of its own, on an event loop of
-    its own in real time, so one that blocks for ever fails its rule and does not hold the suite up. It is given the
+    ``make`` gives a fresh instance each time. As in a real run it works in a separate thread, on an event loop of
+    its own in real time, so one that blocks for ever fails its rule and does not stop the suite. It is given the
     rows of a real run (see `sample_run`), in a directory that holds files it must leave alone. What it prints is
     caught.
     """
@@ -126,7 +126,7 @@ class ReporterContract(Contract):
 
     @rule(
         "R8",
-        "the journal is the truth the report is made from, and other files have writers of their own.",
+        "the journal is the truth the report is made from, and other files belong to other writers.",
         "leave the files of the run's directory alone that you did not make.",
     )
     def test_leaves_the_runs_other_files_alone(self, make: Make) -> None:

@@ -1,4 +1,4 @@
-"""What rules of several contracts check: settings, snapshots, and the look of two runs that should be one."""
+"""Checks that several contracts share: settings, and the equality of two runs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, TypeVar

@@ -106,7 +106,7 @@ class StrategyContract(Contract):
         closes = list(self.closes(lookback))
         cut = lookback + (len(closes) - lookback) // 2
         turned = closes[:cut] + [round(max(2 * closes[cut - 1] - close, 1.0), 1) for close in closes[cut:]]
-        start_ns = START_NS + 366 * DAY_NS  # a time no other rule has shown: memory of it can only come from here
+        start_ns = START_NS + 366 * DAY_NS  # no other rule uses this time, so a memory of it can only come from here
         past = self.events(closes[:cut], start_ns)
         alone = self.run(make(), past)
         for future, name in ((closes, "one future"), (turned, "another future")):

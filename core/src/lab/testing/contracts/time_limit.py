@@ -21,7 +21,7 @@ def call_within(limit_s: float, owner: object, work: Callable[[], None]) -> None
     """Run ``work`` and raise what it raises, ``BaseException`` included.
 
     Raises ``AssertionError`` where it takes longer, and from then on at once for the same ``owner``: what hung once
-    hangs again.
+    would hang again.
     """
     assert owner not in _stuck, f"not run, because something hung before: {_stuck[owner]}"
     raised: list[BaseException] = []

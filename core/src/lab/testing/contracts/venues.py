@@ -57,7 +57,7 @@ class RejectsAll(SimpleBroker):
     """Rejects every order."""
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
-        """Say no."""
+        """Reject the order."""
         return Rejected("the venue takes no orders")
 
 

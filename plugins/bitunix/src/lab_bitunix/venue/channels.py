@@ -78,7 +78,7 @@ class Messages:
         return self._message(TRADE, contract.symbol, time_ns, data)
 
     def tickers(self, markets: Sequence[Market], time_ns: int) -> Message:
-        """Return one message about several symbols; it has no ``symbol`` of its own."""
+        """Return one message about several symbols; it has no ``symbol`` field."""
         rows = []
         for market in markets:
             contract = market.contract

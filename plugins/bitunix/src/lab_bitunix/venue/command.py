@@ -1,4 +1,4 @@
-"""``lab bitunix-venue``: the local venue as a server of its own, until Ctrl-C."""
+"""``lab bitunix-venue``: the local venue as a separate server, until Ctrl-C."""
 
 import signal
 import time

@@ -1,4 +1,4 @@
-"""One client's socket: limits and manners of the venue that lie below the messages."""
+"""One client's socket: the venue's limits and behaviour below the level of messages."""
 
 import socket as sockets
 import struct
@@ -106,7 +106,7 @@ Key = tuple[str | None, str]
 
 @define(eq=False)
 class ClientSession:
-    """What the venue remembers of a socket: nothing of it outlives the connection."""
+    """The venue's state of one socket, dropped when the connection ends."""
 
     socket: VenueSocket
     opened_s: int

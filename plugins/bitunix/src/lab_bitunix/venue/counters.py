@@ -1,4 +1,4 @@
-"""What the venue counted: for tests, and for whoever asks whether a client keeps within the limits."""
+"""The venue's counters: for tests, and to show whether a client keeps within the limits."""
 
 from collections import Counter, deque
 from typing import Final
@@ -8,7 +8,7 @@ from attrs import define, field
 
 @define(eq=False)
 class Window:
-    """Events of the last second, and the most there ever were in one."""
+    """Counts events of the last second, and the most in any second."""
 
     length_s: float = 1.0
     most: int = field(init=False, default=0)
@@ -26,7 +26,7 @@ class Window:
 
 @define(eq=False)
 class Counters:
-    """RunCounters since the start. Frames are WebSocket frames; control frames from clients count too."""
+    """Counters since the start. Frames are WebSocket frames; control frames from clients count too."""
 
     connections: int = 0
     """Sockets open now (handshake done)."""

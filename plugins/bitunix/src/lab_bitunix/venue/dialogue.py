@@ -20,7 +20,7 @@ SUBSCRIPTIONS_MOST: Final = 300
 
 @define(eq=False)
 class Dialogue:
-    """Talks to the clients. Whatever is not understood is ignored without a word, as the venue does."""
+    """Answers the clients' messages. A message that is not understood is ignored silently, as by the venue."""
 
     hub: Hub
     storm: Random

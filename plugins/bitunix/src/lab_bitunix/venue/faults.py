@@ -1,4 +1,4 @@
-"""The venue's misbehaviour: a text such as ``reset@30,mute=depth_book1@60+20,rest=429:0.5`` and what it says."""
+"""The faults of the local venue, parsed from a text such as ``reset@30,mute=depth_book1@60+20,rest=429:0.5``."""
 
 import difflib
 import math
@@ -11,7 +11,7 @@ from attrs import frozen
 
 
 class FaultError(ValueError):
-    """A fault text that means nothing. The message names the part and the cure, or the nearest fault there is."""
+    """A fault text that cannot be read. The message names the part and the cure, or the nearest fault."""
 
 
 @frozen
@@ -35,7 +35,7 @@ class Fault:
 
 @frozen
 class FaultKind:
-    """A fault there is: what it does, how its value is read, and its value when none is given."""
+    """A kind of fault: its effect, the parser of its value, and its default."""
 
     help: str
     read: Callable[[str], Any]
@@ -181,7 +181,7 @@ _PART: Final = re.compile(r"([a-z_]+)(?:=([^@]*))?(?:@([0-9.]+)(?:\+([0-9.]+))?)
 
 @frozen
 class Faults:
-    """The faults of a venue. Asking for one that was not asked for costs a look into an empty mapping."""
+    """The faults of a venue. Looking for a fault that was not set costs one lookup in an empty mapping."""
 
     by_kind: Mapping[str, tuple[Fault, ...]]
 

@@ -28,7 +28,7 @@ _SORRY: Final = b"<html><head><title>Bad gateway</title></head><body><h1>Bad gat
 class Gateway:
     """Answers HTTP requests; ``None`` from `handle` lets a socket's handshake go on.
 
-    ``pause`` waits, but no longer than the venue lives.
+    ``pause`` waits until its time is over or the venue stops.
     """
 
     world: World

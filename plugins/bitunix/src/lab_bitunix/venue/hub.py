@@ -1,4 +1,4 @@
-"""Who gets what: subscriptions, and one pump for each channel and symbol while somebody listens."""
+"""Distributes messages: keeps the subscriptions, and one pump for each channel and symbol with subscribers."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -27,7 +27,7 @@ _FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malf
 
 @define(eq=False)
 class ChannelPump:
-    """One channel of one symbol, and who listens. ``market`` is ``None`` for ``tickers``, which has no symbol."""
+    """One channel of one symbol, and its subscribers. ``market`` is ``None`` for ``tickers``, which has no symbol."""
 
     channel: Channel
     market: Market | None
@@ -42,8 +42,8 @@ class ChannelPump:
 class Hub:
     """Keeps the pumps. Frames are built once and written to all; with the same world they are the same at each run.
 
-    Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A pump that comes late leaves
-    out what it missed. No pump runs without a listener.
+    Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A late pump leaves out the
+    pushes it missed. No pump runs without a subscriber.
     """
 
     world: World
@@ -61,7 +61,7 @@ class Hub:
     # Subscriptions
 
     def subscribe(self, session: ClientSession, keys: Sequence[Key]) -> None:
-        """Give the session data of the channels, soon. Those it has already go on as they are."""
+        """Subscribe the session to the channels; subscriptions that it already has stay as they are."""
         new = [key for key in keys if key not in session.wanted]
         session.wanted.update(dict.fromkeys(new))
         if new:
@@ -183,7 +183,7 @@ class Hub:
             self._deliver(pump, [to_json(message)], pump.listeners, done_ns)
 
     async def _flood(self, pump: ChannelPump) -> None:
-        """Send as many frames a second as asked for, in small lots, each with the quote of its own moment."""
+        """Send as many frames a second as asked for, in small lots, each with the quote of its moment."""
         begin_ns = last_ns = self.now_ns()
         sent, name, market = 0, pump.channel.name, pump.market
         while market is not None:
@@ -194,7 +194,7 @@ class Hub:
                 return
             count = (now_ns - begin_ns) * rate // SECOND_NS - sent
             sent += count
-            count = min(count, 1 + rate // 10)  # what a stalled loop missed by more than 0.1 s is left out
+            count = min(count, 1 + rate // 10)  # frames that a stalled loop missed by more than 0.1 s are left out
             step_ns = (now_ns - last_ns) // max(1, count)
             times = [last_ns + place * step_ns for place in range(1, count + 1)]
             payloads = [to_json(self.messages.one(name, market, at_ns)) for at_ns in times]
@@ -213,7 +213,7 @@ class Hub:
             self._write(sessions, payloads)
 
     def _bend(self, pump: ChannelPump, payload: bytes, sessions: list[ClientSession], at_s: float) -> list[bytes]:
-        """Return what goes out now instead of a message, with the faults in force."""
+        """Return a message as the faults in force change it."""
         faults, random, count = self.world.faults, pump.random, self.counters.faults
         muted = faults.active("mute", at_s)
         if faults.active("silence", at_s) or (muted and fnmatchcase(pump.channel.name, muted.value)):

@@ -1,4 +1,4 @@
-"""The parameters of a call, refused in the words of the venue."""
+"""Reads the parameters of a call; refuses bad ones with the venue's error texts."""
 
 from collections.abc import Mapping
 

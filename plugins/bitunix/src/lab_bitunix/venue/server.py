@@ -34,7 +34,7 @@ def _loopback(_: object, attribute: "Attribute[str]", value: str) -> None:
 
 
 def _quiet_logger() -> logging.Logger:
-    """Return the library's log without what clients that come and go cause; defects in the venue are still shown."""
+    """Return a logger that hides what disconnecting clients cause; defects of the venue are still shown."""
     logger = logging.getLogger("lab_bitunix.venue.socket")
     logger.setLevel(logging.ERROR)
     return logger
@@ -165,7 +165,7 @@ class LocalVenue:
                 await server.wait_closed()
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but no longer than the venue lives."""
+        """Wait until the time is over or the venue stops."""
         if seconds > 0:
             with anyio.move_on_after(min(seconds, _FOREVER_S)):
                 await self._over.wait()

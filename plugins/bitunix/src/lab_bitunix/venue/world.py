@@ -1,4 +1,4 @@
-"""What the venue knows at a moment: its markets, its funding rates, and the faults that bend them. No I/O, no clock."""
+"""The data of the local venue at any moment: markets, funding rates and faults. No I/O, no clock."""
 
 from random import Random
 from typing import Final
@@ -18,7 +18,7 @@ DAY_NS: Final = 24 * 3600 * SECOND_NS
 
 @define(eq=False)
 class World:
-    """Everything the venue can tell, by venue time in UTC nanoseconds. The same arguments give the same answers."""
+    """The venue's data by venue time in UTC nanoseconds. The same arguments give the same answers."""
 
     faults: Faults
     seed: int
@@ -73,7 +73,7 @@ class World:
         return Random(f"{self.seed}/funding/{settlement_ns}").uniform(-0.006, 0.018)
 
     def estimated_percent(self, now_ns: int) -> float:
-        """Return the estimate for the next settlement: it moves by the minute, from the last one's rate to its own."""
+        """Return the estimate for the next settlement: each minute it moves from the last rate towards the next."""
         last_ns = now_ns - now_ns % FUNDING_NS
         part = (minute_of(now_ns) - last_ns) / FUNDING_NS
         return self.settled_percent(last_ns) * (1 - part) + self.settled_percent(last_ns + FUNDING_NS) * part
