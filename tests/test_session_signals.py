@@ -237,7 +237,7 @@ def test_an_interrupted_backtest_ends_in_order(lab: Any, start: Any) -> None:
 
 @pytest.mark.behaviour("S3")
 def test_an_interrupted_proof_ends_in_order_and_proves_nothing(lab: Any) -> None:
-    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=60000").code == 0
+    assert lab.process("backtest", "--provider", "mock", "--set", "mock.minutes=20000").code == 0
     command = lab.command("verify")
     command[2] = BOOT
     with subprocess.Popen(
@@ -245,7 +245,7 @@ def test_an_interrupted_proof_ends_in_order_and_proves_nothing(lab: Any) -> None
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         Live(lab, process).wait_for("up")
-        time.sleep(1.0)
+        time.sleep(0.5)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=20)
     assert (process.returncode, out) == (130, "")
