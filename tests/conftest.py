@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, frozen
 from lab.cli.main import run_command_line
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 from lab.session.signals import Interrupts
 
 BOOT = "from lab.cli import main; main()"  # what the console script does

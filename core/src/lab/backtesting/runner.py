@@ -24,9 +24,11 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
+from lab.journal.reader import rows_after
 from lab.journal.report import build_report
+from lab.journal.schema import FILE_NAME
 from lab.journal.state import end_state, ended
-from lab.journal.store import FILE_NAME, Journal, rows_after
+from lab.journal.store import Journal
 from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
 from lab.records.run import CarriedLoss, Counters, ReportersState, RunKind, RunStarted, SessionState

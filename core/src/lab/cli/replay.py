@@ -34,7 +34,7 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
     """
     from lab.errors import RunError
     from lab.exit_codes import EndReason
-    from lab.journal.store import read_run_started
+    from lab.journal.reader import read_run_started
     from lab.runs.directory import find
 
     state_dir = options.state_dir_of(given)

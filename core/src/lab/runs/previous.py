@@ -10,8 +10,9 @@ from typing import Final
 from lab.domain.time import DAY_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
+from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
-from lab.journal.store import FILE_NAME, JournalReader
+from lab.journal.schema import FILE_NAME
 from lab.journal.tape import FIRST_SEGMENT
 from lab.records.base import exact
 from lab.records.run import CarriedLoss, RunStarted
