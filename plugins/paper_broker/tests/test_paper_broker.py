@@ -595,6 +595,6 @@ def test_the_same_orders_and_events_given_to_a_new_instance_give_the_same_report
 
 
 def test_the_plugin_offers_the_broker_by_name() -> None:
-    import lab_paper_broker
+    from lab.plugins.discovery import Registry
 
-    assert lab_paper_broker.lab_brokers() == {"paper": PaperBroker}
+    assert Registry().get("broker", "paper").cls is PaperBroker

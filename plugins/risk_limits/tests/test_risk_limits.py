@@ -363,6 +363,7 @@ def test_a_senseless_margin_setting_is_refused_by_name(settings: dict[str, Any],
 
 
 def test_the_plugin_offers_both_gates_by_name() -> None:
-    import lab_risk_limits
+    from lab.plugins.discovery import Registry
 
-    assert lab_risk_limits.lab_risk_gates() == {"max_daily_loss": MaxDailyLoss, "margin": Margin}
+    assert Registry().get("risk gate", "max_daily_loss").cls is MaxDailyLoss
+    assert Registry().get("risk gate", "margin").cls is Margin

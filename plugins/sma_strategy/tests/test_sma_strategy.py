@@ -582,6 +582,6 @@ def test_the_same_candles_and_fills_given_to_a_new_instance_give_the_same_decisi
 
 
 def test_the_plugin_offers_the_strategy_by_name() -> None:
-    import lab_sma_strategy
+    from lab.plugins.discovery import Registry
 
-    assert lab_sma_strategy.lab_strategies() == {"sma": SmaCross}
+    assert Registry().get("strategy", "sma").cls is SmaCross

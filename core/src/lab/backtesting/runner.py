@@ -32,8 +32,6 @@ from lab.journal.store import Journal
 from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
 from lab.records.run import CarriedLoss, Counters, ReportersState, RunKind, RunStarted, SessionState
-from lab.reporting.host import ReporterHost
-from lab.reporting.rows import RowFeed
 from lab.runs import directory as directories
 from lab.runs.failures import FailureLog
 from lab.runs.previous import running
@@ -246,6 +244,11 @@ def run_batch(
 
 def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
     """Run reporters over a finished journal, and journal those that failed; return whether one failed."""
+    if not assembly.reporters:
+        return False
+    from lab.reporting.host import ReporterHost  # these import asyncio, which costs a backtest a twentieth of a second
+    from lab.reporting.rows import RowFeed
+
     path = journal.path
     feed = RowFeed(journal.since if path is None else partial(rows_after, path.resolve()))
     host = ReporterHost([(part.name, part.component) for part in assembly.reporters], feed, info, failures)

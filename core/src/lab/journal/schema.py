@@ -9,6 +9,8 @@ from typing import Final
 from lab.errors import SchemaVersionError
 
 FILE_NAME: Final = "journal.db"
+FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
+"""The first file of the tape beside a live run's journal."""
 SCHEMA_VERSION: Final = 1
 RUN_STATE: Final = "run"
 """The name of the state that is written with every commit."""

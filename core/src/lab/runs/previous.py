@@ -12,8 +12,7 @@ from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
-from lab.journal.schema import FILE_NAME
-from lab.journal.tape import FIRST_SEGMENT
+from lab.journal.schema import FILE_NAME, FIRST_SEGMENT
 from lab.records.base import exact
 from lab.records.run import CarriedLoss, RunStarted
 from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_report
