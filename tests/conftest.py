@@ -202,6 +202,30 @@ def trader(site: Site) -> Site:
     return site
 
 
+HOLDER = """
+from attrs import define
+from decimal import Decimal
+from lab import OrderRequest, Strategy, hookimpl
+
+@define(kw_only=True)
+class Holder(Strategy):
+    def on_candle(self, candle, view):
+        held = view.position(candle.symbol).quantity
+        return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
+
+@hookimpl
+def lab_strategies():
+    return {"holder": Holder}
+"""
+
+
+@pytest.fixture
+def holder(site: Site) -> Site:
+    """A strategy ``holder`` is installed that buys once and keeps what it holds."""
+    site.install("their_holder", HOLDER)
+    return site
+
+
 @pytest.fixture
 def one_line() -> Callable[[Result, int, str], None]:
     """Check that a command failed as a user's error does: one line that names the culprit, and no traceback."""

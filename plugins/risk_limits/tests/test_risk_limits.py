@@ -9,19 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import PASS, Instrument, Order, OrderRequest, OrderType, Quote, Refuse, Shrink, Side, View
 from lab.domain.ledger import Ledger, Position
+from lab.testing import instrument
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
 
-BTC = Instrument(
-    symbol="BTCUSDT",
-    base="BTC",
-    quote="USDT",
-    tick=Decimal("0.1"),
-    lot=Decimal("0.001"),
-    quantity_min=Decimal("0.01"),
-    maker_fee_rate=Decimal("0.0002"),
-    taker_fee_rate=Decimal("0.0006"),
-)
+BTC = instrument(lot=Decimal("0.001"), quantity_min=Decimal("0.01"))
 
 
 @define
