@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from attrs import define
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, StrategyStopped
+from lab.domain.events import EquityExhausted, OrderAccepted, OrderFilled, OrderRefused, StrategyStopped
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT
 from lab.domain.market import Candle
@@ -184,13 +184,15 @@ JUNK = (
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(OrderRequest.__struct_fields__), JUNK, max_size=4))
+@example({"quantity": D(333_333)})
 def test_whatever_a_field_holds_the_run_goes_on_and_the_books_agree(change: dict[str, Any]) -> None:
     made = engine(Asking(answer=[replace(BUY, **change)]), ScriptedStrategy(plan={0: [BUY]}))
     outputs = run(made)
     answers = only(StrategyStopped, outputs) + only(OrderAccepted, outputs) + only(OrderRefused, outputs)
     assert {answer.strategy for answer in answers} == {"s0", "s1"}
     assert all(encode(output) for output in outputs)
-    assert made.strategies[1].view.position(X).quantity == 1
+    held = 0 if only(EquityExhausted, outputs) else 1  # a large order's fee may be all there is: all is closed then
+    assert made.strategies[1].view.position(X).quantity == held
     for strategy in made.strategies:
         assert total(strategy.book.ledger.balances.values()) == 0
 
