@@ -6,7 +6,8 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.domain.ledger import ZERO, Ledger, Position
+from lab.domain.ledger import ZERO, Ledger
+from lab.domain.position import Position
 
 D = Decimal
 pytestmark = pytest.mark.behaviour("O14")

@@ -8,7 +8,8 @@ from attrs import define, field
 from hypothesis import given
 from hypothesis import strategies as st
 from lab import PASS, Instrument, Order, OrderRequest, OrderType, Quote, Refuse, Shrink, Side, View
-from lab.domain.ledger import Ledger, Position
+from lab.domain.ledger import Ledger
+from lab.domain.position import Position
 from lab.testing import instrument
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin

@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 from attrs import define, field
 from lab import Candle, Fill, Instrument, Order, OrderFilled, OrderRequest, OrderType, Quote, Side, View
-from lab.domain.ledger import Position
+from lab.domain.position import Position
 from lab.testing import instrument
 from lab_sma_strategy.averages import average_true_range
 from lab_sma_strategy.strategy import SmaCross

@@ -7,8 +7,7 @@ A linear perpetual moves cash only by realised profit, fees and funding, so at e
 from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, setcontext
 from typing import Final
 
-from msgspec import Struct
-
+from lab.domain.position import FLAT, Position
 from lab.errors import EngineError
 
 ZERO: Final = Decimal(0)
@@ -31,21 +30,6 @@ def restore_exact() -> None:
     for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
         setattr(EXACT, name, getattr(fresh, name))
     setcontext(EXACT)
-
-
-class Position(Struct, frozen=True, gc=False):
-    """Signed quantity (above 0 is long) and its cost: the signed sum of quantity × price of what is still held."""
-
-    quantity: Decimal = ZERO
-    cost: Decimal = ZERO
-
-    @property
-    def price(self) -> Decimal:
-        """The average entry price, for display: a quotient, so not exact. 0 when flat."""
-        return self.cost / self.quantity if self.quantity else ZERO
-
-
-FLAT: Final = Position()
 
 
 class Ledger:

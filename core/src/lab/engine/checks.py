@@ -2,6 +2,8 @@
 
 A value of another class is refused, never taken for something else: a side as text would compare equal to a side and
 still not be one. Each check raises ``TypeError`` or ``ValueError`` naming the field, what it is and what was expected.
+
+What is checked is ``Any`` here: a compiled module would otherwise check a declared class itself, in its own words.
 """
 
 import re
@@ -38,14 +40,18 @@ def validated_actions(actions: Iterable[object]) -> list[Action]:
         if action.__class__ is OrderRequest:
             _check_request(action)
         elif action.__class__ is CancelRequest:
-            _check_text("CancelRequest.order_id", action.order_id)
-            _check_text("CancelRequest.reason", action.reason)
+            _check_cancel(action)
         else:
             raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
     return taken
 
 
-def _check_request(request: OrderRequest) -> None:
+def _check_cancel(request: Any) -> None:
+    _check_text("CancelRequest.order_id", request.order_id)
+    _check_text("CancelRequest.reason", request.reason)
+
+
+def _check_request(request: Any) -> None:
     """Check every field; nearly every request is sound, which takes one expression and a short loop."""
     quantity, leg, reason = request.quantity, request.leg, request.reason
     try:
@@ -73,7 +79,7 @@ def _check_request(request: OrderRequest) -> None:
     _check_each_field(request)
 
 
-def _check_each_field(request: OrderRequest) -> None:
+def _check_each_field(request: Any) -> None:
     """Raise for the first field that is wrong."""
     if request.side.__class__ is not Side:
         raise TypeError(f"OrderRequest.side is {request.side!r:.60}; expected Side.BUY or Side.SELL")
@@ -135,7 +141,7 @@ def checked_reason(reason: Any) -> str:
     return str(reason)
 
 
-def check_answer(answer: object, now_ns: int) -> None:
+def check_answer(answer: Any, now_ns: int) -> None:
     """Refuse what is neither `Accepted` with a time from now on nor `Rejected` with a reason."""
     if answer.__class__ is Accepted:
         eligible_ns = answer.eligible_ns
@@ -164,7 +170,7 @@ def check_report(report: Any, event_ns: int) -> None:
         raise TypeError(f"observe() gave {describe_value(report)}; expected Fill or Ended")
 
 
-def _is_sound(fill: Fill, event_ns: int) -> bool:
+def _is_sound(fill: Any, event_ns: int) -> bool:
     """Return whether a fill's figures are exact and within bounds: one expression, because every fill passes here."""
     quantity, price, fee, rate = fill.quantity, fill.price, fill.fee, fill.fee_rate
     reference, spread, slippage, rule, time_ns = fill.reference, fill.spread, fill.slippage, fill.rule, fill.time_ns
@@ -187,7 +193,7 @@ def _is_sound(fill: Fill, event_ns: int) -> bool:
     )
 
 
-def _what_is_wrong(fill: Fill, event_ns: int) -> str:
+def _what_is_wrong(fill: Any, event_ns: int) -> str:
     return (
         f"{describe_value(fill, 500)}; expected finite Decimals, quantity and price above 0, slippage and spread not "
         f"below 0, liquidity maker or taker, a rule in ASCII, and a time up to the event's, {event_ns}"

@@ -7,9 +7,10 @@ from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
-from lab.domain.ledger import EXACT, FLAT, ZERO
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Side
+from lab.domain.position import FLAT
 from lab.engine.checks import check_report
 from lab.engine.orders import OrderEntry
 from lab.engine.protocols import describe_value

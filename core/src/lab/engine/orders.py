@@ -10,8 +10,9 @@ from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, EXACT_DIGITS, FLAT, ZERO, restore_exact
+from lab.domain.ledger import EXACT, EXACT_DIGITS, ZERO, restore_exact
 from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.position import FLAT
 from lab.engine.checks import check_answer
 from lab.engine.gates import Approval, Gates
 from lab.engine.protocols import BrokerProtocol, OnFailure, describe_failure

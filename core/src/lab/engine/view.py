@@ -7,9 +7,9 @@ from typing import overload
 from msgspec.structs import replace
 
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import Position
 from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
+from lab.domain.position import Position
 from lab.engine.state import Book, EngineState
 from lab.engine.valuation import Valuation
 
