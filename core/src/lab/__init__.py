@@ -3,7 +3,10 @@
 The names a plugin needs are here; each is imported when first used, so that ``import lab`` costs next to nothing.
 """
 
+import os
 from typing import TYPE_CHECKING
+
+from lab.compiled import choose
 
 if TYPE_CHECKING:
     from lab.domain.control import Command as Command
@@ -97,6 +100,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
+choose("lab", os.path.dirname(__file__))
 __all__ = sorted(_HOME)  # noqa: PLE0605 - the names of the table above
 
 

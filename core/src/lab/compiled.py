@@ -1,0 +1,98 @@
+"""Whether the hot modules run compiled or in plain Python; never a half of each.
+
+A wheel for one Python on one platform may hold compiled modules beside the sources they were made of, and a manifest
+that names both. They are used together where all of them fit, else the sources run; `form` says which, and why.
+``LAB_COMPILED=0`` in the environment chooses the sources.
+
+``import lab`` comes through here, so this module imports next to nothing where there is no manifest.
+"""
+
+import os
+import sys
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+
+MANIFEST: Final = "compiled.json"
+"""The manifest's name in a package's folder."""
+SWITCH: Final = "LAB_COMPILED"
+"""The environment variable that chooses the sources with ``0``."""
+
+
+class Form(NamedTuple):
+    """How the modules of one package run."""
+
+    compiled: bool
+    why: str = ""
+    """Why compiled modules are there and are not used; empty where nothing is wrong."""
+
+    def __str__(self) -> str:
+        return "compiled" if self.compiled else "plain Python"
+
+
+_forms: dict[str, Form] = {}
+
+
+def form(package: str = "lab") -> Form:
+    """Return how a package's hot modules run; plain Python for one that never chose."""
+    return _forms.get(package, Form(compiled=False))
+
+
+def choose(package: str, folder: str) -> None:
+    """Choose how the hot modules of a package run. Its ``__init__`` calls this before it imports one of them."""
+    path = os.path.join(folder, MANIFEST)
+    if not os.path.exists(path):
+        return
+    try:
+        sources, why = _examined(package, folder, path)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        sources, why = {}, f"{path} cannot be read: {type(error).__name__}: {error}"
+    if not why and os.environ.get(SWITCH) != "0":
+        _forms[package] = Form(compiled=True)
+        return
+    _forms[package] = Form(compiled=False, why=why)
+    sys.meta_path.insert(0, _Sources(package, folder, sources))
+
+
+def _examined(package: str, folder: str, path: str) -> tuple[dict[str, str], str]:
+    """Return the source of each compiled module, and what does not fit; nothing where all of it does."""
+    import json
+    from hashlib import sha256
+    from importlib.machinery import EXTENSION_SUFFIXES
+
+    with open(path, encoding="utf-8") as file:
+        manifest: dict[str, Any] = json.load(file)
+    sources = {name: os.path.join(folder, *entry["source"].split("/")) for name, entry in manifest["modules"].items()}
+    if manifest["suffix"] not in EXTENSION_SUFFIXES:
+        return sources, f"the compiled modules of {package} are for {manifest['suffix']}, not for this Python"
+    for name, entry in manifest["modules"].items():
+        with open(sources[name], "rb") as source:
+            if sha256(source.read()).hexdigest() != entry["sha256"]:
+                return sources, f"{sources[name]} is not what its compiled module was made of"
+    for binary, size in manifest["binaries"].items():
+        place = os.path.normpath(os.path.join(folder, *binary.split("/")))
+        if not os.path.exists(place) or os.path.getsize(place) != size:
+            return sources, f"{place} is missing or of another build"
+    return sources, ""
+
+
+class _Sources:
+    """Finds the hot modules' sources before the import system finds what was compiled."""
+
+    def __init__(self, package: str, folder: str, sources: dict[str, str]) -> None:
+        from importlib.util import spec_from_file_location  # imported before it is asked for this very import
+
+        self._package = package
+        self._folder = folder
+        self._sources = sources
+        self._spec = spec_from_file_location
+
+    def find_spec(self, name: str, path: object = None, target: object = None) -> "ModuleSpec | None":
+        """Return where a module's source is; ``None`` leaves the module to the others."""
+        source = self._sources.get(name)
+        if not self._sources and name.startswith(f"{self._package}."):  # no manifest says which are compiled
+            source = os.path.join(self._folder, *name.split(".")[1:]) + ".py"
+            if not os.path.exists(source):
+                return None
+        return None if source is None else self._spec(name, source)
