@@ -2,8 +2,10 @@
 
 import os
 import sqlite3
+import struct
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -148,6 +150,44 @@ def test_a_terminal_of_twenty_columns_is_wide_enough(lab: Any) -> None:
     assert lab.run().report()["error_count"] == 0
     for odd in ("0", "-5", "x", "1"):
         assert lab("run", "--help", env={"COLUMNS": odd}).code == 0
+
+
+@pytest.mark.behaviour("V3")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_that_is_made_smaller_shows_nothing_of_the_view_it_had_before(lab: Any) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    def resize(rows: int, columns: int) -> None:
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read_until(words: bytes) -> bytes:
+        seen, until = b"", time.monotonic() + 10
+        while words not in seen and time.monotonic() < until:
+            seen += os.read(ours, 65536)
+        return seen
+
+    ours, theirs = pty.openpty()
+    resize(40, 100)
+    wild = {name: value for name, value in lab.environment.items() if name not in {"COLUMNS", "LINES"}}
+    process = subprocess.Popen(
+        lab.command("run", "--provider", "mock", "--minutes", "1", "--reporter", "terminal"), cwd=lab.folder,
+        env={**wild, "TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        assert "╯".encode() in read_until("╯".encode())
+        resize(30, 50)
+        wiped = read_until(b"\x1b[2J\x1b[H")
+        assert b"\x1b[2J\x1b[H" in wiped, "the terminal broke the old lines anew: only wiping all of it leaves none"
+        drawn = (wiped.rpartition(b"\x1b[2J\x1b[H")[2] + read_until("╯".encode())).decode()
+        assert "Provider" in drawn, "the header is shown again"
+        assert len(drawn[drawn.index("╭") :].partition("\r")[0]) == 50
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        os.close(ours)
 
 
 def test_the_report_of_a_run_that_is_still_running_says_so(lab: Any) -> None:

@@ -147,6 +147,15 @@ async def test_live_view_is_not_drawn_again_while_nothing_changes(run, drive, sc
     assert unstyled(screen.getvalue()).count("Time left") <= 2  # once, and once while it is wiped
 
 
+async def test_the_live_view_says_that_the_run_is_stopping_once_it_was_told_to(rows, run, drive, screen):
+    rows.everything()  # a kill command is the last but one
+    before, command = rows.rows[:-2], rows.rows[-2:]
+    await drive(Terminal(refresh_s=5.0), run.info(), [*before, 0.3])
+    assert "stopping" not in unstyled(screen.getvalue())
+    await drive(Terminal(refresh_s=5.0), run.info(), [*before, 0.3, *command, 0.3])
+    assert "Time left stopping…" in unstyled(screen.getvalue()), "at once, not after refresh_s"
+
+
 async def test_json_mode_writes_nothing(rows, run, drive, pipe, capsys):
     rows.everything()
     await drive(Terminal(), run.info(quiet=True), rows.rows)

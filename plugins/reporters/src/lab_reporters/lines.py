@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from attrs import frozen
-from lab.domain.control import Command, Notice, TradingState
+from lab.domain.control import Command, CommandAction, Notice, TradingState
 from lab.domain.events import (
     BrokerFailed,
     EquityExhausted,
@@ -54,6 +54,11 @@ class Line:
     def text(self) -> str:
         """The event as text, made on request: most lines of a long run are only counted."""
         return text.clean(_said(self._event))
+
+    @property
+    def ends_the_run(self) -> bool:
+        """Whether it is the command with which the run begins its end."""
+        return isinstance(self._event, Command) and self._event.action in {CommandAction.STOP, CommandAction.KILL}
 
 
 def line_of(record: Record) -> Line | None:
