@@ -65,8 +65,12 @@ def report_lines(report: "Report") -> str:
     rows = []
     for key, value in as_data(report).items():
         label = key.replace("_", " ")
-        lines = [(f"{label} {part}", inner) for part, inner in value.items()] if key == "settings" else [(label, value)]
-        rows += [(label, text) for label, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
+        lines = [(label, value)]
+        if key == "settings":
+            lines = [(f"{label} {part}", inner) for part, inner in value.items()]
+        elif key == "degradations":  # a line each
+            lines = [("" if place else label, inner) for place, inner in enumerate(value)]
+        rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
     return table(rows)
 
 

@@ -112,7 +112,7 @@ class PlainScreen:
             self._held[line.topic] += 1
             return
         more = self._held.pop(line.topic, 0)
-        tail = f" (+{more} not shown)" if more else ""
+        tail = f" (+{more} {line.topic} lines not shown)" if more else ""
         self._write(f"{text.second(line.time_ns):<20} {line.topic:<7} {line.text}{tail}\n")
 
     async def keep(self) -> None:
@@ -143,7 +143,8 @@ class PlainScreen:
 
     def _rest(self) -> None:
         if self._held:
-            self._write(f"not shown: {', '.join(f'{topic} {n}' for topic, n in self._held.items())}\n")
+            held = ", ".join(f"{n} {topic} lines" for topic, n in self._held.items())
+            self._write(f"not shown: {held} (too many at once; the journal has every event)\n")
             self._held.clear()
 
     def _table(self, title: str, rows: Rows) -> None:
