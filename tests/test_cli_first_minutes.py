@@ -71,6 +71,9 @@ def test_a_provider_never_reached_ends_after_its_time_with_3_the_cause_and_the_c
                     "--set", "bitunix.venue=local"]  # fmt: skip
     report = lab.run().report()
     assert (report["reason"], report["exit_code"]) == ("never_warmed", 3)
+    failed_calls = int(report["degradations"][0].removeprefix("instrument_failures "))
+    assert report["error_count"] == failed_calls + 1, "each call that failed, and the run"
+    assert 2 <= report["duration_seconds"] < 3, "from the first call on"
     assert "instrument_failures" in " ".join(report["degradations"])
     assert "fapi" not in " ".join(report["contacted_hosts"])
     assert lab(*args[1:], "--speed", "max").code == 0, "the command works as it was printed"

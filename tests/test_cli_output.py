@@ -1,6 +1,7 @@
 """Output may fill up, be closed or be very narrow: a run goes on, its files are whole, and the exit code says how."""
 
 import os
+import re
 import sqlite3
 import struct
 import subprocess
@@ -114,6 +115,15 @@ def test_figures_are_rounded_for_people_and_exact_in_json(lab: Any) -> None:
 )  # fmt: skip
 def test_a_figure_is_shown_with_two_decimals_or_four_digits(exact: str, shown: str) -> None:
     assert rounded(Decimal(exact)) == shown
+
+
+def test_times_are_in_seconds_and_degradations_a_line_each_for_people(lab: Any) -> None:
+    assert lab.mock("--gate", "none", "--set", "paper.latency_ms=60000", minutes=40).code == 0
+    report = lab("report", "--json").json()
+    shown = lab("report").out
+    assert re.search(rf"^started +{report['started'][:19]}Z$", shown, re.MULTILINE)
+    first, second, *_ = map(re.escape, report["degradations"])
+    assert re.search(rf"^degradations +{first}\n +{second}$", shown, re.MULTILINE)
 
 
 def test_a_run_that_writes_nothing_says_so(lab: Any) -> None:

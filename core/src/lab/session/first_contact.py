@@ -114,7 +114,7 @@ class FirstContact:
         self._shown_limit = min(self._limit, settings.minutes * 60 / provider.scale)
         self._clock = clock
         self._waiting = waiting
-        self._began = clock.monotonic()
+        self.began = clock.monotonic()
         self._wait = 1.0
         self.failures = 0
         self.cause = ""
@@ -126,7 +126,7 @@ class FirstContact:
 
     @property
     def _passed(self) -> float:
-        return (self._clock.monotonic() - self._began) / self.provider.scale
+        return (self._clock.monotonic() - self.began) / self.provider.scale
 
     @property
     def given_up(self) -> str:

@@ -116,7 +116,7 @@ class Session:
             self.detail = self._start.cause
             self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
             if self._start.given_up:
-                self._fail(EndReason.NEVER_WARMED, self._start.given_up)
+                self.stop(EndReason.NEVER_WARMED, self._start.given_up)  # its failed calls are counted already
                 break
             await self._start.pause(self._stopping)
             if self.reason is not None or self._start.given_up:
@@ -261,8 +261,8 @@ class Session:
         return self._errors + self._start.failures + self.feed.history_failures + stopped
 
     def elapsed(self) -> float:
-        """Return the seconds since the run began, by the session's clock."""
-        return self.clock.monotonic() - self._began
+        """Return the seconds since the run began, by the session's clock; until it trades, since the first call."""
+        return self.clock.monotonic() - (self._began if self.runner is not None else self._start.began)
 
     def _state(self) -> SessionState:
         return session_state(

@@ -143,7 +143,7 @@ class PlainScreen:
 
     def _rest(self) -> None:
         if self._held:
-            held = ", ".join(f"{n} {topic} lines" for topic, n in self._held.items())
+            held = ", ".join(f"{n} {topic} line{'s' if n > 1 else ''}" for topic, n in self._held.items())
             self._write(f"not shown: {held} (too many at once; the journal has every event)\n")
             self._held.clear()
 
