@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from lab.cli.main import cli
+from lab.cli.progress import offline_command
 
 NOWHERE = ("--set", "bitunix.rest_url=http://127.0.0.1:9", "--set", "bitunix.ws_url=ws://127.0.0.1:9")
 
@@ -77,6 +78,27 @@ def test_a_provider_never_reached_ends_after_its_time_with_3_the_cause_and_the_c
     assert "instrument_failures" in " ".join(report["degradations"])
     assert "fapi" not in " ".join(report["contacted_hosts"])
     assert lab(*args[1:], "--speed", "max").code == 0, "the command works as it was printed"
+
+
+@pytest.mark.parametrize(
+    ("called", "environment", "begins"),
+    [
+        ("/x/.venv/bin/lab", {"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "{uv}"}, "uv run lab run "),
+        ("/x/.venv/bin/lab", {"UV": "/home/me/.cache/pipx/1/bin/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "/none"},
+         "pipx run uv run lab run "),
+        ("/x/.venv/bin/lab", {"UV": "/opt/my uv/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "/none"},
+         "'/opt/my uv/uv' run lab run "),
+        ("/x/.venv/bin/lab", {"PATH": "/none"}, "/x/.venv/bin/lab run "),
+        ("lab", {"PATH": "/none"}, "lab run "),
+    ],
+)  # fmt: skip
+def test_the_command_that_works_offline_begins_as_this_one_did(
+    called: str, environment: dict[str, str], begins: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uv").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [called, "run"])
+    found = {name: value.replace("{uv}", str(tmp_path)) for name, value in environment.items()}
+    assert offline_command(["run"], "bitunix", {"venue": "local"}, found).startswith(begins)
 
 
 @pytest.mark.behaviour("S12")
