@@ -244,12 +244,12 @@ def test_a_port_in_use_is_one_line_that_names_it_and_the_cure(lab: Any, taken: i
     assert "FAILED" in said or said.startswith("lab: bitunix")
 
 
-def test_the_local_venue_as_a_server_says_in_one_line_that_its_port_is_in_use(
+def test_the_local_venue_as_a_server_says_in_one_line_that_its_port_is_in_use_with_the_code_of_a_run(
     lab: Any, one_line: Any, taken: int
 ) -> None:
     for speed in ("1", "60"):
         result = lab.process("bitunix-venue", "--port", str(taken), "--speed", speed)
-        one_line(result, 64, f"port {taken}", "Address already in use", "--port 0")
+        one_line(result, 78, f"port {taken}", "Address already in use", "--port 0")
 
 
 def test_the_command_that_the_local_venue_prints_works_at_its_speed(lab: Any) -> None:
