@@ -217,8 +217,8 @@ def test_a_run_that_waits_for_its_provider_is_listed_as_starting_and_has_no_repo
 ) -> None:
     (run,) = lab("runs", "--json").json()["runs"]
     assert (run["status"], run["reason"]) == ("starting", "waiting for its provider")
-    for command in ("report", "verify"):
-        one_line(lab(command), 75, run["run_id"], "still starting", "provider")
+    for command in (("report",), ("verify",), ("replay", "latest")):
+        one_line(lab(*command), 75, run["run_id"], "still starting", "provider")
 
 
 def test_a_run_that_was_killed_before_it_began_is_said_to_be_cut_off(

@@ -200,15 +200,27 @@ def test_a_terminal_that_is_made_smaller_shows_nothing_of_the_view_it_had_before
         os.close(ours)
 
 
-def test_the_report_of_a_run_that_is_still_running_says_so(lab: Any) -> None:
+def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_line(lab: Any) -> None:
     assert lab.mock("--reporter", "none", minutes=2).code == 0
     folder = lab.run().folder
     with sqlite3.connect(folder / "journal.db") as db:
         db.execute("DELETE FROM event WHERE kind = 'run_ended'")
     db.close()
     with running(folder):
-        assert lab("report", "--json").json()["status"] == "running"
-    assert lab("report", "--json").json()["status"] == "failed"
+        shown = lab("report", "--json")
+        report = shown.json()
+        assert (report["status"], report["reason"], report["error"]) == ("running", "not ended yet", "")
+        assert (report["error_count"], report["degradations"], report["no_trade_reason"]) == (0, [], None)
+        assert shown.err.splitlines() == [
+            f"lab: {folder.name} is still running; these are its figures at its last commit"
+        ]
+        for command in ("verify", "replay"):
+            said = lab(command, folder.name)
+            assert said.code == 0
+            assert said.err.startswith(f"lab: {folder.name} is still running; "), said
+            assert len(said.err.splitlines()) == 1
+    assert lab("report", folder.name, "--json").json()["status"] == "failed"
+    assert lab("verify", folder.name).err == ""
 
 
 def test_the_proof_of_a_run_that_never_reached_its_provider_names_its_head(lab: Any) -> None:

@@ -34,16 +34,18 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
     """
     from lab.errors import RunError
     from lab.exit_codes import EndReason
-    from lab.journal.store import read_run_started
     from lab.runs.directory import find
+    from lab.runs.previous import is_running, started_of
 
     state_dir = options.state_dir_of(given)
     directory = find(state_dir, run)
     if run == "latest":
         directory = _newest_session(state_dir, directory)
-    recorded = read_run_started(directory)
+    recorded = started_of(directory)
     if recorded.kind != "run":
         raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
+    if is_running(directory):
+        output.say(f"{directory.name} is still running; this replays the inputs it has recorded so far")
     for key in ("symbol", "interval", "equity", "leverage", "seed", "no_orders"):
         given[key] = getattr(recorded, key) if given.get(key) is None else given[key]
     sets = [f"replay.run={directory}"]
