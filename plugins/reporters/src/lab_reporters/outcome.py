@@ -52,7 +52,7 @@ def _cut(settings: list[str]) -> list[str]:
 
 
 def _setting(one: Setting) -> str:
-    known = f" ({one.origin})" if one.origin not in {"default", "run_started"} else ""
+    known = f" ({one.origin})" if one.origin not in {"default", "the recorded run"} else ""
     return f"{one.key} {text.clean(one.value, 60)}{known}"
 
 
