@@ -101,6 +101,20 @@ def test_the_command_that_works_offline_begins_as_this_one_did(
     assert offline_command(["run"], "bitunix", {"venue": "local"}, found).startswith(begins)
 
 
+@pytest.mark.behaviour("S12", "F11")
+def test_a_venue_that_never_answers_has_as_many_real_seconds_at_every_speed(lab: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for speed in ("60", "0.5"):
+            began = time.monotonic()
+            args = ("--set", f"bitunix.rest_url={url}", "--set", "bitunix.ws_url=ws://127.0.0.1:9", "--speed", speed)
+            result = lab("run", *args, "--start-timeout", "2", "--reporter", "none")
+            assert 2 <= time.monotonic() - began < 3.5, speed
+            assert result.code == 3
+            assert "not reached within 2 s: bitunix: no answer about BTCUSDT within" in result.err
+            assert "instrument_failures 1" in lab.run().report()["degradations"], "its call may take ten real seconds"
+
+
 @pytest.mark.behaviour("S12")
 def test_the_wait_is_one_line_on_a_terminal_that_counts_down_and_is_removed(lab: Any) -> None:
     code, seen = on_terminal(lab, "run", *NOWHERE, "--start-timeout", "3")

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import selectors
+import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from email.utils import formatdate
@@ -425,6 +427,28 @@ async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
         assert 10 <= anyio.current_time() - began < 12
         await client.aclose()
         tasks.cancel_scope.cancel()
+
+
+@long_waits
+async def test_time_outs_take_real_seconds_however_fast_the_runs_clock_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab_bitunix.stream.OPEN_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        place = f"127.0.0.1:{silent.getsockname()[1]}"
+        client = RestClient(base_url=f"http://{place}", deadline_s=0.5, pace=60)
+        began = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match=r"no answer within 0\.5 s"):
+            await client.klines("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
+        assert 0.45 < time.monotonic() - began < 5
+        await client.aclose()
+        provider, sink = Bitunix(rest_url=f"http://{place}", ws_url=f"ws://{place}"), RecordingSink()
+        async with anyio.create_task_group() as tasks:
+            await provider.start(Runtime(clock=_Clock(), seed=0, tasks=tasks, speed=60.0))
+            began = time.monotonic()
+            tasks.start_soon(provider.stream, MINUTE, sink)
+            await sink.until(lambda: any(words.startswith("no connection within 0.5 s") for _, words, _ in sink.feeds))
+            assert 0.45 < time.monotonic() - began < 5
+            tasks.cancel_scope.cancel()
+        await provider.stop()
 
 
 # --- the stream --------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ async def run_session(
         if interrupts.count:  # one that came before anybody could listen counts
             _interrupt(outcome, scope, interrupts.count, "a signal")
         failures = FailureLog(say=say)
-        provider = Guarded(assembly.provider, failures, scale=1.0 if speed == "max" else max(1.0, speed))
+        provider = Guarded(assembly.provider, failures)
         start = FirstContact(provider, assembly.settings, clock, waiting)
 
         def task_failed(error: BaseException) -> None:
