@@ -26,7 +26,8 @@ from lab.domain import events
 from lab.domain.orders import OrderRequest, OrderType
 from lab.exit_codes import EndReason
 from lab.journal.codec import INPUT_KINDS, KINDS
-from lab.journal.store import FILE_NAME, Journal
+from lab.journal.schema import FILE_NAME
+from lab.journal.store import Journal
 from lab.plugins import hookspecs
 from lab.plugins.discovery import KINDS as COMPONENT_KINDS
 from lab.plugins.discovery import Offer, Registry

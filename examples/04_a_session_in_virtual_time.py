@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from lab.composition.assembly import assemble, layers_for
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 from lab.plugins.discovery import Registry
 from lab.session.launch import run_live
 from lab.session.signals import Interrupts

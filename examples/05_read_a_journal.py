@@ -17,7 +17,7 @@ from pathlib import Path
 
 from lab.domain.events import Deposited, OrderFilled
 from lab.errors import JournalError
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from attrs import define, frozen
 from lab.cli.main import run_command_line
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 from lab.session.signals import Interrupts
 
 BOOT = "from lab.cli import main; main()"  # what the console script does
@@ -199,6 +199,30 @@ def lab_strategies():
 def trader(site: Site) -> Site:
     """A strategy ``trader`` is installed that trades on every candle."""
     site.install("their_trader", TRADER)
+    return site
+
+
+HOLDER = """
+from attrs import define
+from decimal import Decimal
+from lab import OrderRequest, Strategy, hookimpl
+
+@define(kw_only=True)
+class Holder(Strategy):
+    def on_candle(self, candle, view):
+        held = view.position(candle.symbol).quantity
+        return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
+
+@hookimpl
+def lab_strategies():
+    return {"holder": Holder}
+"""
+
+
+@pytest.fixture
+def holder(site: Site) -> Site:
+    """A strategy ``holder`` is installed that buys once and keeps what it holds."""
+    site.install("their_holder", HOLDER)
     return site
 
 

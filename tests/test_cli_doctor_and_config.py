@@ -3,7 +3,7 @@
 import json
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
 
@@ -147,18 +147,38 @@ def test_completion_scripts_are_printed(lab: Any, shell: str) -> None:
     assert "_LAB_COMPLETE" in result.out
 
 
-def test_help_imports_no_component_and_no_heavy_package(lab: Any) -> None:
+HEAVY: Final = {
+    "asyncio",
+    "httpx",
+    "websockets",
+    "rich",
+    "plotly",
+    "numpy",
+    "lab_mock.provider",
+    "lab_bitunix.provider",
+}
+
+
+def imported_by(lab: Any, *args: str) -> set[str]:
     code = (
-        "import sys, json\nsys.argv = ['lab', '--help']\nfrom lab.cli import main\n"
-        "try: main()\nexcept SystemExit: pass\nprint(json.dumps(sorted(sys.modules)))"
+        f"import sys, json\nsys.argv = ['lab', *{args!r}]\nfrom lab.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\nprint(json.dumps(sorted(sys.modules)))"
     )
     command = [*lab.command()[:2], code]
     done = subprocess.run(
         command, cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=30, check=True
     )
-    loaded = set(json.loads(done.stdout.splitlines()[-1]))
-    heavy = {"httpx", "websockets", "rich", "plotly", "numpy", "lab_mock.provider", "lab_bitunix.provider"}
-    assert not loaded & heavy
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_help_imports_no_component_and_no_heavy_package(lab: Any) -> None:
+    assert not imported_by(lab, "--help") & HEAVY
+
+
+def test_a_backtest_imports_nothing_of_a_live_session_and_no_component_that_it_does_not_use(lab: Any) -> None:
+    loaded = imported_by(lab, "backtest", "btcusd-1m", "--strategy", "sma", "--json", "--no-write")
+    assert "lab_replay.provider" in loaded
+    assert not loaded & {*HEAVY, "lab.session.session", "lab_reporters.terminal"}
 
 
 THEIR_BROKER = """

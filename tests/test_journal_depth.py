@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 from lab import Record
+from lab.journal.chain import GENESIS, row_hash
 from lab.journal.codec import read_tape_line
-from lab.journal.store import GENESIS, row_hash
 
 DEEP = "[" * 100_000
 

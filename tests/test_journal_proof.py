@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.journal.store import GENESIS, row_hash
+from lab.journal.chain import GENESIS, row_hash
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -275,7 +275,7 @@ def test_a_reader_never_meets_a_locked_journal_while_the_run_goes_on(lab: Any, t
         """
         from attrs import define, field
         from lab import Reporter, hookimpl
-        from lab.journal.store import JournalReader
+        from lab.journal.reader import JournalReader
 
         @define(kw_only=True)
         class Watcher(Reporter):

@@ -10,9 +10,11 @@ import msgspec
 import pytest
 from lab.engine.counters import RunCounters
 from lab.errors import JournalError
+from lab.journal.chain import GENESIS, row_hash
 from lab.journal.codec import decode_as, encode
+from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
-from lab.journal.store import GENESIS, Journal, JournalReader, row_hash
+from lab.journal.store import Journal
 from lab.records.base import as_data, exact
 from lab.records.report import Report
 from lab.records.run import CarriedLoss, RunEnded, RunStarted, RunState, SessionState, Totals

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from lab.errors import JournalError
+from lab.journal.schema import FIRST_SEGMENT
 from lab.journal.store import Journal
-from lab.journal.tape import FIRST_SEGMENT, TapeWriter, read_tape
+from lab.journal.tape import TapeWriter, read_tape
 from lab.testing import candles
 
 PRICES = [100.0, 101.0, 102.0, 103.0]

@@ -61,6 +61,21 @@ def test_what_is_installed_is_found_shown_and_run_and_what_is_removed_is_gone(
 
 
 @pytest.mark.behaviour("P1")
+def test_a_class_offered_as_text_is_imported_when_a_run_chooses_it(lab: Any, site: Any) -> None:
+    env = lab.see(site)
+    code = textwrap.dedent(NOOP[: NOOP.index("    @hookimpl")]) + "print('IMPORTED')\n"
+    (site.folder / "their_class.py").write_text(code, encoding="utf-8")
+    offer = "from lab import hookimpl\n@hookimpl\ndef lab_strategies(): return {'theirs': 'their_class:Theirs'}\n"
+    site.install("their_plugin", offer)
+    args = ("run", "--provider", "mock", "--speed", "max", "--minutes", "1", "--no-write", "--reporter", "none")
+    other = lab.process(*args, "--strategy", "sma", env=env)
+    assert (other.code, "IMPORTED" in other.out) == (0, False)
+    chosen = lab.process(*args, "--strategy", "theirs", env=env)
+    assert (chosen.code, "IMPORTED" in chosen.out) == (0, True), chosen.err
+    assert "strategy theirs  (their-plugin 1.2.3)" in lab.process("plugins", "theirs", env=env).out
+
+
+@pytest.mark.behaviour("P1")
 def test_a_third_partys_wheel_needs_only_to_be_installed(lab: Any, tmp_path: Path) -> None:
     uv = shutil.which("uv")
     if uv is None:
@@ -172,6 +187,15 @@ BROKEN: dict[str, tuple[str, list[str]]] = {
     "hook returns a list": (_odd('{"theirs": Theirs}', "[Theirs]"), ["lab_strategies", "list", "mapping"]),
     "hook returns none": (_odd('return {"theirs": Theirs}', "pass"), ["lab_strategies", "NoneType", "mapping"]),
     "an instance": (_odd('": Theirs}', '": Theirs()}'), ["lab_strategies", "'theirs'", "subclass of Strategy"]),
+    "a text that names no class": (_odd('": Theirs}', '": "theirs"}'), ["lab_strategies", "'theirs'", "module:Class"]),
+    "a text with a missing module": (
+        _odd('": Theirs}', '": "nothing_of_that_name:Theirs"}'),
+        ["lab_strategies", "'theirs'", "cannot be imported", "nothing_of_that_name"],
+    ),
+    "a text with a missing class": (
+        _odd('": Theirs}', '": "theirs:Thiers"}'),
+        ["lab_strategies", "'theirs'", "cannot be imported", "AttributeError", "Thiers"],
+    ),
     "wrong kind": (_odd("lab_strategies", "lab_brokers"), ["lab_brokers", "'theirs'", "subclass of Broker"]),
     "abstract": (_odd("def on_candle", "def on_candel"), ["lab_strategies", "'theirs'", "on_candle"]),
     "no attrs class": (_odd(_DEFINE, ""), ["lab_strategies", "'theirs'", "@attrs.define"]),

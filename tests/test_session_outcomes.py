@@ -258,25 +258,8 @@ def test_a_strategy_that_raises_is_stopped_alone_and_the_other_decides_as_before
 
 
 @pytest.mark.behaviour("V1")
-def test_an_open_position_is_closed_at_the_end_on_a_fresh_price_or_said_to_be_open(lab: Any, site: Any) -> None:
-    site.install(
-        "their_holder",
-        """
-        from attrs import define
-        from decimal import Decimal
-        from lab import OrderRequest, Strategy, hookimpl
-
-        @define(kw_only=True)
-        class Holder(Strategy):
-            def on_candle(self, candle, view):
-                held = view.position(candle.symbol).quantity
-                return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
-
-        @hookimpl
-        def lab_strategies():
-            return {"holder": Holder}
-        """,
-    )
+@pytest.mark.usefixtures("holder")
+def test_an_open_position_is_closed_at_the_end_on_a_fresh_price_or_said_to_be_open(lab: Any) -> None:
     lab.mock("--strategy", "holder", minutes=5)
     sides = [body["side"] for _, _, body in lab.run().rows("order_filled")]
     assert sides == ["buy", "sell"]

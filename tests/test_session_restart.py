@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from attrs import frozen
 from lab.errors import JournalError
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 from lab.records.run import RunState
 from lab.runs.previous import finalize_interrupted, running
 

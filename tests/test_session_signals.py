@@ -105,27 +105,9 @@ def test_a_signal_at_any_moment_of_the_start_ends_in_order_and_is_never_lost(
 @pytest.mark.behaviour("S3", "S5")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["SIGINT", "SIGTERM"])
 def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
-    lab: Any, start: Any, site: Any, number: signal.Signals
+    lab: Any, start: Any, holder: Any, number: signal.Signals
 ) -> None:
-    site.install(
-        "their_holder",
-        """
-        from attrs import define
-        from decimal import Decimal
-        from lab import OrderRequest, Strategy, hookimpl
-
-        @define(kw_only=True)
-        class Holder(Strategy):
-            def on_candle(self, candle, view):
-                held = view.position(candle.symbol).quantity
-                return [] if held else [OrderRequest.buy(candle.symbol, Decimal("0.01"))]
-
-        @hookimpl
-        def lab_strategies():
-            return {"holder": Holder}
-        """,
-    )
-    lab.environment.update(lab.see(site))
+    lab.environment.update(lab.see(holder))
     live = start("--speed", "60", "--strategy", "holder")
     live.wait_for("fill    buy 0.01")
     live.send(number)

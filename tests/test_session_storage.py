@@ -12,8 +12,9 @@ import lab.runs.previous  # noqa: F401 - what it imports must be the real thing,
 import pytest
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
+from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
-from lab.journal.store import Journal, JournalReader
+from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.runs.directory import REPORT_NAME, write_report
 

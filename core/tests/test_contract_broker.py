@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define
+from contract_checks import assert_breaks, broken_by, unkept
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
 from lab.domain.control import Timer
 from lab.domain.inputs import Input
@@ -314,13 +315,12 @@ ONE_MISTAKE: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize("make", [MarketOnly, LimitOnly, FillsInParts], ids=lambda make: make.__name__)
 def test_a_sound_broker_keeps_every_rule(make: Any) -> None:
-    assert [one.text for one in check(BrokerContract, make) if one.outcome != "passed"] == []
+    assert unkept(BrokerContract, make) == []
 
 
 @pytest.mark.parametrize(("number", "broken"), ONE_MISTAKE, ids=lambda value: getattr(value, "__name__", None))
 def test_one_mistake_breaks_one_rule(number: str, broken: Any) -> None:
-    rules = [one for one in BrokerContract.rules() if one != "B11"]  # B11 starts processes: slow
-    assert {one for one in rules if check(BrokerContract, broken, only=one)[0].outcome != "passed"} == {number}
+    assert broken_by(BrokerContract, broken, besides="B11") == {number}
 
 
 def test_a_broker_that_never_comes_back_fails_its_rule_and_holds_nothing_up() -> None:
@@ -337,17 +337,13 @@ def test_a_broker_that_never_comes_back_fails_its_rule_and_holds_nothing_up() ->
 
 @pytest.mark.parametrize("latency_ms", [0, 200])
 def test_the_simple_broker_keeps_every_rule(latency_ms: int) -> None:
-    findings = check(BrokerContract, lambda: SimpleBroker(latency_ms=latency_ms))
-    assert [one.text for one in findings if one.outcome != "passed"] == []
+    assert unkept(BrokerContract, lambda: SimpleBroker(latency_ms=latency_ms)) == []
 
 
 @pytest.mark.behaviour("P4")
 @pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_a_broken_broker_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
-    (found,) = check(BrokerContract, broken, only=number)
-    assert found.outcome == "failed"
-    assert found.text.startswith(f"{number} (")
-    assert said in found.text
+    assert_breaks(BrokerContract, broken, number, said)
 
 
 def test_every_rule_has_a_broker_that_breaks_it() -> None:

@@ -12,8 +12,9 @@ from typing import Any
 import anyio
 import pytest
 from attrs import define, field
+from contract_checks import assert_breaks, unkept
 from lab import Record, Reporter, RunInfo
-from lab.testing import ReporterContract, check, sample_run
+from lab.testing import ReporterContract, sample_run
 
 
 @define(kw_only=True)
@@ -223,17 +224,14 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_sound_reporter_keeps_every_rule() -> None:
-    assert [one.text for one in check(ReporterContract, Counts) if one.outcome != "passed"] == []
+    assert unkept(ReporterContract, Counts) == []
 
 
 @pytest.mark.behaviour("P4")
 @pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_a_broken_reporter_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
     hasty = type("Hasty", (ReporterContract,), {"patience_s": 0.2 if broken in (NeverReturns, GoesOn, Blocks) else 5.0})
-    (found,) = check(hasty, broken, only=number)
-    assert found.outcome == "failed"
-    assert found.text.startswith(f"{number} (")
-    assert said in found.text
+    assert_breaks(hasty, broken, number, said)
 
 
 def test_every_rule_has_a_reporter_that_breaks_it() -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytest
 from attrs import define, field
+from contract_checks import assert_breaks, broken_by, unkept
 from lab import CancelRequest, Candle, Depth, OrderEnded, OrderFilled, OrderRequest, Quote, Strategy, Trade, View
 from lab.testing import StrategyContract, check, run_strategy, tape, waves
 from msgspec.structs import replace
@@ -397,7 +398,7 @@ ONE_MISTAKE = [
 
 @pytest.mark.parametrize("make", [Turns, OnQuotes], ids=lambda make: make.__name__)
 def test_a_sound_strategy_keeps_every_rule(make: type[Strategy]) -> None:
-    assert [one.text for one in check(StrategyContract, make) if one.outcome != "passed"] == []
+    assert unkept(StrategyContract, make) == []
 
 
 @pytest.mark.behaviour("P4")
@@ -405,16 +406,12 @@ def test_a_sound_strategy_keeps_every_rule(make: type[Strategy]) -> None:
 def test_a_broken_strategy_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
     Remembers.seen.clear()
     make = broken if broken is not NoDefault else lambda: NoDefault(window=3)
-    (found,) = check(StrategyContract, make, only=number)
-    assert found.outcome == "failed"
-    assert found.text.startswith(f"{number} (")
-    assert said in found.text
+    assert_breaks(StrategyContract, make, number, said)
 
 
 @pytest.mark.parametrize(("number", "broken"), ONE_MISTAKE, ids=lambda value: getattr(value, "__name__", None))
 def test_one_mistake_breaks_one_rule(number: str, broken: Any) -> None:
-    rules = [one for one in StrategyContract.rules() if one != "S8" or one == number]  # S8 starts processes: slow
-    assert {one for one in rules if check(StrategyContract, broken, only=one)[0].outcome != "passed"} == {number}
+    assert broken_by(StrategyContract, broken, besides="" if number == "S8" else "S8") == {number}
 
 
 @pytest.mark.parametrize("broken", [RaisesOnATimer, Exits])

@@ -10,14 +10,13 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.domain.events import CandleIgnored, GapFound, StrategyStopped
-from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, Backfill, Candle
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, Strategy
-from lab.testing.builders import START_NS, candles, instrument, waves
-from lab.testing.simple_broker import SimpleBroker
+from lab.ports import Strategy
+from lab.testing.builders import START_NS, candles, waves
+from lab.testing.engines import engine_with, run
 
 X = "BTCUSDT"
 D = Decimal
@@ -44,16 +43,7 @@ class Reader(Strategy):
 
 
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
-    broker: Broker = SimpleBroker()
-    broker.open({X: instrument(X)}, 0)
-    named = [(f"s{number}", strategy, D(10_000)) for number, strategy in enumerate(strategies)]
-    made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, config_hash="l", record_inputs=record)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
+    return engine_with(strategies, record_inputs=record)
 
 
 def backfill(some: Iterable[Candle], time_ns: int = START_NS + 10**6 * MINUTE_NS) -> Backfill:

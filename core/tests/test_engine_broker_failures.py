@@ -1,127 +1,42 @@
 """A broker that raises ends the run in order: its orders end, requests are answered, and nobody is called again."""
 
-from asyncio import CancelledError
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
 import pytest
-from attrs import define, field
 from lab.domain.control import Command, CommandAction, Timer
 from lab.domain.events import (
     BrokerFailed,
     OrderAccepted,
     OrderEnded,
-    OrderFilled,
     OrderRefused,
     StrategyStopped,
 )
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Depth, Quote, Trade
-from lab.domain.orders import Accepted, CancelRequest, OrderRequest, OrderType, Rejected, Side
+from lab.domain.orders import Accepted, CancelRequest, OrderRequest, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.errors import ComponentError
 from lab.ports import Broker, Strategy
-from lab.testing.builders import START_NS, candles, instrument, quotes, tape, waves
+from lab.testing.builders import START_NS, candles, quotes, tape, waves
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker, fill_all
-from lab.testing.simple_broker import SimpleBroker
+from raising import RAISED, RESTING, Failures, Trading, noting
 
 D = Decimal
 ONE = D(1)
 X = "BTCUSDT"
 BUY = OrderRequest.buy(X, ONE)
-RESTING = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
-RAISED = [
-    ValueError, RecursionError, MemoryError, StopIteration, CancelledError, GeneratorExit, BaseException,
-    KeyboardInterrupt, SystemExit,
-]  # fmt: skip
-Failures = list[tuple[str, str, str, type[BaseException]]]
 
 
-@define(kw_only=True, eq=False)
-class Trading(Strategy):
-    """Trades on candles and cancels now and then; raises where and what it was told to."""
-
-    where: str = ""
-    error: type[BaseException] = ValueError
-    after: int = 3
-    calls: int = field(init=False, default=0)
-    seen: int = field(init=False, default=0)
-
-    @property
-    def timer_ns(self) -> int:
-        return 5 * MINUTE_NS
-
-    def call(self, where: str) -> None:
-        if where == self.where:
-            self.calls += 1
-            if self.calls == self.after:
-                raise self.error("on purpose")
-
-    def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest | CancelRequest]:
-        self.call("on_candle")
-        self.seen += 1
-        side = Side.BUY if self.seen % 4 < 2 else Side.SELL
-        actions: list[OrderRequest | CancelRequest] = [OrderRequest(X, side, D(self.seen % 7 + 1) / 100), RESTING]
-        return [*actions, *(CancelRequest(order.id) for order in view.orders(X) if order.limit == 1)]
-
-    def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
-        self.call("on_quote")
-        return ()
-
-    def on_trade(self, trade: Trade, view: View) -> Iterable[OrderRequest]:
-        self.call("on_trade")
-        return ()
-
-    def on_depth(self, depth: Depth, view: View) -> Iterable[OrderRequest]:
-        self.call("on_depth")
-        return ()
-
-    def on_timer(self, now_ns: int, view: View) -> Iterable[OrderRequest]:
-        self.call("on_timer")
-        return ()
-
-    def on_fill(self, fill: OrderFilled, view: View) -> None:
-        self.call("on_fill")
-
-    def on_end(self, end: OrderEnded, view: View) -> None:
-        self.call("on_end")
-
-    def on_history(self, view: View) -> None:
-        self.call("on_history")
-
-
-def engine(
-    *named: tuple[str, Strategy],
-    broker: Broker | None = None,
-    failures: Failures | None = None,
-) -> Engine:
-    broker = broker or SimpleBroker()
-    known = {X: instrument(X)}
-    broker.open(known, 0)
-
-    def on_failure(role: str, name: str, call: str, error: BaseException) -> None:
-        if failures is not None:
-            failures.append((role, name, call, type(error)))
-
-    made = Engine(
-        known, MINUTE_NS, broker, (),
-        [(name, strategy, D(1_000_000)) for name, strategy in named], config_hash="l", broker_name="scripted",
-        on_failure=on_failure,
-    )  # fmt: skip
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+def engine(*named: tuple[str, Strategy], broker: Broker | None = None, failures: Failures | None = None) -> Engine:
+    return engine_with(
+        dict(named), broker=broker, deposit=D(1_000_000), broker_name="scripted", on_failure=noting(failures)
+    )
 
 
 class Faulty(ScriptedBroker):

@@ -1,6 +1,6 @@
 """What a broker answers and reports is checked field by field; what is not sound is not booked, and ends the run."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -11,13 +11,13 @@ from lab.domain.events import (
     OrderEnded,
     OrderFilled,
 )
-from lab.domain.inputs import Input
 from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.journal.codec import encode
 from lab.ports import Broker, Strategy
-from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.builders import START_NS, candles, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import Script, ScriptedBroker, fill_all
 from msgspec.structs import replace
@@ -29,25 +29,7 @@ BUY = OrderRequest.buy(X, ONE)
 
 
 def engine(strategy: Strategy, broker: Broker) -> Engine:
-    made = Engine(
-        {X: instrument(X)},
-        MINUTE_NS,
-        broker,
-        (),
-        [("s", strategy, D(1_000_000))],
-        config_hash="l",
-        broker_name="scripted",
-    )
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+    return engine_with({"s": strategy}, broker=broker, deposit=D(1_000_000), broker_name="scripted")
 
 
 def with_changed_fills(broker: ScriptedBroker, event: Any, change: Callable[[Fill], Any]) -> Any:

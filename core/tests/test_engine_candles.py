@@ -1,23 +1,24 @@
 """Candles reach a strategy once and in order, and its history is long enough, contiguous and unchanging."""
 
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import define, field
 from lab.domain.control import Notice
 from lab.domain.events import CandleIgnored, GapFound
-from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, UNCONFIRMED, Candle, Funding
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, Strategy
-from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.ports import Strategy
+from lab.testing.builders import START_NS, candles, quotes
+from lab.testing.engines import engine_with, run
 from lab.testing.harness import Action
-from lab.testing.simple_broker import SimpleBroker
+
+if TYPE_CHECKING:
+    from lab.domain.inputs import Input
 
 X = "BTCUSDT"
 
@@ -43,15 +44,7 @@ class Reader(Strategy):
 
 
 def engine(*strategies: Strategy, record: bool = True) -> Engine:
-    named = [(f"s{number}", strategy, Decimal(10_000)) for number, strategy in enumerate(strategies)]
-    broker: Broker = SimpleBroker()
-    made = Engine({X: instrument(X)}, MINUTE_NS, broker, (), named, config_hash="l", record_inputs=record)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
+    return engine_with(strategies, record_inputs=record)
 
 
 def closes(made: Engine) -> list[float]:

@@ -1,6 +1,6 @@
 """A command may be given at any time, twice, and in any order; each does what it says and no more."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.domain.control import Command, CommandAction, TradingState
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled, Signal
-from lab.domain.inputs import Input
 from lab.domain.market import Candle
 from lab.domain.orders import OrderRequest, OrderType, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
@@ -18,6 +17,7 @@ from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker
 from lab.testing.simple_broker import SimpleBroker
@@ -52,20 +52,7 @@ class Noting(ScriptedStrategy):
 
 def engine(*strategies: Strategy, broker: Broker | None = None, symbols: Sequence[str] = (X,), **more: Any) -> Engine:
     broker = broker or SimpleBroker(latency_ms=0)
-    known = {symbol: instrument(symbol) for symbol in symbols}
-    broker.open(known, 0)
-    named = [(f"s{number}", strategy, D(10_000)) for number, strategy in enumerate(strategies)]
-    made = Engine(known, MINUTE_NS, broker, (), named, config_hash="l", **more)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+    return engine_with(strategies, broker=broker, instruments=map(instrument, symbols), **more)
 
 
 def later(count: int, *, at: int = 100, price: float = 100.0) -> list[Candle]:

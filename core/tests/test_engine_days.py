@@ -1,6 +1,6 @@
 """A UTC day's loss is counted from the equity with which it began, and a candle belongs to the day it ended in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -8,15 +8,15 @@ import pytest
 from attrs import define, field
 from lab.domain.control import Timer
 from lab.domain.events import OrderAccepted, OrderRefused
-from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO
 from lab.domain.market import Quote
 from lab.domain.orders import PASS, OrderRequest, Refuse, Verdict
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, RiskGate, Strategy
-from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.ports import RiskGate, Strategy
+from lab.testing.builders import START_NS, candles, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
@@ -40,29 +40,8 @@ class DailyLimit(RiskGate):
         return Refuse("daily loss", {"lost": str(lost)}) if lost >= self.limit else PASS
 
 
-def engine(
-    strategy: Strategy,
-    *,
-    gates: Sequence[RiskGate] = (),
-    interval_ns: int = MINUTE_NS,
-    latency_ms: int = 0,
-    **more: Any,
-) -> Engine:
-    known = {X: instrument(X)}
-    broker: Broker = SimpleBroker(latency_ms=latency_ms)
-    broker.open(known, 0)
-    named = [(f"g{number}", gate) for number, gate in enumerate(gates)]
-    made = Engine(known, interval_ns, broker, named, [("s", strategy, DEPOSIT)], config_hash="l", **more)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+def engine(strategy: Strategy, *, latency_ms: int = 0, **more: Any) -> Engine:
+    return engine_with({"s": strategy}, broker=SimpleBroker(latency_ms=latency_ms), deposit=DEPOSIT, **more)
 
 
 def at(time_ns: int, price: float) -> Quote:

@@ -1,8 +1,8 @@
 """A run whose equity is gone ends: once, with everything closed, and nothing recovers afterwards."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from attrs import define, field
@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.domain.control import Command, CommandAction
 from lab.domain.events import EquityExhausted, OrderAccepted, OrderEnded, OrderFilled
-from lab.domain.inputs import Input
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import OrderRequest, OrderType, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
@@ -18,8 +17,12 @@ from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
+
+if TYPE_CHECKING:
+    from lab.domain.inputs import Input
 
 D = Decimal
 X, Y = "BTCUSDT", "ETHUSDT"
@@ -45,21 +48,8 @@ class Noting(ScriptedStrategy):
 
 
 def engine(*strategies: Strategy, symbols: Sequence[str] = (X,), deposit: int = 10_000) -> Engine:
-    broker: Broker = SimpleBroker(latency_ms=0)
-    known = {symbol: instrument(symbol) for symbol in symbols}
-    broker.open(known, 0)
-    named = [(f"s{number}", strategy, D(deposit)) for number, strategy in enumerate(strategies)]
-    made = Engine(known, MINUTE_NS, broker, (), named, config_hash="l", leverage=D(20))
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+    broker, known = SimpleBroker(latency_ms=0), map(instrument, symbols)
+    return engine_with(strategies, broker=broker, instruments=known, deposit=D(deposit), leverage=D(20))
 
 
 @pytest.mark.behaviour("O14", "S3")

@@ -1,7 +1,6 @@
 """Whatever a component raises is that component's failure, by name: no other one notices, and the run ends in order."""
 
-from asyncio import CancelledError
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -17,78 +16,20 @@ from lab.domain.events import (
 )
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Depth, Quote, Trade
-from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Side, Verdict
+from lab.domain.orders import PASS, CancelRequest, OrderRequest, Side, Verdict
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.journal.codec import encode
-from lab.ports import Broker, RiskGate, Strategy
-from lab.testing.builders import instrument, tape, waves
-from lab.testing.simple_broker import SimpleBroker
+from lab.ports import RiskGate, Strategy
+from lab.testing.builders import tape, waves
+from lab.testing.engines import engine_with, only, run
+from raising import RAISED, Failures, Trading, noting
 
 D = Decimal
 ONE = D(1)
 X = "BTCUSDT"
 BUY = OrderRequest.buy(X, ONE)
-RESTING = OrderRequest.buy(X, ONE, type=OrderType.LIMIT, limit=ONE)
-RAISED = [
-    ValueError, RecursionError, MemoryError, StopIteration, CancelledError, GeneratorExit, BaseException,
-    KeyboardInterrupt, SystemExit,
-]  # fmt: skip
-Failures = list[tuple[str, str, str, type[BaseException]]]
-
-
-@define(kw_only=True, eq=False)
-class Trading(Strategy):
-    """Trades on candles, cancels now and then, listens to everything; raises where and what it was told to."""
-
-    where: str = ""
-    error: type[BaseException] = ValueError
-    after: int = 3
-    calls: int = field(init=False, default=0)
-    seen: int = field(init=False, default=0)
-
-    @property
-    def timer_ns(self) -> int:
-        return 5 * MINUTE_NS
-
-    def call(self, where: str) -> None:
-        if where == self.where:
-            self.calls += 1
-            if self.calls == self.after:
-                raise self.error("on purpose")
-
-    def on_candle(self, candle: Candle, view: View) -> Iterable[OrderRequest | CancelRequest]:
-        self.call("on_candle")
-        self.seen += 1
-        side = Side.BUY if self.seen % 4 < 2 else Side.SELL
-        actions: list[OrderRequest | CancelRequest] = [OrderRequest(X, side, D(self.seen % 7 + 1) / 100), RESTING]
-        return [*actions, *(CancelRequest(order.id) for order in view.orders(X) if order.limit == 1)]
-
-    def on_quote(self, quote: Quote, view: View) -> Iterable[OrderRequest]:
-        self.call("on_quote")
-        return ()
-
-    def on_trade(self, trade: Trade, view: View) -> Iterable[OrderRequest]:
-        self.call("on_trade")
-        return ()
-
-    def on_depth(self, depth: Depth, view: View) -> Iterable[OrderRequest]:
-        self.call("on_depth")
-        return ()
-
-    def on_timer(self, now_ns: int, view: View) -> Iterable[OrderRequest]:
-        self.call("on_timer")
-        return ()
-
-    def on_fill(self, fill: OrderFilled, view: View) -> None:
-        self.call("on_fill")
-
-    def on_end(self, end: OrderEnded, view: View) -> None:
-        self.call("on_end")
-
-    def on_history(self, view: View) -> None:
-        self.call("on_history")
 
 
 @define(kw_only=True, eq=False)
@@ -149,35 +90,8 @@ def market_data() -> list[Input]:
     return events
 
 
-def engine(
-    *named: tuple[str, Strategy],
-    broker: Broker | None = None,
-    gates: Sequence[RiskGate] = (),
-    failures: Failures | None = None,
-) -> Engine:
-    broker = broker or SimpleBroker()
-    known = {X: instrument(X)}
-    broker.open(known, 0)
-
-    def on_failure(role: str, name: str, call: str, error: BaseException) -> None:
-        if failures is not None:
-            failures.append((role, name, call, type(error)))
-
-    made = Engine(
-        known, MINUTE_NS, broker, [(f"gate{number}", gate) for number, gate in enumerate(gates)],
-        [(name, strategy, D(1_000_000)) for name, strategy in named], config_hash="l", broker_name="scripted",
-        on_failure=on_failure,
-    )  # fmt: skip
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+def engine(*named: tuple[str, Strategy], failures: Failures | None = None, **more: Any) -> Engine:
+    return engine_with(dict(named), deposit=D(1_000_000), on_failure=noting(failures), **more)
 
 
 def of(name: str, outputs: Iterable[object]) -> list[bytes]:
@@ -203,7 +117,7 @@ def test_whatever_a_strategy_raises_wherever_it_is_stopped_alone(where: str, err
     expects = RuntimeError if where == "half-way" and error is StopIteration else error
     assert failures == [("strategy", "bad", call, expects)]
     assert (stopped.strategy, stopped.error.partition(":")[0]) == ("bad", expects.__name__)
-    assert f"({__name__}, line " in stopped.error or expects is not error
+    assert f"({Trading.__module__}, line " in stopped.error or expects is not error
     assert of("good", outputs) == expected
     assert made.strategies[0].failed
     assert not made.strategies[0].book.orders
@@ -231,10 +145,10 @@ def test_whatever_a_gate_raises_in_a_review_is_a_refusal_by_its_name(error: type
     outputs = run(made, market_data())
     refused = only(OrderRefused, outputs)
     assert len(only(OrderAccepted, outputs)) > 1
-    assert {refusal.by for refusal in refused} == {"gate0"}
+    assert {refusal.by for refusal in refused} == {"g0"}
     assert refused[0].reason.startswith(f"the gate failed: {error.__name__}: on purpose ({__name__}, line ")
     closing = [accepted for accepted in only(OrderAccepted, outputs) if accepted.remarks]
-    assert failures == [("gate", "gate0", "review", error)] * (len(refused) + len(closing))
+    assert failures == [("gate", "g0", "review", error)] * (len(refused) + len(closing))
     assert not only(GateFailed, outputs)
 
 
@@ -249,13 +163,13 @@ def test_a_gate_that_raises_where_it_learns_something_refuses_ever_since(
     made = engine(("s", Trading()), ("t", Trading()), gates=[Gate(where=where, error=error)], failures=failures)
     outputs = run(made, market_data())
     [failed] = only(GateFailed, outputs)
-    assert (failed.gate, failed.call) == ("gate0", where)
+    assert (failed.gate, failed.call) == ("g0", where)
     assert failed.error.startswith(f"{error.__name__}: on purpose ({__name__}, line ")
-    assert failures == [("gate", "gate0", where, error)]
+    assert failures == [("gate", "g0", where, error)]
     place = outputs.index(failed)
     assert not only(OrderRefused, outputs[:place])
     assert {(refused.by, refused.reason) for refused in only(OrderRefused, outputs[place:])} == {
-        ("gate0", f"the gate failed in {where} and refuses ever since: {failed.error}")
+        ("g0", f"the gate failed in {where} and refuses ever since: {failed.error}")
     }
     later = only(OrderAccepted, outputs[place:])
     assert later or where == "on_timer"

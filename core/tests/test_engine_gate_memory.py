@@ -1,6 +1,6 @@
 """Gates may remember: they hear of every fill and end before the strategy does, and can change nothing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -8,14 +8,14 @@ import pytest
 from attrs import define, field
 from lab.domain.control import Command, CommandAction
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled, OrderRefused
-from lab.domain.inputs import Input
 from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Refuse, Shrink, Side, Verdict
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.journal.codec import encode
 from lab.ports import Broker, RiskGate, Strategy
-from lab.testing.builders import START_NS, candles, instrument
+from lab.testing.builders import START_NS, candles
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker, fill_all
 from msgspec.structs import force_setattr
@@ -60,21 +60,7 @@ class Hearing(ScriptedStrategy):
 
 def engine(gates: Sequence[RiskGate], *strategies: Strategy, broker: Broker | None = None) -> Engine:
     broker = broker or ScriptedBroker(script=fill_all, price=D(100))
-    named = [(f"s{number}", strategy, D(100_000)) for number, strategy in enumerate(strategies)]
-    made = Engine(
-        {X: instrument(X)}, MINUTE_NS, broker, [(f"g{number}", gate) for number, gate in enumerate(gates)], named,
-        config_hash="l",
-    )  # fmt: skip
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+    return engine_with(strategies, gates=gates, broker=broker, deposit=D(100_000))
 
 
 # -- what they hear ---------------------------------------------------------------------------------------------------

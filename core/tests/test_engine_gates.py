@@ -14,10 +14,10 @@ from lab.domain.orders import PASS, CancelRequest, OrderRequest, OrderType, Pass
 from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, RiskGate
+from lab.ports import RiskGate
 from lab.testing.builders import START_NS, candles, instrument
+from lab.testing.engines import engine_with, only
 from lab.testing.harness import Action, ScriptedStrategy
-from lab.testing.simple_broker import SimpleBroker
 from msgspec.structs import replace
 
 D = Decimal
@@ -48,20 +48,13 @@ def always(answer: object) -> Asked:
 def run(
     plan: dict[int, Sequence[Action]], *gates: Asked, inputs: Iterable[Input] | None = None, **more: Any
 ) -> tuple[Engine, list[Any]]:
-    broker: Broker = SimpleBroker()
-    known = {X: instrument(X, quantity_min=D("0.01"))}
-    broker.open(known, 0)
-    named = [(f"gate{number}", gate) for number, gate in enumerate(gates, 1)]
-    made = Engine(
-        known, MINUTE_NS, broker, named, [("s", ScriptedStrategy(plan=plan), D(10_000))], config_hash="l", **more
+    known, named = (
+        instrument(X, quantity_min=D("0.01")),
+        {f"gate{number}": gate for number, gate in enumerate(gates, 1)},
     )
-    made.begin()
+    made = engine_with({"s": ScriptedStrategy(plan=plan)}, gates=named, instruments=[known], **more)
     inputs = candles([100.0] * (max(plan) + 3)) if inputs is None else inputs
     return made, [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
 
 
 # -- R6 ---------------------------------------------------------------------------------------------------------------

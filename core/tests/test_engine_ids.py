@@ -13,10 +13,10 @@ from lab.domain.inputs import Input
 from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import CancelRequest, OrderRequest, Side
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS
-from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, Strategy
+from lab.ports import Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.engines import engine_with, only
 from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
@@ -55,17 +55,9 @@ class Eager(Strategy):
 
 
 def run(inputs: Iterable[Input], *strategies: Eager, symbols: tuple[str, ...] = (X,)) -> list[Any]:
-    broker: Broker = SimpleBroker(latency_ms=0)
-    known = {symbol: instrument(symbol) for symbol in symbols}
-    broker.open(known, 0)
-    named = [(f"s{number}", one, D(10**9)) for number, one in enumerate(strategies)]
-    made = Engine(known, MINUTE_NS, broker, (), named, config_hash="l")
-    made.begin()
+    broker, known = SimpleBroker(latency_ms=0), map(instrument, symbols)
+    made = engine_with(strategies, broker=broker, instruments=known, deposit=D(10**9))
     return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
 
 
 @pytest.mark.behaviour("O12")

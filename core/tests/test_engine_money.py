@@ -18,8 +18,9 @@ from lab.domain.orders import OrderRequest, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
-from lab.ports import Broker, Strategy
+from lab.ports import Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.engines import engine_with
 from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
@@ -86,13 +87,8 @@ class Naive:
 
 
 def engine(*strategies: Strategy, known: Sequence[Instrument] = (), latency_ms: int = 0, **more: Any) -> Engine:
-    instruments = {one.symbol: one for one in known or (instrument(X),)}
-    broker: Broker = SimpleBroker(latency_ms=latency_ms)
-    broker.open(instruments, 0)
-    named = [(f"s{number}", strategy, DEPOSIT) for number, strategy in enumerate(strategies)]
-    made = Engine(instruments, MINUTE_NS, broker, (), named, config_hash="l", **more)
-    made.begin()
-    return made
+    broker = SimpleBroker(latency_ms=latency_ms)
+    return engine_with(strategies, broker=broker, instruments=known, deposit=DEPOSIT, **more)
 
 
 def check(made: Engine, events: Iterable[Input]) -> Naive:

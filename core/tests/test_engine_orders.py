@@ -11,11 +11,12 @@ from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, Orde
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import CancelRequest, Ended, OrderRequest, OrderType, Rejected
-from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS
+from lab.domain.time import DAY_NS, MILLISECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker, fill_all
 from lab.testing.simple_broker import SimpleBroker
@@ -44,20 +45,8 @@ class OnQuote(Strategy):
 
 
 def engine(strategy: Strategy, broker: Broker | None = None, most: Decimal | None = MOST, **more: Any) -> Engine:
-    broker = SimpleBroker() if broker is None else broker
-    known = {X: instrument(X, quantity_min=D("0.001"), quantity_max=most)}
-    broker.open(known, 0)
-    made = Engine(known, MINUTE_NS, broker, (), [("s", strategy, D(10_000))], config_hash="l", **more)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[object]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+    known = instrument(X, quantity_min=D("0.001"), quantity_max=most)
+    return engine_with({"s": strategy}, broker=broker, instruments=[known], **more)
 
 
 # -- O1: no look-ahead ------------------------------------------------------------------------------------------------

@@ -7,19 +7,19 @@ from typing import Any
 
 import pytest
 from attrs import define
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, StrategyStopped
+from lab.domain.events import EquityExhausted, OrderAccepted, OrderFilled, OrderRefused, StrategyStopped
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT
 from lab.domain.market import Candle
 from lab.domain.orders import CancelRequest, OrderRequest, OrderType, Side
-from lab.domain.time import MINUTE_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.journal.codec import encode
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument
+from lab.testing.engines import engine_with, only
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker
 from lab.testing.simple_broker import SimpleBroker
@@ -43,12 +43,7 @@ class Asking(Strategy):
 
 def engine(*strategies: Strategy, broker: Broker | None = None, known: Instrument | None = None, **more: Any) -> Engine:
     broker = SimpleBroker(latency_ms=0) if broker is None else broker
-    instruments = {X: known or instrument(X)}
-    broker.open(instruments, 0)
-    named = [(f"s{number}", strategy, D(10_000)) for number, strategy in enumerate(strategies)]
-    made = Engine(instruments, MINUTE_NS, broker, (), named, config_hash="l", **more)
-    made.begin()
-    return made
+    return engine_with(strategies, broker=broker, instruments=[known or instrument(X)], **more)
 
 
 def run(made: Engine, prices: Iterable[float] = (100.0, 100.0, 100.0)) -> list[Any]:
@@ -57,10 +52,6 @@ def run(made: Engine, prices: Iterable[float] = (100.0, 100.0, 100.0)) -> list[A
 
 def total(amounts: Iterable[Decimal]) -> Decimal:
     return reduce(EXACT.add, amounts, D(0))
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
 
 
 WRONG: list[tuple[dict[str, Any], str]] = [
@@ -193,13 +184,15 @@ JUNK = (
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(OrderRequest.__struct_fields__), JUNK, max_size=4))
+@example({"quantity": D(333_333)})
 def test_whatever_a_field_holds_the_run_goes_on_and_the_books_agree(change: dict[str, Any]) -> None:
     made = engine(Asking(answer=[replace(BUY, **change)]), ScriptedStrategy(plan={0: [BUY]}))
     outputs = run(made)
     answers = only(StrategyStopped, outputs) + only(OrderAccepted, outputs) + only(OrderRefused, outputs)
     assert {answer.strategy for answer in answers} == {"s0", "s1"}
     assert all(encode(output) for output in outputs)
-    assert made.strategies[1].view.position(X).quantity == 1
+    held = 0 if only(EquityExhausted, outputs) else 1  # a large order's fee may be all there is: all is closed then
+    assert made.strategies[1].view.position(X).quantity == held
     for strategy in made.strategies:
         assert total(strategy.book.ledger.balances.values()) == 0
 

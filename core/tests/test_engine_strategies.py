@@ -18,6 +18,7 @@ from lab.engine.view import View
 from lab.journal.codec import encode
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes, tape, waves
+from lab.testing.engines import only
 from lab.testing.harness import Action, ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
@@ -124,10 +125,6 @@ def engine(
 
 def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
     return [*made.begin(), *(output for event in inputs for output in made.step(event))]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
 
 
 def of(name: str, outputs: Sequence[Any]) -> list[bytes]:

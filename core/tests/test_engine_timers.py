@@ -1,6 +1,6 @@
 """Timers of strategies and gates fall due on venue time, before anything later is seen, and once in a gap."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from decimal import Decimal
 from typing import Any
 
@@ -17,8 +17,9 @@ from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.state import NEVER_NS
 from lab.engine.view import View
-from lab.ports import Broker, RiskGate, Strategy
-from lab.testing.builders import START_NS, candles, instrument, quotes
+from lab.ports import RiskGate, Strategy
+from lab.testing.builders import START_NS, candles, quotes
+from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
 
@@ -71,24 +72,8 @@ class Clock(RiskGate):
         self.notes.append(("gate", view.strategy, view.now_ns, now_ns, None))
 
 
-def engine(*strategies: Strategy, gates: Sequence[RiskGate] = (), **more: Any) -> Engine:
-    broker: Broker = SimpleBroker(latency_ms=0)
-    known = {X: instrument(X)}
-    broker.open(known, 0)
-    made = Engine(
-        known, MINUTE_NS, broker, [(f"g{number}", gate) for number, gate in enumerate(gates)],
-        [(f"s{number}", strategy, D(10_000)) for number, strategy in enumerate(strategies)], config_hash="l", **more,
-    )  # fmt: skip
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
-
-
-def only(kind: type, outputs: Iterable[object]) -> list[Any]:
-    return [output for output in outputs if isinstance(output, kind)]
+def engine(*strategies: Strategy, **more: Any) -> Engine:
+    return engine_with(strategies, broker=SimpleBroker(latency_ms=0), **more)
 
 
 def at(seconds: float, price: float = 100.0) -> Quote:

@@ -8,7 +8,6 @@ import pytest
 from attrs import define, field
 from lab.domain.control import TradingState
 from lab.domain.events import OrderFilled, StrategyStopped
-from lab.domain.inputs import Input
 from lab.domain.market import Candle, Depth, Funding, Trade
 from lab.domain.orders import OrderRequest, OrderType, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
@@ -17,9 +16,9 @@ from lab.engine.view import View
 from lab.journal.codec import encode
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes, tape, waves
+from lab.testing.engines import engine_with, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.scripted_broker import ScriptedBroker, fill_all
-from lab.testing.simple_broker import SimpleBroker
 
 D = Decimal
 X, Y = "BTCUSDT", "ETHUSDT"
@@ -60,17 +59,7 @@ class Meddling(Averaging):
 
 
 def engine(*strategies: Strategy, symbols: Sequence[str] = (X,), broker: Broker | None = None, **more: Any) -> Engine:
-    broker = broker or SimpleBroker()
-    known = {symbol: instrument(symbol) for symbol in symbols}
-    broker.open(known, 0)
-    named = [(f"s{number}", strategy, DEPOSIT) for number, strategy in enumerate(strategies)]
-    made = Engine(known, MINUTE_NS, broker, (), named, config_hash="l", **more)
-    made.begin()
-    return made
-
-
-def run(made: Engine, inputs: Iterable[Input]) -> list[Any]:
-    return [output for event in inputs for output in made.step(event)]
+    return engine_with(strategies, broker=broker, instruments=map(instrument, symbols), deposit=DEPOSIT, **more)
 
 
 def assigning(name: str, value: object, of: Callable[[View], Any]) -> Meddle:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 from lab.errors import JournalError, SchemaVersionError
-from lab.journal import store
+from lab.journal import reader as reading
+from lab.journal.reader import JournalReader
 from lab.journal.schema import bring_up_to_date
-from lab.journal.store import Journal, JournalReader
+from lab.journal.store import Journal
 from lab.records.run import RunState, SessionState, Totals
 
 STEPS: dict[int, Sequence[str]] = {
@@ -41,8 +42,8 @@ def version(path: Path) -> int:
 def test_an_older_journal_is_read_after_a_copy_was_made_and_every_step_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(store, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(store, "bring_up_to_date", partial(bring_up_to_date, wanted=3, steps=STEPS))
+    monkeypatch.setattr(reading, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(reading, "bring_up_to_date", partial(bring_up_to_date, wanted=3, steps=STEPS))
     for _ in range(2):
         reader = JournalReader.open(folder)
         assert [row[3] for row in reader.rows()] == ["run_started"]

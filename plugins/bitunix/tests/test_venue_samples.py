@@ -1,7 +1,6 @@
 """The local venue against every sample payload: the same keys and the same wire types."""
 
 import json
-from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 from lab.domain.time import parse_time
 from lab.simulation.loop import SimLoop
 from lab_bitunix.venue import LocalVenue
+from venue_client import Check, hosting
 from websockets.asyncio.client import ClientConnection, connect
 
 SAMPLES = Path(__file__).parent / "samples"
@@ -74,17 +74,9 @@ def shape(value: Any) -> Any:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def with_venue(faults: str, check: Callable[[LocalVenue], Awaitable[Any]]) -> Any:
-    async def main() -> Any:
-        venue = LocalVenue(faults=faults, start_ns=START_NS)
-        async with anyio.create_task_group() as tasks:
-            await venue.start(tasks)
-            try:
-                return await check(venue)
-            finally:
-                await venue.stop()
-
-    return anyio.run(main, backend_options={"loop_factory": partial(SimLoop, 1, limit_s=600)})
+def with_venue(faults: str, check: Check) -> Any:
+    venue, options = LocalVenue(faults=faults, start_ns=START_NS), {"loop_factory": partial(SimLoop, 1, limit_s=600)}
+    return anyio.run(hosting, venue, check, backend_options=options)
 
 
 async def get(path: str, venue: LocalVenue) -> Any:

@@ -240,6 +240,6 @@ def test_the_price_stays_above_zero_under_any_volatility() -> None:
 
 
 def test_the_hook_offers_the_provider_by_name() -> None:
-    import lab_mock
+    from lab.plugins.discovery import Registry
 
-    assert lab_mock.lab_providers() == {"mock": MockProvider}
+    assert Registry().get("provider", "mock").cls is MockProvider

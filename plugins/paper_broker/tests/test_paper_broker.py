@@ -8,25 +8,17 @@ import pytest
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected, Side
+from lab import Accepted, Candle, Ended, Fill, Order, OrderType, Quote, Rejected, Side
 from lab.domain.control import Notice, Timer
 from lab.domain.inputs import Input
+from lab.testing import instrument
 from lab_paper_broker.broker import PaperBroker
 from msgspec.structs import replace
 
 MS = 1_000_000
 MINUTE = 60_000 * MS
 START = 1_700_000_000_000 * MS
-BTC = Instrument(
-    symbol="BTCUSDT",
-    base="BTC",
-    quote="USDT",
-    tick=Decimal("0.1"),
-    lot=Decimal("0.0001"),
-    quantity_min=Decimal("0.0001"),
-    maker_fee_rate=Decimal("0.0002"),
-    taker_fee_rate=Decimal("0.0006"),
-)
+BTC = instrument()
 
 
 def broker(**settings: object) -> PaperBroker:
@@ -595,6 +587,6 @@ def test_the_same_orders_and_events_given_to_a_new_instance_give_the_same_report
 
 
 def test_the_plugin_offers_the_broker_by_name() -> None:
-    import lab_paper_broker
+    from lab.plugins.discovery import Registry
 
-    assert lab_paper_broker.lab_brokers() == {"paper": PaperBroker}
+    assert Registry().get("broker", "paper").cls is PaperBroker

@@ -306,6 +306,6 @@ def test_a_run_that_does_not_fit_or_has_no_tape_is_refused(run: Path) -> None:
 
 
 def test_the_hook_offers_the_provider_by_name() -> None:
-    import lab_replay
+    from lab.plugins.discovery import Registry
 
-    assert lab_replay.lab_providers() == {"replay": ReplayProvider}
+    assert Registry().get("provider", "replay").cls is ReplayProvider

@@ -9,19 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import PASS, Instrument, Order, OrderRequest, OrderType, Quote, Refuse, Shrink, Side, View
 from lab.domain.ledger import Ledger, Position
+from lab.testing import instrument
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
 
-BTC = Instrument(
-    symbol="BTCUSDT",
-    base="BTC",
-    quote="USDT",
-    tick=Decimal("0.1"),
-    lot=Decimal("0.001"),
-    quantity_min=Decimal("0.01"),
-    maker_fee_rate=Decimal("0.0002"),
-    taker_fee_rate=Decimal("0.0006"),
-)
+BTC = instrument(lot=Decimal("0.001"), quantity_min=Decimal("0.01"))
 
 
 @define
@@ -363,6 +355,7 @@ def test_a_senseless_margin_setting_is_refused_by_name(settings: dict[str, Any],
 
 
 def test_the_plugin_offers_both_gates_by_name() -> None:
-    import lab_risk_limits
+    from lab.plugins.discovery import Registry
 
-    assert lab_risk_limits.lab_risk_gates() == {"max_daily_loss": MaxDailyLoss, "margin": Margin}
+    assert Registry().get("risk gate", "max_daily_loss").cls is MaxDailyLoss
+    assert Registry().get("risk gate", "margin").cls is Margin

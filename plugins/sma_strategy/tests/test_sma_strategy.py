@@ -10,20 +10,12 @@ import pytest
 from attrs import define, field
 from lab import Candle, Fill, Instrument, Order, OrderFilled, OrderRequest, OrderType, Quote, Side, View
 from lab.domain.ledger import Position
+from lab.testing import instrument
 from lab_sma_strategy.averages import average_true_range
 from lab_sma_strategy.strategy import SmaCross
 
 MINUTE = 60_000_000_000
-BTC = Instrument(
-    symbol="BTCUSDT",
-    base="BTC",
-    quote="USDT",
-    tick=Decimal("0.1"),
-    lot=Decimal("0.0001"),
-    quantity_min=Decimal("0.0001"),
-    maker_fee_rate=Decimal("0.0002"),
-    taker_fee_rate=Decimal("0.0006"),
-)
+BTC = instrument()
 
 
 @define
@@ -588,6 +580,6 @@ def test_the_same_candles_and_fills_given_to_a_new_instance_give_the_same_decisi
 
 
 def test_the_plugin_offers_the_strategy_by_name() -> None:
-    import lab_sma_strategy
+    from lab.plugins.discovery import Registry
 
-    assert lab_sma_strategy.lab_strategies() == {"sma": SmaCross}
+    assert Registry().get("strategy", "sma").cls is SmaCross

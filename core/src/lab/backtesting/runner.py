@@ -24,14 +24,14 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
+from lab.journal.reader import rows_after
 from lab.journal.report import build_report
+from lab.journal.schema import FILE_NAME
 from lab.journal.state import end_state, ended
-from lab.journal.store import FILE_NAME, Journal, rows_after
+from lab.journal.store import Journal
 from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
 from lab.records.run import CarriedLoss, Counters, ReportersState, RunKind, RunStarted, SessionState
-from lab.reporting.host import ReporterHost
-from lab.reporting.rows import RowFeed
 from lab.runs import directory as directories
 from lab.runs.failures import FailureLog
 from lab.runs.previous import running
@@ -41,7 +41,7 @@ Progress = Callable[[str, int, int | None], None]
 """Takes what is being done, how much of it is done, and how much there is (``None``: unknown)."""
 
 _GARBAGE: Final = 50_000  # inputs hold no cycles: looking for garbage every 700 objects is up to a tenth of a backtest
-_COMMIT_ROWS: Final = 256  # few enough to be in the processor's cache still
+_COMMIT_ROWS: Final = 1024  # as many again change nothing, and cost memory
 
 
 @attrs.define
@@ -244,6 +244,11 @@ def run_batch(
 
 def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
     """Run reporters over a finished journal, and journal those that failed; return whether one failed."""
+    if not assembly.reporters:
+        return False
+    from lab.reporting.host import ReporterHost  # these import asyncio, which costs a backtest a twentieth of a second
+    from lab.reporting.rows import RowFeed
+
     path = journal.path
     feed = RowFeed(journal.since if path is None else partial(rows_after, path.resolve()))
     host = ReporterHost([(part.name, part.component) for part in assembly.reporters], feed, info, failures)

@@ -15,9 +15,11 @@ from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
+from lab.journal.chain import GENESIS, Row, row_hash
 from lab.journal.codec import RUN_ENDED
+from lab.journal.reader import JournalReader
 from lab.journal.state import end_state
-from lab.journal.store import GENESIS, Journal, JournalReader, Row, row_hash
+from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
 from lab.records.base import as_data

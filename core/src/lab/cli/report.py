@@ -20,8 +20,8 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
     from lab.backtesting.verify import check_chain
     from lab.errors import RunError
     from lab.exit_codes import EndReason
+    from lab.journal.reader import JournalReader
     from lab.journal.report import build_report
-    from lab.journal.store import JournalReader
     from lab.runs.directory import find, write_report
     from lab.runs.previous import check_begun, is_running, so_far
 

@@ -59,8 +59,8 @@ def _look(path: Path) -> Listed:
     """Return a run with its report, or with the reason why it has none."""
     from lab.errors import JournalError, RunError
     from lab.exit_codes import EndReason
+    from lab.journal.reader import JournalReader
     from lab.journal.report import build_report
-    from lab.journal.store import JournalReader
     from lab.runs.previous import NOT_ENDED, check_begun, is_running, so_far
 
     try:

@@ -272,7 +272,7 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
 def _installed(registry: Registry) -> list[str]:
     """Return the names of all installed components: a file may have tables of some that this run does not use."""
     kinds = ("provider", "strategy", "risk gate", "broker", "reporter")
-    return [offer.name for kind in kinds for offer in registry.offers(kind)]
+    return [name for kind in kinds for name in registry.names(kind)]
 
 
 def reassemble(registry: Registry, started: RunStarted) -> Assembly:

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from itertools import repeat
 from math import inf
-from operator import le
+from operator import gt, le
 from struct import pack
 from typing import Any, Final, NoReturn, TypeVar, cast
 
@@ -35,6 +35,15 @@ class CheckedBatch(tuple[_Event, ...]):
         return self[0].symbol if self else ""
 
 
+def _all_below(limit: float, column: Sequence[float]) -> bool:
+    """Return whether all of a column are below a limit, and none is NaN: quick where none is negative.
+
+    Python adds floats far faster than it compares them, and a sum of such numbers is no smaller than any of them.
+    """
+    total = sum(column)
+    return total < limit or (total == total and all(map(gt, repeat(limit), column)))
+
+
 def _checked(events: Iterable[_Event]) -> CheckedBatch[_Event]:
     return cast("CheckedBatch[_Event]", tuple.__new__(cast("Any", CheckedBatch), events))
 
@@ -59,9 +68,9 @@ class CandleColumns:
             and all(map(le, lows, closes))
             and all(map(le, closes, highs))
             and min(opens, default=1.0) > 0.0
-            and max(opens, default=1.0) < PRICE_LIMIT
+            and _all_below(PRICE_LIMIT, opens)
             and min(volumes, default=0.0) >= 0.0
-            and max(volumes, default=0.0) < SIZE_LIMIT
+            and _all_below(SIZE_LIMIT, volumes)
         )
         if not sound:
             raise ValueError("not all are candles")
@@ -119,9 +128,9 @@ class TickColumns(tuple[Any, ...]):
             and highest < PRICE_LIMIT
             and all(map(le, bids, asks))
             and min(bid_sizes) >= 0.0
-            and max(bid_sizes) < SIZE_LIMIT
+            and _all_below(SIZE_LIMIT, bid_sizes)
             and min(ask_sizes) >= 0.0
-            and max(ask_sizes) < SIZE_LIMIT
+            and _all_below(SIZE_LIMIT, ask_sizes)
         )
         if not sound:
             raise ValueError("not all are quotes")

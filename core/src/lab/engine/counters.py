@@ -8,9 +8,11 @@ from lab.domain.ledger import ZERO
 
 
 class RunCounters(Struct):
-    """Counts of the whole run, and the extremes of its equity in the quote currency.
+    """Counts of the whole run, and the extremes of its equity in the quote currency: the engine counts up in them.
 
-    ``fills`` counts fills; ``trades`` counts round trips: positions that were closed or turned.
+    They change with every step, and are complete only as `lab.engine.engine.Engine.counters` gives them.
+    `lab.records.run.Totals` is their frozen, checked copy for the journal and the report: it has the same fields (a
+    test holds that), says what each means, and is a format that older files are read by, which these are not.
     """
 
     candles: int = 0

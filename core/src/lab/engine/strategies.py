@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from typing import TYPE_CHECKING, Any
 
-from lab.domain.events import BrokerFailed, OrderEnded, OrderFilled, StrategyStopped
+from lab.domain.events import BrokerFailed, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
 from lab.domain.ledger import EXACT
 from lab.domain.orders import OrderRequest
 from lab.engine.checks import validated_actions
@@ -77,6 +77,7 @@ class Strategies:
         "_entry",
         "_gates",
         "_on_failure",
+        "_owners",
         "_state",
         "active",
         "bound",
@@ -103,6 +104,7 @@ class Strategies:
             BoundStrategy(name, strategy, book, View(state, valuation, book))
             for (name, strategy, _), book in zip(strategies, state.books, strict=True)
         )
+        self._owners = {one.name: one for one in self.bound}
         self.several = len(self.bound) > 1
         self._bind()
         self.listening = gates.listening or any(one.on_fill or one.on_end for one in self.bound)
@@ -149,7 +151,8 @@ class Strategies:
                     place += 1
                 elif live:
                     entry.cancel(book, action, out)
-                if self.listening:
+                # An accepted order comes last where nothing was filled or ended: there is nothing to tell.
+                if self.listening and len(out) > known and out[-1].__class__ is not OrderAccepted:
                     self.tell(out, known)
         except ComponentError as error:
             self.fail(error, out)
@@ -173,7 +176,7 @@ class Strategies:
                 self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
 
     def _tell(self, name: str, what: object, owner: str, out: Outputs) -> None:
-        strategy = next(one for one in self.bound if one.name == owner)
+        strategy = self._owners[owner]
         if self._gates.listening:
             self._gates.tell(name, what, strategy.view, out)
         method = strategy.on_fill if name == "on_fill" else strategy.on_end

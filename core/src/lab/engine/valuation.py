@@ -1,6 +1,6 @@
 """Values the books: exactly on request, and in float at every event for the drawdown."""
 
-from decimal import Decimal
+from decimal import Decimal, getcontext, setcontext
 from math import inf
 
 from lab.domain.ledger import EXACT, ZERO
@@ -52,13 +52,17 @@ class Valuation:
 
     def book_equity(self, book: Book) -> Decimal:
         """Return a book's cash and unrealised profit."""
-        ledger = book.ledger
-        total = ledger.cash
-        for symbol, held in ledger.positions.items():
-            quantity = held.quantity
-            if quantity:
-                total = EXACT.subtract(EXACT.fma(quantity, self.mark(symbol, quantity), total), held.cost)
-        return total
+        before = getcontext()
+        setcontext(EXACT)  # one change of context costs less than a context's own methods
+        try:
+            total = book.ledger.cash
+            for symbol, held in book.ledger.positions.items():
+                quantity = held.quantity
+                if quantity:
+                    total += quantity * self.mark(symbol, quantity) - held.cost
+            return total
+        finally:
+            setcontext(before)
 
     def equity(self) -> Decimal:
         """Return the equity of all books."""

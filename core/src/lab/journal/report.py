@@ -9,7 +9,7 @@ from lab.domain.events import GateFailed, OrderEnded, OrderFilled, OrderRefused,
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
-from lab.journal.store import JournalReader
+from lab.journal.reader import JournalReader
 from lab.records.base import exact
 from lab.records.report import REPORT_SCHEMA_VERSION, Report
 from lab.records.run import RunStarted, RunState, SessionState, Totals

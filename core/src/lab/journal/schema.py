@@ -1,4 +1,4 @@
-"""The tables of a journal, and the upgrade of journals of older versions."""
+"""The file and the tables of a journal, and the upgrade of journals of older versions."""
 
 import contextlib
 import sqlite3
@@ -8,7 +8,14 @@ from typing import Final
 
 from lab.errors import SchemaVersionError
 
+FILE_NAME: Final = "journal.db"
+FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
+"""The first file of the tape beside a live run's journal."""
 SCHEMA_VERSION: Final = 1
+RUN_STATE: Final = "run"
+"""The name of the state that is written with every commit."""
+REPORTERS: Final = "reporters"
+"""The name of the state that says what became of reporters."""
 TABLES: Final = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
 CREATE TABLE event (

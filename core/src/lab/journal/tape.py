@@ -9,13 +9,13 @@ from typing import Final
 from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
+from lab.journal.schema import FIRST_SEGMENT
 
 if sys.version_info >= (3, 14):
     from compression import zstd
 else:
     from backports import zstd
 
-FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
 _FRAME_BYTES: Final = 64 * 1024
 _SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final[dict[int, int]] = {

@@ -6,6 +6,7 @@ A plugin that fails is kept by name with its reason, and fails only those runs t
 
 import inspect
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final, NamedTuple
 
@@ -50,6 +51,15 @@ class Offer(NamedTuple):
     plugin: Plugin
 
 
+class _Declared(NamedTuple):
+    """What a plugin offers under a name: a class, or where it is, as ``module:Class``; not looked at yet."""
+
+    kind: str
+    name: str
+    value: object
+    plugin: Plugin
+
+
 class Registry:
     """All plugins of this environment, loaded once. Loading imports each plugin's module and nothing it offers."""
 
@@ -58,7 +68,8 @@ class Registry:
         self.plugins: list[Plugin] = []
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(hookspecs)
-        self._offers: dict[str, list[Offer]] = {}
+        self._declared: dict[str, list[_Declared]] = {}
+        self._offers: dict[tuple[str, str, str, str], Offer | None] = {}
         points = list(entry_points(group=GROUP)) if found is None else found
         for point in sorted(points, key=lambda p: (p.name, p.dist.name if p.dist else "")):
             self._load(point)
@@ -120,57 +131,29 @@ class Registry:
             results.append((plugin, offered))
         return results
 
+    def names(self, kind: str) -> list[str]:
+        """Return the names offered for one kind, sound or not, in order. Imports nothing that is offered as text."""
+        return sorted({declared.name for declared in self._declare(kind)})
+
     def offers(self, kind: str) -> list[Offer]:
         """Return every sound offer of one kind, by name; two plugins may offer the same name (see `get`)."""
-        if kind in self._offers:
-            return self._offers[kind]
-        from lab import ports
-        from lab.plugins.settings import settings_of
-
-        base = {
-            "provider": ports.Provider,
-            "strategy": ports.Strategy,
-            "risk gate": ports.RiskGate,
-            "broker": ports.Broker,
-            "reporter": ports.Reporter,
-        }[kind]
-        hook = KINDS[kind]
-        found = []
-        for plugin, offered in self._call(hook):
-            for name, cls in offered.items():
-                if not isinstance(name, str) or not name.replace("_", "").isalnum() or not name.islower():
-                    plugin.fail(f"{hook} offers the name {name!r}; expected lower-case letters, digits, _")
-                elif not (isinstance(cls, type) and issubclass(cls, base)):
-                    plugin.fail(f"{hook} offers {name!r} as {cls!r}, expected a subclass of {base.__name__}")
-                elif inspect.isabstract(cls):
-                    missing = ", ".join(sorted(getattr(cls, "__abstractmethods__", ())))
-                    plugin.fail(f"{hook} offers {name!r}, whose class lacks {missing}")
-                elif not hasattr(cls, "__attrs_attrs__"):
-                    plugin.fail(f"{hook} offers {name!r}, whose class is no attrs class; add @attrs.define")
-                else:
-                    try:
-                        settings_of(cls)
-                    except PluginError as problem:
-                        plugin.fail(f"{hook} offers {name!r}: {problem}")
-                    else:
-                        found.append(Offer(kind, name, cls, plugin))
-        self._offers[kind] = sorted(found, key=lambda offer: (offer.name, offer.plugin.distribution))
-        return self._offers[kind]
+        found = [offer for declared in self._declare(kind) if (offer := self._sound(declared)) is not None]
+        return sorted(found, key=lambda offer: (offer.name, offer.plugin.distribution))
 
     def get(self, kind: str, name: str) -> Offer:
-        """Return the offer of that kind and name.
+        """Return the offer of that kind and name; of what is offered as text, only this is imported.
 
         Raises `UnknownPlugin` with the nearest name, or `PluginError` when two plugins offer it or the one that should
         is broken.
         """
-        offers = self.offers(kind)
-        named = [offer for offer in offers if offer.name == name]
+        declared = [one for one in self._declare(kind) if one.name == name]
+        named = [offer for one in declared if (offer := self._sound(one)) is not None]
         if len(named) == 1:
             return named[0]
         if named:
             owners = " and ".join(f"{o.plugin.distribution} {o.plugin.version}" for o in named)
             raise PluginError(f"{kind} {name!r} is offered by {owners}; uninstall one of them")
-        text = f"no {kind} named {name!r}{did_you_mean(name, sorted({offer.name for offer in offers}))}"
+        text = f"no {kind} named {name!r}{did_you_mean(name, sorted({offer.name for offer in self.offers(kind)}))}"
         for plugin in self.broken(name):
             text = f"{kind} {name!r}: {plugin.distribution} {plugin.version}: {plugin.problems[0]}"
             raise PluginError(f"{text}; repair or uninstall it (see `lab plugins`)")
@@ -188,6 +171,39 @@ class Registry:
             and (name in {plugin.name, plugin.distribution} or any(repr(name) in text for text in plugin.problems))
         ]
 
+    def _declare(self, kind: str) -> list[_Declared]:
+        """Return what the plugins offer of one kind under a sound name, not looked at any further."""
+        if kind not in self._declared:
+            hook = KINDS[kind]
+            self._declared[kind] = found = []
+            for plugin, offered in self._call(hook):
+                for name, value in offered.items():
+                    if isinstance(name, str) and name.replace("_", "").isalnum() and name.islower():
+                        found.append(_Declared(kind, name, value, plugin))
+                    else:
+                        plugin.fail(f"{hook} offers the name {name!r}; expected lower-case letters, digits, _")
+        return self._declared[kind]
+
+    def _sound(self, declared: _Declared) -> Offer | None:
+        """Return the offer whose class is sound, or note once at its plugin what is wrong with it."""
+        kind, name, value, plugin = declared
+        key = (kind, name, plugin.distribution, plugin.name)
+        if key not in self._offers:
+            self._offers[key] = None
+            try:
+                cls = _resolved(value)
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
+                problem = f", which cannot be imported: {type(error).__name__}: {error}"
+            else:
+                problem = _problem(kind, cls)
+            if problem:
+                plugin.fail(f"{KINDS[kind]} offers {name!r}{problem}")
+            else:
+                self._offers[key] = Offer(kind, name, cls, plugin)
+        return self._offers[key]
+
     def commands(self) -> dict[str, PluginCommand]:
         """Return the further command lines that plugins offer; the first of two with one name wins."""
         found: dict[str, PluginCommand] = {}
@@ -200,3 +216,38 @@ class Registry:
                 else:
                     found[name] = command
         return found
+
+
+def _resolved(value: object) -> Any:
+    """Return a class that is offered as text, imported; anything else as it is."""
+    if not isinstance(value, str):
+        return value
+    module, colon, attribute = value.partition(":")
+    if not (module and colon and attribute):
+        raise ValueError(f"{value!r:.100} is no module:Class")
+    return getattr(import_module(module), attribute)
+
+
+def _problem(kind: str, cls: Any) -> str:
+    """Return what is wrong with a class that is offered as a component, or an empty text."""
+    from lab import ports
+    from lab.plugins.settings import settings_of
+
+    base = {
+        "provider": ports.Provider,
+        "strategy": ports.Strategy,
+        "risk gate": ports.RiskGate,
+        "broker": ports.Broker,
+        "reporter": ports.Reporter,
+    }[kind]
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        return f" as {cls!r}, expected a subclass of {base.__name__}"
+    if inspect.isabstract(cls):
+        return f", whose class lacks {', '.join(sorted(getattr(cls, '__abstractmethods__', ())))}"
+    if not hasattr(cls, "__attrs_attrs__"):
+        return ", whose class is no attrs class; add @attrs.define"
+    try:
+        settings_of(cls)
+    except PluginError as problem:
+        return f": {problem}"
+    return ""

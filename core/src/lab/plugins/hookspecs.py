@@ -2,14 +2,14 @@
 
 A plugin is one installable distribution with two things:
 
-1. a module with hook implementations, each importing what it offers only when called:
+1. a module with hook implementations. Each names the classes it offers as ``module:Class``, which lab imports when a
+   run chooses them, or gives the classes themselves:
 
        from lab import hookimpl
 
        @hookimpl
        def lab_strategies():
-           from my_package.strategy import MyStrategy
-           return {"mine": MyStrategy}
+           return {"mine": "my_package.strategy:MyStrategy"}
 
 2. an entry point in the group ``lab``:
 
@@ -42,27 +42,27 @@ class PluginCommand(NamedTuple):
 
 
 @hookspec
-def lab_providers() -> Mapping[str, "type[Provider]"]:  # type: ignore[empty-body]
+def lab_providers() -> Mapping[str, "type[Provider] | str"]:  # type: ignore[empty-body]
     """Offer sources of market data, by the name used on the command line and as TOML table."""
 
 
 @hookspec
-def lab_strategies() -> Mapping[str, "type[Strategy]"]:  # type: ignore[empty-body]
+def lab_strategies() -> Mapping[str, "type[Strategy] | str"]:  # type: ignore[empty-body]
     """Offer strategies, by the name used on the command line and as TOML table."""
 
 
 @hookspec
-def lab_risk_gates() -> Mapping[str, "type[RiskGate]"]:  # type: ignore[empty-body]
+def lab_risk_gates() -> Mapping[str, "type[RiskGate] | str"]:  # type: ignore[empty-body]
     """Offer risk gates, by the name used on the command line and as TOML table."""
 
 
 @hookspec
-def lab_brokers() -> Mapping[str, "type[Broker]"]:  # type: ignore[empty-body]
+def lab_brokers() -> Mapping[str, "type[Broker] | str"]:  # type: ignore[empty-body]
     """Offer brokers, by the name used on the command line and as TOML table."""
 
 
 @hookspec
-def lab_reporters() -> Mapping[str, "type[Reporter]"]:  # type: ignore[empty-body]
+def lab_reporters() -> Mapping[str, "type[Reporter] | str"]:  # type: ignore[empty-body]
     """Offer reporters, by the name used on the command line and as TOML table."""
 
 

@@ -91,6 +91,9 @@ class RunStarted(Record, frozen=True, kw_only=True):
 class Totals(Record, frozen=True, kw_only=True):
     """What a run counted, and the extremes of its equity."""
 
+    # The engine counts in RunCounters, which change with every step; this is what is written of them. Neither can
+    # derive from the other: a frozen class from one that is not is no type mypy knows.
+
     candles: int = 0
     """closed candles taken, without back-filled ones"""
     backfilled: int = 0

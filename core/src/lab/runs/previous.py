@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from lab.domain.time import DAY_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
+from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.report import build_report
-from lab.journal.store import FILE_NAME, JournalReader, read_run_started
-from lab.journal.tape import FIRST_SEGMENT
+from lab.journal.schema import FILE_NAME, FIRST_SEGMENT
 from lab.records.base import exact
 from lab.records.report import Report
 from lab.records.run import CarriedLoss, RunStarted

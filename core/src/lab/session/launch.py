@@ -212,7 +212,8 @@ def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:
         if session.wait_for_reporters(report, hurried=lambda: interrupts.count > 1):
             report = _write_report(session, session.report(), say)
     except JournalError as error:
-        raise RunError(EndReason.STORAGE, f"{session.detail}; {error}" if session.detail else str(error)) from None
+        detail = session.end.detail
+        raise RunError(EndReason.STORAGE, f"{detail}; {error}" if detail else str(error)) from None
     finally:
         session.close()
     return RunResult(report, session.directory, report.exit_code, reached=session.engine is not None)

@@ -1,12 +1,53 @@
-"""Finds the reason of a run's end: by its exception, or by what it failed to do in its time."""
+"""Finds and keeps the reason of a run's end: who asked for it, its exception, or what it failed to do in its time."""
 
+from collections.abc import Callable
+
+import anyio
 from msgspec.structs import replace
 
 from lab.errors import JournalError, LabError, describe_error
 from lab.exit_codes import EndReason
 from lab.records.report import Report
+from lab.runs.failures import FailureLog
+from lab.session.provider_calls import is_cancellation
 from lab.session.runner import Runner
 from lab.session.status import warmth
+
+
+class EndCause:
+    """Why a session ends. ``reason`` is ``None`` while it goes on, ``detail`` what there is to say in one line.
+
+    ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
+    """
+
+    def __init__(self, failures: FailureLog, wake: Callable[[], None]) -> None:
+        self.reason: EndReason | None = None
+        self.detail = ""
+        self.errors = 0
+        self.asked = anyio.Event()
+        self._failures = failures
+        self._wake = wake
+
+    def stop(self, reason: EndReason, detail: str = "") -> None:
+        """Ask for the orderly end; a more serious reason replaces a milder one."""
+        if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
+            self.reason, self.detail = reason, detail or self.detail
+        self.asked.set()
+        self._wake()
+
+    def fail(self, reason: EndReason, detail: str) -> None:
+        """Count an error and end because of it."""
+        self.errors += 1
+        self.stop(reason, detail)
+
+    def failed(self, error: BaseException) -> None:
+        """Make an exception the reason of the end; raise it again where it is the cancellation of this task."""
+        if is_cancellation(error):
+            raise error
+        reason, detail = diagnose(error)
+        if reason is EndReason.INTERNAL:
+            self._failures.note("the", "session", "its loop", error)
+        self.fail(reason, detail)
 
 
 def diagnose(error: BaseException) -> tuple[EndReason, str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 from lab.composition.assembly import Part
 from lab.domain.market import Candle
 from lab.errors import JournalError
-from lab.journal.store import Journal, rows_after
+from lab.journal.reader import rows_after
+from lab.journal.store import Journal
 from lab.ports import Record, Reporter, RunInfo, Status
 from lab.records.report import Header, Report
 from lab.records.run import ReportersState

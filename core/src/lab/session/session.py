@@ -27,8 +27,7 @@ from lab.runs.previous import carried_loss
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
-from lab.session.outcome import diagnose, shortfall, unwritten
-from lab.session.provider_calls import is_cancellation
+from lab.session.outcome import EndCause, shortfall, unwritten
 from lab.session.provider_feed import ProviderFeed
 from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
@@ -70,14 +69,11 @@ class Session:
             clock,
             recorded=assembly.provider.component.realm() is Realm.RECORDED,
         )
-        self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.stop, failed=self._fail)
+        self.end = EndCause(failures, self.inbox.wake)
+        self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
         self.runner: Runner | None = None
         self.reporters: LiveReporters | None = None
-        self.reason: EndReason | None = None
-        self.detail = ""
-        self._errors = 0
         self._began = clock.monotonic()
-        self._stopping = anyio.Event()
         self._finished = anyio.Event()
         self.header: Header | None = None
 
@@ -85,10 +81,7 @@ class Session:
 
     def stop(self, reason: EndReason, detail: str = "") -> None:
         """Ask for the orderly end; a more serious reason replaces a milder one."""
-        if self.reason is None or (self.reason.exit_code == 0 and reason.exit_code != 0):
-            self.reason, self.detail = reason, detail or self.detail
-        self._stopping.set()
-        self.inbox.wake()
+        self.end.stop(reason, detail)
 
     async def run(self, instrument: Instrument | None) -> None:
         """Run to the end.
@@ -105,29 +98,29 @@ class Session:
                     await self._trade(instrument, group)
                 group.cancel_scope.cancel()
         except BaseException as error:
-            self._failed(error)
+            self.end.failed(error)
         self.conclude()
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
     async def _await_instrument(self) -> Instrument | None:
         """Ask for the instrument until the provider answers, the time is over, or the run is stopped."""
-        while self.reason is None:
-            self.detail = self._start.cause
+        while self.end.reason is None:
+            self.end.detail = self._start.cause
             self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
             if self._start.given_up:
                 self.stop(EndReason.NEVER_WARMED, self._start.given_up)  # its failed calls are counted already
                 break
-            await self._start.pause(self._stopping)
-            if self.reason is not None or self._start.given_up:
+            await self._start.pause(self.end.asked)
+            if self.end.reason is not None or self._start.given_up:
                 continue
             try:
                 instrument = await self._start.ask()
             except RunError as error:
-                self._fail(error.reason, str(error))
+                self.end.fail(error.reason, str(error))
                 break
             if instrument is not None:
-                self.detail = ""
+                self.end.detail = ""
                 return instrument
         return None
 
@@ -151,11 +144,11 @@ class Session:
         group.start_soon(runner.monitor)
         try:
             await self._take_until_stopped(runner, group)
-            code = self.reason.code if self.reason else EndReason.STOPPED.code
+            code = self.end.reason.code if self.end.reason else EndReason.STOPPED.code
             await runner.wind_down(code, close=self.settings.close_on_stop or runner.engine.state.exhausted)
             self._check_components(runner)
         except BaseException as error:
-            self._failed(error)
+            self.end.failed(error)
             if isinstance(error, EngineError):
                 runner.give_up(str(error))
         self._write_end(engine)
@@ -205,7 +198,7 @@ class Session:
             self.reporters.publish(records)
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
-        while self.reason is None:
+        while self.end.reason is None:
             await self.inbox.wait()
             for first_ns, last_ns in runner.process():
                 group.start_soon(runner.loader.fill, first_ns, last_ns)
@@ -214,32 +207,32 @@ class Session:
     def _check_components(self, runner: Runner) -> None:
         """End the run where nobody can trade any more: broker or strategies have failed, or the equity is exhausted."""
         failure = runner.engine.state.failure
-        if failure is not None and self.reason is not failure.reason:
-            self._fail(failure.reason, str(failure))
+        if failure is not None and self.end.reason is not failure.reason:
+            self.end.fail(failure.reason, str(failure))
         if runner.engine.state.exhausted:
-            self.stop(EndReason.RISK_HALT, "the equity is exhausted")
+            self.end.stop(EndReason.RISK_HALT, "the equity is exhausted")
         if all(strategy.failed for strategy in runner.engine.strategies):
-            self.stop(EndReason.PLUGIN, "every strategy has failed")
+            self.end.stop(EndReason.PLUGIN, "every strategy has failed")
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     async def _deadline(self) -> None:
         seconds = self.settings.minutes * 60
         await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
-        self.stop(EndReason.COMPLETED)
+        self.end.stop(EndReason.COMPLETED)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _write_end(self, engine: Engine | None) -> None:
         """Journal the end. A storage failure here is the reason of the end."""
         self._finished.set()
-        reason = self.reason or EndReason.UNKNOWN
+        reason = self.end.reason or EndReason.UNKNOWN
         if reason.exit_code == 0:
-            missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.detail}")
+            missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.end.detail}")
             if missed is not None and reason is EndReason.COMPLETED:
-                reason, self.detail = missed
-                self.reason = reason
-        error = self.detail if reason.exit_code else ""
+                reason, self.end.detail = missed
+                self.end.reason = reason
+        error = self.end.detail if reason.exit_code else ""
         if engine is not None:
             state = end_state(engine, self._state())
         else:
@@ -248,21 +241,6 @@ class Session:
         self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
         self.tape.close()
         self._publish(self.journal.commit())
-
-    @property
-    def engine(self) -> Engine | None:
-        """The engine, once the instrument is known."""
-        return self.runner.engine if self.runner is not None else None
-
-    @property
-    def errors(self) -> int:
-        """How much went wrong so far; a strategy that was stopped counts once."""
-        stopped = sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
-        return self._errors + self._start.failures + self.feed.history_failures + stopped
-
-    def elapsed(self) -> float:
-        """Return the seconds since the run began, by the session's clock; until it trades, since the first call."""
-        return self.clock.monotonic() - (self._began if self.runner is not None else self._start.began)
 
     def _state(self) -> SessionState:
         return session_state(
@@ -283,11 +261,11 @@ class Session:
             try:
                 if self.runner is None:
                     self.journal.append_record(self._undecided(), 0, 0)
-                elif self.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
-                    self.runner.cancel_all(self.reason.code)
+                elif self.end.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
+                    self.runner.cancel_all(self.end.reason.code)
                 self._write_end(self.engine)
             except BaseException as error:
-                self._failed(error)
+                self.end.failed(error)
         return self.report()
 
     def wait_for_reporters(self, report: Report, hurried: Callable[[], bool]) -> bool:
@@ -307,26 +285,28 @@ class Session:
         """Return the start record of a run whose provider never described the instrument."""
         return self.assembly.describe("run", {}, {})
 
-    def _failed(self, error: BaseException) -> None:
-        """Make an exception the reason of the end; raise it again where it is the cancellation of this task."""
-        if is_cancellation(error):
-            raise error
-        reason, detail = diagnose(error)
-        if reason is EndReason.INTERNAL:
-            self.failures.note("the", "session", "its loop", error)
-        self._fail(reason, detail)
-
-    def _fail(self, reason: EndReason, detail: str) -> None:
-        self._errors += 1
-        self.stop(reason, detail)
-
     # -- what others may know ----------------------------------------------------------------------------------------
+
+    @property
+    def engine(self) -> Engine | None:
+        """The engine, once the instrument is known."""
+        return self.runner.engine if self.runner is not None else None
+
+    @property
+    def errors(self) -> int:
+        """How much went wrong so far; a strategy that was stopped counts once."""
+        stopped = sum(strategy.failed for strategy in self.engine.strategies) if self.engine is not None else 0
+        return self.end.errors + self._start.failures + self.feed.history_failures + stopped
+
+    def elapsed(self) -> float:
+        """Return the seconds since the run began, by the session's clock; until it trades, since the first call."""
+        return self.clock.monotonic() - (self._began if self.runner is not None else self._start.began)
 
     def report(self) -> Report:
         """Return the final report of the committed rows, or of the end itself where the journal could not take it."""
         report = build_report(self.journal.reader())
-        if report.reason == "unfinished" and self.reason is not None:
-            return unwritten(report, self.reason, self.detail, self.errors)
+        if report.reason == "unfinished" and self.end.reason is not None:
+            return unwritten(report, self.end.reason, self.end.detail, self.errors)
         return report
 
     def _status(self, engine: Engine) -> Status:

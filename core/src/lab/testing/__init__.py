@@ -31,6 +31,9 @@ if TYPE_CHECKING:
     from lab.testing.contracts.reporter import ReporterContract as ReporterContract
     from lab.testing.contracts.risk_gate import RiskGateContract as RiskGateContract
     from lab.testing.contracts.strategy import StrategyContract as StrategyContract
+    from lab.testing.engines import engine_with as engine_with
+    from lab.testing.engines import only as only
+    from lab.testing.engines import run as run
     from lab.testing.harness import ScriptedStrategy as ScriptedStrategy
     from lab.testing.harness import StrategyHarness as StrategyHarness
     from lab.testing.harness import run_strategy as run_strategy
@@ -48,6 +51,7 @@ _HOMES = {
     "lab.testing.contracts.reporter": ("ReporterContract",),
     "lab.testing.contracts.risk_gate": ("RiskGateContract",),
     "lab.testing.contracts.strategy": ("StrategyContract",),
+    "lab.testing.engines": ("engine_with", "only", "run"),
     "lab.testing.recording_sink": ("RecordingSink",),
     "lab.testing.sample_runs": ("SampleRun", "sample_run"),
     "lab.testing.harness": ("StrategyHarness", "ScriptedStrategy", "run_strategy"),

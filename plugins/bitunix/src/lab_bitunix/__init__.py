@@ -1,20 +1,14 @@
 """Bitunix futures for lab: market data of the venue, and a local venue that speaks the same protocol."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from lab import PluginCommand, hookimpl
 
-if TYPE_CHECKING:
-    from lab.ports import Provider
-
 
 @hookimpl
-def lab_providers() -> "Mapping[str, type[Provider]]":
+def lab_providers() -> Mapping[str, str]:
     """Offer the venue's market data as ``bitunix``."""
-    from lab_bitunix.provider import Bitunix
-
-    return {"bitunix": Bitunix}
+    return {"bitunix": "lab_bitunix.provider:Bitunix"}
 
 
 @hookimpl

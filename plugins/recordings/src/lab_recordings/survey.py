@@ -9,7 +9,7 @@ from typing import Final
 from attrs import define, field
 from lab.domain.time import format_time
 
-_EVERY: Final = 128  # rows between two whose decimals are counted, after the first block
+_COUNTED: Final = 128  # rows of the first block whose decimals are counted
 _DIGITS: Final = 9  # behind the first one: what lies further right in a float comes from arithmetic, not from a market
 _FINEST: Final = 7  # decimal places between the lowest price and the finest tick
 TICK_LIMIT: Final = 0.0005
@@ -21,8 +21,8 @@ _FINEST_LOT: Final = Decimal("0.0001")
 class Survey:
     """The survey of a file's data so far; complete once the file was read to its end.
 
-    Decimals are counted in all prices of the first block of rows, then in those of every 128th row: a price that ends
-    in zeros hides some of them, and only one in ten does.
+    Decimals are counted in the prices of 128 rows or more of the first block, of all rows where it has no more, then of
+    each block's last row: a price that ends in zeros hides some of them, and only one in ten does.
     """
 
     lowest: float = inf
@@ -47,9 +47,10 @@ class Survey:
             self.lowest = lowest
         if highest > self.highest:
             self.highest = highest
-        some: list[float] = []
-        for column in columns:
-            some += column[::_EVERY] if self._begun else column
+        if self._begun:
+            some = [column[-1] for column in columns if column]
+        else:
+            some = [price for column in columns for price in column[:: max(1, len(column) // _COUNTED)]]
         # Rounding is done by C code: what it does not change has no more decimals than are known.
         if list(map(round, some, repeat(self.decimals))) != some:
             self.decimals = max(self.decimals, *map(_decimals, some))

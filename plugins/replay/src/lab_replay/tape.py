@@ -39,7 +39,7 @@ class RunTape(Source):
     """Symbol to the interval of its candles; 0 where there is one candle at most. Empty before `scan`."""
 
     def __attrs_post_init__(self) -> None:
-        from lab.journal.store import read_run_started
+        from lab.journal.reader import read_run_started
 
         self.instruments = dict(read_run_started(self.directory).instruments)
         quoted = any(isinstance(event, Quote) for event in self._read())

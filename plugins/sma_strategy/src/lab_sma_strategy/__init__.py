@@ -1,17 +1,11 @@
 """Moving-average crossover for lab."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from lab import hookimpl
 
-if TYPE_CHECKING:
-    from lab import Strategy
-
 
 @hookimpl
-def lab_strategies() -> Mapping[str, "type[Strategy]"]:
+def lab_strategies() -> Mapping[str, str]:
     """Offer the strategy ``sma``."""
-    from lab_sma_strategy.strategy import SmaCross
-
-    return {"sma": SmaCross}
+    return {"sma": "lab_sma_strategy.strategy:SmaCross"}

@@ -8,8 +8,9 @@ run the same rules without it; only an excuse met under pytest is reported throu
 import functools
 import inspect
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from string import digits
 from typing import Any, ClassVar, Final, Literal
 
 from attrs import evolve, frozen
@@ -106,7 +107,8 @@ class Contract:
             for name, value in vars(base).items():
                 if isinstance(getattr(value, "rule", None), Rule):
                     found[value.rule.number] = name
-        return found
+        letters = list(dict.fromkeys(number.rstrip(digits) for number in found))
+        return {number: found[number] for number in sorted(found, key=lambda one: _place(one, letters))}
 
     @rule(
         "C1",
@@ -125,6 +127,12 @@ class Contract:
                 if isinstance(getattr(value, "rule", None), Rule):
                     replaced = getattr(type(self), name, None) is not value
                     assert not replaced, f"{type(self).__name__}.{name} replaces rule {value.rule.number}"
+
+
+def _place(number: str, letters: Sequence[str]) -> tuple[int, int]:
+    """Return where a rule stands: ``P2`` before ``P10``, whatever class each is in."""
+    letter = number.rstrip(digits)
+    return letters.index(letter), int(number.removeprefix(letter) or 0)
 
 
 def check(contract: type[Contract], make: Callable[[], Any], *, only: str | None = None) -> list[Finding]:

@@ -19,12 +19,7 @@ from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.broker_harness import BrokerHarness, Exposure, plan, trade
 from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside
-from lab.testing.contracts.shared import (
-    SETTINGS_CURE,
-    SETTINGS_WHY,
-    check_same,
-    check_settings,
-)
+from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_same, check_settings
 
 Make = Callable[[], Broker]
 
@@ -64,11 +59,7 @@ class BrokerContract(Contract):
         assert found, f"no fill in {len(_SEEDS)} sessions of orders"
         return found
 
-    @rule(
-        "B1",
-        SETTINGS_WHY,
-        SETTINGS_CURE,
-    )
+    @rule("B1", SETTINGS_WHY, SETTINGS_CURE)
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Broker)
 
@@ -140,10 +131,7 @@ class BrokerContract(Contract):
                 kept = fill.price <= order.limit if buys else fill.price >= order.limit
                 assert kept, f"{order.side} with limit {order.limit} filled at {fill.price}"
                 assert isinstance(event, Quote | Candle), f"filled on {event}"
-                if isinstance(event, Quote):
-                    there = Decimal(repr(event.ask if buys else event.bid))
-                else:
-                    there = Decimal(repr(event.low if buys else event.high))
+                there = _best(event, buys)
                 came = there <= order.limit if buys else there >= order.limit
                 assert came, f"{order.side} with limit {order.limit} filled while the market was {there}: {event}"
 

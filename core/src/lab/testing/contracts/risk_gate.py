@@ -14,13 +14,7 @@ from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.gate_harness import Around, GateHarness, Loser, Reckless, Review, Steady, idle
 from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside, unchanged
-from lab.testing.contracts.shared import (
-    SETTINGS_CURE,
-    SETTINGS_WHY,
-    check_numbers,
-    check_same,
-    check_settings,
-)
+from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_numbers, check_same, check_settings
 
 Make = Callable[[], RiskGate]
 
@@ -77,11 +71,7 @@ class RiskGateContract(Contract):
         """Return every review of the reckless trader's orders."""
         return self.harness(make(), around=around).feed(self.events()).reviews
 
-    @rule(
-        "G1",
-        SETTINGS_WHY,
-        SETTINGS_CURE,
-    )
+    @rule("G1", SETTINGS_WHY, SETTINGS_CURE)
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), RiskGate)
 

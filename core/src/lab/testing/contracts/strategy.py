@@ -17,12 +17,7 @@ from lab.testing.contracts.base import Contract, rule
 from lab.testing.contracts.markets import hard_markets, hard_venues
 from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside, unchanged
-from lab.testing.contracts.shared import (
-    SETTINGS_CURE,
-    SETTINGS_WHY,
-    check_same,
-    check_settings,
-)
+from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_same, check_settings
 from lab.testing.harness import ScriptedStrategy, StrategyHarness, run_strategy, trouble_of, trouble_of_classes
 
 Make = Callable[[], Strategy]
@@ -64,11 +59,7 @@ class StrategyContract(Contract):
         harness.feed(inputs)
         return harness.actions()
 
-    @rule(
-        "S1",
-        SETTINGS_WHY,
-        SETTINGS_CURE,
-    )
+    @rule("S1", SETTINGS_WHY, SETTINGS_CURE)
     def test_settings_have_defaults_and_help(self, make: Make) -> None:
         check_settings(make(), Strategy)
 

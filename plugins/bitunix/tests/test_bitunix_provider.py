@@ -1,0 +1,74 @@
+"""The provider's probe and settings, and what it says of itself."""
+
+from pathlib import Path
+from typing import Any
+
+import lab_bitunix
+import pytest
+from fake_venue import MINUTE, FakeVenue, answering, running_at, started
+from lab.errors import ConfigError
+from lab.plugins.settings import Layers, build
+from lab.ports import Provider, Realm
+from lab_bitunix.provider import Bitunix
+
+
+@pytest.fixture
+def anyio_backend() -> tuple[str, dict[str, Any]]:
+    return running_at(20)
+
+
+@pytest.mark.behaviour("F14")
+async def test_the_probe_checks_candles_stream_clock_and_prices_without_a_key() -> None:
+    async with started(FakeVenue(start_s=1)) as provider:
+        checks = {check.name: check for check in await provider.probe(MINUTE[0])}
+    assert [name for name, check in checks.items() if check.ok is not True and "clock" not in name] == []
+    assert {"candles", "candle order", "candle age", "prices", "stream", "round trip", "clock by HTTP Date",
+            "clock by frames", "input"} == set(checks)  # fmt: skip
+
+
+@pytest.mark.behaviour("F14")
+async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
+    async with started(FakeVenue(handshake_status=502, rest=answering(502, b""))) as provider:
+        checks = {check.name: check for check in await provider.probe(MINUTE[0])}
+    assert {name for name, check in checks.items() if check.ok is False} == {"candles", "round trip", "stream"}
+    assert "HTTP 502" in checks["stream"].detail
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"venue": "moon"}, "^venue = 'moon': expected live or local$"),
+        ({"vip": 9}, "'vip' must be <= 8: 9"),
+        ({"ws_url": "https://x/"}, r"ws_url = 'https://x/': expected wss://host"),
+        ({"rest_url": "https://me:pw@x"}, "without a user name"),
+        ({"port": -1}, "'port' must be >= 0: -1"),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Bitunix(**settings)
+
+
+def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:
+    layers = Layers()
+    layers.add_set("bitunix.venue=moon")
+    with pytest.raises(ConfigError, match=r"^--set: bitunix.venue = 'moon': expected live \| local$"):
+        build("bitunix", Bitunix, layers)
+
+
+def test_the_realm_is_real_unless_a_recording_is_played() -> None:
+    assert Bitunix().realm() is Realm.REAL
+    assert Bitunix(venue="local").realm() is Realm.RECORDED
+    assert issubclass(Bitunix, Provider)
+    assert Bitunix().origin() == "fapi.bitunix.com"
+    assert Bitunix().snapshot() == {}
+
+
+@pytest.mark.behaviour("X2")
+def test_the_package_reads_no_key_and_has_no_way_to_an_order_endpoint() -> None:
+    files = sorted(Path(lab_bitunix.__file__).parent.rglob("*.py"))
+    assert len(files) > 8
+    words = ("/trade/", "place_order", "placeorder", "api-key", "api_key", "apikey", "secret", "environ", "getenv",
+             "/private", '"sign', "hashlib", "hmac", ".post(", '"post"', "/account", "/position/")  # fmt: skip
+    found = [f"{path.name}: {word}" for path in files for word in words if word in path.read_text().lower()]
+    assert found == []
