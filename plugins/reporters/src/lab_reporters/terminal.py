@@ -18,6 +18,10 @@ from lab_reporters.output import Output, counts_text, positions_text
 
 _AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
+_PLURALS: Final = {
+    "refusal": "refusals", "signal": "signals that were not placed", "notice": "notices", "fill": "fills",
+    "end": "ends of orders",
+}  # fmt: skip
 
 
 class Screen(Protocol):
@@ -112,7 +116,7 @@ class PlainScreen:
             self._held[line.topic] += 1
             return
         more = self._held.pop(line.topic, 0)
-        tail = f" (+{more} {line.topic} lines not shown)" if more else ""
+        tail = f" (+{more} not shown)" if more else ""
         self._write(f"{text.second(line.time_ns):<20} {line.topic:<7} {line.text}{tail}\n")
 
     async def keep(self) -> None:
@@ -143,8 +147,8 @@ class PlainScreen:
 
     def _rest(self) -> None:
         if self._held:
-            held = ", ".join(f"{n} {topic} line{'s' if n > 1 else ''}" for topic, n in self._held.items())
-            self._write(f"not shown: {held} (too many at once; the journal has every event)\n")
+            held = ", ".join(f"{_PLURALS.get(topic, topic)} {n}" for topic, n in self._held.items())
+            self._write(f"not shown (too many at once; the journal has them): {held}\n")
             self._held.clear()
 
     def _table(self, title: str, rows: Rows) -> None:
