@@ -53,6 +53,28 @@ def test_a_replay_has_reporters_too(lab: Any) -> None:
     assert (lab.run().folder / "summary.html").is_file()
 
 
+def test_a_setting_is_said_to_come_from_where_it_was_typed_or_taken_over_and_from_no_option_that_nobody_gave(
+    lab: Any,
+) -> None:
+    def origins() -> dict[str, str]:
+        header = json.loads((lab.run().folder / "events.jsonl").read_text(encoding="utf-8").partition("\n")[0])
+        settings = header["run"]["settings"]
+        return {f"{one['component']}.{one['key']}": one["origin"] for one in settings if one["origin"] != "default"}
+
+    assert lab("backtest", "btcusd-1m", "--reporter", "jsonl", "--seed", "3").code == 0
+    assert origins() == {"run.provider": "lab backtest", "replay.file": "SOURCE", "run.seed": "--seed"}
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=9", "--reporter", "jsonl").code == 0
+    assert origins() == {"run.provider": "--provider", "mock.minutes": "--set"}
+    assert lab.mock("--set", "sma.fast=5", "--reporter", "none", minutes=3).code == 0
+    args = ("--set", "sma.slow=20", "--seed", "7", "--reporter", "jsonl")
+    assert lab("replay", "latest", *args, env={"LAB_SMA_FAST": "9", "LAB_RUN_SYMBOL": "ETHUSDT"}).code == 0
+    found = origins()
+    assert (found["run.provider"], found["replay.run"]) == ("lab replay", "RUN")
+    assert (found["sma.slow"], found["run.seed"]) == ("--set", "--seed")
+    assert found["sma.fast"] == found["run.symbol"] == found["run.gates"] == "the recorded run"
+    assert lab.run().report()["settings"]["sma"]["fast"] == "5", "what is replayed counts over the environment"
+
+
 BAD_REPORTERS = """
     import anyio
     from attrs import define

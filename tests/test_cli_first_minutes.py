@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 from lab.cli.main import cli
+from lab.cli.progress import offline_command
 
 NOWHERE = ("--set", "bitunix.rest_url=http://127.0.0.1:9", "--set", "bitunix.ws_url=ws://127.0.0.1:9")
 
@@ -71,9 +72,47 @@ def test_a_provider_never_reached_ends_after_its_time_with_3_the_cause_and_the_c
                     "--set", "bitunix.venue=local"]  # fmt: skip
     report = lab.run().report()
     assert (report["reason"], report["exit_code"]) == ("never_warmed", 3)
+    failed_calls = int(report["degradations"][0].removeprefix("instrument_failures "))
+    assert report["error_count"] == failed_calls + 1, "each call that failed, and the run"
+    assert 2 <= report["duration_seconds"] < 3, "from the first call on"
     assert "instrument_failures" in " ".join(report["degradations"])
     assert "fapi" not in " ".join(report["contacted_hosts"])
     assert lab(*args[1:], "--speed", "max").code == 0, "the command works as it was printed"
+
+
+@pytest.mark.parametrize(
+    ("called", "environment", "begins"),
+    [
+        ("/x/.venv/bin/lab", {"UV": "/bin/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "{uv}"}, "uv run lab run "),
+        ("/x/.venv/bin/lab", {"UV": "/home/me/.cache/pipx/1/bin/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "/none"},
+         "pipx run uv run lab run "),
+        ("/x/.venv/bin/lab", {"UV": "/opt/my uv/uv", "UV_RUN_RECURSION_DEPTH": "1", "PATH": "/none"},
+         "'/opt/my uv/uv' run lab run "),
+        ("/x/.venv/bin/lab", {"PATH": "/none"}, "/x/.venv/bin/lab run "),
+        ("lab", {"PATH": "/none"}, "lab run "),
+    ],
+)  # fmt: skip
+def test_the_command_that_works_offline_begins_as_this_one_did(
+    called: str, environment: dict[str, str], begins: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "uv").touch(mode=0o755)
+    monkeypatch.setattr(sys, "argv", [called, "run"])
+    found = {name: value.replace("{uv}", str(tmp_path)) for name, value in environment.items()}
+    assert offline_command(["run"], "bitunix", {"venue": "local"}, found).startswith(begins)
+
+
+@pytest.mark.behaviour("S12", "F11")
+def test_a_venue_that_never_answers_has_as_many_real_seconds_at_every_speed(lab: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        for speed in ("60", "0.5"):
+            began = time.monotonic()
+            args = ("--set", f"bitunix.rest_url={url}", "--set", "bitunix.ws_url=ws://127.0.0.1:9", "--speed", speed)
+            result = lab("run", *args, "--start-timeout", "2", "--reporter", "none")
+            assert 2 <= time.monotonic() - began < 3.5, speed
+            assert result.code == 3
+            assert "not reached within 2 s: bitunix: no answer about BTCUSDT within" in result.err
+            assert "instrument_failures 1" in lab.run().report()["degradations"], "its call may take ten real seconds"
 
 
 @pytest.mark.behaviour("S12")
@@ -192,8 +231,8 @@ def test_a_run_that_waits_for_its_provider_is_listed_as_starting_and_has_no_repo
 ) -> None:
     (run,) = lab("runs", "--json").json()["runs"]
     assert (run["status"], run["reason"]) == ("starting", "waiting for its provider")
-    for command in ("report", "verify"):
-        one_line(lab(command), 75, run["run_id"], "still starting", "provider")
+    for command in (("report",), ("verify",), ("replay", "latest")):
+        one_line(lab(*command), 75, run["run_id"], "still starting", "provider")
 
 
 def test_a_run_that_was_killed_before_it_began_is_said_to_be_cut_off(
@@ -219,12 +258,12 @@ def test_a_port_in_use_is_one_line_that_names_it_and_the_cure(lab: Any, taken: i
     assert "FAILED" in said or said.startswith("lab: bitunix")
 
 
-def test_the_local_venue_as_a_server_says_in_one_line_that_its_port_is_in_use(
+def test_the_local_venue_as_a_server_says_in_one_line_that_its_port_is_in_use_with_the_code_of_a_run(
     lab: Any, one_line: Any, taken: int
 ) -> None:
     for speed in ("1", "60"):
         result = lab.process("bitunix-venue", "--port", str(taken), "--speed", speed)
-        one_line(result, 64, f"port {taken}", "Address already in use", "--port 0")
+        one_line(result, 78, f"port {taken}", "Address already in use", "--port 0")
 
 
 def test_the_command_that_the_local_venue_prints_works_at_its_speed(lab: Any) -> None:

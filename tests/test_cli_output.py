@@ -1,9 +1,12 @@
 """Output may fill up, be closed or be very narrow: a run goes on, its files are whole, and the exit code says how."""
 
 import os
+import re
 import sqlite3
+import struct
 import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -114,6 +117,15 @@ def test_a_figure_is_shown_with_two_decimals_or_four_digits(exact: str, shown: s
     assert rounded(Decimal(exact)) == shown
 
 
+def test_times_are_in_seconds_and_degradations_a_line_each_for_people(lab: Any) -> None:
+    assert lab.mock("--gate", "none", "--set", "paper.latency_ms=60000", minutes=40).code == 0
+    report = lab("report", "--json").json()
+    shown = lab("report").out
+    assert re.search(rf"^started +{report['started'][:19]}Z$", shown, re.MULTILINE)
+    first, second, *_ = map(re.escape, report["degradations"])
+    assert re.search(rf"^degradations +{first}\n +{second}$", shown, re.MULTILINE)
+
+
 def test_a_run_that_writes_nothing_says_so(lab: Any) -> None:
     for command in (("backtest", "btcusd-1m"), RUN):
         result = lab(*command, "--no-write", "--reporter", "html")
@@ -150,15 +162,65 @@ def test_a_terminal_of_twenty_columns_is_wide_enough(lab: Any) -> None:
         assert lab("run", "--help", env={"COLUMNS": odd}).code == 0
 
 
-def test_the_report_of_a_run_that_is_still_running_says_so(lab: Any) -> None:
+@pytest.mark.behaviour("V3")
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_a_terminal_that_is_made_smaller_shows_nothing_of_the_view_it_had_before(lab: Any) -> None:
+    import fcntl
+    import pty
+    import termios
+
+    def resize(rows: int, columns: int) -> None:
+        fcntl.ioctl(ours, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def read_until(words: bytes) -> bytes:
+        seen, until = b"", time.monotonic() + 10
+        while words not in seen and time.monotonic() < until:
+            seen += os.read(ours, 65536)
+        return seen
+
+    ours, theirs = pty.openpty()
+    resize(40, 100)
+    wild = {name: value for name, value in lab.environment.items() if name not in {"COLUMNS", "LINES"}}
+    process = subprocess.Popen(
+        lab.command("run", "--provider", "mock", "--minutes", "1", "--reporter", "terminal"), cwd=lab.folder,
+        env={**wild, "TERM": "xterm-256color"}, stdin=theirs, stdout=theirs, stderr=theirs,
+    )  # fmt: skip
+    try:
+        os.close(theirs)
+        assert "╯".encode() in read_until("╯".encode())
+        resize(30, 50)
+        wiped = read_until(b"\x1b[2J\x1b[H")
+        assert b"\x1b[2J\x1b[H" in wiped, "the terminal broke the old lines anew: only wiping all of it leaves none"
+        drawn = (wiped.rpartition(b"\x1b[2J\x1b[H")[2] + read_until("╯".encode())).decode()
+        assert "Provider" in drawn, "the header is shown again"
+        assert len(drawn[drawn.index("╭") :].partition("\r")[0]) == 50
+    finally:
+        process.kill()
+        process.wait(timeout=10)
+        os.close(ours)
+
+
+def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_line(lab: Any) -> None:
     assert lab.mock("--reporter", "none", minutes=2).code == 0
     folder = lab.run().folder
     with sqlite3.connect(folder / "journal.db") as db:
         db.execute("DELETE FROM event WHERE kind = 'run_ended'")
     db.close()
     with running(folder):
-        assert lab("report", "--json").json()["status"] == "running"
-    assert lab("report", "--json").json()["status"] == "failed"
+        shown = lab("report", "--json")
+        report = shown.json()
+        assert (report["status"], report["reason"], report["error"]) == ("running", "not ended yet", "")
+        assert (report["error_count"], report["degradations"], report["no_trade_reason"]) == (0, [], None)
+        assert shown.err.splitlines() == [
+            f"lab: {folder.name} is still running; these are its figures at its last commit"
+        ]
+        for command in ("verify", "replay"):
+            said = lab(command, folder.name)
+            assert said.code == 0
+            assert said.err.startswith(f"lab: {folder.name} is still running; "), said
+            assert len(said.err.splitlines()) == 1
+    assert lab("report", folder.name, "--json").json()["status"] == "failed"
+    assert lab("verify", folder.name).err == ""
 
 
 def test_the_proof_of_a_run_that_never_reached_its_provider_names_its_head(lab: Any) -> None:

@@ -88,6 +88,28 @@ def test_header_and_report_say_where_the_steps_come_from(lab: Any, candles: Cand
     assert "tick 0.000000001 (set)" in lab.run().report()["instrument"]["origin"]
 
 
+@pytest.mark.parametrize(
+    ("file", "symbol", "told"),
+    [
+        ("btcusd-1m", "BTCUSDT", "; labelled BTCUSDT, but btcusd-1m is BTCUSD: --symbol BTCUSD labels it so"),
+        ("btcusd-1m", "BTCUSD", ""),
+        ("ethusdt-1m.csv", "BTCUSDT",
+         "; labelled BTCUSDT, but ethusdt-1m.csv is named ETHUSDT: --symbol ETHUSDT labels it so"),
+        ("ethusdt-1m.csv", "ETHUSDT", ""),
+        ("prices.csv", "BTCUSDT", ""),
+    ],
+)  # fmt: skip
+def test_data_that_is_labelled_otherwise_than_its_name_says_is_told(
+    lab: Any, candles: Candles, file: str, symbol: str, told: str
+) -> None:
+    if file.endswith(".csv"):
+        candles(100.0, 2, file)
+    symbols = ("--symbol", symbol) if symbol != "BTCUSDT" else ()
+    assert lab("backtest", file, *symbols).code == 0
+    origin = lab.run().report()["instrument"]["origin"]
+    assert origin.partition(";")[1] + origin.partition(";")[2] == told
+
+
 def test_a_shipped_recording_keeps_the_steps_of_its_catalogue(lab: Any) -> None:
     assert lab("backtest", "btcusd-1m", "--reporter", "none").code == 0
     told = lab.run().report()["instrument"]

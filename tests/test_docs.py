@@ -21,7 +21,9 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import types
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,8 @@ import attrs
 import pytest
 from attrs import frozen
 from lab import Broker, Instrument, RiskGate, Strategy, View
+from lab.testing import run_strategy, tape
+from lab.testing.builders import instrument
 
 ROOT: Final = Path(__file__).parent.parent
 DOCS: Final = ROOT / "docs"
@@ -192,6 +196,16 @@ def test_the_plugins_of_the_how_to_pages_keep_their_contracts(tmp_path: Path, la
     assert int(passed[1]) > 50, "each page inherits ten rules or more"
     assert "skipped" not in done.stdout
     assert "xfailed" not in done.stdout
+
+
+def test_the_example_strategy_says_the_price_of_a_cheap_coin_with_all_its_digits() -> None:
+    code = next(block.text for block in blocks(DOCS / "how-to" / "write-a-strategy.md") if "class Dip" in block.text)
+    module = types.ModuleType("lab_dip")
+    exec(code, vars(module))
+    closes = [0.0000214] * 3 + [0.0000200, 0.0000214]
+    cheap = instrument(tick=Decimal("0.0000001"), lot=Decimal(1), quantity_min=Decimal(1))
+    asked = run_strategy(module.Dip(window=3, quantity=Decimal(10)), tape(closes), instruments=[cheap])
+    assert [action.reason for _, actions in asked for action in actions] == ["below 0.0000209", "back at 0.0000209"]
 
 
 # -- what has a source -----------------------------------------------------------------------------------------------

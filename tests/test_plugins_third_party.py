@@ -237,6 +237,22 @@ def test_a_broken_plugin_breaks_no_session_that_does_not_use_it_and_is_shown_wit
 
 
 @pytest.mark.behaviour("P3")
+@pytest.mark.parametrize("name", ["raises on import", "abstract", "hook raises"])
+def test_a_broken_plugin_is_shown_by_name_with_its_failure_alone_and_69(lab: Any, site: Any, name: str) -> None:
+    code, words = BROKEN[name]
+    site.install("theirs", code)
+    site.install("others", "import nothing_of_that_name")
+    shown = lab("plugins", "theirs")
+    assert shown.code == 69, shown
+    (line,) = shown.out.splitlines()
+    assert line.startswith("FAILED theirs 1.2.3, entry point theirs: ")
+    assert all(word in line for word in words if word != "'theirs'")
+    assert lab("plugins", "theirs", "--json").code == 69
+    sound = lab("plugins", "sma")
+    assert (sound.code, "FAILED" in sound.out) == (0, False)
+
+
+@pytest.mark.behaviour("P3")
 @pytest.mark.parametrize("name", [name for name in BROKEN if name != "a setting nobody can convert"])
 def test_a_broken_plugin_asked_for_by_name_is_refused_with_plugin_hook_and_cure(
     lab: Any, site: Any, one_line: Any, name: str

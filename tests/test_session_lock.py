@@ -1,5 +1,6 @@
 """One live session a state directory, by a lock of the kernel's that is gone the moment its process is."""
 
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -35,6 +36,21 @@ def test_a_second_session_in_a_state_directory_is_refused_with_75_and_leaves_not
     assert lab(*short, "--no-write").code == 0
     assert lab(*short, "--state-dir", "elsewhere").code == 0
     assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=50").code == 0, "it trades with nobody"
+
+
+@pytest.mark.behaviour("S8")
+def test_a_state_directory_in_use_is_found_before_the_provider_is_asked(
+    lab: Any, one_line: Any, session: subprocess.Popen[bytes]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        began = time.monotonic()
+        one_line(lab("run", "--set", f"bitunix.rest_url={url}", "--start-timeout", "4"), 75, "another session")
+        assert time.monotonic() - began < 3
+        silent.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            silent.accept()
+    assert session.poll() is None
 
 
 @pytest.mark.behaviour("S8")

@@ -338,5 +338,14 @@ def test_a_broken_gate_fails_the_rule_for_its_mistake(number: str, broken: Any, 
     assert_breaks(RiskGateContract, broken, number, said)
 
 
+@pytest.mark.parametrize(
+    ("broken", "cure"), [(LetsAllThrough, "if it passes everything"), (LooksTheWrongWay, "looser limits")]
+)
+def test_a_gate_that_stops_nothing_or_everything_is_told_what_to_do_about_it(broken: Any, cure: str) -> None:
+    (found,) = check(RiskGateContract, broken, only="G12")
+    assert cure in found.text.partition("\nCure: ")[2]
+    assert "excused" in found.text.partition("\nCure: ")[2]
+
+
 def test_every_rule_has_a_gate_that_breaks_it() -> None:
     assert {number for number, _, _ in BROKEN} == set(RiskGateContract.rules()) - {"C1"}

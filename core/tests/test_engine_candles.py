@@ -252,8 +252,8 @@ def test_columns_are_contiguous_read_only_doubles() -> None:
         with pytest.raises(TypeError):
             column[0] = 1.0
     assert view.closes(X).tolist() == view.column(X, "close").tolist()
-    with pytest.raises(KeyError):
-        view.column(X, "median")
+    with pytest.raises(LookupError, match=r"^'closed' is no column of candles; known: open, high, low, close, volume$"):
+        view.column(X, "closed")
 
 
 def test_a_column_handed_out_keeps_its_values_whatever_comes_after() -> None:

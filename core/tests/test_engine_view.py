@@ -242,6 +242,17 @@ def test_trades_and_depth_meet_working_orders_and_are_rows_only_where_something_
     assert made.step(event._replace(time_ns=candle.time_ns)) == []
 
 
+def test_a_symbol_that_is_no_market_of_the_run_is_named_with_those_that_are() -> None:
+    view = engine(ScriptedStrategy()).strategies[0].view
+    asks: list[Callable[[str], object]] = [
+        view.candles, view.closes, view.quote, view.trade, view.depth, view.funding, view.instrument, view.mark,
+        lambda symbol: view.column(symbol, "high"),
+    ]  # fmt: skip
+    for ask in asks:
+        with pytest.raises(LookupError, match=rf"^'FOO' is no market of this run; known: {', '.join(view.symbols)}$"):
+            ask("FOO")
+
+
 def test_quotes_alone_set_the_mark_whatever_trades_and_depth_say() -> None:
     made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(1))]}))
     [candle] = candles([100.0])

@@ -1,6 +1,8 @@
 """The provider's calls over REST, against a small venue on loopback: history, instruments, pacing, refusals."""
 
 import json
+import socket
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -192,6 +194,17 @@ async def test_the_client_is_replaced_after_a_cancellation_and_only_then(monkeyp
         assert await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
     assert len(made) == 2
     assert all(client.is_closed for client in made)
+
+
+@long_waits
+async def test_a_call_has_real_seconds_to_be_answered_however_fast_the_runs_clock_is() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = RestClient(base_url=f"http://127.0.0.1:{silent.getsockname()[1]}", deadline_s=0.5, pace=60)
+        began = time.monotonic()
+        with pytest.raises(ProviderUnavailable, match=r"no answer within 0\.5 s"):
+            await client.klines("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
+        assert 0.45 < time.monotonic() - began < 5
+        await client.aclose()
 
 
 async def test_a_server_that_never_answers_costs_ten_seconds() -> None:

@@ -1,5 +1,7 @@
 """The provider's stream, against a small venue on loopback: what it gives, and how it survives."""
 
+import socket
+import time
 from itertools import pairwise
 from typing import Any
 
@@ -22,6 +24,7 @@ from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderError
 from lab.ports import FeedState, Subscription
 from lab.testing import RecordingSink
+from lab_bitunix.stream import SocketClient
 from websockets.asyncio.client import connect
 from websockets.asyncio.server import ServerConnection
 
@@ -244,3 +247,22 @@ async def test_unsupported_intervals_are_refused_before_anything_is_opened() -> 
         with pytest.raises(ProviderError, match="interval 1w is not supported"):
             await provider.stream([Subscription("BTCUSDT", 7 * 1440 * MINUTE_NS)], RecordingSink())
     assert venue.connects == []
+
+
+@long_waits
+async def test_a_venue_has_real_seconds_to_open_a_socket_however_fast_the_runs_clock_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("lab_bitunix.stream.OPEN_S", 0.5)
+    sink = RecordingSink()
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = SocketClient(
+            url=f"ws://127.0.0.1:{silent.getsockname()[1]}", wanted=[("BTCUSDT", "depth_book1")], sink=sink, seed=0,
+            contacted=lambda _: None, wall_ns=lambda: 0, receive=lambda *_: None, subscribing=lambda _: None, pace=60,
+        )  # fmt: skip
+        began = time.monotonic()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(client.run)
+            await sink.until(lambda: any(words.startswith("no connection within 0.5 s") for _, words, _ in sink.feeds))
+            assert 0.45 < time.monotonic() - began < 5
+            tasks.cancel_scope.cancel()

@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 MINUTE = 60 * 10**9
+START = 1_800_000_000 * 10**9  # 2027-01-15T08:00:00Z
 
 
 class Checker(HTMLParser):
@@ -101,6 +102,31 @@ async def test_backtest_without_candle_rows_draws_the_candles_of_its_source(rows
     page, _ = checked(tmp_path / "summary.html")
     assert "50 candles of ETHUSDT" in page
     assert page.count("<svg") == 2
+
+
+@pytest.mark.parametrize("charts", ["plain", "auto"])
+async def test_the_axis_of_a_cheap_coin_has_its_prices_written_out(rows, run, drive, tmp_path, charts):
+    run.candles = [
+        Candle("SHIBUSDT", i * MINUTE, i * MINUTE, 0.00002, 0.000022, 0.00002, 0.0000214, 1.0) for i in range(9)
+    ]
+    await drive(Html(charts=charts), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    if charts == "plain":
+        assert ">0.000021<" in page
+        assert not re.search(r">[\d.]+e-", page)
+    else:
+        pytest.importorskip("plotly")
+        assert '"yaxis":{"anchor":"x"' in page
+        assert page.count('"exponentformat":"none"') >= 2, "not 21.4µ, either"
+
+
+async def test_an_incident_has_the_time_it_happened_at_and_degradations_are_apart(rows, run, drive, tmp_path):
+    rows.add("trading_state", TradingState(START + 90 * 10**9, ("quote stale",)), time_ns=START)
+    run.report = replace(run.report, degradations=("gaps 3: a, b", "feed_down 1"))
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, checker = checked(tmp_path / "summary.html")
+    assert "2027-01-15T08:01:30Z" in checker.cells
+    assert "gaps 3: a, b; feed_down 1" in page
 
 
 async def test_a_run_in_which_nothing_happened_still_has_a_page(rows, run, drive, tmp_path):

@@ -6,8 +6,13 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from lab.domain.control import Command, CommandAction, Notice, TradingState
+from lab.domain.orders import Side
 from lab_reporters.jsonl import Jsonl
 from msgspec.structs import replace
+
+MINUTE = 60 * 10**9
+START = 1_800_000_000 * 10**9  # 2027-01-15T08:00:00Z
 
 
 def lines_of(path):
@@ -31,6 +36,32 @@ async def test_every_row_is_one_readable_line_with_field_names(rows, run, drive,
     assert gate["body"]["halted_by"] == ["no quote yet", "seed_incomplete 37/100"]
     fill = next(line for line in lines if line["kind"] == "order_filled")
     assert fill["body"]["fill"]["price"] == "43010.5"
+
+
+async def test_what_the_session_says_has_the_time_it_was_said_at_and_not_that_of_the_last_data(
+    rows, run, drive, tmp_path
+):
+    later = START + 90 * 10**9 + 123
+    rows.candle(0, 43000.0)
+    rows.add("trading_state", TradingState(later, ("quote stale",)), time_ns=START + MINUTE)
+    rows.add("command", Command(later, CommandAction.STOP, "session", "SIGINT"), time_ns=START + MINUTE)
+    rows.add("notice", Notice(START, "feed", {"state": "down"}), time_ns=START + MINUTE)
+    rows.add("trading_state", b'{"a":1}', time_ns=START + MINUTE)
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    _, candle, halt, stop, notice, broken = lines_of(tmp_path / "events.jsonl")
+    assert halt["time"] == stop["time"] == "2027-01-15T08:01:30.000000123Z"
+    assert candle["time"] == notice["time"] == broken["time"] == "2027-01-15T08:01:00Z"
+
+
+async def test_a_figure_is_written_out_however_small_it_is(rows, run, drive, tmp_path):
+    rows.fill(3, Side.BUY, "0.0000214", "1E+3", fee="1E-8")
+    assert b'"1E-8"' in rows.rows[0].body
+    rows.refusal('a reason may say "1E-8" and "1E-99999999"')
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    _, filled, refused = lines_of(tmp_path / "events.jsonl")
+    assert filled["body"]["fill"]["fee"] == "0.00000001"
+    assert filled["body"]["position"] == "1000"
+    assert refused["body"]["reason"] == 'a reason may say "1E-8" and "1E-99999999"'
 
 
 @pytest.mark.behaviour("J8")

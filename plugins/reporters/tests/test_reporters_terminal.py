@@ -13,6 +13,7 @@ from lab.domain.control import Notice, TradingState
 from lab.domain.orders import Side
 from lab_reporters import lab_reporters
 from lab_reporters.terminal import Terminal
+from lab_reporters.text import price
 from msgspec.structs import replace
 
 
@@ -70,7 +71,7 @@ async def test_plain_lines_tell_set_up_events_and_outcome(rows, run, drive, pipe
         "refusal max_daily_loss refused buy 0.01 BTCUSDT: daily loss reached (loss 501.20 USD, limit 500 USD)",
         "trading halted: no quote yet; seed_incomplete 37/100",
         "trading open",
-        "feed    feed: state live, detail first quote",
+        "feed    the feed is live: first quote",
         "stop    strategy sma stopped: ZeroDivisionError: division by zero",
         "Status        completed (exit code 0)",
         "Duration      10:00",
@@ -99,7 +100,7 @@ async def test_refusals_show_one_line_a_second_and_count_the_rest(rows, run, dri
     await drive(Terminal(), run.info(), rows.rows)
     said = pipe.getvalue()
     assert said.count("refused buy") == 1
-    assert "not shown: refusal 49" in said
+    assert "not shown (too many at once; the journal has them): refusals 49\n" in said
 
 
 async def test_many_fills_at_once_are_counted_after_the_sixtieth(rows, run, drive, pipe):
@@ -107,7 +108,7 @@ async def test_many_fills_at_once_are_counted_after_the_sixtieth(rows, run, driv
         rows.fill(minute, Side.BUY, "43000", "1")
     await drive(Terminal(), run.info(), rows.rows)
     assert pipe.getvalue().count("Z fill ") == 60
-    assert "not shown: fill 140" in pipe.getvalue()
+    assert "not shown (too many at once; the journal has them): fills 140\n" in pipe.getvalue()
 
 
 async def test_the_header_says_where_the_instruments_steps_come_from(run, drive, pipe):
@@ -117,6 +118,39 @@ async def test_the_header_says_where_the_instruments_steps_come_from(run, drive,
     run.header = replace(run.header, instrument=traded)
     await drive(Terminal(), run.info(), [])
     assert "Instrument  tick 0.1 (set), lot 0.0001 (set) \N{REPLACEMENT CHARACTER}[2J\n" in pipe.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("topic", "detail", "sentence"),
+    [
+        ("feed", {"state": "down", "detail": ""}, "the feed is down"),
+        ("warm-up", {"state": "done", "candles": "64", "needed": "32"},
+         "history for the warm-up is there: 64 candles, 32 needed"),
+        ("backfill", {"state": "missing", "candles": "3", "first_ns": str(1_800_000_000 * 10**9)},
+         "candles stay missing: 3, the first of 2027-01-15T08:00:00Z"),
+        ("malformed", {"reason": "no price", "sample": "{}", "number": "7"},
+         "malformed input, number 7: no price; it begins {}"),
+        ("theirs", {"state": "odd", "why": "nobody knows"}, "theirs: state odd, why nobody knows"),
+        ("warm-up", {"state": "done"}, "warm-up: state done"),
+    ],
+)  # fmt: skip
+async def test_a_notice_is_a_sentence(rows, run, drive, pipe, topic, detail, sentence):
+    rows.add("notice", Notice(1, topic, detail))
+    await drive(Terminal(), run.info(), rows.rows)
+    assert f" {sentence}\n" in pipe.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("exact", "shown"), [(0.0000214, "0.0000214"), (43210.5, "43,210.5"), (2e10, "20,000,000,000")]
+)
+def test_a_price_is_written_out_however_small_or_large_it_is(exact, shown):
+    assert price(exact) == shown
+
+
+async def test_each_degradation_has_a_line_of_its_own(run, drive, pipe):
+    run.report = replace(run.report, degradations=("feed_down 2", "gaps 3: one, two"))
+    await drive(Terminal(), run.info(), [])
+    assert "  Degradations  feed_down 2\n                gaps 3: one, two\n" in pipe.getvalue()
 
 
 async def test_plain_mode_asks_for_the_status_once_an_interval_and_not_between(rows, run, drive, pipe):
@@ -145,6 +179,15 @@ async def test_live_view_is_not_drawn_again_while_nothing_changes(run, drive, sc
     run.status = lambda: frozen
     await drive(Terminal(), run.info(), [1.1])
     assert unstyled(screen.getvalue()).count("Time left") <= 2  # once, and once while it is wiped
+
+
+async def test_the_live_view_says_that_the_run_is_stopping_once_it_was_told_to(rows, run, drive, screen):
+    rows.everything()  # a kill command is the last but one
+    before, command = rows.rows[:-2], rows.rows[-2:]
+    await drive(Terminal(refresh_s=5.0), run.info(), [*before, 0.3])
+    assert "stopping" not in unstyled(screen.getvalue())
+    await drive(Terminal(refresh_s=5.0), run.info(), [*before, 0.3, *command, 0.3])
+    assert "Time left stopping…" in unstyled(screen.getvalue()), "at once, not after refresh_s"
 
 
 async def test_json_mode_writes_nothing(rows, run, drive, pipe, capsys):

@@ -409,6 +409,12 @@ def test_the_reason_of_an_exit_names_price_and_level() -> None:
     assert short.tick(97.0, 97.5)[0].reason == "ask 97.5 at or below the target 98.00 of short 0.5"
 
 
+def test_the_reason_of_a_cheap_coins_exit_has_its_price_written_out() -> None:
+    made = harness()
+    made.fill("500000", "0.0000214")
+    assert made.tick(0.0000205)[0].reason.startswith("bid 0.0000205 at or below the stop ")
+
+
 def test_nothing_is_watched_while_flat() -> None:
     made = harness()
     assert not made.tick(1.0)

@@ -33,15 +33,16 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
       lab backtest prices.csv --symbol ETHUSDT --interval 5m --set sma.fast=5 --set sma.slow=20
       lab backtest --provider mock --set mock.minutes=10000
     """
-    provider = given.pop("provider") or "replay"
-    fixed: dict[str, Any] = {"run__provider": provider}
+    typed = given.pop("provider")
+    provider = typed or "replay"
+    fixed = {"run.provider": (provider, "--provider" if typed else "lab backtest")}
     if source is not None:
         if provider != "replay":
             raise click.UsageError(f"SOURCE {source!r} goes with the provider replay, not with {provider}")
-        fixed["replay__file"] = source
+        fixed["replay.file"] = (source, "SOURCE")
     elif provider == "replay" and not options.is_given(given, "replay", "file", "run"):
         raise click.UsageError("SOURCE is missing: a CSV file, or a shipped recording: lab backtest btcusd-1m")
-    _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, **fixed)
+    _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, fixed=fixed)
     finished = run(assembly, interrupts, as_json=as_json)
     show(finished, as_json)
     return finished.exit_code

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from lab.cli import output
-from lab.composition.assembly import FLAGS, Assembly, assemble, layers_for
+from lab.composition.assembly import FLAGS, Assembly, Given, assemble, layers_for
 from lab.composition.config import RunSettings
 from lab.errors import ConfigError
 from lab.plugins.discovery import Registry
@@ -114,11 +114,13 @@ def gather(
     *,
     registry: Registry | None = None,
     defaults: Mapping[str, Any] | None = None,
-    **fixed: Any,
+    taken_over: Given | None = None,
+    fixed: Given | None = None,
 ) -> tuple[Registry, Assembly]:
     """Return the registry and the assembly that a command's options ask for. Raises what `assemble` raises.
 
-    ``defaults`` are the command's own: file, environment and command line count over them. ``fixed`` counts over all.
+    ``defaults`` are the command's own: file, environment and command line count over them. ``taken_over`` counts over
+    file and environment, ``fixed`` over all.
     """
     registry = registry or Registry()
     options: dict[str, Any] = {}
@@ -132,10 +134,10 @@ def gather(
         if "none" in values and set(values) != {"none"}:
             raise click.UsageError(f"{flag} none goes with no other {flag}; leave it out, or the others")
         options[f"run.{key}"] = [] if "none" in values else values or None
-    options.update({key.replace("__", "."): value for key, value in fixed.items()})
     if options["run.state_dir"] is not None:
         options["run.state_dir"] = str(options["run.state_dir"])
-    layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults)
+    layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults, taken_over)
+    layers.add_command(fixed or {})
     _note_unused_file(given.get("config"))
     if given.get("latency_ms") is not None:
         _set_latency(registry, layers, given["latency_ms"])
@@ -175,7 +177,7 @@ def _set_latency(registry: Registry, layers: Layers, value: str) -> None:
     run, _ = build("run", RunSettings, layers)
     if "latency_ms" not in settings_of(registry.get("broker", run.broker).cls):
         raise click.UsageError(f"--latency-ms: the broker {run.broker} has no setting latency_ms; leave it out")
-    layers.put(run.broker, "latency_ms", value, "--latency-ms")
+    layers.add_command({f"{run.broker}.latency_ms": (value, "--latency-ms")})
 
 
 def _note_unused_file(config: Path | None) -> None:

@@ -20,6 +20,7 @@ ARGUMENTS: Final = "lab.arguments"
 _SAID_MOST: Final = 1000
 _MONEY_DIGITS: Final = 4
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+")
+_FRACTION_OF_A_SECOND: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z")
 _NOT_SHOWN: Final = frozenset({"schema_version", "kind", "books", "changed"})
 
 
@@ -65,8 +66,12 @@ def report_lines(report: "Report") -> str:
     rows = []
     for key, value in as_data(report).items():
         label = key.replace("_", " ")
-        lines = [(f"{label} {part}", inner) for part, inner in value.items()] if key == "settings" else [(label, value)]
-        rows += [(label, text) for label, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
+        lines = [(label, value)]
+        if key == "settings":
+            lines = [(f"{label} {part}", inner) for part, inner in value.items()]
+        elif key == "degradations":  # a line each
+            lines = [("" if place else label, inner) for place, inner in enumerate(value)]
+        rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
     return table(rows)
 
 
@@ -86,11 +91,13 @@ def changed_text(report: "Report", limit: int) -> str:
 
 
 def _inline(value: Any) -> str:
-    """Return a value on one line, nested ones in their own brackets, figures rounded."""
+    """Return a value on one line, nested ones in their own brackets, figures rounded, times in seconds."""
     if value is None:
         return ""
     if isinstance(value, str) and _DECIMAL.fullmatch(value):
         return rounded(Decimal(value))
+    if isinstance(value, str) and (time := _FRACTION_OF_A_SECOND.fullmatch(value)):
+        return f"{time[1]}Z"
     if isinstance(value, dict):
         shown = {k: _inline(v) for k, v in value.items()}
         return ", ".join(

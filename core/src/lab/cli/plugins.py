@@ -14,9 +14,10 @@ from lab.cli import options, output
 def command(name: str | None, as_json: bool) -> int:
     """Show what is installed, from which distribution, its settings, and what failed to load.
 
-    With NAME only the components of that name.
+    With NAME only the components of that name; exit code 69 where what should offer it failed to load.
     """
     from lab.errors import did_you_mean
+    from lab.exit_codes import EndReason
     from lab.plugins.discovery import KINDS, Registry
     from lab.plugins.settings import settings_of, type_name
 
@@ -40,17 +41,20 @@ def command(name: str | None, as_json: bool) -> int:
                 }
             )
     commands = {n: c.help for n, c in registry.commands().items()}
+    failed = [plugin for plugin in registry.plugins if plugin.problems]
     if name is not None:
+        failed = registry.broken(name)
         known = [component["name"] for component in components]
         components = [component for component in components if component["name"] == name]
-        if not components:
+        if not components and not failed:
             raise click.UsageError(f"nothing installed is named {name!r}{did_you_mean(name, known)}")
+    code = EndReason.PLUGIN.exit_code if name is not None and failed else 0
     plugins = [dict(vars(plugin)) for plugin in registry.plugins]
     if as_json:
         output.print_json(
             {"schema_version": 1, "kind": "plugins", "plugins": plugins, "components": components, "commands": commands}
         )
-        return 0
+        return code
     for component in components:
         head = f"{component['kind']} {component['name']}  ({component['distribution']} {component['version']})"
         click.echo(f"{head}\n  {component['about']}")
@@ -65,10 +69,10 @@ def command(name: str | None, as_json: bool) -> int:
             click.echo(f"command lab {command_name}\n  {text}\n")
         rows = [[p["name"], f"{p['distribution']} {p['version']}", ", ".join(p["hooks"]) or "-"] for p in plugins]
         click.echo(output.table(rows, ("entry point", "distribution", "hooks")))
-    for plugin in plugins:
-        for problem in plugin["problems"]:
-            click.echo(f"FAILED {plugin['distribution']} {plugin['version']}, entry point {plugin['name']}: {problem}")
-    return 0
+    for plugin in failed:
+        for problem in plugin.problems:
+            click.echo(f"FAILED {plugin.distribution} {plugin.version}, entry point {plugin.name}: {problem}")
+    return code
 
 
 def _default(f: "attrs.Attribute[Any]") -> str:

@@ -4,9 +4,11 @@ Where standard error is no terminal nothing of it is written.
 """
 
 import os
+import shlex
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import Any, Final
 
 from lab.cli import output
@@ -97,8 +99,6 @@ class WaitingLine:
 
 def offline_command(arguments: list[str], provider: str, settings: dict[str, str], environment: Any) -> str:
     """Return the user's own command line with the settings under which the provider needs no network."""
-    import shlex
-
     kept: list[str] = []
     wanted = {f"{provider}.{key}" for key in settings}
     rest = iter(arguments)
@@ -111,5 +111,15 @@ def offline_command(arguments: list[str], provider: str, settings: dict[str, str
         kept += [argument] if equals or argument != "--set" else [argument, value]
     for key, value in settings.items():
         kept += ["--set", f"{provider}.{key}={value}"]
-    runner = "uv run " if environment.get("UV_RUN_RECURSION_DEPTH") else ""
-    return f"{runner}lab {shlex.join(kept)}"
+    return f"{_started_by(environment)} {shlex.join(kept)}"
+
+
+def _started_by(environment: Any) -> str:
+    """Return what started lab, as one would type it again: behind ``uv run`` the command alone is not on the path."""
+    path, uv = environment.get("PATH"), environment.get("UV", "")
+    if environment.get("UV_RUN_RECURSION_DEPTH"):
+        if shutil.which("uv", path=path) or not uv:
+            return "uv run lab"
+        return "pipx run uv run lab" if "pipx" in uv else f"{shlex.quote(uv)} run lab"
+    called = sys.argv[0]
+    return shlex.quote(called) if Path(called).name == "lab" and not shutil.which("lab", path=path) else "lab"

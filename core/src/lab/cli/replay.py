@@ -1,5 +1,6 @@
 """``lab replay``."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,6 @@ from lab.cli.backtest import show
 from lab.session.signals import Interrupts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from lab.records.run import ComponentRecord, RunStarted
 
 
@@ -32,32 +31,27 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
       lab replay latest
       lab replay 20241224T1830 --set sma.slow=50
     """
+    from lab.composition.assembly import RECORDED
     from lab.errors import RunError
     from lab.exit_codes import EndReason
-    from lab.journal.reader import read_run_started
     from lab.runs.directory import find
+    from lab.runs.previous import is_running, started_of
 
     state_dir = options.state_dir_of(given)
     directory = find(state_dir, run)
     if run == "latest":
         directory = _newest_session(state_dir, directory)
-    recorded = read_run_started(directory)
+    recorded = started_of(directory)
     if recorded.kind != "run":
         raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
-    for key in ("symbol", "interval", "equity", "leverage", "seed", "no_orders"):
-        given[key] = getattr(recorded, key) if given.get(key) is None else given[key]
-    sets = [f"replay.run={directory}"]
-    if not given["strategies"]:
-        given["strategies"] = [f"{entry.name}={entry.type}" for entry in recorded.strategies]
-        sets += _settings(recorded.strategies)
-    if not given["gates"]:
-        given["gates"] = [entry.type for entry in recorded.gates] or ["none"]
-        sets += _settings(recorded.gates)
-    if given["broker"] is None:
-        given["broker"] = recorded.broker.type
-        sets += _settings([recorded.broker])
-    given["sets"] = [*sets, *given["sets"]]
-    _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, run__provider="replay")
+    if is_running(directory):
+        output.say(f"{directory.name} is still running; this replays the inputs it has recorded so far")
+    _, assembly = options.gather(
+        given,
+        defaults=options.BATCH_DEFAULTS,
+        taken_over={dotted: (raw, RECORDED) for dotted, raw in _recorded(recorded, given).items()},
+        fixed={"run.provider": ("replay", "lab replay"), "replay.run": (str(directory), "RUN")},
+    )
     finished = execute(assembly, interrupts, as_json=as_json, kind="replay", carried_loss=recorded.carried_loss)
     show(finished, as_json)
     return finished.exit_code
@@ -87,11 +81,22 @@ def _again(directory: Path, recorded: "RunStarted") -> str:
     )
 
 
-def _settings(entries: "Sequence[ComponentRecord]") -> list[str]:
-    """Return recorded settings as ``--set`` texts."""
-    texts = []
-    for entry in entries:
+def _recorded(recorded: "RunStarted", given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the recorded session's settings; those of strategies, gates and broker where no others were given."""
+    keys = ("symbol", "interval", "equity", "leverage", "seed", "no_orders")
+    found: dict[str, Any] = {f"run.{key}": getattr(recorded, key) for key in keys}
+    components: list[ComponentRecord] = []
+    if not given["strategies"]:
+        found["run.strategies"] = [f"{entry.name}={entry.type}" for entry in recorded.strategies]
+        components += recorded.strategies
+    if not given["gates"]:
+        found["run.gates"] = [entry.type for entry in recorded.gates]
+        components += recorded.gates
+    if given["broker"] is None:
+        found["run.broker"] = recorded.broker.type
+        components.append(recorded.broker)
+    for entry in components:
         for key, value in entry.settings.items():
             text = "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            texts.append(f"{entry.name}.{key}={text}")
-    return texts
+            found[f"{entry.name}.{key}"] = text
+    return found

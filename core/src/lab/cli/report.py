@@ -17,15 +17,13 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default).
     """
-    from msgspec.structs import replace
-
     from lab.backtesting.verify import check_chain
     from lab.errors import RunError
     from lab.exit_codes import EndReason
     from lab.journal.reader import JournalReader
     from lab.journal.report import build_report
     from lab.runs.directory import find, write_report
-    from lab.runs.previous import check_begun, is_running
+    from lab.runs.previous import check_begun, is_running, so_far
 
     directory = find(options.state_dir_of(given), run)
     reader = JournalReader.open(directory)
@@ -36,7 +34,8 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
             raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
         report = build_report(reader)
         if report.reason == "unfinished" and is_running(directory):
-            report = replace(report, status="running", exit_code=0, error="not ended yet", error_count=0)
+            report = so_far(report)
+            output.say(f"{directory.name} is still running; these are its figures at its last commit")
         broken = check_chain(reader)
     finally:
         reader.close()

@@ -61,7 +61,7 @@ def _look(path: Path) -> Listed:
     from lab.exit_codes import EndReason
     from lab.journal.reader import JournalReader
     from lab.journal.report import build_report
-    from lab.runs.previous import check_begun, is_running
+    from lab.runs.previous import NOT_ENDED, check_begun, is_running, so_far
 
     try:
         reader = JournalReader.open(path)
@@ -77,7 +77,7 @@ def _look(path: Path) -> Listed:
     except JournalError as error:
         return Listed(path.name, "unreadable", str(error))
     if report.reason == "unfinished" and is_running(path):
-        return Listed(path.name, "running", "not ended yet", report)
+        return Listed(path.name, "running", NOT_ENDED, so_far(report))
     return Listed(path.name, report.status, report.reason, report)
 
 

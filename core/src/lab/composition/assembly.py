@@ -173,12 +173,24 @@ def check_leverage(instrument: Instrument, leverage: Decimal) -> None:
         raise ConfigError(f"leverage = {leverage}: {instrument.symbol} has at most {most}; give --leverage {most}")
 
 
+RECORDED: Final = "the recorded run"
+"""The origin of settings that an earlier run recorded."""
+
+Given = Mapping[str, tuple[Any, str]]
+"""Settings that a command gives itself: raw value and where it comes from, by ``table.key``."""
+
+
 def layers_for(
-    config: Path | None, sets: list[str], options: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    config: Path | None,
+    sets: list[str],
+    options: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+    taken_over: Given | None = None,
 ) -> Layers:
     """Return the layers of file and command line; ``options`` are the command's own flags, ``None`` where not given.
 
-    ``defaults`` are the command's, where they are not those of a live run. Raises `ConfigError`.
+    ``defaults`` are the command's, where they are not those of a live run. ``taken_over`` counts over the file and the
+    environment, and less than what was typed. Raises `ConfigError`.
     """
     layers = Layers()
     for dotted, raw in (defaults or {}).items():
@@ -186,13 +198,16 @@ def layers_for(
         layers.put(table, key, raw, "default")
     if config is not None:
         layers.add_file(config)
+    layers.add_command(taken_over or {})
     for text in sets:
         layers.add_set(text)
-    for dotted, raw in options.items():
-        if raw is not None:
-            table, _, key = dotted.partition(".")
-            layers.put(table, key, raw, FLAGS.get(key) or f"--{key.replace('_', '-')}")
+    typed = {dotted: raw for dotted, raw in options.items() if raw is not None}
+    layers.add_command({dotted: (raw, _flag(dotted.partition(".")[2])) for dotted, raw in typed.items()})
     return layers
+
+
+def _flag(key: str) -> str:
+    return FLAGS.get(key) or f"--{key.replace('_', '-')}"
 
 
 def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str], *, reporters: bool = True) -> Assembly:
@@ -277,10 +292,10 @@ def reassemble(registry: Registry, started: RunStarted) -> Assembly:
         "no_orders": started.no_orders,
     }
     for key, raw in run.items():
-        layers.put("run", key, raw, "run_started")
+        layers.put("run", key, raw, RECORDED)
     for entry in (started.provider, *started.strategies, *started.gates, started.broker):
         for key, raw in entry.settings.items():
-            layers.put(entry.name, key, raw, "run_started")
+            layers.put(entry.name, key, raw, RECORDED)
     return assemble(registry, layers, {}, reporters=False)
 
 

@@ -57,7 +57,7 @@ class RunSettings:
         "how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)]
     )
     start_timeout: float = _key(
-        "seconds until a provider that can't be reached ends the run; 0 = wait for ever",
+        "real seconds until a provider that can't be reached ends the run; 0 = wait for ever",
         default=30.0,
         validator=[validators.ge(0), validators.le(31_536_000)],
     )

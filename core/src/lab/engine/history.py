@@ -108,8 +108,13 @@ class History:
         return outcomes
 
     def column(self, name: str) -> memoryview:
-        """Return the newest values of ``open``, ``high``, ``low``, ``close`` or ``volume`` as read-only doubles."""
+        """Return the newest values of ``open``, ``high``, ``low``, ``close`` or ``volume`` as read-only doubles.
+
+        Raises ``LookupError`` for another name.
+        """
         column = self._columns.get(name)
         if column is None:
+            if name not in _COLUMNS:
+                raise LookupError(f"{name!r} is no column of candles; known: {', '.join(_COLUMNS)}")
             column = self._columns[name] = Column(_COLUMNS[name], self.keep)
         return column.view(self.candles, self.count)

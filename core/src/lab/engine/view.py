@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from typing import overload
+from typing import NoReturn, TypeVar, overload
 
 from msgspec.structs import replace
 
@@ -12,6 +12,8 @@ from lab.domain.orders import Order
 from lab.domain.position import Position
 from lab.engine.state import Book, EngineState
 from lab.engine.valuation import Valuation
+
+T = TypeVar("T")
 
 
 class Candles(Sequence[Candle]):
@@ -48,19 +50,30 @@ class Candles(Sequence[Candle]):
         return f"Candles({self._candles!r})"
 
 
+class _BySymbol(dict[str, T]):
+    """What there is of each market of the run. A symbol that is none of its markets is named, with those that are."""
+
+    __slots__ = ()
+
+    def __missing__(self, symbol: str) -> NoReturn:
+        raise LookupError(f"{symbol!r} is no market of this run; known: {', '.join(self)}")
+
+
 class View:
     """One strategy's window on the run. Values are of this moment: keep none of them for later.
 
-    Nothing it returns can change the run: candles, positions, orders and quotes are copies or read only.
+    Nothing it returns can change the run: candles, positions, orders and quotes are copies or read only. Whoever asks
+    for the market of a symbol that the run does not have gets a ``LookupError`` that names those it has.
     """
 
-    __slots__ = ("_book", "_candles", "_state", "_valuation")
+    __slots__ = ("_book", "_candles", "_markets", "_state", "_valuation")
 
     def __init__(self, state: EngineState, valuation: Valuation, book: Book) -> None:
         self._state = state
         self._valuation = valuation
         self._book = book
-        self._candles = {symbol: Candles(market.history.candles) for symbol, market in state.markets.items()}
+        self._markets = _BySymbol(state.markets)
+        self._candles = _BySymbol({s: Candles(market.history.candles) for s, market in state.markets.items()})
 
     @property
     def now_ns(self) -> int:
@@ -91,7 +104,7 @@ class View:
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps and rates."""
-        return self._state.markets[symbol].instrument
+        return self._markets[symbol].instrument
 
     def candles(self, symbol: str) -> Sequence[Candle]:
         """Return the closed candles kept, ascending, at least 1.5 times the look-back once that many came."""
@@ -99,33 +112,34 @@ class View:
 
     def closes(self, symbol: str) -> memoryview:
         """Return the newest closes as contiguous read-only doubles, ascending, as ``numpy.frombuffer`` takes them."""
-        return self._state.markets[symbol].history.column("close")
+        return self._markets[symbol].history.column("close")
 
     def column(self, symbol: str, name: str) -> memoryview:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
-        return self._state.markets[symbol].history.column(name)
+        return self._markets[symbol].history.column(name)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote, or ``None`` before the first."""
-        return self._state.markets[symbol].quote
+        return self._markets[symbol].quote
 
     def trade(self, symbol: str) -> Trade | None:
         """Return the newest trade of the market, or ``None`` before the first or where the provider gives none."""
-        return self._state.markets[symbol].trade
+        return self._markets[symbol].trade
 
     def depth(self, symbol: str) -> Depth | None:
         """Return the newest displayed levels, or ``None`` before the first or where the provider gives none."""
-        return self._state.markets[symbol].depth
+        return self._markets[symbol].depth
 
     def funding(self, symbol: str) -> Funding | None:
         """Return the newest funding rate fetched, or ``None`` before the first or where the provider gives none."""
-        return self._state.markets[symbol].newest(Funding)
+        return self._markets[symbol].newest(Funding)
 
     def mark(self, symbol: str) -> Decimal:
         """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.
 
         Raises ``LookupError`` before the first candle or quote.
         """
+        _ = self._markets[symbol]
         return self._valuation.mark(symbol, self._book.ledger.position(symbol).quantity)
 
     # -- the book ----------------------------------------------------------------------------------------------------

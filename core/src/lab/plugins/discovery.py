@@ -154,15 +154,22 @@ class Registry:
             owners = " and ".join(f"{o.plugin.distribution} {o.plugin.version}" for o in named)
             raise PluginError(f"{kind} {name!r} is offered by {owners}; uninstall one of them")
         text = f"no {kind} named {name!r}{did_you_mean(name, sorted({offer.name for offer in self.offers(kind)}))}"
-        broken = [plugin for plugin in self.plugins if plugin.problems]
-        hit = [p for p in broken if name == p.name or any(repr(name) in problem for problem in p.problems)]
-        for plugin in hit:
+        for plugin in self.broken(name):
             text = f"{kind} {name!r}: {plugin.distribution} {plugin.version}: {plugin.problems[0]}"
             raise PluginError(f"{text}; repair or uninstall it (see `lab plugins`)")
-        if broken:
+        if broken := [plugin for plugin in self.plugins if plugin.problems]:
             names = ", ".join(p.distribution for p in broken)
             text += f" ({names} failed to load: see `lab plugins`)"
         raise UnknownPlugin(text)
+
+    def broken(self, name: str) -> list[Plugin]:
+        """Return the plugins that failed and have this name, or offer it as far as was found out."""
+        return [
+            plugin
+            for plugin in self.plugins
+            if plugin.problems
+            and (name in {plugin.name, plugin.distribution} or any(repr(name) in text for text in plugin.problems))
+        ]
 
     def _declare(self, kind: str) -> list[_Declared]:
         """Return what the plugins offer of one kind under a sound name, not looked at any further."""

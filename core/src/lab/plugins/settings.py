@@ -24,10 +24,14 @@ ENV_PREFIX: Final = "LAB_"
 
 @attrs.frozen
 class Value:
-    """A raw value and where it came from: ``lab.toml``, ``LAB_SMA_FAST``, ``--set``."""
+    """A raw value and where it came from: ``lab.toml``, ``LAB_SMA_FAST``, ``--set``.
+
+    ``of_command`` marks what the command line or the command itself gives: it counts over the environment.
+    """
 
     raw: Any
     origin: str
+    of_command: bool = False
 
 
 @attrs.frozen
@@ -46,9 +50,15 @@ class Layers:
     def __init__(self) -> None:
         self.tables: dict[str, dict[str, Value]] = {}
 
-    def put(self, table: str, key: str, raw: Any, origin: str) -> None:
+    def put(self, table: str, key: str, raw: Any, origin: str, *, of_command: bool = False) -> None:
         """Set one value over earlier layers."""
-        self.tables.setdefault(table, {})[key] = Value(raw, origin)
+        self.tables.setdefault(table, {})[key] = Value(raw, origin, of_command)
+
+    def add_command(self, values: Mapping[str, tuple[Any, str]]) -> None:
+        """Take what a command gives: raw value and origin, by ``table.key``."""
+        for dotted, (raw, origin) in values.items():
+            table, _, key = dotted.partition(".")
+            self.put(table, key, raw, origin, of_command=True)
 
     def add_file(self, path: Path) -> None:
         """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where the parser gives one."""
@@ -72,7 +82,7 @@ class Layers:
         table, dot, key = name.strip().partition(".")
         if not (equals and dot and table and key):
             raise ConfigError(f"--set {text}: expected name.key=value, for example sma.fast=5")
-        self.put(table, key.replace("-", "_"), raw.strip(), "--set")
+        self.put(table, key.replace("-", "_"), raw.strip(), "--set", of_command=True)
 
     def add_environment(self, environment: Mapping[str, str], tables: Mapping[str, type]) -> list[str]:
         """Take ``LAB_<TABLE>_<KEY>`` variables of known tables; return the names of those that fit no table.
@@ -93,7 +103,7 @@ class Layers:
             known = settings_of(tables[table])
             if key not in known:
                 raise ConfigError(f"{variable}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
-            if key not in self.tables.get(table, {}) or not self.tables[table][key].origin.startswith("-"):
+            if key not in self.tables.get(table, {}) or not self.tables[table][key].of_command:
                 self.put(table, key, environment[variable], variable)
         return unknown_variables
 

@@ -105,6 +105,15 @@ class Runtime:
     hosts: dict[str, None] = attrs.field(init=False, factory=dict, repr=False)
     """Every host given to `contacted`, in order."""
 
+    @property
+    def pace(self) -> float:
+        """Seconds of the run's clock in a real one: its factor for time-outs of networks and other processes.
+
+        Those have their own time, whatever the speed: ``anyio.fail_after(10 * runtime.pace)`` takes ten real seconds.
+        It is 1 in virtual time, where nothing is real.
+        """
+        return 1.0 if self.speed == "max" else self.speed
+
     def contacted(self, host: str) -> None:
         """Name a host a connection was opened to: the report lists them. May be called at any time, again too."""
         self.hosts[host] = None
@@ -183,7 +192,7 @@ class Provider(Component, ABC):
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Return the newest closed candles that open before ``end_ns`` (``None``: now), ascending, at most ``count``.
 
-        Each is marked ``backfilled``. Fewer (or none) is an honest answer. One attempt, 10 s at most; the session
+        Each is marked ``backfilled``. Fewer (or none) is an honest answer. One attempt, 10 real s at most; the session
         retries. Raises `ProviderUnavailable`.
         """
 

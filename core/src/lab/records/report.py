@@ -78,7 +78,7 @@ class Report(Record, frozen=True, kw_only=True):
     run_id: str
     """the run's id: start, provider, strategies; also the name of its folder"""
     status: str
-    """`completed`, `stopped` or `failed`"""
+    """`completed`, `stopped` or `failed`; `running` while `lab report` shows a run that has not ended"""
     reason: str
     """why it ended; see [exit codes](exit-codes.md). `unfinished`: the journal holds no end"""
     exit_code: int

@@ -15,9 +15,23 @@ NAME: Final = ".lock"
 @contextmanager
 def exclusive(state_dir: Path) -> Iterator[None]:
     """Keep other live sessions away from a state directory. Raises `RunError` where one is there already."""
+    with _locked(state_dir / "runs" / NAME, make=True):
+        yield
+
+
+def check_free(state_dir: Path) -> None:
+    """Raise as `exclusive` does where another live session is there already; make nothing, and keep no lock."""
     path = state_dir / "runs" / NAME
+    if path.exists():
+        with _locked(path, make=False):
+            pass
+
+
+@contextmanager
+def _locked(path: Path, *, make: bool) -> Iterator[None]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if make:
+            path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")
     except OSError as error:
         text = f"{path.parent}: cannot be written: {error.strerror or error}; choose another with --state-dir"

@@ -7,18 +7,22 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from msgspec.structs import replace
+
 from lab.domain.time import DAY_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
-from lab.journal.reader import JournalReader
+from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.report import build_report
 from lab.journal.schema import FILE_NAME, FIRST_SEGMENT
 from lab.records.base import exact
+from lab.records.report import Report
 from lab.records.run import CarriedLoss, RunStarted
 from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_report
 from lab.runs.lock import try_lock
 
 LOCK_NAME: Final = "running"
+NOT_ENDED: Final = "not ended yet"
 CRASHES: Final = frozenset(
     reason.code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
 )
@@ -60,6 +64,27 @@ def check_begun(directory: Path, reader: JournalReader) -> None:
         text = "is still starting: it waits for its provider, and its journal holds nothing yet"
         raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
     raise RunError(EndReason.STORAGE, f"{directory.name} was cut off before it began: its journal holds nothing")
+
+
+def started_of(directory: Path) -> RunStarted:
+    """Return how a run was started. Raises `RunError` where it has not begun, `JournalError` where it was changed."""
+    with contextlib.closing(JournalReader.open(directory)) as reader:
+        check_begun(directory, reader)
+    return read_run_started(directory)
+
+
+def so_far(report: Report) -> Report:
+    """Return the report of a run that is still running: it has not failed, and may trade yet."""
+    return replace(
+        report,
+        status="running",
+        reason=NOT_ENDED,
+        exit_code=0,
+        error="",
+        error_count=report.error_count - 1,
+        degradations=tuple(text for text in report.degradations if not text.startswith("unfinished:")),
+        no_trade_reason=None,
+    )
 
 
 def finalize_interrupted(state_dir: Path) -> list[Path]:

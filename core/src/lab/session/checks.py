@@ -91,10 +91,10 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
     found: Sequence[Check] = [Check("provider", False, f"no answer within {_PROBE_S:g} s")]
     try:
         async with anyio.create_task_group() as tasks:
-            with anyio.move_on_after(_PROBE_S):
+            runtime = Runtime(clock=clock_for(speed, wall_ns), seed=run.seed, tasks=tasks, speed=speed)
+            with anyio.move_on_after(_PROBE_S * runtime.pace):
                 try:
-                    clock = clock_for(speed, wall_ns)
-                    await provider.start(Runtime(clock=clock, seed=run.seed, tasks=tasks, speed=speed))
+                    await provider.start(runtime)
                     found = await provider.probe(
                         run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
                     )
@@ -102,7 +102,7 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
                     found = [Check("provider", False, str(error))]
                 except (Exception, SystemExit) as error:
                     found = [_failed(assembly, error)]
-            problem = await Guarded(assembly.provider, FailureLog()).stop()
+            problem = await Guarded(assembly.provider, FailureLog(), pace=runtime.pace).stop()
             if problem:
                 found = [*found, Check("stop", False, problem)]
             tasks.cancel_scope.cancel()

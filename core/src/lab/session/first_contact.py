@@ -30,19 +30,17 @@ def no_waiting(cause: str, left: float | None) -> None:
 
 
 class Guarded:
-    """A provider whose calls end in time, and whose failures are named errors of lab.
+    """A provider whose calls end in time, and whose failures are named errors of lab. Limits are in real seconds."""
 
-    ``scale`` is how much faster than real time the loop runs: limits are in real seconds.
-    """
-
-    def __init__(self, part: Part[Provider], failures: FailureLog, *, scale: float = 1.0) -> None:
+    def __init__(self, part: Part[Provider], failures: FailureLog, *, pace: float = 1.0) -> None:
         self.name = part.name
         self._failures = failures
         self.component = part.component
-        self.scale = scale
+        self.pace = pace
 
     async def start(self, runtime: Runtime) -> None:
         """Start it. Raises `RunError`."""
+        self.pace = runtime.pace
         text = f"provider {self.name}: start() was not done within {CALL_S:g} s"
         await self._call("start", lambda: self.component.start(runtime), RunError(EndReason.PLUGIN, text))
 
@@ -70,7 +68,7 @@ class Guarded:
 
     async def stop(self) -> str:
         """Stop it, whatever it does; return what went wrong (already printed), or an empty text."""
-        with anyio.CancelScope(shield=True), anyio.move_on_after(_STOP_S * self.scale) as scope:
+        with anyio.CancelScope(shield=True), anyio.move_on_after(_STOP_S * self.pace) as scope:
             try:
                 await self.component.stop()
             except BaseException as error:
@@ -85,7 +83,7 @@ class Guarded:
 
     async def _call(self, name: str, call: Callable[[], Awaitable[Any]], late: LabError, limit: float = CALL_S) -> Any:
         """Await one call; ``late`` is raised where it takes too long. Cancellation from outside passes through."""
-        with anyio.move_on_after(limit * self.scale):
+        with anyio.move_on_after(limit * self.pace):
             try:
                 return await call()
             except ProviderUnavailable:
@@ -111,10 +109,10 @@ class FirstContact:
         self.provider = provider
         self._symbol = settings.symbol
         self._limit = settings.start_timeout or float("inf")
-        self._shown_limit = min(self._limit, settings.minutes * 60 / provider.scale)
+        self._run_s = settings.minutes * 60
         self._clock = clock
         self._waiting = waiting
-        self._began = clock.monotonic()
+        self.began = clock.monotonic()
         self._wait = 1.0
         self.failures = 0
         self.cause = ""
@@ -126,7 +124,7 @@ class FirstContact:
 
     @property
     def _passed(self) -> float:
-        return (self._clock.monotonic() - self._began) / self.provider.scale
+        return (self._clock.monotonic() - self.began) / self.provider.pace
 
     @property
     def given_up(self) -> str:
@@ -149,16 +147,16 @@ class FirstContact:
 
     async def pause(self, stopping: anyio.Event) -> None:
         """Wait before the next question, longer each time, counting down; return early when the run is to stop."""
-        until = self._clock.monotonic() + min(self._wait, max(self.left, 0.0) * self.provider.scale)
+        until = self._clock.monotonic() + min(self._wait, max(self.left, 0.0) * self.provider.pace)
         self._wait = min(2 * self._wait, _RETRY_MOST_S)
         while not stopping.is_set() and (rest := until - self._clock.monotonic()) > 0:
-            with anyio.move_on_after(min(rest, self.provider.scale)):
+            with anyio.move_on_after(min(rest, self.provider.pace)):
                 await stopping.wait()
             self.show()
 
     def show(self) -> None:
         """Show how long there is left."""
-        left = self._shown_limit - self._passed
+        left = min(self._limit, self._run_s / self.provider.pace) - self._passed
         self._waiting(self.cause, max(0.0, left) if self._limit != float("inf") else None)
 
     def end(self) -> None:

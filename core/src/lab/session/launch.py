@@ -19,7 +19,7 @@ from lab.ports import Clock, Runtime
 from lab.records.report import Report
 from lab.runs import directory as directories
 from lab.runs.failures import FailureLog
-from lab.runs.lock import exclusive
+from lab.runs.lock import check_free, exclusive
 from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
@@ -101,6 +101,8 @@ async def run_session(
     waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
+    if not assembly.settings.no_write:
+        check_free(assembly.settings.state_dir)  # before the provider is asked, which may take half a minute
     outcome = _Outcome()
     loop = asyncio.get_running_loop()
     scope = anyio.CancelScope()
@@ -112,7 +114,7 @@ async def run_session(
         if interrupts.count:  # one that came before anybody could listen counts
             _interrupt(outcome, scope, interrupts.count, "a signal")
         failures = FailureLog(say=say)
-        provider = Guarded(assembly.provider, failures, scale=1.0 if speed == "max" else max(1.0, speed))
+        provider = Guarded(assembly.provider, failures)
         start = FirstContact(provider, assembly.settings, clock, waiting)
 
         def task_failed(error: BaseException) -> None:

@@ -109,7 +109,7 @@ class Session:
             self.end.detail = self._start.cause
             self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
             if self._start.given_up:
-                self.end.fail(EndReason.NEVER_WARMED, self._start.given_up)
+                self.stop(EndReason.NEVER_WARMED, self._start.given_up)  # its failed calls are counted already
                 break
             await self._start.pause(self.end.asked)
             if self.end.reason is not None or self._start.given_up:
@@ -299,8 +299,8 @@ class Session:
         return self.end.errors + self._start.failures + self.feed.history_failures + stopped
 
     def elapsed(self) -> float:
-        """Return the seconds since the run began, by the session's clock."""
-        return self.clock.monotonic() - self._began
+        """Return the seconds since the run began, by the session's clock; until it trades, since the first call."""
+        return self.clock.monotonic() - (self._began if self.runner is not None else self._start.began)
 
     def report(self) -> Report:
         """Return the final report of the committed rows, or of the end itself where the journal could not take it."""

@@ -10,6 +10,7 @@ import httpx
 from attrs import define, field
 from lab.domain.time import SECOND_NS
 
+CONNECT_S: Final = 5.0
 BODY_LIMIT: Final = 8 * 1024 * 1024
 _HEADERS: Final = {
     # The venue has answered 403 to other user agents.
@@ -32,6 +33,8 @@ class Connections:
 
     base_url: str
     timeout_s: float
+    pace: float = 1.0
+    """As `lab.ports.Runtime.pace`: time-outs are real seconds."""
     _pool: _Pool | None = field(init=False, default=None)
     _ssl: object = field(init=False, default=None)
 
@@ -77,7 +80,7 @@ class Connections:
                 if self._pool is pool:
                     self._pool = None
             if pool.retired and not pool.users:
-                with anyio.move_on_after(1, shield=True):
+                with anyio.move_on_after(self.pace, shield=True):
                     await pool.client.aclose()
 
     def _new_client(self) -> httpx.AsyncClient:
@@ -89,7 +92,7 @@ class Connections:
             trust_env=False,
             verify=self._ssl or False,  # type: ignore[arg-type]
             limits=httpx.Limits(max_connections=4),
-            timeout=httpx.Timeout(self.timeout_s, connect=5.0),
+            timeout=httpx.Timeout(self.timeout_s * self.pace, connect=CONNECT_S * self.pace),
         )
 
 

@@ -48,6 +48,7 @@ class LiveStream:
     cool_down: CoolDown
     seed: int
     wall_ns: Callable[[], int]
+    pace: float = 1.0
     socket: SocketClient = field(init=False)
     _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
     _quotes: dict[str, ChannelKey] = field(init=False, factory=dict)
@@ -81,6 +82,7 @@ class LiveStream:
             receive=self.receive,
             subscribing=self.subscribing,
             cool_down=self.cool_down,
+            pace=self.pace,
         )
         for one in candles:
             self._chains[one.symbol, CANDLE_CHANNELS[one.interval_ns]] = CandleChain(

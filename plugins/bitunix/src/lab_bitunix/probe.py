@@ -43,13 +43,13 @@ class _Listener:
 
 
 async def probe(
-    provider: Provider, rest: RestClient, wanted: Subscription, wall_ns: Callable[[], int]
+    provider: Provider, rest: RestClient, wanted: Subscription, wall_ns: Callable[[], int], pace: float = 1.0
 ) -> Sequence[Check]:
-    """Return one row for each thing tried; failures are rows, not exceptions."""
+    """Return one row for each thing tried; failures are rows, not exceptions. ``pace`` as `lab.ports.Runtime.pace`."""
     checks: list[Check] = []
     candles = await _candles(provider, wanted, checks)
     await _round_trip(rest, wanted.symbol.upper(), wall_ns, checks, recorded=provider.realm() is Realm.RECORDED)
-    listener = await _stream(provider, wanted, wall_ns, checks)
+    listener = await _stream(provider, wanted, wall_ns, checks, pace)
     if listener.quotes and candles:
         _age(candles, wanted, listener.quotes[-1].time_ns, checks)
         _prices(candles, listener.quotes[-1], checks)
@@ -99,7 +99,7 @@ def _skew(name: str, skew_s: float, tolerance: str, recorded: bool) -> Check:
 
 
 async def _stream(
-    provider: Provider, wanted: Subscription, wall_ns: Callable[[], int], checks: list[Check]
+    provider: Provider, wanted: Subscription, wall_ns: Callable[[], int], checks: list[Check], pace: float
 ) -> _Listener:
     listener = _Listener(wall_ns)
     started = anyio.current_time()
@@ -115,9 +115,9 @@ async def _stream(
                 listener.live.set()
 
         tasks.start_soon(run)
-        with anyio.move_on_after(STREAM_S):
+        with anyio.move_on_after(STREAM_S * pace):
             await listener.live.wait()
-        took_s = anyio.current_time() - started
+        took_s = (anyio.current_time() - started) / pace
         tasks.cancel_scope.cancel()
     if error is not None:
         checks.append(Check("stream", False, str(error)))

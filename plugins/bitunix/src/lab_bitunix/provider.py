@@ -140,16 +140,18 @@ class Bitunix(Provider):
             now_ns=self._clock.now_ns,
             malformed=self._malformed,
             contacted=runtime.contacted,
+            pace=runtime.pace,
         )
 
     async def stop(self) -> None:
         """Close the connections and the local venue."""
         rest, self._rest = self._rest, None
         local, self._local = self._local, None
-        with anyio.move_on_after(0.5, shield=True):
+        pace = self._runtime.pace if self._runtime is not None else 1.0
+        with anyio.move_on_after(0.5 * pace, shield=True):
             if rest is not None:
                 await rest.aclose()
-        with anyio.move_on_after(0.5, shield=True):
+        with anyio.move_on_after(0.5 * pace, shield=True):
             if local is not None:
                 await local.stop()
 
@@ -186,6 +188,7 @@ class Bitunix(Provider):
             cool_down=self._cool_down,
             seed=runtime.seed,
             wall_ns=runtime.clock.wall_ns,
+            pace=runtime.pace,
         )
         try:
             await live.run()
@@ -197,7 +200,7 @@ class Bitunix(Provider):
         from lab_bitunix.probe import probe
 
         runtime = self._started()
-        return await probe(self, self._client(), wanted, runtime.clock.wall_ns)
+        return await probe(self, self._client(), wanted, runtime.clock.wall_ns, runtime.pace)
 
     def _started(self) -> Runtime:
         if self._runtime is None:

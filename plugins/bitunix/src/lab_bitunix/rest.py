@@ -41,7 +41,7 @@ class UnknownSymbolError(ProviderError):
 
 @attrs.frozen
 class Reply:
-    """The data of a good answer. ``date_ns`` is the ``Date`` header (whole seconds), ``took_s`` the round trip."""
+    """The data of a good answer. ``date_ns`` is the ``Date`` header (whole seconds), ``took_s`` the real round trip."""
 
     data: bytes
     date_ns: int | None
@@ -53,7 +53,8 @@ class RestClient:
     """The venue's public REST interface.
 
     ``now_ns`` gives the venue's time where the frames of the socket have shown it, else ``None``. ``malformed`` gets
-    what is not as the protocol says, ``contacted`` the host after each answer.
+    what is not as the protocol says, ``contacted`` the host after each answer. ``deadline_s`` is in real seconds,
+    ``pace`` as `lab.ports.Runtime.pace`.
     """
 
     base_url: str
@@ -63,11 +64,12 @@ class RestClient:
     contacted: Callable[[str], None] = lambda _host: None
     pacer: Pacer = field(factory=lambda: Pacer(0.21))
     deadline_s: float = DEADLINE_S
+    pace: float = 1.0
     symbols: list[str] = field(init=False, factory=list)
     _connections: Connections = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._connections = Connections(base_url=self.base_url, timeout_s=self.deadline_s)
+        self._connections = Connections(base_url=self.base_url, timeout_s=self.deadline_s, pace=self.pace)
 
     @property
     def host(self) -> str:
@@ -87,7 +89,7 @@ class RestClient:
         found: dict[int, Candle] = {}
         pages_left = count // PAGE + 10
         end_ms = None if end_ns is None else -(-end_ns // MILLISECOND_NS)
-        with anyio.CancelScope(deadline=anyio.current_time() + self.deadline_s) as scope:
+        with anyio.CancelScope(deadline=anyio.current_time() + self.deadline_s * self.pace) as scope:
             while len(found) < count and pages_left > 0:
                 pages_left -= 1
                 # One more than wanted: the newest row is usually the open candle.
@@ -161,7 +163,7 @@ class RestClient:
         if left:
             raise ProviderUnavailable(f"{self.host}: cooling down for {left:.0f} s more after {self.cool_down.reason}")
         try:
-            with anyio.fail_after(self.deadline_s):
+            with anyio.fail_after(self.deadline_s * self.pace):
                 await self.pacer.wait()
                 started = anyio.current_time()
                 status, headers, body = await self._connections.fetch(_PREFIX + path, params)
@@ -174,7 +176,7 @@ class RestClient:
         envelope = self._envelope(path, status, headers, body)
         self._check_code(path, params, envelope)
         self.cool_down.succeeded()
-        return Reply(bytes(envelope.data), date_ns(headers), anyio.current_time() - started)
+        return Reply(bytes(envelope.data), date_ns(headers), (anyio.current_time() - started) / self.pace)
 
     def _envelope(self, path: str, status: int, headers: httpx.Headers, body: bytes | None) -> Envelope:
         if status in {403, 429}:

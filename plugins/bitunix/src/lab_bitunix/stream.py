@@ -38,7 +38,8 @@ class SocketClient:
     """One connection at a time, with the wanted channels subscribed on it.
 
     ``receive`` takes each decoded data frame, its bytes and the monotonic time, and returns its channel when it could
-    be used; ``subscribing`` hears of the channels just before they are asked for.
+    be used; ``subscribing`` hears of the channels just before they are asked for. Opening and closing a connection may
+    take so many real seconds, by ``pace`` (see `lab.ports.Runtime`); silence is judged by the clock the data has.
     """
 
     url: str
@@ -50,6 +51,7 @@ class SocketClient:
     receive: Callable[[DepthFrame | KlineFrame, bytes, float], ChannelKey | None]
     subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
+    pace: float = 1.0
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
     _reason: str = field(init=False, default="")
@@ -91,8 +93,8 @@ class SocketClient:
                 self.url,
                 compression=None,
                 ping_interval=None,  # the venue drops a socket whose first frame is a protocol ping
-                open_timeout=OPEN_S,
-                close_timeout=0.5,
+                open_timeout=OPEN_S * self.pace,
+                close_timeout=0.5 * self.pace,
                 max_size=FRAME_LIMIT,
                 proxy=None,
             )
@@ -109,7 +111,7 @@ class SocketClient:
             self.contacted(urlsplit(self.url).netloc)
             return await self._use(socket)
         finally:
-            with anyio.move_on_after(0.7, shield=True):
+            with anyio.move_on_after(0.7 * self.pace, shield=True):
                 await socket.close()
             socket.transport.abort()
 

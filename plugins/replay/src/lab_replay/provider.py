@@ -19,7 +19,7 @@ from lab.ports.provider import CHANNEL_OF
 from lab_recordings import RecordingError, names
 
 from lab_replay.sources import PriceFile, Source, open_file
-from lab_replay.steps import steps_of
+from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
 _KEPT: Final = 10_000  # candles remembered for `history`, per subscription
@@ -62,7 +62,7 @@ class ReplayProvider(Provider):
 
     A file or run is read to its end before anything is played: a missing, empty or malformed one raises
     `ProviderError` with file and line from `start` and from `batches`. A file holds one symbol and does not say which:
-    it is taken for the symbol that is wanted.
+    it is taken for the symbol that is wanted. Where its name says another one, the origin of the instrument tells it.
     """
 
     file: str = field(
@@ -158,7 +158,7 @@ class ReplayProvider(Provider):
             quantity_min=steps.quantity_min,
             maker_fee_rate=self.maker_fee,
             taker_fee_rate=self.taker_fee,
-            origin=steps.origin,
+            origin=steps.origin + label_note(source, symbol),
         )
 
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:

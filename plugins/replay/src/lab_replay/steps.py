@@ -1,5 +1,6 @@
 """The price and quantity steps for a file: set, those of a shipped recording, or inferred from its prices."""
 
+import re
 from decimal import Decimal
 from typing import Final
 
@@ -12,6 +13,7 @@ from lab_replay.sources import PriceFile
 
 _BASIS_POINT: Final = Decimal("0.0001")
 _SET: Final = "set"
+_SYMBOL: Final = re.compile(r"[A-Z0-9]{2,10}(USDT|USDC|USD)(?![A-Z0-9])")
 
 
 @frozen
@@ -44,6 +46,18 @@ def steps_of(source: PriceFile, tick: Decimal | None, lot: Decimal | None, quant
     least, least_why = (lot_here, "one lot") if quantity_min is None else (quantity_min, _SET)
     origin = f"tick {tick_here:f} ({tick_why}), lot {lot_here:f} ({lot_why}), smallest quantity {least:f} ({least_why})"
     return Steps(tick_here, lot_here, least, origin)
+
+
+def label_note(source: PriceFile, symbol: str) -> str:
+    """Return what is to be said where a file is labelled otherwise than it, or its name, says; else an empty text."""
+    known = shipped(source.path)
+    named = _SYMBOL.match(source.name.upper())
+    said = known.symbol if known is not None else named[0] if named else symbol
+    if said == symbol.upper():
+        return ""
+    return (
+        f"; labelled {symbol}, but {source.name} {'is' if known else 'is named'} {said}: --symbol {said} labels it so"
+    )
 
 
 def _refuse_coarse(name: str, survey: Survey, tick: Decimal, why: str) -> None:

@@ -43,7 +43,7 @@ def chart(
         hovermode="x",
     )  # fmt: skip
     figure.update_xaxes(rangeslider_visible=False, gridcolor="rgba(128,136,144,0.2)")
-    figure.update_yaxes(side="right", gridcolor="rgba(128,136,144,0.2)", zeroline=False)
+    figure.update_yaxes(side="right", exponentformat="none", gridcolor="rgba(128,136,144,0.2)", zeroline=False)
     config = {"displaylogo": False, "responsive": True, "showSendToCloud": False}
     # A fixed id: the default one is random, and the same run shall give the same bytes.
     found: str = figure.to_html(full_html=False, include_plotlyjs=True, div_id="chart", config=config)

@@ -18,6 +18,7 @@ from lab_reporters.decoding import malformed, plain_body
 SCHEMA_VERSION: Final = 1
 _FLUSH_S: Final = 0.1
 _TAIL_BYTES: Final = 1 << 20
+_STAMPED_KINDS: Final = frozenset({"command", "trading_state", "notice"})
 
 
 @define(kw_only=True)
@@ -25,9 +26,9 @@ class Jsonl(Reporter):
     """Writes ``events.jsonl`` into the run's directory, and nothing where the run has none.
 
     Each file begins with a header line ``{"schema_version":1,"kind":"header",...}``. Then one line a row: ``seq``,
-    ``time`` (ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the field names. A row
-    whose body cannot be read is written with ``body`` null and its text under ``malformed``. Lines reach the file
-    within 0.1 s. The file is a copy for reading: after a crash only the journal is complete.
+    ``time`` (when it happened, ISO 8601, UTC; null before the first data), ``kind`` and ``body``, an object with the
+    field names. A row whose body cannot be read is written with ``body`` null and its text under ``malformed``. Lines
+    reach the file within 0.1 s. The file is a copy for reading: after a crash only the journal is complete.
     """
 
     rotate_bytes: int = field(
@@ -138,12 +139,21 @@ class Lines:
 
 
 def _readable(record: Record) -> dict[str, Any]:
-    line = {"seq": record.seq, "time": text.moment(record.time_ns) if record.time_ns else None, "kind": record.kind}
+    more: dict[str, Any] = {}
     try:
-        return {**line, "body": plain_body(record)}
+        body = plain_body(record)
     except (ValueError, RecursionError) as error:
         malformed(record, error)
-        return {**line, "body": None, "malformed": record.body.decode("utf-8", "backslashreplace")}
+        body, more = None, {"malformed": record.body.decode("utf-8", "backslashreplace")}
+    time_ns = _moment(record, body)
+    time = text.moment(time_ns) if time_ns else None
+    return {"seq": record.seq, "time": time, "kind": record.kind, "body": body, **more}
+
+
+def _moment(record: Record, body: Any) -> int:
+    """Return when it happened, as `lab_reporters.decoding.moment_of` does."""
+    own_ns = body.get("time_ns") if record.kind in _STAMPED_KINDS and isinstance(body, dict) else None
+    return max(own_ns, record.time_ns) if isinstance(own_ns, int) else record.time_ns
 
 
 def _encoded(line: Mapping[str, Any]) -> bytes:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from attrs import frozen
-from lab.domain.control import Command, Notice, TradingState
+from lab.domain.control import Command, CommandAction, Notice, TradingState
 from lab.domain.events import (
     BrokerFailed,
     EquityExhausted,
@@ -20,7 +20,8 @@ from lab.domain.orders import PRICE_FIELDS, OrderRequest
 from lab.ports import Record
 
 from lab_reporters import text
-from lab_reporters.decoding import event_of
+from lab_reporters.decoding import event_of, moment_of
+from lab_reporters.notices import sentence
 
 Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop", "command"]
 
@@ -39,7 +40,6 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     Notice: "notice",
     GapFound: "feed",
 }
-_STAMPED: Final = (Command, TradingState, Notice)
 
 
 @frozen
@@ -55,6 +55,11 @@ class Line:
         """The event as text, made on request: most lines of a long run are only counted."""
         return text.clean(_said(self._event))
 
+    @property
+    def ends_the_run(self) -> bool:
+        """Whether it is the command with which the run begins its end."""
+        return isinstance(self._event, Command) and self._event.action in {CommandAction.STOP, CommandAction.KILL}
+
 
 def line_of(record: Record) -> Line | None:
     """Return the line of a row, ``None`` for what is not shown one by one (candles, quotes) and for malformed rows."""
@@ -62,9 +67,8 @@ def line_of(record: Record) -> Line | None:
     topic = _TOPICS.get(type(event))
     if topic is None:
         return None
-    own = isinstance(event, _STAMPED)  # while no market data comes, its time goes on and the row's does not
     topic = "feed" if isinstance(event, Notice) and event.topic == "feed" else topic
-    return Line(topic, max(event.time_ns, record.time_ns) if own else record.time_ns, event)
+    return Line(topic, moment_of(record, event), event)
 
 
 def describe_request(request: OrderRequest) -> str:
@@ -105,7 +109,7 @@ def _condition(event: Any) -> str:
         case TradingState():
             return f"halted: {'; '.join(event.halted_by)}" if event.halted_by else "open"
         case Notice():
-            return f"{event.topic}: {text.joined(event.detail)}"
+            return sentence(event)
         case GapFound():
             first, last = text.second(event.first_ns), text.second(event.last_ns)
             return f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"

@@ -43,6 +43,8 @@ class LiveScreen:
         self._period_s = period_s
         self._lines: deque[Line] = deque(maxlen=events)
         self._taken = 0
+        self._stopping = False
+        self._due = anyio.Event()
 
     def begin(self) -> None:
         """Print the header, which stays in the terminal's history."""
@@ -54,18 +56,30 @@ class LiveScreen:
         if line is not None:
             self._lines.append(line)
             self._taken += 1
+            if line.ends_the_run:  # said at once: the end may take seconds, and a second signal cuts it short
+                self._stopping = True
+                self._due.set()
 
     async def keep(self) -> None:
         """Draw until cancelled, then wipe the view away."""
+        while True:
+            await self._keep_while_of_one_size()
+            # A terminal breaks the lines of a wider view anew, so what is to be wiped is no longer where it was drawn.
+            self._console.clear()
+            self.begin()
+
+    async def _keep_while_of_one_size(self) -> None:
+        size, shown = self._console.size, object()
         with Live(console=self._console, auto_refresh=False, transient=True) as view:
-            shown: object = None
-            while True:
+            while self._console.size == size:
                 status = self._run.status()
                 looks = (self._taken, _visible(status))
                 if looks != shown:
                     view.update(self._view(status), refresh=True)
                     shown = looks
-                await anyio.sleep(self._period_s)
+                self._due = anyio.Event()
+                with anyio.move_on_after(self._period_s):
+                    await self._due.wait()
 
     def end(self, report: Report) -> None:
         """Print the summary."""
@@ -78,7 +92,7 @@ class LiveScreen:
         grid = Table.grid(padding=(0, 1), expand=True)
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(ratio=1, overflow="fold")
-        for label, said in _status_rows(status):
+        for label, said in _status_rows(status, stopping=self._stopping):
             grid.add_row(label, said)
         parts: list[Table | Text] = [grid]
         if self._lines:
@@ -95,13 +109,15 @@ def _visible(status: Status) -> object:
     )  # fmt: skip
 
 
-def _status_rows(status: Status) -> list[tuple[str, Text]]:
+def _status_rows(status: Status, *, stopping: bool) -> list[tuple[str, Text]]:
     trading = (
         Text("no: " + text.clean("; ".join(status.why_not_trading)), "yellow")
         if status.why_not_trading
         else Text("yes", "green")
     )
     left = "no end set" if status.seconds_left is None else text.duration(status.seconds_left)
+    if stopping:
+        left = "stopping… (Ctrl-C again ends at once)"
     change = status.equity - status.starting_equity
     return [
         ("Time left", Text(left)),

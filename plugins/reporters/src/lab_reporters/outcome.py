@@ -1,6 +1,7 @@
 """A run's settings and results as rows of label and text, for the header, the closing table and the page."""
 
 from collections.abc import Iterable
+from itertools import chain, repeat
 from typing import Final
 
 from lab.ports import Header, Report
@@ -51,7 +52,7 @@ def _cut(settings: list[str]) -> list[str]:
 
 
 def _setting(one: Setting) -> str:
-    known = f" ({one.origin})" if one.origin not in {"default", "run_started"} else ""
+    known = f" ({one.origin})" if one.origin not in {"default", "the recorded run"} else ""
     return f"{one.key} {text.clean(one.value, 60)}{known}"
 
 
@@ -99,8 +100,7 @@ def summary_rows(report: Report) -> Rows:
         ("P&L", profit_of(report)),
         ("Max drawdown", text.money(report.max_drawdown)),
     ]
-    if report.degradations:
-        rows.append(("Degradations", text.joined(report.degradations)))
+    rows += zip(chain(("Degradations",), repeat("")), map(text.clean, report.degradations), strict=False)
     if report.no_trade_reason:
         rows.append(("No trade", text.clean(report.no_trade_reason)))
     return rows

@@ -149,7 +149,7 @@ def _cards(report: Report) -> str:
 
 
 def _callout(report: Report) -> str:
-    said = [("No trade", report.no_trade_reason), ("Degradations", text.joined(report.degradations))]
+    said = [("No trade", report.no_trade_reason), ("Degradations", "; ".join(report.degradations))]
     lines = "".join(f"<p><b>{label}:</b> {_safe(why)}</p>" for label, why in said if why)
     return f'<section class="callout">{lines}</section>' if lines else ""
 

@@ -25,7 +25,7 @@ from lab.domain.time import MINUTE_NS
 from lab.ports import Record
 
 from lab_reporters import text
-from lab_reporters.decoding import event_of
+from lab_reporters.decoding import event_of, moment_of
 from lab_reporters.lines import describe_request, line_of
 from lab_reporters.series import Candles, Fills
 from lab_reporters.trades import Cells, OpenTrade
@@ -158,4 +158,4 @@ def _incident(record: Record, event: Any) -> Cells:
     else:
         line = line_of(record)
         said = line.text if line is not None else ""
-    return text.second(record.time_ns), record.kind.replace("_", " "), said
+    return text.second(moment_of(record, event)), record.kind.replace("_", " "), said

@@ -18,6 +18,10 @@ from lab_reporters.output import Output, counts_text, positions_text
 
 _AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
+_PLURALS: Final = {
+    "refusal": "refusals", "signal": "signals that were not placed", "notice": "notices", "fill": "fills",
+    "end": "ends of orders",
+}  # fmt: skip
 
 
 class Screen(Protocol):
@@ -143,7 +147,8 @@ class PlainScreen:
 
     def _rest(self) -> None:
         if self._held:
-            self._write(f"not shown: {', '.join(f'{topic} {n}' for topic, n in self._held.items())}\n")
+            held = ", ".join(f"{_PLURALS.get(topic, topic)} {n}" for topic, n in self._held.items())
+            self._write(f"not shown (too many at once; the journal has them): {held}\n")
             self._held.clear()
 
     def _table(self, title: str, rows: Rows) -> None:

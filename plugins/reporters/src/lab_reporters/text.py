@@ -64,10 +64,10 @@ def percent(share: Decimal) -> str:
 
 
 def price(value: float | None) -> str:
-    """Return a market price with at most ten significant digits, ``–`` when there is none yet."""
+    """Return a market price with at most ten significant digits, all written out; ``–`` when there is none yet."""
     if value is None:
         return "–"
-    return f"{value:,.10g}" if math.isfinite(value) else str(value)
+    return exact(f"{value:.10g}") if math.isfinite(value) else str(value)
 
 
 def duration(seconds: object) -> str:

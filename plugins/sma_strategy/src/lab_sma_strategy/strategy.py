@@ -265,7 +265,7 @@ class SmaCross(Strategy):
             wanted, rule = (by_notional, "max_leverage") if by_notional < by_risk else (by_risk, "risk")
             # A size under one lot is sent as it is: the engine refuses it, and the journal has the figures.
             quantity = instrument.floor_quantity(wanted) or wanted
-            risk = f"{self.risk_percent} % of equity {float(equity):.2f} at {price}"
+            risk = f"{self.risk_percent} % of equity {float(equity):.2f} at {price:f}"
             text = f"{text}; size by {rule}: {risk} {self._risk_text}"
         side = _BUY if way > 0 else _SELL
         stop = None
@@ -304,8 +304,9 @@ class SmaCross(Strategy):
             level, price = (stop, worst) if stopped else (target, best)
             digits = self._digits or self._learn_digits(view)
             where = "below" if stopped is (way > 0) else "above"
+            seen = format(Decimal(repr(price)), "f")
             self._why = (
-                f"{source} {price!r} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
+                f"{source} {seen} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
             )
             # The exit is due now, even if its order expires and the price comes back: shut the band.
             self._low, self._high = _NEVER, -_NEVER

@@ -198,7 +198,9 @@ class RiskGateContract(Contract):
     @rule(
         "G12",
         "a gate that never refuses protects nobody, and one that always refuses stops all trading.",
-        "check the direction of its comparison; or give make tighter limits, or override sizes and closes.",
+        "check the direction of its comparison. If it refuses the smallest order, let make give looser limits; if it "
+        "passes everything, tighter ones, or override sizes and closes with what it stops. For a gate that goes by "
+        'neither size nor price, by hours say: excused = {"G12": "the reason"}.',
     )
     def test_passes_the_harmless_and_stops_the_reckless(self, make: Make) -> None:
         harness = self.harness(make()).feed(self.events(self.closes()[:2]))

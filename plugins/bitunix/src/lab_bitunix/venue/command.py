@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import click
+from lab.errors import ConfigError
 from lab.session.signals import Interrupts
 
 from lab_bitunix.venue import reason_of
@@ -73,7 +74,7 @@ def main(context: click.Context, port: int, recording: str, symbol: str, speed: 
         if not isinstance(reason, OSError):
             raise
         text = f"port {port} of 127.0.0.1: {reason_of(reason)}; --port 0 takes a free one"
-        raise click.ClickException(text) from None
+        raise ConfigError(text) from None
 
 
 def _single(error: BaseException) -> BaseException:
