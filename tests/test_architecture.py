@@ -16,8 +16,8 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
-    "exit_codes", "errors", "domain", "engine", "records", "ports", "journal", "plugins", "composition", "runs",
-    "reporting", "backtesting", "simulation", "session", "cli",
+    "compiled", "exit_codes", "errors", "domain", "engine", "records", "ports", "journal", "plugins", "composition",
+    "runs", "reporting", "backtesting", "simulation", "session", "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "domain", "engine", "records")
 WITH_CLOCK: Final = ("simulation", "session", "runs", "reporting", "cli", "testing")
@@ -268,7 +268,7 @@ def test_the_pure_half_needs_nothing_but_attrs_and_msgspec_when_it_runs() -> Non
         "print(*sorted(tops - sys.stdlib_module_names))"
     )
     run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert set(run.stdout.split()) <= {"attr", "attrs", "lab", "msgspec", "typing_extensions"}
+    assert set(run.stdout.split()) <= {"attr", "attrs", "lab", "lab_trading__mypyc", "msgspec", "typing_extensions"}
     assert "lab" in run.stdout
 
 

@@ -24,7 +24,8 @@ SETUP: Final = """\
 from mypyc.build import mypycify
 from setuptools import setup
 
-setup(name={name!r}, packages=[], ext_modules=mypycify({arguments!r}, opt_level="3", debug_level="0", group_name={name!r}))
+modules = mypycify({arguments!r}, opt_level="3", debug_level="0", group_name={name!r})
+setup(name={name!r}, packages=[], ext_modules=modules)
 """
 MYPY: Final = ("--strict", "--follow-imports=silent", "--config-file=")
 
@@ -82,15 +83,9 @@ def compile_modules(root: Path, name: str, wanted: list[str]) -> None:
             }
             for path in relative
         },
-        "binaries": {_from(path, package): path.stat().st_size for path in binaries},
+        "binaries": {path.relative_to(root).as_posix(): path.stat().st_size for path in binaries},
     }
     (package / "compiled.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
-
-
-def _from(path: Path, package: Path) -> str:
-    """Return a file's place as seen from the package's folder."""
-    inside = path.is_relative_to(package)
-    return path.relative_to(package).as_posix() if inside else f"../{path.name}"
 
 
 def run(*command: object, cwd: Path | None = None) -> str:

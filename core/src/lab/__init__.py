@@ -3,7 +3,6 @@
 The names a plugin needs are here; each is imported when first used, so that ``import lab`` costs next to nothing.
 """
 
-import os
 from typing import TYPE_CHECKING
 
 from lab.compiled import choose
@@ -100,7 +99,7 @@ _HOMES = {
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 
-choose("lab", os.path.dirname(__file__))
+choose("lab", __file__)
 __all__ = sorted(_HOME)  # noqa: PLE0605 - the names of the table above
 
 

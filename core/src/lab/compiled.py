@@ -3,12 +3,11 @@
 A wheel for one Python on one platform may hold compiled modules beside the sources they were made of, and a manifest
 that names both. They are used together where all of them fit, else the sources run; `form` says which, and why.
 ``LAB_COMPILED=0`` in the environment chooses the sources.
-
-``import lab`` comes through here, so this module imports next to nothing where there is no manifest.
 """
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -34,15 +33,24 @@ class Form(NamedTuple):
 _forms: dict[str, Form] = {}
 
 
-def form(package: str = "lab") -> Form:
-    """Return how a package's hot modules run; plain Python for one that never chose."""
-    return _forms.get(package, Form(compiled=False))
+def forms() -> dict[str, Form]:
+    """Return how the hot modules of each package imported so far run, lab's own first; of packages that have any."""
+    return {"lab": Form(compiled=False), **_forms}
 
 
-def choose(package: str, folder: str) -> None:
-    """Choose how the hot modules of a package run. Its ``__init__`` calls this before it imports one of them."""
-    path = os.path.join(folder, MANIFEST)
-    if not os.path.exists(path):
+def complaints() -> list[str]:
+    """Return what to tell the user of compiled modules that are there and are not used."""
+    return [f"{name} runs in plain Python: {one.why}; reinstall it" for name, one in forms().items() if one.why]
+
+
+def choose(package: str, init: str) -> None:
+    """Choose how the hot modules of a package run. ``init`` is the ``__file__`` of its ``__init__``, which calls this.
+
+    It does so before it imports one of them.
+    """
+    folder = Path(init).parent
+    path = folder / MANIFEST
+    if not path.exists():
         return
     try:
         sources, why = _examined(package, folder, path)
@@ -55,24 +63,22 @@ def choose(package: str, folder: str) -> None:
     sys.meta_path.insert(0, _Sources(package, folder, sources))
 
 
-def _examined(package: str, folder: str, path: str) -> tuple[dict[str, str], str]:
+def _examined(package: str, folder: Path, path: Path) -> tuple[dict[str, Path], str]:
     """Return the source of each compiled module, and what does not fit; nothing where all of it does."""
     import json
     from hashlib import sha256
     from importlib.machinery import EXTENSION_SUFFIXES
 
-    with open(path, encoding="utf-8") as file:
-        manifest: dict[str, Any] = json.load(file)
-    sources = {name: os.path.join(folder, *entry["source"].split("/")) for name, entry in manifest["modules"].items()}
+    manifest: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    sources = {name: folder / entry["source"] for name, entry in manifest["modules"].items()}
     if manifest["suffix"] not in EXTENSION_SUFFIXES:
         return sources, f"the compiled modules of {package} are for {manifest['suffix']}, not for this Python"
     for name, entry in manifest["modules"].items():
-        with open(sources[name], "rb") as source:
-            if sha256(source.read()).hexdigest() != entry["sha256"]:
-                return sources, f"{sources[name]} is not what its compiled module was made of"
+        if sha256(sources[name].read_bytes()).hexdigest() != entry["sha256"]:
+            return sources, f"{sources[name]} is not what its compiled module was made of"
     for binary, size in manifest["binaries"].items():
-        place = os.path.normpath(os.path.join(folder, *binary.split("/")))
-        if not os.path.exists(place) or os.path.getsize(place) != size:
+        place = folder.parent / binary
+        if not place.exists() or place.stat().st_size != size:
             return sources, f"{place} is missing or of another build"
     return sources, ""
 
@@ -80,7 +86,7 @@ def _examined(package: str, folder: str, path: str) -> tuple[dict[str, str], str
 class _Sources:
     """Finds the hot modules' sources before the import system finds what was compiled."""
 
-    def __init__(self, package: str, folder: str, sources: dict[str, str]) -> None:
+    def __init__(self, package: str, folder: Path, sources: dict[str, Path]) -> None:
         from importlib.util import spec_from_file_location  # imported before it is asked for this very import
 
         self._package = package
@@ -92,7 +98,7 @@ class _Sources:
         """Return where a module's source is; ``None`` leaves the module to the others."""
         source = self._sources.get(name)
         if not self._sources and name.startswith(f"{self._package}."):  # no manifest says which are compiled
-            source = os.path.join(self._folder, *name.split(".")[1:]) + ".py"
-            if not os.path.exists(source):
+            source = self._folder.joinpath(*name.split(".")[1:]).with_suffix(".py")
+            if not source.exists():
                 return None
         return None if source is None else self._spec(name, source)

@@ -38,6 +38,7 @@ def command(as_json: bool, offline: bool, **given: Any) -> int:
     else:
         found.append(Check("configuration", True, f"{len(assembly.in_force)} settings; `lab config` shows them"))
     found += checks.check_plugins(registry)
+    found += checks.check_compiled()
     found += _storage(given)
     found += checks.check_clock(time.time_ns, time.monotonic_ns)
     if assembly is not None and not offline:

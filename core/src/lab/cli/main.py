@@ -9,6 +9,7 @@ from click.shell_completion import CompletionItem
 
 from lab.cli import output
 from lab.cli.streams import with_streams
+from lab.compiled import forms
 from lab.errors import LabError, PluginError, did_you_mean
 from lab.exit_codes import EndReason
 from lab.session.signals import Interrupts
@@ -123,7 +124,9 @@ def _plugin_commands() -> dict[str, Any]:
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(package_name="lab-trading", prog_name="lab")
+@click.version_option(
+    package_name="lab-trading", prog_name="lab", message=f"%(prog)s, version %(version)s ({forms()['lab']})"
+)
 @click.pass_context
 def cli(context: click.Context) -> None:
     """Autonomous paper trading on real market data, with proof of what happened."""
@@ -137,6 +140,7 @@ def run_command_line(interrupts: Interrupts) -> int:
 
 
 def _run(interrupts: Interrupts) -> int:
+    output.say_what_is_not_compiled()
     try:
         result = cli.main(prog_name="lab", standalone_mode=False, obj=interrupts)
     except click.exceptions.Abort:

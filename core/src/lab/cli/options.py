@@ -142,6 +142,7 @@ def gather(
     if given.get("latency_ms") is not None:
         _set_latency(registry, layers, given["latency_ms"])
     assembly = assemble(registry, layers, os.environ)
+    output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
         output.say(f"the environment variable {name} matches no setting of this run; ignored")
     return registry, assembly

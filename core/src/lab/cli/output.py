@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 import msgspec
 
+from lab.compiled import complaints
 from lab.records.base import as_data
 
 if TYPE_CHECKING:
@@ -37,6 +38,17 @@ def say(text: str) -> None:
     """Print a message for the user, not part of the result: one line on standard error, at most 1,000 characters."""
     line = clean(text)
     click.echo(f"lab: {line if len(line) <= _SAID_MOST else line[:_SAID_MOST] + '...'}", err=True)
+
+
+def say_what_is_not_compiled() -> None:
+    """Tell, once, of compiled modules that do not fit and are not used."""
+    for complaint in complaints():
+        if complaint not in _said:
+            _said.add(complaint)
+            say(complaint)
+
+
+_said: set[str] = set()
 
 
 def print_json(value: Any) -> None:

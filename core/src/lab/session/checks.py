@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import anyio
 
+from lab.compiled import complaints, forms
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
@@ -36,6 +37,14 @@ def check_plugins(registry: Registry) -> list[Check]:
     bad = [f"{p.distribution}: {p.problems[0]}" for p in registry.plugins if p.problems]
     good = sum(not p.problems for p in registry.plugins)
     return [Check("plugins", not bad, "; ".join(bad) or f"{good} loaded")]
+
+
+def check_compiled() -> list[Check]:
+    """Return which packages run compiled, and whether compiled modules are there that can't be used."""
+    text = ", ".join(
+        f"{name} in plain Python" if not one.compiled else f"{name} compiled" for name, one in forms().items()
+    )
+    return [Check("compiled modules", not complaints(), "; ".join(complaints()) or text)]
 
 
 def check_storage(state_dir: Path) -> list[Check]:
