@@ -9,6 +9,7 @@ headers are needed; projects without the table are built as they are.
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -31,13 +32,32 @@ MYPY: Final = ("--strict", "--follow-imports=silent", "--config-file=")
 
 
 def main() -> None:
-    """Build a wheel of every project into the folder that is named."""
+    """Build a wheel of every project into the folder that is named; with ``--can`` say whether that is possible."""
+    if sys.argv[1:] == ["--can"]:
+        lacking = what_is_missing()
+        sys.exit(f"skipped: {lacking}" if lacking else 0)
     out = Path(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)).resolve()
-    out.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
     for project in sorted({ROOT / "core", *(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))}):
         with tempfile.TemporaryDirectory() as folder:
             wheel = build(project, Path(folder), out)
         print(wheel.name, flush=True)
+
+
+def what_is_missing() -> str:
+    """Return what this machine lacks to compile, empty where it lacks nothing."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "x.c"
+        source.write_text("#include <Python.h>\n", "utf-8")
+        headers = sysconfig.get_path("include")
+        compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
+        if compiler is None:
+            return "no C compiler is on the path"
+        done = subprocess.run(
+            [compiler, "-c", source, f"-I{headers}", "-o", Path(folder) / "x.o"], capture_output=True, check=False
+        )
+    return "" if done.returncode == 0 else f"Python's headers are not in {headers}"
 
 
 def build(project: Path, folder: Path, out: Path) -> Path:

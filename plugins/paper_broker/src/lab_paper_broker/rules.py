@@ -11,7 +11,6 @@
 from decimal import Decimal
 from typing import Final
 
-from attrs import frozen
 from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
 
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
@@ -22,15 +21,19 @@ _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
 
 
-@frozen
 class Terms:
     """What trading one instrument costs: rates and slippages as fractions."""
 
-    instrument: Instrument
-    maker: Decimal
-    taker: Decimal
-    slippage: Decimal
-    quote_slippage: Decimal
+    __slots__ = ("instrument", "maker", "quote_slippage", "slippage", "taker")
+
+    def __init__(
+        self, instrument: Instrument, maker: Decimal, taker: Decimal, slippage: Decimal, quote_slippage: Decimal
+    ) -> None:
+        self.instrument = instrument
+        self.maker = maker
+        self.taker = taker
+        self.slippage = slippage
+        self.quote_slippage = quote_slippage
 
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:

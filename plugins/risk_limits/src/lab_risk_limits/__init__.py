@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 
 from lab import hookimpl
+from lab.compiled import choose
+
+choose(__name__, __file__)
 
 
 @hookimpl

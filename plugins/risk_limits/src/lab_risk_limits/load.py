@@ -1,0 +1,55 @@
+"""What an order would bind beside what a book binds already: the figures of the gate ``margin``."""
+
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from lab import Order, OrderRequest, OrderType, Side, View
+from lab.domain.ledger import ZERO
+
+# Python 3.11 looks an enum's member up in 90 ns.
+_BUY: Final = Side.BUY
+_LIMIT: Final = OrderType.LIMIT
+
+
+class Load(NamedTuple):
+    """The load of an order: ``offset`` is the quantity that closes, ``bound`` the notional held beside it."""
+
+    price: Decimal
+    offset: Decimal
+    bound: Decimal
+
+
+def load_of(request: OrderRequest, view: View) -> Load:
+    """Return the order's price, the quantity it closes, and the notional that is bound beside it."""
+    symbol = request.symbol
+    price = _price(request, view)
+    held = view.position(symbol).quantity
+    left, bound = abs(held), ZERO
+    for order in view.orders():
+        if not order.reduce_only:
+            bound += order.remaining * _working_price(order, view, price if order.symbol == symbol else None)
+        elif order.symbol == symbol:
+            left -= min(left, order.remaining)
+    offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
+    for other, quantity, mark in view.held():
+        bound += (left - offset if other == symbol else abs(quantity)) * mark
+    return Load(price, offset, bound)
+
+
+def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:
+    """Return the price at which a working order counts: its limit, else the price now."""
+    if order.limit is not None:
+        return order.limit
+    return view.mark(order.symbol) if price is None else price
+
+
+def _price(request: OrderRequest, view: View) -> Decimal:
+    """Return the price the order would fill at now: the touch, or its limit where that is not marketable.
+
+    Without quotes the mark stands for the touch. Raises ``LookupError`` before the first price.
+    """
+    quote, buys = view.quote(request.symbol), request.side is _BUY
+    touch = view.mark(request.symbol) if quote is None else Decimal(repr(quote.ask if buys else quote.bid))
+    if request.type is not _LIMIT or request.limit is None:
+        return touch
+    return min(request.limit, touch) if buys else max(request.limit, touch)
