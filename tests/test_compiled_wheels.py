@@ -12,7 +12,10 @@ pytestmark = pytest.mark.skipif(
 
 RUNS: Final = {
     "candles": ("backtest", "btcusd-1m", "--strategy", "sma", "--set", "sma.confirmation=1"),
-    "ticks": ("backtest", "btcusdt-ticks", "--interval", "5s", "--strategy", "sma", "--set", "sma.fast=2", "--set", "sma.slow=3"),
+    "ticks": (
+        "backtest", "btcusdt-ticks", "--interval", "5s", "--strategy", "sma", "--set", "sma.fast=2", "--set",
+        "sma.slow=3",
+    ),
     "a live session": (
         "run", "--provider", "mock", "--strategy", "sma", "--strategy", "second=sma", "--gate", "margin", "--gate",
         "max_daily_loss", "--set", "sma.confirmation=1", "--speed", "max", "--minutes", "300",
