@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
-from attrs import Attribute, define, field, validators
+from attrs import Attribute, define, field, setters, validators
 from lab import Broker, Instrument, OrderType
 
 from lab_paper_broker.matcher import CANDLES_TO_EXPIRE, Matcher
@@ -26,7 +26,8 @@ def _bps(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -> None
         raise ValueError(f"{attribute.name} must be from 0 to under 1000 basis points (1 is 0.01 %), not {value}")
 
 
-@define(kw_only=True)
+# NO_OP: attrs would otherwise take each assignment of the state through Python, which costs more than the broker.
+@define(kw_only=True, on_setattr=setters.NO_OP)
 class PaperBroker(Matcher, Broker):
     """Fills whole orders on real prices; the rules are in `lab_paper_broker.rules`.
 

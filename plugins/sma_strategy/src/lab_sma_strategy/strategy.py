@@ -3,7 +3,7 @@
 from decimal import Decimal
 from typing import Any, Literal
 
-from attrs import Attribute, define, field, validators
+from attrs import Attribute, define, field, setters, validators
 from lab import Strategy
 
 from lab_sma_strategy.crossover import Crossover
@@ -14,7 +14,8 @@ def _below_100(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -
         raise ValueError(f"{attribute.name} must be a percentage from 0 to under 100, not {value}")
 
 
-@define(kw_only=True)
+# NO_OP: attrs would otherwise take each assignment of the state through Python, ten times what a candle costs.
+@define(kw_only=True, on_setattr=setters.NO_OP)
 class SmaCross(Crossover, Strategy):
     """Long while the fast average of closes is above the slow one, short while it is below.
 
