@@ -22,7 +22,7 @@ from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
+from lab.errors import EngineError, JournalError, PluginError, ProviderError, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
 from lab.journal.report import build_report
 from lab.journal.state import end_state, ended
@@ -98,8 +98,8 @@ def prepare(
         if carried_loss is not None:
             started = replace(started, carried_loss=carried_loss)
     except ProviderError as error:
-        raise RunError(EndReason.CONFIG, str(error)) from None
-    except RunError:
+        raise RunError(EndReason.CONFIG, message_of(error)) from None
+    except (RunError, PluginError):
         raise
     except BaseException as error:
         failures.note("provider", name, call, error)
@@ -156,7 +156,7 @@ def feed(
                 asked = EndReason.STOPPED
                 break
     except ProviderError as error:
-        return number, EndReason.PLUGIN, str(error)
+        return number, EndReason.PLUGIN, message_of(error)
     except EngineError as error:
         append(engine.abandon(str(error)), engine.state.now_ns, number)
         return number, EndReason.INTERNAL, str(error)

@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from lab.errors import ConfigError, PluginError, did_you_mean
+from lab.errors import ConfigError, PluginError, describe_error, did_you_mean, text_of
 
 ENV_PREFIX: Final = "LAB_"
 
@@ -176,13 +176,15 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         component = cls(**values)
     except (TypeError, ValueError) as error:
         # attrs' own validators put more than the message into the exception.
-        text = " ".join(str(error.args[0] if error.args else error).split())[:300]
+        text = " ".join(text_of(str, error.args[0] if error.args else error).split())[:300]
         named = [key for key in values if re.search(rf"\b{key}\b", text)] or list(values)
         origins = ", ".join(sorted({given[key].origin for key in named})) or "defaults"
         raise ConfigError(f"{origins}: {table}: {text}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise  # of a command that a signal just ends
+    except BaseException as error:
         where = f"{cls.__module__}.{cls.__qualname__}"
-        raise PluginError(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
+        raise PluginError(f"{table}: {where} cannot be made: {describe_error(error)}") from None
     in_force = [
         Effective(
             f"{table}.{key}",

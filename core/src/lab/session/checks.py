@@ -14,7 +14,7 @@ import anyio
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
-from lab.errors import ProviderError, describe_error
+from lab.errors import ProviderError, describe_error, message_of
 from lab.plugins.discovery import Registry
 from lab.ports import Check, Runtime
 from lab.runs.failures import FailureLog
@@ -99,7 +99,7 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
                         run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
                     )
                 except ProviderError as error:
-                    found = [Check("provider", False, str(error))]
+                    found = [Check("provider", False, message_of(error))]
                 except (Exception, SystemExit) as error:
                     found = [_failed(assembly, error)]
             problem = await Guarded(assembly.provider, FailureLog()).stop()

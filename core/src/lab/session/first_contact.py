@@ -9,7 +9,7 @@ from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
 from lab.composition.subscription import run_subscription
 from lab.domain.instrument import Instrument
-from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error
+from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
 from lab.ports import Clock, Provider, Runtime, Subscription
 from lab.runs.failures import FailureLog
@@ -51,7 +51,7 @@ class Guarded:
         try:
             return run_subscription(self.name, self.component, symbol, interval_ns)
         except ProviderError as error:
-            raise RunError(EndReason.CONFIG, str(error)) from None
+            raise RunError(EndReason.CONFIG, message_of(error)) from None
         except BaseException as error:
             raise self._failure("check", error) from None
 
@@ -91,7 +91,7 @@ class Guarded:
             except ProviderUnavailable:
                 raise
             except ProviderError as error:
-                raise RunError(EndReason.CONFIG, str(error)) from None
+                raise RunError(EndReason.CONFIG, message_of(error)) from None
             except LabError:
                 raise
             except BaseException as error:
@@ -141,7 +141,7 @@ class FirstContact:
             found = await self.provider.instrument(self._symbol, max(self.left, 0.001))
         except ProviderUnavailable as error:
             self.failures += 1
-            self.cause = str(error)
+            self.cause = message_of(error)
             self.show()
             return None
         self.end()

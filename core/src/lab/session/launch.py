@@ -169,6 +169,7 @@ async def _run(
     instrument = await start.ask()
     if instrument is not None:
         check_leverage(instrument, run.leverage)
+    assembly.declared  # noqa: B018 - read before anything is written, because it may be refused
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))

@@ -30,6 +30,7 @@ class ProviderFeed:
         """How often fetching history raised what it must not raise; the run goes on without that history."""
         self._name = assembly.provider.name
         self._provider = assembly.provider.component
+        self._realm = assembly.declared.realm
         self._settings = assembly.settings
         self._inbox = inbox
         self._failures = failures
@@ -39,8 +40,8 @@ class ProviderFeed:
     async def stream(self) -> None:
         """Run the stream until it ends, fails or is cancelled."""
         provider, run = self._provider, self._settings
-        wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
         try:
+            wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
             await provider.stream(wanted, self._inbox)
         except BaseException as error:
             if is_cancellation(error):
@@ -48,7 +49,7 @@ class ProviderFeed:
             self.failed("stream", error)
             return
         self._inbox.end()
-        if provider.realm() is Realm.REAL:
+        if self._realm is Realm.REAL:
             text = f"provider {self._name}: its stream returned; a real venue's data has no end"
             self._failed(EndReason.PLUGIN, text)
         else:
