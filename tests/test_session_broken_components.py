@@ -185,3 +185,66 @@ def test_an_error_that_cannot_be_shown_still_ends_the_run_in_order_with_a_report
     assert report["error"].startswith("provider odd")
     assert "defect in lab" not in result.err
     assert lab("verify").code == 0
+
+
+LISTED = """
+    from decimal import Decimal
+    import attrs
+    from attrs import define, field
+    from lab import hookimpl
+    from lab_mock.provider import MockProvider
+
+    VALUES = {"float": 0.1, "nan": Decimal("NaN"), "fine": Decimal("1E-500"), "vast": Decimal("1E+40"), "none": None,
+              "letter": "\\ud800", "text": "x", "escape": "\\x1b[2J"}
+
+    @define(kw_only=True, eq=False)
+    class Lister(MockProvider):
+        name: str = field(default="", metadata={"help": "x"})
+        what: str = field(default="", metadata={"help": "x"})
+
+        def batch_instrument(self, symbol):
+            found = super().batch_instrument(symbol)
+            if self.name == "all":
+                return VALUES.get(self.what, 5)
+            if self.name != "seen":
+                object.__setattr__(found, self.name, VALUES[self.what])
+            return found
+
+        def source(self):
+            return {"\\ud800": "x"} if self.name == "seen" else super().source()
+
+    @hookimpl
+    def lab_providers():
+        return {"lister": Lister}
+"""
+
+
+@pytest.mark.behaviour("P7")
+@pytest.mark.parametrize("command", ["run", "backtest"])
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("all", "five"), ("all", "text"), ("symbol", "letter"), ("base", "escape"), ("origin", "letter"),
+        ("tick", "float"), ("tick", "nan"), ("tick", "fine"), ("lot", "float"), ("lot", "fine"), ("lot", "vast"),
+        ("quantity_min", "none"), ("quantity_min", "nan"), ("quantity_max", "text"), ("taker_fee_rate", "fine"),
+        ("taker_fee_rate", "none"), ("maker_fee_rate", "vast"), ("leverage_max", "nan"),
+    ],
+)  # fmt: skip
+def test_an_instrument_that_cannot_be_computed_with_is_refused_before_anything_is_written(
+    lab: Any, trader: Any, one_line: Any, command: str, name: str, what: str
+) -> None:
+    trader.install("their_lister", LISTED)
+    speed = ("--speed", "max") if command == "run" else ()
+    result = lab(command, "--provider", "lister", "--strategy", "trader", *speed, "--set", f"lister.name={name}",
+                 "--set", f"lister.what={what}")  # fmt: skip
+    one_line(result, 69, "provider lister", "instrument() gave", "" if name == "all" else name)
+    assert lab.files() == []
+
+
+def test_a_source_that_cannot_be_recorded_is_its_providers_failure(lab: Any, trader: Any) -> None:
+    trader.install("their_lister", LISTED)
+    result = lab("backtest", "--provider", "lister", "--strategy", "trader", "--set", "lister.name=seen",
+                 "--set", "lister.what=none")  # fmt: skip
+    assert result.code == 69, result.err
+    assert result.err.splitlines()[-1].startswith("lab: provider lister failed in source: ")
+    assert "defect in lab" not in result.err

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import msgspec
 from msgspec.structs import replace
 
 from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -24,6 +25,7 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, PluginError, ProviderError, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
+from lab.journal.codec import encode
 from lab.journal.report import build_report
 from lab.journal.state import end_state, ended
 from lab.journal.store import FILE_NAME, Journal, rows_after
@@ -89,12 +91,15 @@ def prepare(
         if batches is None or instrument is None:
             text = f"provider {name!r} has no recorded data; use replay (a file) or mock (a seed)"
             raise RunError(EndReason.CONFIG, text)
+        instrument = run_instrument(name, run.symbol, call, instrument)
         call = "batches"
         first = next(batches, None)
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
         call = "source"
-        started = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+        source = msgspec.convert(provider.source(), dict[str, str])
+        encode(source)  # raises where it can't be recorded
+        started = assembly.describe(kind, {run.symbol: instrument}, source)
         if carried_loss is not None:
             started = replace(started, carried_loss=carried_loss)
     except ProviderError as error:

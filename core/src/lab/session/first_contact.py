@@ -7,7 +7,7 @@ import anyio
 
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.instrument import Instrument
 from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
@@ -59,14 +59,8 @@ class Guarded:
         """Ask for the instrument, for ``limit`` seconds at most. Raises `ProviderUnavailable` or `RunError`."""
         limit = min(limit, CALL_S)
         late = ProviderUnavailable(f"{self.name}: no answer about {symbol} within {limit:.3g} s")
-        found: Instrument = await self._call("instrument", lambda: self.component.instrument(symbol), late, limit)
-        if not isinstance(found, Instrument):
-            text = f"provider {self.name}: instrument() gave {type(found).__name__}, expected an Instrument"
-            raise RunError(EndReason.PLUGIN, text)
-        if found.symbol != symbol:
-            text = f"{self.name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}"
-            raise RunError(EndReason.CONFIG, text)
-        return found
+        found = await self._call("instrument", lambda: self.component.instrument(symbol), late, limit)
+        return run_instrument(self.name, symbol, "instrument", found)
 
     async def stop(self) -> str:
         """Stop it, whatever it does; return what went wrong (already printed), or an empty text."""
