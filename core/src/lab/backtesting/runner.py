@@ -21,6 +21,7 @@ from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.errors import EngineError, JournalError, PluginError, ProviderError, RunError, describe_error, message_of
@@ -174,6 +175,7 @@ def feed(
     return number, asked, ""
 
 
+@own_context()
 def run_batch(
     assembly: Assembly,
     *,
@@ -200,7 +202,9 @@ def run_batch(
     batch = prepare(assembly, kind, outcome, carried_loss, failures)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = failures.directory = None if run.no_write else directories.create(run.state_dir, label)
+    shown = None if run.no_write else directories.create(run.state_dir, label)
+    # A component may change the working folder.
+    directory = failures.directory = shown.absolute() if shown is not None else None
     run_id = directory.name if directory is not None else label
     held = contextlib.ExitStack()
     thresholds = gc.get_threshold()
@@ -244,7 +248,7 @@ def run_batch(
         held.close()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-    return RunResult(report, directory, report.exit_code)
+    return RunResult(report, shown, report.exit_code)
 
 
 def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:

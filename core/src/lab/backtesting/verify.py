@@ -13,6 +13,7 @@ from lab.backtesting.recorded_source import changed, moved
 from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
+from lab.domain.ledger import own_context
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.codec import RUN_ENDED
@@ -41,6 +42,7 @@ class Verdict:
     cause: str
 
 
+@own_context()
 def verify(
     directory: Path,
     registry: Registry,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, setcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -78,6 +78,8 @@ class Assembly:
     ) -> Engine:
         """Return the engine of the run that `describe` described.
 
+        Puts a fresh decimal context in force, for the strategies: what a component did to the one before must not
+        decide on a live run and be missing when it is fed again.
         Raises `ConfigError` for a leverage above an instrument's, `ComponentError` where the broker does not open.
         """
         for instrument in started.instruments.values():
@@ -87,6 +89,7 @@ class Assembly:
         except BaseException as error:
             on_failure("broker", self.broker.name, "open", error)
             raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
+        setcontext(Context())
         before = started.carried_loss
         return Engine(
             started.instruments,

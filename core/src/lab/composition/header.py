@@ -1,6 +1,7 @@
 """Run header, live status and the degradations for positions that a run leaves open."""
 
 from collections.abc import Sequence
+from decimal import Context, localcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,13 @@ def status_of(
     """Return the live status of an engine."""
     market = engine.state.markets[symbol]
     quote, candles = market.quote, market.history.candles
+    with localcontext(Context()):  # the one in force may be a component's
+        positions = tuple(
+            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
+            for strategy in engine.strategies
+            for symbol, held in strategy.book.ledger.positions.items()
+            if held.quantity
+        )
     return Status(
         seconds_left=seconds_left,
         price=(quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None,
@@ -67,12 +75,7 @@ def status_of(
         why_not_trading=tuple(why_not_trading),
         equity=engine.valuation.equity(),
         starting_equity=engine.valuation.starting_equity,
-        positions=tuple(
-            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
-            for strategy in engine.strategies
-            for symbol, held in strategy.book.ledger.positions.items()
-            if held.quantity
-        ),
+        positions=positions,
         totals=totals_of(engine),
     )
 

@@ -1,6 +1,7 @@
 """Fetching candles of the past: the warm-up history, and gaps found later. It never blocks the session."""
 
 from collections.abc import Callable, Sequence
+from decimal import Context, setcontext
 from typing import Final
 
 import anyio
@@ -102,6 +103,7 @@ class HistoryLoader:
 
     async def _ask(self, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Make one call. Raises `ProviderUnavailable` or `ProviderError`, whatever the provider raises."""
+        setcontext(Context())  # a task shares its starter's, in which the strategies compute
         try:
             candles = await self._provider.history(self._symbol, self._interval_ns, end_ns=end_ns, count=count)
             strange = next((candle for candle in candles if candle.__class__ is not Candle), None)

@@ -1,6 +1,7 @@
 """The provider's stream in a live session: its end is the end of the data, its failure the end of the run."""
 
 from collections.abc import Callable
+from decimal import Context, setcontext
 
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
@@ -39,6 +40,7 @@ class ProviderFeed:
 
     async def stream(self) -> None:
         """Run the stream until it ends, fails or is cancelled."""
+        setcontext(Context())  # a task shares its starter's, in which the strategies compute
         provider, run = self._provider, self._settings
         try:
             wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
