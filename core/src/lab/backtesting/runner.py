@@ -24,7 +24,16 @@ from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, PluginError, ProviderError, RunError, describe_error, message_of
+from lab.errors import (
+    EngineError,
+    JournalError,
+    PluginError,
+    ProviderError,
+    RunError,
+    describe_error,
+    message_of,
+    text_of,
+)
 from lab.exit_codes import EndReason
 from lab.journal.codec import encode
 from lab.journal.report import build_report
@@ -97,6 +106,8 @@ def prepare(
         first = next(batches, None)
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
+        if not isinstance(first, Sequence):
+            raise TypeError(f"it gave {text_of(repr, first, 60)}, expected sequences of inputs")
         call = "source"
         source = msgspec.convert(provider.source(), dict[str, str])
         encode(source)  # raises where it can't be recorded
@@ -112,7 +123,8 @@ def prepare(
         raise RunError(EndReason.PLUGIN, f"provider {name} failed in {call}: {describe_error(error)}") from None
 
     guarded = GuardedSource(name, wanted, chain((first,), batches), failures)
-    first_ns = first[0].time_ns if first else 0
+    begun_ns = getattr(first[0], "time_ns", 0) if first else 0
+    first_ns = begun_ns if begun_ns.__class__ is int else 0
     engine = assembly.engine(started, archive=archive, on_failure=failures.note)
     return Batch(assembly, engine, started, guarded, first_ns)
 
