@@ -157,3 +157,17 @@ def test_a_bad_file_of_prices_is_named_before_anything_starts(
     (lab.folder / "prices.csv").write_text(content, encoding="utf-8")
     one_line(lab("backtest", "prices.csv"), 78, *words)
     assert lab.files() == ["prices.csv"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "/" + "x" * 5000, "a/" * 3000 + "b.csv"])
+def test_a_file_name_that_no_system_takes_is_named_as_one(lab: Any, one_line: Any, name: str) -> None:
+    one_line(lab("backtest", name), 78, "replay: ", "File name too long")
+    assert lab.files() == []
+
+
+def test_a_symbol_that_a_recorded_run_does_not_hold_is_named_with_those_it_does(lab: Any, one_line: Any) -> None:
+    assert lab.mock("--reporter", "none", minutes=2).code == 0
+    result = lab(
+        "run", "--provider", "replay", "--set", "replay.run=runs/latest", "--symbol", "ETHUSDT", "--speed", "max"
+    )
+    one_line(result, 78, "holds no ETHUSDT", "it has BTCUSDT")
