@@ -88,7 +88,15 @@ def test_a_mistake_is_one_line_that_names_it_and_the_cure_and_nothing_is_written
         ("minutes = 5\n", ["lab.toml", "minutes", "[run]"]),
         ("[sma\nfast = 5\n", ["lab.toml", "not TOML", "line 1"]),
         ("[run]\nsymbol = 7\n", ["lab.toml", "run.symbol", "7", "text"]),
+        ("[run]\nequity = 1e-400\n", ["lab.toml", "run: equity", "1E-400", "18 decimals"]),
+        (f"[run]\nequity = 10000.{'0' * 120}1\n", ["lab.toml", "run: equity", "18 decimals"]),
+        ('[run]\nstate_dir = "a\\u0000"\n', ["lab.toml", "state_dir", "a folder"]),
+        (f"[run]\nseed = {'9' * 5_000}\n", ["lab.toml", "cannot be read", "4300"]),
+        (f"[run]\nsets = {'[' * 100_000}\n", ["lab.toml", "nested too deep"]),
+        (f"# {'x' * 1_000_000}", ["lab.toml", "longer than 1,000,000 bytes"]),
+        (f"[paper]\ntaker_fee = 0.0006{'0' * 120}1\n", ["lab.toml", "paper: taker_fee", "18 decimals"]),
     ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_a_wrong_configuration_file_is_named_with_key_and_value(
     lab: Any, one_line: Any, text: str, words: list[str]
