@@ -248,3 +248,43 @@ def test_a_source_that_cannot_be_recorded_is_its_providers_failure(lab: Any, tra
     assert result.code == 69, result.err
     assert result.err.splitlines()[-1].startswith("lab: provider lister failed in source: ")
     assert "defect in lab" not in result.err
+
+
+PROBED = """
+    import asyncio
+    from attrs import define, field
+    from lab import hookimpl
+    from lab.ports import Check
+    from lab_mock.provider import MockProvider
+
+    ANSWERS = {"none": None, "number": 5, "others": ["x"],
+               "figures": [Check(1, True, 2.5), Check("\\ud800", None, None)]}
+
+    @define(kw_only=True, eq=False)
+    class Probed(MockProvider):
+        what: str = field(default="", metadata={"help": "x"})
+
+        async def probe(self, wanted):
+            if self.what == "cancelled":
+                raise asyncio.CancelledError
+            if self.what == "base":
+                raise GeneratorExit
+            return ANSWERS[self.what]
+
+    @hookimpl
+    def lab_providers():
+        return {"probed": Probed}
+"""
+
+
+@pytest.mark.behaviour("F14")
+@pytest.mark.parametrize("command", ["probe", "doctor"])
+@pytest.mark.parametrize("what", ["none", "number", "others", "cancelled", "base", "figures"])
+def test_a_probe_that_fails_or_gives_no_checks_is_a_row_of_the_table(
+    lab: Any, site: Any, command: str, what: str
+) -> None:
+    site.install("their_probed", PROBED)
+    result = lab(command, "--provider", "probed", "--set", f"probed.what={what}")
+    assert result.code == (0 if what == "figures" else 1), result.err
+    assert "Traceback" not in result.err
+    assert ("2.5" if what == "figures" else "probed failed: ") in result.out
