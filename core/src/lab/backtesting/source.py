@@ -15,7 +15,7 @@ from lab.journal.codec import decode_as, encode
 from lab.ports import Subscription
 from lab.runs.failures import FailureLog
 
-_SESSION_INPUTS: Final = frozenset(INPUTS) - frozenset(MARKET_DATA) - {Backfill}
+_READ_BACK: Final = frozenset(INPUTS) - frozenset(MARKET_DATA)
 _TIME_MOST: Final = 1 << 62  # the year 2116
 
 
@@ -97,7 +97,7 @@ class GuardedSource:
 
     def _sound(self, event: Input) -> bool:
         """Return whether an event is sound; hold it out where it is not. Raises `ProviderError` for a foreign one."""
-        if event.__class__ in _SESSION_INPUTS or event.__class__ is Backfill:
+        if event.__class__ in _READ_BACK:
             try:  # of a recorded run: few, so reading each back costs nothing
                 decode_as(event.__class__, encode(event))
                 if not 0 <= event.time_ns < _TIME_MOST:
@@ -105,7 +105,7 @@ class GuardedSource:
             except (TypeError, ValueError, OverflowError) as error:
                 self._hold_out(f"{class_name(event)}: {message_of(error)}")
                 return False
-            if event.__class__ in _SESSION_INPUTS:
+            if event.__class__ is not Backfill:
                 return True
         for part in event.candles if isinstance(event, Backfill) else (cast("MarketData", event),):
             foreign = self._guard.foreign(part)
