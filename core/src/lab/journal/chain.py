@@ -6,7 +6,7 @@ can be moved from one column to the next unseen.
 
 from collections.abc import Iterable
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 
 from lab.domain.events import key_of
 from lab.journal.codec import KINDS, encode
@@ -22,8 +22,8 @@ Gathered = tuple[object, int, int]
 """An event or input that will be a row, its time, and the number of the input that caused it."""
 
 
-def row_hash(previous: bytes, seq: int, time_ns: int, input_n: int, kind: str, key: str | None, body: bytes) -> bytes:
-    """Return a row's hash in the chain."""
+def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, key: Any, body: bytes) -> bytes:
+    """Return a row's hash in the chain. A damaged row may have a value of any class: its hash is then another one."""
     head = f"{seq}\n{time_ns}\n{input_n}\n{kind}\n{key or ''}\n"
     return sha256(previous + head.encode() + body).digest()
 
