@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 from lab.domain.events import OrderEnded, OrderFilled
 from lab.domain.inputs import Input
-from lab.domain.ledger import EXACT, EXACT_DIGITS, Ledger, restore_exact
+from lab.domain.ledger import EXACT, EXACT_DIGITS, Ledger, exact_context, take_back
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import PASS, Accepted, Order, OrderRequest, Rejected, Side, Verdict
 from lab.domain.time import MINUTE_NS
@@ -42,11 +42,26 @@ def leave_open() -> None:
     localcontext(Context(prec=4)).__enter__()
 
 
+def narrow() -> None:
+    getcontext().Emax, getcontext().Emin = 12, -12
+
+
+def trap() -> None:
+    getcontext().traps[decimal.Rounded] = getcontext().traps[decimal.Subnormal] = True
+
+
 def nothing() -> None:
     """Do nothing: the run that the others are compared with."""
 
 
-SPOILS: dict[str, Spoil] = {"lowered": lower, "rounded": round_up, "replaced": replace, "left open": leave_open}
+SPOILS: dict[str, Spoil] = {
+    "lowered": lower,
+    "rounded": round_up,
+    "replaced": replace,
+    "left open": leave_open,
+    "narrowed": narrow,
+    "trapped": trap,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -208,11 +223,31 @@ def test_balances_that_do_not_sum_to_zero_are_a_defect() -> None:
         ledger.check_balance()
 
 
-def test_the_exact_context_is_restored_whatever_was_changed_in_it() -> None:
+def test_a_lent_context_is_taken_back_as_exact_as_before_and_the_engines_own_is_in_force_again() -> None:
+    with localcontext():
+        lent = exact_context()
+        setcontext(lent)
+        lent.prec, lent.Emax, lent.traps[decimal.Inexact] = 3, 10, True
+        lent.flags[decimal.Rounded] = True
+        take_back(lent)
+        assert getcontext() is EXACT
+    assert (lent.prec, lent.Emax, lent.traps[decimal.Inexact]) == (EXACT_DIGITS, 999_999, False)
+
+
+@pytest.mark.behaviour("O14")
+@pytest.mark.parametrize(
+    ("quantity", "price", "fee"),
+    [("1", "50000", "1E-98"), ("1", "50000." + "1" * 300, "0"), ("1E-60", "5E-60", "0"), ("1", "50000", "1E-999999")],
+)
+def test_a_fill_with_more_digits_than_money_is_kept_with_is_not_booked(quantity: str, price: str, fee: str) -> None:
+    ledger = Ledger()
     with localcontext():
         setcontext(EXACT)
-        EXACT.prec, EXACT.Emax, EXACT.traps[decimal.Inexact] = 3, 10, True
-        EXACT.flags[decimal.Rounded] = True
-        restore_exact()
-        assert getcontext() is EXACT
-    assert (EXACT.prec, EXACT.Emax, EXACT.traps[decimal.Inexact]) == (EXACT_DIGITS, 999_999, False)
+        ledger.deposit(D(10_000))
+        ledger.fill(X, D(1), D(50_000), D("0.5"))
+        for sign in (1, -1):
+            before = (ledger.balances, dict(ledger.positions))
+            with pytest.raises(decimal.Inexact):
+                ledger.fill(X, D(quantity) * sign, D(price), D(fee))
+            assert (ledger.balances, dict(ledger.positions)) == before
+    ledger.check_balance()

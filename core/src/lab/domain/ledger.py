@@ -11,6 +11,7 @@ from decimal import (
     Context,
     Decimal,
     DivisionByZero,
+    Inexact,
     InvalidOperation,
     Overflow,
     localcontext,
@@ -28,19 +29,37 @@ Posting = tuple[str, Decimal]
 
 
 EXACT_DIGITS: Final = 100
-EXACT: Final = Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
-"""The decimal context in which money is exact, whatever the process or a plugin set as its own.
 
-Prices and quantities have at most 15 digits before the point and 18 behind it, rates 10: a fee, their product, fits.
+
+def exact_context() -> Context:
+    """Return a decimal context in which money is exact.
+
+    Prices and quantities have at most 15 digits before the point and 18 behind it, rates 10: a fee, their product,
+    fits.
+    """
+    return Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
+
+
+EXACT: Final = exact_context()
+"""The engine's context, whatever the process or a plugin set as its own. No component is called in it.
+
+What would be rounded in it raises ``decimal.Inexact`` instead.
 """
+EXACT.traps[Inexact] = True
+_SHARES: Final = exact_context()  # in which a share of a cost is divided off
 
 
-def restore_exact() -> None:
-    """Make `EXACT` the context in force again, as it was, after code that may have set or changed one."""
-    fresh = Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
-    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
-        setattr(EXACT, name, getattr(fresh, name))
-    setcontext(EXACT)
+def take_back(lent: Context, before: Context = EXACT) -> None:
+    """Make ``before`` the context in force again after a component's call, and the one it was lent as exact as it was.
+
+    Of that one, precision and rounding are looked at, which a component may set in good faith. What else it changes
+    lasts, and changes its own figures only.
+    """
+    setcontext(before)
+    if lent.prec != EXACT_DIGITS or lent.rounding != ROUND_HALF_EVEN:
+        fresh = exact_context()
+        for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
+            setattr(lent, name, getattr(fresh, name))
 
 
 @contextmanager
@@ -92,30 +111,28 @@ class Ledger:
         """Book a fill of a signed quantity and return its postings.
 
         Closing a part releases a share of the cost, rounded to 1e-10; the remainder stays with the position, so that
-        the sum over the position's life is exact.
+        the sum over the position's life is exact. Raises ``decimal.Inexact`` for figures of more digits than are kept,
+        and has then booked nothing.
         """
         held = self.positions.get(symbol, FLAT)
         before, cost = held.quantity, held.cost
         after = before + quantity
         if not before or (before > ZERO) is (quantity > ZERO):
-            self.positions[symbol] = Position(after, cost + quantity * price)
-            move = -fee
-            self.cash += move
-            self.fees += fee
+            position, move = Position(after, cost + quantity * price), -fee
+            cash, fees = self.cash + move, self.fees + fee  # nothing is changed before all of it is known to be exact
+            self.positions[symbol], self.cash, self.fees = position, cash, fees
             return (("cash", move), ("fees", fee))
         if not after:
             loss = cost + quantity * price
             cost = ZERO
         elif (after > ZERO) is (before > ZERO):
-            released = (cost * -quantity / before).quantize(_COST_STEP)
+            released = _SHARES.quantize(_SHARES.divide(cost * -quantity, before), _COST_STEP)
             cost -= released
             loss = quantity * price + released
         else:
             loss = cost - before * price
             cost = after * price
-        self.positions[symbol] = Position(after, cost)
-        move = -loss - fee
-        self.cash += move
-        self.realised += loss
-        self.fees += fee
+        position, move = Position(after, cost), -loss - fee
+        cash, realised, fees = self.cash + move, self.realised + loss, self.fees + fee
+        self.positions[symbol], self.cash, self.realised, self.fees = position, cash, realised, fees
         return (("cash", move), ("realised", loss), ("fees", fee))

@@ -174,6 +174,7 @@ def _is_sound(fill: Any, event_ns: int) -> bool:
     """Return whether a fill's figures are exact and within bounds: one expression, because every fill passes here."""
     quantity, price, fee, rate = fill.quantity, fill.price, fill.fee, fill.fee_rate
     reference, spread, slippage, rule, time_ns = fill.reference, fill.spread, fill.slippage, fill.rule, fill.time_ns
+    liquidity = fill.liquidity
     return (
         quantity.__class__ is price.__class__ is fee.__class__ is rate.__class__ is Decimal
         and reference.__class__ is slippage.__class__ is Decimal
@@ -184,8 +185,8 @@ def _is_sound(fill: Any, event_ns: int) -> bool:
         and -_ONE < rate < _ONE
         and ZERO <= reference < _MOST
         and ZERO <= slippage < _MOST
-        and (fill.liquidity == "taker" or fill.liquidity == "maker")
-        and fill.order_id.__class__ is rule.__class__ is str
+        and fill.order_id.__class__ is rule.__class__ is liquidity.__class__ is str
+        and (liquidity == "taker" or liquidity == "maker")
         and len(rule) <= _TEXT_MOST
         and rule.isascii()
         and time_ns.__class__ is int

@@ -1,6 +1,6 @@
 """Books the broker's reports as fills and ends of orders."""
 
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal, Inexact, getcontext, setcontext
 from typing import Final
 
 from msgspec.structs import replace
@@ -92,7 +92,10 @@ class FillBooking:
                     self._end_idle(open_, out)
                     return
         open_.fills += 1
-        postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+        try:
+            postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+        except Inexact:
+            raise self._entry.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
         counters = self._state.counters
         counters.fills += 1

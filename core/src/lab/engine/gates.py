@@ -1,14 +1,14 @@
 """Calls the risk gates of a run: for reviews, and with fills, ends and timers."""
 
 from collections.abc import Callable, Sequence
-from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
+from decimal import Decimal, getcontext, setcontext
 from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from lab.domain.events import GateFailed
-from lab.domain.ledger import EXACT, EXACT_DIGITS, restore_exact
+from lab.domain.ledger import exact_context, take_back
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
 from lab.engine.checks import checked_reason, figures
 from lab.engine.protocols import OnFailure, RiskGateProtocol, declared, describe_failure, describe_value, overridden
@@ -21,10 +21,11 @@ _FAILED: Final = "the gate failed"
 class BoundGate:
     """A gate, its bound methods, and its failure, if it failed."""
 
-    __slots__ = ("failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
+    __slots__ = ("context", "failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
 
     def __init__(self, name: str, gate: RiskGateProtocol) -> None:
         self.name = name
+        self.context = exact_context()
         self.failure = ""
         self.review = gate.review
         self.on_fill: Callable[..., Any] | None = overridden(gate, "on_fill")
@@ -90,14 +91,14 @@ class Gates:
         return Approval(quantity, remarks)
 
     def _ask(self, gate: BoundGate, shown: OrderRequest, view: View) -> object:
+        setcontext(gate.context)
         try:
             return gate.review(shown, view)
         except BaseException as error:
             self._on_failure("gate", gate.name, "review", error)
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         finally:
-            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
-                restore_exact()
+            take_back(gate.context)
 
     @staticmethod
     def _shrunk(gate: BoundGate, verdict: Shrink, quantity: Decimal, market: Market) -> Approval | Refuse:
@@ -144,7 +145,7 @@ class Gates:
         self, gate: BoundGate, name: str, call: Callable[..., Any], arguments: tuple[object, ...], out: Outputs
     ) -> None:
         before = getcontext()
-        setcontext(EXACT)
+        setcontext(gate.context)
         try:
             call(*arguments)
         except BaseException as error:
@@ -153,5 +154,4 @@ class Gates:
             out.append(GateFailed(gate.name, name, text))
             self._on_failure("gate", gate.name, name, error)
         finally:
-            restore_exact()
-            setcontext(before)
+            take_back(gate.context, before)

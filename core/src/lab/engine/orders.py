@@ -4,14 +4,14 @@ Everything here runs in the exact decimal context; the caller sets it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal, getcontext
+from decimal import Decimal, getcontext, setcontext
 from functools import partial
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, EXACT_DIGITS, ZERO, restore_exact
+from lab.domain.ledger import ZERO, exact_context, take_back
 from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.position import FLAT
 from lab.engine.checks import check_answer
@@ -34,8 +34,8 @@ class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
     __slots__ = (
-        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_on_failure", "_state", "_takes_market",
-        "_types", "_working", "broker_name",
+        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_lent", "_on_failure", "_state",
+        "_takes_market", "_types", "_working", "broker_name",
     )  # fmt: skip
 
     def __init__(
@@ -58,6 +58,7 @@ class OrderEntry:
         self._on_failure = on_failure
         # Searched by identity: hashing an enum is slow.
         self._types = declared("broker", broker_name, "order_types", partial(_order_types, broker), on_failure)
+        self._lent = exact_context()
         self._takes_market = _MARKET in self._types
         self._working = state.working
 
@@ -252,6 +253,7 @@ class OrderEntry:
         order = Order(
             oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
+        setcontext(self._lent)
         try:
             answer = self._broker_submit(order, now_ns)
             check_answer(answer, now_ns)
@@ -260,8 +262,7 @@ class OrderEntry:
             self._refuse(book, oid, request, "engine", str(failure), {}, out)
             raise failure from error
         finally:
-            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
-                restore_exact()
+            take_back(self._lent)
         self._state.counters.orders += 1
         eligible_ns = now_ns if answer.__class__ is Rejected else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
@@ -276,25 +277,27 @@ class OrderEntry:
 
     # -- the broker --------------------------------------------------------------------------------------------------
 
-    # The broker runs in the exact context; one that set or changed it finds it restored at its next call.
+    # The broker runs in an exact context that it is lent, and finds it restored at its next call.
 
     def observe(self, event: Input) -> object:
         """Return what the broker reports on a market event. Raises `ComponentError` where it raises."""
+        setcontext(self._lent)
         try:
             return self._broker_observe(event)
         except BaseException as error:
             raise self._failure("observe", error) from error
         finally:
-            if getcontext() is not EXACT or EXACT.prec != EXACT_DIGITS or EXACT.rounding != ROUND_HALF_EVEN:
-                restore_exact()
+            take_back(self._lent)
 
     def _broker_cancel(self, order_id: str) -> bool:
+        before = getcontext()
+        setcontext(self._lent)
         try:
             return bool(self._broker.cancel(order_id))
         except BaseException as error:
             raise self._failure("cancel", error) from error
         finally:
-            restore_exact()
+            take_back(self._lent, before)
 
     def broke(self, what: str) -> ComponentError:
         """Return the error of a broker that broke its promise."""
