@@ -62,7 +62,7 @@ class Guarded:
             text = f"provider {self.name}: instrument() gave {type(found).__name__}, expected an Instrument"
             raise RunError(EndReason.PLUGIN, text)
         if found.symbol != symbol:
-            text = f"{self.name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}"
+            text = f"{self.name} has no {symbol!r}, but {found.symbol!r}; use --symbol {found.symbol}"
             raise RunError(EndReason.CONFIG, text)
         return found
 
