@@ -61,6 +61,15 @@ def test_a_session_that_recorded_no_input_cannot_be_replayed_and_its_tape_is_not
     one_line(lab("replay", "latest"), 78, lab.run().folder.name, "recorded no inputs", "nothing to replay")
 
 
+def test_a_replay_does_not_list_the_default_strategy_as_a_changed_setting(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=3)
+    assert lab("replay", "latest").code == 0
+    assert "strategies" not in " ".join(lab.run().report()["changed"])
+    lab.mock("--reporter", "none", "--strategy", "quick=sma", minutes=3)
+    assert lab("replay", "mock-quick").code == 0
+    assert "quick=sma" in lab.run().report()["changed"].values()
+
+
 def test_a_replay_has_reporters_too(lab: Any) -> None:
     lab.mock("--reporter", "none", minutes=3)
     assert lab("replay", "latest", "--reporter", "html").code == 0

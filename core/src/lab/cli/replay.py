@@ -91,7 +91,9 @@ def _recorded(recorded: "RunStarted", given: Mapping[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {f"run.{key}": getattr(recorded, key) for key in keys}
     components: list[ComponentRecord] = []
     if not given["strategies"]:
-        found["run.strategies"] = [f"{entry.name}={entry.type}" for entry in recorded.strategies]
+        found["run.strategies"] = [
+            entry.type if entry.name == entry.type else f"{entry.name}={entry.type}" for entry in recorded.strategies
+        ]
         components += recorded.strategies
     if not given["gates"]:
         found["run.gates"] = [entry.type for entry in recorded.gates]
