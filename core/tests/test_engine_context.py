@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 from lab.domain.events import OrderEnded, OrderFilled
 from lab.domain.inputs import Input
-from lab.domain.ledger import EXACT, EXACT_DIGITS, Ledger, exact_context, take_back
+from lab.domain.ledger import EXACT, EXACT_DIGITS, Ledger, exact_context, renew
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import PASS, Accepted, Order, OrderRequest, Rejected, Side, Verdict
 from lab.domain.time import MINUTE_NS
@@ -223,14 +223,11 @@ def test_balances_that_do_not_sum_to_zero_are_a_defect() -> None:
         ledger.check_balance()
 
 
-def test_a_lent_context_is_taken_back_as_exact_as_before_and_the_engines_own_is_in_force_again() -> None:
-    with localcontext():
-        lent = exact_context()
-        setcontext(lent)
-        lent.prec, lent.Emax, lent.traps[decimal.Inexact] = 3, 10, True
-        lent.flags[decimal.Rounded] = True
-        take_back(lent)
-        assert getcontext() is EXACT
+def test_a_lent_context_is_renewed_whatever_was_changed_in_it() -> None:
+    lent = exact_context()
+    lent.prec, lent.Emax, lent.traps[decimal.Inexact] = 3, 10, True
+    lent.flags[decimal.Rounded] = True
+    renew(lent)
     assert (lent.prec, lent.Emax, lent.traps[decimal.Inexact]) == (EXACT_DIGITS, 999_999, False)
 
 

@@ -15,7 +15,6 @@ from decimal import (
     InvalidOperation,
     Overflow,
     localcontext,
-    setcontext,
 )
 from typing import Final
 
@@ -40,26 +39,25 @@ def exact_context() -> Context:
     return Context(prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, InvalidOperation, Overflow])
 
 
-EXACT: Final = exact_context()
+EXACT: Final = Context(
+    prec=EXACT_DIGITS, rounding=ROUND_HALF_EVEN, traps=[DivisionByZero, Inexact, InvalidOperation, Overflow]
+)
 """The engine's context, whatever the process or a plugin set as its own. No component is called in it.
 
 What would be rounded in it raises ``decimal.Inexact`` instead.
 """
-EXACT.traps[Inexact] = True
 _SHARES: Final = exact_context()  # in which a share of a cost is divided off
 
 
-def take_back(lent: Context, before: Context = EXACT) -> None:
-    """Make ``before`` the context in force again after a component's call, and the one it was lent as exact as it was.
+def renew(lent: Context) -> None:
+    """Make a context that was lent to a component as exact as it was.
 
-    Of that one, precision and rounding are looked at, which a component may set in good faith. What else it changes
+    This is called where precision or rounding was changed, which a component may do in good faith. What else it changes
     lasts, and changes its own figures only.
     """
-    setcontext(before)
-    if lent.prec != EXACT_DIGITS or lent.rounding != ROUND_HALF_EVEN:
-        fresh = exact_context()
-        for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
-            setattr(lent, name, getattr(fresh, name))
+    fresh = exact_context()
+    for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
+        setattr(lent, name, getattr(fresh, name))
 
 
 @contextmanager

@@ -1,14 +1,14 @@
 """Calls the risk gates of a run: for reviews, and with fills, ends and timers."""
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal, getcontext, setcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
 
 from lab.domain.events import GateFailed
-from lab.domain.ledger import exact_context, take_back
+from lab.domain.ledger import EXACT, EXACT_DIGITS, exact_context, renew
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
 from lab.engine.checks import checked_reason, figures
 from lab.engine.protocols import OnFailure, RiskGateProtocol, declared, describe_failure, describe_value, overridden
@@ -98,7 +98,9 @@ class Gates:
             self._on_failure("gate", gate.name, "review", error)
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         finally:
-            take_back(gate.context)
+            setcontext(EXACT)
+            if gate.context.prec != EXACT_DIGITS or gate.context.rounding != ROUND_HALF_EVEN:
+                renew(gate.context)
 
     @staticmethod
     def _shrunk(gate: BoundGate, verdict: Shrink, quantity: Decimal, market: Market) -> Approval | Refuse:
@@ -154,4 +156,5 @@ class Gates:
             out.append(GateFailed(gate.name, name, text))
             self._on_failure("gate", gate.name, name, error)
         finally:
-            take_back(gate.context, before)
+            setcontext(before)
+            renew(gate.context)

@@ -4,14 +4,14 @@ Everything here runs in the exact decimal context; the caller sets it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import Decimal, getcontext, setcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from functools import partial
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import ZERO, exact_context, take_back
+from lab.domain.ledger import EXACT, EXACT_DIGITS, ZERO, exact_context, renew
 from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.position import FLAT
 from lab.engine.checks import check_answer
@@ -262,7 +262,9 @@ class OrderEntry:
             self._refuse(book, oid, request, "engine", str(failure), {}, out)
             raise failure from error
         finally:
-            take_back(self._lent)
+            setcontext(EXACT)
+            if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
+                renew(self._lent)
         self._state.counters.orders += 1
         eligible_ns = now_ns if answer.__class__ is Rejected else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
@@ -287,7 +289,9 @@ class OrderEntry:
         except BaseException as error:
             raise self._failure("observe", error) from error
         finally:
-            take_back(self._lent)
+            setcontext(EXACT)
+            if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
+                renew(self._lent)
 
     def _broker_cancel(self, order_id: str) -> bool:
         before = getcontext()
@@ -297,7 +301,8 @@ class OrderEntry:
         except BaseException as error:
             raise self._failure("cancel", error) from error
         finally:
-            take_back(self._lent, before)
+            setcontext(before)
+            renew(self._lent)
 
     def broke(self, what: str) -> ComponentError:
         """Return the error of a broker that broke its promise."""
