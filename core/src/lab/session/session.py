@@ -261,8 +261,8 @@ class Session:
             try:
                 if self.runner is None:
                     self.journal.append_record(self._undecided(), 0, 0)
-                elif self.end.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
-                    self.runner.cancel_all(self.end.reason.code)
+                else:
+                    self.runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
                 self._write_end(self.engine)
             except BaseException as error:
                 self.end.failed(error)
