@@ -182,9 +182,15 @@ def _again(
 
 
 def _stopped_at(reader: JournalReader) -> int | None:
-    """Return after how many inputs a signal stopped the run, ``None`` where none did."""
+    """Return after how many inputs a signal may have stopped the run, ``None`` where it took all.
+
+    A run in which nobody could trade any more names that as its reason, whatever stopped it.
+    """
     ended = reader.run_ended()
-    return ended.session.counters.inputs if ended is not None and ended.reason == EndReason.STOPPED.code else None
+    if ended is None:
+        return None
+    ruined = ended.reason == EndReason.RISK_HALT.code or all(book.stopped for book in ended.books.values())
+    return ended.session.counters.inputs if ruined or ended.reason == EndReason.STOPPED.code else None
 
 
 def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
