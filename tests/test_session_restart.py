@@ -4,18 +4,20 @@ import json
 import shutil
 import sqlite3
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from attrs import frozen
 from lab.errors import JournalError
 from lab.journal.reader import JournalReader
 from lab.records.run import RunState
-from lab.runs.previous import finalize_interrupted, running
+from lab.runs.lock import try_lock
+from lab.runs.previous import finalize_interrupted, is_running, running
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
@@ -104,6 +106,27 @@ def test_a_run_that_is_alive_is_left_alone(lab: Any, process: subprocess.Popen[b
     assert "running" in lab("runs").out
     assert again(lab).code == 75
     assert not (folder / "final_report.json").exists()
+
+
+@pytest.mark.behaviour("S8")
+def test_a_run_that_somebody_looks_at_while_it_begins_is_still_known_to_be_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking: list[threading.Timer] = []
+
+    def looked_at(file: IO[bytes]) -> bool:
+        if not looking:
+            reader = (tmp_path / "running").open("r+b")
+            assert try_lock(reader)
+            looking.append(threading.Timer(0.01, reader.close))
+            looking[0].start()
+        return try_lock(file)
+
+    monkeypatch.setattr("lab.runs.previous.try_lock", looked_at)
+    with running(tmp_path):
+        looking[0].join()
+        assert is_running(tmp_path)
+    assert not is_running(tmp_path)
 
 
 @pytest.mark.behaviour("V1")

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_r
 from lab.runs.lock import try_lock
 
 LOCK_NAME: Final = "running"
+_TRIES: Final = 50
+_MOMENT_S: Final = 0.001
 NOT_ENDED: Final = "not ended yet"
 CRASHES: Final = frozenset(
     reason.code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
@@ -40,7 +43,10 @@ def running(directory: Path | None) -> Iterator[None]:
         return
     path = directory / LOCK_NAME
     with path.open("wb") as file:
-        try_lock(file)
+        for _ in range(_TRIES):
+            if try_lock(file):
+                break
+            time.sleep(_MOMENT_S)  # whoever asks whether this run is alive has the lock for a moment
         try:
             yield
         finally:
