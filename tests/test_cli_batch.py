@@ -117,6 +117,33 @@ def test_a_reporter_that_fails_or_never_ends_spoils_no_backtest(
     assert lab.run().report()["exit_code"] == 0
 
 
+WORDS = """
+    from attrs import define, field
+    from lab import Strategy, hookimpl
+
+    @define(kw_only=True)
+    class Words(Strategy):
+        words: list[str] = field(factory=list, metadata={"help": "any"})
+
+        def on_candle(self, candle, view):
+            return ()
+
+    @hookimpl
+    def lab_strategies():
+        return {"words": Words}
+"""
+
+
+def test_a_replay_takes_settings_over_as_they_are_also_texts_with_commas(lab: Any, site: Any) -> None:
+    site.install("their_words", WORDS)
+    (lab.folder / "words.toml").write_text('[words]\nwords = ["one, two", "three"]\n')
+    assert lab.mock("--strategy", "words", "--config", "words.toml", minutes=1).code == 0
+    recorded = lab.run().rows("run_started")[0][2]["strategies"]
+    assert recorded[0]["settings"] == {"words": ["one, two", "three"]}
+    assert lab("replay", "latest").code == 0
+    assert lab.run().rows("run_started")[0][2]["strategies"] == recorded
+
+
 def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_line: Any) -> None:
     lab(*BACKTEST)
     name = lab.run().folder.name
