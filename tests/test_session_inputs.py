@@ -50,7 +50,10 @@ class Strange(MockProvider):
             return [candle(number * MINUTE)._replace(status="backfilled") for number in range(40)][-count:]
         if self.mistake == "strange history":
             return [("BTCUSDT", 1, 2)]
-        return await super().history(symbol, interval_ns, end_ns=end_ns, count=count)
+        found = await super().history(symbol, interval_ns, end_ns=end_ns, count=count)
+        if self.mistake == "rotten row" and self._asked > 1:
+            return [one._replace(close=-1.0) for one in found]
+        return found
 
     async def stream(self, wanted, sink):
         if self.mistake == "first candle":
@@ -84,7 +87,7 @@ class Between:
     quotes: int = 0
 
     def put(self, event):
-        if self.mistake in ("gap", "hole", "busy history") and isinstance(event, Candle):
+        if self.mistake in ("gap", "hole", "busy history", "rotten row") and isinstance(event, Candle):
             if event.open_ns == BEGIN + 2 * MINUTE:
                 return
         self.quotes += isinstance(event, Quote)
@@ -180,6 +183,14 @@ def test_a_missing_candle_is_fetched_and_put_in_its_place_at_the_third_try_at_th
     assert told[-1]["candles"] == "1"
     placed = [body[1] for _, _, body in lab.run().rows("candle")]
     assert placed.count(BEGIN_NS + 2 * MINUTE_NS) == 1
+
+
+@pytest.mark.behaviour("F8")
+def test_a_missing_candle_whose_row_is_malformed_stays_missing_and_is_said_to(lab: Any, strange: Any) -> None:
+    assert _run(lab, "rotten row", minutes=5).code == 0
+    [told] = _notices(lab, "backfill")
+    assert (told["state"], told["candles"]) == ("missing", "1")
+    assert lab.run().report()["counters"]["malformed"] == 3
 
 
 def test_no_more_history_is_asked_for_than_the_provider_says_it_has(lab: Any, strange: Any) -> None:
