@@ -129,7 +129,7 @@ def _run(lab: Any, mistake: str, *args: str, minutes: int = 10) -> Any:
 
 def _backtest(lab: Any, mistake: str) -> Any:
     given = ("--provider", "strange", "--strategy", "trader", "--set", f"strange.mistake={mistake}")
-    return lab("backtest", *given, "--set", "strange.minutes=30", "--reporter", "none")
+    return lab("backtest", *given, "--set", "strange.minutes=30", "--reporter", "html")
 
 
 def _notices(lab: Any, topic: str) -> list[dict[str, str]]:
@@ -274,6 +274,10 @@ def test_a_bad_event_of_recorded_data_is_held_out_counted_and_told(
     assert said in told
     for name in ("ending_equity", "candles", "quotes"):
         assert report[name] == clean[name]
+    page = (lab.run().folder / "summary.html").read_text(encoding="utf-8")
+    assert "30 candles of BTCUSDT, 2024-01-01T00:00:00Z to 2024-01-01T00:30:00Z" in page, (
+        "what was held out is no chart"
+    )
     assert lab("verify").code == 0
 
 
