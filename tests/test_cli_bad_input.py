@@ -88,7 +88,15 @@ def test_a_mistake_is_one_line_that_names_it_and_the_cure_and_nothing_is_written
         ("minutes = 5\n", ["lab.toml", "minutes", "[run]"]),
         ("[sma\nfast = 5\n", ["lab.toml", "not TOML", "line 1"]),
         ("[run]\nsymbol = 7\n", ["lab.toml", "run.symbol", "7", "text"]),
+        ("[run]\nequity = 1e-400\n", ["lab.toml", "run: equity", "1E-400", "18 decimals"]),
+        (f"[run]\nequity = 10000.{'0' * 120}1\n", ["lab.toml", "run: equity", "18 decimals"]),
+        ('[run]\nstate_dir = "a\\u0000"\n', ["lab.toml", "state_dir", "a folder"]),
+        (f"[run]\nseed = {'9' * 5_000}\n", ["lab.toml", "cannot be read", "4300"]),
+        (f"[run]\nsets = {'[' * 100_000}\n", ["lab.toml", "nested too deep"]),
+        (f"# {'x' * 1_000_000}", ["lab.toml", "longer than 1,000,000 bytes"]),
+        (f"[paper]\ntaker_fee = 0.0006{'0' * 120}1\n", ["lab.toml", "paper: taker_fee", "18 decimals"]),
     ],
+    ids=lambda value: value[:40] if isinstance(value, str) else "",
 )
 def test_a_wrong_configuration_file_is_named_with_key_and_value(
     lab: Any, one_line: Any, text: str, words: list[str]
@@ -157,3 +165,17 @@ def test_a_bad_file_of_prices_is_named_before_anything_starts(
     (lab.folder / "prices.csv").write_text(content, encoding="utf-8")
     one_line(lab("backtest", "prices.csv"), 78, *words)
     assert lab.files() == ["prices.csv"]
+
+
+@pytest.mark.parametrize("name", ["x" * 300 + ".csv", "/" + "x" * 5000, "a/" * 3000 + "b.csv"])
+def test_a_file_name_that_no_system_takes_is_named_as_one(lab: Any, one_line: Any, name: str) -> None:
+    one_line(lab("backtest", name), 78, "replay: ", "File name too long")
+    assert lab.files() == []
+
+
+def test_a_symbol_that_a_recorded_run_does_not_hold_is_named_with_those_it_does(lab: Any, one_line: Any) -> None:
+    assert lab.mock("--reporter", "none", minutes=2).code == 0
+    result = lab(
+        "run", "--provider", "replay", "--set", "replay.run=runs/latest", "--symbol", "ETHUSDT", "--speed", "max"
+    )
+    one_line(result, 78, "holds no ETHUSDT", "it has BTCUSDT")

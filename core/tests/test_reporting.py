@@ -300,4 +300,4 @@ def test_the_log_never_raises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     closed.close()
     monkeypatch.setattr("sys.stderr", closed)
     FailureLog(tmp_path / "gone").note("strategy", "dip", "on_candle", Unprintable())
-    assert describe_error(Unprintable()) == "Unprintable: its text cannot be shown: RuntimeError"
+    assert describe_error(Unprintable()) == "Unprintable: <Unprintable that cannot be described: RuntimeError>"

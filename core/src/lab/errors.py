@@ -17,7 +17,10 @@
 Each class names the `lab.exit_codes.EndReason` that a command ends with when nothing handles the error.
 """
 
+import contextlib
 import difflib
+from collections.abc import Callable
+from typing import Any
 
 from lab.exit_codes import EndReason
 
@@ -87,14 +90,42 @@ class RunError(LabError):
 
 
 def describe_error(error: BaseException) -> str:
-    """Return an exception's type and message on one line of at most 500 characters; of a group of one, its member's."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
+    """Return an exception's type and message on one line of at most 500 characters; of a group of one, its member's.
+
+    Whatever the exception's class does, the text can be written as UTF-8.
+    """
+    error = sole_of(error)
+    return f"{class_name(error)}: {' '.join(text_of(str, error).split())}"[:500]
+
+
+def sole_of(error: BaseException) -> BaseException:
+    """Return the member of a group of one, through all its levels; else the exception itself."""
+    with contextlib.suppress(BaseException):  # a component's own class of error may be broken too
+        while issubclass(type(error), BaseExceptionGroup) and len(error.exceptions) == 1:  # type: ignore[attr-defined]
+            error = error.exceptions[0]  # type: ignore[attr-defined]
+    return error
+
+
+def message_of(error: BaseException) -> str:
+    """Return an exception's message alone, in one line, as `describe_error` does."""
+    return " ".join(text_of(str, error, 1_000).split())
+
+
+def class_name(value: object) -> str:
+    """Return the name of a value's class, whatever its class's own class says."""
+    return str(type.__dict__["__name__"].__get__(type(value)))
+
+
+def text_of(describe: Callable[[Any], str], value: object, most: int = 500) -> str:
+    """Return what ``describe`` says of a component's value: at most ``most`` characters that can be written as UTF-8.
+
+    ``str`` and ``repr`` call the value's own method, which may raise, or return a text whose class does.
+    """
     try:
-        text = str(error)
-    except BaseException as fault:  # a component's own class of error may be broken too
-        text = f"its text cannot be shown: {type(fault).__name__}"
-    return f"{type(error).__name__}: {' '.join(text.split())}"[:500]
+        text = str.__str__(describe(value))
+    except BaseException as worse:
+        text = f"<{class_name(value)} that cannot be described: {class_name(worse)}>"
+    return text[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def did_you_mean(wrong: str, known: list[str]) -> str:

@@ -11,19 +11,31 @@ from pathlib import Path
 from typing import Final
 
 import attrs
+import msgspec
 from msgspec.structs import replace
 
 from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly
 from lab.composition.header import left_open, make_header, status_of
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, ProviderError, RunError, describe_error
+from lab.errors import (
+    EngineError,
+    JournalError,
+    PluginError,
+    ProviderError,
+    RunError,
+    describe_error,
+    message_of,
+    text_of,
+)
 from lab.exit_codes import EndReason
+from lab.journal.codec import encode
 from lab.journal.reader import rows_after
 from lab.journal.report import build_report
 from lab.journal.schema import FILE_NAME
@@ -84,24 +96,30 @@ def prepare(
         if batches is None or instrument is None:
             text = f"provider {name!r} has no recorded data; use replay (a file) or mock (a seed)"
             raise RunError(EndReason.CONFIG, text)
+        instrument = run_instrument(name, run.symbol, call, instrument)
         call = "batches"
         first = next(batches, None)
         if first is None:
             raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
+        if not isinstance(first, Sequence):
+            raise TypeError(f"it gave {text_of(repr, first, 60)}, expected sequences of inputs")
         call = "source"
-        started = assembly.describe(kind, {run.symbol: instrument}, provider.source())
+        source = msgspec.convert(provider.source(), dict[str, str])
+        encode(source)  # raises where it can't be recorded
+        started = assembly.describe(kind, {run.symbol: instrument}, source)
         if carried_loss is not None:
             started = replace(started, carried_loss=carried_loss)
     except ProviderError as error:
-        raise RunError(EndReason.CONFIG, str(error)) from None
-    except RunError:
+        raise RunError(EndReason.CONFIG, message_of(error)) from None
+    except (RunError, PluginError):
         raise
     except BaseException as error:
         failures.note("provider", name, call, error)
         raise RunError(EndReason.PLUGIN, f"provider {name} failed in {call}: {describe_error(error)}") from None
 
     guarded = GuardedSource(name, wanted, chain((first,), batches), failures)
-    first_ns = first[0].time_ns if first else 0
+    begun_ns = getattr(first[0], "time_ns", 0) if first else 0
+    first_ns = begun_ns if begun_ns.__class__ is int else 0
     engine = assembly.engine(started, archive=archive, on_failure=failures.note)
     return Batch(assembly, engine, started, guarded, first_ns)
 
@@ -151,7 +169,7 @@ def feed(
                 asked = EndReason.STOPPED
                 break
     except ProviderError as error:
-        return number, EndReason.PLUGIN, str(error)
+        return number, EndReason.PLUGIN, message_of(error)
     except EngineError as error:
         append(engine.abandon(str(error)), engine.state.now_ns, number)
         return number, EndReason.INTERNAL, str(error)
@@ -164,6 +182,7 @@ def feed(
     return number, asked, ""
 
 
+@own_context()
 def run_batch(
     assembly: Assembly,
     *,
@@ -190,7 +209,9 @@ def run_batch(
     batch = prepare(assembly, kind, outcome, carried_loss, failures)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = failures.directory = None if run.no_write else directories.create(run.state_dir, label)
+    shown = None if run.no_write else directories.create(run.state_dir, label)
+    # A component may change the working folder.
+    directory = failures.directory = shown.absolute() if shown is not None else None
     run_id = directory.name if directory is not None else label
     held = contextlib.ExitStack()
     thresholds = gc.get_threshold()
@@ -234,7 +255,7 @@ def run_batch(
         held.close()
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-    return RunResult(report, directory, report.exit_code)
+    return RunResult(report, shown, report.exit_code)
 
 
 def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:

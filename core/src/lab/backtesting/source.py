@@ -10,11 +10,13 @@ from lab.domain.guard import InputGuard
 from lab.domain.inputs import INPUTS, Input
 from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle, MarketData
 from lab.domain.venue_clock import TOLERANCE_NS
-from lab.errors import ProviderError, describe_error
+from lab.errors import ProviderError, class_name, describe_error, message_of, text_of
+from lab.journal.codec import decode_as, encode
 from lab.ports import Subscription
 from lab.runs.failures import FailureLog
 
-_SESSION_INPUTS: Final = frozenset(INPUTS) - frozenset(MARKET_DATA) - {Backfill}
+_READ_BACK: Final = frozenset(INPUTS) - frozenset(MARKET_DATA)
+_TIME_MOST: Final = 1 << 62  # the year 2116
 
 
 @define(eq=False)
@@ -81,7 +83,12 @@ class GuardedSource:
 
     def _next(self) -> Sequence[Input] | None:
         try:
-            return next(self.batches, None)
+            batch = next(self.batches)
+            if not isinstance(batch, Sequence):
+                raise TypeError(f"it gave {text_of(repr, batch, 60)}, expected sequences of inputs")
+            return batch
+        except StopIteration:
+            return None
         except ProviderError:
             raise
         except BaseException as error:
@@ -90,8 +97,16 @@ class GuardedSource:
 
     def _sound(self, event: Input) -> bool:
         """Return whether an event is sound; hold it out where it is not. Raises `ProviderError` for a foreign one."""
-        if event.__class__ in _SESSION_INPUTS:
-            return True
+        if event.__class__ in _READ_BACK:
+            try:  # of a recorded run: few, so reading each back costs nothing
+                decode_as(event.__class__, encode(event))
+                if not 0 <= event.time_ns < _TIME_MOST:
+                    raise ValueError(f"time_ns {event.time_ns} is no time in nanoseconds")
+            except (TypeError, ValueError, OverflowError) as error:
+                self._hold_out(f"{class_name(event)}: {message_of(error)}")
+                return False
+            if event.__class__ is not Backfill:
+                return True
         for part in event.candles if isinstance(event, Backfill) else (cast("MarketData", event),):
             foreign = self._guard.foreign(part)
             if foreign is not None:

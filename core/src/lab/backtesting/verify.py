@@ -13,6 +13,7 @@ from lab.backtesting.recorded_source import changed, moved
 from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
+from lab.domain.ledger import own_context
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.chain import GENESIS, Row, row_hash
@@ -23,7 +24,7 @@ from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
 from lab.records.base import as_data
-from lab.records.run import ComponentRecord, RunEnded, RunStarted
+from lab.records.run import ComponentRecord, RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
@@ -43,6 +44,7 @@ class Verdict:
     cause: str
 
 
+@own_context()
 def verify(
     directory: Path,
     registry: Registry,
@@ -86,7 +88,7 @@ def verify(
         except (LookupError, TypeError, AttributeError) as error:
             raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
         again = Journal(None, durable=False, labels={})
-        batch, inputs = _again(directory, assembly, started, _stopped_at(reader), again, watch)
+        batch, inputs = _again(directory, assembly, started, _stopped_at(reader, started.kind), again, watch)
         return _compare(directory, reader, again, batch, inputs, watch)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
@@ -157,7 +159,7 @@ def _again(
 ) -> tuple[Batch, int]:
     """Run the recorded inputs through a new engine into a journal in memory."""
     if started.kind == "run":
-        tape = read_tape(directory, torn_ok=True)
+        tape = islice(read_tape(directory, torn_ok=True), stopped_at)
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
         batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
@@ -181,12 +183,16 @@ def _again(
     return batch, number
 
 
-def _stopped_at(reader: JournalReader) -> int | None:
-    """Return after how many inputs a signal may have stopped the run, ``None`` where it took all.
+def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:
+    """Return after how many inputs the run may have been stopped, ``None`` where it took all.
 
-    A run in which nobody could trade any more names that as its reason, whatever stopped it.
+    A signal stops a backtest; one in which nobody could trade any more names that as its reason, whatever stopped it. A
+    live run that was cut off has inputs on its tape whose rows were never committed.
     """
     ended = reader.run_ended()
+    if kind == "run":
+        state = reader.run_state() if ended is None else None
+        return state.session.counters.inputs if state is not None else None
     if ended is None:
         return None
     ruined = ended.reason == EndReason.RISK_HALT.code or all(book.stopped for book in ended.books.values())

@@ -31,6 +31,10 @@ class Stream:
             self._try(lambda: self._stream.write(text))
         return len(text)
 
+    def close(self) -> None:
+        """Flush only: what a component closes goes on being the others' output."""
+        self.flush()
+
     def flush(self) -> None:
         """Flush what was written."""
         if self.error is None:

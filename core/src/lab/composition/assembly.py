@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, setcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -11,11 +11,12 @@ import attrs
 import msgspec
 
 from lab.composition.config import RunSettings
+from lab.composition.declared import Declared, declared
 from lab.domain.ids import config_hash
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine, ignore_failure
 from lab.engine.protocols import OnFailure
-from lab.errors import ComponentError, ConfigError, PluginError, describe_error
+from lab.errors import ComponentError, ConfigError, PluginError, describe_error, text_of
 from lab.journal.codec import encode
 from lab.journal.report import RUN_SETTINGS, setting_text
 from lab.journal.schema import SCHEMA_VERSION
@@ -51,6 +52,17 @@ class Assembly:
     reporters: list[Part[Reporter]]
     in_force: list[Effective]
     unknown_variables: list[str]
+    _declared: Declared | None = attrs.field(init=False, default=None)
+
+    @property
+    def declared(self) -> Declared:
+        """What the provider declares, as it was when this was first asked: once the provider is ready.
+
+        Raises `PluginError` for a provider that fails to say it.
+        """
+        if self._declared is None:
+            self._declared = declared(self.provider.name, self.provider.component)
+        return self._declared
 
     @property
     def lookback(self) -> int:
@@ -66,6 +78,8 @@ class Assembly:
     ) -> Engine:
         """Return the engine of the run that `describe` described.
 
+        Puts a fresh decimal context in force, for the strategies: what a component did to the one before must not
+        decide on a live run and be missing when it is fed again.
         Raises `ConfigError` for a leverage above an instrument's, `ComponentError` where the broker does not open.
         """
         for instrument in started.instruments.values():
@@ -75,6 +89,7 @@ class Assembly:
         except BaseException as error:
             on_failure("broker", self.broker.name, "open", error)
             raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
+        setcontext(Context())
         before = started.carried_loss
         return Engine(
             started.instruments,
@@ -114,8 +129,8 @@ class Assembly:
             lab=version("lab-trading"),
             config_hash=config_hash(encode(same).decode()),
             provider=component_record(self.provider),
-            venue=self.provider.component.origin(),
-            realm=self.provider.component.realm(),
+            venue=self.declared.origin,
+            realm=self.declared.realm,
             strategies=strategies,
             gates=gates,
             broker=broker,
@@ -249,11 +264,14 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         part: Part[Strategy] = make(chosen)
         try:
             lookback = part.component.lookback
-        except (Exception, SystemExit) as error:
-            raise PluginError(f"{part.name}: its lookback fails: {type(error).__name__}: {error}") from None
+        except KeyboardInterrupt:
+            raise  # of a command that a signal just ends
+        except BaseException as error:
+            raise PluginError(f"{part.name}: its lookback fails: {describe_error(error)}") from None
         if not isinstance(lookback, int) or not 0 <= lookback <= 1_000_000:
             raise PluginError(
-                f"{part.name}: its lookback is {lookback!r}; expected a whole number of candles, 0 or more"
+                f"{part.name}: its lookback is {text_of(repr, lookback, 100)}; expected a whole number of candles, "
+                "0 or more"
             )
         return part
 

@@ -3,11 +3,13 @@
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field, validators
 
 from lab.domain.time import DAY_NS, parse_interval
+
+_PLACES: Final = 18  # as many as the engine keeps exactly
 
 
 def _interval(instance: object, attribute: Any, value: str) -> None:
@@ -36,6 +38,17 @@ def _strategies(instance: object, attribute: Any, value: list[str]) -> None:
             raise ValueError(f"strategies: {entry!r}: expected NAME, or ALIAS=NAME to run one twice")
 
 
+def _money(instance: object, attribute: Any, value: Decimal) -> None:
+    places = value.as_tuple().exponent
+    if isinstance(places, int) and places < -_PLACES:
+        raise ValueError(f"equity = {value:.30}: expected at most {_PLACES} decimals")
+
+
+def _folder(instance: object, attribute: Any, value: Path) -> None:
+    if "\0" in str(value):
+        raise ValueError(f"state_dir = {str(value)!r}: expected the name of a folder")
+
+
 def _key(text: str, **more: Any) -> Any:
     return field(metadata={"help": text}, **more)
 
@@ -62,7 +75,9 @@ class RunSettings:
         validator=[validators.ge(0), validators.le(31_536_000)],
     )
     equity: Decimal = _key(
-        "each strategy's starting money", default=Decimal(10_000), validator=[validators.gt(0), validators.le(10**12)]
+        "each strategy's starting money",
+        default=Decimal(10_000),
+        validator=[validators.gt(0), validators.le(10**12), _money],
     )
     leverage: Decimal = _key(
         "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]
@@ -76,6 +91,7 @@ class RunSettings:
         "the folder that holds runs/, from the current folder on; ~ is the home folder",
         default=Path(),
         converter=Path.expanduser,
+        validator=_folder,
     )
 
     @property

@@ -1,12 +1,15 @@
 """Run header, live status and the degradations for positions that a run leaves open."""
 
 from collections.abc import Sequence
+from decimal import Context, localcontext
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from lab.composition.assembly import Assembly
+from lab.composition.assembly import Assembly, Part
 from lab.domain.instrument import Instrument
 from lab.engine.engine import Engine
+from lab.errors import describe_error, text_of
 from lab.journal.state import totals_of
 from lab.ports import FeedState, Holding, Status
 from lab.records.base import exact
@@ -20,22 +23,21 @@ def make_header(
     """Return the run's header: the venue, the money, effective fees, limits and settings in force."""
     run = assembly.settings
     view = engine.strategies[0].view
-    provider = assembly.provider
     return Header(
         run_id=run_id,
         kind=kind,
         version=version("lab-trading"),
-        provider=provider.offer.name,
-        venue=provider.component.origin(),
-        realm=provider.component.realm(),
+        provider=assembly.provider.offer.name,
+        venue=assembly.declared.origin,
+        realm=assembly.declared.realm,
         strategies=tuple(part.name for part in assembly.strategies),
         symbol=run.symbol,
         interval=run.interval,
         instrument=instrument,
         starting_equity=exact(engine.valuation.starting_equity),
-        fees=_as_text(assembly.broker.component.describe(instrument)),
+        fees=_described(assembly.broker, instrument),
         gates=tuple(part.name for part in assembly.gates),
-        limits={part.name: _as_text(part.component.describe(view)) for part in assembly.gates},
+        limits={part.name: _described(part, view) for part in assembly.gates},
         settings=assembly.settings_in_force(),
         speed=run.speed,
         seconds=run.minutes * 60 if kind == "run" else None,
@@ -44,9 +46,13 @@ def make_header(
     )
 
 
-def _as_text(described: object) -> dict[str, str]:
-    """Return what a component describes, as text whatever it is: the record of the run's end must be readable."""
-    return {str(name): str(figure) for name, figure in dict(described).items()}  # type: ignore[call-overload]
+def _described(part: Part[Any], about: object) -> dict[str, str]:
+    """Return a component's own description, as text whatever it is: it is for readers, and ends no run by failing."""
+    try:
+        figures = dict(part.component.describe(about))
+    except BaseException as error:
+        return {"unknown": f"describe failed: {describe_error(error)}"}
+    return {text_of(str, name): text_of(str, figure) for name, figure in figures.items()}
 
 
 def status_of(
@@ -55,6 +61,13 @@ def status_of(
     """Return the live status of an engine."""
     market = engine.state.markets[symbol]
     quote, candles = market.quote, market.history.candles
+    with localcontext(Context()):  # the one in force may be a component's
+        positions = tuple(
+            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
+            for strategy in engine.strategies
+            for symbol, held in strategy.book.ledger.positions.items()
+            if held.quantity
+        )
     return Status(
         seconds_left=seconds_left,
         price=(quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None,
@@ -62,12 +75,7 @@ def status_of(
         why_not_trading=tuple(why_not_trading),
         equity=engine.valuation.equity(),
         starting_equity=engine.valuation.starting_equity,
-        positions=tuple(
-            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
-            for strategy in engine.strategies
-            for symbol, held in strategy.book.ledger.positions.items()
-            if held.quantity
-        ),
+        positions=positions,
         totals=totals_of(engine),
     )
 

@@ -1,6 +1,8 @@
-"""Makes a run's subscription and refuses what its provider does not offer."""
+"""Makes a run's subscription, and refuses what its provider does not offer or gives of another kind."""
 
-from lab.errors import ProviderError
+from lab.domain.instrument import Instrument, check_instrument
+from lab.errors import ProviderError, RunError, class_name
+from lab.exit_codes import EndReason
 from lab.ports import Channel, Provider, Subscription
 from lab.ports.provider import RUN_CHANNELS
 
@@ -17,3 +19,14 @@ def run_subscription(name: str, provider: Provider, symbol: str, interval_ns: in
     wanted = Subscription(symbol, interval_ns, RUN_CHANNELS & offered)
     provider.check([wanted])
     return wanted
+
+
+def run_instrument(name: str, symbol: str, call: str, found: object) -> Instrument:
+    """Return the instrument that a provider gave in a call. Raises `RunError` for what is none, or another one."""
+    if type(found) is not Instrument:
+        raise RunError(EndReason.PLUGIN, f"provider {name}: {call}() gave {class_name(found)}, expected an Instrument")
+    if (problem := check_instrument(found)) is not None:
+        raise RunError(EndReason.PLUGIN, f"provider {name}: {call}() gave an Instrument that cannot be used: {problem}")
+    if found.symbol != symbol:
+        raise RunError(EndReason.CONFIG, f"{name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}")
+    return found

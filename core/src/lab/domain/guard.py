@@ -26,6 +26,7 @@ from lab.domain.market import (
 from lab.domain.orders import Side
 from lab.domain.time import SECOND_NS
 from lab.domain.venue_clock import TOLERANCE_NS, VenueClock
+from lab.errors import class_name, describe_error, text_of
 
 BEHIND_NS: Final = 60 * SECOND_NS
 """How far behind the venue's clock a quote, trade or depth may arrive. What is older was held up somewhere on the way:
@@ -129,18 +130,18 @@ class InputGuard:
         """Return why an event is not one of the subscription (its class or its symbol), or ``None``."""
         if event.__class__ not in _CHECKS:
             known = ", ".join(cls.__name__ for cls in MARKET_DATA)
-            return f"{type(event).__name__} is no market data; expected {known}"
+            return f"{class_name(event)} is no market data; expected {known}"
         symbol = event[0]  # type: ignore[index]
         if symbol.__class__ is not str or symbol not in self.symbols:
-            return f"{MARKET_KINDS[type(event)]} of {symbol!r}, which was not asked for"
+            return f"{MARKET_KINDS[type(event)]} of {text_of(repr, symbol, 60)}, which was not asked for"
         return None
 
     def malformed(self, event: MarketData) -> str | None:
         """Return what is wrong with the fields of an event that is not `foreign`, or ``None``."""
         try:
             problem = _CHECKS[event.__class__](event)
-        except (TypeError, ValueError) as error:  # a field that can't even be compared
-            problem = str(error)
+        except BaseException as error:  # a field that can't even be compared, or described
+            problem = describe_error(error)
         if problem is None and event.__class__ is Candle:
             problem = self._misplaced(event)
         return None if problem is None else f"{MARKET_KINDS[type(event)]}: {problem}"

@@ -1,6 +1,7 @@
 """The traded instrument, and its price and quantity steps."""
 
 from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Final
 
 from attrs import frozen
 
@@ -53,5 +54,35 @@ class Instrument:
         return floor if side is not _BUY or floor == price else floor + tick
 
 
+_PLACES: Final = 18
+_MOST: Final = Decimal(10**18)
+_FIGURES: Final = (
+    ("tick", 0, True), ("lot", 0, True), ("quantity_min", 0, False), ("quantity_max", 0, True),
+    ("maker_fee_rate", -1, True), ("taker_fee_rate", -1, True),
+)  # fmt: skip
+"""Each figure's field, its lowest value, and whether that is out of the question. A rate is below 1."""
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
 _ONE = Decimal(1)
+
+
+def check_instrument(one: Instrument) -> str | None:
+    """Return what is wrong with an instrument's fields, or ``None``: the engine's arithmetic relies on all of them."""
+    for name in ("symbol", "base", "quote", "origin"):
+        text = getattr(one, name)
+        if type(text) is not str or not text.isprintable():
+            return f"{name} {text!a:.60} is no printable text"
+    for name, lowest, is_open in _FIGURES:
+        value = getattr(one, name)
+        if value is None and name == "quantity_max":
+            continue
+        if type(value) is not Decimal or not value.is_finite():
+            return f"{name} {value!r:.60} is no finite Decimal"
+        places = value.as_tuple().exponent
+        if isinstance(places, int) and -places > _PLACES:
+            return f"{name} has {-places} places; at most {_PLACES} are kept exactly"
+        if not lowest <= value < (_ONE if lowest < 0 else _MOST) or (is_open and value == lowest):
+            return f"{name} {value:.20} is out of bounds"
+    most = one.leverage_max
+    if most is not None and (type(most) is not int or most < 1):
+        return f"leverage_max {most!r:.60} is no whole number above 0"
+    return None

@@ -4,7 +4,18 @@ A linear perpetual moves cash only by realised profit, fees and funding, so at e
 ``equity = deposits − Σ signed quantity × price − Σ fees + Σ quantity × mark``, to the last digit.
 """
 
-from decimal import ROUND_HALF_EVEN, Context, Decimal, DivisionByZero, InvalidOperation, Overflow, setcontext
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import (
+    ROUND_HALF_EVEN,
+    Context,
+    Decimal,
+    DivisionByZero,
+    InvalidOperation,
+    Overflow,
+    localcontext,
+    setcontext,
+)
 from typing import Final
 
 from msgspec import Struct
@@ -31,6 +42,13 @@ def restore_exact() -> None:
     for name in ("prec", "rounding", "Emin", "Emax", "capitals", "clamp", "traps", "flags"):
         setattr(EXACT, name, getattr(fresh, name))
     setcontext(EXACT)
+
+
+@contextmanager
+def own_context() -> Iterator[None]:
+    """Give a run a decimal context of its own: what a component does to it is over with the run. Also a decorator."""
+    with localcontext(Context()):
+        yield
 
 
 class Position(Struct, frozen=True, gc=False):

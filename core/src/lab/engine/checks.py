@@ -156,7 +156,7 @@ def check_report(report: Any, event_ns: int) -> None:
         except (InvalidOperation, AttributeError):  # a NaN is neither above nor below anything
             raise ValueError(_what_is_wrong(report, event_ns)) from None
     elif report.__class__ is Ended:
-        if report.outcome not in {"expired", "rejected"}:
+        if report.outcome.__class__ is not str or report.outcome not in {"expired", "rejected"}:
             raise ValueError(f"Ended.outcome is {report.outcome!r:.60}; expected expired or rejected")
         _check_text("Ended.order_id", report.order_id)
         _check_text("Ended.reason", report.reason)

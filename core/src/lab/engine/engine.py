@@ -7,6 +7,7 @@ collected once, to keep the way from an event to a decision short.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from decimal import Decimal, localcontext
+from functools import partial
 from typing import Any
 
 from lab.domain.control import Command, Notice, Timer, TradingState
@@ -22,7 +23,7 @@ from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
 from lab.engine.gates import Gates
 from lab.engine.orders import Archive, OrderEntry
-from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol
+from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol, declared
 from lab.engine.state import Book, EngineState, Market, Outputs
 from lab.engine.strategies import BoundStrategy, Strategies
 from lab.engine.timers import Timers
@@ -67,7 +68,11 @@ class Engine:
         ``on_failure`` is called with role, name, call and error of a component that raised.
         """
         books = [Book(name, deposit) for name, _, deposit in strategies]
-        keep = max([64, *(-(-3 * strategy.lookback // 2) for _, strategy, _ in strategies)])
+        lookbacks = [
+            declared("strategy", name, "lookback", partial(getattr, one, "lookback"), on_failure)
+            for name, one, _ in strategies
+        ]
+        keep = max([64, *(-(-3 * lookback // 2) for lookback in lookbacks)])
         self.state = state = EngineState(
             instruments, interval_ns, keep, books, config_hash=config_hash, leverage=leverage, no_orders=no_orders
         )
@@ -80,8 +85,9 @@ class Engine:
         self._commands = Commands(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
+        watches = declared("broker", broker_name, "watches_market", broker.watches_market, on_failure)
         # Not empty while the broker is to see market events.
-        self._meeting: Collection[object] = (broker,) if broker.watches_market() else state.working
+        self._meeting: Collection[object] = (broker,) if watches else state.working
         self._due_ns = 0
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
             **dict.fromkeys(MARKET_DATA, self._keep),

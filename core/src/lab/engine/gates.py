@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
+from functools import partial
 from typing import Any, Final
 
 from msgspec.structs import replace
@@ -10,7 +11,7 @@ from lab.domain.events import GateFailed
 from lab.domain.ledger import EXACT, EXACT_DIGITS, restore_exact
 from lab.domain.orders import PASS, OrderRequest, Pass, Refuse, Shrink
 from lab.engine.checks import checked_reason, figures
-from lab.engine.protocols import OnFailure, RiskGateProtocol, describe_failure, describe_value, overridden
+from lab.engine.protocols import OnFailure, RiskGateProtocol, declared, describe_failure, describe_value, overridden
 from lab.engine.state import Market, Outputs
 from lab.engine.view import View
 
@@ -50,7 +51,9 @@ class Gates:
     __slots__ = ("_on_failure", "bound", "listening")
 
     def __init__(self, gates: Sequence[tuple[str, RiskGateProtocol]], on_failure: OnFailure) -> None:
-        self.bound = tuple(BoundGate(name, gate) for name, gate in gates)
+        self.bound = tuple(
+            declared("gate", name, "its attributes", partial(BoundGate, name, gate), on_failure) for name, gate in gates
+        )
         self.listening = any(gate.on_fill or gate.on_end for gate in self.bound)
         self._on_failure = on_failure
 

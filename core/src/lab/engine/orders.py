@@ -5,6 +5,7 @@ Everything here runs in the exact decimal context; the caller sets it.
 
 from collections.abc import Callable, Mapping
 from decimal import ROUND_HALF_EVEN, Decimal, getcontext
+from functools import partial
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
@@ -14,7 +15,7 @@ from lab.domain.ledger import EXACT, EXACT_DIGITS, FLAT, ZERO, restore_exact
 from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
 from lab.engine.checks import check_answer
 from lab.engine.gates import Approval, Gates
-from lab.engine.protocols import BrokerProtocol, OnFailure, describe_failure
+from lab.engine.protocols import BrokerProtocol, OnFailure, declared, describe_failure, describe_value
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
 from lab.errors import ComponentError
@@ -54,7 +55,8 @@ class OrderEntry:
         self.broker_name = broker_name
         self._archive = archive
         self._on_failure = on_failure
-        self._types = tuple(broker.order_types())  # searched by identity: hashing an enum is slow
+        # Searched by identity: hashing an enum is slow.
+        self._types = declared("broker", broker_name, "order_types", partial(_order_types, broker), on_failure)
         self._takes_market = _MARKET in self._types
         self._working = state.working
 
@@ -300,3 +302,11 @@ class OrderEntry:
     def _failure(self, call: str, error: BaseException) -> ComponentError:
         self._on_failure("broker", self.broker_name, call, error)
         return ComponentError(f"broker {self.broker_name} failed in {call}: {describe_failure(error)}")
+
+
+def _order_types(broker: BrokerProtocol) -> tuple[OrderType, ...]:
+    types = tuple(broker.order_types())
+    for one in types:
+        if one.__class__ is not OrderType:
+            raise TypeError(f"it gave {describe_value(one)}; expected OrderType")
+    return types

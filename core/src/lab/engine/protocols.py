@@ -21,11 +21,13 @@ from lab.domain.orders import (
     Verdict,
 )
 from lab.engine.view import View
+from lab.errors import ComponentError, class_name, text_of
 
 Action = OrderRequest | CancelRequest
 OnFailure = Callable[[str, str, str, BaseException], None]
 """Called with role, name, call and error of a component that failed, so that the host can keep the traceback."""
 
+T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -67,22 +69,25 @@ def overridden(component: object, name: str) -> Any:
 
 def describe_failure(error: BaseException) -> str:
     """Return a component's error with the module and line that raised it: the same on every machine, unlike a path."""
-    trace = error.__traceback__
+    return f"{class_name(error)}: {text_of(str, error, 400)}{text_of(_where, error, 200)}"
+
+
+def _where(error: BaseException) -> str:
+    trace = BaseException.__dict__["__traceback__"].__get__(error)  # a class may have put another in its place
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"
-    return f"{type(error).__name__}: {_text(str, error, 400)}{where}"
+    return "" if trace is None else f" ({trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno})"
+
+
+def declared(role: str, name: str, call: str, ask: Callable[[], T], on_failure: OnFailure) -> T:
+    """Return what a component says of itself before the run. Raises `ComponentError` naming it, whatever it raises."""
+    try:
+        return ask()
+    except BaseException as error:
+        on_failure(role, name, call, error)
+        raise ComponentError(f"{role} {name} failed in {call}: {describe_failure(error)}") from error
 
 
 def describe_value(value: object, most: int = 100) -> str:
     """Return what a component handed over, for a message: at most ``most`` characters that can be journalled."""
-    return _text(repr, value, most)
-
-
-def _text(describe: Callable[[object], str], value: object, most: int) -> str:
-    """Return a description as text that can be journalled, whatever the value's own method does."""
-    try:
-        text = describe(value)
-    except BaseException as worse:
-        text = f"<{type(value).__name__} that cannot be described: {type(worse).__name__}>"
-    return text[:most].encode("utf-8", "backslashreplace").decode()
+    return text_of(repr, value, most)

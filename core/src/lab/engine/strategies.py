@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from lab.domain.events import BrokerFailed, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
@@ -10,7 +11,7 @@ from lab.domain.orders import OrderRequest
 from lab.engine.checks import validated_actions
 from lab.engine.gates import Gates
 from lab.engine.orders import OrderEntry
-from lab.engine.protocols import Action, OnFailure, StrategyProtocol, describe_failure, overridden
+from lab.engine.protocols import Action, OnFailure, StrategyProtocol, declared, describe_failure, overridden
 from lab.engine.state import Book, EngineState, Outputs
 from lab.engine.valuation import Valuation
 from lab.engine.view import View
@@ -101,7 +102,13 @@ class Strategies:
         self._entry = entry
         self._on_failure = on_failure
         self.bound = tuple(
-            BoundStrategy(name, strategy, book, View(state, valuation, book))
+            declared(
+                "strategy",
+                name,
+                "its attributes",
+                partial(BoundStrategy, name, strategy, book, View(state, valuation, book)),
+                on_failure,
+            )
             for (name, strategy, _), book in zip(strategies, state.books, strict=True)
         )
         self._owners = {one.name: one for one in self.bound}

@@ -1,7 +1,7 @@
 """The final report: a pure function of the journal."""
 
 from collections.abc import Iterable, Mapping
-from decimal import Decimal
+from decimal import Context, Decimal, localcontext
 from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
@@ -27,7 +27,8 @@ def build_report(reader: JournalReader) -> Report:
     Raises `lab.errors.JournalError` where the journal cannot be read or holds no run.
     """
     try:
-        return _build(reader)
+        with localcontext(Context()):  # the one in force may be a component's
+            return _build(reader)
     except (ValueError, ArithmeticError) as error:
         raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
 

@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 import pluggy
 
-from lab.errors import PluginError, UnknownPlugin, did_you_mean
+from lab.errors import PluginError, UnknownPlugin, describe_error, did_you_mean
 from lab.plugins import hookspecs
 from lab.plugins.hookspecs import GROUP, PROJECT, PluginCommand
 
@@ -82,7 +82,7 @@ class Registry:
         except BaseException as error:
             if isinstance(error, KeyboardInterrupt):
                 raise
-            plugin.fail(f"cannot be imported ({point.value}): {type(error).__name__}: {error}")
+            plugin.fail(f"cannot be imported ({point.value}): {describe_error(error)}")
             return
         problem = self._check_hooks(module, plugin)
         if problem is not None:
@@ -123,7 +123,7 @@ class Registry:
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
-                plugin.fail(f"{hook} failed: {type(error).__name__}: {error}")
+                plugin.fail(f"{hook} failed: {describe_error(error)}")
                 continue
             if not isinstance(offered, Mapping):
                 plugin.fail(f"{hook} returned {type(offered).__name__}, expected a mapping of name to class")

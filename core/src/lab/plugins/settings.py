@@ -17,9 +17,10 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from lab.errors import ConfigError, PluginError, did_you_mean
+from lab.errors import ConfigError, PluginError, describe_error, did_you_mean, message_of, text_of
 
 ENV_PREFIX: Final = "LAB_"
+_FILE_MOST: Final = 1_000_000
 
 
 @attrs.frozen
@@ -63,17 +64,25 @@ class Layers:
     def add_file(self, path: Path) -> None:
         """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where the parser gives one."""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+            with path.open("rb") as file:  # a device may have no end
+                content = file.read(_FILE_MOST + 1)
+            if len(content) > _FILE_MOST:
+                raise ConfigError(f"{path}: longer than {_FILE_MOST:,} bytes; expected a file of settings")
+            data = tomllib.loads(content.decode("utf-8").replace("\r\n", "\n"), parse_float=Decimal)
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file") from None
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
         except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
-        for table, content in data.items():
-            if not isinstance(content, dict):
-                raise ConfigError(f"{path}: {table} = {content!r} stands outside a table; put it under [run]")
-            for key, raw in content.items():
+        except RecursionError:
+            raise ConfigError(f"{path}: not TOML: nested too deep") from None
+        except (ValueError, ArithmeticError) as error:  # a number of thousands of digits, a name that is none
+            raise ConfigError(f"{path}: cannot be read: {message_of(error)[:300]}") from None
+        for table, values in data.items():
+            if not isinstance(values, dict):
+                raise ConfigError(f"{path}: {table} = {values!r} stands outside a table; put it under [run]")
+            for key, raw in values.items():
                 self.put(table, key, raw, str(path))
 
     def add_set(self, text: str) -> None:
@@ -186,13 +195,15 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         component = cls(**values)
     except (TypeError, ValueError) as error:
         # attrs' own validators put more than the message into the exception.
-        text = " ".join(str(error.args[0] if error.args else error).split())[:300]
+        text = " ".join(text_of(str, error.args[0] if error.args else error).split())[:300]
         named = [key for key in values if re.search(rf"\b{key}\b", text)] or list(values)
         origins = ", ".join(sorted({given[key].origin for key in named})) or "defaults"
         raise ConfigError(f"{origins}: {table}: {text}") from None
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise  # of a command that a signal just ends
+    except BaseException as error:
         where = f"{cls.__module__}.{cls.__qualname__}"
-        raise PluginError(f"{table}: {where} cannot be made: {type(error).__name__}: {error}") from None
+        raise PluginError(f"{table}: {where} cannot be made: {describe_error(error)}") from None
     in_force = [
         Effective(
             f"{table}.{key}",

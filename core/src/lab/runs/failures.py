@@ -66,13 +66,16 @@ class FailureLog:
             self._say(text)
             sys.stderr.write(details)
             sys.stderr.flush()
-        except (OSError, ValueError):
-            return  # nobody reads standard error any more
+        except (OSError, ValueError, AttributeError):
+            return  # nobody reads standard error any more: a component closed it, or put something else in its place
 
 
 def _traceback_of(error: BaseException) -> str:
     """Return a traceback of bounded size; of a long one the beginning and the end."""
-    lines = "".join(traceback.format_exception(error)).splitlines()
+    try:
+        lines = "".join(traceback.format_exception(error)).splitlines()
+    except BaseException as worse:  # the error's own class may be broken too
+        lines = [f"the traceback cannot be shown: {describe_error(worse)}"]
     if len(lines) > _LINES_HEAD + _LINES_TAIL:
         left_out = f"... {len(lines) - _LINES_HEAD - _LINES_TAIL} lines left out ..."
         lines = [*lines[:_LINES_HEAD], left_out, *lines[-_LINES_TAIL:]]

@@ -1,12 +1,13 @@
 """Fetching candles of the past: the warm-up history, and gaps found later. It never blocks the session."""
 
 from collections.abc import Callable, Sequence
+from decimal import Context, setcontext
 from typing import Final
 
 import anyio
 
 from lab.domain.market import Candle
-from lab.errors import ProviderError, ProviderUnavailable, describe_error
+from lab.errors import ProviderError, ProviderUnavailable, describe_error, message_of, text_of
 from lab.ports import Provider
 from lab.session.inbox import Inbox
 from lab.session.provider_calls import is_cancellation
@@ -19,7 +20,7 @@ _GAP_WAITS_S: Final = (2.0, 5.0, 15.0)
 class HistoryLoader:
     """Puts back-filled candles into the inbox. Progress is judged by the engine's history, not by what was fetched.
 
-    It asks for no more than ``keep`` candles, which is what the engine holds.
+    It asks for no more than ``keep`` candles, which is what the engine holds, and at first for ``depth`` at most.
     ``failed`` is called with an unexpected exception of `Provider.history`, one that is no `ProviderError`.
     """
 
@@ -32,6 +33,7 @@ class HistoryLoader:
         *,
         need: int,
         keep: int,
+        depth: int | None,
         failed: Callable[[BaseException], None],
     ) -> None:
         self._provider = provider
@@ -39,6 +41,7 @@ class HistoryLoader:
         self._symbol = symbol
         self._interval_ns = interval_ns
         self._keep = keep
+        self._depth = depth
         self._failed = failed
         self._filling = anyio.Lock()
         self.need = need
@@ -48,20 +51,19 @@ class HistoryLoader:
 
     async def load(self) -> None:
         """Fetch the history until a call succeeds, or the provider says that none will."""
-        wait, depth = _WAIT_FIRST_S, self._provider.history_depth()
-        count = self._keep if depth is None else min(self._keep, depth)
+        wait, count = _WAIT_FIRST_S, self._keep if self._depth is None else min(self._keep, self._depth)
         while not self.done:
             try:
                 candles = await self._ask(None, count)
             except ProviderUnavailable as error:
-                self._inbox.notice("warm-up", state="failed", error=str(error), retry_seconds=f"{wait:g}")
+                self._inbox.notice("warm-up", state="failed", error=message_of(error), retry_seconds=f"{wait:g}")
                 await anyio.sleep(wait)
                 wait = min(2 * wait, _WAIT_MOST_S)
                 continue
             except ProviderError as error:
-                self.refused = str(error)
+                self.refused = message_of(error)
                 self.done = True
-                self._inbox.notice("warm-up", state="refused", error=str(error))
+                self._inbox.notice("warm-up", state="refused", error=message_of(error))
                 return
             loaded = self._inbox.backfill(self._symbol, self._inbox.history_of(self._symbol, candles))
             self.done = True
@@ -85,9 +87,9 @@ class HistoryLoader:
             try:
                 candles = await self._ask(last_ns + self._interval_ns, len(missing))
             except ProviderUnavailable as error:
-                self._inbox.notice("backfill", state="failed", error=str(error))
+                self._inbox.notice("backfill", state="failed", error=message_of(error))
             except ProviderError as error:
-                self._inbox.notice("backfill", state="refused", error=str(error))
+                self._inbox.notice("backfill", state="refused", error=message_of(error))
                 return
             else:
                 wanted = [candle for candle in candles if candle.open_ns in missing]
@@ -101,6 +103,7 @@ class HistoryLoader:
 
     async def _ask(self, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Make one call. Raises `ProviderUnavailable` or `ProviderError`, whatever the provider raises."""
+        setcontext(Context())  # a task shares its starter's, in which the strategies compute
         try:
             candles = await self._provider.history(self._symbol, self._interval_ns, end_ns=end_ns, count=count)
             strange = next((candle for candle in candles if candle.__class__ is not Candle), None)
@@ -115,5 +118,5 @@ class HistoryLoader:
             self._failed(error)
             raise ProviderError(f"history() failed: {describe_error(error)}") from error
         if strange is not None:
-            raise ProviderError(f"history() gave {strange!r}, which is no Candle"[:200])
+            raise ProviderError(f"history() gave {text_of(repr, strange, 150)}, which is no Candle")
         return candles[-count:] if count else []

@@ -14,12 +14,13 @@ import anyio
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
-from lab.errors import ProviderError, describe_error
+from lab.errors import ProviderError, describe_error, message_of, text_of
 from lab.plugins.discovery import Registry
 from lab.ports import Check, Runtime
 from lab.runs.failures import FailureLog
 from lab.session.first_contact import Guarded
 from lab.session.launch import clock_for
+from lab.session.provider_calls import is_cancellation
 from lab.simulation.clocks import loop_factory
 
 _FREE_LEAST: Final = 64 * 1024 * 1024
@@ -95,12 +96,16 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
             with anyio.move_on_after(_PROBE_S * runtime.pace):
                 try:
                     await provider.start(runtime)
-                    found = await provider.probe(
-                        run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
+                    found = _checked(
+                        await provider.probe(
+                            run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
+                        )
                     )
                 except ProviderError as error:
-                    found = [Check("provider", False, str(error))]
-                except (Exception, SystemExit) as error:
+                    found = [Check("provider", False, message_of(error))]
+                except BaseException as error:
+                    if is_cancellation(error) or issubclass(type(error), KeyboardInterrupt):
+                        raise
                     found = [_failed(assembly, error)]
             problem = await Guarded(assembly.provider, FailureLog(), pace=runtime.pace).stop()
             if problem:
@@ -109,6 +114,13 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
     except BaseExceptionGroup as error:  # of tasks that the provider started
         found = [_failed(assembly, error)]
     return found
+
+
+def _checked(found: object) -> Sequence[Check]:
+    """Return what a provider's probe found, as text whatever it is. Raises ``TypeError`` for what are no checks."""
+    if not isinstance(found, Sequence) or not all(isinstance(one, Check) for one in found):
+        raise TypeError(f"probe() gave {text_of(repr, found, 60)}, expected a sequence of Check")
+    return [Check(text_of(str, one.name), one.ok, text_of(str, one.detail)) for one in found]
 
 
 def _failed(assembly: Assembly, error: BaseException) -> Check:

@@ -7,9 +7,9 @@ import anyio
 
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.instrument import Instrument
-from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error
+from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
 from lab.ports import Clock, Provider, Runtime, Subscription
 from lab.runs.failures import FailureLog
@@ -49,7 +49,7 @@ class Guarded:
         try:
             return run_subscription(self.name, self.component, symbol, interval_ns)
         except ProviderError as error:
-            raise RunError(EndReason.CONFIG, str(error)) from None
+            raise RunError(EndReason.CONFIG, message_of(error)) from None
         except BaseException as error:
             raise self._failure("check", error) from None
 
@@ -57,14 +57,8 @@ class Guarded:
         """Ask for the instrument, for ``limit`` seconds at most. Raises `ProviderUnavailable` or `RunError`."""
         limit = min(limit, CALL_S)
         late = ProviderUnavailable(f"{self.name}: no answer about {symbol} within {limit:.3g} s")
-        found: Instrument = await self._call("instrument", lambda: self.component.instrument(symbol), late, limit)
-        if not isinstance(found, Instrument):
-            text = f"provider {self.name}: instrument() gave {type(found).__name__}, expected an Instrument"
-            raise RunError(EndReason.PLUGIN, text)
-        if found.symbol != symbol:
-            text = f"{self.name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}"
-            raise RunError(EndReason.CONFIG, text)
-        return found
+        found = await self._call("instrument", lambda: self.component.instrument(symbol), late, limit)
+        return run_instrument(self.name, symbol, "instrument", found)
 
     async def stop(self) -> str:
         """Stop it, whatever it does; return what went wrong (already printed), or an empty text."""
@@ -89,7 +83,7 @@ class Guarded:
             except ProviderUnavailable:
                 raise
             except ProviderError as error:
-                raise RunError(EndReason.CONFIG, str(error)) from None
+                raise RunError(EndReason.CONFIG, message_of(error)) from None
             except LabError:
                 raise
             except BaseException as error:
@@ -139,7 +133,7 @@ class FirstContact:
             found = await self.provider.instrument(self._symbol, max(self.left, 0.001))
         except ProviderUnavailable as error:
             self.failures += 1
-            self.cause = str(error)
+            self.cause = message_of(error)
             self.show()
             return None
         self.end()

@@ -11,6 +11,7 @@ from lab.domain.guard import Judged, LiveGuard
 from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Quote
 from lab.domain.time import SECOND_NS
+from lab.errors import text_of
 from lab.ports import Clock, FeedState
 
 _SAMPLES_A_REASON: Final = 5
@@ -56,24 +57,27 @@ class Inbox:
         """Take the connection's state; see `lab.ports.Sink`."""
         if state is self.state and not detail:
             return
+        if state.__class__ is not FeedState:
+            raise TypeError(f"feed() was given {text_of(repr, state, 60)}, expected a FeedState")
         self.state = state
         self.states[state.value] = self.states.get(state.value, 0) + 1
-        self.notice("feed", state=state.value, detail=detail)
+        self.notice("feed", state=state.value, detail=text_of(str, detail))
 
     def malformed(self, reason: str, sample: bytes | str) -> None:
         """Count malformed input, and journal the first samples of each reason; see `lab.ports.Sink`."""
         self.malformed_count += 1
+        reason = text_of(str, reason, _SAMPLE_BYTES)
         # Figures differ from one to the next: without them the reasons are few, and so are the samples.
         short = "".join(c for c in reason if not c.isdigit())[:60]
         if short not in self._reasons and len(self._reasons) >= 50:
             return
         seen = self._reasons[short] = self._reasons.get(short, 0) + 1
         if seen <= _SAMPLES_A_REASON:
-            text = sample.decode("utf-8", "replace") if isinstance(sample, bytes) else sample
+            text = sample[: 4 * _SAMPLE_BYTES].decode("utf-8", "replace") if isinstance(sample, bytes) else sample
             self.notice(
                 "malformed",
                 reason=reason[:_SAMPLE_BYTES],
-                sample=text[:_SAMPLE_BYTES],
+                sample=text_of(str, text, _SAMPLE_BYTES)[:_SAMPLE_BYTES],
                 number=str(self.malformed_count),
             )
 
@@ -152,7 +156,7 @@ class Inbox:
 
     def _report(self, judged: Judged) -> None:
         for reason, event in judged.held_out:
-            self.malformed(reason, repr(event)[: 2 * _SAMPLE_BYTES])
+            self.malformed(reason, text_of(repr, event, 2 * _SAMPLE_BYTES))
 
     def _note_quote(self, quote: Quote, behind_ns: int) -> None:
         """Note the age of the price. A late quote is as old as its time stamp; a quote out of order does not count."""

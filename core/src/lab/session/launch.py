@@ -4,12 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final, Literal
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from lab.composition.assembly import Assembly, check_leverage
+from lab.domain.ledger import own_context
 from lab.domain.time import SECOND_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
@@ -42,10 +44,13 @@ class _Outcome:
     problem: BaseException | None = None
     session: Session | None = None
     interrupted: bool = False
+    directory: Path | None = None
+    """The run's folder, as a user calls it."""
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
     """What keeps other sessions away, until the last file is written."""
 
 
+@own_context()
 def run_live(
     assembly: Assembly,
     *,
@@ -152,7 +157,7 @@ def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
         session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
         outcome.finished = _finish(session, interrupts, say)
     if outcome.finished is not None:
-        return outcome.finished
+        return evolve(outcome.finished, directory=outcome.directory)
     raise outcome.problem or RunError(EndReason.STOPPED, _NOT_BEGUN)
 
 
@@ -174,6 +179,7 @@ async def _run(
     instrument = await start.ask()
     if instrument is not None:
         check_leverage(instrument, run.leverage)
+    assembly.declared  # noqa: B018 - read before anything is written, because it may be refused
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
@@ -182,7 +188,8 @@ async def _run(
         outcome.held.enter_context(exclusive(run.state_dir))
         for earlier in finalize_interrupted(run.state_dir):
             say(f"{earlier.name} was cut off before its end; its report is written now")
-        directory = failures.directory = directories.create(run.state_dir, label)
+        outcome.directory = directories.create(run.state_dir, label)
+        directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
     run_id = directory.name if directory is not None else label
     labels = labels_of(run_id, started_ns, run.state_dir)
     try:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 from msgspec.structs import replace
 
-from lab.errors import JournalError, LabError, describe_error
+from lab.errors import JournalError, LabError, describe_error, message_of
 from lab.exit_codes import EndReason
 from lab.records.report import Report
 from lab.runs.failures import FailureLog
@@ -58,10 +58,10 @@ def diagnose(error: BaseException) -> tuple[EndReason, str]:
         leaves += [inner for group in groups for inner in group.exceptions]
     for leaf in leaves:
         if isinstance(leaf, JournalError | OSError):
-            return EndReason.STORAGE, str(leaf)
+            return EndReason.STORAGE, message_of(leaf)
     for leaf in leaves:
         if isinstance(leaf, LabError):
-            return leaf.reason, str(leaf)
+            return leaf.reason, message_of(leaf)
     return EndReason.INTERNAL, describe_error(leaves[0])
 
 

@@ -9,7 +9,7 @@ import anyio
 from anyio import TaskHandle
 from anyio.abc import TaskGroup, TaskStatus
 
-from lab.errors import ProviderError, describe_error
+from lab.errors import ProviderError, describe_error, message_of, sole_of
 from lab.runs.failures import FailureLog
 
 T = TypeVar("T")
@@ -18,15 +18,14 @@ T = TypeVar("T")
 def is_cancellation(error: BaseException) -> bool:
     """Return whether an exception is a real cancellation of the current task, not one that a component raised."""
     task = asyncio.current_task()
-    return isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling() > 0
+    return issubclass(type(error), asyncio.CancelledError) and task is not None and task.cancelling() > 0
 
 
 def provider_failure(failures: FailureLog, name: str, call: str, error: BaseException) -> str:
     """Return the message for what a provider raised. An unexpected exception also leaves a traceback."""
-    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    if isinstance(error, ProviderError):
-        return f"provider {name}: {error}"
+    error = sole_of(error)
+    if issubclass(type(error), ProviderError):  # unlike isinstance it asks nothing of the component's own class
+        return f"provider {name}: {message_of(error)}"
     failures.note("provider", name, call, error)
     return f"provider {name} failed in {call}: {describe_error(error)}"
 

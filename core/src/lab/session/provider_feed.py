@@ -1,6 +1,7 @@
 """The provider's stream in a live session: its end is the end of the data, its failure the end of the run."""
 
 from collections.abc import Callable
+from decimal import Context, setcontext
 
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
@@ -30,6 +31,7 @@ class ProviderFeed:
         """How often fetching history raised what it must not raise; the run goes on without that history."""
         self._name = assembly.provider.name
         self._provider = assembly.provider.component
+        self._realm = assembly.declared.realm
         self._settings = assembly.settings
         self._inbox = inbox
         self._failures = failures
@@ -38,9 +40,10 @@ class ProviderFeed:
 
     async def stream(self) -> None:
         """Run the stream until it ends, fails or is cancelled."""
+        setcontext(Context())  # a task shares its starter's, in which the strategies compute
         provider, run = self._provider, self._settings
-        wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
         try:
+            wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
             await provider.stream(wanted, self._inbox)
         except BaseException as error:
             if is_cancellation(error):
@@ -48,7 +51,7 @@ class ProviderFeed:
             self.failed("stream", error)
             return
         self._inbox.end()
-        if provider.realm() is Realm.REAL:
+        if self._realm is Realm.REAL:
             text = f"provider {self._name}: its stream returned; a real venue's data has no end"
             self._failed(EndReason.PLUGIN, text)
         else:

@@ -8,6 +8,7 @@ from typing import Final
 import anyio
 from attrs import define, field
 
+from lab.composition.declared import Declared
 from lab.domain.control import Command, CommandAction, Timer, TradingState
 from lab.domain.events import GapFound
 from lab.domain.inputs import Input
@@ -18,7 +19,7 @@ from lab.engine.history import History
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, FeedState, PriceSource, Provider, Record
+from lab.ports import Clock, FeedState, PriceSource, Record
 from lab.records.run import SessionState
 from lab.session.backfill import HistoryLoader
 from lab.session.inbox import Inbox
@@ -47,7 +48,7 @@ class Runner:
 
     engine: Engine
     symbol: str
-    provider: Provider
+    declared: Declared
     lookback: int
     clock: Clock
     inbox: Inbox
@@ -102,7 +103,7 @@ class Runner:
 
     @property
     def _quoted(self) -> bool:
-        return self.provider.price_source() is PriceSource.QUOTE
+        return self.declared.price_source is PriceSource.QUOTE
 
     def price(self) -> Price:
         """Return whether there is a price to trade at, with the reason where there is none."""
@@ -113,7 +114,7 @@ class Runner:
         age = self.clock.monotonic() - self.inbox.quote_at
         if age == float("inf"):
             return Price.NO_QUOTE
-        return Price.STALE_QUOTE if age > self.provider.quote_silence_s() else Price.FRESH
+        return Price.STALE_QUOTE if age > self.declared.quote_silence_s else Price.FRESH
 
     def halt_reasons(self) -> tuple[str, ...]:
         """Return why no entry may be placed now; empty when trading is allowed."""

@@ -67,7 +67,7 @@ class Session:
             [self.symbol],
             assembly.settings.interval_ns,
             clock,
-            recorded=assembly.provider.component.realm() is Realm.RECORDED,
+            recorded=assembly.declared.realm is Realm.RECORDED,
         )
         self.end = EndCause(failures, self.inbox.wake)
         self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
@@ -163,12 +163,13 @@ class Session:
             self.settings.interval_ns,
             need=need,
             keep=keep,
+            depth=self.assembly.declared.history_depth,
             failed=self.feed.history_failed,
         )
         return Runner(
             engine=engine,
             symbol=self.symbol,
-            provider=provider,
+            declared=self.assembly.declared,
             lookback=need,
             clock=self.clock,
             inbox=self.inbox,

@@ -17,6 +17,7 @@ from lab_paper_broker.rules import Terms, limit_on_candle, limit_on_quote, marke
 _MARKET: Final = OrderType.MARKET
 _LIMIT: Final = OrderType.LIMIT
 _BPS: Final = Decimal(10_000)
+_PLACES: Final = 18
 _CANDLES_TO_EXPIRE: Final = 2
 _ZERO: Final = Decimal(0)
 
@@ -39,11 +40,20 @@ def _fee(instance: Any, attribute: "Attribute[Decimal | None]", value: Decimal |
         raise ValueError(
             f"{attribute.name} must be a fraction from {lowest} to under 0.05 (0.0006 is 0.06 %), not {value}"
         )
+    _check_places(attribute.name, value)
 
 
 def _bps(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -> None:
     if not 0 <= value < 1_000:
         raise ValueError(f"{attribute.name} must be from 0 to under 1000 basis points (1 is 0.01 %), not {value}")
+    _check_places(attribute.name, value)
+
+
+def _check_places(name: str, value: Decimal | None) -> None:
+    """Refuse more decimals than money is kept with: a fee would be rounded, and the books would not balance."""
+    places = value.as_tuple().exponent if value is not None else 0
+    if isinstance(places, int) and places < -_PLACES:
+        raise ValueError(f"{name} must have at most {_PLACES} decimals, not {-places}")
 
 
 # NO_OP: attrs would otherwise validate in Python on every assignment of state, which costs more than the broker does.

@@ -134,8 +134,11 @@ class ReplayProvider(Provider):
     def batch_instrument(self, symbol: str) -> Instrument:
         """Return what `instrument` does."""
         source = self._open()
-        if isinstance(source, RunTape) and symbol in source.instruments:
-            return source.instruments[symbol]
+        if isinstance(source, RunTape):
+            if symbol in source.instruments:
+                return source.instruments[symbol]
+            has = ", ".join(source.instruments) or "none"
+            raise ProviderError(f"replay: {source.name} holds no {symbol}; it has {has}")
         assert isinstance(source, PriceFile)
         with _named():
             steps = steps_of(source, self.tick, self.lot, self.quantity_min)
@@ -224,6 +227,8 @@ def _named() -> Iterator[None]:
         yield
     except (RecordingError, JournalError) as error:
         raise ProviderError(f"replay: {error}") from error
+    except OSError as error:  # of a name that is none, or a device that can't be read
+        raise ProviderError(f"replay: {str(error.filename or 'the file')[:200]}: {error.strerror or error}") from error
 
 
 def _named_batches(batches: Iterator[Sequence[Input]]) -> Iterator[Sequence[Input]]:
