@@ -1,5 +1,6 @@
 """One live session a state directory, by a lock of the kernel's that is gone the moment its process is."""
 
+import contextlib
 import signal
 import socket
 import subprocess
@@ -9,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.domain.control import Command
+from lab.domain.events import OrderFilled
+from lab.errors import JournalError
+from lab.journal.reader import JournalReader
 
 ARGS = ("run", "--provider", "mock", "--reporter", "none")
 
@@ -57,6 +62,16 @@ def session(lab: Any) -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
+def _wait_for(lab: Any, kind: type) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        for path in lab.folder.glob("runs/2*"):
+            with contextlib.suppress(JournalError), contextlib.closing(JournalReader.open(path)) as reader:
+                if reader.has(kind):
+                    return
+        time.sleep(0.02)
+
+
 @pytest.mark.behaviour("S5", "S8")
 def test_a_second_session_in_a_state_directory_is_refused_with_75_and_leaves_nothing(
     lab: Any, one_line: Any, session: subprocess.Popen[bytes]
@@ -101,13 +116,9 @@ def test_a_session_cut_short_keeps_others_away_until_its_report_is_written(lab: 
         "run", "--provider", "lingering", "--strategy", "holder", "--latency-ms", "1500", "--reporter", "none"
     )
     with subprocess.Popen(command, cwd=lab.folder, env={**lab.environment, **lab.see(site)}) as process:
-        until = time.monotonic() + 20
-        while not list(lab.folder.glob("runs/2*/tape-0001.jsonl.zst")) and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(4.0)  # it holds a position now, and needs more than a second to close it
-        process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
-        process.send_signal(signal.SIGINT)
+        for kind in (OrderFilled, Command):  # it holds a position, and needs more than a second to close it
+            _wait_for(lab, kind)
+            process.send_signal(signal.SIGINT)
         time.sleep(0.3)
         assert not list(lab.folder.glob("runs/2*/final_report.json"))
         one_line(lab(*ARGS, "--speed", "max", "--minutes", "1"), 75, "another session")

@@ -4,7 +4,6 @@ import json
 import shutil
 import sqlite3
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -120,19 +119,17 @@ def test_a_run_that_is_alive_is_left_alone(lab: Any, process: subprocess.Popen[b
 def test_a_run_that_somebody_looks_at_while_it_begins_is_still_known_to_be_alive(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looking: list[threading.Timer] = []
+    looking: list[IO[bytes]] = []
 
     def looked_at(file: IO[bytes]) -> bool:
         if not looking:
-            reader = (tmp_path / "running").open("r+b")
-            assert try_lock(reader)
-            looking.append(threading.Timer(0.01, reader.close))
-            looking[0].start()
+            looking.append((tmp_path / "running").open("r+b"))
+            assert try_lock(looking[0])
         return try_lock(file)
 
     monkeypatch.setattr("lab.runs.previous.try_lock", looked_at)
+    monkeypatch.setattr("lab.runs.previous.time.sleep", lambda _: looking[0].close())
     with running(tmp_path):
-        looking[0].join()
         assert is_running(tmp_path)
     assert not is_running(tmp_path)
 
