@@ -47,6 +47,8 @@ class Strange(MockProvider):
         if self.mistake == "busy history" and 1 < self._asked < 4:
             raise ProviderUnavailable("history: HTTP 503")
         if self.mistake == "old history":
+            if count > 64:
+                raise KeyError(f"{count} candles are more than are kept")
             return [candle(number * MINUTE)._replace(status="backfilled") for number in range(40)][-count:]
         if self.mistake == "strange history":
             return [("BTCUSDT", 1, 2)]
@@ -169,6 +171,7 @@ def test_a_gap_longer_than_the_history_kept_is_told_and_filled_with_the_newest_p
     assert len(told) == 1
     assert int(told[0]["candles"]) > 28_000_000
     assert int(told[0]["fetched"]) == 64
+    assert lab.run().report()["error_count"] == 0
     assert lab("verify").code == 0
 
 
