@@ -123,6 +123,17 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     assert lab("report", "--json").json() == report
 
 
+@pytest.mark.behaviour("S3", "S5")
+def test_a_signal_before_the_warm_up_is_complete_is_an_end_that_was_asked_for(lab: Any, start: Any) -> None:
+    live = start("--set", "sma.slow=5000")
+    live.wait_for("history for the warm-up is there")
+    live.send(signal.SIGTERM)
+    code, out, err = live.end(within_s=7.0)
+    report = lab.run().report()
+    assert (code, report["reason"], report["error"]) == (0, "stopped", ""), (out, err)
+    assert any(text.startswith("seed_incomplete 1000/") for text in report["degradations"])
+
+
 EAGER = """
     import anyio
     from attrs import define, field
