@@ -47,6 +47,29 @@ def test_reporters_of_a_backtest_can_be_named_wherever_settings_can_be_and_are_n
     assert pages() == named - 1
 
 
+def test_a_part_of_an_id_that_fits_several_runs_is_said_to(lab: Any, one_line: Any) -> None:
+    lab(*BACKTEST)
+    lab(*BACKTEST)
+    one_line(lab("report", "replay"), 78, "'replay' fits 2 runs: ", "give more of the id")
+
+
+def test_a_session_that_recorded_no_input_cannot_be_replayed_and_its_tape_is_not_called_damaged(
+    lab: Any, one_line: Any
+) -> None:
+    nowhere = ("--set", "bitunix.rest_url=http://127.0.0.1:9", "--set", "bitunix.ws_url=ws://127.0.0.1:9/public/")
+    assert lab("run", "--provider", "bitunix", *nowhere, "--start-timeout", "0.5").code == 3
+    one_line(lab("replay", "latest"), 78, lab.run().folder.name, "recorded no inputs", "nothing to replay")
+
+
+def test_a_replay_does_not_list_the_default_strategy_as_a_changed_setting(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=3)
+    assert lab("replay", "latest").code == 0
+    assert "strategies" not in " ".join(lab.run().report()["changed"])
+    lab.mock("--reporter", "none", "--strategy", "quick=sma", minutes=3)
+    assert lab("replay", "mock-quick").code == 0
+    assert "quick=sma" in lab.run().report()["changed"].values()
+
+
 def test_a_replay_has_reporters_too(lab: Any) -> None:
     lab.mock("--reporter", "none", minutes=3)
     assert lab("replay", "latest", "--reporter", "html").code == 0

@@ -141,6 +141,7 @@ def test_plugins_shows_distribution_version_hooks_settings_with_types_and_defaul
     assert {(kind, name) for name, kind in bundled.items()} <= names
     assert {("risk gate", "margin"), ("risk gate", "max_daily_loss"), ("reporter", "terminal")} <= names
     assert all(setting["help"] for component in found["components"] for setting in component["settings"])
+    assert not any("``" in component["about"] for component in found["components"]), "reST marks code with two"
     text = lab("plugins").out
     assert "strategy theirs  (their-plugin 1.2.3)" in text
     assert "theirs.size" in text

@@ -104,11 +104,16 @@ REPORTERS = """
             print("looked", seen, run.header.symbol, run.status().feed, len(run.header.limits), len(run.candles()),
                   run.report().status, len(run.report().limits))
 
+    @define(kw_only=True)
+    class Early(Reporter):
+        async def report(self, run, records):
+            print("at first", "; ".join(run.status().why_not_trading) or "trading")
+
     @hookimpl
     def lab_reporters():
         return {"raises": Raises, "awaits_cancelled": AwaitsCancelled, "sleepy": Sleepy, "blocked": Blocked,
                 "spins": Spins, "swallows": Swallows, "printing": Printing, "worker": Worker, "vandal": Vandal,
-                "looks": Looks}
+                "looks": Looks, "early": Early}
 """
 UNDISTURBED = ("--reporter", "none")
 
@@ -261,6 +266,12 @@ def test_a_reporter_sees_all_rows_the_status_and_the_report_without_files_too(la
     backtest = lab("backtest", "btcusd-1m", "--reporter", "looks")
     assert (backtest.code, backtest.err) == (0, "")
     assert backtest.out.startswith("looked ")
+
+
+def test_the_first_status_is_not_that_of_a_session_that_trades_already(lab: Any, reporters: Any) -> None:
+    result = lab.mock("--set", "sma.slow=5000", "--reporter", "early", "--no-write", minutes=3)
+    assert result.out.startswith("at first ")
+    assert "warming " in result.out.splitlines()[0]
 
 
 @pytest.mark.behaviour("V6", "P7")

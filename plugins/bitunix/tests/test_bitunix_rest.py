@@ -120,6 +120,17 @@ async def test_an_unknown_symbol_is_named_with_near_ones(code: bytes) -> None:
     assert not isinstance(raised.value, ProviderUnavailable)
 
 
+async def test_a_symbol_that_does_not_trade_is_not_named_as_a_near_one() -> None:
+    def rest(path: str, params: dict[str, str]) -> Answer | None:
+        pairs = b'{"symbol":"SOONUSDT","symbolStatus":"PREVIEW"},{"symbol":"SOLVUSDT","symbolStatus":"OPEN"}'
+        rows = b"" if params.get("symbols") else pairs
+        return (200, b'{"code":0,"data":[%s],"msg":"Success"}' % rows) if path.endswith("trading_pairs") else None
+
+    async with started(FakeVenue(rest=rest)) as provider:
+        with pytest.raises(UnknownSymbolError, match=r"SOLUSDT is not traded there; near ones are SOLVUSDT$"):
+            await provider.instrument("SOLUSDT")
+
+
 async def test_a_symbol_missing_from_the_list_is_unknown_too() -> None:
     async with started(FakeVenue()) as provider:
         with pytest.raises(UnknownSymbolError, match="ETHUSDX is not traded there; symbols look like BTCUSDT"):

@@ -276,7 +276,7 @@ def _cause(batch: Batch, row: Row | None) -> str:
     if current.lab != recorded.lab:
         return f"other code: lab {recorded.lab} then, {current.lab} now"
     where = f"input {row[2]}" if row is not None else "the end"
-    return f"same versions: code of the same number was changed, or a component is not deterministic ({where})"
+    return f"code was changed without a new version number, or a component is not deterministic ({where})"
 
 
 def _components(started: RunStarted) -> list[ComponentRecord]:

@@ -36,7 +36,7 @@ def command(name: str | None, as_json: bool) -> int:
                     "name": offer.name,
                     "distribution": offer.plugin.distribution,
                     "version": offer.plugin.version,
-                    "about": doc[0] if doc else "",
+                    "about": doc[0].replace("``", "`") if doc else "",
                     "settings": settings,
                 }
             )

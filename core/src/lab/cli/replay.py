@@ -34,6 +34,7 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
     from lab.composition.assembly import RECORDED
     from lab.errors import RunError
     from lab.exit_codes import EndReason
+    from lab.journal.schema import FIRST_SEGMENT
     from lab.runs.directory import find
     from lab.runs.previous import is_running, started_of
 
@@ -44,6 +45,9 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
     recorded = started_of(directory)
     if recorded.kind != "run":
         raise RunError(EndReason.CONFIG, f"{directory.name} {_again(directory, recorded)}")
+    tape = directory / FIRST_SEGMENT
+    if tape.is_file() and not tape.stat().st_size:
+        raise RunError(EndReason.CONFIG, f"{directory.name} recorded no inputs: there is nothing to replay")
     if is_running(directory):
         output.say(f"{directory.name} is still running; this replays the inputs it has recorded so far")
     _, assembly = options.gather(
@@ -87,7 +91,9 @@ def _recorded(recorded: "RunStarted", given: Mapping[str, Any]) -> dict[str, Any
     found: dict[str, Any] = {f"run.{key}": getattr(recorded, key) for key in keys}
     components: list[ComponentRecord] = []
     if not given["strategies"]:
-        found["run.strategies"] = [f"{entry.name}={entry.type}" for entry in recorded.strategies]
+        found["run.strategies"] = [
+            entry.type if entry.name == entry.type else f"{entry.name}={entry.type}" for entry in recorded.strategies
+        ]
         components += recorded.strategies
     if not given["gates"]:
         found["run.gates"] = [entry.type for entry in recorded.gates]

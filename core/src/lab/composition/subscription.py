@@ -28,5 +28,5 @@ def run_instrument(name: str, symbol: str, call: str, found: object) -> Instrume
     if (problem := check_instrument(found)) is not None:
         raise RunError(EndReason.PLUGIN, f"provider {name}: {call}() gave an Instrument that cannot be used: {problem}")
     if found.symbol != symbol:
-        raise RunError(EndReason.CONFIG, f"{name} names {symbol!r} {found.symbol!r}; use --symbol {found.symbol}")
+        raise RunError(EndReason.CONFIG, f"{name} has no {symbol!r}, but {found.symbol!r}; use --symbol {found.symbol}")
     return found

@@ -5,6 +5,7 @@ because they are evidence; where money moves they become ``Decimal`` on the inst
 """
 
 from collections.abc import Callable, Iterable
+from decimal import Decimal
 from functools import partial
 from math import inf
 from typing import Final, NamedTuple
@@ -103,36 +104,43 @@ candle_from_row: Final[Callable[[Iterable[object]], Candle]] = partial(tuple.__n
 quote_from_row: Final[Callable[[Iterable[object]], Quote]] = partial(tuple.__new__, Quote)
 
 
+def _plain(value: float) -> str:
+    """Return a number as people write it: the price of a cheap coin without an exponent."""
+    return f"{Decimal(repr(float(value))):f}" if 1e-12 <= abs(value) <= 1e18 else repr(value)
+
+
 def check_candle(candle: Candle) -> str | None:
     """Return what is wrong with a candle's figures, or ``None``. ``open`` outside ``[low, high]`` is not wrong."""
     for name in ("open", "high", "low", "close"):
         value = getattr(candle, name)
         if not 0.0 < value < 1e15:
-            return f"{name} {value!r} is not a price"
+            return f"{name} {_plain(value)} is not a price"
     if not candle.low <= candle.close <= candle.high:
-        return f"close {candle.close!r} outside [{candle.low!r}, {candle.high!r}]"
+        if candle.high < candle.low:
+            return f"high {_plain(candle.high)} is below low {_plain(candle.low)}"
+        return f"close {_plain(candle.close)} outside [{_plain(candle.low)}, {_plain(candle.high)}]"
     if not 0.0 <= candle.volume < 1e18:
-        return f"volume {candle.volume!r} is not a volume"
+        return f"volume {_plain(candle.volume)} is not a volume"
     return None
 
 
 def check_quote(quote: Quote) -> str | None:
     """Return what is wrong with a quote's figures, or ``None``."""
     if not (0.0 < quote.bid < 1e15 and 0.0 < quote.ask < 1e15):
-        return f"bid {quote.bid!r}, ask {quote.ask!r}: not prices"
+        return f"bid {_plain(quote.bid)}, ask {_plain(quote.ask)}: not prices"
     if quote.bid > quote.ask:
-        return f"bid {quote.bid!r} above ask {quote.ask!r}"
+        return f"bid {_plain(quote.bid)} above ask {_plain(quote.ask)}"
     if not (0.0 <= quote.bid_size < 1e18 and 0.0 <= quote.ask_size < 1e18):
-        return f"sizes {quote.bid_size!r}, {quote.ask_size!r}: not sizes"
+        return f"sizes {_plain(quote.bid_size)}, {_plain(quote.ask_size)}: not sizes"
     return None
 
 
 def check_trade(trade: Trade) -> str | None:
     """Return what is wrong with a trade's figures, or ``None``."""
     if not 0.0 < trade.price < 1e15:
-        return f"price {trade.price!r} is not a price"
+        return f"price {_plain(trade.price)} is not a price"
     if not 0.0 < trade.size < 1e18:
-        return f"size {trade.size!r} is not a size"
+        return f"size {_plain(trade.size)} is not a size"
     return None
 
 
@@ -142,10 +150,10 @@ def check_depth(depth: Depth) -> str | None:
         before = 0.0 if ahead > 0 else inf
         for price, size in levels:
             if not 0.0 < price < 1e15 or not 0.0 <= size < 1e18:
-                return f"{name} level {price!r} × {size!r} is not a price and a size"
+                return f"{name} level {_plain(price)} × {_plain(size)} is not a price and a size"
             if (price - before) * ahead <= 0.0:
-                return f"{name} level {price!r} does not lie beyond {before!r}"
+                return f"{name} level {_plain(price)} does not lie beyond {_plain(before)}"
             before = price
     if depth.bids and depth.asks and depth.bids[0][0] > depth.asks[0][0]:
-        return f"bid {depth.bids[0][0]!r} above ask {depth.asks[0][0]!r}"
+        return f"bid {_plain(depth.bids[0][0])} above ask {_plain(depth.asks[0][0])}"
     return None

@@ -179,6 +179,13 @@ def convert(raw: Any, kind: Any) -> Any:
     return value
 
 
+def _as_written(raw: Any) -> str:
+    """Return a raw value about as the user wrote it, not as Python shows it."""
+    if isinstance(raw, bool):
+        return str(raw).lower()
+    return repr(raw) if isinstance(raw, str | list | tuple | dict) else str(raw)
+
+
 def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
     """Return a component with its settings in force, and what is in force. Raises `ConfigError`."""
     known = settings_of(cls)
@@ -190,7 +197,7 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         try:
             values[key] = convert(value.raw, known[key].type)
         except ValueError as error:
-            raise ConfigError(f"{value.origin}: {table}.{key} = {value.raw!r}: {error}") from None
+            raise ConfigError(f"{value.origin}: {table}.{key} = {_as_written(value.raw)}: {error}") from None
     try:
         component = cls(**values)
     except (TypeError, ValueError) as error:

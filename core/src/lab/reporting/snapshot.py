@@ -31,8 +31,12 @@ class Snapshot(Generic[T]):
         """Make the value anew where it was read within five seconds. Only for the trading thread."""
         now = time.monotonic()
         if now - self._read_at < _READ_WITHIN_S and now - self._made_at >= _APART_S:
-            self._value = self._make()
-            self._made_at = now
+            self.renew()
+
+    def renew(self) -> None:
+        """Make the value anew, whoever reads it. Only for the trading thread."""
+        self._value = self._make()
+        self._made_at = time.monotonic()
 
     def finish(self) -> None:
         """Make the value for the last time: nothing will change any more."""

@@ -72,8 +72,10 @@ def find(state_dir: Path, run: str) -> Path:
     fitting = [name for name in names if run in name]
     if len(fitting) == 1:
         return runs / fitting[0]
-    known = f"{len(fitting)} runs fit: {', '.join(fitting[-3:])}" if fitting else f"{runs} holds {len(names)} runs"
-    raise RunError(EndReason.CONFIG, f"no run {run!r}; {known}; see `lab runs`")
+    if fitting:
+        newest = f"{', the newest of them' if len(fitting) > 3 else ''}: {', '.join(fitting[-3:])}"
+        raise RunError(EndReason.CONFIG, f"{run!r} fits {len(fitting)} runs{newest}; give more of the id")
+    raise RunError(EndReason.CONFIG, f"no run {run!r}; {runs} holds {len(names)} runs; see `lab runs`")
 
 
 def _follow(latest: Path) -> Path:

@@ -60,7 +60,8 @@ class LiveReporters:
         return self._host.degradations
 
     def start(self, *, real_time: bool) -> None:
-        """Start every reporter."""
+        """Start every reporter, with a status that knows why the session does not trade yet."""
+        self._status.renew()
         self._host.start(real_time=real_time)
 
     def publish(self, records: Sequence[Record]) -> None:

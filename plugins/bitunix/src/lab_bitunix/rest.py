@@ -224,10 +224,11 @@ class RestClient:
             raise await self._unknown(symbol) from None
 
     async def _unknown(self, symbol: str) -> UnknownSymbolError:
-        """Return the error for a symbol that is not there, with the nearest that are, where the list is available."""
+        """Return the error for a symbol that is not there, with the nearest that trade, where the list is available."""
         try:
             if not self.symbols:
-                self.symbols = sorted(p.symbol for p in self._pairs(await self.get("trading_pairs", {})))
+                pairs = self._pairs(await self.get("trading_pairs", {}))
+                self.symbols = sorted(pair.symbol for pair in pairs if pair.symbol_status in {None, "OPEN"})
         except ProviderError:
             near: list[str] = []
         else:
