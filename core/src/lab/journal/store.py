@@ -97,7 +97,6 @@ class Journal:
 
     def _insert(self, rows: Sequence[WrittenRow]) -> None:
         """Insert rows, most of them many to a statement: they then cost a third less."""
-        begin = 0
         many = len(rows) - len(rows) % _MANY
         for begin in range(0, many, _MANY):
             self._db.execute(_INSERT_MANY, list(chain.from_iterable(rows[begin : begin + _MANY])))
