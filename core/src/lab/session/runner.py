@@ -68,6 +68,11 @@ class Runner:
     def _history(self) -> History:
         return self.engine.state.markets[self.symbol].history
 
+    @property
+    def candles(self) -> int:
+        """How many candles of history there are."""
+        return self._history.count
+
     def process(self) -> list[tuple[int, int]]:
         """Step all waiting inputs, commit once, then publish: nothing is published before it is durable.
 
@@ -124,9 +129,8 @@ class Runner:
             reasons.append(price.value.format(state=self.inbox.state.value))
         if not self.loader.done:
             reasons.append("warm-up")
-        candles = self._history.count
-        if candles < self.lookback:
-            reasons.append(f"warming {candles}/{self.lookback}")
+        if self.candles < self.lookback:
+            reasons.append(f"warming {self.candles}/{self.lookback}")
         return tuple(reasons)
 
     def update_trading_state(self) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 
 from lab.composition.header import left_open
+from lab.journal.report import cold
 from lab.ports import FeedState
 from lab.records.report import Header
 from lab.records.run import Counters, SessionState
@@ -11,11 +12,10 @@ from lab.session.runner import Runner
 
 
 def warmth(runner: Runner | None) -> str:
-    """Return how far an incomplete warm-up came, or an empty text."""
-    if runner is None:
+    """Return in words how far an incomplete warm-up came, or an empty text."""
+    if runner is None or runner.candles >= runner.lookback:
         return ""
-    have = runner.engine.state.markets[runner.symbol].history.count
-    return f"seed_incomplete {have}/{runner.lookback}" if have < runner.lookback else ""
+    return cold(runner.candles, runner.lookback)
 
 
 def session_state(
@@ -53,7 +53,9 @@ def session_state(
 
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:
-    found = [warmth(runner)] if warmth(runner) else []
+    found = []
+    if runner is not None and runner.candles < runner.lookback:
+        found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
     if runner is not None and runner.loader.failures:
         found.append(f"history_failures {runner.loader.failures}")
     if runner is not None and runner.loader.refused:
