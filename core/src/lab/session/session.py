@@ -181,6 +181,7 @@ class Session:
             tape=self.tape,
             publish=self._publish,
             session_counters=self._state,
+            pace=1.0 if self.settings.speed == "max" else float(self.settings.speed),
         )
 
     def _make_reporters(self, engine: Engine, header: Header) -> LiveReporters:
