@@ -154,6 +154,52 @@ def test_equity_that_reaches_nothing_ends_the_run_with_a_risk_halt_and_never_rec
     assert lab("verify").code == 0
 
 
+INTERRUPTED = """
+    import os, signal
+    from attrs import define
+    from lab import Strategy, hookimpl
+
+    @define(kw_only=True)
+    class Interrupted(Strategy):
+        def on_candle(self, candle, view):
+            if os.environ.get("INTERRUPTED"):
+                signal.raise_signal(signal.SIGINT)
+            raise ValueError("no more")
+
+    @hookimpl
+    def lab_strategies():
+        return {"interrupted": Interrupted}
+"""
+
+
+@pytest.mark.behaviour("J6")
+def test_a_backtest_that_a_signal_stops_after_its_strategy_failed_is_proved_as_far_as_it_went(
+    lab: Any, site: Any
+) -> None:
+    site.install("their_interrupted", INTERRUPTED)
+    arguments = ("backtest", "--provider", "mock", "--strategy", "interrupted")
+    result = lab.process(*arguments, env={**lab.see(site), "INTERRUPTED": "yes"})
+    report = lab.run().report()
+    assert result.code == report["exit_code"] == 69, result
+    assert report["error"] == "every strategy has failed"
+    assert report["counters"]["inputs"] < 1_000
+    assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("O11", "O13")
+def test_the_order_that_closes_a_ruined_book_has_an_end_though_the_data_ends_before_it_fills(
+    lab: Any, eager: Any
+) -> None:
+    prices = [10_000] * 3 + [9_000]
+    lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate(prices)]
+    (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+    settings = ("--strategy", "eager", "--set", "eager.once=true", "--set", "eager.quantity=12", "--leverage", "20")
+    assert lab("backtest", "fall.csv", *settings).code == 2
+    report = lab.run().report()
+    assert (report["orders"], report["fills"], report["cancelled"]) == (2, 1, 1)
+    assert lab("verify").code == 0
+
+
 @pytest.mark.behaviour("O11", "S5")
 def test_a_session_whose_equity_reaches_nothing_ends_with_a_risk_halt_and_closes_what_is_held(
     lab: Any, eager: Any

@@ -142,6 +142,49 @@ def test_a_reporter_that_fails_or_never_ends_spoils_no_backtest(
     assert lab.run().report()["exit_code"] == 0
 
 
+@pytest.mark.behaviour("O12")
+def test_every_setting_that_decides_gives_orders_other_ids_and_no_other_does(lab: Any) -> None:
+    def config_hash(*args: str) -> str:
+        assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=1", *args).code == 0
+        found: str = lab.run().rows("run_started")[0][2]["config_hash"]
+        return found
+
+    deciding = (
+        "--symbol ETHUSDT", "--interval 5m", "--equity 5000", "--leverage 5", "--seed 7", "--strategy other=sma",
+        "--gate margin", "--latency-ms 100", "--set sma.fast=9", "--set margin.fraction=0.5",
+    )  # fmt: skip
+    hashes = {config_hash(*args.split()) for args in ("", *deciding)}
+    assert len(hashes) == len(deciding) + 1
+    assert {config_hash("--no-orders"), config_hash("--reporter", "jsonl")} == {config_hash()}
+
+
+WORDS = """
+    from attrs import define, field
+    from lab import Strategy, hookimpl
+
+    @define(kw_only=True)
+    class Words(Strategy):
+        words: list[str] = field(factory=list, metadata={"help": "any"})
+
+        def on_candle(self, candle, view):
+            return ()
+
+    @hookimpl
+    def lab_strategies():
+        return {"words": Words}
+"""
+
+
+def test_a_replay_takes_settings_over_as_they_are_also_texts_with_commas(lab: Any, site: Any) -> None:
+    site.install("their_words", WORDS)
+    (lab.folder / "words.toml").write_text('[words]\nwords = ["one, two", "three"]\n')
+    assert lab.mock("--strategy", "words", "--config", "words.toml", minutes=1).code == 0
+    recorded = lab.run().rows("run_started")[0][2]["strategies"]
+    assert recorded[0]["settings"] == {"words": ["one, two", "three"]}
+    assert lab("replay", "latest").code == 0
+    assert lab.run().rows("run_started")[0][2]["strategies"] == recorded
+
+
 def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_line: Any) -> None:
     lab(*BACKTEST)
     name = lab.run().folder.name

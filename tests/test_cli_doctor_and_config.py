@@ -101,6 +101,14 @@ def test_the_command_line_counts_over_the_environment_over_the_file_over_the_def
     assert [gate["name"] for gate in started["gates"]] == ["margin"]
 
 
+def test_a_setting_is_written_as_the_report_writes_it(lab: Any) -> None:
+    given = ("--equity", "1e4", "--provider", "mock")
+    shown = {one["key"]: one["value"] for one in lab("config", *given, "--json").json()["settings"]}
+    assert lab("backtest", *given, "--set", "mock.minutes=1").code == 0
+    written = lab.run().report()["settings"]["run"]
+    assert shown["run.equity"] == written["equity"] == "10000"
+
+
 def test_the_state_directory_of_the_environment_is_said_to_come_from_there(lab: Any, tmp_path: Path) -> None:
     found = _settings(lab("config", "--provider", "mock", "--json", env={"LAB_RUN_STATE_DIR": str(tmp_path)}))
     assert found["run.state_dir"] == (str(tmp_path), "LAB_RUN_STATE_DIR")

@@ -1,5 +1,6 @@
 """Output may fill up, be closed or be very narrow: a run goes on, its files are whole, and the exit code says how."""
 
+import contextlib
 import os
 import re
 import sqlite3
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from lab.cli.output import rounded
+from lab.journal.report import build_report
 from lab.runs.previous import running
 
 RUN = ("run", "--provider", "mock", "--speed", "max", "--minutes", "2")
@@ -231,6 +233,26 @@ def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_li
             assert len(said.err.splitlines()) == 1
     assert lab("report", folder.name, "--json").json()["status"] == "failed"
     assert lab("verify", folder.name).err == ""
+
+
+def test_a_run_that_ends_while_it_is_read_is_not_shown_as_failed(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert lab.mock("--reporter", "none", minutes=2).code == 0
+    folder = lab.run().folder
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
+    db.close()
+    for command in (("report", "--json"), ("runs", "--json")):
+        alive = contextlib.ExitStack()
+        alive.enter_context(running(folder))
+
+        def build(reader: Any, alive: contextlib.ExitStack = alive) -> Any:
+            report = build_report(reader)
+            alive.close()
+            return report
+
+        monkeypatch.setattr("lab.journal.report.build_report", build)
+        shown = lab(*command).json()
+        assert shown.get("runs", [shown])[0]["status"] == "running"
 
 
 def test_the_proof_of_a_run_that_never_reached_its_provider_names_its_head(lab: Any) -> None:

@@ -31,6 +31,12 @@ def _edit(folder: Path, sql: str, *values: Any) -> None:
     db.close()
 
 
+@pytest.mark.behaviour("J6")
+def test_a_session_whose_beginning_was_changed_is_not_replayed_as_if_it_were_so(traded: Any, one_line: Any) -> None:
+    _edit(traded.run().folder, """UPDATE event SET body = replace(body, '"seed":0', '"seed":1') WHERE seq = 1""")
+    one_line(traded("replay", "latest"), 74, "row 1 was changed after it was written")
+
+
 @pytest.mark.behaviour("J6", "M1")
 @pytest.mark.parametrize("kind", ["run", "backtest", "replay"])
 def test_verify_gives_the_same_bytes_again(lab: Any, trader: Any, kind: str) -> None:

@@ -1,5 +1,6 @@
 """The tape beside a journal, and the keys and the file of a journal: what holds after a kill, and what after an end."""
 
+import contextlib
 import hashlib
 import sqlite3
 from pathlib import Path
@@ -50,6 +51,21 @@ def test_a_key_that_came_twice_in_a_backtest_is_found_at_its_end(tmp_path: Path,
     journal.commit()
     with pytest.raises(JournalError, match="UNIQUE"):
         journal.index()
+    journal.close()
+
+
+def test_an_outcome_is_looked_up_by_the_index_in_a_backtest_too(tmp_path: Path) -> None:
+    """Without it each answer read every row, and a backtest took four times as long for twice the orders."""
+    journal = Journal(tmp_path, durable=False, labels={})
+    journal.append_raw("order_refused", "order:known", b"{}", 1, 1)
+    journal.commit()
+    assert (journal.outcome("known"), journal.outcome("unknown")) == ("refused", None)
+    with contextlib.closing(sqlite3.connect(tmp_path / "journal.db")) as db:
+        [(*_, plan)] = db.execute("EXPLAIN QUERY PLAN SELECT kind FROM event WHERE key IN ('order:known')")
+    assert "USING INDEX event_key" in plan
+    journal.append_raw("order_refused", "order:known", b"{}", 2, 2)
+    with pytest.raises(JournalError, match="UNIQUE"):
+        journal.commit()
     journal.close()
 
 

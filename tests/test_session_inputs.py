@@ -47,10 +47,15 @@ class Strange(MockProvider):
         if self.mistake == "busy history" and 1 < self._asked < 4:
             raise ProviderUnavailable("history: HTTP 503")
         if self.mistake == "old history":
+            if count > 64:
+                raise KeyError(f"{count} candles are more than are kept")
             return [candle(number * MINUTE)._replace(status="backfilled") for number in range(40)][-count:]
         if self.mistake == "strange history":
             return [("BTCUSDT", 1, 2)]
-        return await super().history(symbol, interval_ns, end_ns=end_ns, count=count)
+        found = await super().history(symbol, interval_ns, end_ns=end_ns, count=count)
+        if self.mistake == "rotten row" and self._asked > 1:
+            return [one._replace(close=-1.0) for one in found]
+        return found
 
     async def stream(self, wanted, sink):
         if self.mistake == "first candle":
@@ -84,7 +89,7 @@ class Between:
     quotes: int = 0
 
     def put(self, event):
-        if self.mistake in ("gap", "hole", "busy history") and isinstance(event, Candle):
+        if self.mistake in ("gap", "hole", "busy history", "rotten row") and isinstance(event, Candle):
             if event.open_ns == BEGIN + 2 * MINUTE:
                 return
         self.quotes += isinstance(event, Quote)
@@ -126,7 +131,7 @@ def _run(lab: Any, mistake: str, *args: str, minutes: int = 10) -> Any:
 
 def _backtest(lab: Any, mistake: str) -> Any:
     given = ("--provider", "strange", "--strategy", "trader", "--set", f"strange.mistake={mistake}")
-    return lab("backtest", *given, "--set", "strange.minutes=30", "--reporter", "none")
+    return lab("backtest", *given, "--set", "strange.minutes=30", "--reporter", "html")
 
 
 def _notices(lab: Any, topic: str) -> list[dict[str, str]]:
@@ -166,6 +171,7 @@ def test_a_gap_longer_than_the_history_kept_is_told_and_filled_with_the_newest_p
     assert len(told) == 1
     assert int(told[0]["candles"]) > 28_000_000
     assert int(told[0]["fetched"]) == 64
+    assert lab.run().report()["error_count"] == 0
     assert lab("verify").code == 0
 
 
@@ -180,6 +186,14 @@ def test_a_missing_candle_is_fetched_and_put_in_its_place_at_the_third_try_at_th
     assert told[-1]["candles"] == "1"
     placed = [body[1] for _, _, body in lab.run().rows("candle")]
     assert placed.count(BEGIN_NS + 2 * MINUTE_NS) == 1
+
+
+@pytest.mark.behaviour("F8")
+def test_a_missing_candle_whose_row_is_malformed_stays_missing_and_is_said_to(lab: Any, strange: Any) -> None:
+    assert _run(lab, "rotten row", minutes=5).code == 0
+    [told] = _notices(lab, "backfill")
+    assert (told["state"], told["candles"]) == ("missing", "1")
+    assert lab.run().report()["counters"]["malformed"] == 3
 
 
 def test_no_more_history_is_asked_for_than_the_provider_says_it_has(lab: Any, strange: Any) -> None:
@@ -263,6 +277,10 @@ def test_a_bad_event_of_recorded_data_is_held_out_counted_and_told(
     assert said in told
     for name in ("ending_equity", "candles", "quotes"):
         assert report[name] == clean[name]
+    page = (lab.run().folder / "summary.html").read_text(encoding="utf-8")
+    assert "30 candles of BTCUSDT, 2024-01-01T00:00:00Z to 2024-01-01T00:30:00Z" in page, (
+        "what was held out is no chart"
+    )
     assert lab("verify").code == 0
 
 

@@ -1,5 +1,7 @@
 """One live session a state directory, by a lock of the kernel's that is gone the moment its process is."""
 
+import contextlib
+import signal
 import socket
 import subprocess
 import time
@@ -8,8 +10,44 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.domain.control import Command
+from lab.domain.events import OrderFilled
+from lab.errors import JournalError
+from lab.journal.reader import JournalReader
 
 ARGS = ("run", "--provider", "mock", "--reporter", "none")
+
+
+LINGERING = """
+    import anyio
+    from attrs import define
+    from decimal import Decimal
+    from lab import OrderRequest, Strategy, hookimpl
+    from lab_mock.provider import MockProvider
+
+    @define(kw_only=True, eq=False)
+    class Lingering(MockProvider):
+        async def stop(self):
+            await anyio.sleep(1.5)
+
+    @define(kw_only=True)
+    class Holder(Strategy):
+        def on_candle(self, candle, view):
+            return []
+
+        def on_quote(self, quote, view):
+            if view.position(quote.symbol).quantity or list(view.orders(quote.symbol)):
+                return []
+            return [OrderRequest.buy(quote.symbol, Decimal("0.01"))]
+
+    @hookimpl
+    def lab_providers():
+        return {"lingering": Lingering}
+
+    @hookimpl
+    def lab_strategies():
+        return {"holder": Holder}
+"""
 
 
 @pytest.fixture
@@ -22,6 +60,16 @@ def session(lab: Any) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     process.kill()
     process.wait()
+
+
+def _wait_for(lab: Any, kind: type) -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        for path in lab.folder.glob("runs/2*"):
+            with contextlib.suppress(JournalError), contextlib.closing(JournalReader.open(path)) as reader:
+                if reader.has(kind):
+                    return
+        time.sleep(0.02)
 
 
 @pytest.mark.behaviour("S5", "S8")
@@ -59,6 +107,23 @@ def test_after_a_session_was_killed_the_next_starts_at_once(lab: Any, session: s
     session.wait()
     assert lab(*ARGS, "--speed", "max", "--minutes", "1").code == 0
     assert lab(*ARGS, "--speed", "max", "--minutes", "1").code == 0
+
+
+@pytest.mark.behaviour("S8", "V1")
+def test_a_session_cut_short_keeps_others_away_until_its_report_is_written(lab: Any, site: Any, one_line: Any) -> None:
+    site.install("their_lingering", LINGERING)
+    command = lab.command(
+        "run", "--provider", "lingering", "--strategy", "holder", "--latency-ms", "1500", "--reporter", "none"
+    )
+    with subprocess.Popen(command, cwd=lab.folder, env={**lab.environment, **lab.see(site)}) as process:
+        for kind in (OrderFilled, Command):  # it holds a position, and needs more than a second to close it
+            _wait_for(lab, kind)
+            process.send_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert not list(lab.folder.glob("runs/2*/final_report.json"))
+        one_line(lab(*ARGS, "--speed", "max", "--minutes", "1"), 75, "another session")
+    assert list(lab.folder.glob("runs/2*/final_report.json"))
+    assert not list(lab.folder.glob("runs/2*/running"))
 
 
 def test_a_lock_that_cannot_be_opened_is_a_storage_problem(lab: Any, one_line: Any) -> None:

@@ -8,14 +8,23 @@ import time
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from attrs import frozen
+from lab.domain.orders import OrderRequest
+from lab.domain.time import DAY_NS, MINUTE_NS
 from lab.errors import JournalError
 from lab.journal.reader import JournalReader
-from lab.records.run import RunState
-from lab.runs.previous import finalize_interrupted, running
+from lab.journal.schema import FIRST_SEGMENT
+from lab.journal.state import end_state
+from lab.journal.store import Journal
+from lab.records.run import RunState, SessionState
+from lab.runs.directory import create, run_label
+from lab.runs.lock import try_lock
+from lab.runs.previous import carried_loss, finalize_interrupted, is_running, running
+from lab.testing import START_NS, ScriptedStrategy, candles, engine_with
+from lab.testing.sample_runs import run_started
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
@@ -109,6 +118,25 @@ def test_a_run_that_is_alive_is_left_alone(lab: Any, process: subprocess.Popen[b
     assert "running" in lab("runs").out
     assert again(lab).code == 75
     assert not (folder / "final_report.json").exists()
+
+
+@pytest.mark.behaviour("S8")
+def test_a_run_that_somebody_looks_at_while_it_begins_is_still_known_to_be_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looking: list[IO[bytes]] = []
+
+    def looked_at(file: IO[bytes]) -> bool:
+        if not looking:
+            looking.append((tmp_path / "running").open("r+b"))
+            assert try_lock(looking[0])
+        return try_lock(file)
+
+    monkeypatch.setattr("lab.runs.previous.try_lock", looked_at)
+    monkeypatch.setattr("lab.runs.previous.time.sleep", lambda _: looking[0].close())
+    with running(tmp_path):
+        assert is_running(tmp_path)
+    assert not is_running(tmp_path)
 
 
 @pytest.mark.behaviour("V1")
@@ -241,3 +269,28 @@ def test_a_run_that_ended_by_a_defect_is_restarted_with_what_it_lost_and_replaye
     replayed = lab.run().report()
     assert (replayed["fills"], replayed["refusals"]) == (second["fills"], second["refusals"])
     assert lab("verify", "latest").code == 0
+
+
+@pytest.mark.behaviour("R1")
+@pytest.mark.parametrize("interval_ns", [MINUTE_NS, DAY_NS], ids=["1m", "1d"])
+def test_what_a_days_last_candle_lost_is_carried_over_to_that_day_though_it_became_known_on_the_next(
+    tmp_path: Path, interval_ns: int
+) -> None:
+    started = run_started(interval_ns=interval_ns)
+    folder = create(tmp_path, run_label(0, started.provider.name, "tested"))
+    (folder / FIRST_SEGMENT).touch()
+    buyer = ScriptedStrategy(plan={0: [OrderRequest.buy("BTCUSDT", Decimal(1))]})
+    engine = engine_with({"tested": buyer}, interval_ns=interval_ns, config_hash=started.config_hash)
+    journal = Journal(folder, durable=True, labels={})
+    journal.append_record(started, 0, 0)
+    first_ns = START_NS + DAY_NS - 3 * interval_ns
+    prices = [50_000.0, 50_000.0, 49_000.0]
+    for number, candle in enumerate(candles(prices, start_ns=first_ns, interval_ns=interval_ns), 1):
+        journal.append(engine.step(candle), engine.state.now_ns, number)
+    assert engine.state.now_ns == START_NS + DAY_NS
+    journal.commit(end_state(engine, SessionState()))
+    journal.close()
+    before, carried = carried_loss(tmp_path, started)
+    assert before
+    assert carried.lost >= 1_000
+    assert carried.day_ns == START_NS

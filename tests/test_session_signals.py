@@ -123,21 +123,34 @@ def test_a_signal_in_the_middle_closes_the_position_and_writes_the_report(
     assert lab("report", "--json").json() == report
 
 
+@pytest.mark.behaviour("S3", "S5")
+def test_a_signal_before_the_warm_up_is_complete_is_an_end_that_was_asked_for(lab: Any, start: Any) -> None:
+    live = start("--set", "sma.slow=5000")
+    live.wait_for("history for the warm-up is there")
+    live.send(signal.SIGTERM)
+    code, out, err = live.end(within_s=7.0)
+    report = lab.run().report()
+    assert (code, report["reason"], report["error"]) == (0, "stopped", ""), (out, err)
+    assert any(text.startswith("seed_incomplete 1000/") for text in report["degradations"])
+
+
 EAGER = """
     import anyio
-    from attrs import define
+    from attrs import define, field
     from decimal import Decimal
     from lab import OrderRequest, Reporter, Strategy, hookimpl
 
     @define(kw_only=True)
     class Eager(Strategy):
+        quantity: Decimal = field(default=Decimal("0.01"), metadata={"help": "size in coins"})
+
         def on_candle(self, candle, view):
             return []
 
         def on_quote(self, quote, view):
             if view.position(quote.symbol).quantity or list(view.orders(quote.symbol)):
                 return []
-            return [OrderRequest.buy(quote.symbol, Decimal("0.01"))]
+            return [OrderRequest.buy(quote.symbol, self.quantity)]
 
     @define(kw_only=True)
     class Slow(Reporter):
@@ -178,6 +191,24 @@ def test_a_second_interrupt_cuts_the_end_short_within_a_second_with_130_and_stil
     assert code == report["exit_code"] == 130, (out, err)
     assert report["reason"] == "interrupted"
     assert "position_left_open eager 0.01 BTCUSDT" in report["degradations"]
+
+
+@pytest.mark.behaviour("S3", "O13")
+def test_interrupts_that_cut_the_end_of_a_ruined_run_short_leave_no_order_without_an_end(
+    lab: Any, start: Any, eager: None
+) -> None:
+    size = ("--set", "eager.quantity=9999", "--gate", "none")  # the fee alone is more than there is
+    live = start("--strategy", "eager", "--latency-ms", "2000", *size)
+    live.wait_for("flatten by session")
+    live.send(signal.SIGINT)
+    time.sleep(0.2)
+    live.send(signal.SIGINT)
+    code, out, err = live.end(within_s=1.0)
+    report = lab.run().report()
+    assert code == report["exit_code"] == 2, (out, err)
+    assert report["reason"] == "risk_halt"
+    assert report["orders"] == report["fills"] + report["cancelled"]
+    assert lab("verify").code == 0
 
 
 @pytest.mark.behaviour("S3", "V6")

@@ -19,3 +19,11 @@ def test_every_event_of_recorded_data_goes_on_once_and_in_order_the_last_one_too
     source = GuardedSource("replay", WANTED, iter(batches))
     assert [event for batch in source for event in batch] == EVENTS
     assert source.held_out == 0
+
+
+@pytest.mark.behaviour("F13")
+def test_an_event_far_before_all_others_shows_none_of_them_to_be_from_the_future() -> None:
+    first, second, old = quotes([100.0, 101.0, 102.0], step_ns=MINUTE_NS)
+    old = old._replace(time_ns=first.time_ns - MINUTE_NS)
+    source = GuardedSource("replay", WANTED, iter([[first, second, old]]))
+    assert [event for batch in source for event in batch] == [first, second, old]

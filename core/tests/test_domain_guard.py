@@ -273,3 +273,15 @@ def test_columns_with_a_row_that_is_no_candle_are_refused(changes: Any) -> None:
 def test_nobody_makes_a_checked_batch_by_hand() -> None:
     with pytest.raises(TypeError, match=r"made by CandleColumns\.candles\(\)"):
         CheckedBatch([CANDLE])  # type: ignore[misc]
+
+
+@pytest.mark.behaviour("F13")
+def test_a_quote_ends_the_patience_with_candles_that_began_the_clock() -> None:
+    """A source of candles alone is as late as its interval; one that quotes says its time to the second."""
+    for quoted in (False, True):
+        made = live(recorded=True)
+        assert made.judge(candle(0), 0.0).let_in
+        if quoted:
+            assert made.judge(quote(60), 0.0).let_in
+        ahead = candle(1)._replace(open_ns=START_NS, time_ns=START_NS + MINUTE_NS + 20 * SECOND_NS)
+        assert bool(made.judge(ahead, 0.0).held_out) == quoted

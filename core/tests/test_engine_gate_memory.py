@@ -101,6 +101,30 @@ def test_gates_hear_of_ends_by_strategies_commands_and_failures_even_where_the_s
     assert told == [("gate", "s0 cancelled", 0)]
 
 
+@pytest.mark.behaviour("R6")
+@pytest.mark.parametrize("call", ["on_fill", "on_end", "on_history"])
+def test_gates_hear_once_of_each_order_that_ends_because_its_strategy_fails_in_what_it_is_told(call: str) -> None:
+    told: Told = []
+
+    class Failing(ScriptedStrategy):
+        pass
+
+    def fail(self: Strategy, *_: object) -> None:
+        raise ValueError("enough")
+
+    def fill_market_orders(broker: ScriptedBroker, event: Any) -> list[Any]:
+        return [broker.fill(one, event) for one in list(broker.orders.values()) if one.type is OrderType.MARKET]
+
+    setattr(Failing, call, fail)
+    plan = {0: [RESTING, RESTING, BUY], 2: [CancelRequest(f"l-s0-{X}-c{START_NS + MINUTE_NS}-1")]}
+    broker = ScriptedBroker(script=fill_market_orders, price=D(100))
+    made = engine([Listening(told=told)], Failing(plan=plan), broker=broker)
+    late, *others = candles([100.0] * 4)
+    ends = only(OrderEnded, run(made, [*others, late]))
+    assert len(ends) == 2
+    assert [what for _, what, _ in told if what == "s0 cancelled"] == ["s0 cancelled"] * 2
+
+
 def test_a_gate_that_listens_to_one_kind_only_hears_of_that() -> None:
     told: list[object] = []
 

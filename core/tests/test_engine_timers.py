@@ -9,7 +9,7 @@ from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.domain.control import Command, CommandAction, Timer
-from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused
+from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import PASS, OrderRequest, Refuse, Side, Verdict
@@ -236,3 +236,12 @@ def test_candles_of_a_back_fill_pass_due_times_as_those_of_a_stream_do() -> None
         START_NS + 5 * MINUTE_NS,
         START_NS + 10 * MINUTE_NS,
     ]
+
+
+@pytest.mark.behaviour("F8")
+def test_what_a_timer_asks_for_while_history_passes_is_a_signal_and_no_order() -> None:
+    made = engine(Ticking(buys=True))
+    history = run(made, candles([100.0] * 3, status="backfilled"))
+    assert {signal.why for signal in only(Signal, history)} == {"backfilled"}
+    assert not only(OrderAccepted, history)
+    assert only(OrderAccepted, run(made, candles([100.0], start_ns=START_NS + 3 * MINUTE_NS)))

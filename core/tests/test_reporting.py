@@ -1,6 +1,7 @@
 """The pieces that keep reporters apart from trading: rows handed over, snapshots, threads, and the log of failures."""
 
 import io
+import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -167,6 +168,17 @@ def test_every_reporter_is_given_every_row_in_order() -> None:
     host.finish()
     assert host.degradations == []
     assert [one.taken for one in several] == [list(range(1, 2001))] * 3
+
+
+@pytest.mark.parametrize("real_time", [True, False])
+def test_only_beside_trading_in_real_time_a_reporter_gives_the_interpreter_back_sooner(real_time: bool) -> None:
+    before = sys.getswitchinterval()
+    host, _ = host_of(Slow())
+    host.start(real_time=real_time)
+    assert sys.getswitchinterval() == pytest.approx(0.001 if real_time else before)
+    host.end()
+    host.finish()
+    assert sys.getswitchinterval() == before
 
 
 def test_rows_and_the_end_that_come_while_a_reporter_looks_for_rows_are_not_missed(

@@ -92,10 +92,11 @@ def test_history_comes_in_as_one_input_of_its_sound_candles() -> None:
         CANDLE._replace(open_ns=START_NS - n * MINUTE_NS, time_ns=START_NS - (n - 1) * MINUTE_NS, status=BACKFILLED)
         for n in (4, 3, 2, 1)
     ]
-    assert made.backfill("BTCUSDT", [past[0], past[1]._replace(close=None), *past[2:]]) == 3  # type: ignore[arg-type]
+    rotten = past[1]._replace(close=None)  # type: ignore[arg-type]
+    assert made.backfill("BTCUSDT", [past[0], rotten, *past[2:]]) == [past[0], *past[2:]]
     assert events(made) == [Backfill("BTCUSDT", START_NS, (past[0], *past[2:]))]
     assert made.malformed_count == 1
-    assert made.backfill("BTCUSDT", []) == 0
+    assert made.backfill("BTCUSDT", []) == []
     assert events(made) == []
 
 

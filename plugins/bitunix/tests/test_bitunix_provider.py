@@ -61,7 +61,6 @@ def test_the_realm_is_real_unless_a_recording_is_played() -> None:
     assert Bitunix(venue="local").realm() is Realm.RECORDED
     assert issubclass(Bitunix, Provider)
     assert Bitunix().origin() == "fapi.bitunix.com"
-    assert Bitunix().snapshot() == {}
 
 
 @pytest.mark.behaviour("X2")

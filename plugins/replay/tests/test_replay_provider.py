@@ -6,7 +6,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import anyio
-import msgspec
 import pytest
 from attrs import evolve
 from lab.domain.control import Notice, TradingState
@@ -130,17 +129,6 @@ def test_ticks_are_played_as_quotes_and_whole_candles_of_their_trades() -> None:
         for at, event in sink.given
         if isinstance(event, Quote)
     )
-
-
-def test_a_restored_provider_goes_on_after_the_events_it_gave(candles: Path) -> None:
-    first, second = ReplayProvider(file=str(candles)), ReplayProvider(file=str(candles))
-    begun = played(first, seconds=150).events
-    second.restore(msgspec.json.decode(msgspec.json.encode(first.snapshot())))
-    rest = played(second)
-    assert len(begun) == 3
-    assert begun + rest.events == all_of(first)
-    assert rest.given[0][0] == 0
-    assert len(history(second, 100)) == 9
 
 
 Break = Callable[[Path], dict[str, str]]

@@ -67,11 +67,6 @@ class Batch:
     """Guarded where they come from a provider: a `GuardedSource`."""
     first_ns: int = 0
 
-    @property
-    def held_out(self) -> int:
-        """The number of the source's events that did not reach the engine."""
-        return self.batches.held_out if isinstance(self.batches, GuardedSource) else 0
-
     def degradations(self) -> list[str]:
         """Return the degradations of the source for the report: the events that it held out."""
         return self.batches.degradations() if isinstance(self.batches, GuardedSource) else []
@@ -145,7 +140,7 @@ def run_through(
         return asked or ((state.exhausted or state.failure is not None) and not state.working)
 
     number, reason, error = feed(batch, journal, over, progress)
-    if not state.stopping:
+    if state.working or not state.stopping:
         why = "the data ended" if reason is EndReason.COMPLETED else reason.code
         out = engine.step(Command(state.now_ns, CommandAction.STOP, "backtest", why))
         journal.append(out, state.now_ns, number)
@@ -249,7 +244,7 @@ def run_batch(
             directories.write_report(directory, report)
         if progress is not None and assembly.reporters:
             progress(f"writing {', '.join(part.name for part in assembly.reporters)}", 0, None)
-        if _show(assembly, journal, _info(batch, header, report, run_id, directory, quiet), failures):
+        if _show(assembly, journal, _info(batch, header, report, run_id, directory, quiet, failures), failures):
             report = build_report(journal.reader())
             if directory is not None:
                 directories.write_report(directory, report)
@@ -281,17 +276,25 @@ def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: Failure
     return bool(host.degradations)
 
 
-def _info(batch: Batch, header: Header, report: Report, run_id: str, directory: Path | None, quiet: bool) -> RunInfo:
+def _info(
+    batch: Batch,
+    header: Header,
+    report: Report,
+    run_id: str,
+    directory: Path | None,
+    quiet: bool,
+    failures: FailureLog,
+) -> RunInfo:
     """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
-    run, provider = batch.assembly.settings, batch.assembly.provider.component
-    wanted = [run_subscription(batch.assembly.provider.name, provider, run.symbol, run.interval_ns)]
+    run, name, provider = batch.assembly.settings, batch.assembly.provider.name, batch.assembly.provider.component
+    wanted = [run_subscription(name, provider, run.symbol, run.interval_ns)]
 
     one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
 
     def candles() -> list[Candle]:
         with one_at_a_time:
-            inputs = chain.from_iterable(provider.batches(wanted, seed=run.seed) or ())
-            taken = islice(inputs, report.counters.inputs + batch.held_out)
+            again = GuardedSource(name, wanted, provider.batches(wanted, seed=run.seed) or iter(()), failures)
+            taken = islice(chain.from_iterable(again), report.counters.inputs)
             return [event for event in taken if isinstance(event, Candle)]
 
     status = status_of(

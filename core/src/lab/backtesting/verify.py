@@ -184,15 +184,19 @@ def _again(
 
 
 def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:
-    """Return after how many inputs the run stopped, ``None`` where it took all.
+    """Return after how many inputs the run may have been stopped, ``None`` where it took all.
 
-    A signal stops a backtest. A live run that was cut off has inputs on its tape whose rows were never committed.
+    A signal stops a backtest; one in which nobody could trade any more names that as its reason, whatever stopped it. A
+    live run that was cut off has inputs on its tape whose rows were never committed.
     """
     ended = reader.run_ended()
     if kind == "run":
         state = reader.run_state() if ended is None else None
         return state.session.counters.inputs if state is not None else None
-    return ended.session.counters.inputs if ended is not None and ended.reason == EndReason.STOPPED.code else None
+    if ended is None:
+        return None
+    ruined = ended.reason == EndReason.RISK_HALT.code or all(book.stopped for book in ended.books.values())
+    return ended.session.counters.inputs if ruined or ended.reason == EndReason.STOPPED.code else None
 
 
 def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:

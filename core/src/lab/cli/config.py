@@ -18,21 +18,16 @@ def command(as_json: bool, **given: Any) -> int:
 
     Command line counts over environment (LAB_SMA_FAST=5), environment over file (--config), file over defaults.
     """
+    from lab.journal.report import setting_text
+
     _, assembly = options.gather(given)
     if as_json:
         settings = [
-            {"key": s.key, "value": _text(s.value), "origin": s.origin, "help": s.help} for s in assembly.in_force
+            {"key": s.key, "value": setting_text(s.value), "origin": s.origin, "help": s.help}
+            for s in assembly.in_force
         ]
         output.print_json({"schema_version": 1, "kind": "config", "settings": settings})
         return 0
-    rows = [[s.key, _text(s.value), s.origin, s.help] for s in assembly.in_force]
+    rows = [[s.key, setting_text(s.value), s.origin, s.help] for s in assembly.in_force]
     click.echo(output.table(rows, ("setting", "value", "from", "what it is")))
     return 0
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "none" if value is None else str(value)

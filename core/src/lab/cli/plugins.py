@@ -76,11 +76,9 @@ def command(name: str | None, as_json: bool) -> int:
 
 
 def _default(f: "attrs.Attribute[Any]") -> str:
+    from lab.journal.report import setting_text
+
     if f.default is attrs.NOTHING:
         return "required"
     value = f.default.factory() if isinstance(f.default, attrs.Factory) and not f.default.takes_self else f.default  # type: ignore[arg-type,union-attr]
-    if value is None:
-        return "none"
-    if isinstance(value, list | tuple):
-        return ",".join(map(str, value)) or "none"
-    return str(value).lower() if isinstance(value, bool) else str(value) or '""'
+    return setting_text(value) or '""'

@@ -101,8 +101,4 @@ def _recorded(recorded: "RunStarted", given: Mapping[str, Any]) -> dict[str, Any
     if given["broker"] is None:
         found["run.broker"] = recorded.broker.type
         components.append(recorded.broker)
-    for entry in components:
-        for key, value in entry.settings.items():
-            text = "none" if value is None else ",".join(map(str, value)) if isinstance(value, list) else str(value)
-            found[f"{entry.name}.{key}"] = text
-    return found
+    return found | {f"{entry.name}.{key}": value for entry in components for key, value in entry.settings.items()}

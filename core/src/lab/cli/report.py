@@ -26,14 +26,15 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
     from lab.runs.previous import check_begun, is_running, so_far
 
     directory = find(options.state_dir_of(given), run)
+    alive = is_running(directory)  # asked before: a run that ends meanwhile has not failed
     reader = JournalReader.open(directory)
     try:
         check_begun(directory, reader)
-        if write and is_running(directory):
+        if write and alive:
             text = "is still running and writes its report at its end; leave --write out"
             raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
         report = build_report(reader)
-        if report.reason == "unfinished" and is_running(directory):
+        if report.reason == "unfinished" and alive:
             report = so_far(report)
             output.say(f"{directory.name} is still running; these are its figures at its last commit")
         broken = check_chain(reader)

@@ -65,6 +65,7 @@ def _look(path: Path) -> Listed:
     from lab.journal.report import build_report
     from lab.runs.previous import NOT_ENDED, check_begun, is_running, so_far
 
+    alive = is_running(path)  # asked before: a run that ends meanwhile has not failed
     try:
         reader = JournalReader.open(path)
         try:
@@ -78,7 +79,7 @@ def _look(path: Path) -> Listed:
         return Listed(path.name, "failed", "cut off before it began")
     except JournalError as error:
         return Listed(path.name, "unreadable", str(error))
-    if report.reason == "unfinished" and is_running(path):
+    if report.reason == "unfinished" and alive:
         return Listed(path.name, "running", NOT_ENDED, so_far(report))
     return Listed(path.name, report.status, report.reason, report)
 

@@ -160,7 +160,7 @@ class Engine:
         if time_ns > state.now_ns:
             if time_ns >= self._due_ns:
                 # A candle's close belongs to the day it ended in, though it became known on the next.
-                self._fall_due(time_ns, open_ns + history.interval_ns - 1, out)
+                self._fall_due(time_ns, open_ns + history.interval_ns - 1, out, live=status != BACKFILLED)
             state.now_ns = time_ns
         market.last = close
         live = True
@@ -331,11 +331,14 @@ class Engine:
                 self._fall_due(time_ns, time_ns, out)
             self.state.now_ns = time_ns
 
-    def _fall_due(self, time_ns: int, market_ns: int, out: Outputs) -> None:
-        """Begin a UTC day, and call the timers that fell due. ``market_ns`` is the time the event's price is of."""
+    def _fall_due(self, time_ns: int, market_ns: int, out: Outputs, *, live: bool = True) -> None:
+        """Begin a UTC day, and call the timers that fell due.
+
+        ``market_ns`` is the time the event's price is of, ``live`` whether the event is no history.
+        """
         if market_ns >= self.valuation.day_end_ns:
             self.valuation.new_day(market_ns)
-        self._timers.fire(time_ns, out, record=self._record)
+        self._timers.fire(time_ns, out, live=live, record=self._record)
         self._due_ns = min(self.valuation.day_end_ns, self._timers.next_ns)
 
 

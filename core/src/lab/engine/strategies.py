@@ -192,9 +192,12 @@ class Strategies:
 
     def history_changed(self, out: Outputs) -> None:
         """Tell the strategies that candles were put into the past."""
+        known = len(out)
         for strategy in self.active:
             if strategy.on_history is not None and not strategy.book.stopped:
                 self._call(strategy, "on_history", strategy.on_history, (strategy.view,), out)
+        if self._gates.listening:
+            self.tell(out, known)
 
     def _call(
         self, strategy: BoundStrategy, name: str, method: Method, arguments: tuple[object, ...], out: Outputs
@@ -205,27 +208,31 @@ class Strategies:
             method(*arguments)
         except BaseException as error:
             setcontext(before)
-            self.stop(strategy, name, error, out)
+            self._stop(strategy, name, error, out)
         finally:
             setcontext(before)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def stop(self, strategy: BoundStrategy, call: str, error: BaseException, out: Outputs) -> None:
-        """Stop one strategy: its working orders are cancelled, its position stays and is reported."""
+        """Stop one strategy: its entries are cancelled, its position stays and is reported. Then tell the gates."""
+        known = len(out)
+        self._stop(strategy, call, error, out)
+        if self._gates.listening:
+            self.tell(out, known)
+
+    def _stop(self, strategy: BoundStrategy, call: str, error: BaseException, out: Outputs) -> None:
+        """Stop one strategy; whoever calls this tells of the ends."""
         self.retire(strategy)
         strategy.failed = True
         out.append(StrategyStopped(strategy.name, describe_failure(error)))
         self._on_failure("strategy", strategy.name, call, error)
-        known = len(out)
         try:
             for open_ in list(strategy.book.orders.values()):
                 if not open_.order.reduce_only:
                     self._entry.cancel_open(open_, "its strategy was stopped", out)
         except ComponentError as failure:
             self.fail(failure, out)
-        if self._gates.listening:
-            self.tell(out, known)
 
     def fail(self, error: ComponentError, out: Outputs) -> None:
         """The broker failed: end every working order without it, and call no strategy again."""

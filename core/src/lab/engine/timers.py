@@ -23,10 +23,11 @@ class Timers:
         self._owners = tuple(owner for owner in owners if owner.timer_ns > 0)
         self.next_ns = 0 if self._owners else NEVER_NS
 
-    def fire(self, time_ns: int, out: Outputs, *, record: bool) -> None:
+    def fire(self, time_ns: int, out: Outputs, *, live: bool, record: bool) -> None:
         """Call what fell due until ``time_ns``, gates before strategies at the same time; then set ``next_ns``.
 
-        With ``record``, a due time at which something came about begins with its `Timer`.
+        Requests are placed only where ``live``: history passes due times too. With ``record``, a due time at which
+        something came about begins with its `Timer`.
         """
         if time_ns < self.next_ns:
             return
@@ -38,9 +39,11 @@ class Timers:
             owner.next_timer_ns = newest_ns + owner.timer_ns
         self.next_ns = min((owner.next_timer_ns for owner in self._owners), default=NEVER_NS)
         for due_ns in sorted(due):
-            self._call(due_ns, due[due_ns], out, record=record)
+            self._call(due_ns, due[due_ns], out, live=live, record=record)
 
-    def _call(self, due_ns: int, owners: list[BoundGate | BoundStrategy], out: Outputs, *, record: bool) -> None:
+    def _call(
+        self, due_ns: int, owners: list[BoundGate | BoundStrategy], out: Outputs, *, live: bool, record: bool
+    ) -> None:
         self._state.now_ns = due_ns
         if self._state.stopping:
             return
@@ -49,6 +52,6 @@ class Timers:
             if isinstance(owner, BoundGate):
                 self._gates.timer(owner, due_ns, [one.view for one in self._strategies.bound], out)
             elif owner.on_timer is not None and not owner.book.stopped:
-                self._strategies.ask(owner, "on_timer", owner.on_timer, due_ns, f"m{due_ns}", True, out)
+                self._strategies.ask(owner, "on_timer", owner.on_timer, due_ns, f"m{due_ns}", live, out)
         if record and len(out) > known:
             out.insert(known, Timer(due_ns))

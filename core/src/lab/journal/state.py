@@ -1,6 +1,7 @@
 """Makes the journal's records of an engine's state. No other module reads an engine for the journal."""
 
 from lab.domain.ledger import ZERO
+from lab.domain.time import DAY_NS
 from lab.engine.engine import Engine
 from lab.exit_codes import EndReason
 from lab.records.base import exact
@@ -36,6 +37,7 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
         totals=totals_of(engine),
         equity=exact(engine.valuation.equity()),
         day_starting_equity=exact(engine.valuation.day_starting_equity),
+        day_ns=max(0, engine.valuation.day_end_ns - DAY_NS),
         books=books,
         session=session,
     )
@@ -53,6 +55,7 @@ def ended(state: RunState, reason: EndReason, error: str, *, tape_sha256: str | 
         totals=state.totals,
         equity=state.equity,
         day_starting_equity=state.day_starting_equity,
+        day_ns=state.day_ns,
         books=state.books,
         session=state.session,
         reason=reason.code,

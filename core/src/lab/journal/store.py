@@ -29,7 +29,7 @@ class Journal:
     """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may see a row before.
 
     With ``durable`` every commit is synced to disk (``synchronous=FULL``). Without it (backtests, which publish
-    nothing before their end and can be run again) rows are written in batches, and the unique index comes at the end.
+    nothing before their end and can be run again) rows are written in batches, and the unique index comes late.
     """
 
     def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
@@ -41,6 +41,7 @@ class Journal:
         self._hash = GENESIS
         self._seq = 0
         self._failure = ""
+        self._indexed = durable
         try:
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
@@ -144,6 +145,7 @@ class Journal:
     def outcome(self, order_id: str) -> str | None:
         """Return the outcome of an order of this run that memory has forgotten, or ``None`` for an unknown id."""
         self._chain()
+        self.index()  # without it every answer reads every row
         keys = (f"order:{order_id}", f"end:{order_id}", f"fill:{order_id}.1")
         kinds = {kind for _, _, _, kind, key, *_ in self._rows if key in keys}
         kinds.update(row[0] for row in self._db.execute("SELECT kind FROM event WHERE key IN (?, ?, ?)", keys))
@@ -157,12 +159,16 @@ class Journal:
         return JournalReader(self._db, str(self.path or "the journal in memory"))
 
     def index(self) -> None:
-        """Make the unique index, which a backtest does at its end. Raises `JournalError` where a key is there twice."""
-        if not self._durable:
+        """Make the unique index of a backtest, at its end or at the first question for an outcome.
+
+        Raises `JournalError` where a key is there twice.
+        """
+        if not self._indexed:
             try:
                 self._db.execute(INDEX)
             except sqlite3.Error as error:
                 raise JournalError(f"{self.path or 'the journal in memory'}: {error}") from error
+            self._indexed = True
 
     def close(self) -> None:
         """Close the file; safe to call twice."""

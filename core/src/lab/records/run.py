@@ -203,6 +203,8 @@ class RunState(Record, frozen=True, kw_only=True):
     """cash and unrealised profit of all books"""
     day_starting_equity: Decimal
     """equity at the beginning of the UTC day"""
+    day_ns: int = 0
+    """beginning of that day; 0: no data came"""
     books: Mapping[str, BookState]
     """the strategies' books"""
     session: SessionState

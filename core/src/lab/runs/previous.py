@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.domain.time import DAY_NS
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader, read_run_started
@@ -22,6 +22,8 @@ from lab.runs.directory import REPORT_NAME, age, remove_leftovers, run_label, wr
 from lab.runs.lock import try_lock
 
 LOCK_NAME: Final = "running"
+_TRIES: Final = 50
+_MOMENT_S: Final = 0.001
 NOT_ENDED: Final = "not ended yet"
 CRASHES: Final = frozenset(
     reason.code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
@@ -40,7 +42,10 @@ def running(directory: Path | None) -> Iterator[None]:
         return
     path = directory / LOCK_NAME
     with path.open("wb") as file:
-        try_lock(file)
+        for _ in range(_TRIES):
+            if try_lock(file):
+                break
+            time.sleep(_MOMENT_S)  # whoever asks whether this run is alive has the lock for a moment
         try:
             yield
         finally:
@@ -111,7 +116,7 @@ def finalize_interrupted(state_dir: Path) -> list[Path]:
 
 
 def carried_loss(state_dir: Path, new: RunStarted) -> tuple[str, CarriedLoss]:
-    """Return the run that this one restarts, and its loss on the UTC day of its last event (below 0: a profit).
+    """Return the run that this one restarts, and its loss on the UTC day of its last price (below 0: a profit).
 
     ``new`` is how the new run is started. It restarts the newest live run before it with the same components, settings
     and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`). After an end
@@ -129,12 +134,11 @@ def carried_loss(state_dir: Path, new: RunStarted) -> tuple[str, CarriedLoss]:
             ended = reader.run_ended()
             if is_running(directory) or (ended is not None and ended.reason not in CRASHES):
                 break
-            last_ns = next(reader.times("DESC"), 0)
             state = ended or reader.run_state()
-            if not last_ns or state is None:  # nothing happened in it: the loss that it took over still counts
+            if state is None or not state.day_ns:  # nothing happened in it: the loss that it took over still counts
                 return directory.name, started.carried_loss
             lost = exact(state.day_starting_equity - state.equity)
-            return directory.name, CarriedLoss(day_ns=last_ns - last_ns % DAY_NS, lost=lost)
+            return directory.name, CarriedLoss(day_ns=state.day_ns, lost=lost)
     return "", CarriedLoss()
 
 

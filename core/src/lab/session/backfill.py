@@ -67,7 +67,7 @@ class HistoryLoader:
                 return
             loaded = self._inbox.backfill(self._symbol, self._inbox.history_of(self._symbol, candles))
             self.done = True
-            self._inbox.notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
+            self._inbox.notice("warm-up", state="done", candles=str(len(loaded)), needed=str(self.need))
 
     async def fill(self, first_ns: int, last_ns: int) -> None:
         """Fetch the candles that open from ``first_ns`` to ``last_ns``; after three failed tries a notice says so.
@@ -93,10 +93,10 @@ class HistoryLoader:
                 return
             else:
                 wanted = [candle for candle in candles if candle.open_ns in missing]
-                self._inbox.backfill(self._symbol, wanted)
-                missing.difference_update(candle.open_ns for candle in wanted)
+                taken = self._inbox.backfill(self._symbol, wanted)
+                missing.difference_update(candle.open_ns for candle in taken)
                 if not missing:
-                    self._inbox.notice("backfill", state="done", candles=str(len(wanted)))
+                    self._inbox.notice("backfill", state="done", candles=str(len(taken)))
                     return
             await anyio.sleep(wait)
         self._inbox.notice("backfill", state="missing", candles=str(len(missing)), first_ns=str(min(missing)))

@@ -83,8 +83,8 @@ class Inbox:
 
     # -- the session's side ------------------------------------------------------------------------------------------
 
-    def backfill(self, symbol: str, candles: Sequence[Candle]) -> int:
-        """Take candles of the past, fetched together, as one input; return how many were sound."""
+    def backfill(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
+        """Take candles of the past, fetched together, as one input; return those that were sound."""
         now = self._clock.monotonic()
         sound: list[Candle] = []
         for candle in candles:
@@ -93,7 +93,7 @@ class Inbox:
             sound += [one for one in judged.let_in if isinstance(one, Candle)]
         if sound:
             self.give(Backfill(symbol, self.now_ns() or sound[-1].time_ns, tuple(sound)))
-        return len(sound)
+        return sound
 
     def history_of(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
         """Return the candles, ascending, that opened before the stream's first candle."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import anyio
-from attrs import define, evolve
+from attrs import define, evolve, field
 
 from lab.composition.assembly import Assembly, check_leverage
 from lab.domain.ledger import own_context
@@ -46,6 +46,8 @@ class _Outcome:
     interrupted: bool = False
     directory: Path | None = None
     """The run's folder, as a user calls it."""
+    held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
+    """What keeps other sessions away, until the last file is written."""
 
 
 @own_context()
@@ -115,36 +117,37 @@ async def run_session(
     def heard(name: str) -> None:
         loop.call_soon_threadsafe(_interrupt, outcome, scope, interrupts.count, name)
 
-    with scope, interrupts.handled_by(heard):
-        if interrupts.count:  # one that came before anybody could listen counts
-            _interrupt(outcome, scope, interrupts.count, "a signal")
-        failures = FailureLog(say=say)
-        provider = Guarded(assembly.provider, failures)
-        start = FirstContact(provider, assembly.settings, clock, waiting)
+    with outcome.held:
+        with scope, interrupts.handled_by(heard):
+            if interrupts.count:  # one that came before anybody could listen counts
+                _interrupt(outcome, scope, interrupts.count, "a signal")
+            failures = FailureLog(say=say)
+            provider = Guarded(assembly.provider, failures)
+            start = FirstContact(provider, assembly.settings, clock, waiting)
 
-        def task_failed(error: BaseException) -> None:
-            if outcome.session is not None:
-                outcome.session.feed.failed("one of its tasks", error)
-            else:
-                text = provider_failure(failures, provider.name, "one of its tasks", error)
-                outcome.problem = RunError(EndReason.PLUGIN, text)
-                scope.cancel()
+            def task_failed(error: BaseException) -> None:
+                if outcome.session is not None:
+                    outcome.session.feed.failed("one of its tasks", error)
+                else:
+                    text = provider_failure(failures, provider.name, "one of its tasks", error)
+                    outcome.problem = RunError(EndReason.PLUGIN, text)
+                    scope.cancel()
 
-        async with anyio.create_task_group() as group:
-            tasks = await group.start(hold_tasks, task_failed)
-            runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
-            try:
-                await provider.start(runtime)
-                await _run(assembly, clock, wall_ns(), outcome, runtime, start, interrupts, failures, quiet, say)
-            except BaseException as problem:
-                if is_cancellation(problem):
-                    raise
-                outcome.problem = problem
-            finally:
-                start.end()
-                await provider.stop()
-                group.cancel_scope.cancel()
-    return _result(outcome, interrupts, say)
+            async with anyio.create_task_group() as group:
+                tasks = await group.start(hold_tasks, task_failed)
+                runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
+                try:
+                    await provider.start(runtime)
+                    await _run(assembly, clock, wall_ns(), outcome, runtime, start, interrupts, failures, quiet, say)
+                except BaseException as problem:
+                    if is_cancellation(problem):
+                        raise
+                    outcome.problem = problem
+                finally:
+                    start.end()
+                    await provider.stop()
+                    group.cancel_scope.cancel()
+        return _result(outcome, interrupts, say)
 
 
 def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
@@ -180,36 +183,36 @@ async def _run(
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    with contextlib.ExitStack() as held:
-        directory = None
-        if not run.no_write:
-            held.enter_context(exclusive(run.state_dir))
-            for earlier in finalize_interrupted(run.state_dir):
-                say(f"{earlier.name} was cut off before its end; its report is written now")
-            outcome.directory = directories.create(run.state_dir, label)
-            directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
-        run_id = directory.name if directory is not None else label
-        labels = labels_of(run_id, started_ns, run.state_dir)
-        try:
-            held.enter_context(running(directory))
-            journal = Journal(directory, durable=True, labels=labels)
-            tape = TapeWriter(directory)
-        except (JournalError, OSError) as error:
-            raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
-        session = outcome.session = Session(
-            assembly,
-            clock,
-            journal,
-            tape,
-            run_id=run_id,
-            directory=directory,
-            hosts=runtime.hosts,
-            quiet=quiet,
-            start=start,
-            failures=failures,
-        )
-        await session.run(instrument)
-        outcome.finished = _finish(session, interrupts, say)
+    directory = None
+    if not run.no_write:
+        outcome.held.enter_context(exclusive(run.state_dir))
+        for earlier in finalize_interrupted(run.state_dir):
+            say(f"{earlier.name} was cut off before its end; its report is written now")
+        outcome.directory = directories.create(run.state_dir, label)
+        directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
+    run_id = directory.name if directory is not None else label
+    labels = labels_of(run_id, started_ns, run.state_dir)
+    try:
+        outcome.held.enter_context(running(directory))
+        journal = Journal(directory, durable=True, labels=labels)
+        tape = TapeWriter(directory)
+    except (JournalError, OSError) as error:
+        raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
+    session = outcome.session = Session(
+        assembly,
+        clock,
+        journal,
+        tape,
+        run_id=run_id,
+        directory=directory,
+        hosts=runtime.hosts,
+        quiet=quiet,
+        start=start,
+        failures=failures,
+    )
+    await session.run(instrument)
+    outcome.finished = _finish(session, interrupts, say)
+    outcome.held.close()
 
 
 def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:

@@ -232,9 +232,9 @@ class Session:
         """Journal the end. A storage failure here is the reason of the end."""
         self._finished.set()
         reason = self.end.reason or EndReason.UNKNOWN
-        if reason.exit_code == 0:
+        if reason is EndReason.COMPLETED:
             missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.end.detail}")
-            if missed is not None and reason is EndReason.COMPLETED:
+            if missed is not None:
                 reason, self.end.detail = missed
                 self.end.reason = reason
         error = self.end.detail if reason.exit_code else ""
@@ -266,8 +266,8 @@ class Session:
             try:
                 if self.runner is None:
                     self.journal.append_record(self._undecided(), 0, 0)
-                elif self.end.reason in (EndReason.INTERRUPTED, EndReason.PLUGIN):
-                    self.runner.cancel_all(self.end.reason.code)
+                else:
+                    self.runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
                 self._write_end(self.engine)
             except BaseException as error:
                 self.end.failed(error)

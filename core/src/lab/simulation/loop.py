@@ -75,7 +75,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self.set_task_factory(self._make_task)
         self.net = SimNetwork(self, seed)
         if fault_script is not None:
-            self.create_task(fault_script(self.net), name="fault_script").add_done_callback(self._nemesis_ended)
+            self.create_task(fault_script(self.net), name="fault_script").add_done_callback(self._fault_script_ended)
 
     # Time
 
@@ -141,7 +141,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._ready.clear()
         self._ready.extend(ordered)
 
-    def _nemesis_ended(self, task: "asyncio.Task[None]") -> None:
+    def _fault_script_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled():
             self._fault = task.exception()
 

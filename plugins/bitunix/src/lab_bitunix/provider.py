@@ -88,13 +88,6 @@ class Bitunix(Provider):
     _urls: tuple[str, str] = field(init=False, default=("", ""))
     rejected: int = field(init=False, default=0)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return nothing: connections can't be kept, and the venue sends the rest again."""
-        return {}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Take nothing over."""
-
     def realm(self) -> Realm:
         """Return ``real``, or ``recorded`` where the local venue plays a recording."""
         return Realm.RECORDED if self.venue == "local" else Realm.REAL

@@ -77,14 +77,6 @@ class MockProvider(Provider):
     _played: int = field(init=False, default=0)
     _replays: dict[Subscription, "_Replay"] = field(init=False, factory=dict, repr=False)
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return how many ticks were played: the path itself follows from the settings."""
-        return {"played": self._played}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on after the ticks that were played."""
-        self._played = int(snapshot["played"])
-
     def realm(self) -> Realm:
         """Return ``synthetic``."""
         return Realm.SYNTHETIC
@@ -148,7 +140,7 @@ class MockProvider(Provider):
         sink.feed(FeedState.LIVE, self.origin())
         origin = anyio.current_time() - self._played
         for second, events in self._seconds(wanted):
-            if second < self._played:  # after a restore: these were given before
+            if second < self._played:  # an earlier stream gave these: venue time goes on
                 if second % _YIELD_EVERY == 0:
                     await anyio.sleep(0)
                 continue

@@ -32,7 +32,7 @@ _BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
 
 
 class Block:
-    """Up to 4,096 rows of a table, one after the other; as plain lines, or as rows that `csv` found."""
+    """Up to `BATCH` rows of a table, one after the other; as plain lines, or as rows that `csv` found."""
 
     def __init__(self, path: Path, line: int, width: int, *, lines: list[bytes], rows: list[Row]) -> None:
         self.path = path

@@ -102,7 +102,6 @@ class ReplayProvider(Provider):
         default=Decimal("0.0006"), validator=_is_fee, metadata={"help": "taker fee, a fraction of the notional"}
     )
 
-    _played: int = field(init=False, default=0)
     _source: Source | None = field(init=False, default=None, repr=False)
     _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
 
@@ -117,14 +116,6 @@ class ReplayProvider(Provider):
     def origin(self) -> str:
         """Return the file or run."""
         return Path(self.file).name if self.file else f"run {Path(self.run).name}"
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return how many events were played: the rest is in the file."""
-        return {"played": self._played}
-
-    def restore(self, snapshot: Mapping[str, Any]) -> None:
-        """Go on after the events that were played."""
-        self._played = int(snapshot["played"])
 
     async def start(self, runtime: Runtime) -> None:
         """Read the file or run to its end. Raises `ProviderError` naming file and line."""
@@ -189,20 +180,16 @@ class ReplayProvider(Provider):
             self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
             sink.feed(FeedState.LIVE, self.origin())
             channels = {one.symbol: one.channels for one in wanted}
-            origin, first_ns, before = anyio.current_time(), 0, self._played
+            origin, first_ns = anyio.current_time(), 0
             for number, event in enumerate(_flat(source.live(wanted)), 1):
-                wait = 0.0
-                if number > before:  # else it was given before a restore
-                    first_ns = first_ns or event.time_ns
-                    wait = origin + (event.time_ns - first_ns) / SECOND_NS - anyio.current_time()
+                first_ns = first_ns or event.time_ns
+                wait = origin + (event.time_ns - first_ns) / SECOND_NS - anyio.current_time()
                 if wait > 0 or number % _YIELD_EVERY == 0:
                     await anyio.sleep(max(0.0, wait))
                 if isinstance(event, Candle):
                     self._known[event.symbol].append(event)
-                if number > before:
-                    if CHANNEL_OF[type(event)] in channels[event.symbol]:
-                        sink.put(event)
-                    self._played = number
+                if CHANNEL_OF[type(event)] in channels[event.symbol]:
+                    sink.put(event)
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
         """Return all the data; history comes first, marked back-filled.
