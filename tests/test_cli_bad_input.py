@@ -89,6 +89,12 @@ def test_a_mistake_is_one_line_that_names_it_and_the_cure_and_nothing_is_written
         ("[sma]\nrisk_percent = true\n", ["lab.toml", "sma.risk_percent = true: expected decimal"]),
         ("[run]\nequity = inf\n", ["lab.toml", "run.equity = Infinity: expected a finite decimal"]),
         ("minutes = 5\n", ["lab.toml", "minutes", "[run]"]),
+        ("sma = 3\n", ["lab.toml", "sma = 3 stands outside a table", "settings of a component sma stand under [sma]"]),
+        (
+            '[run]\ngates = ["none"]\n',
+            ["lab.toml", "run: gates = ['none']: expected names; gates = [] stands for none"],
+        ),
+        ('[run]\nreporters = ["html", "none"]\n', ["lab.toml", "reporters = [] stands for none"]),
         ("[sma\nfast = 5\n", ["lab.toml", "not TOML", "line 1"]),
         ("[run]\nsymbol = 7\n", ["lab.toml", "run.symbol", "7", "text"]),
         ("[run]\nequity = 1e-400\n", ["lab.toml", "run: equity", "1E-400", "18 decimals"]),
@@ -159,8 +165,13 @@ def test_a_state_directory_is_where_the_run_goes_and_where_it_is_found(lab: Any,
         ("time,open,high,low,close,volume\n", ["prices.csv"]),
         ("time,open,high,low,close,volume\n2024-01-01,1,2\n", ["prices.csv", "2"]),
         ("time,open,high,low,close,volume\nyesterday,1,2,1,1,1\n", ["prices.csv", "2", "yesterday"]),
+        (
+            "time;open;high;low;close\n2024-01-01;1;2;1;1\n",
+            ["prices.csv:1", "separated by semicolons; expected commas"],
+        ),
+        ("time\topen\thigh\tlow\tclose\n2024-01-01\t1\t2\t1\t1\n", ["prices.csv:1", "separated by tabs"]),
     ],
-    ids=["empty", "header only", "short row", "no time"],
+    ids=["empty", "header only", "short row", "no time", "semicolons", "tabs"],
 )
 def test_a_bad_file_of_prices_is_named_before_anything_starts(
     lab: Any, one_line: Any, content: str, words: list[str]

@@ -1,9 +1,11 @@
 """Backtests and replays on the command line: their reporters, and what is said where there is nothing to replay."""
 
 import json
+import shutil
 from typing import Any
 
 import pytest
+from lab.runs.previous import newest_session
 
 BACKTEST = ("backtest", "btcusd-1m", "--strategy", "sma")
 
@@ -195,6 +197,27 @@ def test_replay_of_what_records_no_inputs_says_what_to_do_instead(lab: Any, one_
     lab("replay", "latest")
     replayed = lab.run().folder.name
     one_line(lab("replay", replayed), 78, "is a replay", f"`lab replay {recorded}`")
+
+
+def test_replay_alone_takes_the_newest_session_as_report_and_verify_take_the_newest_run(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=2)
+    session = lab.run().folder.name
+    assert lab("replay").code == 0
+    assert lab.run().rows("run_started")[0][2]["provider"]["settings"]["run"].endswith(session)
+
+
+def test_the_newest_of_ten_sessions_of_one_second_is_the_one_with_the_highest_number(lab: Any) -> None:
+    lab.mock("--reporter", "none", minutes=2)
+    first = lab.run().folder
+    for number in range(2, 11):
+        shutil.copytree(first, first.with_name(f"{first.name}-{number}"))
+    newest = newest_session(lab.folder)
+    assert newest is not None
+    assert newest.name == f"{first.name}-10"
+    listed = [run["directory"] for run in lab("runs", "--json").json()["runs"]]
+    assert listed == [first.name, *(f"{first.name}-{number}" for number in range(2, 11))]
+    said = lab("report", first.name.partition("-")[0]).err
+    assert f"the newest of them: {first.name}-8, {first.name}-9, {first.name}-10;" in said
 
 
 def test_replay_of_the_latest_takes_the_newest_session_and_says_so_where_a_backtest_is_newer(lab: Any) -> None:

@@ -202,6 +202,16 @@ def test_a_terminal_that_is_made_smaller_shows_nothing_of_the_view_it_had_before
         os.close(ours)
 
 
+def test_a_setting_is_written_in_one_way_by_header_list_and_report(lab: Any) -> None:
+    header = lab.mock("--reporter", "terminal", "--set", "mock.volatility=0.00012345", minutes=1).out
+    shown = lab("report").out
+    assert "stop_percent 1, target_percent 2," in header
+    assert re.search(r"settings sma .*stop_percent: 1, target_percent: 2$", shown, re.MULTILINE)
+    assert re.search(r"sma.stop_percent +1 ", lab("plugins", "sma").out)
+    assert "volatility 0.00012345" in header
+    assert "volatility: 0.00012345" in shown, "a setting is no figure to be rounded"
+
+
 def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_line(lab: Any) -> None:
     assert lab.mock("--reporter", "none", minutes=2).code == 0
     folder = lab.run().folder

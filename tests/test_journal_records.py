@@ -43,6 +43,13 @@ def test_money_is_plain_decimal_text_however_small_or_large() -> None:
     assert as_data(CarriedLoss(lost=Decimal("1E-9"))) == {"day_ns": 0, "lost": "0.000000001"}
 
 
+def _state(totals: Totals | None = None) -> RunState:
+    equity = Decimal(10_000)
+    return RunState(
+        totals=totals or Totals(), equity=equity, day_starting_equity=equity, books={}, session=SessionState()
+    )
+
+
 def _journal(directory: Path) -> Journal:
     journal = Journal(directory, durable=True, labels={"run_id": "r"})
     journal.append_record(run_started(), 0, 0)
@@ -62,6 +69,36 @@ def test_a_run_without_an_end_reports_what_was_committed_last(tmp_path: Path) ->
     assert (report.reason, report.status, report.fills) == ("unfinished", "failed", 2)
     assert (report.ending_equity, report.pnl_absolute) == (Decimal(9_990), Decimal(-10))
     assert report.degradations[0] == "feed_down 1"
+
+
+def _report_of(state: RunState, labels: dict[str, str] | None = None, **started: Any) -> Report:
+    journal = Journal(None, durable=False, labels=labels or {})
+    journal.append_record(run_started(**started), 0, 0)
+    journal.commit(state)
+    return build_report(journal.reader())
+
+
+@pytest.mark.parametrize(
+    ("lost", "labels", "said"),
+    [
+        ("-7.91048", {"restarts": "20240809T101500Z-mock-sma"}, " 20240809T101500Z-mock-sma: a profit of 7.91"),
+        ("7.915001", {"restarts": "killed"}, " killed: a loss of 7.92"),
+        ("12", {}, ": a loss of 12.00"),
+        ("-0.00012345", {}, ": a profit of 0.00012"),
+    ],
+)
+def test_a_restart_names_the_run_it_restarts_and_what_is_carried_over_from_that_day(
+    lost: str, labels: dict[str, str], said: str
+) -> None:
+    carried = CarriedLoss(day_ns=1_723_161_600 * 10**9, lost=Decimal(lost))
+    report = _report_of(_state(), labels, carried_loss=carried)
+    assert f"restarted{said} on 2024-08-09 is carried over" in report.degradations
+
+
+@pytest.mark.parametrize(("decisions", "said"), [(1, "1 candle"), (2, "2 candles")])
+def test_a_strategy_that_asked_for_nothing_did_so_on_so_many_candles(decisions: int, said: str) -> None:
+    report = _report_of(_state(Totals(candles=2, decisions=decisions)))
+    assert report.no_trade_reason == f"the strategy asked for nothing on {said}"
 
 
 @pytest.mark.behaviour("J2")

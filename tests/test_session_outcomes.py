@@ -141,7 +141,7 @@ def test_no_write_leaves_no_file_behind(lab: Any, trader: Any) -> None:
 def test_the_daily_loss_limit_is_500_and_stands_in_header_and_report(lab: Any) -> None:
     result = lab.mock(minutes=1)
     assert "500 a UTC day" in result.out.split("Directory")[0]
-    assert lab.run().report()["limits"]["max_daily_loss"]["usd"] == "500"
+    assert lab.run().report()["limits"]["max_daily_loss"] == {"limit": "500 a UTC day"}
     result = lab.mock(minutes=1, env={"LAB_MAX_DAILY_LOSS_USD": "123.45"})
     assert "123.45 a UTC day" in result.out.split("Directory")[0]
     assert lab.run().report()["limits"]["max_daily_loss"]["limit"] == "123.45 a UTC day"

@@ -1,5 +1,6 @@
-"""A message is dealt with when it comes, and a session with nothing to do does nothing; both in virtual time."""
+"""A message is dealt with when it comes, a session with nothing to do does nothing, and a step too long is named."""
 
+import re
 import sys
 from itertools import pairwise
 from typing import Any
@@ -96,3 +97,49 @@ def test_an_hour_in_which_nothing_comes_wakes_the_session_a_few_times_a_second_a
     quiet = [time for time in turns if 600 <= time - turns[0] < 3_000]
     assert 0 < len(quiet) <= 5 * 2_400
     assert max(later - earlier for earlier, later in pairwise(quiet)) >= 0.25
+
+
+SLOW = '''
+"""A third party's strategy that blocks in two of its decisions, in real time."""
+import time
+from attrs import define
+from lab import Strategy, hookimpl
+
+@define(kw_only=True)
+class Sleeper(Strategy):
+    """Sleeps."""
+
+    @property
+    def lookback(self):
+        return 1
+
+    def on_candle(self, candle, view):
+        if candle.status != "backfilled":
+            time.sleep({2: 1.4, 3: 1.1}.get(candle.time_ns // 60_000_000_000 % 10, 0.0))
+        return ()
+
+@hookimpl
+def lab_strategies():
+    return {"sleeper": Sleeper}
+'''
+
+
+@pytest.mark.parametrize("speed", ["60", "max"])
+def test_steps_that_kept_a_session_from_its_feed_are_counted_and_the_longest_is_named(
+    lab: Any, site: Any, speed: str
+) -> None:
+    """In real seconds at every speed, and never in virtual time, which does not go on meanwhile."""
+    site.install("their_sleeper", SLOW)
+    mock = ("--provider", "mock", "--set", "mock.begin=2024-01-01T00:00:00Z")
+    result = lab("run", *mock, "--strategy", "sleeper", "--speed", speed, "--minutes", "4.5", "--reporter", "none")
+    assert result.code == 0, result
+    slow = [text for text in lab.run().report()["degradations"] if text.startswith("slow_steps")]
+    if speed == "max":
+        assert slow == []
+        return
+    [said] = slow
+    assert re.fullmatch(
+        r"slow_steps 2: a strategy, gate or broker kept the session from its feed, "
+        r"longest 1\.[4-9] s on candle at 2024-01-01T00:02:00Z",
+        said,
+    )

@@ -91,7 +91,10 @@ def test_a_session_that_never_warms_runs_to_its_end_and_leaves_with_3(lab: Any, 
     assert report["duration_seconds"] >= 599
     assert report["candles"] == 10
     assert lab.run().rows("order_accepted", "order_filled") == []
-    assert "seed_incomplete 10/100" in report["no_trade_reason"]
+    words = "it needs 100 candles before it decides and 10 came"
+    assert report["error"] == f"the strategy never decided: {words}"
+    assert report["no_trade_reason"] == f"the strategy never decided on a live candle: {words}"
+    assert words in result.err
     assert "seed_incomplete 10/100" in lab("report").out
 
 

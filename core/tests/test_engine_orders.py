@@ -110,14 +110,22 @@ def test_a_quantity_is_floored_to_the_lot_and_both_figures_are_kept(asked: str, 
 
 
 @pytest.mark.behaviour("O8")
-@pytest.mark.parametrize(
-    ("asked", "floored"), [("0.00099999", "0.0009"), ("0.00001", "0.0000"), ("0", "0"), ("-1", "0")]
-)
+@pytest.mark.parametrize(("asked", "floored"), [("0.00099999", "0.0009"), ("0.00001", "0.0000")])
 def test_under_the_minimum_is_a_refusal_with_the_figures(asked: str, floored: str) -> None:
     made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(asked))]}))
     [refused] = only(OrderRefused, run(made, candles([100.0])))
     assert (refused.by, refused.reason) == ("engine", "below the minimum quantity")
     assert refused.numbers == {"quantity": asked, "floored_to_lot": floored, "quantity_min": "0.001", "lot": "0.0001"}
+
+
+@pytest.mark.behaviour("O8")
+@pytest.mark.parametrize("asked", ["0", "-1"])
+@pytest.mark.parametrize("reduce_only", [False, True])
+def test_a_quantity_that_is_not_above_0_is_refused_as_that(asked: str, reduce_only: bool) -> None:
+    made = engine(ScriptedStrategy(plan={0: [OrderRequest.buy(X, D(asked), reduce_only=reduce_only)]}))
+    [refused] = only(OrderRefused, run(made, candles([100.0])))
+    assert (refused.by, refused.reason) == ("engine", "the quantity must be above 0")
+    assert refused.numbers == {"quantity": asked}
 
 
 @pytest.mark.behaviour("O8")

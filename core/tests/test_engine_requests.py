@@ -141,8 +141,9 @@ def test_a_request_with_one_wrong_field_stops_its_strategy_alone_and_nothing_is_
         ([CancelRequest("o", "x" * 501)], "CancelRequest.reason has 501 characters"),
         ([None], "a strategy gives OrderRequest or CancelRequest, not NoneType"),
         (["buy"], "a strategy gives OrderRequest or CancelRequest, not str"),
-        (BUY, "TypeError: 'OrderRequest' object is not iterable"),
-        (1, "TypeError: 'int' object is not iterable"),
+        (BUY, "TypeError: a decision is OrderRequest; expected a list or tuple of requests: return [request]"),
+        (CancelRequest("o"), "TypeError: a decision is CancelRequest; expected a list or tuple of requests"),
+        (1, "TypeError: a decision is int; expected a list or tuple of requests"),
         ([BUY] * 101, "more than 100 requests in one decision"),
     ],
 )

@@ -140,6 +140,14 @@ def test_the_limits_are_described_with_their_origin() -> None:
     }
 
 
+def test_a_setting_that_is_the_limit_is_not_said_a_second_time() -> None:
+    assert MaxDailyLoss().describe(Book().view) == {"limit": "500 a UTC day"}
+    assert MaxDailyLoss(usd=None, percent=Decimal(2)).describe(Book().view) == {
+        "limit": "200 a UTC day",
+        "percent": "2 % of 10000",
+    }
+
+
 @pytest.mark.behaviour("R6")
 def test_100_refusals_are_100_refusals_with_their_figures() -> None:
     gate, book = MaxDailyLoss(), Book(session_equity=Decimal(9_000))

@@ -288,7 +288,7 @@ def test_the_reason_carries_the_figures() -> None:
     (request,) = made.run([120.0, 121.0])[1]
     assert request.reason == (
         "fast 120.50 crossed above slow 111.00, held 2 candles; size by risk: 1 % of equity 10000.00 at 121.0 "
-        "with the stop 1.0 % away, notional at most 3 × equity"
+        "with the stop 1 % away, notional at most 3 × equity"
     )
     assert "held 1 candle;" in falling(confirmation=1).candle(120.0)[0].reason
 

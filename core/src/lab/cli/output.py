@@ -80,7 +80,7 @@ def report_lines(report: "Report") -> str:
         label = key.replace("_", " ")
         lines = [(label, value)]
         if key == "settings":
-            lines = [(f"{label} {part}", inner) for part, inner in value.items()]
+            lines = [(f"{label} {part}", _as_given(inner)) for part, inner in value.items()]
         elif key == "degradations":  # a line each
             lines = [("" if place else label, inner) for place, inner in enumerate(value)]
         rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
@@ -100,6 +100,11 @@ def changed_text(report: "Report", limit: int) -> str:
     """Return the settings that differ from their defaults, as far as they fit: ``sma.fast=7 equity=5000``."""
     text = " ".join(f"{dotted.removeprefix('run.')}={value}" for dotted, value in report.changed.items())
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _as_given(settings: dict[str, str]) -> str:
+    """Return settings on one line, their figures as they are in force: rounded, one would be another setting."""
+    return ", ".join(f"{key}: {value}" for key, value in settings.items() if value)
 
 
 def _inline(value: Any) -> str:

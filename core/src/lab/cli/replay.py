@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 
 @click.command("replay")
-@click.argument("run")
+@click.argument("run", default="latest")
 @options.parts
 @options.as_json
 @click.pass_obj
 def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) -> int:
     """Feed what a session recorded to the same assembly again, or to another strategy.
 
-    RUN is a session's id, a part of it, its folder, or `latest`: the newest session. Settings not given are the
-    recorded session's own. Each replay is a run with its own folder.
+    RUN is a session's id, a part of it, its folder, or `latest` (the default): the newest session. Settings not given
+    are the recorded session's own. Each replay is a run with its own folder.
 
     \b
     Examples:
-      lab replay latest
+      lab replay
       lab replay 20241224T1830 --set sma.slow=50
     """
     from lab.composition.assembly import RECORDED

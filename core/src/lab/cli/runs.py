@@ -20,10 +20,12 @@ _SETTINGS_MAX: Final = 60
 @options.as_json
 def command(as_json: bool, **given: Any) -> int:
     """List the runs in the state directory, newest last."""
+    from lab.runs.directory import age
+
     folder = options.state_dir_of(given) / "runs"
     found = [
         _look(path)
-        for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
+        for path in (sorted(folder.iterdir(), key=lambda path: age(path.name)) if folder.is_dir() else [])
         if not path.is_symlink() and (path / "journal.db").is_file()
     ]
     if as_json:

@@ -212,7 +212,7 @@ def layers_for(
         table, _, key = dotted.partition(".")
         layers.put(table, key, raw, "default")
     if config is not None:
-        layers.add_file(config)
+        layers.add_file(config, of_run=settings_of(RunSettings))
     layers.add_command(taken_over or {})
     for text in sets:
         layers.add_set(text)

@@ -38,6 +38,11 @@ def _strategies(instance: object, attribute: Any, value: list[str]) -> None:
             raise ValueError(f"strategies: {entry!r}: expected NAME, or ALIAS=NAME to run one twice")
 
 
+def _names(instance: object, attribute: Any, value: list[str]) -> None:
+    if "none" in value:
+        raise ValueError(f"{attribute.name} = {value!r}: expected names; {attribute.name} = [] stands for none")
+
+
 def _money(instance: object, attribute: Any, value: Decimal) -> None:
     places = value.as_tuple().exponent
     if isinstance(places, int) and places < -_PLACES:
@@ -62,8 +67,12 @@ class RunSettings:
         "strategies, each as name or alias=name", factory=lambda: ["sma"], validator=_strategies
     )
     broker: str = _key("what works on orders", default="paper")
-    gates: list[str] = _key("risk gates, in order; none = no gates", factory=lambda: ["max_daily_loss", "margin"])
-    reporters: list[str] = _key("what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"])
+    gates: list[str] = _key(
+        "risk gates, in order; none = no gates", factory=lambda: ["max_daily_loss", "margin"], validator=_names
+    )
+    reporters: list[str] = _key(
+        "what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"], validator=_names
+    )
     symbol: str = _key("the instrument", default="BTCUSDT", validator=_symbol)
     interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
     minutes: float = _key(

@@ -33,7 +33,13 @@ _prices_of: Final = attrgetter(*_PRICES)
 
 def validated_actions(actions: Iterable[object]) -> list[Action]:
     """Exhaust and validate a decision's actions before acting on any, so that one that raises leaves none behind."""
-    taken: list[Any] = list(islice(actions, _AT_ONCE + 1))
+    try:
+        taken: list[Any] = list(islice(actions, _AT_ONCE + 1))
+    except TypeError:
+        if isinstance(actions, Iterable):  # it failed while it gave them
+            raise
+        what = type(actions).__name__
+        raise TypeError(f"a decision is {what}; expected a list or tuple of requests: return [request]") from None
     if len(taken) > _AT_ONCE:
         raise ValueError(f"more than {_AT_ONCE} requests in one decision")
     for action in taken:

@@ -206,7 +206,9 @@ class OrderEntry:
                 "type": request.type.value
             }
         if quantity < instrument.quantity_min or not quantity:
-            if request.reduce_only and quantity <= 0 < request.quantity:
+            if request.quantity <= ZERO:
+                return "the quantity must be above 0", {"quantity": str(request.quantity)}
+            if request.reduce_only and quantity <= ZERO:
                 return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
             if quantity <= ZERO or quantity != held.copy_abs():
                 return "below the minimum quantity", {

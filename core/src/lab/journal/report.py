@@ -12,7 +12,7 @@ from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
 from lab.records.base import exact
 from lab.records.report import REPORT_SCHEMA_VERSION, Report
-from lab.records.run import RunStarted, RunState, SessionState, Totals
+from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
     "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "seed", "no_orders",
@@ -171,7 +171,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
     if started.carried_loss.lost:
-        found.append(f"restarted: the day's loss was {exact(started.carried_loss.lost):f} before")
+        found.append(_restarted(started.carried_loss, reader.labels().get("restarts", "")))
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
@@ -187,6 +187,14 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
     }
     found.extend(f"{name} {number}" for name, number in counts.items() if number)
     return tuple(found)
+
+
+def _restarted(carried: CarriedLoss, run: str) -> str:
+    """Return what a run took over, rounded to two digits or two decimals, whichever is more."""
+    what, amount = "profit" if carried.lost < 0 else "loss", abs(carried.lost)
+    places = max(2, 1 - amount.adjusted())
+    day = format_time(carried.day_ns).partition("T")[0]
+    return f"restarted{run and f' {run}'}: a {what} of {amount:.{places}f} on {day} is carried over"
 
 
 def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:
@@ -206,7 +214,7 @@ def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, re
     stopped = next(iter(reader.events(StrategyStopped)), None)
     if stopped is not None:
         return f"the strategy failed: {stopped.error}"
-    return f"the strategy asked for nothing on {totals.decisions} candles"
+    return f"the strategy asked for nothing on {totals.decisions} candle{'s' if totals.decisions > 1 else ''}"
 
 
 def _why_no_decision(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:
@@ -217,7 +225,12 @@ def _why_no_decision(started: RunStarted, totals: Totals, session: SessionState,
     halted = [state.halted_by for state in reader.events(TradingState) if state.halted_by]
     if halted:
         return "; ".join(halted[-1])
-    return f"it needs {started.lookback} candles before it decides and {totals.candles + totals.backfilled} came"
+    return cold(totals.candles + totals.backfilled, started.lookback)
+
+
+def cold(have: int, need: int) -> str:
+    """Return in words that the candles of the warm-up are not all there."""
+    return f"it needs {need} candle{'s' if need > 1 else ''} before it decides and {have} came"
 
 
 def _why_no_fill(totals: Totals, reader: JournalReader) -> str:

@@ -57,6 +57,13 @@ class Journal:
         except sqlite3.Error as error:
             raise JournalError(f"{self.path}: cannot create the journal: {error}") from error
 
+    def label(self, key: str, value: str) -> None:
+        """Add a label that is known only once the journal is there. Raises `JournalError`."""
+        try:
+            self._db.execute("INSERT INTO meta VALUES (?, ?)", (key, value))
+        except sqlite3.Error as error:
+            raise JournalError(f"{self.path}: cannot label the run: {error}") from error
+
     @property
     def head(self) -> bytes:
         """The hash of the newest row."""

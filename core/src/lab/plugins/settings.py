@@ -9,7 +9,7 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
@@ -61,8 +61,11 @@ class Layers:
             table, _, key = dotted.partition(".")
             self.put(table, key, raw, origin, of_command=True)
 
-    def add_file(self, path: Path) -> None:
-        """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where the parser gives one."""
+    def add_file(self, path: Path, of_run: Collection[str] = ()) -> None:
+        """Read a TOML file of tables. Raises `ConfigError` naming the file, and the line where the parser gives one.
+
+        ``of_run`` are the settings of ``[run]``: a setting outside a table that is none of these names a component.
+        """
         try:
             with path.open("rb") as file:  # a device may have no end
                 content = file.read(_FILE_MOST + 1)
@@ -81,7 +84,10 @@ class Layers:
             raise ConfigError(f"{path}: cannot be read: {message_of(error)[:300]}") from None
         for table, values in data.items():
             if not isinstance(values, dict):
-                raise ConfigError(f"{path}: {table} = {values!r} stands outside a table; put it under [run]")
+                cure = "put it under [run]"
+                if table not in of_run:
+                    cure = f"settings of a component {table} stand under [{table}], those of the run under [run]"
+                raise ConfigError(f"{path}: {table} = {values!r} stands outside a table; {cure}")
             for key, raw in values.items():
                 self.put(table, key, raw, str(path))
 

@@ -22,6 +22,13 @@ def run_label(started_ns: int, provider: str, strategies: str) -> str:
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{stamp}-{provider}-{strategies}")[:80]
 
 
+def age(name: str) -> tuple[str, int, str]:
+    """Return the sort key of a run by its start: the second, then the number within that second."""
+    stamp, _, rest = name.partition("-")
+    number = re.search(r"-(\d+)$", rest)
+    return stamp, int(number[1]) if number else 1, rest
+
+
 def create(state_dir: Path, label: str) -> Path:
     """Make a new run directory and point ``runs/latest`` to it. Raises `RunError` naming folder and reason."""
     runs = state_dir / "runs"
@@ -67,7 +74,7 @@ def find(state_dir: Path, run: str) -> Path:
             return candidate.resolve()
         if candidate.name == "latest" and os.path.lexists(candidate):
             return _follow(candidate)
-    names = sorted(path.name for path in runs.iterdir()) if runs.is_dir() else []
+    names = sorted((path.name for path in runs.iterdir()), key=age) if runs.is_dir() else []
     names = [name for name in names if name != "latest" and not name.startswith(".")]
     fitting = [name for name in names if run in name]
     if len(fitting) == 1:

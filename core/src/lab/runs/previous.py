@@ -18,7 +18,7 @@ from lab.journal.schema import FILE_NAME, FIRST_SEGMENT
 from lab.records.base import exact
 from lab.records.report import Report
 from lab.records.run import CarriedLoss, RunStarted
-from lab.runs.directory import REPORT_NAME, remove_leftovers, run_label, write_report
+from lab.runs.directory import REPORT_NAME, age, remove_leftovers, run_label, write_report
 from lab.runs.lock import try_lock
 
 LOCK_NAME: Final = "running"
@@ -115,12 +115,12 @@ def finalize_interrupted(state_dir: Path) -> list[Path]:
     return finalized
 
 
-def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
-    """Return the loss of the run that this one restarts, on the UTC day of its last price (below 0: a profit).
+def carried_loss(state_dir: Path, new: RunStarted) -> tuple[str, CarriedLoss]:
+    """Return the run that this one restarts, and its loss on the UTC day of its last price (below 0: a profit).
 
     ``new`` is how the new run is started. It restarts the newest live run before it with the same components, settings
     and source of data, where that run was cut off or ended by a failure that nobody asked for (`CRASHES`). After an end
-    that was asked for, or one by the clock, nothing is carried over.
+    that was asked for, or one by the clock, nothing is carried over, and the run's name is empty.
     """
     for directory in _candidates(state_dir, new):
         try:
@@ -136,10 +136,10 @@ def carried_loss(state_dir: Path, new: RunStarted) -> CarriedLoss:
                 break
             state = ended or reader.run_state()
             if state is None or not state.day_ns:  # nothing happened in it: the loss that it took over still counts
-                return started.carried_loss
+                return directory.name, started.carried_loss
             lost = exact(state.day_starting_equity - state.equity)
-            return CarriedLoss(day_ns=state.day_ns, lost=lost)
-    return CarriedLoss()
+            return directory.name, CarriedLoss(day_ns=state.day_ns, lost=lost)
+    return "", CarriedLoss()
 
 
 def _identity(started: RunStarted) -> tuple[object, ...]:
@@ -164,14 +164,8 @@ def _newest(state_dir: Path) -> Iterator[Path]:
     """Yield run directories, the newest first."""
     runs = state_dir / "runs"
     try:
-        names = sorted((path for path in runs.iterdir() if not path.is_symlink()), key=_age, reverse=True)
+        paths = [path for path in runs.iterdir() if not path.is_symlink()]
     except OSError:
         return
-    yield from (path for path in names if (path / FILE_NAME).is_file())
-
-
-def _age(path: Path) -> tuple[str, int, str]:
-    """Return the sort key of a run by its start: the second, then the number within that second."""
-    stamp, _, rest = path.name.partition("-")
-    number = re.search(r"-(\d+)$", rest)
-    return stamp, int(number[1]) if number else 1, rest
+    newest_first = sorted(paths, key=lambda path: age(path.name), reverse=True)
+    yield from (path for path in newest_first if (path / FILE_NAME).is_file())

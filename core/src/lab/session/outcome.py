@@ -86,7 +86,7 @@ def shortfall(runner: Runner | None, unknown: str) -> tuple[EndReason, str] | No
         return EndReason.NEVER_WARMED, unknown
     cold = warmth(runner)
     if cold:
-        return EndReason.NEVER_WARMED, cold
+        return EndReason.NEVER_WARMED, f"the strategy never decided: {cold}"
     totals = runner.engine.counters
     if not totals.quotes and not totals.candles:
         return EndReason.FEED_STALE, f"no market data came: feed {runner.inbox.state.value}"

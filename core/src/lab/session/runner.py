@@ -27,6 +27,7 @@ from lab.session.inbox import Inbox
 _TICK_S: Final = 0.5
 _FLUSH_TICKS: Final = 10
 _STOP_S: Final = 4.0
+_SLOW_S: Final = 1.0
 
 
 class Price(Enum):
@@ -42,8 +43,8 @@ class Price(Enum):
 class Runner:
     """Steps one engine with what the inbox holds.
 
-    ``session_counters`` returns the session's part of the state. ``publish`` is given the rows of each commit, and none
-    twice a second, and must not wait.
+    ``pace`` is how many seconds of the clock a real one has. ``session_counters`` returns the session's part of the
+    state. ``publish`` is given the rows of each commit, and none twice a second, and must not wait.
     """
 
     engine: Engine
@@ -57,6 +58,11 @@ class Runner:
     tape: TapeWriter
     publish: Callable[[Sequence[Record]], None]
     session_counters: Callable[[], SessionState]
+    pace: float = 1.0
+    slow_steps: int = 0
+    """How many steps took more than a real second: none in virtual time, which stands still meanwhile."""
+    slowest: tuple[float, Input | None] = (0.0, None)
+    """Real seconds of the longest of those, and its input."""
     shut_seconds: float = 0.0
     first_ns: int = 0
     _look: bool = False
@@ -67,6 +73,11 @@ class Runner:
     @property
     def _history(self) -> History:
         return self.engine.state.markets[self.symbol].history
+
+    @property
+    def candles(self) -> int:
+        """How many candles of history there are."""
+        return self._history.count
 
     def process(self) -> list[tuple[int, int]]:
         """Step all waiting inputs, commit once, then publish: nothing is published before it is durable.
@@ -94,7 +105,13 @@ class Runner:
         number = self.tape.add(event)
         if number == 1:
             self.first_ns = event.time_ns
+        began = self.clock.monotonic()
         out = self.engine.step(event)
+        seconds = (self.clock.monotonic() - began) / self.pace
+        if seconds > _SLOW_S:
+            self.slow_steps += 1
+            if seconds > self.slowest[0]:
+                self.slowest = seconds, event
         if out:
             self.journal.append(out, self.engine.state.now_ns, number)
             self._gaps += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
@@ -124,9 +141,8 @@ class Runner:
             reasons.append(price.value.format(state=self.inbox.state.value))
         if not self.loader.done:
             reasons.append("warm-up")
-        candles = self._history.count
-        if candles < self.lookback:
-            reasons.append(f"warming {candles}/{self.lookback}")
+        if self.candles < self.lookback:
+            reasons.append(f"warming {self.candles}/{self.lookback}")
         return tuple(reasons)
 
     def update_trading_state(self) -> None:

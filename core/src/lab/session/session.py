@@ -129,7 +129,10 @@ class Session:
         assembly = self.assembly
         started = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
-            started = replace(started, carried_loss=carried_loss(self.settings.state_dir, started))
+            before, carried = carried_loss(self.settings.state_dir, started)
+            if before:
+                self.journal.label("restarts", before)
+            started = replace(started, carried_loss=carried)
         engine = assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_record(started, 0, 0)
@@ -178,6 +181,7 @@ class Session:
             tape=self.tape,
             publish=self._publish,
             session_counters=self._state,
+            pace=1.0 if self.settings.speed == "max" else float(self.settings.speed),
         )
 
     def _make_reporters(self, engine: Engine, header: Header) -> LiveReporters:

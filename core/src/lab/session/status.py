@@ -3,6 +3,9 @@
 from collections.abc import Collection, Sequence
 
 from lab.composition.header import left_open
+from lab.domain.time import format_time
+from lab.journal.codec import INPUT_KINDS
+from lab.journal.report import cold
 from lab.ports import FeedState
 from lab.records.report import Header
 from lab.records.run import Counters, SessionState
@@ -11,11 +14,10 @@ from lab.session.runner import Runner
 
 
 def warmth(runner: Runner | None) -> str:
-    """Return how far an incomplete warm-up came, or an empty text."""
-    if runner is None:
+    """Return in words how far an incomplete warm-up came, or an empty text."""
+    if runner is None or runner.candles >= runner.lookback:
         return ""
-    have = runner.engine.state.markets[runner.symbol].history.count
-    return f"seed_incomplete {have}/{runner.lookback}" if have < runner.lookback else ""
+    return cold(runner.candles, runner.lookback)
 
 
 def session_state(
@@ -53,7 +55,9 @@ def session_state(
 
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:
-    found = [warmth(runner)] if warmth(runner) else []
+    found = []
+    if runner is not None and runner.candles < runner.lookback:
+        found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
     if runner is not None and runner.loader.failures:
         found.append(f"history_failures {runner.loader.failures}")
     if runner is not None and runner.loader.refused:
@@ -62,6 +66,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: boo
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:
         found.append(f"trading_shut {runner.shut_seconds:.0f} s after it had been open")
+    if runner is not None and runner.slow_steps:
+        found.append(_slow(runner))
     drops = inbox.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")
@@ -70,3 +76,11 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: boo
     if ended and runner is not None:
         found += left_open(runner.engine)
     return found
+
+
+def _slow(runner: Runner) -> str:
+    """Return how many steps were slow, and on what the slowest was. Whose call it was would cost time in every step."""
+    seconds, event = runner.slowest
+    on = "" if event is None else f" on {INPUT_KINDS[event.__class__]} at {format_time(event.time_ns)}"
+    kept = "a strategy, gate or broker kept the session from its feed"
+    return f"slow_steps {runner.slow_steps}: {kept}, longest {seconds:.1f} s{on}"

@@ -27,6 +27,7 @@ _Read = TypeVar("_Read")
 _READ_AHEAD: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _LONGEST_HEADER: Final = 1 << 16
+_OTHER_SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
 
 
@@ -92,6 +93,10 @@ class Table:
     def described(self) -> str:
         """Return the header's columns as text for an error."""
         have = listed(self.header)
+        if len(self.header) == 1:
+            for sign, signs in _OTHER_SIGNS.items():
+                if sign in self.header[0]:
+                    return f"its columns are separated by {signs}; expected commas"
         if any(map(_numeric, self.header)):
             return f"the first line is no header but has numbers ({have}); put a line of column names above it"
         return f"the header has {have}"

@@ -55,10 +55,10 @@ class MaxDailyLoss(RiskGate):
         return Refuse(f"the day's loss {texts['loss']} reached the limit {texts['limit']}", texts)
 
     def describe(self, view: View) -> Mapping[str, str]:
-        """Return the limit in force, and each setting it comes from."""
+        """Return the limit in force, and the settings it comes from where it is not the one setting itself."""
         limits = {"limit": f"{self.limit(view):f} a UTC day"}
-        if self.usd is not None:
-            limits["usd"] = f"{self.usd:f}"
         if self.percent is not None:
+            if self.usd is not None:
+                limits["usd"] = f"{self.usd:f}"
             limits["percent"] = f"{self.percent:f} % of {view.session_starting_equity:f}"
         return limits

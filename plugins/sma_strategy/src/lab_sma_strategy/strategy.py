@@ -48,12 +48,12 @@ class SmaCross(Crossover, Strategy):
         metadata={"help": "% of equity lost if the stop is hit; sets the size unless quantity does"},
     )
     stop_percent: Decimal = field(
-        default=Decimal("1.0"),
+        default=Decimal(1),
         validator=_below_100,
         metadata={"help": "distance of the stop in % of the price; 0 = none"},
     )
     target_percent: Decimal = field(
-        default=Decimal("2.0"),
+        default=Decimal(2),
         validator=validators.ge(Decimal(0)),
         metadata={"help": "distance of the target in % of the price; 0 = none"},
     )
