@@ -43,6 +43,12 @@ class Nameless:
         raise KeyError("no name")
 
 
+class Text(str):
+    """Text of another class: the journal would not take it."""
+
+    __slots__ = ()
+
+
 BAD_FILLS: list[dict[str, Any]] = [
     {"order_id": "nobody"}, {"order_id": None}, {"order_id": []},
     {"quantity": D(0)}, {"quantity": D(-1)}, {"quantity": D("NaN")}, {"quantity": D("sNaN")},
@@ -54,7 +60,8 @@ BAD_FILLS: list[dict[str, Any]] = [
     {"reference": D("NaN")}, {"reference": None}, {"reference": D(-1)}, {"reference": D("1e15")},
     {"spread": D("NaN")}, {"spread": 0.1}, {"spread": D(-1)}, {"spread": D("1e15")},
     {"slippage": D("NaN")}, {"slippage": 0}, {"slippage": D(-1)}, {"slippage": D("1e15")},
-    {"liquidity": "both"}, {"liquidity": None}, {"liquidity": []},
+    {"fee": D("1E-110")}, {"fee": D("-1E-999999")}, {"price": D(f"50000.{'1' * 300}")},
+    {"liquidity": Text("taker")}, {"liquidity": "both"}, {"liquidity": None}, {"liquidity": []},
     {"rule": None}, {"rule": "größe"}, {"rule": "\ud800"}, {"rule": "x" * 501}, {"rule": Nameless()},
     {"time_ns": 0.5}, {"time_ns": -1}, {"time_ns": None}, {"time_ns": True}, {"time_ns": 2**63},
     {"time_ns": START_NS + 2 * MINUTE_NS + 1},

@@ -143,6 +143,7 @@ def test_a_request_with_one_wrong_field_stops_its_strategy_alone_and_nothing_is_
         (["buy"], "a strategy gives OrderRequest or CancelRequest, not str"),
         (BUY, "TypeError: a decision is OrderRequest; expected a list or tuple of requests: return [request]"),
         (CancelRequest("o"), "TypeError: a decision is CancelRequest; expected a list or tuple of requests"),
+        (map(int, [None]), "TypeError: int() argument must be"),  # type: ignore[list-item]
         (1, "TypeError: a decision is int; expected a list or tuple of requests"),
         ([BUY] * 101, "more than 100 requests in one decision"),
     ],
