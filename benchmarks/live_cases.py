@@ -67,16 +67,12 @@ def _session(port: int, count: int) -> dict[str, Any]:
         report = run_live(made, wall_ns=time.time_ns, interrupts=Interrupts(), quiet=True).report
         seconds, cpu_s = time.perf_counter() - began, time.process_time() - cpu
         tape = sum(path.stat().st_size for path in Path(folder).glob("runs/*/tape-*"))
-    counters = report["counters"]
-    decided, conflated = len(Stamps.delays_ns), int(counters["conflated_quotes"])
-    if report["reason"] != "stopped" or counters["malformed"] or not tape:
-        raise RuntimeError(
-            f"the session failed: {report['reason']}: {report['error']}, {counters}, tape of {tape} bytes"
-        )
-    if decided + conflated != count or not decided <= report["quotes"] <= decided + 1:
-        raise RuntimeError(
-            f"{count} sent, {decided} decided on, {conflated} conflated, {report['quotes']} in the engine"
-        )
+    counters = report.counters
+    decided, conflated = len(Stamps.delays_ns), counters.conflated_quotes
+    if report.reason != "stopped" or counters.malformed or not tape:
+        raise RuntimeError(f"the session failed: {report.reason}: {report.error}, {counters}, tape of {tape} bytes")
+    if decided + conflated != count or not decided <= report.quotes <= decided + 1:
+        raise RuntimeError(f"{count} sent, {decided} decided on, {conflated} conflated, {report.quotes} in the engine")
     return {
         "messages": count, "decided": decided, "conflated": conflated, "cpu_s": cpu_s, "seconds": seconds,
         "u_ns": min(before, unit_ns()),
