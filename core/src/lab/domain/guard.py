@@ -63,9 +63,12 @@ def _candle(event: Candle) -> str | None:
 
 
 def _quote(event: Quote) -> str | None:
-    if not _times(event.time_ns):
-        return f"time_ns {event.time_ns!r} is no time in nanoseconds"
-    return check_quote(event) if _floats(*event[2:]) else f"figures {event[2:]!r} are not all float"
+    _, time_ns, bid, bid_size, ask, ask_size = event  # a live session consists of these: no further calls
+    if time_ns.__class__ is not int or not 0 <= time_ns < _TIME_MOST:
+        return f"time_ns {time_ns!r} is no time in nanoseconds"
+    if bid.__class__ is bid_size.__class__ is ask.__class__ is ask_size.__class__ is float:
+        return check_quote(event)
+    return f"figures {event[2:]!r} are not all float"
 
 
 def _trade(event: Trade) -> str | None:
@@ -182,6 +185,19 @@ class LiveGuard(InputGuard):
         self._wall_ns = wall_ns
         self._quoted = False
         self._first: list[tuple[int, MarketData]] = []
+
+    def follows(self, quote: Quote, now: float) -> bool:
+        """Return whether a quote is sound and agrees with the venue's clock, which then follows it.
+
+        Otherwise nothing was changed: `judge` says what becomes of it.
+        """
+        venue_ns = self.clock.at(now)
+        if venue_ns is None or (self.foreign(quote) or self.malformed(quote)) is not None:
+            return False
+        if not -TOLERANCE_NS <= quote.time_ns - venue_ns <= TOLERANCE_NS:
+            return False
+        self._quoted = True
+        return self.clock.admit(quote.time_ns, now)
 
     def judge(self, event: MarketData, now: float) -> Judged:
         """Judge an event that came at the monotonic time ``now``."""

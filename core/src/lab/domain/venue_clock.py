@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from typing import Final
 
-from attrs import define, field
-
 from lab.domain.time import SECOND_NS
 
 TOLERANCE_NS: Final = 5 * SECOND_NS
@@ -12,7 +10,6 @@ TOLERANCE_NS: Final = 5 * SECOND_NS
 clocks, well under a second; five seconds is also the age from which a quote is stale."""
 
 
-@define
 class VenueClock:
     """The venue's time: learnt from time stamps, and advanced by the monotonic clock that the caller passes in.
 
@@ -20,13 +17,16 @@ class VenueClock:
     stamps agree on another time for 5 s, that one is right and the estimate was not.
     """
 
-    monotonic: Callable[[], float]
-    newest_ns: int = field(init=False, default=0)
-    changes: int = field(init=False, default=0)
-    """How often the estimate was replaced."""
-    _offset_ns: int | None = field(init=False, default=None)
-    _rival_ns: int | None = field(init=False, default=None)
-    _rival_since: float = field(init=False, default=0.0)
+    __slots__ = ("_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns")
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self.monotonic = monotonic
+        self.newest_ns = 0
+        self.changes = 0
+        """How often the estimate was replaced."""
+        self._offset_ns: int | None = None
+        self._rival_ns: int | None = None
+        self._rival_since = 0.0
 
     def admit(self, time_ns: int, now: float) -> bool:
         """Take a time stamp that came at the monotonic time ``now``; ``False`` when its event must not be used."""

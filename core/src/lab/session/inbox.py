@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import anyio
-
 from lab.domain.control import Notice
 from lab.domain.guard import Judged, LiveGuard
 from lab.domain.inputs import Input
@@ -13,6 +11,7 @@ from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Q
 from lab.domain.time import SECOND_NS
 from lab.errors import text_of
 from lab.ports import Clock, FeedState
+from lab.session.wake import Wake
 
 _SAMPLES_A_REASON: Final = 5
 _SAMPLE_BYTES: Final = 200
@@ -36,7 +35,7 @@ class Inbox:
         )
         self._newest: dict[tuple[type, str], Quote | Depth] = {}
         self._queue: deque[Input] = deque()
-        self._wake = anyio.Event()
+        self._wake = Wake()
         self.state = FeedState.DOWN
         self.states: dict[str, int] = {}
         self.conflated = 0
@@ -51,7 +50,12 @@ class Inbox:
 
     def put(self, event: MarketData) -> None:
         """Take market data; see `lab.ports.Sink`."""
-        self._take_in(self._guard.judge(event, self._clock.monotonic()))
+        now = self._clock.monotonic()
+        if event.__class__ is Quote and self._guard.follows(event, now):  # nearly every event there is
+            self._note_quote(event, 0, now)
+            self._conflate(event)
+        else:
+            self._take_in(self._guard.judge(event, now), now)
 
     def feed(self, state: FeedState, detail: str = "") -> None:
         """Take the connection's state; see `lab.ports.Sink`."""
@@ -106,7 +110,7 @@ class Inbox:
 
     def end(self) -> None:
         """Note that recorded data has ended: the feed is down, which is no failure."""
-        self._take_in(self._guard.end())
+        self._take_in(self._guard.end(), self._clock.monotonic())
         self.state = FeedState.DOWN
         self.notice("feed", state=FeedState.DOWN.value, detail="the data ended")
 
@@ -132,7 +136,6 @@ class Inbox:
     async def wait(self) -> None:
         """Wait until there is something to take."""
         await self._wake.wait()
-        self._wake = anyio.Event()
 
     def take(self) -> list[Input]:
         """Return everything that waits: the queue in order, then the newest quote and depth of each symbol."""
@@ -141,12 +144,12 @@ class Inbox:
         self._newest.clear()
         return taken
 
-    def _take_in(self, judged: Judged) -> None:
+    def _take_in(self, judged: Judged, now: float) -> None:
         self._report(judged)
         last = len(judged.let_in) - 1
         for place, event in enumerate(judged.let_in):
             if event.__class__ is Quote:
-                self._note_quote(event, judged.behind_ns)
+                self._note_quote(event, judged.behind_ns, now)
             if event.__class__ in _CONFLATED and place == last:
                 self._conflate(event)
                 continue
@@ -158,18 +161,19 @@ class Inbox:
         for reason, event in judged.held_out:
             self.malformed(reason, text_of(repr, event, 2 * _SAMPLE_BYTES))
 
-    def _note_quote(self, quote: Quote, behind_ns: int) -> None:
+    def _note_quote(self, quote: Quote, behind_ns: int, now: float) -> None:
         """Note the age of the price. A late quote is as old as its time stamp; a quote out of order does not count."""
         if quote.time_ns >= self._quote_ns.get(quote.symbol, 0):
             self._quote_ns[quote.symbol] = quote.time_ns
-            self.quote_at = max(self.quote_at, self._clock.monotonic() - behind_ns / SECOND_NS)
+            self.quote_at = max(self.quote_at, now - behind_ns / SECOND_NS)
 
     def _conflate(self, event: Quote | Depth) -> None:
         key = event.__class__, event.symbol
         waiting = self._newest.get(key)
-        if waiting is not None:
+        if waiting is None:
+            self._wake.set()
+        else:
             self.conflated += 1
             if event.time_ns < waiting.time_ns:
                 return
         self._newest[key] = event
-        self._wake.set()

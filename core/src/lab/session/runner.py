@@ -69,6 +69,10 @@ class Runner:
     _opened: bool = False
     _shut_at: float | None = None
     _gaps: list[tuple[int, int]] = field(factory=list)
+    _slow_s: float = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slow_s = _SLOW_S * self.pace
 
     @property
     def _history(self) -> History:
@@ -85,10 +89,15 @@ class Runner:
         Return the gaps found in the candles, as first and last opening time.
         """
         look, self._look = self._look or bool(self.engine.state.halted_by), False
+        began = self.clock.monotonic()
         for event in self.inbox.take():
             if event.__class__ is not Quote:
                 look = True
             self._step(event)
+            ended = self.clock.monotonic()
+            if ended - began > self._slow_s:
+                self._note_slow(event, ended - began)
+            began = ended
         if self.journal.waiting:
             self.commit()
         if look:
@@ -105,16 +114,15 @@ class Runner:
         number = self.tape.add(event)
         if number == 1:
             self.first_ns = event.time_ns
-        began = self.clock.monotonic()
         out = self.engine.step(event)
-        seconds = (self.clock.monotonic() - began) / self.pace
-        if seconds > _SLOW_S:
-            self.slow_steps += 1
-            if seconds > self.slowest[0]:
-                self.slowest = seconds, event
         if out:
             self.journal.append(out, self.engine.state.now_ns, number)
             self._gaps += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
+
+    def _note_slow(self, event: Input, seconds: float) -> None:
+        self.slow_steps += 1
+        if seconds / self.pace > self.slowest[0]:
+            self.slowest = seconds / self.pace, event
 
     # -- the trading gate --------------------------------------------------------------------------------------------
 

@@ -211,12 +211,15 @@ class Session:
 
     def _check_components(self, runner: Runner) -> None:
         """End the run where nobody can trade any more: broker or strategies have failed, or the equity is exhausted."""
-        failure = runner.engine.state.failure
+        state, strategies = runner.engine.state, runner.engine.strategies
+        if state.failure is None and not state.exhausted and not strategies[0].failed:
+            return  # nearly always
+        failure = state.failure
         if failure is not None and self.end.reason is not failure.reason:
             self.end.fail(failure.reason, str(failure))
-        if runner.engine.state.exhausted:
+        if state.exhausted:
             self.end.stop(EndReason.RISK_HALT, "the equity is exhausted")
-        if all(strategy.failed for strategy in runner.engine.strategies):
+        if all(strategy.failed for strategy in strategies):
             self.end.stop(EndReason.PLUGIN, "every strategy has failed")
 
     # -- tasks -------------------------------------------------------------------------------------------------------

@@ -182,6 +182,7 @@ class Bitunix(Provider):
             seed=runtime.seed,
             wall_ns=runtime.clock.wall_ns,
             pace=runtime.pace,
+            monotonic=runtime.clock.monotonic,
         )
         try:
             await live.run()

@@ -52,6 +52,8 @@ class SocketClient:
     subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
     pace: float = 1.0
+    monotonic: Callable[[], float] = anyio.current_time
+    """The running loop's time; asked for once a frame, where anyio would look for the loop each time."""
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
     _reason: str = field(init=False, default="")
@@ -138,11 +140,11 @@ class SocketClient:
         scope: anyio.CancelScope,
     ) -> None:
         """Decode, check, hand on. Nothing but ``recv`` is awaited, so that a frame reaches the sink at once."""
-        receive, malformed, recv = self.receive, self.sink.malformed, socket.recv
+        receive, malformed, recv, monotonic = self.receive, self.sink.malformed, socket.recv, self.monotonic
         try:
             while True:
                 frame = await recv(decode=False)
-                now = anyio.current_time()
+                now = monotonic()
                 monitor.frame(now)
                 message = decode_frame(frame)
                 if isinstance(message, DepthFrame | KlineFrame):
