@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
+from lab.compiled import forms
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 LAB: Final = Path(sys.executable).with_name("lab")
@@ -144,7 +145,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}, lab's modules: {forms()['lab']}",
         "load_before": round(os.getloadavg()[0], 2),
         "commit": _commit(),
         "versions": versions,

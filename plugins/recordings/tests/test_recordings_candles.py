@@ -129,6 +129,14 @@ def test_files_that_cannot_be_read_are_named_with_line_and_cure(tmp_path: Path) 
         "latin.csv": ((HEADER + GOOD).encode() + b"\xff\xfe\n", ":4: not UTF-8 text .* save the file as UTF-8"),
         "open.csv": ((HEADER + GOOD + '"').encode() + bytes(200_000), ":4: not CSV .* is a quote left open"),
     }
+    endless = (HEADER + GOOD).encode() + b"7" * 3_000_000
+    files |= {
+        "endless.csv": (
+            endless,
+            ": a line of more than 1,048,576 bytes from byte 1,048,576 on; expected rows, each on",
+        ),
+        "endless.csv.gz": (gzip.compress(endless), ":4: a line of more than 1,048,576 bytes at or after this one; "),
+    }
     for name, (data, message) in files.items():
         (tmp_path / name).write_bytes(data)
         with pytest.raises(RecordingError, match=name + message):

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Final, TypeVar, cast
+from typing import IO, Any, Final, TypeVar, cast
 
 from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError, listed
@@ -27,6 +27,10 @@ _Read = TypeVar("_Read")
 _READ_AHEAD: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _LONGEST_HEADER: Final = 1 << 16
+_LONGEST_LINE: Final = 1 << 20
+_NEARLY_ALWAYS: Final = 1 << 12  # bytes in which a row ends
+_TOO_LONG: Final = f"a line of more than {_LONGEST_LINE:,} bytes"
+_ROWS: Final = "expected rows, each on its own line"
 _OTHER_SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
 
@@ -199,11 +203,48 @@ def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_I
         reason = f"the gzip data is damaged at or after this line ({error}); copy or download the file again"
     except csv.Error as error:
         reason = f"not CSV ({error}); is a quote left open?"
+    except _LineTooLong:
+        reason = f"{_TOO_LONG} at or after this one; {_ROWS}"
     except OSError as error:
         reason = f"can't be read at or after this line ({error})"
     else:
         return taken
     raise RecordingError(path, line + len(taken), reason)
+
+
+class _LineTooLong(OSError):
+    """A line is longer than any row."""
+
+
+def _look_for_lines(path: Path) -> None:
+    """Look once in each MiB for a line's end: a line is read whole, so one without an end would fill the memory."""
+    with path.open("rb", buffering=0) as file:
+        for begin in range(0, path.stat().st_size - _LONGEST_LINE, _LONGEST_LINE):
+            for length in (_NEARLY_ALWAYS, _LONGEST_LINE):
+                file.seek(begin)
+                if b"\n" in (file.read(length) or b""):
+                    break
+            else:
+                raise RecordingError(path, None, f"{_TOO_LONG} from byte {begin:,} on; {_ROWS}")
+
+
+class _Lines(io.RawIOBase):
+    """Unpacked bytes in which a line ends now and then, as `_look_for_lines` sees to it in a plain file."""
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._since = 0  # bytes since the last line's end
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read as the source does. Raises `_LineTooLong`."""
+        count: int = self._source.readinto(buffer)
+        self._since = 0 if b"\n" in bytes(buffer[:count]) else self._since + count
+        if self._since > _LONGEST_LINE:
+            raise _LineTooLong
+        return count
 
 
 @contextmanager
@@ -219,10 +260,11 @@ def _opened(path: Path) -> Iterator[IO[bytes]]:
         if begin.startswith(_GZIP):
             unpacked = gzip.GzipFile(fileobj=file)
             # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
-            yield io.BufferedReader(cast("io.RawIOBase", unpacked))
+            yield io.BufferedReader(_Lines(unpacked))
         elif (kind := other_kind(begin)) is not None:
             raise RecordingError(path, None, kind)
         elif begin and path.suffix == ".gz":
             raise RecordingError(path, 1, "named .gz but not gzip data; rename it to .csv if it is plain text")
         else:
+            _look_for_lines(path)
             yield file
