@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from typing import Any
@@ -233,3 +235,12 @@ async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
         assert 10 <= anyio.current_time() - began < 12
         await client.aclose()
         tasks.cancel_scope.cancel()
+
+
+def test_httpx_is_imported_without_its_command_line_and_that_can_still_be_imported() -> None:
+    code = (
+        "import sys, lab_bitunix.rest\n"
+        "assert 'rich' not in sys.modules and 'pygments' not in sys.modules\n"
+        "import httpx._main, rich\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

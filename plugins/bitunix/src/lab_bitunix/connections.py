@@ -6,9 +6,10 @@ from email.utils import parsedate_to_datetime
 from typing import Final
 
 import anyio
-import httpx
 from attrs import define, field
 from lab.domain.time import SECOND_NS
+
+from lab_bitunix.lean_httpx import httpx
 
 CONNECT_S: Final = 5.0
 BODY_LIMIT: Final = 8 * 1024 * 1024

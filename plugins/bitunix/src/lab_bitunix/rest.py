@@ -6,7 +6,6 @@ from typing import Final
 
 import anyio
 import attrs
-import httpx
 from attrs import define, field
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding
@@ -14,6 +13,7 @@ from lab.domain.time import MILLISECOND_NS
 from lab.errors import ProviderError, ProviderUnavailable
 
 from lab_bitunix.connections import BODY_LIMIT, Connections, date_ns
+from lab_bitunix.lean_httpx import httpx
 from lab_bitunix.pacing import CoolDown, Pacer
 from lab_bitunix.rows import (
     BAD_JSON,
