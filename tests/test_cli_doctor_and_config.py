@@ -230,3 +230,11 @@ def test_latency_goes_to_the_broker_of_the_run_wherever_that_was_chosen(lab: Any
         assert "paper.latency_ms" not in found
     assert float(_settings(lab("config", *base))["paper.latency_ms"][0]) == 750
     one_line(lab("config", *base, "--broker", "prompt"), 64, "--latency-ms", "prompt", "leave it out")
+
+
+def test_a_file_may_have_tables_of_installed_components_that_a_run_does_not_use(lab: Any, one_line: Any) -> None:
+    args = ("backtest", "btcusd-1m", "--strategy", "sma", "--config", "lab.toml", "--no-write", "--json")
+    (lab.folder / "lab.toml").write_text("[bitunix]\nvenue = 'local'\n[mock]\nminutes = 5\n", encoding="utf-8")
+    assert lab(*args).code == 0
+    (lab.folder / "lab.toml").write_text("[mok]\nminutes = 5\n", encoding="utf-8")
+    one_line(lab(*args), 78, "'mok'", "did you mean 'mock'?")

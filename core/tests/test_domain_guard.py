@@ -285,3 +285,12 @@ def test_a_quote_ends_the_patience_with_candles_that_began_the_clock() -> None:
             assert made.judge(quote(60), 0.0).let_in
         ahead = candle(1)._replace(open_ns=START_NS, time_ns=START_NS + MINUTE_NS + 20 * SECOND_NS)
         assert bool(made.judge(ahead, 0.0).held_out) == quoted
+
+
+def test_after_a_quote_a_candle_ahead_of_its_clock_is_held_out_though_candles_came_first() -> None:
+    guard = live(wall_ns=CANDLE.time_ns)
+    assert guard.judge(CANDLE, 0.0).let_in == (CANDLE,)
+    assert guard.follows(QUOTE._replace(time_ns=CANDLE.time_ns + SECOND_NS), 1.0)
+    ahead = CANDLE._replace(open_ns=CANDLE.time_ns, time_ns=CANDLE.time_ns + MINUTE_NS)
+    judged = guard.judge(ahead, 2.0)
+    assert (judged.let_in, len(judged.held_out)) == ((), 1)
