@@ -22,7 +22,7 @@ from lab.testing.sample_runs import run_started, sample_run
 
 
 def test_totals_are_what_the_engine_counts() -> None:
-    assert set(Totals.__struct_fields__) == set(RunCounters.__struct_fields__)
+    assert set(Totals.__struct_fields__) == {name for name in dir(RunCounters()) if not name.startswith("_")}
 
 
 @pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "1e999999"])

@@ -152,27 +152,23 @@ def feed(
 ) -> tuple[int, EndReason, str]:
     """Step every input and journal the outputs; return the number of inputs, the reason of the end and its error."""
     engine = batch.engine
-    step, append = engine.step, journal.append
-    number = 0
     asked = EndReason.COMPLETED
     try:
         for events in batch.batches:
-            for number, event in enumerate(events, number + 1):  # noqa: B020 - goes on counting where the batch before ended
-                out = step(event)
-                if out:
-                    append(out, engine.state.now_ns, number)
+            engine.step_all(events, journal.append)
             if journal.waiting >= _COMMIT_ROWS:
                 journal.commit()
             if progress is not None:
-                progress("inputs", number, None)
+                progress("inputs", engine.stepped, None)
             if stopped is not None and stopped():
                 asked = EndReason.STOPPED
                 break
     except ProviderError as error:
-        return number, EndReason.PLUGIN, message_of(error)
+        return engine.stepped, EndReason.PLUGIN, message_of(error)
     except EngineError as error:
-        append(engine.abandon(str(error)), engine.state.now_ns, number)
-        return number, EndReason.INTERNAL, str(error)
+        journal.append(engine.abandon(str(error)), engine.state.now_ns, engine.stepped)
+        return engine.stepped, EndReason.INTERNAL, str(error)
+    number = engine.stepped
     if engine.state.failure is not None:
         return number, engine.state.failure.reason, str(engine.state.failure)
     if engine.state.exhausted:

@@ -10,8 +10,9 @@ import re
 from collections.abc import Iterable, Mapping
 from decimal import Decimal, InvalidOperation
 from itertools import islice
-from operator import attrgetter
 from typing import Any, Final
+
+from msgspec.structs import astuple
 
 from lab.domain.events import Fill
 from lab.domain.ledger import ZERO
@@ -28,7 +29,7 @@ _NUMBERS_MOST: Final = 20
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
 _TYPES: Final = tuple(OrderType)
 _PRICES: Final = (*PRICE_FIELDS, "planned_exit")
-_prices_of: Final = attrgetter(*_PRICES)
+_PRICE_PLACES: Final = tuple(OrderRequest.__struct_fields__.index(name) for name in _PRICES)
 
 
 def validated_actions(actions: Iterable[object]) -> list[Action]:
@@ -43,9 +44,9 @@ def validated_actions(actions: Iterable[object]) -> list[Action]:
     if len(taken) > _AT_ONCE:
         raise ValueError(f"more than {_AT_ONCE} requests in one decision")
     for action in taken:
-        if action.__class__ is OrderRequest:
+        if type(action) is OrderRequest:
             _check_request(action)
-        elif action.__class__ is CancelRequest:
+        elif type(action) is CancelRequest:
             _check_cancel(action)
         else:
             raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
@@ -59,24 +60,26 @@ def _check_cancel(request: Any) -> None:
 
 def _check_request(request: Any) -> None:
     """Check every field; nearly every request is sound, which takes one expression and a short loop."""
-    quantity, leg, reason = request.quantity, request.leg, request.reason
+    values = astuple(request)  # all fields in one call: a look-up of each costs twice as much
+    symbol, side, quantity, kind, _, reduce_only, reason, leg, decided_ns, _ = values
     try:
         if (
-            request.side.__class__ is Side
-            and request.type.__class__ is OrderType
-            and request.reduce_only.__class__ is bool
-            and request.symbol.__class__ is leg.__class__ is reason.__class__ is str
-            and request.symbol.isascii()
-            and len(request.symbol) <= _TEXT_MOST
+            type(side) is Side
+            and type(kind) is OrderType
+            and type(reduce_only) is bool
+            and type(symbol) is type(leg) is type(reason) is str
+            and symbol.isascii()
+            and len(symbol) <= _TEXT_MOST
             and reason.isascii()
             and len(reason) <= _TEXT_MOST
             and (not leg or _LEG(leg))
-            and quantity.__class__ is Decimal
+            and type(quantity) is Decimal
             and _LEAST < quantity < _MOST
-            and request.decided_ns is None
+            and decided_ns is None
         ):
-            for price in _prices_of(request):
-                if price is not None and not (price.__class__ is Decimal and _LEAST < price < _MOST):
+            for place in _PRICE_PLACES:
+                price = values[place]
+                if price is not None and not (type(price) is Decimal and _LEAST < price < _MOST):
                     break
             else:
                 return
@@ -87,29 +90,30 @@ def _check_request(request: Any) -> None:
 
 def _check_each_field(request: Any) -> None:
     """Raise for the first field that is wrong."""
-    if request.side.__class__ is not Side:
+    if type(request.side) is not Side:
         raise TypeError(f"OrderRequest.side is {request.side!r:.60}; expected Side.BUY or Side.SELL")
-    if request.type.__class__ is not OrderType:
+    if type(request.type) is not OrderType:
         known = ", ".join(f"OrderType.{one.name}" for one in _TYPES)
         raise TypeError(f"OrderRequest.type is {request.type!r:.60}; expected one of {known}")
-    if request.reduce_only.__class__ is not bool:
+    if type(request.reduce_only) is not bool:
         raise TypeError(f"OrderRequest.reduce_only is {request.reduce_only!r:.60}; expected True or False")
     _check_text("OrderRequest.symbol", request.symbol)
     _check_text("OrderRequest.reason", request.reason)
-    if request.leg.__class__ is not str or (request.leg and not _LEG(request.leg)):
+    if type(request.leg) is not str or (request.leg and not _LEG(request.leg)):
         raise TypeError(f"OrderRequest.leg is {request.leg!r:.60}; expected 1 to 32 letters, digits or _ . : + -")
     _check_amount("quantity", request.quantity)
-    for name, price in zip(_PRICES, _prices_of(request), strict=True):
+    for name in _PRICES:
+        price = getattr(request, name)
         if price is not None:
             _check_amount(name, price)
     decided_ns = request.decided_ns
-    if decided_ns is not None and (decided_ns.__class__ is not int or not 0 <= decided_ns < 2**63):
+    if decided_ns is not None and (type(decided_ns) is not int or not 0 <= decided_ns < 2**63):
         raise TypeError(f"OrderRequest.decided_ns is {decided_ns!r:.60}; expected nanoseconds as int, or None")
 
 
 def _check_amount(name: str, value: object) -> None:
     """Refuse a figure that is not exact money: a float or a NaN would otherwise be noticed only after it did harm."""
-    if value.__class__ is not Decimal or not value.is_finite():
+    if type(value) is not Decimal or not value.is_finite():
         raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected a finite Decimal")
     if not _LEAST < value < _MOST:
         raise ValueError(f"OrderRequest.{name} is {value}; expected less than {_MOST}")
@@ -117,7 +121,7 @@ def _check_amount(name: str, value: object) -> None:
 
 def _check_text(name: str, value: object) -> None:
     """Refuse a text that the journal cannot hold: not a string, too long, or with half of a surrogate pair."""
-    if value.__class__ is not str:
+    if type(value) is not str:
         raise TypeError(f"{name} is {value!r:.60}; expected text")
     if len(value) > _TEXT_MOST:
         raise ValueError(f"{name} has {len(value)} characters; expected at most {_TEXT_MOST}")
@@ -149,11 +153,11 @@ def checked_reason(reason: Any) -> str:
 
 def check_answer(answer: Any, now_ns: int) -> None:
     """Refuse what is neither `Accepted` with a time from now on nor `Rejected` with a reason."""
-    if answer.__class__ is Accepted:
+    if type(answer) is Accepted:
         eligible_ns = answer.eligible_ns
-        if eligible_ns.__class__ is not int or not now_ns <= eligible_ns < 2**63:
+        if type(eligible_ns) is not int or not now_ns <= eligible_ns < 2**63:
             raise ValueError(f"Accepted.eligible_ns is {eligible_ns!r:.60}; expected nanoseconds from {now_ns} on")
-    elif answer.__class__ is Rejected:
+    elif type(answer) is Rejected:
         _check_text("Rejected.reason", answer.reason)
     else:
         raise TypeError(f"submit() answered {describe_value(answer)}; expected Accepted or Rejected")
@@ -161,14 +165,14 @@ def check_answer(answer: Any, now_ns: int) -> None:
 
 def check_report(report: Any, event_ns: int) -> None:
     """Refuse what is neither a `Fill` with exact figures nor an `Ended` with an outcome and a reason."""
-    if report.__class__ is Fill:
+    if type(report) is Fill:
         try:
             if not _is_sound(report, event_ns):
                 raise ValueError(_what_is_wrong(report, event_ns))
         except (InvalidOperation, AttributeError):  # a NaN is neither above nor below anything
             raise ValueError(_what_is_wrong(report, event_ns)) from None
-    elif report.__class__ is Ended:
-        if report.outcome.__class__ is not str or report.outcome not in {"expired", "rejected"}:
+    elif type(report) is Ended:
+        if type(report.outcome) is not str or report.outcome not in {"expired", "rejected"}:
             raise ValueError(f"Ended.outcome is {report.outcome!r:.60}; expected expired or rejected")
         _check_text("Ended.order_id", report.order_id)
         _check_text("Ended.reason", report.reason)
@@ -178,24 +182,22 @@ def check_report(report: Any, event_ns: int) -> None:
 
 def _is_sound(fill: Any, event_ns: int) -> bool:
     """Return whether a fill's figures are exact and within bounds: one expression, because every fill passes here."""
-    quantity, price, fee, rate = fill.quantity, fill.price, fill.fee, fill.fee_rate
-    reference, spread, slippage, rule, time_ns = fill.reference, fill.spread, fill.slippage, fill.rule, fill.time_ns
-    liquidity = fill.liquidity
+    oid, quantity, price, fee, rate, liquidity, rule, reference, spread, slippage, time_ns = astuple(fill)
     return (
-        quantity.__class__ is price.__class__ is fee.__class__ is rate.__class__ is Decimal
-        and reference.__class__ is slippage.__class__ is Decimal
-        and (spread is None or (spread.__class__ is Decimal and ZERO <= spread < _MOST))
+        type(quantity) is type(price) is type(fee) is type(rate) is Decimal
+        and type(reference) is type(slippage) is Decimal
+        and (spread is None or (type(spread) is Decimal and ZERO <= spread < _MOST))
         and ZERO < quantity < _MOST
         and ZERO < price < _MOST
         and -_FEE_MOST < fee < _FEE_MOST
         and -_ONE < rate < _ONE
         and ZERO <= reference < _MOST
         and ZERO <= slippage < _MOST
-        and fill.order_id.__class__ is rule.__class__ is liquidity.__class__ is str
+        and type(oid) is type(rule) is type(liquidity) is str
         and (liquidity == "taker" or liquidity == "maker")
         and len(rule) <= _TEXT_MOST
         and rule.isascii()
-        and time_ns.__class__ is int
+        and type(time_ns) is int
         and 0 <= time_ns <= event_ns
     )
 

@@ -1,13 +1,9 @@
 """Counters of a run. They cover the whole run, also what memory no longer holds."""
 
-from decimal import Decimal
-
-from msgspec import Struct
-
 from lab.domain.ledger import ZERO
 
 
-class RunCounters(Struct):
+class RunCounters:
     """Counts of the whole run, and the extremes of its equity in the quote currency: the engine counts up in them.
 
     They change with every step, and are complete only as `lab.engine.engine.Engine.counters` gives them.
@@ -15,22 +11,29 @@ class RunCounters(Struct):
     test holds that), says what each means, and is a format that older files are read by, which these are not.
     """
 
-    candles: int = 0
-    backfilled: int = 0
-    unconfirmed: int = 0
-    quotes: int = 0
-    late_quotes: int = 0
-    decisions: int = 0
-    signals: int = 0
-    orders: int = 0
-    fills: int = 0
-    trades: int = 0
-    refusals: int = 0
-    cancelled: int = 0
-    expired: int = 0
-    rejected: int = 0
-    gaps: int = 0
-    ignored_candles: int = 0
-    fees_paid: Decimal = ZERO
-    peak_equity: Decimal = ZERO
-    max_drawdown: Decimal = ZERO
+    __slots__ = (
+        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fills", "gaps", "ignored_candles",
+        "late_quotes", "max_drawdown", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
+        "unconfirmed",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.candles = 0
+        self.backfilled = 0
+        self.unconfirmed = 0
+        self.quotes = 0
+        self.late_quotes = 0
+        self.decisions = 0
+        self.signals = 0
+        self.orders = 0
+        self.fills = 0
+        self.trades = 0
+        self.refusals = 0
+        self.cancelled = 0
+        self.expired = 0
+        self.rejected = 0
+        self.gaps = 0
+        self.ignored_candles = 0
+        self.fees_paid = ZERO
+        self.peak_equity = ZERO
+        self.max_drawdown = ZERO

@@ -5,7 +5,7 @@ decide, gates review and the broker accepts. So no order can fill on the event t
 collected once, to keep the way from an event to a decision short.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any
@@ -40,7 +40,7 @@ class Engine:
 
     __slots__ = (
         "_candle_order", "_commands", "_due_ns", "_fills", "_handlers", "_meeting", "_record", "_strategies", "_timers",
-        "state", "valuation",
+        "state", "stepped", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -89,6 +89,8 @@ class Engine:
         # Not empty while the broker is to see market events.
         self._meeting: Collection[object] = (broker,) if watches else state.working
         self._due_ns = 0
+        self.stepped = 0
+        """How many inputs `step_all` has taken."""
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
             **dict.fromkeys(MARKET_DATA, self._keep),
             Quote: self._quote,
@@ -140,6 +142,18 @@ class Engine:
         self._strategies.abandon(reason, out)
         return out
 
+    def step_all(self, events: Iterable[Input], append: Callable[[Sequence[object], int, int], object]) -> None:
+        """Step inputs in their order; ``append`` takes what a step returned, its venue time, and the input's number.
+
+        Inputs are numbered from 1 through all calls. Raises what a step and the iterable raise; ``stepped`` then counts
+        the input that failed.
+        """
+        for event in events:
+            self.stepped += 1
+            out = self.step(event)
+            if out:
+                append(out, self.state.now_ns, self.stepped)
+
     # -- market data -------------------------------------------------------------------------------------------------
 
     def step(self, event: Input) -> Sequence[object]:  # noqa: C901 - a call costs more than a branch
@@ -148,8 +162,8 @@ class Engine:
         A broker that fails leaves its error in ``state.failure``; raises `lab.errors.EngineError` for a defect of lab.
         Candles are handled here, without further calls, because a backtest consists of them.
         """
-        if event.__class__ is not Candle:
-            return self._handlers[event.__class__](event)
+        if type(event) is not Candle:
+            return self._handlers[type(event)](event)
         symbol, open_ns, time_ns, _, _, _, close, _, status = event
         state = self.state
         market = state.markets[symbol]
@@ -276,7 +290,7 @@ class Engine:
 
     def _keep(self, event: MarketData) -> Sequence[object]:
         """Keep market data for the views: a kind that has no method here fills no order and moves no mark."""
-        self.state.markets[event.symbol].kept[event.__class__] = event
+        self.state.markets[event.symbol].kept[type(event)] = event
         return (event,) if self._record else ()
 
     def _timer(self, timer: Timer) -> Sequence[object]:

@@ -50,7 +50,7 @@ class FillBooking:
     def _book(self, time_ns: int, reports: object, filled: list[str], out: Outputs) -> None:
         """Book reports in their order; ``filled`` takes the symbols that were filled."""
         entry, state = self._entry, self._state
-        if reports.__class__ is not list and reports.__class__ is not tuple:
+        if type(reports) is not list and type(reports) is not tuple:
             raise entry.broke(
                 f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended"
             )
@@ -66,7 +66,7 @@ class FillBooking:
                 if report.order_id in state.ended:
                     continue
                 raise entry.broke(f"reported on {report.order_id}, which is not working: {report!r:.300}")
-            if report.__class__ is Fill:
+            if type(report) is Fill:
                 self._fill(open_, report, time_ns, out)
                 if open_.order.symbol not in filled:
                     filled.append(open_.order.symbol)

@@ -73,9 +73,9 @@ class Gates:
             else:
                 # A copy: a gate that writes to what it is shown changes nothing.
                 verdict = self._ask(gate, replace(request, quantity=quantity), view)
-                if verdict is PASS or verdict.__class__ is Pass:
+                if verdict is PASS or type(verdict) is Pass:
                     continue
-                if verdict.__class__ is Shrink:
+                if type(verdict) is Shrink:
                     smaller = self._shrunk(gate, verdict, quantity, market)
                     if isinstance(smaller, Approval):
                         quantity = smaller.quantity
@@ -109,7 +109,7 @@ class Gates:
             reason, numbers = checked_reason(verdict.reason), figures(verdict.numbers)
         except BaseException as error:  # the gate's own mapping may raise anything
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
-        if wanted.__class__ is not Decimal or not wanted.is_finite():
+        if type(wanted) is not Decimal or not wanted.is_finite():
             return Refuse(
                 f"the gate asked for {describe_value(wanted)} of {quantity}; expected a finite Decimal", numbers
             )
@@ -121,7 +121,7 @@ class Gates:
     @staticmethod
     def _refusal(gate: BoundGate, verdict: object) -> Refuse:
         """Return a refusal whose texts can be journalled."""
-        if verdict.__class__ is not Refuse:
+        if type(verdict) is not Refuse:
             return Refuse(
                 f"the gate answered {describe_value(verdict)}, not Pass, Refuse or a Shrink to a finite Decimal"
             )

@@ -268,7 +268,7 @@ class OrderEntry:
             if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
                 renew(self._lent)
         self._state.counters.orders += 1
-        eligible_ns = now_ns if answer.__class__ is Rejected else answer.eligible_ns  # type: ignore[union-attr]
+        eligible_ns = now_ns if type(answer) is Rejected else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
@@ -276,7 +276,7 @@ class OrderEntry:
                 request.reason, request.quantity, now_ns, eligible_ns, remarks,
             )
         )  # fmt: skip
-        if answer.__class__ is Rejected:
+        if type(answer) is Rejected:
             self.end(open_, "rejected", answer.reason, out)
 
     # -- the broker --------------------------------------------------------------------------------------------------
@@ -318,6 +318,6 @@ class OrderEntry:
 def _order_types(broker: BrokerProtocol) -> tuple[OrderType, ...]:
     types = tuple(broker.order_types())
     for one in types:
-        if one.__class__ is not OrderType:
+        if type(one) is not OrderType:
             raise TypeError(f"it gave {describe_value(one)}; expected OrderType")
     return types

@@ -176,7 +176,7 @@ class Strategies:
         while first < len(out):
             output = out[first]
             first += 1
-            kind = output.__class__
+            kind = type(output)
             if kind is OrderFilled:
                 self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
             elif kind is OrderEnded:

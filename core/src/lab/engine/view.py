@@ -30,7 +30,7 @@ class Candles(Sequence[Candle]):
     def __getitem__(self, index: slice) -> tuple[Candle, ...]: ...
     def __getitem__(self, index: int | slice) -> Candle | tuple[Candle, ...]:
         found = self._candles[index]
-        return found if found.__class__ is Candle else tuple(found)  # type: ignore[arg-type]
+        return found if type(found) is Candle else tuple(found)  # type: ignore[arg-type]
 
     def __len__(self) -> int:
         return len(self._candles)

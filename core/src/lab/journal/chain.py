@@ -33,7 +33,7 @@ def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[
     rows = []
     for event, time_ns, input_n in gathered:
         seq += 1
-        kind, key, body = KINDS[event.__class__], key_of(event), encode(event)
+        kind, key, body = KINDS[type(event)], key_of(event), encode(event)
         previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
         rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
     return rows

@@ -90,7 +90,7 @@ class Matcher:
 
     def observe(self, event: Any) -> Sequence[Report]:
         """Apply a quote, a candle or a timer to the working orders, in the order they were submitted."""
-        kind = event.__class__
+        kind = type(event)
         if kind is Quote:
             reports = self._quote(event)
         elif kind is Candle:

@@ -19,6 +19,31 @@ class Load(NamedTuple):
     bound: Decimal
 
 
+class Excess(NamedTuple):
+    """How an order exceeds what is free: ``notional`` of the quantity that opens is more than ``room``."""
+
+    load: Load
+    equity: Decimal
+    leverage: Decimal
+    opening: Decimal
+    notional: Decimal
+    room: Decimal
+
+
+def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | None:
+    """Return by how much an order exceeds a fraction of what is free; ``None`` where it fits.
+
+    Raises ``LookupError`` before the first price.
+    """
+    load = load_of(request, view)
+    leverage, equity = view.leverage, view.equity
+    # Multiplied by the leverage instead of divided: exact.
+    room = fraction * (equity * leverage - load.bound)
+    opening = request.quantity - load.offset
+    notional = opening * load.price
+    return None if notional <= room else Excess(load, equity, leverage, opening, notional, room)
+
+
 def load_of(request: OrderRequest, view: View) -> Load:
     """Return the order's price, the quantity it closes, and the notional that is bound beside it."""
     symbol = request.symbol

@@ -8,7 +8,7 @@ from attrs import define, field, validators
 from lab import PASS, OrderRequest, Refuse, RiskGate, Shrink, Verdict, View
 from lab.domain.ledger import ZERO
 
-from lab_risk_limits.load import Load, load_of
+from lab_risk_limits.load import Load, excess_of
 
 
 @define(kw_only=True)
@@ -38,16 +38,12 @@ class Margin(RiskGate):
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass an order that fits; refuse or shrink another, with the figures."""
         try:
-            load = load_of(request, view)
+            excess = excess_of(request, view, self.fraction)
         except LookupError:
             return Refuse(f"no price of {request.symbol} yet: the margin cannot be computed", {})
-        leverage, equity = view.leverage, view.equity
-        # Multiplied by the leverage instead of divided: exact.
-        room = self.fraction * (equity * leverage - load.bound)
-        opening = request.quantity - load.offset
-        notional = opening * load.price
-        if notional <= room:
+        if excess is None:
             return PASS
+        load, equity, leverage, opening, notional, room = excess
         numbers = {
             "notional": notional, "leverage": leverage, "margin": notional / leverage, "allowed": room / leverage,
             "fraction": self.fraction, "equity": equity, "cash": view.cash, "unrealised": equity - view.cash,

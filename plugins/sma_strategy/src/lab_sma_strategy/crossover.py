@@ -26,10 +26,10 @@ class Crossover:
     """Decides by two averages, as `lab_sma_strategy.strategy.SmaCross` says."""
 
     __slots__ = (
-        "_above", "_atr_min_percent", "_atr_period", "_below", "_closes", "_confirmation", "_digits", "_direction",
-        "_entry_ns", "_fast", "_fast_at", "_fast_sum", "_held", "_held_text", "_high", "_leaving", "_levels", "_low",
-        "_max_leverage", "_quantity", "_risk_percent", "_risk_text", "_side", "_slow", "_slow_sum", "_stop_percent",
-        "_symbol", "_target_percent", "_until_exact", "_way", "_why",
+        "_above", "_atr_min_percent", "_atr_period", "_below", "_closes", "_confirmation", "_direction", "_entry_ns",
+        "_fast", "_fast_at", "_fast_sum", "_held", "_held_text", "_high", "_leaving", "_levels", "_low",
+        "_max_leverage", "_price_format", "_quantity", "_risk_percent", "_risk_text", "_side", "_slow", "_slow_sum",
+        "_stop_percent", "_symbol", "_target_percent", "_until_exact", "_way", "_why",
     )  # fmt: skip
 
     def __init__(
@@ -74,7 +74,7 @@ class Crossover:
         hundredth = Decimal("0.01")
         stop, target = stop_percent * hundredth, target_percent * hundredth
         self._levels = {1: (1 - stop, 1 + target), -1: (1 + stop, 1 - target)}
-        self._digits = 0
+        self._price_format = ""  # how a text shows a price: with the decimals of the tick, at least two
         candles = "1 candle" if confirmation == 1 else f"{confirmation} candles"
         self._held_text = f"held {candles}"
         self._risk_text = f"with the stop {stop_percent} % away, notional at most {max_leverage} × equity"
@@ -193,11 +193,9 @@ class Crossover:
         symbol, way = self._symbol, self._side
         held = view.position(symbol).quantity
         now = 0 if not held else 1 if held > 0 else -1
-        digits = self._digits or self._learn_digits(view)
-        text = (
-            f"fast {self._fast_sum / self._fast:.{digits}f} crossed {'above' if way > 0 else 'below'} "
-            f"slow {self._slow_sum / self._slow:.{digits}f}, {self._held_text}"
-        )
+        shown = self._price_format or self._learn_format(view)
+        fast, slow = format(self._fast_sum / self._fast, shown), format(self._slow_sum / self._slow, shown)
+        text = f"fast {fast} crossed {'above' if way > 0 else 'below'} slow {slow}, {self._held_text}"
         requests = list(self._watch_candle(candle, view)) if self._way else []
         if now == -way and not requests and not view.orders(symbol):
             requests.append(_close(symbol, held, "exit", f"{text}; leaves {_name(held)} {abs(held)}"))
@@ -261,21 +259,18 @@ class Crossover:
             stopped = (worst - stop) * way <= 0
             self._leaving = "stop" if stopped else "target"
             level, price = (stop, worst) if stopped else (target, best)
-            digits = self._digits or self._learn_digits(view)
+            shown = format(level, self._price_format or self._learn_format(view))
             where = "below" if stopped is (way > 0) else "above"
             seen = format(Decimal(repr(price)), "f")
-            self._why = (
-                f"{source} {seen} at or {where} the {self._leaving} {level:.{digits}f} of {_name(held)} {abs(held)}"
-            )
+            self._why = f"{source} {seen} at or {where} the {self._leaving} {shown} of {_name(held)} {abs(held)}"
             # The exit is due now, even if its order expires and the price comes back: shut the band.
             self._low, self._high = _NEVER, -_NEVER
         return (_close(symbol, held, self._leaving, self._why),)
 
-    def _learn_digits(self, view: View) -> int:
-        """Return how many decimals a price needs in a text: the tick's, at least two."""
+    def _learn_format(self, view: View) -> str:
         exponent = view.instrument(self._symbol).tick.as_tuple().exponent
-        self._digits = max(2, -exponent) if isinstance(exponent, int) else 2
-        return self._digits
+        self._price_format = f".{max(2, -exponent) if isinstance(exponent, int) else 2}f"
+        return self._price_format
 
 
 def _close(symbol: str, held: Decimal, leg: str, reason: str) -> OrderRequest:
