@@ -15,10 +15,10 @@ from lab.domain.events import (
     OrderRefused,
     Signal,
     StrategyStopped,
-    key_of,
 )
 from lab.domain.market import Candle
 from lab.domain.orders import PASS, OrderRequest, OrderType, Pass, Side
+from lab.journal.chain import key_of
 
 ONE = Decimal(1)
 REQUEST = OrderRequest.buy("BTCUSDT", ONE)

@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from lab.domain.control import Command, CommandAction, Timer, TradingState
-from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal, key_of
+from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal
 from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Quote
@@ -18,6 +18,7 @@ from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderReques
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
+from lab.journal.chain import key_of
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, instrument
 from lab.testing.harness import Action

@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from attrs import define, field
 from lab.domain.control import Timer
-from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped, key_of
+from lab.domain.events import Fill, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, StrategyStopped
 from lab.domain.inputs import Input
 from lab.domain.market import Candle, Quote
 from lab.domain.orders import CancelRequest, Ended, OrderRequest, OrderType, Rejected
 from lab.domain.time import DAY_NS, MILLISECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
+from lab.journal.chain import key_of
 from lab.ports import Broker, Strategy
 from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.engines import engine_with, only, run

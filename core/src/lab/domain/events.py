@@ -10,7 +10,6 @@ from decimal import Decimal
 from msgspec import Struct
 
 from lab.domain.ledger import Posting
-from lab.domain.market import Candle
 from lab.domain.orders import OrderRequest, OrderType, Side
 
 
@@ -163,28 +162,3 @@ Output = (
     | CandleIgnored
     | GapFound
 )
-
-
-def key_of(event: object) -> str | None:
-    """Return the idempotency key of an event or input that happens once, else ``None``.
-
-    Accepted and refused orders share the order's key: an id has one outcome. Only a duplicate's own refusal has none.
-    """
-    match event:
-        case OrderAccepted():
-            return f"order:{event.order_id}"
-        case OrderFilled():
-            return f"fill:{event.fill_id}"
-        case OrderEnded():
-            return f"end:{event.order_id}"
-        case OrderRefused():
-            return None if event.by == "duplicate" else f"order:{event.order_id}"
-        case Candle():
-            return f"candle:{event.symbol}:{event.open_ns}"
-        case Deposited():
-            return f"deposit:{event.strategy}"
-        case StrategyStopped():
-            return f"stopped:{event.strategy}"
-        case GateFailed():
-            return f"failed:{event.gate}"
-    return None

@@ -1,6 +1,6 @@
 """Values the books: exactly on request, and in float at every event for the drawdown."""
 
-from decimal import Decimal, getcontext, setcontext
+from decimal import Decimal
 from math import inf
 
 from lab.domain.ledger import EXACT, ZERO
@@ -52,17 +52,13 @@ class Valuation:
 
     def book_equity(self, book: Book) -> Decimal:
         """Return a book's cash and unrealised profit."""
-        before = getcontext()
-        setcontext(EXACT)  # one change of context costs less than a context's own methods
-        try:
-            total = book.ledger.cash
-            for symbol, held in book.ledger.positions.items():
-                quantity = held.quantity
-                if quantity:
-                    total += quantity * self.mark(symbol, quantity) - held.cost
-            return total
-        finally:
-            setcontext(before)
+        total = book.ledger.cash
+        for symbol, held in book.ledger.positions.items():
+            quantity = held.quantity
+            if quantity:  # the context's own methods: to change the context and back costs more
+                worth = EXACT.fma(quantity, self.mark(symbol, quantity), total)
+                total = EXACT.subtract(worth, held.cost)
+        return total
 
     def equity(self) -> Decimal:
         """Return the equity of all books."""

@@ -4,11 +4,20 @@ A row's hash is SHA-256 of the previous row's hash and every column of the row, 
 can be moved from one column to the next unseen.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from typing import Any, Final
 
-from lab.domain.events import key_of
+from lab.domain.events import (
+    Deposited,
+    GateFailed,
+    OrderAccepted,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    StrategyStopped,
+)
+from lab.domain.market import Candle
 from lab.journal.codec import KINDS, encode
 
 GENESIS: Final = b"\0" * 32
@@ -18,8 +27,32 @@ Row = tuple[int, int, int, str, str | None, bytes, bytes]
 """seq, time_ns, input_n, kind, key, body and hash."""
 WrittenRow = tuple[int, int, int, str, str | None, str, bytes]
 """The same as it is written: SQLite stores the body as text."""
-Gathered = tuple[object, int, int]
-"""An event or input that will be a row, its time, and the number of the input that caused it."""
+Gathered = tuple[Sequence[object], int, int]
+"""The events or inputs of one step that will be rows, their time, and the number of the input that caused them."""
+
+
+def key_of(event: object) -> str | None:
+    """Return the idempotency key of an event or input that happens once, else ``None``.
+
+    Accepted and refused orders share the order's key: an id has one outcome. Only a duplicate's own refusal has none.
+    """
+    if type(event) is OrderAccepted:
+        return f"order:{event.order_id}"
+    if type(event) is OrderFilled:
+        return f"fill:{event.fill_id}"
+    if type(event) is OrderEnded:
+        return f"end:{event.order_id}"
+    if type(event) is OrderRefused:
+        return None if event.by == "duplicate" else f"order:{event.order_id}"
+    if type(event) is Candle:
+        return f"candle:{event.symbol}:{event.open_ns}"
+    if type(event) is Deposited:
+        return f"deposit:{event.strategy}"
+    if type(event) is StrategyStopped:
+        return f"stopped:{event.strategy}"
+    if type(event) is GateFailed:
+        return f"failed:{event.gate}"
+    return None
 
 
 def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, key: Any, body: bytes) -> bytes:
@@ -30,10 +63,11 @@ def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, k
 
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
     """Return the rows of events that follow row ``seq``, whose hash is ``previous``."""
-    rows = []
-    for event, time_ns, input_n in gathered:
-        seq += 1
-        kind, key, body = KINDS[type(event)], key_of(event), encode(event)
-        previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
-        rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
+    rows: list[WrittenRow] = []
+    for events, time_ns, input_n in gathered:
+        for event in events:
+            seq += 1
+            kind, key, body = KINDS[type(event)], key_of(event), encode(event)
+            previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
+            rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
     return rows

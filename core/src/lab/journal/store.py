@@ -6,7 +6,7 @@ have the same rows. ``chain`` says how a row is hashed; ``reader`` reads what is
 
 import contextlib
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -37,6 +37,7 @@ class Journal:
         self.path = None if directory is None else directory / FILE_NAME
         self._durable = durable
         self._gathered: list[Gathered] = []
+        self._waiting = 0
         self._rows: list[WrittenRow] = []
         self._hash = GENESIS
         self._seq = 0
@@ -73,12 +74,13 @@ class Journal:
     @property
     def waiting(self) -> int:
         """How many rows are gathered and not yet committed."""
-        return len(self._gathered) + len(self._rows)
+        return self._waiting
 
-    def append(self, events: Iterable[object], time_ns: int, input_n: int) -> None:
+    def append(self, events: Sequence[object], time_ns: int, input_n: int) -> None:
         """Gather the rows of one step; ``input_n`` numbers the input that caused them, counted from 1."""
-        for event in events:
-            self._gathered.append((event, time_ns, input_n))
+        if events:
+            self._waiting += len(events)
+            self._gathered.append((events, time_ns, input_n))
 
     def append_record(self, record: RunStarted | RunEnded, time_ns: int, input_n: int) -> None:
         """Gather the row of how a run was started, or how it ended: each happens once."""
@@ -88,6 +90,7 @@ class Journal:
     def append_raw(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
         """Gather one row of any kind."""
         self._chain()
+        self._waiting += 1
         seq = self._seq + 1
         digest = row_hash(self._hash, seq, time_ns, input_n, kind, key, body)
         self._add([(seq, time_ns, input_n, kind, key, body.decode(), digest)])
@@ -120,7 +123,7 @@ class Journal:
         if self._failure:
             raise JournalError(self._failure)
         self._chain()
-        rows, self._rows = self._rows, []
+        rows, self._rows, self._waiting = self._rows, [], 0
         try:
             self._db.execute("BEGIN IMMEDIATE")
             self._insert(rows)
