@@ -215,7 +215,6 @@ def run_batch(
         held.enter_context(running(directory))
         journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns, run.state_dir))
         archive.append(journal)
-        gc.collect()
         gc.freeze()
         gc.set_threshold(_GARBAGE)
         journal.append_record(batch.started, 0, 0)
