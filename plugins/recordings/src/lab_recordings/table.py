@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Any, Final, Protocol, TypeVar
 
 from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError, listed
@@ -33,6 +33,13 @@ _TOO_LONG: Final = f"a line of more than {_LONGEST_LINE:,} bytes"
 _ROWS: Final = "expected rows, each on its own line"
 _OTHER_SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
 _BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: Any, /) -> None:
+        """Take in bytes."""
 
 
 class Block:
@@ -109,11 +116,14 @@ class Table:
         """Return the place of each column. Raises `RecordingError` as `place` does."""
         return tuple(map(self.place, names))
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the rows; blank lines at the end are no rows. Raises `RecordingError` for a file that can't be read."""
+    def blocks(self, digest: Digest | None = None) -> Iterator[Block]:
+        """Yield the rows; blank lines at the end are no rows. Raises `RecordingError` for a file that can't be read.
+
+        A ``digest`` takes in the bytes as they lie on disk; after the last block, all of them.
+        """
         path, width = self.path, len(self.header)
         line, blank = 2, 0
-        with _opened(path) as file:
+        with _opened(path, digest) as file:
             _, reader = _begin(path, file)
             for lines, rows in _batches(path, file, reader):
                 batch: list[bytes] | list[Row] = lines or rows
@@ -247,16 +257,34 @@ class _Lines(io.RawIOBase):
         return count
 
 
+class _Digested(io.FileIO):
+    """A file whose bytes a digest takes in as they are read."""
+
+    def __init__(self, path: Path, digest: Digest) -> None:
+        super().__init__(path)
+        self._digest = digest
+
+    def readinto(self, buffer: Any) -> int | None:
+        count = super().readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+
+def _file(path: Path, digest: Digest | None) -> io.BufferedReader:
+    raw = io.FileIO(path) if digest is None else _Digested(path, digest)
+    return io.BufferedReader(raw, _READ_AHEAD)
+
+
 @contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
+def _opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
     try:
-        file = path.open("rb", _READ_AHEAD)
+        file = _file(path, digest)
     except FileNotFoundError:
         raise RecordingError(path, None, "no such file") from None
     except OSError as error:
         raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
     with file:
-        begin = cast("io.BufferedReader", file).peek(LONGEST)[:LONGEST]
+        begin = file.peek(LONGEST)[:LONGEST]
         if begin.startswith(_GZIP):
             unpacked = gzip.GzipFile(fileobj=file)
             # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
