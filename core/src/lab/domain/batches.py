@@ -96,9 +96,9 @@ class CandleColumns:
         if isinstance(opens_ns, range):
             start_ns, step_ns = opens_ns.start, opens_ns.step
         else:
-            start_ns, step_ns, times = 0, 0, bytes(_packed("q", opens_ns))
+            start_ns, step_ns, times = 0, 0, _dumped("q", opens_ns)
         head = _CANDLES.pack(len(opens_ns), start_ns, step_ns, self.lowest, self.highest)
-        return b"".join((head, times, *(bytes(_packed("d", column)) for column in self.figures)))
+        return b"".join((head, times, *map(_dumped, "ddddd", self.figures)))
 
     @classmethod
     def loaded(cls, data: bytes) -> "CandleColumns":
@@ -181,9 +181,8 @@ class TickColumns:
 
     def dumped(self) -> bytes:
         """Return them as bytes, for `loaded`."""
-        columns = (*map(_packed, "qdddd", self.quotes), *map(_packed, "qdd", self.trades))
         head = _TICKS.pack(len(self.quotes[0]), len(self.trades[0]), self.lowest, self.highest)
-        return b"".join((head, *map(bytes, columns)))
+        return b"".join((head, *map(_dumped, "qdddd", self.quotes), *map(_dumped, "qdd", self.trades)))
 
     @classmethod
     def loaded(cls, data: bytes) -> "TickColumns":
@@ -287,7 +286,11 @@ class CandleBuilder:
 
 def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
     # By way of bytes: a third of the time that ``array(code, column)`` takes.
-    return column if isinstance(column, array) else array(code, pack(f"{len(column)}{code}", *column))
+    return column if isinstance(column, array) else array(code, _dumped(code, column))
+
+
+def _dumped(code: str, column: Sequence[Any]) -> bytes:
+    return column.tobytes() if isinstance(column, array) else pack(f"{len(column)}{code}", *column)
 
 
 def _unpacked(data: bytes, start: int, codes: Iterable[tuple[str, int]]) -> _Columns:

@@ -119,16 +119,24 @@ class ColumnCache:
             yield None
             return
         try:
-            with os.fdopen(handle, "wb", _READ_AHEAD) as file:
-                draft = Draft(file, name, self.most_bytes)
+            file = os.fdopen(handle, "wb", _READ_AHEAD)
+            draft = Draft(file, name, self.most_bytes)
+            try:
                 yield draft
+            finally:
+                with suppress(OSError):  # was said, or is found by the checksums
+                    file.close()
             if draft.complete:
-                Path(made).replace(self.folder / name)
-                self._trim(self.folder / name)
-        except OSError as error:
-            _say_not_kept(error)
+                self._take_in(Path(made), self.folder / name)
         finally:
             Path(made).unlink(missing_ok=True)
+
+    def _take_in(self, made: Path, path: Path) -> None:
+        try:
+            made.replace(path)
+            self._trim(path)
+        except OSError as error:
+            _say_not_kept(error)
 
     def _trim(self, newest: Path) -> None:
         """Remove the oldest-used files while there is too much, and what was begun long ago and never finished."""
@@ -143,8 +151,9 @@ class ColumnCache:
         total = sum(size for _, _, size in found)
         for _, path, size in sorted(found):
             if total > self.most_bytes and path != newest:
-                path.unlink(missing_ok=True)
-                total -= size
+                with suppress(OSError):  # as above
+                    path.unlink(missing_ok=True)
+                    total -= size
 
 
 def _say_not_kept(error: OSError) -> None:

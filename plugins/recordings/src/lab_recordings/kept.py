@@ -44,7 +44,7 @@ class KeptWriter:
         self._name = name
         self._rows = self._blocks = 0
         self.size = _BEGIN
-        file.write(bytes(_BEGIN))
+        file.seek(_BEGIN)
 
     def add(self, columns: Packable) -> None:
         """Write a block."""
