@@ -39,16 +39,29 @@ def test_a_batch_is_made_of_checked_columns_only() -> None:
 
 
 @pytest.mark.parametrize("even", [True, False])
-def test_columns_become_the_candles_of_their_rows_packed_or_not(even: bool) -> None:
-    made = columns(ROWS)
+def test_columns_become_the_candles_of_their_rows_dumped_and_loaded_or_not(even: bool) -> None:
+    opens_ns: Sequence[int] = [row.open_ns for row in ROWS]
     if even:
-        made.opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
-    for one in (made, made.packed()):
+        opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
+    made = CandleColumns(opens_ns, columns(ROWS).figures)
+    for one in (made, CandleColumns.loaded(made.dumped())):
         assert len(one) == 3
         assert list(one.candles(X, MINUTE_NS)) == ROWS
         assert [candle.status for candle in one.candles(X, MINUTE_NS, BACKFILLED)] == [BACKFILLED] * 3
-    assert (made.packed().lowest, made.packed().highest) == (made.lowest, made.highest) == (99.0, 101.0)
-    assert isinstance(made.packed().opens_ns, range) is even
+        assert (one.lowest, one.highest, isinstance(one.opens_ns, range)) == (99.0, 101.0, even)
+        assert one.dumped() == made.dumped()
+    for wrong in (made.dumped() + bytes(8), made.dumped()[:-8]):
+        with pytest.raises(ValueError, match="more or less than these columns"):
+            CandleColumns.loaded(wrong)
+
+
+def test_a_volume_of_minus_nothing_is_none() -> None:
+    volumes = [0.0, -0.0, 1.0]
+    assert [candle.volume for candle in columns(ROWS, volume=volumes).candles(X, MINUTE_NS)] == volumes
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(ROWS, volume=[0.0, -0.0, -5e-324])
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(ROWS, open=[1.0, -0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -68,28 +81,14 @@ QUOTES = quotes([100.0, 101.0, 102.0])
 TRADES = [Trade(X, quote.time_ns, 100.0, 1.0, Side.BUY) for quote in QUOTES]
 
 
-def test_ticks_are_made_of_columns_of_quotes_and_of_trades_packed_or_not() -> None:
+def test_ticks_are_made_of_columns_of_quotes_and_of_trades_dumped_and_loaded_or_not() -> None:
     ticks = TickColumns(quote_columns(QUOTES), [[1, 2], [5.0, 6.0], [0.0, 1.0]])
-    for one in (ticks, ticks.packed(), ticks.packed().packed(), TickColumns.loaded(ticks.dumped())):
+    for one in (ticks, TickColumns.loaded(ticks.dumped())):
         assert len(one) == 5
         assert list(one.made(X)) == QUOTES
         assert [list(column) for column in one.trades] == [[1, 2], [5.0, 6.0], [0.0, 1.0]]
         assert (one.lowest, one.highest) == (ticks.lowest, ticks.highest)
-    assert ticks.packed().dumped() == ticks.dumped()
-
-
-@pytest.mark.parametrize("even", [True, False])
-def test_dumped_candles_are_loaded_as_they_were(even: bool) -> None:
-    made = columns(ROWS)
-    if even:
-        made.opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
-    assert made.packed().dumped() == made.dumped()
-    loaded = CandleColumns.loaded(made.dumped())
-    assert list(loaded.candles(X, MINUTE_NS)) == ROWS
-    assert (loaded.lowest, loaded.highest, isinstance(loaded.opens_ns, range)) == (99.0, 101.0, even)
-    for wrong in (made.dumped() + bytes(8), made.dumped()[:-8]):
-        with pytest.raises(ValueError, match="more or less than these columns"):
-            CandleColumns.loaded(wrong)
+        assert one.dumped() == ticks.dumped()
 
 
 # -- ticks: extremes, and one wrong row -------------------------------------------------------------------------------
@@ -100,7 +99,6 @@ SOUND: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0], [9.6, 10.0], [1.0, 1.0
 def test_columns_say_their_lowest_and_highest_price() -> None:
     candles = CandleColumns(range(2), ([9.0, 9.0], [10.0, 11.0], [8.0, 7.0], [9.0, 9.0], [1.0, 1.0]))
     assert (candles.lowest, candles.highest) == (7.0, 11.0)
-    assert (candles.packed().lowest, candles.packed().highest) == (7.0, 11.0)
     ticks = TickColumns(SOUND)
     assert (ticks.lowest, ticks.highest) == (9.0, 10.0)
     assert list(ticks.made("BTCUSDT")) == [

@@ -4,7 +4,6 @@ A provider that reads columns makes its events here. `CheckedBatch` can't be mad
 front of the engine lets it pass as it is; whatever else a provider hands over is checked event by event.
 """
 
-from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from functools import reduce
@@ -19,10 +18,10 @@ from lab.domain.market import FINAL, Candle, Quote, candle_from_row, check_candl
 PRICE_LIMIT: Final = 1e15
 SIZE_LIMIT: Final = 1e18
 _Event = TypeVar("_Event", Candle, Quote, Candle | Quote)
-_Columns = tuple[Sequence[Any], ...]
 _NEVER: Final = -(2**63)  # before the first tick
 _CANDLES: Final = Struct("=qqqdd")  # rows, first opening, distance or 0, lowest, highest; then the columns
 _TICKS: Final = Struct("=qqdd")  # quotes, trades, lowest, highest; then the columns
+_SIGN: Final = pack("=d", -0.0).index(0x80)  # the place of a packed float's byte that begins with its sign
 
 
 class CheckedBatch(tuple[_Event, ...]):
@@ -56,59 +55,63 @@ def _checked(events: Iterable[_Event]) -> CheckedBatch[_Event]:
 class CandleColumns:
     """Candles as columns: opening times, then open, high, low, close and volume.
 
-    Making one checks the figures of all rows and raises ``ValueError`` where one is no candle. Packed columns take an
-    eighth of the memory of `Candle` objects. ``lowest`` and ``highest`` are the lowest low and the highest high.
+    Making one checks the figures of all rows and raises ``ValueError`` where one is no candle. The columns are kept
+    packed, in an eighth of the memory of `Candle` objects. ``lowest`` and ``highest`` are the lowest low and the
+    highest high.
     """
 
-    __slots__ = ("figures", "highest", "lowest", "opens_ns")
+    __slots__ = ("_data", "figures", "highest", "lowest", "opens_ns")
+
+    opens_ns: Sequence[int]
+    figures: Sequence[Sequence[float]]
+    lowest: float
+    highest: float
 
     def __init__(self, opens_ns: Sequence[int], figures: Sequence[Sequence[float]]) -> None:
-        """Check and keep the columns, all of one length and of plain numbers."""
+        """Check the columns, all of one length and of plain numbers, and pack them."""
         opens, highs, lows, closes, volumes = figures
-        self.lowest, self.highest = min(lows, default=1.0), max(highs, default=1.0)
+        lowest, highest = min(lows, default=1.0), max(highs, default=1.0)
         sound = (
             len(set(map(len, (opens_ns, *figures)))) == 1
-            and self.lowest > 0.0
-            and self.highest < PRICE_LIMIT
+            and lowest > 0.0
+            and highest < PRICE_LIMIT
             and all(map(le, lows, closes))
             and all(map(le, closes, highs))
-            and min(opens, default=1.0) > 0.0
+            and all(opens)
             and _all_below(PRICE_LIMIT, opens)
-            and min(volumes, default=0.0) >= 0.0
             and _all_below(SIZE_LIMIT, volumes)
         )
-        if not sound:
+        packed = b"".join(map(_packed, "ddddd", figures)) if sound else b""
+        if not sound or (_signed(packed) and (min(opens, default=1.0) <= 0.0 or min(volumes, default=0.0) < 0.0)):
             raise ValueError("not all are candles")
-        self.opens_ns = opens_ns
-        self.figures = tuple(figures)
+        start_ns, step_ns, times = 0, 0, b""
+        if isinstance(opens_ns, range):
+            start_ns, step_ns = opens_ns.start, opens_ns.step
+        else:
+            times = _packed("q", opens_ns)
+        self._take(b"".join((_CANDLES.pack(len(opens_ns), start_ns, step_ns, lowest, highest), times, packed)))
+
+    def _take(self, data: bytes) -> None:
+        rows, start_ns, step_ns, self.lowest, self.highest = _CANDLES.unpack_from(data)
+        times = () if step_ns else (("q", rows),)
+        views = _views(data, _CANDLES.size, [*times, *[("d", rows)] * 5])
+        self.opens_ns = range(start_ns, start_ns + rows * step_ns, step_ns) if step_ns else views[0]
+        self.figures = views[-5:]
+        self._data = data
 
     def __len__(self) -> int:
         return len(self.opens_ns)
 
-    def packed(self) -> "CandleColumns":
-        """Return the same candles in packed arrays, which hold the same figures in the least memory."""
-        opens_ns = self.opens_ns if isinstance(self.opens_ns, range) else _packed("q", self.opens_ns)
-        return _unchecked_candles(self.lowest, self.highest, opens_ns, tuple(map(_packed, "ddddd", self.figures)))
-
     def dumped(self) -> bytes:
         """Return them as bytes, for `loaded`."""
-        opens_ns, times = self.opens_ns, b""
-        if isinstance(opens_ns, range):
-            start_ns, step_ns = opens_ns.start, opens_ns.step
-        else:
-            start_ns, step_ns, times = 0, 0, _dumped("q", opens_ns)
-        head = _CANDLES.pack(len(opens_ns), start_ns, step_ns, self.lowest, self.highest)
-        return b"".join((head, times, *map(_dumped, "ddddd", self.figures)))
+        return self._data
 
     @classmethod
     def loaded(cls, data: bytes) -> "CandleColumns":
         """Return, without a second check, the columns that `dumped` gave these very bytes for."""
-        rows, start_ns, step_ns, lowest, highest = _CANDLES.unpack_from(data)
-        if step_ns:
-            figures = _unpacked(data, _CANDLES.size, [("d", rows)] * 5)
-            return _unchecked_candles(lowest, highest, range(start_ns, start_ns + rows * step_ns, step_ns), figures)
-        opens_ns, *figures_ = _unpacked(data, _CANDLES.size, [("q", rows), *[("d", rows)] * 5])
-        return _unchecked_candles(lowest, highest, opens_ns, tuple(figures_))
+        made: CandleColumns = object.__new__(cls)
+        made._take(data)
+        return made
 
     def candles(self, symbol: str, interval_ns: int, status: str = FINAL) -> CheckedBatch[Candle]:
         """Return them as events, each known when its bucket ended."""
@@ -122,84 +125,73 @@ class CandleColumns:
         return _checked(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
 
 
-def _unchecked_candles(lowest: float, highest: float, opens_ns: Sequence[int], figures: _Columns) -> CandleColumns:
-    made: CandleColumns = object.__new__(CandleColumns)
-    made.lowest, made.highest, made.opens_ns, made.figures = lowest, highest, opens_ns, figures
-    return made
-
-
 class TickColumns:
     """Ticks as columns: quotes (time, bid, bid size, ask, ask size) and trades (time, price, size).
 
     Making one checks the figures of all rows and raises ``ValueError`` where one is no quote or no trade. Times ascend,
-    which is not checked. ``lowest`` and ``highest`` are the lowest bid and the highest ask: infinite and 0 where there
-    is no quote.
+    which is not checked. The columns are kept packed. ``lowest`` and ``highest`` are the lowest bid and the highest
+    ask: infinite and 0 where there is no quote.
     """
 
-    __slots__ = ("highest", "lowest", "quotes", "trades")
+    __slots__ = ("_data", "highest", "lowest", "quotes", "trades")
+
+    quotes: Sequence[Sequence[Any]]
+    trades: Sequence[Sequence[Any]]
+    lowest: float
+    highest: float
 
     def __init__(self, quotes: Sequence[Sequence[Any]], trades: Sequence[Sequence[Any]] = ((), (), ())) -> None:
-        """Check and keep the columns, of plain numbers; those of the quotes are of one length, those of the trades too.
+        """Check the columns, of plain numbers, and pack them.
 
-        Either may be without rows.
+        Those of the quotes are of one length, those of the trades too; either may be without rows.
         """
         times, bids, bid_sizes, asks, ask_sizes = quotes
         trade_times, prices, sizes = trades
-        self.lowest, self.highest = min(bids, default=inf), max(asks, default=0.0)
-        sound = not bids or (
-            self.lowest > 0.0
-            and self.highest < PRICE_LIMIT
+        lowest, highest = min(bids, default=inf), max(asks, default=0.0)
+        quoted, traded = (b"".join(map(_packed, "dddd", columns)) for columns in (quotes[1:], trades[1:]))
+        sound = (
+            len({len(times), *map(len, quotes)}) == 1
+            and lowest > 0.0
+            and highest < PRICE_LIMIT
             and all(map(le, bids, asks))
-            and min(bid_sizes) >= 0.0
             and _all_below(SIZE_LIMIT, bid_sizes)
-            and min(ask_sizes) >= 0.0
             and _all_below(SIZE_LIMIT, ask_sizes)
         )
-        if not sound or len({len(times), *map(len, quotes)}) > 1:
+        if not sound or (_signed(quoted) and (min(bid_sizes) < 0.0 or min(ask_sizes) < 0.0)):
             raise ValueError("not all are quotes")
-        traded = not prices or (
-            min(prices) > 0.0
+        sound = (
+            len({len(trade_times), len(prices), len(sizes)}) == 1
+            and all(prices)
             and _all_below(PRICE_LIMIT, prices)
-            and min(sizes) >= 0.0
             and _all_below(SIZE_LIMIT, sizes)
         )
-        if not traded or len({len(trade_times), len(prices), len(sizes)}) > 1:
+        if not sound or (_signed(traded) and (min(prices) <= 0.0 or min(sizes) < 0.0)):
             raise ValueError("not all are trades")
-        self.quotes, self.trades = tuple(quotes), tuple(trades)
+        head = _TICKS.pack(len(times), len(trade_times), lowest, highest)
+        self._take(b"".join((head, _packed("q", times), quoted, _packed("q", trade_times), traded)))
+
+    def _take(self, data: bytes) -> None:
+        quotes, trades, self.lowest, self.highest = _TICKS.unpack_from(data)
+        views = _views(data, _TICKS.size, [*zip("qdddd", repeat(quotes)), *zip("qdd", repeat(trades))])
+        self.quotes, self.trades, self._data = views[:5], views[5:], data
 
     def __len__(self) -> int:
         return len(self.quotes[0]) + len(self.trades[0])
 
-    def packed(self) -> "TickColumns":
-        """Return the same ticks in packed arrays, which hold the same figures in the least memory."""
-        return _unchecked_ticks(
-            self.lowest,
-            self.highest,
-            tuple(map(_packed, "qdddd", self.quotes)),
-            tuple(map(_packed, "qdd", self.trades)),
-        )
-
     def dumped(self) -> bytes:
         """Return them as bytes, for `loaded`."""
-        head = _TICKS.pack(len(self.quotes[0]), len(self.trades[0]), self.lowest, self.highest)
-        return b"".join((head, *map(_dumped, "qdddd", self.quotes), *map(_dumped, "qdd", self.trades)))
+        return self._data
 
     @classmethod
     def loaded(cls, data: bytes) -> "TickColumns":
         """Return, without a second check, the columns that `dumped` gave these very bytes for."""
-        quotes, trades, lowest, highest = _TICKS.unpack_from(data)
-        columns = _unpacked(data, _TICKS.size, [*zip("qdddd", repeat(quotes)), *zip("qdd", repeat(trades))])
-        return _unchecked_ticks(lowest, highest, columns[:5], columns[5:])
+        made: TickColumns = object.__new__(cls)
+        made._take(data)
+        return made
 
     def made(self, symbol: str) -> "map[Quote]":
         """Return the quotes as events."""
         return map(quote_from_row, zip(repeat(symbol, len(self.quotes[0])), *self.quotes, strict=True))
-
-
-def _unchecked_ticks(lowest: float, highest: float, quotes: _Columns, trades: _Columns) -> TickColumns:
-    made: TickColumns = object.__new__(TickColumns)
-    made.lowest, made.highest, made.quotes, made.trades = lowest, highest, quotes, trades
-    return made
 
 
 class CandleBuilder:
@@ -284,23 +276,21 @@ class CandleBuilder:
         return closed
 
 
-def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
-    # By way of bytes: a third of the time that ``array(code, column)`` takes.
-    return column if isinstance(column, array) else array(code, _dumped(code, column))
+def _packed(code: str, column: Sequence[Any]) -> bytes:
+    return pack(f"{len(column)}{code}", *column)
 
 
-def _dumped(code: str, column: Sequence[Any]) -> bytes:
-    return column.tobytes() if isinstance(column, array) else pack(f"{len(column)}{code}", *column)
+def _signed(packed: bytes) -> bool:
+    """Return whether a packed number may be negative: whether one has its sign bit set, as -0 has too."""
+    return not packed[_SIGN::8].isascii()
 
 
-def _unpacked(data: bytes, start: int, codes: Iterable[tuple[str, int]]) -> _Columns:
+def _views(data: bytes, start: int, columns: Iterable[tuple[str, int]]) -> "tuple[memoryview[Any], ...]":
     """Return the columns that follow one another from ``start`` on, each of a code and a number of rows."""
-    columns, view = [], memoryview(data)
-    for code, rows in codes:
-        column = array(code)
-        column.frombytes(view[start : start + 8 * rows])
-        columns.append(column)
+    views, whole = [], memoryview(data)
+    for code, rows in columns:
+        views.append(whole[start : start + 8 * rows].cast(code))  # type: ignore[call-overload]  # it is q or d
         start += 8 * rows
     if start != len(data):
         raise ValueError("more or less than these columns")
-    return tuple(columns)
+    return tuple(views)

@@ -83,7 +83,7 @@ class PriceFile(Source, Generic[_Columns]):
         for columns in self._read(survey, digest):
             rows += len(columns)
             if hold:
-                held.append(columns.packed())
+                held.append(columns)
             yield
         self._survey, self.rows, self._sha256 = survey, rows, digest.hexdigest()
         return iter(held) if hold else self._again()
