@@ -13,8 +13,9 @@ from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
-from lab_recordings.table import Digest, Table
+from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
 _PRICES: Final = ("open", "high", "low", "close")

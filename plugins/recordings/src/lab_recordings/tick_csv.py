@@ -12,8 +12,9 @@ from lab.domain.market import Quote, check_quote
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
-from lab_recordings.table import Digest, Table
+from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
 _TIME: Final = ("venue_ms", *TIME_NAMES)

@@ -72,7 +72,7 @@ class TimeColumn:
         unit = _unit(start)
         step, rest = divmod(step_ns, unit)
         if step and not rest and column[-1] < _EXACT_BELOW:
-            # Sums of whole floats, exact below that: to make them takes longer than whole numbers, to compare them less.
+            # Sums of whole floats, exact below that: they are compared faster than whole numbers with floats.
             even = list(accumulate(repeat(float(step), rows - 1), initial=float(start)))
             if column == even:
                 stop = start + step * rows

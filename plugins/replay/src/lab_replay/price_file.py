@@ -11,7 +11,8 @@ from lab.domain.batches import CandleColumns, TickColumns
 from lab_recordings import RecordingError, Survey, sha256_of
 from lab_recordings.cache import LEAST_BYTES, ColumnCache, name_of
 from lab_recordings.kept import DamagedError, KeptColumns
-from lab_recordings.table import Digest, Table
+from lab_recordings.opening import Digest
+from lab_recordings.table import Table
 
 from lab_replay.source import Source, exhaust
 

@@ -20,7 +20,8 @@ from lab_recordings import (
     read_columns,
     read_tick_columns,
 )
-from lab_recordings.table import Digest, Table
+from lab_recordings.opening import Digest
+from lab_recordings.table import Table
 
 from lab_replay.price_file import PriceFile
 from lab_replay.source import Batch, other_interval
