@@ -51,6 +51,7 @@ def test_the_journal_is_the_same_byte_by_byte_with_kept_columns_and_without(
     assert journal() == cold, "without"
 
 
+@pytest.mark.behaviour("S7")
 def test_no_write_keeps_nothing_of_a_file_and_uses_what_is_kept(lab: Any, prices: Path, cache: Path) -> None:
     first = lab(*COMMAND, "--no-write", "--json")
     assert not cache.exists()

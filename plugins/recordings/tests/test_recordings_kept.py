@@ -91,6 +91,15 @@ def test_a_file_that_was_never_finished_is_refused(blocks: list[CandleColumns]) 
         KeptColumns(BytesIO(file.getvalue()), "n", CandleColumns.loaded)
 
 
+def test_a_file_whose_survey_is_of_another_kind_is_refused(blocks: list[CandleColumns]) -> None:
+    class Other(Survey):
+        def dumped(self) -> bytes:
+            return b"[1]"
+
+    with pytest.raises(DamagedError, match="its end is of another kind"):
+        KeptColumns(BytesIO(written(blocks, Other())), "n", CandleColumns.loaded)
+
+
 def test_a_block_that_is_damaged_after_the_check_is_not_given(blocks: list[CandleColumns]) -> None:
     file = BytesIO(written(blocks, Survey()))
     columns = KeptColumns(file, "n", CandleColumns.loaded).columns()
@@ -267,6 +276,10 @@ def test_columns_that_are_more_than_the_folder_holds_are_not_kept(
 def test_the_folder_is_the_users_or_the_one_that_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LAB_CACHE_DIR", str(tmp_path / "named"))
     assert cache.user_folder() == tmp_path / "named"
+    monkeypatch.setenv("LAB_CACHE_DIR", "~/named")
+    assert cache.user_folder() == Path.home() / "named"
+    monkeypatch.setenv("LAB_CACHE_DIR", "~nobody-of-this-name/named")
+    assert cache.user_folder() == Path("~nobody-of-this-name/named")
     monkeypatch.delenv("LAB_CACHE_DIR")
     assert cache.user_folder().name in {"lab", "Cache"}
     assert cache.user_folder().is_absolute()

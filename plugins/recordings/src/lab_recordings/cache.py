@@ -37,6 +37,8 @@ def user_folder() -> Path:
     """Return the folder that ``LAB_CACHE_DIR`` names, else ``lab`` in the platform's folder for caches."""
     named = os.environ.get(FOLDER_VARIABLE)
     if named:
+        with suppress(RuntimeError):  # of a home folder that nobody knows
+            return Path(named).expanduser()
         return Path(named)
     from platformdirs import user_cache_path  # takes 14 ms, which small files would not make up for
 

@@ -100,7 +100,10 @@ class KeptColumns(Generic[_Columns]):
         found = self._file.read(length + 1)
         if len(found) != length or crc32(found) != checksum:
             raise DamagedError("its end is damaged")
-        return rows, blocks, place, Survey.loaded(found)
+        try:
+            return rows, blocks, place, Survey.loaded(found)
+        except ValueError:
+            raise DamagedError("its end is of another kind") from None
 
     def _datas(self) -> Iterator[bytes]:
         left = self._place - self._file.seek(_BEGIN)
