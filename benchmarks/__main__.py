@@ -64,6 +64,7 @@ def _prepare(folder: Path, quick: bool) -> Suite:
     """Write the data, and let lab's modules be compiled once, as they are where lab is installed."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     os.environ["PYTHONPYCACHEPREFIX"] = str(folder / "bytecode")
+    os.environ["LAB_CACHE_DIR"] = str(folder / "cache")
     candles, ticks = ([100_000], 100_000) if quick else ([100_000, 1_000_000], 1_000_000)
     # In a process of its own: what this one holds at its peak would count as the peak of those it starts.
     texts = case("data", folder=str(folder), candles=candles, ticks=ticks)

@@ -20,6 +20,9 @@ broker = "paper"
 gates = {json.dumps(GATES)}
 equity = "{EQUITY}"
 
+[replay]  # each run reads the file
+keep = false
+
 [sma]  # trades every crossing, without stop or target, at a fixed size
 fast = {FAST}
 slow = {SLOW}

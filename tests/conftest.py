@@ -80,6 +80,7 @@ class Lab:
             for name in os.environ:
                 if name.startswith("LAB_"):
                     patch.delenv(name)
+            patch.setenv("LAB_CACHE_DIR", self.environment["LAB_CACHE_DIR"])
             for name, value in (env or {}).items():
                 patch.setenv(name, value)
             patch.setattr(sys, "argv", ["lab", *args])
@@ -127,6 +128,7 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     folder = tmp_path / "work"
     folder.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
+    environment["LAB_CACHE_DIR"] = str(tmp_path / "cache")
     return Lab(folder, environment, monkeypatch)
 
 

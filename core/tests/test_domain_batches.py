@@ -1,6 +1,7 @@
 """Columns are checked as a whole and become the same events as rows would; trades become whole candles only."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from math import inf
 from typing import Any
 
@@ -30,7 +31,7 @@ ROWS = candles([100.0, 101.0, 99.0])
 
 
 def test_a_batch_is_made_of_checked_columns_only() -> None:
-    with pytest.raises(TypeError, match=r"made by CandleColumns\.candles\(\) or CandleBuilder\.take\(\) only"):
+    with pytest.raises(TypeError, match=r"made by CandleColumns\.candles\(\) or CandleBuilder\.take_columns\(\) only"):
         CheckedBatch([ROWS[0]])
     made = columns(ROWS).candles(X, MINUTE_NS)
     assert (type(made), made.symbol, list(made)) == (CheckedBatch, X, ROWS)
@@ -38,16 +39,29 @@ def test_a_batch_is_made_of_checked_columns_only() -> None:
 
 
 @pytest.mark.parametrize("even", [True, False])
-def test_columns_become_the_candles_of_their_rows_packed_or_not(even: bool) -> None:
-    made = columns(ROWS)
+def test_columns_become_the_candles_of_their_rows_dumped_and_loaded_or_not(even: bool) -> None:
+    opens_ns: Sequence[int] = [row.open_ns for row in ROWS]
     if even:
-        made.opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
-    for one in (made, made.packed()):
+        opens_ns = range(START_NS, START_NS + 3 * MINUTE_NS, MINUTE_NS)
+    made = CandleColumns(opens_ns, columns(ROWS).figures)
+    for one in (made, CandleColumns.loaded(made.dumped())):
         assert len(one) == 3
         assert list(one.candles(X, MINUTE_NS)) == ROWS
         assert [candle.status for candle in one.candles(X, MINUTE_NS, BACKFILLED)] == [BACKFILLED] * 3
-    assert (made.packed().lowest, made.packed().highest) == (made.lowest, made.highest) == (99.0, 101.0)
-    assert isinstance(made.packed().opens_ns, range) is even
+        assert (one.lowest, one.highest, isinstance(one.opens_ns, range)) == (99.0, 101.0, even)
+        assert one.dumped() == made.dumped()
+    for wrong in (made.dumped() + bytes(8), made.dumped()[:-8]):
+        with pytest.raises(ValueError, match="more or less than these columns"):
+            CandleColumns.loaded(wrong)
+
+
+def test_a_volume_of_minus_nothing_is_none() -> None:
+    volumes = [0.0, -0.0, 1.0]
+    assert [candle.volume for candle in columns(ROWS, volume=volumes).candles(X, MINUTE_NS)] == volumes
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(ROWS, volume=[0.0, -0.0, -5e-324])
+    with pytest.raises(ValueError, match="not all are candles"):
+        columns(ROWS, open=[1.0, -0.0, 1.0])
 
 
 @pytest.mark.parametrize(
@@ -67,13 +81,14 @@ QUOTES = quotes([100.0, 101.0, 102.0])
 TRADES = [Trade(X, quote.time_ns, 100.0, 1.0, Side.BUY) for quote in QUOTES]
 
 
-def test_ticks_are_quotes_of_columns_and_what_came_between_in_its_order() -> None:
-    assert list(TickColumns(X, quote_columns(QUOTES))) == QUOTES
-    mixed = TickColumns(X, quote_columns(QUOTES[:2]), TRADES[:1], [True, False, True])
-    assert (list(mixed), mixed.symbol) == ([QUOTES[0], TRADES[0], QUOTES[1]], X)
-    assert list(TickColumns(X, [[], [], [], [], []], TRADES[:1], [False])) == TRADES[:1]
-    with pytest.raises(ValueError, match="a quote among what is no quote"):
-        TickColumns(X, quote_columns(QUOTES[:1]), QUOTES[1:2], [True, False])
+def test_ticks_are_made_of_columns_of_quotes_and_of_trades_dumped_and_loaded_or_not() -> None:
+    ticks = TickColumns(quote_columns(QUOTES), [[1, 2], [5.0, 6.0], [0.0, 1.0]])
+    for one in (ticks, TickColumns.loaded(ticks.dumped())):
+        assert len(one) == 5
+        assert list(one.made(X)) == QUOTES
+        assert [list(column) for column in one.trades] == [[1, 2], [5.0, 6.0], [0.0, 1.0]]
+        assert (one.lowest, one.highest) == (ticks.lowest, ticks.highest)
+        assert one.dumped() == ticks.dumped()
 
 
 # -- ticks: extremes, and one wrong row -------------------------------------------------------------------------------
@@ -84,15 +99,17 @@ SOUND: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0], [9.6, 10.0], [1.0, 1.0
 def test_columns_say_their_lowest_and_highest_price() -> None:
     candles = CandleColumns(range(2), ([9.0, 9.0], [10.0, 11.0], [8.0, 7.0], [9.0, 9.0], [1.0, 1.0]))
     assert (candles.lowest, candles.highest) == (7.0, 11.0)
-    assert (candles.packed().lowest, candles.packed().highest) == (7.0, 11.0)
-    ticks = TickColumns("BTCUSDT", SOUND)
+    ticks = TickColumns(SOUND)
     assert (ticks.lowest, ticks.highest) == (9.0, 10.0)
-    assert list(ticks) == [Quote("BTCUSDT", 1, 9.5, 1.0, 9.6, 1.0), Quote("BTCUSDT", 2, 9.0, 1.0, 10.0, 1.0)]
+    assert list(ticks.made("BTCUSDT")) == [
+        Quote("BTCUSDT", 1, 9.5, 1.0, 9.6, 1.0),
+        Quote("BTCUSDT", 2, 9.0, 1.0, 10.0, 1.0),
+    ]
 
 
 def test_columns_without_a_quote_have_no_lowest_and_no_highest_price() -> None:
-    ticks = TickColumns("BTCUSDT", [[], [], [], [], []], ["trade"], [False])
-    assert (list(ticks), ticks.lowest, ticks.highest) == (["trade"], inf, 0.0)
+    ticks = TickColumns([[], [], [], [], []], [[1], [5.0], [0.0]])
+    assert (list(ticks.made(X)), ticks.lowest, ticks.highest) == ([], inf, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -103,7 +120,22 @@ def test_columns_with_one_row_that_is_no_quote_are_refused(column: int, figure: 
     columns = [list(one) for one in SOUND]
     columns[column][1] = figure
     with pytest.raises(ValueError, match="not all are quotes"):
-        TickColumns("BTCUSDT", columns)
+        TickColumns(columns)
+    with pytest.raises(ValueError, match="not all are quotes"):
+        TickColumns([*SOUND[:4], [1.0]])
+
+
+@pytest.mark.parametrize(
+    ("column", "figure"), [(1, 0.0), (1, -1.0), (1, 1e15), (1, NAN), (2, -1.0), (2, 1e18), (2, NAN)]
+)
+def test_columns_with_one_row_that_is_no_trade_are_refused(column: int, figure: float) -> None:
+    trades: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0]]
+    TickColumns(SOUND, trades)
+    trades[column][1] = figure
+    with pytest.raises(ValueError, match="not all are trades"):
+        TickColumns(SOUND, trades)
+    with pytest.raises(ValueError, match="not all are trades"):
+        TickColumns(SOUND, [[1], [9.5], [1.0, 1.0]])
 
 
 # -- trades into candles ----------------------------------------------------------------------------------------------
@@ -137,11 +169,39 @@ def test_trades_that_make_no_candle_are_refused_with_the_time() -> None:
         builder.take([trade(0, inf), trade(60, 1.0)])
 
 
-@pytest.mark.parametrize(("symbol", "checked"), [(X, True), ("ETHUSDT", False)])
-def test_of_checked_columns_of_its_own_symbol_a_builder_makes_a_checked_batch(symbol: str, checked: bool) -> None:
-    made = CandleBuilder(symbol, MINUTE_NS).take(TickColumns(X, quote_columns(QUOTES)))
-    assert isinstance(made, CheckedBatch) is checked
-    assert list(made) == QUOTES
+def test_of_checked_columns_a_builder_makes_checked_batches_of_its_symbol() -> None:
+    for symbol in (X, "ETHUSDT"):
+        made = CandleBuilder(symbol, MINUTE_NS).take_columns(TickColumns(quote_columns(QUOTES)))
+        assert type(made) is CheckedBatch
+        assert list(made) == [quote._replace(symbol=symbol) for quote in QUOTES]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.integers(1, 1_000), st.sampled_from([0.1, 0.2, 1e9]))),
+    st.lists(st.integers(0, 30), max_size=3),
+)
+def test_columns_give_what_their_ticks_give_one_by_one(
+    steps: list[tuple[int, bool, int, float]], cuts: list[int]
+) -> None:
+    now, ticks = 0, []
+    for step, quoted, price, size in steps:
+        now += step
+        one = trade(now, float(price), size)
+        ticks.append(Quote(X, one.time_ns, one.price, 1.0, one.price, 1.0) if quoted else one)
+    one_by_one, at_once = CandleBuilder(X, MINUTE_NS), CandleBuilder(X, MINUTE_NS)
+    expected = [event for tick in ticks for event in one_by_one.take([tick])]
+    found: list[Candle | Quote] = []
+    bounds = [0, *sorted(cuts), len(ticks)]
+    for begin, end in pairwise(bounds):
+        part = ticks[begin:end]
+        quotes = [one for one in part if isinstance(one, Quote)]
+        trades = [(one.time_ns, one.price, one.size) for one in part if isinstance(one, Trade)]
+        found += at_once.take_columns(
+            TickColumns(
+                quote_columns(quotes) or [[]] * 5, [list(column) for column in zip(*trades, strict=True)] or [[]] * 3
+            )
+        )
+    assert found == expected
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 1_000)), max_size=60))

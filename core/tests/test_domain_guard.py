@@ -242,7 +242,7 @@ def columns(**changes: Any) -> CandleColumns:
 def test_columns_become_events_that_need_no_second_check() -> None:
     made = columns().candles("BTCUSDT", MINUTE_NS)
     assert type(made) is CheckedBatch
-    assert type(columns().packed().candles("BTCUSDT", MINUTE_NS)) is CheckedBatch
+    assert type(columns().candles("BTCUSDT", MINUTE_NS)) is CheckedBatch
     assert made.symbol == "BTCUSDT"
     assert [guard().malformed(one) for one in made] == [None, None]
     for before, after in pairwise(made):

@@ -92,7 +92,7 @@ def _both_ways(read: Read, path: Path, data: bytes, batch: int = 2) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "BATCH", batch)
         quickly = _outcome(read, path)
-        patch.setattr(tables, "quick_columns", lambda lines, width: iter(()))
+        patch.setattr(tables, "quick_columns", lambda *_: iter(()))
         patch.setattr(tables, "_plain", lambda text: False)  # then `csv` alone parts the rows
         assert quickly == _outcome(read, path)
 
@@ -148,9 +148,9 @@ def test_files_read_quickly_are_what_csv_and_float_give(columns: list[str], data
 @given(st.lists(st.floats(1e-300, 9e14) | st.decimals(0, 10**9, places=18), min_size=1, max_size=20))
 def test_every_number_is_read_to_the_last_bit(numbers: list[object]) -> None:
     texts = [str(number) for number in numbers]
-    (columns,) = [*quick.quick_columns([f"{text},{text},a\n".encode() for text in texts], 3)]
+    (columns,) = [*quick.quick_columns("".join(f"{text},{text},a\n" for text in texts).encode(), len(texts), 3)]
     assert columns.floats(0) == columns.floats(1) == list(map(float, texts))
-    for columns in quick.quick_columns([f"x,{text},{text}\n".encode() for text in texts], 3):
+    for columns in quick.quick_columns("".join(f"x,{text},{text}\n" for text in texts).encode(), len(texts), 3):
         assert columns.floats(1) == columns.floats(2) == list(map(float, texts))
 
 
@@ -163,11 +163,53 @@ def test_every_number_is_read_to_the_last_bit(numbers: list[object]) -> None:
     ],
 )
 def test_the_quickest_way_that_understands_a_block_comes_first(line: str, kind: str) -> None:
-    first = next(quick.quick_columns([f"{line}\r\n".encode()] * 3, 3))
+    first = next(quick.quick_columns(f"{line}\r\n".encode() * 3, 3, 3))
     assert type(first).__name__ == kind
     assert first.floats(2) == [float(line.split(",")[2])] * 3
 
 
 def test_the_end_of_a_line_is_no_part_of_its_last_text() -> None:
-    (columns,) = quick.quick_columns([b"1,2,buy\r\n", b"1,2,sell\r\n"], 3)
+    (columns,) = quick.quick_columns(b"1,2,buy\r\n1,2,sell\r\n", 2, 3)
     assert columns.texts(2) == ["buy", "sell"]
+
+
+LENGTHS = [1, 1, 40, 1, 2, 300, 300, 1, 1, 1, 1, 1, 1, 90, 1, 7, 7, 8, 6, 1] * 10
+
+
+def _first_cells(path: Path, into: list[list[str]]) -> None:
+    for block in tables.Table(path).blocks():
+        assert block.line == 2 + sum(map(len, into))
+        block.read(lambda columns: into.append(list(columns.texts(0))), lambda *_: None)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("batch", [1, 2, 3, 7, 64, 1000])
+def test_rows_are_taken_by_the_batch_however_their_lengths_change(
+    batch: int, end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BATCH", batch)
+    rows = [f"{number},{'7' * length}" for number, length in enumerate(LENGTHS)]
+    for tail in ("", end, end * 4):
+        (path := tmp_path / "long.csv").write_bytes(end.join(["a,b", *rows]).encode() + tail.encode())
+        taken: list[list[str]] = []
+        _first_cells(path, taken)
+        assert [cell for column in taken for cell in column] == [str(number) for number in range(len(rows))]
+        assert [len(column) for column in taken[:-1]] == [batch] * (len(taken) - 1)
+
+
+@pytest.mark.parametrize("place", [0, 1, 30, 190])
+@pytest.mark.parametrize("odd", ['{},"7"', "{},7\r", "{},7,7", "", "{},\x80"])
+def test_the_line_of_an_odd_row_is_right_wherever_it_is(
+    odd: str, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BATCH", 16)
+    rows = [f"{number},{'7' * length}" for number, length in enumerate(LENGTHS)]
+    rows[place] = odd.format(place)
+    rows[-1] = "x"
+    (path := tmp_path / "odd.csv").write_bytes("\n".join(["a,b", *rows]).encode("latin-1"))
+    taken: list[list[str]] = []
+    with pytest.raises(RecordingError) as raised:
+        _first_cells(path, taken)
+    sound = odd.startswith("{}") and not odd.endswith((",7", "\x80"))
+    assert raised.value.line == (201 if sound else place + 2)
+    assert [cell for column in taken for cell in column] == [str(number) for number in range(sum(map(len, taken)))]

@@ -186,7 +186,7 @@ def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
     path = tmp_path / "long.csv"
     path.write_text("\n".join(["time,open,high,low,close", *rows, "1,2,3"]))
     for held in (1 << 30, 0):  # kept in memory, or read twice
-        monkeypatch.setattr("lab_replay.sources._HELD_CANDLES", held)
+        monkeypatch.setattr("lab_replay.price_file._HELD", held)
         with pytest.raises(ProviderError, match=r"long.csv:9002: 3 fields; expected 5"):
             ReplayProvider(file=str(path)).batches([BTC], seed=0)
     path.write_text("\n".join(["time,open,high,low,close", *rows]))

@@ -277,7 +277,7 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
 
     return Assembly(
         run,
-        make(provider),
+        _told(run, make(provider)),
         [make_strategy(entry) for entry in strategies],
         [make(entry) for entry in gates],
         make(broker),
@@ -285,6 +285,18 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         in_force,
         unknown_variables,
     )
+
+
+def _told(run: RunSettings, part: Part[Provider]) -> Part[Provider]:
+    """Tell a provider where the run leaves no file behind; return it."""
+    if run.no_write:
+        try:
+            part.component.leave_no_file()
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise PluginError(f"{part.name}: its leave_no_file fails: {describe_error(error)}") from None
+    return part
 
 
 def _installed(registry: Registry) -> list[str]:

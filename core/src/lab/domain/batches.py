@@ -4,12 +4,13 @@ A provider that reads columns makes its events here. `CheckedBatch` can't be mad
 front of the engine lets it pass as it is; whatever else a provider hands over is checked event by event.
 """
 
-from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
-from itertools import repeat
+from functools import reduce
+from itertools import islice, repeat
 from math import inf
-from operator import gt, le
-from struct import pack
+from operator import add, gt, le
+from struct import Struct, pack
 from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lab.domain.market import FINAL, Candle, Quote, candle_from_row, check_candle, quote_from_row
@@ -18,6 +19,9 @@ PRICE_LIMIT: Final = 1e15
 SIZE_LIMIT: Final = 1e18
 _Event = TypeVar("_Event", Candle, Quote, Candle | Quote)
 _NEVER: Final = -(2**63)  # before the first tick
+_CANDLES: Final = Struct("=qqqdd")  # rows, first opening, distance or 0, lowest, highest; then the columns
+_TICKS: Final = Struct("=qqdd")  # quotes, trades, lowest, highest; then the columns
+_SIGN: Final = pack("=d", -0.0).index(0x80)  # the place of a packed float's byte that begins with its sign
 
 
 class CheckedBatch(tuple[_Event, ...]):
@@ -27,7 +31,7 @@ class CheckedBatch(tuple[_Event, ...]):
 
     def __new__(cls, *_: object) -> NoReturn:
         """Refuse: a batch that was not checked must not look like one that was."""
-        raise TypeError("a CheckedBatch is made by CandleColumns.candles() or CandleBuilder.take() only")
+        raise TypeError("a CheckedBatch is made by CandleColumns.candles() or CandleBuilder.take_columns() only")
 
     @property
     def symbol(self) -> str:
@@ -51,42 +55,63 @@ def _checked(events: Iterable[_Event]) -> CheckedBatch[_Event]:
 class CandleColumns:
     """Candles as columns: opening times, then open, high, low, close and volume.
 
-    Making one checks the figures of all rows and raises ``ValueError`` where one is no candle. Packed columns take an
-    eighth of the memory of `Candle` objects. ``lowest`` and ``highest`` are the lowest low and the highest high.
+    Making one checks the figures of all rows and raises ``ValueError`` where one is no candle. The columns are kept
+    packed, in an eighth of the memory of `Candle` objects. ``lowest`` and ``highest`` are the lowest low and the
+    highest high.
     """
 
-    __slots__ = ("figures", "highest", "lowest", "opens_ns")
+    __slots__ = ("_data", "figures", "highest", "lowest", "opens_ns")
+
+    opens_ns: Sequence[int]
+    figures: Sequence[Sequence[float]]
+    lowest: float
+    highest: float
 
     def __init__(self, opens_ns: Sequence[int], figures: Sequence[Sequence[float]]) -> None:
-        """Check and keep the columns, all of one length and of plain numbers."""
+        """Check the columns, all of one length and of plain numbers, and pack them."""
         opens, highs, lows, closes, volumes = figures
-        self.lowest, self.highest = min(lows, default=1.0), max(highs, default=1.0)
+        lowest, highest = min(lows, default=1.0), max(highs, default=1.0)
         sound = (
             len(set(map(len, (opens_ns, *figures)))) == 1
-            and self.lowest > 0.0
-            and self.highest < PRICE_LIMIT
+            and lowest > 0.0
+            and highest < PRICE_LIMIT
             and all(map(le, lows, closes))
             and all(map(le, closes, highs))
-            and min(opens, default=1.0) > 0.0
+            and all(opens)
             and _all_below(PRICE_LIMIT, opens)
-            and min(volumes, default=0.0) >= 0.0
             and _all_below(SIZE_LIMIT, volumes)
         )
-        if not sound:
+        packed = b"".join(map(_packed, "ddddd", figures)) if sound else b""
+        if not sound or (_signed(packed) and (min(opens, default=1.0) <= 0.0 or min(volumes, default=0.0) < 0.0)):
             raise ValueError("not all are candles")
-        self.opens_ns = opens_ns
-        self.figures = tuple(figures)
+        start_ns, step_ns, times = 0, 0, b""
+        if isinstance(opens_ns, range):
+            start_ns, step_ns = opens_ns.start, opens_ns.step
+        else:
+            times = _packed("q", opens_ns)
+        self._take(b"".join((_CANDLES.pack(len(opens_ns), start_ns, step_ns, lowest, highest), times, packed)))
+
+    def _take(self, data: bytes) -> None:
+        rows, start_ns, step_ns, self.lowest, self.highest = _CANDLES.unpack_from(data)
+        times = () if step_ns else (("q", rows),)
+        views = _views(data, _CANDLES.size, [*times, *[("d", rows)] * 5])
+        self.opens_ns = range(start_ns, start_ns + rows * step_ns, step_ns) if step_ns else views[0]
+        self.figures = views[-5:]
+        self._data = data
 
     def __len__(self) -> int:
         return len(self.opens_ns)
 
-    def packed(self) -> "CandleColumns":
-        """Return the same candles in packed arrays, which hold the same figures in the least memory."""
-        same: CandleColumns = object.__new__(CandleColumns)
-        same.lowest, same.highest = self.lowest, self.highest
-        same.opens_ns = self.opens_ns if isinstance(self.opens_ns, range) else _packed("q", self.opens_ns)
-        same.figures = tuple(_packed("d", column) for column in self.figures)
-        return same
+    def dumped(self) -> bytes:
+        """Return them as bytes, for `loaded`."""
+        return self._data
+
+    @classmethod
+    def loaded(cls, data: bytes) -> "CandleColumns":
+        """Return, without a second check, the columns that `dumped` gave these very bytes for."""
+        made: CandleColumns = object.__new__(cls)
+        made._take(data)
+        return made
 
     def candles(self, symbol: str, interval_ns: int, status: str = FINAL) -> CheckedBatch[Candle]:
         """Return them as events, each known when its bucket ended."""
@@ -100,49 +125,73 @@ class CandleColumns:
         return _checked(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
 
 
-class TickColumns(tuple[Any, ...]):
-    """Quotes of one symbol, made from checked columns, together with the other ticks between them, in their order."""
+class TickColumns:
+    """Ticks as columns: quotes (time, bid, bid size, ask, ask size) and trades (time, price, size).
 
-    symbol: str
+    Making one checks the figures of all rows and raises ``ValueError`` where one is no quote or no trade. Times ascend,
+    which is not checked. The columns are kept packed. ``lowest`` and ``highest`` are the lowest bid and the highest
+    ask: infinite and 0 where there is no quote.
+    """
+
+    __slots__ = ("_data", "highest", "lowest", "quotes", "trades")
+
+    quotes: Sequence[Sequence[Any]]
+    trades: Sequence[Sequence[Any]]
     lowest: float
-    """The lowest bid; infinite where there is no quote."""
     highest: float
-    """The highest ask; 0 where there is no quote."""
 
-    def __new__(
-        cls,
-        symbol: str,
-        quotes: Sequence[Sequence[Any]],
-        others: Iterable[Any] = (),
-        quoted: Sequence[bool] | None = None,
-    ) -> "TickColumns":
-        """Check the columns (time, bid, bid size, ask, ask size; all plain numbers) and make the quotes.
+    def __init__(self, quotes: Sequence[Sequence[Any]], trades: Sequence[Sequence[Any]] = ((), (), ())) -> None:
+        """Check the columns, of plain numbers, and pack them.
 
-        ``others`` are those ticks that are no quotes; ``quoted`` says of each tick whether it is a quote (``None``: all
-        are). Raises ``ValueError`` where a row is no quote.
+        Those of the quotes are of one length, those of the trades too; either may be without rows.
         """
-        _, bids, bid_sizes, asks, ask_sizes = quotes
+        times, bids, bid_sizes, asks, ask_sizes = quotes
+        trade_times, prices, sizes = trades
         lowest, highest = min(bids, default=inf), max(asks, default=0.0)
-        sound = not bids or (
-            lowest > 0.0
+        quoted, traded = (b"".join(map(_packed, "dddd", columns)) for columns in (quotes[1:], trades[1:]))
+        sound = (
+            len({len(times), *map(len, quotes)}) == 1
+            and lowest > 0.0
             and highest < PRICE_LIMIT
             and all(map(le, bids, asks))
-            and min(bid_sizes) >= 0.0
             and _all_below(SIZE_LIMIT, bid_sizes)
-            and min(ask_sizes) >= 0.0
             and _all_below(SIZE_LIMIT, ask_sizes)
         )
-        if not sound:
+        if not sound or (_signed(quoted) and (min(bid_sizes) < 0.0 or min(ask_sizes) < 0.0)):
             raise ValueError("not all are quotes")
-        made = map(quote_from_row, zip(repeat(symbol, len(quotes[0])), *quotes, strict=True))
-        between = list(others)
-        if Quote in set(map(type, between)):
-            raise ValueError("a quote among what is no quote")
-        rest = iter(between)
-        ticks = made if quoted is None else [next(made) if one else next(rest) for one in quoted]
-        self = super().__new__(cls, ticks)
-        self.symbol, self.lowest, self.highest = symbol, lowest, highest
-        return self
+        sound = (
+            len({len(trade_times), len(prices), len(sizes)}) == 1
+            and all(prices)
+            and _all_below(PRICE_LIMIT, prices)
+            and _all_below(SIZE_LIMIT, sizes)
+        )
+        if not sound or (_signed(traded) and (min(prices) <= 0.0 or min(sizes) < 0.0)):
+            raise ValueError("not all are trades")
+        head = _TICKS.pack(len(times), len(trade_times), lowest, highest)
+        self._take(b"".join((head, _packed("q", times), quoted, _packed("q", trade_times), traded)))
+
+    def _take(self, data: bytes) -> None:
+        quotes, trades, self.lowest, self.highest = _TICKS.unpack_from(data)
+        views = _views(data, _TICKS.size, [*zip("qdddd", repeat(quotes)), *zip("qdd", repeat(trades))])
+        self.quotes, self.trades, self._data = views[:5], views[5:], data
+
+    def __len__(self) -> int:
+        return len(self.quotes[0]) + len(self.trades[0])
+
+    def dumped(self) -> bytes:
+        """Return them as bytes, for `loaded`."""
+        return self._data
+
+    @classmethod
+    def loaded(cls, data: bytes) -> "TickColumns":
+        """Return, without a second check, the columns that `dumped` gave these very bytes for."""
+        made: TickColumns = object.__new__(cls)
+        made._take(data)
+        return made
+
+    def made(self, symbol: str) -> "map[Quote]":
+        """Return the quotes as events."""
+        return map(quote_from_row, zip(repeat(symbol, len(self.quotes[0])), *self.quotes, strict=True))
 
 
 class CandleBuilder:
@@ -163,31 +212,48 @@ class CandleBuilder:
         """Return the quotes among the ticks and, before the tick whose time closes it, each candle.
 
         A tick that is no quote is a trade, with ``time_ns``, ``price`` and ``size``. A candle's ``time_ns`` is the end
-        of its bucket. For `TickColumns` of the builder's symbol the result is a `CheckedBatch`.
+        of its bucket.
         """
         events: list[Candle | Quote] = []
-        give, end_ns = events.append, self._end_ns
         for tick in ticks:
-            time_ns = tick.time_ns
-            if time_ns >= end_ns:
-                closed = self._roll(time_ns)
-                end_ns = self._end_ns
-                if closed is not None:
-                    give(closed)
+            if tick.time_ns >= self._end_ns and (closed := self._roll(tick.time_ns)) is not None:
+                events.append(closed)
             if tick.__class__ is Quote:
-                give(tick)
-                continue
-            price = tick.price
-            if not self._first:
-                self._first = self._high = self._low = price
-            elif price > self._high:
-                self._high = price
-            elif price < self._low:
-                self._low = price
-            self._last = price
-            self._volume += tick.size
-        checked = isinstance(ticks, TickColumns) and ticks.symbol == self._symbol
-        return _checked(events) if checked else events
+                events.append(tick)
+            else:
+                self._add((tick.price,), (tick.size,))
+        return events
+
+    def take_columns(self, ticks: TickColumns) -> CheckedBatch[Candle | Quote]:
+        """Return what `take` does. Takes a stretch inside a bucket at once."""
+        times, (trade_times, prices, sizes) = ticks.quotes[0], ticks.trades
+        quotes, trades = len(times), len(trade_times)
+        quote = trade = 0
+        made = ticks.made(self._symbol)
+        events: list[Candle | Quote] = []
+        while quote < quotes or trade < trades:
+            now_ns = min([*times[quote : quote + 1], *trade_times[trade : trade + 1]])
+            if now_ns >= self._end_ns and (closed := self._roll(now_ns)) is not None:
+                events.append(closed)
+            next_quote, next_trade = (
+                bisect_left(times, self._end_ns, quote),
+                bisect_left(trade_times, self._end_ns, trade),
+            )
+            events += islice(made, next_quote - quote)
+            if next_trade > trade:
+                self._add(prices[trade:next_trade], sizes[trade:next_trade])
+            quote, trade = next_quote, next_trade
+        return _checked(events)
+
+    def _add(self, prices: Sequence[float], sizes: Sequence[float]) -> None:
+        """Take the trades of one bucket; there is one at least."""
+        high, low = max(prices), min(prices)
+        if not self._first:
+            self._first, self._high, self._low = prices[0], high, low
+        else:
+            self._high, self._low = max(self._high, high), min(self._low, low)
+        self._last = prices[-1]
+        self._volume = reduce(add, sizes, self._volume)  # not by sum(): from Python 3.12 on it rounds otherwise
 
     def _roll(self, now_ns: int) -> Candle | None:
         closed = None
@@ -210,6 +276,21 @@ class CandleBuilder:
         return closed
 
 
-def _packed(code: str, column: Sequence[Any]) -> "array[Any]":
-    # By way of bytes: a third of the time that ``array(code, column)`` takes.
-    return array(code, pack(f"{len(column)}{code}", *column))
+def _packed(code: str, column: Sequence[Any]) -> bytes:
+    return pack(f"{len(column)}{code}", *column)
+
+
+def _signed(packed: bytes) -> bool:
+    """Return whether a packed number may be negative: whether one has its sign bit set, as -0 has too."""
+    return not packed[_SIGN::8].isascii()
+
+
+def _views(data: bytes, start: int, columns: Iterable[tuple[str, int]]) -> "tuple[memoryview[Any], ...]":
+    """Return the columns that follow one another from ``start`` on, each of a code and a number of rows."""
+    views, whole = [], memoryview(data)
+    for code, rows in columns:
+        views.append(whole[start : start + 8 * rows].cast(code))  # type: ignore[call-overload]  # it is q or d
+        start += 8 * rows
+    if start != len(data):
+        raise ValueError("more or less than these columns")
+    return tuple(views)

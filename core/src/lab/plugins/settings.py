@@ -20,6 +20,8 @@ import msgspec
 from lab.errors import ConfigError, PluginError, describe_error, did_you_mean, message_of, text_of
 
 ENV_PREFIX: Final = "LAB_"
+NO_SETTINGS: Final = frozenset({"LAB_COMPILED", "LAB_CACHE_DIR"})
+"""Variables of lab that are no component's: how its modules run, and where kept columns of files lie."""
 _FILE_MOST: Final = 1_000_000
 
 
@@ -106,7 +108,7 @@ class Layers:
         """
         unknown_variables = []
         for variable in sorted(environment):
-            if not variable.startswith(ENV_PREFIX):
+            if not variable.startswith(ENV_PREFIX) or variable in NO_SETTINGS:
                 continue
             rest = variable[len(ENV_PREFIX) :].lower()
             fitting = [name for name in tables if rest.startswith(name + "_")]

@@ -169,6 +169,12 @@ class Provider(Component, ABC):
         """Return where the data comes from, for header and report: a host, a file, a seed."""
         return self.realm().value
 
+    def leave_no_file(self) -> None:
+        """Write nothing that is there after the run, such as a cache. Called first of all, under ``--no-write``.
+
+        The default is right for a provider that never does.
+        """
+
     async def start(self, runtime: Runtime) -> None:
         """Get ready. May start tasks in ``runtime.tasks``; they are cancelled after `stop`."""
 

@@ -5,7 +5,7 @@ from lab_recordings.candles import check_candles, infer_interval, read_candles, 
 from lab_recordings.catalog import Recording, locate, names, recording, sha256_of, shipped
 from lab_recordings.errors import RecordingError
 from lab_recordings.survey import Survey
-from lab_recordings.tick_csv import Tick, TickTrade, read_ticks
+from lab_recordings.tick_csv import Tick, TickTrade, read_tick_columns, read_ticks
 from lab_recordings.ticks import PathCandle, PathQuote, PathTrade, TickRecording
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "names",
     "read_candles",
     "read_columns",
+    "read_tick_columns",
     "read_ticks",
     "recording",
     "sha256_of",

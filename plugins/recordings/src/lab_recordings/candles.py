@@ -13,6 +13,7 @@ from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
 from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
@@ -38,13 +39,18 @@ def read_candles(
         yield columns.candles(symbol, interval_ns, status)
 
 
-def read_columns(path: Path, interval_ns: int, survey: Survey | None = None) -> Iterator[CandleColumns]:
-    """Yield what `read_candles` does, as columns. A ``survey`` takes in what was read."""
+def read_columns(
+    path: Path, interval_ns: int, survey: Survey | None = None, digest: Digest | None = None
+) -> Iterator[CandleColumns]:
+    """Yield what `read_candles` does, as columns. A ``survey`` takes in what was read, a ``digest`` the file's bytes.
+
+    Both are complete after the last block.
+    """
     if interval_ns <= 0:
         raise ValueError(f"interval_ns must be above 0, not {interval_ns}")
     table = Table(path)
     reader = _Reader(table, interval_ns, survey)
-    for block in table.blocks():
+    for block in table.blocks(digest):
         yield block.read(reader.read, reader.refuse)
 
 

@@ -57,11 +57,10 @@ class ExactColumns:
 class _Numbers:
     """Columns of lines in which each cell is a number of 0 or more."""
 
-    def __init__(self, lines: Sequence[bytes], width: int) -> None:
-        text = b"".join(lines)
+    def __init__(self, text: bytes, rows: int, width: int) -> None:
         if _has_exponent(text):
             raise ValueError("perhaps a time with an exponent")
-        self._cells = _flat(text, len(lines), width)
+        self._cells = _flat(text, rows, width)
         self._stride = width + 1
 
     def texts(self, place: int) -> Sequence[str]:
@@ -77,7 +76,8 @@ class _Numbers:
 class _FirstAndNumbers:
     """Columns of lines that begin with texts of one length, likely dates; the other cells are numbers of 0 or more."""
 
-    def __init__(self, lines: Sequence[bytes], width: int) -> None:
+    def __init__(self, text: bytes, rows: int, width: int) -> None:
+        lines = text.splitlines(keepends=True)
         length = lines[0].index(b",") + 1
         _flat(lines[0][length:], 1, width - 1)  # most other kinds of cells fail here
         first = b"".join(map(itemgetter(slice(length)), lines))
@@ -105,14 +105,14 @@ class _FirstAndNumbers:
 class _Cells:
     """Columns of lines without quotes: what lies between the commas."""
 
-    def __init__(self, lines: Sequence[bytes], width: int) -> None:
-        text = b"".join(lines).decode().replace("\r\n", "\n")
+    def __init__(self, data: bytes, rows: int, width: int) -> None:
+        text = data.decode().replace("\r\n", "\n")
         if not text.endswith("\n"):
             text += "\n"
         # A separate cell stands for each line's end, so that one split separates the cells of all rows.
         self._cells = text.replace("\n", ",\n,").split(",")
         self._stride = width + 1
-        _refuse_ragged(self._cells, len(lines), width, "\n")
+        _refuse_ragged(self._cells, rows, width, "\n")
 
     def texts(self, place: int) -> Sequence[str]:
         return self._cells[place : -1 : self._stride]
@@ -131,17 +131,17 @@ class _Cells:
         return times.parse(self.texts(place), step_ns)
 
 
-def quick_columns(lines: Sequence[bytes], width: int) -> Iterator[Columns]:
-    """Yield the columns of lines that are rows each, the quickest first, in as many ways as they are understood.
+def quick_columns(text: bytes, rows: int, width: int) -> Iterator[Columns]:
+    """Yield the columns of a text whose lines are rows, the quickest first, in as many ways as they are understood.
 
     All give what `ExactColumns` would, or ``ValueError``.
     """
-    if not lines:
+    if not text:
         return
-    kinds: tuple[Callable[[Sequence[bytes], int], Columns], ...] = (_Numbers, _FirstAndNumbers, _Cells)
+    kinds: tuple[Callable[[bytes, int, int], Columns], ...] = (_Numbers, _FirstAndNumbers, _Cells)
     for kind in kinds:
         try:
-            columns = kind(lines, width)
+            columns = kind(text, rows, width)
         except ValueError:
             continue
         yield columns

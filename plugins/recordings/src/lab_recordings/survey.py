@@ -1,12 +1,13 @@
 """Surveys a file's data while it is read, and infers an instrument's steps from its prices."""
 
+import json
 from collections.abc import Sequence
 from decimal import Decimal
 from itertools import pairwise, repeat
 from math import inf
 from typing import Final
 
-from attrs import define, field
+from attrs import define, field, fields
 from lab.domain.time import format_time
 
 _COUNTED: Final = 128  # rows of the first block whose decimals are counted
@@ -40,6 +41,18 @@ class Survey:
     longest_gap_open_ns: int = 0
     """When the longest stretch without a candle began."""
     _begun: bool = field(default=False, init=False)
+
+    def dumped(self) -> bytes:
+        """Return it as bytes, for `loaded`."""
+        return json.dumps([getattr(self, one.name) for one in fields(Survey)]).encode()
+
+    @classmethod
+    def loaded(cls, data: bytes) -> "Survey":
+        """Return the survey that `dumped` gave these bytes for."""
+        survey = cls()
+        for one, value in zip(fields(cls), json.loads(data), strict=True):
+            setattr(survey, one.name, value)
+        return survey
 
     def see_prices(self, columns: Sequence[Sequence[float]], lowest: float, highest: float) -> None:
         """Take in a block of sound prices, with the lowest and the highest of them."""

@@ -9,42 +9,52 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar, cast
+from typing import IO, Final, NamedTuple, TypeVar
 
 from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError, listed
-from lab_recordings.kinds import LONGEST, other_kind
+from lab_recordings.opening import ROWS, TOO_LONG, Digest, LineTooLong, opened
 
 BATCH: Final = 512  # rows that are still in the processor's cache when they are used
 Row = list[str]
 _Item = TypeVar("_Item", bytes, Row)
 _Read = TypeVar("_Read")
 
-_READ_AHEAD: Final = 1 << 18
-_GZIP: Final = b"\x1f\x8b"
 _LONGEST_HEADER: Final = 1 << 16
-_LONGEST_LINE: Final = 1 << 20
-_NEARLY_ALWAYS: Final = 1 << 12  # bytes in which a row ends
-_TOO_LONG: Final = f"a line of more than {_LONGEST_LINE:,} bytes"
-_ROWS: Final = "expected rows, each on its own line"
 _OTHER_SIGNS: Final = {";": "semicolons", "\t": "tabs", "|": "bars"}
-_BLANK: Final[tuple[object, ...]] = ([], b"\n", b"\r\n")
+_BLANK_ALONE: Final = (b"\n", b"\r\n")
+_BLANK: Final = (b"\n\n", b"\n\r\n")
+
+
+class Content(NamedTuple):
+    """So many rows: the text of plain lines, or what `csv` made of others."""
+
+    length: int
+    text: bytes = b""
+    rows: Sequence[Row] = ()
+
+    def without_blank_end(self) -> "Content":
+        """Return it without the blank lines at its end."""
+        count, text, rows = self
+        while rows and not rows[-1]:
+            count, rows = count - 1, rows[:-1]
+        while text.endswith(_BLANK) or text in _BLANK_ALONE:
+            count, text = count - 1, text[: -2 if text.endswith(b"\r\n") else -1]
+        return Content(count, text, rows)
 
 
 class Block:
     """Up to `BATCH` rows of a table, one after the other; as plain lines, or as rows that `csv` found."""
 
-    def __init__(self, path: Path, line: int, width: int, *, lines: list[bytes], rows: list[Row]) -> None:
+    def __init__(self, path: Path, line: int, width: int, content: "Content") -> None:
         self.path = path
         self.line = line
         """The line number of the first row."""
         self._width = width
-        self._lines = lines
-        self._rows = rows
+        self._content = content
 
     def read(self, convert: Callable[[Columns], _Read], refuse: Callable[[int, ExactColumns], None]) -> _Read:
         """Return what ``convert`` makes of the columns.
@@ -53,7 +63,7 @@ class Block:
         carefully; if it still does, ``refuse`` gets the line of the first row and says what is wrong, by raising
         `RecordingError`.
         """
-        for quick in quick_columns(self._lines, self._width):
+        for quick in quick_columns(self._content.text, self._content.length, self._width):
             try:
                 return convert(quick)
             except ValueError:
@@ -65,8 +75,9 @@ class Block:
             refuse(self.line, exact)
             raise
 
-    def _exact_rows(self) -> list[Row]:
-        rows = self._rows or _take(self.path, self.line, map(_parted, self._lines), BATCH)
+    def _exact_rows(self) -> Sequence[Row]:
+        content = self._content
+        rows = content.rows or _take(self.path, self.line, map(_parted, _lines(content.text)), content.length)
         for number, row in enumerate(rows, self.line):
             if len(row) != self._width:
                 what = f"{len(row)} fields" if row else "blank line"
@@ -80,7 +91,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         """Read the header. Raises `RecordingError` for a file that is missing, empty or unreadable."""
         self.path = path
-        with _opened(path) as file:
+        with opened(path) as file:
             self.header, _ = _begin(path, file)
         """The columns' names, lower-case and stripped."""
 
@@ -109,24 +120,24 @@ class Table:
         """Return the place of each column. Raises `RecordingError` as `place` does."""
         return tuple(map(self.place, names))
 
-    def blocks(self) -> Iterator[Block]:
-        """Yield the rows; blank lines at the end are no rows. Raises `RecordingError` for a file that can't be read."""
+    def blocks(self, digest: Digest | None = None) -> Iterator[Block]:
+        """Yield the rows; blank lines at the end are no rows. Raises `RecordingError` for a file that can't be read.
+
+        A ``digest`` takes in the bytes as they lie on disk; after the last block, all of them.
+        """
         path, width = self.path, len(self.header)
         line, blank = 2, 0
-        with _opened(path) as file:
+        with opened(path, digest) as file:
             _, reader = _begin(path, file)
-            for lines, rows in _batches(path, file, reader):
-                batch: list[bytes] | list[Row] = lines or rows
-                length = len(batch)
-                while length and batch[length - 1] in _BLANK:
-                    length -= 1
-                if blank and length:
+            for content in _contents(path, file, reader):
+                filled = content.without_blank_end()
+                if blank and filled.length:
                     raise RecordingError(path, blank, f"blank line; expected {width} fields as in the header")
-                if length:
-                    yield Block(path, line, width, lines=lines[:length], rows=rows[:length])
-                if length < len(batch):
-                    blank = blank or line + length
-                line += len(batch)
+                if filled.length:
+                    yield Block(path, line, width, filled)
+                if filled.length < content.length:
+                    blank = blank or line + filled.length
+                line += content.length
         if line == 2 or blank == 2:
             raise RecordingError(path, 2, "empty; expected rows below the header")
 
@@ -160,18 +171,60 @@ def _numeric(name: str) -> bool:
     return True
 
 
-def _batches(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Iterator[tuple[list[bytes], list[Row]]]:
+def _contents(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Iterator[Content]:
     """Yield lines while they are plain, then rows."""
-    line = 2
-    while reader is None and (lines := _take(path, line, file, BATCH)):
-        if _plain(b"".join(lines)):
-            yield lines, []
-            line += len(lines)
+    line, lines = 2, _LinesAtOnce(path, file)
+    while reader is None and (content := lines.take(line)).length:
+        if _plain(content.text):
+            yield content
+            line += content.length
         else:
-            reader = csv.reader(_texts(chain(lines, file)))
+            reader = csv.reader(_texts(chain(_lines(content.text), lines.left())))
     while reader is not None and (rows := _take(path, line, reader, BATCH)):
-        yield [], rows
+        yield Content(len(rows), rows=rows)
         line += len(rows)
+
+
+class _LinesAtOnce:
+    """Takes lines as one text of them all; of a plain file most of it is read without looking for the lines' ends."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self._path = path
+        self._file = file
+        self._plain = isinstance(getattr(file, "raw", None), io.FileIO)  # of gzip, an error's line would be lost
+        self._begun = b""  # lines that were read too many, and the beginning of one
+        self._likely = 0  # bytes of nearly all lines
+
+    def take(self, line: int) -> Content:
+        """Return the next `BATCH` lines, of which the first has the number ``line``. Raises `RecordingError`."""
+        text = self._begun
+        if len(text) < self._likely:
+            text += b"".join(_take(self._path, line, map(self._file.read, (self._likely - len(text),)), 1))
+        count, self._begun = text.count(b"\n"), b""
+        if count > BATCH or (count == BATCH and not text.endswith(b"\n")):  # these lines are shorter than those before
+            end = len(text)
+            for _ in range(count - BATCH + 1):
+                end = text.rfind(b"\n", 0, end)
+            count, text, self._begun = BATCH, text[: end + 1], text[end + 1 :]
+        elif count < BATCH:
+            rest = _take(self._path, line + count, self._file, BATCH - count)
+            cut_off = not rest and text and not text.endswith(b"\n")  # where the file ends
+            count, text = count + (len(rest) or int(bool(cut_off))), b"".join((text, *rest))
+        self._likely = len(text) * 63 // 64 if self._plain else 0
+        return Content(count, text)
+
+    def left(self) -> Iterator[bytes]:
+        """Yield the lines that were not taken."""
+        if self._begun:
+            yield from _lines(self._begun + self._file.readline())
+        yield from self._file
+
+
+def _lines(text: bytes) -> list[bytes]:
+    """Return the lines of a text, each with its end."""
+    lines = [line + b"\n" for line in text.split(b"\n")]
+    lines[-1] = lines[-1][:-1]
+    return lines if lines[-1] else lines[:-1]
 
 
 def _plain(text: bytes) -> bool:
@@ -203,68 +256,10 @@ def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_I
         reason = f"the gzip data is damaged at or after this line ({error}); copy or download the file again"
     except csv.Error as error:
         reason = f"not CSV ({error}); is a quote left open?"
-    except _LineTooLong:
-        reason = f"{_TOO_LONG} at or after this one; {_ROWS}"
+    except LineTooLong:
+        reason = f"{TOO_LONG} at or after this one; {ROWS}"
     except OSError as error:
         reason = f"can't be read at or after this line ({error})"
     else:
         return taken
     raise RecordingError(path, line + len(taken), reason)
-
-
-class _LineTooLong(OSError):
-    """A line is longer than any row."""
-
-
-def _look_for_lines(path: Path) -> None:
-    """Look once in each MiB for a line's end: a line is read whole, so one without an end would fill the memory."""
-    with path.open("rb", buffering=0) as file:
-        for begin in range(0, path.stat().st_size - _LONGEST_LINE, _LONGEST_LINE):
-            for length in (_NEARLY_ALWAYS, _LONGEST_LINE):
-                file.seek(begin)
-                if b"\n" in (file.read(length) or b""):
-                    break
-            else:
-                raise RecordingError(path, None, f"{_TOO_LONG} from byte {begin:,} on; {_ROWS}")
-
-
-class _Lines(io.RawIOBase):
-    """Unpacked bytes in which a line ends now and then, as `_look_for_lines` sees to it in a plain file."""
-
-    def __init__(self, source: Any) -> None:
-        self._source = source
-        self._since = 0  # bytes since the last line's end
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read as the source does. Raises `_LineTooLong`."""
-        count: int = self._source.readinto(buffer)
-        self._since = 0 if b"\n" in bytes(buffer[:count]) else self._since + count
-        if self._since > _LONGEST_LINE:
-            raise _LineTooLong
-        return count
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[bytes]]:
-    try:
-        file = path.open("rb", _READ_AHEAD)
-    except FileNotFoundError:
-        raise RecordingError(path, None, "no such file") from None
-    except OSError as error:
-        raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
-    with file:
-        begin = cast("io.BufferedReader", file).peek(LONGEST)[:LONGEST]
-        if begin.startswith(_GZIP):
-            unpacked = gzip.GzipFile(fileobj=file)
-            # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
-            yield io.BufferedReader(_Lines(unpacked))
-        elif (kind := other_kind(begin)) is not None:
-            raise RecordingError(path, None, kind)
-        elif begin and path.suffix == ".gz":
-            raise RecordingError(path, 1, "named .gz but not gzip data; rename it to .csv if it is plain text")
-        else:
-            _look_for_lines(path)
-            yield file

@@ -7,11 +7,12 @@ from operator import eq, le, ne, not_
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from lab.domain.batches import TickColumns
+from lab.domain.batches import PRICE_LIMIT, SIZE_LIMIT, TickColumns
 from lab.domain.market import Quote, check_quote
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
 from lab_recordings.table import Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
@@ -20,8 +21,6 @@ _TIME: Final = ("venue_ms", *TIME_NAMES)
 _RECEIVED: Final = "received_ns"
 _QUOTE_FIELDS: Final = ("bid", "bid_size", "ask", "ask_size")
 _TRADE_FIELDS: Final = ("price", "size", "side")
-_PRICE_LIMIT: Final = 1e15
-_SIZE_LIMIT: Final = 1e18
 
 
 class TickTrade(NamedTuple):
@@ -39,7 +38,7 @@ _SIDES: Final = frozenset({"buy", "sell"})
 _trade_from_row: Final[Callable[[Iterable[object]], TickTrade]] = partial(tuple.__new__, TickTrade)
 
 
-def read_ticks(path: Path, symbol: str = "BTCUSDT", survey: Survey | None = None) -> Iterator[TickColumns]:
+def read_ticks(path: Path, symbol: str = "BTCUSDT", survey: Survey | None = None) -> Iterator[Sequence[Tick]]:
     """Yield the file's quotes and trades in batches, in the order of the file. A ``survey`` takes in what was read.
 
     Columns: ``venue_ms`` (or ``time``: anything `lab.domain.time.parse_time` reads, in one form and unit), ``bid``,
@@ -51,18 +50,47 @@ def read_ticks(path: Path, symbol: str = "BTCUSDT", survey: Survey | None = None
     largest time seen, because the order of arrival is the truth. Raises `RecordingError`, at the latest when the row
     to blame is reached.
     """
+    for rows in _read(path, survey, None):
+        yield rows.ticks(symbol)
+
+
+def read_tick_columns(path: Path, survey: Survey | None = None, digest: Digest | None = None) -> Iterator[TickColumns]:
+    """Yield what `read_ticks` does, as columns of quotes and columns of trades. A ``digest`` takes in the file's bytes.
+
+    It is complete after the last block.
+    """
+    for rows in _read(path, survey, digest):
+        yield rows.columns
+
+
+def _read(path: Path, survey: Survey | None, digest: Digest | None) -> Iterator["_Rows"]:
     table = Table(path)
-    reader = _Reader(table, symbol, survey)
-    for block in table.blocks():
+    reader = _Reader(table, survey)
+    for block in table.blocks(digest):
         yield block.read(reader.read, reader.refuse)
+
+
+class _Rows(NamedTuple):
+    """A block of ticks: its columns, the side of each trade, and which rows are quotes (``None``: all)."""
+
+    columns: TickColumns
+    sides: Sequence[str] = ()
+    quoted: Sequence[bool] | None = None
+
+    def ticks(self, symbol: str) -> Sequence[Tick]:
+        """Return the ticks in the order of their rows."""
+        quotes = self.columns.made(symbol)
+        if self.quoted is None:
+            return list(quotes)
+        trades = map(_trade_from_row, zip(*self.columns.trades, self.sides, strict=True))
+        return [next(quotes) if one else next(trades) for one in self.quoted]
 
 
 class _Reader:
     """Turns blocks of rows into ticks; remembers the largest time from block to block."""
 
-    def __init__(self, table: Table, symbol: str, survey: Survey | None) -> None:
+    def __init__(self, table: Table, survey: Survey | None) -> None:
         self._path = table.path
-        self._symbol = symbol
         self._survey = survey or Survey()
         self._time = table.place(*_TIME, _RECEIVED)
         stamped = table.header[self._time] == _TIME[0] and _RECEIVED in table.header
@@ -74,18 +102,18 @@ class _Reader:
         self._receipts = TimeColumn()
         self._newest_ns = 0
 
-    def read(self, columns: Columns) -> TickColumns:
+    def read(self, columns: Columns) -> _Rows:
         stamps = self._stamps(columns)
         if stamps[0] < self._newest_ns or not all(map(le, stamps, stamps[1:])):
             stamps = list(accumulate(stamps, max, initial=self._newest_ns))[1:]
         if self._kind is None:
             figures = [columns.floats(place) for place in self._quote]
-            ticks = TickColumns(self._symbol, [stamps, *figures])  # raises where one is no quote
-            self._see(ticks, figures)
+            rows = _Rows(TickColumns([stamps, *figures]))  # raises where one is no quote
         else:
-            ticks = self._mixed(columns, self._kind, stamps)
+            rows = self._mixed(columns, self._kind, stamps)
+        self._see(rows.columns)
         self._newest_ns = stamps[-1]
-        return ticks
+        return rows
 
     def _stamps(self, columns: Columns) -> Sequence[int]:
         """Return the rows' times: the venue's, or where that is empty the recorder's."""
@@ -103,33 +131,27 @@ class _Reader:
         stamped = iter(self._times.parse(present) if present else ())
         return [next(received) if none else next(stamped) for none in empty]
 
-    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> TickColumns:
+    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> _Rows:
         kinds = columns.texts(kind)
         quoted, traded = list(map(eq, kinds, repeat("quote"))), list(map(eq, kinds, repeat("trade")))
         if not all(map(ne, quoted, traded)):
             raise ValueError("neither quote nor trade")
-        figures = [columns.floats(place, quoted) for place in self._quote]
+        quotes = [columns.floats(place, quoted) for place in self._quote]
         price, size, side = self._trade
-        prices = columns.floats(price, traded)
-        lowest, highest = min(prices, default=1.0), max(prices, default=1.0)
-        if not (lowest > 0.0 and highest < _PRICE_LIMIT):
+        trades = [columns.floats(place, traded) for place in (price, size)]
+        sides = list(compress(columns.texts(side), traded))
+        if not _SIDES.issuperset(sides):
             raise ValueError("not all are trades")
-        trades = _trades(
-            list(compress(stamps, traded)),
-            prices,
-            columns.floats(size, traded),
-            list(compress(columns.texts(side), traded)),
-        )
-        ticks = TickColumns(self._symbol, [list(compress(stamps, quoted)), *figures], trades, quoted)
-        self._see(ticks, figures)
-        if prices:
-            self._survey.see_prices((prices,), lowest, highest)
-        return ticks
+        times = [list(compress(stamps, chosen)) for chosen in (quoted, traded)]
+        return _Rows(TickColumns([times[0], *quotes], [times[1], *trades]), sides, quoted)
 
-    def _see(self, ticks: TickColumns, figures: Sequence[Sequence[float]]) -> None:
-        bids, _, asks, _ = figures
+    def _see(self, ticks: TickColumns) -> None:
+        _, bids, _, asks, _ = ticks.quotes
+        _, prices, _ = ticks.trades
         if bids:
             self._survey.see_prices((bids, asks), ticks.lowest, ticks.highest)
+        if prices:
+            self._survey.see_prices((prices,), min(prices), max(prices))
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
         """Raise the `RecordingError` for what `read` refuses: times first, then the first row that is no tick."""
@@ -155,14 +177,6 @@ class _Reader:
                 raise RecordingError(self._path, number, times.why_not((text,))[1]) from None
 
 
-def _trades(
-    stamps: Sequence[int], prices: Sequence[float], sizes: Sequence[float], sides: Sequence[str]
-) -> Iterator[TickTrade]:
-    if not (max(sizes, default=0.0) < _SIZE_LIMIT and _SIDES.issuperset(sides)):
-        raise ValueError("not all are trades")
-    return map(_trade_from_row, zip(stamps, prices, sizes, sides, strict=True))
-
-
 def _why_not(kind: str, texts: Mapping[str, str]) -> str | None:
     """Return what is wrong with a row, or ``None``."""
     if kind not in _KINDS:
@@ -176,6 +190,6 @@ def _why_not(kind: str, texts: Mapping[str, str]) -> str | None:
                 return f"{name} {excerpt(text)} is not a number"
     if kind == "quote":
         return check_quote(Quote("", 0, **figures))
-    if not (0.0 < figures["price"] < _PRICE_LIMIT and 0.0 <= figures["size"] < _SIZE_LIMIT):
+    if not (0.0 < figures["price"] < PRICE_LIMIT and 0.0 <= figures["size"] < SIZE_LIMIT):
         return f"price {figures['price']!r}, size {figures['size']!r}: not a trade"
     return None if texts["side"] in _SIDES else f"side {excerpt(texts['side'])}; expected buy or sell"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import accumulate, repeat
 from operator import add, itemgetter
 from typing import Final
 
@@ -71,8 +72,10 @@ class TimeColumn:
         unit = _unit(start)
         step, rest = divmod(step_ns, unit)
         if step and not rest and column[-1] < _EXACT_BELOW:
-            stop = start + step * rows
-            if column == list(range(start, stop, step)):
+            # Sums of whole floats, exact below that: they are compared faster than whole numbers with floats.
+            even = list(accumulate(repeat(float(step), rows - 1), initial=float(start)))
+            if column == even:
+                stop = start + step * rows
                 self._settle((unit, _unit(stop - step)))
                 return range(start * unit, stop * unit, step * unit)
         whole = list(map(int, column))

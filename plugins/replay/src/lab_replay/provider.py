@@ -18,7 +18,9 @@ from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscr
 from lab.ports.provider import CHANNEL_OF
 from lab_recordings import RecordingError, names
 
-from lab_replay.sources import PriceFile, Source, open_file
+from lab_replay.price_file import PriceFile
+from lab_replay.source import Source
+from lab_replay.sources import open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -101,7 +103,12 @@ class ReplayProvider(Provider):
     taker_fee: Decimal = field(
         default=Decimal("0.0006"), validator=_is_fee, metadata={"help": "taker fee, a fraction of the notional"}
     )
+    keep: bool = field(
+        default=True,
+        metadata={"help": "keep what was read of a file of 2 MiB or more in the user's cache, for the next run"},
+    )
 
+    _leaves_no_file: bool = field(init=False, default=False, repr=False)
     _source: Source | None = field(init=False, default=None, repr=False)
     _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
 
@@ -116,6 +123,10 @@ class ReplayProvider(Provider):
     def origin(self) -> str:
         """Return the file or run."""
         return Path(self.file).name if self.file else f"run {Path(self.run).name}"
+
+    def leave_no_file(self) -> None:
+        """Keep nothing of the file; what was kept before may be used."""
+        self._leaves_no_file = True
 
     async def start(self, runtime: Runtime) -> None:
         """Read the file or run to its end. Raises `ProviderError` naming file and line."""
@@ -216,7 +227,14 @@ class ReplayProvider(Provider):
                     self._source = RunTape(Path(self.run).name, Path(self.run))
                 else:
                     interval_ns = parse_interval(self.interval) if self.interval else None
-                    self._source = open_file(self.file, self.format, interval_ns, self.warmup)
+                    self._source = open_file(
+                        self.file,
+                        self.format,
+                        interval_ns,
+                        self.warmup,
+                        keep=self.keep,
+                        writes=not self._leaves_no_file,
+                    )
         return self._source
 
 

@@ -2,14 +2,14 @@
 
 import re
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from lab.errors import ProviderError
 from lab_recordings import Survey, shipped
 from lab_recordings.survey import TICK_LIMIT
 
-from lab_replay.sources import PriceFile
+from lab_replay.price_file import PriceFile
 
 _BASIS_POINT: Final = Decimal("0.0001")
 _SET: Final = "set"
@@ -26,7 +26,7 @@ class Steps:
     origin: str
 
 
-def steps_of(source: PriceFile, tick: Decimal | None, lot: Decimal | None, quantity_min: Decimal | None) -> Steps:
+def steps_of(source: PriceFile[Any], tick: Decimal | None, lot: Decimal | None, quantity_min: Decimal | None) -> Steps:
     """Return the steps of a file; ``None`` stands for what is not set.
 
     Raises `ProviderError` with the cure where the tick is more than 5 basis points of the lowest price, because fills
@@ -48,7 +48,7 @@ def steps_of(source: PriceFile, tick: Decimal | None, lot: Decimal | None, quant
     return Steps(tick_here, lot_here, least, origin)
 
 
-def label_note(source: PriceFile, symbol: str) -> str:
+def label_note(source: PriceFile[Any], symbol: str) -> str:
     """Return what is to be said where a file is labelled otherwise than it, or its name, says; else an empty text."""
     known = shipped(source.path)
     named = _SYMBOL.match(source.name.upper())

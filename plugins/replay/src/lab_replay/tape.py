@@ -15,7 +15,7 @@ from lab.errors import ProviderError
 from lab.ports import Channel, Subscription
 from lab_recordings import sha256_of
 
-from lab_replay.sources import Batch, Source, exhaust, other_interval
+from lab_replay.source import Batch, Source, exhaust, other_interval
 
 _BATCH: Final = 512
 _Event = TypeVar("_Event")
