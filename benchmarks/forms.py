@@ -48,9 +48,13 @@ class Form:
 
 
 def outside() -> dict[str, str]:
-    """Return the environment variables without those that lead into this interpreter's environment."""
-    ours = {"PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV", SWITCH}
-    return {name: value for name, value in os.environ.items() if name not in ours}
+    """Return the environment variables without those that lead into this interpreter's environment, or set up lab."""
+    ours = {"PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"}
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name not in ours and (name == CACHE or not name.startswith("LAB_"))
+    }
 
 
 def why(error: RuntimeError) -> str:
@@ -60,7 +64,10 @@ def why(error: RuntimeError) -> str:
 
 def uv() -> str:
     """Return the command uv. Raises ``RuntimeError`` where there is none."""
-    return shutil.which("uv") or _without_uv()
+    found = shutil.which("uv")
+    if found is None:
+        raise RuntimeError("uv is not on the path")
+    return found
 
 
 def environment(folder: Path, packages: Sequence[str], cache: Path | None, *options: str) -> Path:
@@ -150,7 +157,3 @@ def _form(name: str, python: Path, variables: Mapping[str, str]) -> Form:
     if wanted not in said:
         raise RuntimeError(f"lab --version says {said.strip()!r} where {wanted} was installed")
     return Form(name, python, variables, said.strip())
-
-
-def _without_uv() -> str:
-    raise RuntimeError("uv is not on the path")
