@@ -80,7 +80,7 @@ def _prepare(folder: Path, quick: bool, wanted: Sequence[str], wheels: Path | No
         huge = [5_000_000] if "backtests" in wanted else []
         candles, quotes, orders = [100_000, 1_000_000, *huge], 1_000_000, 40_000
     # In a process of its own: what this one holds at its peak would count as the peak of those it starts.
-    texts = case(None, "data", folder=str(folder), candles=candles, quotes=quotes, orders=orders)
+    texts = case(None, "data", limit_s=600, folder=str(folder), candles=candles, quotes=quotes, orders=orders)
     expected = {name: msgspec.convert(values, Expected, strict=False) for name, values in texts.items()}
     for form in ready.values():
         for command in (

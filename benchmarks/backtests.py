@@ -80,7 +80,7 @@ def backtest(suite: Suite, name: str, run: Run) -> dict[str, Any]:
         cache.mkdir(exist_ok=True)
         variables = form.environment() | {CACHE: str(cache)} | (with_plugin if flips else {})
         before = suite.unit()
-        taken = cost(command, here, variables, 300)
+        taken = cost(command, here, variables, 600)
         u_ns = min(before, suite.unit())
         written = sum(path.stat().st_size for path in here.glob("runs/*/journal.db"))
     report = json.loads(taken.output)

@@ -50,7 +50,7 @@ class Peer:
         command = [self.python, "-m", f"benchmarks.peer_engines.{self.module}", kind, str(suite.folder / name)]
         variables = outside() | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": self.caches, "PYTHONWARNINGS": "ignore"}
         with tempfile.TemporaryDirectory() as folder:
-            taken = cost(command, Path(folder), variables, 300)
+            taken = cost(command, Path(folder), variables, 600)
         found: dict[str, Any] = json.loads(taken.output.splitlines()[-1])
         agree(found, suite.expected[name], kind)
         rows = int(name.partition("-")[2].removesuffix(".csv"))
