@@ -90,7 +90,7 @@ def prepare(folder: Path, wheels: Path | None) -> tuple[dict[str, Form], str]:
         try:
             cost([sys.executable, str(_TOOL), "--can"], ROOT, outside())
         except RuntimeError as error:
-            lacking = why(error)
+            lacking = why(error).rpartition("skipped: ")[2]
         wheels = folder / "wheels"
         _build(wheels, bool(lacking))
     else:

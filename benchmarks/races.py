@@ -10,7 +10,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from benchmarks.backtests import CROSS, FLIP, QUIET, STILL, Run, backtest, runs_of
-from benchmarks.forms import COMPILED, PLAIN, why
+from benchmarks.forms import PLAIN, why
 from benchmarks.peers import Peer, prepared
 from benchmarks.rates import show_flatness, show_orders, show_rates
 from benchmarks.ratios import show_ratios, show_skipped
@@ -57,42 +57,40 @@ def run(suite: Suite) -> None:
 
 
 def _plan(suite: Suite) -> list[Race]:
-    """Return the races: what only peers need where only they are wanted."""
-    names = list(suite.expected)
+    """Return the races; of lab only what peers are compared with, where only they are wanted."""
     if "backtests" not in suite.groups:
-        compared = [run for run in _compared(suite, CROSS) if run.form in suite.forms]
-        flips = [run for run in _compared(suite, FLIP) if run.form in suite.forms]
         rounds = 1 if suite.quick else 2
-        return [Race(name, FLIP if "orders" in name else CROSS, flips if "orders" in name else compared, rounds, rounds)
-                for name in names if name != HUGE]  # fmt: skip
-    races = []
-    for name in names:
-        if name == HUGE:
-            forms = [Run(form) for form in (COMPILED, PLAIN) if form in suite.forms]
-            races.append(Race(name, CROSS, forms, 1, 0))
-        elif name.startswith("orders"):
-            runs = [Run(form.name, kind) for form in suite.both() for kind in (FLIP, STILL)]
-            races.append(Race(name, FLIP, runs, 2 if suite.quick else 3, 1 if suite.quick else 2))
-        elif name.startswith("quotes"):
-            runs = runs_of(suite, CROSS, own=False)
-            races.append(Race(name, CROSS, runs, 1 if suite.quick else 3, 1 if suite.quick else 2))
-        else:
-            runs = [*runs_of(suite, CROSS, QUIET), Run(suite.first.name, journal=False)]
-            rounds, rivals = (1, 1) if suite.quick else (3, 2) if name == BIG else (4, 3)
-            races.append(Race(name, CROSS, runs, rounds, rivals))
-    return races
+        kinds = {name: FLIP if name.startswith("orders") else CROSS for name in suite.expected}
+        return [Race(name, kind, _compared(suite, kind), rounds, rounds) for name, kind in kinds.items()]
+    return [_race(suite, name) for name in suite.expected]
+
+
+def _race(suite: Suite, name: str) -> Race:
+    """Return the race on one file, with everything that is to be known of lab."""
+    if name == HUGE:
+        return Race(name, CROSS, [Run(form.name) for form in suite.both()], 1, 0)
+    if name.startswith("orders"):
+        runs = [Run(form.name, kind) for form in suite.both() for kind in (FLIP, STILL)]
+        return Race(name, FLIP, runs, 2 if suite.quick else 3, 1 if suite.quick else 2)
+    if name.startswith("quotes"):
+        runs = [*runs_of(suite, CROSS, own=False), Run(suite.first.name, journal=False)]
+        return Race(name, CROSS, runs, 1 if suite.quick else 3, 1 if suite.quick else 2)
+    runs = [*runs_of(suite, CROSS, QUIET), Run(suite.first.name, journal=False)]
+    rounds, with_peers = (1, 1) if suite.quick else (3, 2) if name == BIG else (4, 3)
+    return Race(name, CROSS, runs, rounds, with_peers)
 
 
 def _compared(suite: Suite, kind: str) -> list[Run]:
     first = suite.first.name
-    return [Run(first, kind), Run(first, kind, True, True), Run(first, kind, False), Run(PLAIN, kind)]
+    wanted = (Run(first, kind), Run(first, kind, warm=True), Run(first, kind, journal=False), Run(PLAIN, kind))
+    return list(dict.fromkeys(wanted))
 
 
 def _hold(suite: Suite, race: Race, rivals: dict[str, Peer]) -> None:
     """Run all rounds of a race. A peer that fails is out of it, and said; a run of lab that fails ends it."""
     taking_part = {name: peer for name, peer in rivals.items() if race.name.partition("-")[0] in peer.files}
     if any(run.warm for run in race.runs):
-        backtest(suite, race.name, Run(suite.first.name, race.kind, True, True))  # fills the cache; not measured
+        backtest(suite, race.name, Run(suite.first.name, race.kind, warm=True))  # fills the cache; not measured
     for number in range(race.rounds):
         for one in race.runs:
             race.found.setdefault(one, []).append(backtest(suite, race.name, one))

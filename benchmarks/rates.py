@@ -126,7 +126,8 @@ def show_flatness(suite: Suite, races: Mapping[str, Found]) -> None:
     costs = {form: _steps_ns([races[what][Run(form)] for what in sizes]) for form in forms}
     peaks = {form: [max(one["peak_mib"] or 0 for one in races[what][Run(form)]) for what in sizes] for form in forms}
     even = all(abs(later / first - 1) <= _SAME for first, *others in costs.values() for later in others)
-    flat = all(max(values) <= _FLAT * min(values) for values in peaks.values())
+    known = all(all(values) for values in peaks.values())
+    flat = all(max(values) <= _FLAT * min(values) for values in peaks.values()) if known else None
     name = f"a candle, from {' to '.join(what.removesuffix(' candles') for what in sizes)}"
     suite.add(
         "flatness", {"ns": costs, "peak_mib": peaks},
