@@ -66,23 +66,25 @@ def _show(suite: Suite, what: str, name: str, kind: str, runs: OfForms, found: F
         if form in runs
     ]
     first = next(iter(runs.values()))
-    notes = [
-        f"CPU, median of {len(first)} processes; wall " + " and ".join(f"{wall_s(one):.2f} s" for one in runs.values())
-    ]
-    warm = [found[run] for form in runs if (run := Run(form, kind, True, True)) in found]
-    if warm:
-        notes.append("cache filled " + " and ".join(f"{rate(one):,.0f}/s" for one in warm))
-    if (unwritten := found.get(Run(next(iter(runs)), kind, False))) is not None:
-        notes.append(f"no journal {rate(unwritten):,.0f}/s, {peak(unwritten)}")
-    notes.append(f"{first[0]['orders']:,} orders")
-    notes.append(f"journal {first[0]['journal_bytes'] / 2**20:.1f} MiB")
-    notes.append(" and ".join(filter(None, map(peak, runs.values()))))
     u = median(one["cpu_s"] / one["u_ns"] for one in first) * 1e9 / first[0]["rows"]
     raw = {str(run): results for run, results in found.items() if run.kind == kind and run.form in runs}
     shown = figures if OWN not in figures else alone(figures[OWN])
-    suite.add(name, raw, row(name, shown, u=u, targets=targets, note="; ".join(filter(None, notes))))
+    suite.add(name, raw, row(name, shown, u=u, targets=targets, note=_note(kind, runs, found)))
     if kind == CROSS and QUIET in {run.kind for run in found}:
         _show_crossing_order(suite, what, runs, found)
+
+
+def _note(kind: str, runs: OfForms, found: Found) -> str:
+    form, first = next(iter(runs.items()))
+    walls = " and ".join(f"{wall_s(one):.2f} s" for one in runs.values())
+    notes = [f"CPU, median of {len(first)}; wall {walls}"]
+    if warm := [found[run] for name in runs if (run := Run(name, kind, warm=True)) in found]:
+        notes.append("cache filled " + " and ".join(f"{rate(one):,.0f}/s" for one in warm))
+    if (unwritten := found.get(Run(form, kind, journal=False))) is not None:
+        notes.append(f"no journal {rate(unwritten):,.0f}/s, {peak(unwritten)}")
+    notes += [f"{first[0]['orders']:,} orders", f"journal {first[0]['journal_bytes'] / 2**20:.1f} MiB"]
+    notes.append(" and ".join(filter(None, map(peak, runs.values()))))
+    return "; ".join(filter(None, notes))
 
 
 def _show_crossing_order(suite: Suite, what: str, runs: OfForms, found: Found) -> None:
@@ -91,7 +93,7 @@ def _show_crossing_order(suite: Suite, what: str, runs: OfForms, found: Found) -
         return
     still = {form: found[Run(form, QUIET)] for form in runs}
     name = f"order with its journal, at the crossings of {what}"
-    note = "the run that trades less the one that does not, by the orders; a candle in 13 has one"
+    note = "the run that trades less the one that does not, by the orders: one in 13 candles"
     _show_order(suite, name, runs, still, note)
 
 
