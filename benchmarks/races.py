@@ -16,8 +16,6 @@ from benchmarks.rates import show_flatness, show_orders, show_rates
 from benchmarks.ratios import show_ratios, show_skipped
 from benchmarks.suite import Suite
 
-SMALL: Final = "candles-100000.csv"
-BIG: Final = "candles-1000000.csv"
 HUGE: Final = "candles-5000000.csv"
 
 
@@ -76,7 +74,7 @@ def _race(suite: Suite, name: str) -> Race:
         runs = [*runs_of(suite, CROSS, own=False), Run(suite.first.name, journal=False)]
         return Race(name, CROSS, runs, 1 if suite.quick else 3, 1 if suite.quick else 2)
     runs = [*runs_of(suite, CROSS, QUIET), Run(suite.first.name, journal=False)]
-    rounds, with_peers = (1, 1) if suite.quick else (3, 2) if name == BIG else (4, 3)
+    rounds, with_peers = (1, 1) if suite.quick else (3, 2)
     return Race(name, CROSS, runs, rounds, with_peers)
 
 

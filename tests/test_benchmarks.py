@@ -101,10 +101,12 @@ def test_each_round_runs_every_form_once(all_forms: Suite, monkeypatch: pytest.M
         return measured(rows / 1e6 + (run.kind == CROSS), rows)
 
     monkeypatch.setattr(races, "backtest", pretend)
-    all_forms.expected = dict.fromkeys((races.SMALL, races.BIG, races.HUGE, "quotes-1000000.csv"), EXPECTED)
+    all_forms.expected = dict.fromkeys(
+        ("candles-100000.csv", "candles-1000000.csv", races.HUGE, "quotes-1000000.csv"), EXPECTED
+    )
     all_forms.groups, all_forms.quick = frozenset({"backtests"}), False
     races.run(all_forms)
-    rounds = [ran[at : at + 13] for at in range(1, 1 + 4 * 13, 13)]
+    rounds = [ran[at : at + 13] for at in range(1, 1 + 3 * 13, 13)]
     assert ran[0] == Run(COMPILED, CROSS, True, True), "the first fills the cache"
     assert all(one == rounds[0] for one in rounds)
     assert {run.form for run in rounds[0]} == {COMPILED, OWN, PLAIN}
