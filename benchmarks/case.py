@@ -7,15 +7,16 @@ from pathlib import Path
 from typing import Any, Final
 
 
-def data(*, folder: str, candles: list[int], ticks: int) -> dict[str, Any]:
+def data(*, folder: str, candles: list[int], quotes: int, orders: int) -> dict[str, Any]:
     """Write the data; return what to expect of it."""
     from benchmarks.data import write
 
-    return {name: list(map(str, expected)) for name, expected in write(Path(folder), candles, ticks).items()}
+    return {name: list(map(str, expected)) for name, expected in write(Path(folder), candles, quotes, orders).items()}
 
 
 _PLACES: Final = {
     "candle": "engine_cases", "quote": "engine_cases", "orders": "engine_cases",
+    "rows": "engine_cases",
     "latency": "live_cases", "flood": "live_cases", "bare": "live_cases",
 }  # fmt: skip
 

@@ -4,7 +4,6 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,12 +14,18 @@ from typing import Any, Final
 from attrs import frozen
 
 from benchmarks import install
-from benchmarks.children import installed, server
-from benchmarks.measure import LAB, cost, ended, median
+from benchmarks.children import plugin, server
+from benchmarks.forms import Form
+from benchmarks.measure import cost, ended, median
 from benchmarks.suite import Suite
-from benchmarks.table import row
+from benchmarks.table import judged, row
 
 _QUOTES_A_SECOND: Final = 3
+_HELP_S: Final = 0.2
+_FIRST_S: Final = 0.6
+_IDLE: Final = {"file": 0.3, "terminal": 0.6}
+"""Percent of a core."""
+_PEAK_MB: Final = 80
 
 
 def run(suite: Suite) -> None:
@@ -33,43 +38,55 @@ def run(suite: Suite) -> None:
 
 def _help(suite: Suite) -> None:
     runs = 5 if suite.quick else 15
-    shown = [cost([str(LAB), "--help"], suite.folder) for _ in range(runs)]
-    empty = [cost([sys.executable, "-c", "pass"], suite.folder) for _ in range(runs)]
-    if any("backtest" not in one.output for one in shown):
-        raise RuntimeError("lab --help does not show its commands")
-    raw = {"help_cpu_s": [one.cpu_s for one in shown], "empty_cpu_s": [one.cpu_s for one in empty]}
-    cpu_s = median(raw["help_cpu_s"])
+    raw: dict[str, list[float]] = {"empty": [], **{form.name: [] for form in suite.both()}}
+    wall = []
+    for _ in range(runs):
+        raw["empty"].append(cost([str(suite.first.python), "-c", "pass"], suite.folder).cpu_s)
+        for form in suite.both():
+            shown = cost([form.lab, "--help"], suite.folder, form.environment())
+            if "backtest" not in shown.output:
+                raise RuntimeError("lab --help does not show its commands")
+            raw[form.name].append(shown.cpu_s)
+            wall += [shown.wall_s] if form is suite.first else []
+    figures = {form.name: f"{median(raw[form.name]):.3f} s" for form in suite.both()}
+    one = raw[suite.first.name]
     note = (
-        f"user + system, median of {runs}, best {min(raw['help_cpu_s']):.3f} s; wall "
-        f"{median(one.wall_s for one in shown):.3f} s; an interpreter that does nothing "
-        f"{median(raw['empty_cpu_s']):.3f} s"
+        f"user + system, median of {runs}, best {min(one):.3f} s; wall {median(wall):.3f} s; an interpreter that does "
+        f"nothing {median(raw['empty']):.3f} s"
     )
-    shown_row = row("`lab --help`, CPU", f"{cpu_s:.3f} s", target="≤ 0.2 s", met=cpu_s <= 0.2, note=note)
-    suite.add("help", raw, shown_row)
+    targets = [judged(f"≤ {_HELP_S} s", median(one) <= _HELP_S)]
+    suite.add("help", raw, row("`lab --help`, CPU", figures, targets=targets, note=note))
 
 
 def _first_quote(suite: Suite) -> None:
     """Measure from the start of the process to the strategy's first ``on_quote``, on the local venue."""
-    seconds = []
-    with installed() as environment:
-        for number in range(2 if suite.quick else 5):
-            note = suite.folder / f"first-quote-{number}"
-            command = [str(LAB), "run", "--set", "bitunix.venue=local", "--strategy", "clocked"]
-            command += ["--set", f"clocked.note={note}", "--state-dir", str(suite.folder / "first-quote-runs")]
-            with tempfile.TemporaryFile() as errors:
-                began_ns = time.monotonic_ns()
-                child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=errors)
-                with ended(child):
-                    while not (note.is_file() and note.stat().st_size):
-                        if child.poll() is not None or time.monotonic_ns() - began_ns > 30 * 10**9:
-                            errors.seek(0)
-                            raise RuntimeError(f"lab run showed no quote in 30 s: {errors.read().decode()[-500:]}")
-                        time.sleep(0.01)
-            seconds.append((int(note.read_text(encoding="utf-8")) - began_ns) / 1e9)
-    middle = median(seconds)
-    text = f"wall, `bitunix.venue=local`, default reporters; median of {len(seconds)}, best {min(seconds):.2f} s"
+    seconds: dict[str, list[float]] = {form.name: [] for form in suite.both()}
+    for number in range(2 if suite.quick else 5):
+        for form in suite.both():
+            seconds[form.name].append(_until_first_quote(suite, form, number))
+    one = seconds[suite.first.name]
+    figures = {name: f"{median(each):.2f} s" for name, each in seconds.items()}
+    text = f"wall, `bitunix.venue=local`, default reporters; median of {len(one)}, best {min(one):.2f} s"
+    targets = [judged(f"≤ {_FIRST_S} s", median(one) <= _FIRST_S)]
     what = "`lab run` to the first quote at the strategy"
-    suite.add("first quote", seconds, row(what, f"{middle:.2f} s", target="≤ 2 s", met=middle <= 2, note=text))
+    suite.add("first quote", seconds, row(what, figures, targets=targets, note=text))
+
+
+def _until_first_quote(suite: Suite, form: Form, number: int) -> float:
+    note = suite.folder / f"first-quote-{form.name}-{number}"
+    command = [form.lab, "run", "--set", "bitunix.venue=local", "--strategy", "clocked"]
+    command += ["--set", f"clocked.note={note}", "--state-dir", str(suite.folder / "first-quote-runs")]
+    with plugin() as with_plugin, tempfile.TemporaryFile() as errors:
+        variables = form.environment() | with_plugin
+        began_ns = time.monotonic_ns()
+        child = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=errors)
+        with ended(child):
+            while not (note.is_file() and note.stat().st_size):
+                if child.poll() is not None or time.monotonic_ns() - began_ns > 30 * 10**9:
+                    errors.seek(0)
+                    raise RuntimeError(f"lab run showed no quote in 30 s: {errors.read().decode()[-500:]}")
+                time.sleep(0.01)
+    return (int(note.read_text(encoding="utf-8")) - began_ns) / 1e9
 
 
 @frozen
@@ -93,49 +110,63 @@ class Usage:
 
 
 def _sessions(suite: Suite) -> None:
-    """Measure two quiet sessions side by side: one whose output is a file, one whose output is a terminal."""
+    """Measure quiet sessions side by side: of each form one whose output is a file, and one that has a terminal."""
     if not Path("/proc/self/status").is_file():
-        suite.add("session", None, row("a quiet session", "not measured", note="its figures are read from /proc"))
+        suite.add("session", None, row("a quiet session", {}, note="not measured: its figures are read from /proc"))
         return
     settle_s, window_s = (3.0, 6.0) if suite.quick else (5.0, 32.0)
+    keys = [(where, form) for where in _IDLE for form in suite.both()]
     with server("--rate", str(_QUOTES_A_SECOND)) as port, contextlib.ExitStack() as held:
-        pids = {
-            where: held.enter_context(_session(suite.folder / where, port, where)) for where in ("file", "terminal")
-        }
+        pids = [
+            held.enter_context(_session(suite.folder / f"{where}-{form.name}", port, where, form))
+            for where, form in keys
+        ]
         time.sleep(settle_s)
-        before = {where: Usage.of(pid) for where, pid in pids.items()}
+        before = [Usage.of(pid) for pid in pids]
         time.sleep(window_s)
-        after = {where: Usage.of(pid) for where, pid in pids.items()}
-    for where in pids:
-        _show_session(suite, where, before[where], after[where], _report(suite.folder / where, settle_s + window_s))
+        after = [Usage.of(pid) for pid in pids]
+    found: dict[str, dict[str, dict[str, Any]]] = {where: {} for where in _IDLE}
+    for (where, form), first, last in zip(keys, before, after, strict=True):
+        report = _report(suite.folder / f"{where}-{form.name}", settle_s + window_s)
+        seconds = last.at_s - first.at_s
+        found[where][form.name] = {
+            "percent": 100 * (last.cpu_s - first.cpu_s) / seconds, "seconds": seconds, "rss_mib": last.rss_mib,
+            "peak_mib": last.peak_mib, "start_cpu_s": first.cpu_s, "quotes": report["quotes"],
+            "candles": report["candles"] + report["backfilled"],
+        }  # fmt: skip
+    for where, of_form in found.items():
+        _show_session(suite, where, of_form)
 
 
-def _show_session(suite: Suite, where: str, before: Usage, after: Usage, report: dict[str, Any]) -> None:
-    seconds = after.at_s - before.at_s
-    percent = 100 * (after.cpu_s - before.cpu_s) / seconds
-    raw = {"percent": percent, "seconds": seconds, "rss_mib": after.rss_mib, "peak_mib": after.peak_mib,
-           "quotes": report["quotes"], "start_cpu_s": before.cpu_s}  # fmt: skip
+def _show_session(suite: Suite, where: str, found: dict[str, dict[str, Any]]) -> None:
+    one, most = found[suite.first.name], _IDLE[where]
     note = (
-        f"over {seconds:.0f} s, start and end left out; bitunix at {_QUOTES_A_SECOND} quotes/s, default strategy and "
-        f"reporters; {report['quotes']} quotes, {report['candles'] + report['backfilled']} candles"
+        f"over {one['seconds']:.0f} s, start and end left out; bitunix at {_QUOTES_A_SECOND} quotes/s, default "
+        f"strategy and reporters; {one['quotes']} quotes, {one['candles']} candles"
     )
-    what, figure = f"a quiet session, output to a {where}", f"{percent:.2f} % of a core"
-    rss, peak = (mib * 2**20 / 1e6 for mib in (after.rss_mib, after.peak_mib))
+    what = f"a quiet session, {'output to a file' if where == 'file' else 'with a terminal'}"
+    cpu = {name: f"{each['percent']:.2f} % of a core" for name, each in found.items()}
+    mb = {
+        name: [each[key] * 2**20 / 1e6 for key in ("rss_mib", "peak_mib")] for name, each in found.items()
+    }  # fmt: skip
+    memory = {name: f"{rss:.0f} MB, peak {peak:.0f} MB" for name, (rss, peak) in mb.items()}
+    fits = mb[suite.first.name][1] <= _PEAK_MB
     suite.add(
-        f"session, {where}", raw,
-        row(f"{what}: CPU", figure, target="< 1 %", met=percent < 1, note=note),
-        row(f"{what}: RSS", f"{rss:.0f} MB, peak {peak:.0f} MB", target="≤ 80 MB", met=peak <= 80, note="at its end"),
+        f"session, {where}", found,
+        row(f"{what}: CPU", cpu, targets=[judged(f"≤ {most} % of a core", one["percent"] <= most)], note=note),
+        row(f"{what}: RSS", memory, targets=[judged(f"≤ {_PEAK_MB} MB", fits)], note="at its end"),
     )  # fmt: skip
 
 
 @contextlib.contextmanager
-def _session(folder: Path, port: int, where: str) -> Iterator[int]:
+def _session(folder: Path, port: int, where: str, form: Form) -> Iterator[int]:
     """Run ``lab run`` until the block is left; yield its process id."""
     folder.mkdir()
-    command = [str(LAB), "run", "--minutes", "5", "--set", f"bitunix.rest_url=http://127.0.0.1:{port}"]
+    command = [form.lab, "run", "--minutes", "5", "--set", f"bitunix.rest_url=http://127.0.0.1:{port}"]
     command += ["--set", f"bitunix.ws_url=ws://127.0.0.1:{port}/public/"]
+    streams: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.STDOUT}
     with _terminal() if where == "terminal" else (folder / "output").open("wb") as out:
-        child = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        child = subprocess.Popen(command, cwd=folder, env=form.environment(), stdout=out, **streams)
         with ended(child):
             yield child.pid
             if child.poll() is not None:

@@ -3,15 +3,15 @@
 import random
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
-from itertools import islice, pairwise
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
 FAST: Final = 10
 SLOW: Final = 30
 EQUITY: Final = 100_000
-TICKS_A_MINUTE: Final = 240
-"""Three quotes and a trade every second."""
+QUOTES_A_MINUTE: Final = 240
+"""Four every second; after the last one a trade at its bid, which is the minute's candle."""
 _BEGIN_MS: Final = 1_640_995_200_000
 _STEP: Final = 0.0008  # standard deviation of a minute's return: about that of BTC
 _FIRST: Final = 430_000
@@ -75,29 +75,42 @@ def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
     return _expected(len(closes), 0, fills, closes[-1], closes[-1], waiting)
 
 
-def write_ticks(path: Path, prices: Sequence[int]) -> Expected:
-    """Write a tick every 250 ms, its bid or its price from ``prices``; return what a backtest must report.
+def write_quotes(path: Path, bids: Sequence[int]) -> Expected:
+    """Write a quote every 250 ms with these bids, in tenths, and a trade a minute; return what a backtest must report.
 
-    A minute's candle comes before the next minute's first tick; the order it causes meets that minute's second one.
+    A minute's candle comes before the next minute's first quote; the order it causes meets that minute's second one.
     """
     with path.open("w", encoding="ascii") as file:
         file.write("kind,venue_ms,bid,bid_size,ask,ask_size,price,size,side\n")
-        for number, tenths in enumerate(prices):
+        for number, tenths in enumerate(bids):
             time_ms, price = _BEGIN_MS + 250 * number, _text(tenths)
-            if number % 4 == 3:
+            file.write(f"quote,{time_ms},{price},1.5,{_text(tenths + 1)},2.5,,,\n")
+            if number % QUOTES_A_MINUTE == QUOTES_A_MINUTE - 1:
                 file.write(f"trade,{time_ms},,,,,{price},0.01,buy\n")
-            else:
-                file.write(f"quote,{time_ms},{price},1.5,{_text(tenths + 1)},2.5,,,\n")
-    candles = (len(prices) - 1) // TICKS_A_MINUTE
-    closes = [prices[(number + 1) * TICKS_A_MINUTE - 1] for number in range(candles)]
+    candles = (len(bids) - 1) // QUOTES_A_MINUTE
+    closes = [bids[(number + 1) * QUOTES_A_MINUTE - 1] for number in range(candles)]
     fills = (
-        (way, prices[(at + 1) * TICKS_A_MINUTE + 1] + (way > 0))
+        (way, bids[(at + 1) * QUOTES_A_MINUTE + 1] + (way > 0))
         for at, way in crossings(closes)
-        if (at + 1) * TICKS_A_MINUTE + 1 < len(prices)
+        if (at + 1) * QUOTES_A_MINUTE + 1 < len(bids)
     )
-    last = next(prices[number] for number in range(len(prices) - 1, 0, -1) if number % 4 != 3)
-    quotes = len(prices) - len(prices) // 4
-    return _expected(candles, quotes, fills, last, last + 1, 0)
+    return _expected(candles, len(bids), fills, bids[-1], bids[-1] + 1, 0)
+
+
+def flips(closes: Sequence[int], orders: int) -> Expected:
+    """Return what candles with these closes must report where every second one, from the first, sends an order.
+
+    In and out in turn, ``orders`` in all, filled as in `write_candles`.
+    """
+    cash, fees = EQUITY * 10**8, 0
+    for number in range(orders):
+        way, close = (-1 if number % 2 else 1), closes[2 * number + 1]
+        price = -(-close * 10_001 // 10_000) if way > 0 else close * 9_999 // 10_000
+        fees += price * _FEE
+        cash -= way * price * _NOTIONAL
+    held = orders % 2
+    equity = cash - fees + held * closes[-1] * _NOTIONAL
+    return Expected(len(closes), 0, orders, orders, orders // 2, fees * _UNIT, equity * _UNIT)
 
 
 def crossings(closes: Sequence[int]) -> Iterator[tuple[int, int]]:
@@ -134,9 +147,13 @@ def _expected(
     return Expected(candles, quotes, orders + unfilled, orders, turns, fees * _UNIT, equity * _UNIT)
 
 
-def write(folder: Path, candles: Sequence[int], ticks: int) -> dict[str, Expected]:
-    """Write ``candles-N.csv`` for each N and ``ticks-N.csv``; return what to expect of each file, by its name."""
-    prices = list(walk(max(*candles, ticks)))
+def write(folder: Path, candles: Sequence[int], quotes: int, orders: int) -> dict[str, Expected]:
+    """Write ``candles-N.csv`` for each N, ``quotes-N.csv``, and ``orders-N.csv``: candles for N orders (`flips`).
+
+    Return what to expect of each file, by its name.
+    """
+    prices = list(walk(max(*candles, quotes, 2 * orders)))
     made = {f"candles-{count}.csv": write_candles(folder / f"candles-{count}.csv", prices[:count]) for count in candles}
-    made[f"ticks-{ticks}.csv"] = write_ticks(folder / f"ticks-{ticks}.csv", list(islice(prices, ticks)))
-    return made
+    made[f"quotes-{quotes}.csv"] = write_quotes(folder / f"quotes-{quotes}.csv", prices[:quotes])
+    write_candles(folder / f"orders-{orders}.csv", prices[: 2 * orders])
+    return made | {f"orders-{orders}.csv": flips(prices[: 2 * orders], orders)}

@@ -13,13 +13,29 @@ from lab.domain.inputs import Input
 from lab.domain.market import Quote
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
+from lab_recordings import check_candles
 
 from benchmarks.build import assembly
 from benchmarks.measure import in_units
 
 _BATCH: Final = 4096
+_MINUTE_NS: Final = 60_000_000_000
 _QUIET: Final = {"direction": "long", "atr_period": 1, "atr_min_percent": "99"}  # crossings are seen, none is traded
 _FAR: Final = {"stop_percent": "90", "target_percent": "1000"}
+
+
+def rows(*, path: str, count: int, repeats: int) -> dict[str, Any]:
+    """Return what a row of a CSV file of candles costs, read as columns and checked, nothing made of it."""
+
+    def work() -> float:
+        began = time.process_time_ns()
+        read = check_candles(Path(path), _MINUTE_NS)
+        took_ns = time.process_time_ns() - began
+        if read != count:
+            raise RuntimeError(f"{read} of {count} rows")
+        return took_ns
+
+    return {**_each(in_units(work, repeats), count), "rows": count, "repeats": repeats}
 
 
 def candle(*, path: str, strategy: str, journal: bool, trades: bool, repeats: int) -> dict[str, Any]:

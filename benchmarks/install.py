@@ -1,9 +1,6 @@
 """How long an installation takes, and how much it brings: core and the usual plugins into a new environment."""
 
 import json
-import os
-import re
-import shutil
 import sys
 import tempfile
 import time
@@ -11,38 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks.forms import environment, outside, why
 from benchmarks.measure import ROOT, cost
 from benchmarks.suite import Suite
-from benchmarks.table import Row, row
+from benchmarks.table import Row, alone, judged, row
 
 PARTS: Final = (
     "core", "plugins/recordings", "plugins/bitunix", "plugins/mock", "plugins/sma_strategy", "plugins/paper_broker",
     "plugins/risk_limits", "plugins/reporters",
 )  # fmt: skip
 _MINUTES: Final = 200
-
-
-def outside() -> dict[str, str]:
-    """Return the environment variables without those that lead into this interpreter's environment."""
-    ours = {"PYTHONPATH", "PYTHONPYCACHEPREFIX", "PYTHONDONTWRITEBYTECODE", "VIRTUAL_ENV"}
-    return {name: value for name, value in os.environ.items() if name not in ours}
-
-
-def why(error: RuntimeError) -> str:
-    """Return an error's last words as one line that names no address and no path: results are kept."""
-    return re.sub(r"(\w+://|(?<!\S)/)\S+", "…", " ".join(str(error).split()))[-300:]
-
-
-def environment(folder: Path, packages: Sequence[str], cache: Path | None, *options: str) -> Path:
-    """Make a new environment with these packages and return its interpreter. Raises ``RuntimeError`` where uv fails."""
-    uv = shutil.which("uv")
-    if uv is None:
-        raise RuntimeError("uv is not on the path")
-    given = {**outside(), "UV_PYTHON_DOWNLOADS": "never"} | ({"UV_CACHE_DIR": str(cache)} if cache else {})
-    cost([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], folder.parent, given)
-    python = folder / "bin" / "python"
-    cost([uv, "pip", "install", "--quiet", "--python", str(python), *options, *packages], folder.parent, given, 300)
-    return python
 
 
 def run(suite: Suite) -> None:
@@ -62,7 +37,7 @@ def run(suite: Suite) -> None:
             if not suite.quick:
                 raw |= _with_pip(here, packages)
     except RuntimeError as error:
-        suite.add("install", {"skipped": why(error)}, row("installation", "skipped", note=why(error)))
+        suite.add("install", {"skipped": why(error)}, row("installation", alone("skipped"), note=why(error)))
         return
     names = ", ".join(Path(part).name for part in PARTS)
     warm = f"with a filled one {raw['warm_s']:.1f} s"
@@ -79,11 +54,13 @@ def run(suite: Suite) -> None:
 
 
 def _time(tool: str, seconds: float, note: str) -> Row:
-    return row(f"installation with {tool}, cold", f"{seconds:.1f} s", target="≤ 20 s", met=seconds <= 20, note=note)
+    targets = [judged("≤ 20 s", seconds <= 20)]
+    return row(f"installation with {tool}, cold", alone(f"{seconds:.1f} s"), targets=targets, note=note)
 
 
 def _space(tool: str, size: int, note: str) -> Row:
-    return row(f"installation with {tool}, size", f"{size / 1e6:.1f} MB", target="≤ 60 MB", met=size <= 60e6, note=note)
+    targets = [judged("≤ 60 MB", size <= 60e6)]
+    return row(f"installation with {tool}, size", alone(f"{size / 1e6:.1f} MB"), targets=targets, note=note)
 
 
 def _with_pip(folder: Path, packages: Sequence[str]) -> dict[str, float]:

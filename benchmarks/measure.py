@@ -17,10 +17,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
-from lab.compiled import forms
 
 ROOT: Final = Path(__file__).resolve().parent.parent
-LAB: Final = Path(sys.executable).with_name("lab")
 _MAXRSS_MIB: Final = 2**20 if sys.platform == "darwin" else 2**10
 
 
@@ -99,12 +97,6 @@ def peak_mib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / _MAXRSS_MIB
 
 
-def python_path(*folders: Path) -> str:
-    """Return these folders, and then what the environment has, as a module search path."""
-    given = os.environ.get("PYTHONPATH")
-    return os.pathsep.join([*map(str, folders), *([given] if given else [])])
-
-
 @contextlib.contextmanager
 def ended(child: "subprocess.Popen[Any]", wait_s: float = 10) -> Iterator[None]:
     """Ask a process to end when the block is left, and make it end when it does not."""
@@ -145,7 +137,7 @@ def machine() -> dict[str, Any]:
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
-        "python": f"{platform.python_implementation()} {platform.python_version()}, lab's modules: {forms()['lab']}",
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
         "load_before": round(os.getloadavg()[0], 2),
         "commit": _commit(),
         "versions": versions,
@@ -175,6 +167,7 @@ def _commit() -> str:
             "--",
             "core",
             "plugins",
+            "tools",
             "benchmarks",
             ":!benchmarks/README.md",
             ":!benchmarks/results",
