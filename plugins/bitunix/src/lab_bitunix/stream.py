@@ -29,6 +29,7 @@ from lab_bitunix.wire import (
 )
 
 OPEN_S: Final = 5.0
+_DATA: Final = (DepthFrame, KlineFrame)
 FRAME_EVERY_S: Final = 0.26
 """At most four frames in any second: the venue closes at more than five, and may block the address."""
 
@@ -145,7 +146,7 @@ class SocketClient:
         def take(frame: bytes, now: float) -> None:
             monitor.frame(now)
             message = decode_frame(frame)
-            if isinstance(message, DepthFrame | KlineFrame):
+            if isinstance(message, _DATA):
                 channel = receive(message, frame, now)
                 if channel is not None:
                     monitor.data(channel, now)
