@@ -1,6 +1,5 @@
 """A WebSocket connection that hands each message on the moment its bytes are there, without a task between."""
 
-import asyncio
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -12,7 +11,7 @@ Take = Callable[[bytes, float], object]
 """Takes a message's bytes, and the loop's time at which they came."""
 
 FRAME_LIMIT: Final = 256 * 1024
-"""Bytes of the longest message; also ``max_size`` of the connection."""
+"""Bytes of the longest message; ``max_size`` of the connection, which is to be the same."""
 
 _TEXT: Final = 0x81  # the first byte of a text message in one frame, without extensions
 _MASKED: Final = 0x80
@@ -38,8 +37,7 @@ class FrameConnection(ClientConnection):
         self._rest = b""
         self._head_end = b""
         self._shaken = False
-        self._raw = False
-        self._over: asyncio.Future[None] = self.loop.create_future()
+        self._over = self.loop.create_future()
 
     async def hand_to(self, take: Take) -> None:
         """Give every message to ``take``, those that came before first, until the connection has ended.
@@ -112,8 +110,7 @@ class FrameConnection(ClientConnection):
 
     def _cut(self, data: bytes) -> None:
         """Hand on every whole frame, and keep the beginning of one that is not."""
-        if self._raw or self.protocol.state is not State.OPEN:
-            self._raw = True
+        if self.protocol.state is not State.OPEN:
             super().data_received(data)
             return
         at, have, now, take = 0, len(data), self.loop.time(), self._take
@@ -144,8 +141,7 @@ class FrameConnection(ClientConnection):
             body += _LONG[length]
             length = int.from_bytes(data[at + 2 : body], "big")
         if data[at + 1] & _MASKED or (length > FRAME_LIMIT and body <= len(data)):
-            self._raw = True  # it breaks the connection: whatever follows is no frame any more
-            super().data_received(data[at:])
+            super().data_received(data[at:])  # which breaks the connection, whatever follows
             return len(data)
         end = body + length
         if end > len(data):
@@ -153,7 +149,6 @@ class FrameConnection(ClientConnection):
         super().data_received(data[at:end])
         if self.protocol.state is State.OPEN:
             return end
-        self._raw = True
         super().data_received(data[end:])
         return len(data)
 
