@@ -50,15 +50,17 @@ class FrameConnection(ClientConnection):
             self._early, self._take = [], take
             for message in early:
                 take(message, now)
-            self.transport.resume_reading()
+            if early and not self.transport.is_closing():
+                self.transport.resume_reading()
             await self._over
             raise self.protocol.close_exc
         finally:
             self._take = _drop
 
     def _keep(self, message: bytes, now: float) -> None:
+        if not self._early and not self.transport.is_closing():
+            self.transport.pause_reading()
         self._early.append(message)
-        self.transport.pause_reading()
 
     # -- called by the transport and by websockets -------------------------------------------------------------------
 
