@@ -100,6 +100,27 @@ class CandleColumns:
         return _checked(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
 
 
+def check_quotes(figures: Sequence[Sequence[float]]) -> tuple[float, float]:
+    """Check columns of bid, bid size, ask and ask size, all plain numbers; return the lowest bid and the highest ask.
+
+    They are infinite and 0 where there is no row. Raises ``ValueError`` where a row is no quote.
+    """
+    bids, bid_sizes, asks, ask_sizes = figures
+    lowest, highest = min(bids, default=inf), max(asks, default=0.0)
+    sound = not bids or (
+        lowest > 0.0
+        and highest < PRICE_LIMIT
+        and all(map(le, bids, asks))
+        and min(bid_sizes) >= 0.0
+        and _all_below(SIZE_LIMIT, bid_sizes)
+        and min(ask_sizes) >= 0.0
+        and _all_below(SIZE_LIMIT, ask_sizes)
+    )
+    if not sound:
+        raise ValueError("not all are quotes")
+    return lowest, highest
+
+
 class TickColumns(tuple[Any, ...]):
     """Quotes of one symbol, made from checked columns, together with the other ticks between them, in their order."""
 
@@ -121,19 +142,7 @@ class TickColumns(tuple[Any, ...]):
         ``others`` are those ticks that are no quotes; ``quoted`` says of each tick whether it is a quote (``None``: all
         are). Raises ``ValueError`` where a row is no quote.
         """
-        _, bids, bid_sizes, asks, ask_sizes = quotes
-        lowest, highest = min(bids, default=inf), max(asks, default=0.0)
-        sound = not bids or (
-            lowest > 0.0
-            and highest < PRICE_LIMIT
-            and all(map(le, bids, asks))
-            and min(bid_sizes) >= 0.0
-            and _all_below(SIZE_LIMIT, bid_sizes)
-            and min(ask_sizes) >= 0.0
-            and _all_below(SIZE_LIMIT, ask_sizes)
-        )
-        if not sound:
-            raise ValueError("not all are quotes")
+        lowest, highest = check_quotes(quotes[1:])
         made = map(quote_from_row, zip(repeat(symbol, len(quotes[0])), *quotes, strict=True))
         between = list(others)
         if Quote in set(map(type, between)):

@@ -5,9 +5,9 @@ from functools import partial
 from itertools import accumulate, compress, repeat
 from operator import eq, le, ne, not_
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
-from lab.domain.batches import TickColumns
+from lab.domain.batches import TickColumns, check_quotes
 from lab.domain.market import Quote, check_quote
 
 from lab_recordings.columns import Columns, ExactColumns
@@ -33,6 +33,17 @@ class TickTrade(NamedTuple):
     side: str
 
 
+class TickBlock(NamedTuple):
+    """Checked columns of a block of rows."""
+
+    quotes: Sequence[Sequence[Any]]
+    """Time, bid, bid size, ask, ask size."""
+    trades: Sequence[Sequence[Any]]
+    """Time, price, size, side."""
+    quoted: Sequence[bool] | None
+    """Of each row whether it is a quote, else it is a trade; ``None``: all are."""
+
+
 Tick = Quote | TickTrade
 _KINDS: Final = frozenset({"quote", "trade"})
 _SIDES: Final = frozenset({"buy", "sell"})
@@ -51,18 +62,24 @@ def read_ticks(path: Path, symbol: str = "BTCUSDT", survey: Survey | None = None
     largest time seen, because the order of arrival is the truth. Raises `RecordingError`, at the latest when the row
     to blame is reached.
     """
+    for block in read_tick_blocks(path, survey):
+        others = map(_trade_from_row, zip(*block.trades, strict=True))
+        yield TickColumns(symbol, block.quotes, others, block.quoted)
+
+
+def read_tick_blocks(path: Path, survey: Survey | None = None) -> Iterator[TickBlock]:
+    """Yield what `read_ticks` makes ticks of, as checked columns."""
     table = Table(path)
-    reader = _Reader(table, symbol, survey)
+    reader = _Reader(table, survey)
     for block in table.blocks():
         yield block.read(reader.read, reader.refuse)
 
 
 class _Reader:
-    """Turns blocks of rows into ticks; remembers the largest time from block to block."""
+    """Turns blocks of rows into columns; remembers the largest time from block to block."""
 
-    def __init__(self, table: Table, symbol: str, survey: Survey | None) -> None:
+    def __init__(self, table: Table, survey: Survey | None) -> None:
         self._path = table.path
-        self._symbol = symbol
         self._survey = survey or Survey()
         self._time = table.place(*_TIME, _RECEIVED)
         stamped = table.header[self._time] == _TIME[0] and _RECEIVED in table.header
@@ -74,18 +91,16 @@ class _Reader:
         self._receipts = TimeColumn()
         self._newest_ns = 0
 
-    def read(self, columns: Columns) -> TickColumns:
+    def read(self, columns: Columns) -> TickBlock:
         stamps = self._stamps(columns)
         if stamps[0] < self._newest_ns or not all(map(le, stamps, stamps[1:])):
             stamps = list(accumulate(stamps, max, initial=self._newest_ns))[1:]
         if self._kind is None:
-            figures = [columns.floats(place) for place in self._quote]
-            ticks = TickColumns(self._symbol, [stamps, *figures])  # raises where one is no quote
-            self._see(ticks, figures)
+            block = TickBlock((stamps, *self._quotes(columns, None)), ((), (), (), ()), None)
         else:
-            ticks = self._mixed(columns, self._kind, stamps)
+            block = self._mixed(columns, self._kind, stamps)
         self._newest_ns = stamps[-1]
-        return ticks
+        return block
 
     def _stamps(self, columns: Columns) -> Sequence[int]:
         """Return the rows' times: the venue's, or where that is empty the recorder's."""
@@ -103,33 +118,35 @@ class _Reader:
         stamped = iter(self._times.parse(present) if present else ())
         return [next(received) if none else next(stamped) for none in empty]
 
-    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> TickColumns:
+    def _quotes(self, columns: Columns, quoted: Sequence[bool] | None) -> Sequence[Sequence[float]]:
+        figures = [columns.floats(place, quoted) for place in self._quote]
+        lowest, highest = check_quotes(figures)
+        bids, _, asks, _ = figures
+        if bids:
+            self._survey.see_prices((bids, asks), lowest, highest)
+        return figures
+
+    def _mixed(self, columns: Columns, kind: int, stamps: Sequence[int]) -> TickBlock:
         kinds = columns.texts(kind)
         quoted, traded = list(map(eq, kinds, repeat("quote"))), list(map(eq, kinds, repeat("trade")))
         if not all(map(ne, quoted, traded)):
             raise ValueError("neither quote nor trade")
-        figures = [columns.floats(place, quoted) for place in self._quote]
         price, size, side = self._trade
-        prices = columns.floats(price, traded)
+        prices, sizes = columns.floats(price, traded), columns.floats(size, traded)
+        sides = list(compress(columns.texts(side), traded))
         lowest, highest = min(prices, default=1.0), max(prices, default=1.0)
-        if not (lowest > 0.0 and highest < _PRICE_LIMIT):
+        if not (
+            lowest > 0.0
+            and highest < _PRICE_LIMIT
+            and max(sizes, default=0.0) < _SIZE_LIMIT
+            and _SIDES.issuperset(sides)
+        ):
             raise ValueError("not all are trades")
-        trades = _trades(
-            list(compress(stamps, traded)),
-            prices,
-            columns.floats(size, traded),
-            list(compress(columns.texts(side), traded)),
-        )
-        ticks = TickColumns(self._symbol, [list(compress(stamps, quoted)), *figures], trades, quoted)
-        self._see(ticks, figures)
+        figures = self._quotes(columns, quoted)
         if prices:
             self._survey.see_prices((prices,), lowest, highest)
-        return ticks
-
-    def _see(self, ticks: TickColumns, figures: Sequence[Sequence[float]]) -> None:
-        bids, _, asks, _ = figures
-        if bids:
-            self._survey.see_prices((bids, asks), ticks.lowest, ticks.highest)
+        trades = list(compress(stamps, traded)), prices, sizes, sides
+        return TickBlock((list(compress(stamps, quoted)), *figures), trades, quoted)
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
         """Raise the `RecordingError` for what `read` refuses: times first, then the first row that is no tick."""
@@ -153,14 +170,6 @@ class _Reader:
                 times.parse((text,))
             except ValueError:
                 raise RecordingError(self._path, number, times.why_not((text,))[1]) from None
-
-
-def _trades(
-    stamps: Sequence[int], prices: Sequence[float], sizes: Sequence[float], sides: Sequence[str]
-) -> Iterator[TickTrade]:
-    if not (max(sizes, default=0.0) < _SIZE_LIMIT and _SIDES.issuperset(sides)):
-        raise ValueError("not all are trades")
-    return map(_trade_from_row, zip(stamps, prices, sizes, sides, strict=True))
 
 
 def _why_not(kind: str, texts: Mapping[str, str]) -> str | None:
