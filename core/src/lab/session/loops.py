@@ -8,12 +8,10 @@ import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
+from lab.compiled import LOOP_SWITCH
 from lab.simulation.clocks import Speed, loop_factory
-
-SWITCH: Final = "LAB_UVLOOP"
-"""The environment variable that chooses asyncio's loop with ``0``."""
 
 
 class RealLoop(NamedTuple):
@@ -28,8 +26,8 @@ class RealLoop(NamedTuple):
 
 def real_loop() -> RealLoop:
     """Return the loop that real time runs on, and why it is that one."""
-    if os.environ.get(SWITCH) == "0":
-        return RealLoop(None, f"asyncio ({SWITCH}=0)")
+    if os.environ.get(LOOP_SWITCH) == "0":
+        return RealLoop(None, f"asyncio ({LOOP_SWITCH}=0)")
     try:
         uvloop = import_module("uvloop")
         return RealLoop(uvloop.new_event_loop, f"uvloop {uvloop.__version__}")
