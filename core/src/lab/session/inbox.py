@@ -1,7 +1,7 @@
 """The sink of a live session: keeps a provider's events until the runner takes them. Bounded; never raises for data."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final
 
 from lab.domain.control import Notice
@@ -133,15 +133,19 @@ class Inbox:
         """Let the runner look again."""
         self._wake.set()
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
         """Wait until there is something to take."""
-        await self._wake.wait()
+        return self._wake.wait()
 
     def take(self) -> list[Input]:
         """Return everything that waits: the queue in order, then the newest quote and depth of each symbol."""
-        taken: list[Input] = [*self._queue, *self._newest.values()]
-        self._queue.clear()
-        self._newest.clear()
+        newest = self._newest
+        if self._queue:
+            taken: list[Input] = [*self._queue, *newest.values()]
+            self._queue.clear()
+        else:
+            taken = [*newest.values()]
+        newest.clear()
         return taken
 
     def _take_in(self, judged: Judged, now: float) -> None:
