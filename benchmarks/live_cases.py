@@ -1,18 +1,19 @@
 """Live sessions against the load, one process a case: shipped session, shipped provider, a real socket."""
 
-import functools
+import asyncio
 import json
 import tempfile
 import time
+from collections import deque
 from pathlib import Path
 from typing import Any
 
 import anyio
 import lab_bitunix.stream
 import websockets.asyncio.client
-from anyio.lowlevel import checkpoint
 from lab.session.launch import run_live
 from lab.session.signals import Interrupts
+from lab_bitunix.frames import FrameConnection, Take
 from lab_bitunix.wire import DepthFrame, decode_frame
 
 from benchmarks.build import assembly
@@ -35,8 +36,7 @@ def flood(*, port: int, count: int, turns: bool) -> dict[str, Any]:
     event loop has a turn after each message: every quote then goes through the engine and to the strategy.
     """
     if turns:
-        connect = functools.partial(websockets.asyncio.client.connect, create_connection=_Turns)
-        setattr(lab_bitunix.stream, "connect", connect)  # noqa: B010 - it is not exported, so no assignment is typed
+        setattr(lab_bitunix.stream, "FrameConnection", _FrameTurns)  # noqa: B010 - it is not exported
     result = _session(port, count)
     if turns and result["decided"] < 0.99 * count:
         raise RuntimeError(f"only {result['decided']} of {count} quotes reached the strategy")
@@ -50,8 +50,30 @@ class _Turns(websockets.asyncio.client.ClientConnection):
 
     async def recv(self, decode: bool | None = None) -> Any:
         message = await super().recv(decode)
-        await checkpoint()
+        await asyncio.sleep(0)
         return message
+
+
+class _FrameTurns(FrameConnection):
+    """The provider's connection; everybody else goes on after each message, and reading waits until all are taken."""
+
+    async def hand_to(self, take: Take) -> None:
+        waiting: deque[tuple[bytes, float]] = deque()
+
+        def keep(message: bytes, now: float) -> None:
+            waiting.append((message, now))
+            if len(waiting) == 1:
+                self.transport.pause_reading()
+                self.loop.call_soon(give)
+
+        def give() -> None:
+            take(*waiting.popleft())
+            if waiting:
+                self.loop.call_soon(give)
+            else:
+                self.transport.resume_reading()
+
+        await super().hand_to(keep)
 
 
 def _session(port: int, count: int) -> dict[str, Any]:

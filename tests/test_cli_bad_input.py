@@ -139,6 +139,12 @@ def test_a_variable_of_no_component_is_said_and_stops_nothing(lab: Any) -> None:
     ]
 
 
+def test_the_variables_that_choose_how_lab_runs_are_no_settings(lab: Any) -> None:
+    chosen = {"LAB_COMPILED": "0", "LAB_UVLOOP": "0"}
+    result = lab.mock("--reporter", "none", "--no-write", env=chosen, minutes=1)
+    assert (result.code, result.err) == (0, "")
+
+
 def test_the_real_process_says_the_same_and_shows_no_traceback(lab: Any, one_line: Any) -> None:
     one_line(lab.process("run", "--provider", "mokc"), 64, "did you mean 'mock'?")
     assert lab.files() == []

@@ -17,6 +17,10 @@ MANIFEST: Final = "compiled.json"
 """The manifest's name in a package's folder."""
 SWITCH: Final = "LAB_COMPILED"
 """The environment variable that chooses the sources with ``0``."""
+LOOP_SWITCH: Final = "LAB_UVLOOP"
+"""The one that chooses asyncio's event loop with ``0`` (`lab.session.loops`)."""
+SWITCHES: Final = frozenset({SWITCH, LOOP_SWITCH})
+"""The variables that choose how lab runs. They are no settings: what a run writes is the same."""
 
 
 class Form(NamedTuple):

@@ -164,3 +164,20 @@ def test_loading_again_gives_the_same_object_and_bad_recordings_are_named(tmp_pa
         TickRecording.load(path)
     with pytest.raises(RecordingError, match="no quote"):
         TickRecording.from_ticks([TickTrade(1, 1.0, 1.0, "buy")])
+
+
+@pytest.mark.parametrize("before", [0, 1, 511, 512, 513])
+@pytest.mark.parametrize("after", ["", "trade", "quote"])
+def test_a_file_loads_as_the_recording_of_its_ticks(before: int, after: str, tmp_path: Path) -> None:
+    trade, quote = "{},trade,,,,,10.{},2,buy", "{},quote,10.{},1,11,1,,,"
+    kinds = ["trade"] * before + ["quote", "trade", "quote"] + [after] * (600 if after else 0)
+    rows = [(trade if kind == "trade" else quote).format(10**12 + n, n % 9) for n, kind in enumerate(kinds)]
+    path = tmp_path / "ticks.csv"
+    path.write_text("\n".join(["time,kind,bid,bid_size,ask,ask_size,price,size,side", *rows]))
+    loaded = TickRecording.load(path)
+    made = TickRecording.from_ticks(tick for batch in read_ticks(path) for tick in batch)
+    assert len(loaded.trades) == kinds[before:].count("trade")
+    for name in ("start_ns", "duration_ns", "quotes", "quote_times", "trades", "trade_times"):
+        assert getattr(loaded, name) == getattr(made, name)
+    for open_ns in range(-700 * MS, 700 * MS, 7 * MS):
+        assert loaded.candle(open_ns, 50 * MS) == made.candle(open_ns, 50 * MS)

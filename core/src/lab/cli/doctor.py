@@ -39,6 +39,7 @@ def command(as_json: bool, offline: bool, **given: Any) -> int:
         found.append(Check("configuration", True, f"{len(assembly.in_force)} settings; `lab config` shows them"))
     found += checks.check_plugins(registry)
     found += checks.check_compiled()
+    found += checks.check_loop()
     found += _storage(given)
     found += checks.check_clock(time.time_ns, time.monotonic_ns)
     if assembly is not None and not offline:

@@ -191,13 +191,25 @@ class LiveGuard(InputGuard):
 
         Otherwise nothing was changed: `judge` says what becomes of it.
         """
-        venue_ns = self.clock.at(now)
-        if venue_ns is None or (self.foreign(quote) or self.malformed(quote)) is not None:
+        try:
+            symbol, time_ns, bid, bid_size, ask, ask_size = quote
+        except ValueError:  # made past its class
             return False
-        if not -TOLERANCE_NS <= quote.time_ns - venue_ns <= TOLERANCE_NS:
-            return False
-        self._quoted = True
-        return self.clock.admit(quote.time_ns, now)
+        # What `foreign`, `malformed` and `_follow` ask of a quote, in one expression: a live session consists of these.
+        if (
+            symbol.__class__ is str
+            and symbol in self.symbols
+            and time_ns.__class__ is int
+            and 0 <= time_ns < _TIME_MOST
+            and bid.__class__ is bid_size.__class__ is ask.__class__ is ask_size.__class__ is float
+            and 0.0 < bid <= ask < 1e15
+            and 0.0 <= bid_size < 1e18
+            and 0.0 <= ask_size < 1e18
+            and self.clock.follows(time_ns, now)
+        ):
+            self._quoted = True
+            return True
+        return False
 
     def judge(self, event: MarketData, now: float) -> Judged:
         """Judge an event that came at the monotonic time ``now``."""

@@ -48,6 +48,20 @@ class VenueClock:
             self.newest_ns = time_ns
         return True
 
+    def follows(self, time_ns: int, now: float) -> bool:
+        """Take a stamp that agrees with the estimate, as `admit` does, and nearly all do; else change nothing."""
+        known = self._offset_ns
+        if known is None:
+            return False
+        offset_ns = time_ns - int(now * SECOND_NS)
+        if not -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:
+            return False
+        self._rival_ns = None
+        self._offset_ns = offset_ns
+        if time_ns > self.newest_ns:
+            self.newest_ns = time_ns
+        return True
+
     def now_ns(self) -> int | None:
         """Return the venue's time now, ``None`` before the first stamp."""
         return self.at(self.monotonic())

@@ -47,6 +47,7 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
     cls: msgspec.json.Decoder(cls) for cls in (*ROW_KINDS, RunState, ReportersState)
 }
 _input_decoders: Final = {kind: _decoders[cls] for cls, kind in INPUT_KINDS.items()}
+_line_begins: Final = {cls: b'["%s",' % kind.encode() for cls, kind in INPUT_KINDS.items()}
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 
 
@@ -75,7 +76,7 @@ def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
 
 def tape_line(event: Input) -> bytes:
     """Return an input as one line of the tape."""
-    return b'["%s",%s]\n' % (INPUT_KINDS[event.__class__].encode(), encode(event))
+    return _line_begins[event.__class__] + encode(event) + b"]\n"
 
 
 def read_tape_line(line: bytes) -> Input:

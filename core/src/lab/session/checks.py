@@ -21,8 +21,8 @@ from lab.ports import Check, Runtime
 from lab.runs.failures import FailureLog
 from lab.session.first_contact import Guarded
 from lab.session.launch import clock_for
+from lab.session.loops import loop_options, real_loop
 from lab.session.provider_calls import is_cancellation
-from lab.simulation.clocks import loop_factory
 
 _FREE_LEAST: Final = 64 * 1024 * 1024
 _SQLITE_GOOD: Final = (3, 51, 3)
@@ -46,6 +46,12 @@ def check_compiled() -> list[Check]:
         f"{name} in plain Python" if not one.compiled else f"{name} compiled" for name, one in forms().items()
     )
     return [Check("compiled modules", not complaints(), "; ".join(complaints()) or text)]
+
+
+def check_loop() -> list[Check]:
+    """Return which event loop a session in real time runs on, and whether uvloop is there and can't be used."""
+    loop = real_loop()
+    return [Check("event loop", not loop.broken, loop.what)]
 
 
 def check_storage(state_dir: Path) -> list[Check]:
@@ -90,8 +96,7 @@ def probe_provider(assembly: Assembly, *, wall_ns: Callable[[], int]) -> Sequenc
     """Return what the provider's own probe finds, within half a minute."""
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
-    factory = loop_factory(speed, run.seed)
-    options = {"loop_factory": factory} if factory is not None else {}
+    options = dict(loop_options(speed, run.seed))
     return anyio.run(partial(_probe, assembly, speed, wall_ns), backend="asyncio", backend_options=options)
 
 

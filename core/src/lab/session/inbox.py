@@ -1,7 +1,7 @@
 """The sink of a live session: keeps a provider's events until the runner takes them. Bounded; never raises for data."""
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from typing import Final
 
 from lab.domain.control import Notice
@@ -33,7 +33,7 @@ class Inbox:
         self._guard = LiveGuard(
             symbols, interval_ns, monotonic=clock.monotonic, wall_ns=clock.wall_ns, recorded=recorded
         )
-        self._newest: dict[tuple[type, str], Quote | Depth] = {}
+        self._newest: dict[object, Quote | Depth] = {}
         self._queue: deque[Input] = deque()
         self._wake = Wake()
         self.state = FeedState.DOWN
@@ -52,8 +52,8 @@ class Inbox:
         """Take market data; see `lab.ports.Sink`."""
         now = self._clock.monotonic()
         if event.__class__ is Quote and self._guard.follows(event, now):  # nearly every event there is
-            self._note_quote(event, 0, now)
-            self._conflate(event)
+            self._note_quote(event, now)
+            self._conflate(event, event.symbol)
         else:
             self._take_in(self._guard.judge(event, now), now)
 
@@ -133,15 +133,19 @@ class Inbox:
         """Let the runner look again."""
         self._wake.set()
 
-    async def wait(self) -> None:
+    def wait(self) -> Awaitable[None]:
         """Wait until there is something to take."""
-        await self._wake.wait()
+        return self._wake.wait()
 
     def take(self) -> list[Input]:
         """Return everything that waits: the queue in order, then the newest quote and depth of each symbol."""
-        taken: list[Input] = [*self._queue, *self._newest.values()]
-        self._queue.clear()
-        self._newest.clear()
+        newest = self._newest
+        if self._queue:
+            taken: list[Input] = [*self._queue, *newest.values()]
+            self._queue.clear()
+        else:
+            taken = [*newest.values()]
+        newest.clear()
         return taken
 
     def _take_in(self, judged: Judged, now: float) -> None:
@@ -149,9 +153,11 @@ class Inbox:
         last = len(judged.let_in) - 1
         for place, event in enumerate(judged.let_in):
             if event.__class__ is Quote:
-                self._note_quote(event, judged.behind_ns, now)
+                # A late quote is as old as its time stamp.
+                self._note_quote(event, now - judged.behind_ns / SECOND_NS)
             if event.__class__ in _CONFLATED and place == last:
-                self._conflate(event)
+                # A quote's key is its symbol: nearly all events are quotes, and this one is hashed already.
+                self._conflate(event, event.symbol if event.__class__ is Quote else (event.__class__, event.symbol))
                 continue
             if isinstance(event, Candle) and event.status != BACKFILLED:
                 self._first_open_ns.setdefault(event.symbol, event.open_ns)
@@ -161,14 +167,15 @@ class Inbox:
         for reason, event in judged.held_out:
             self.malformed(reason, text_of(repr, event, 2 * _SAMPLE_BYTES))
 
-    def _note_quote(self, quote: Quote, behind_ns: int, now: float) -> None:
-        """Note the age of the price. A late quote is as old as its time stamp; a quote out of order does not count."""
-        if quote.time_ns >= self._quote_ns.get(quote.symbol, 0):
-            self._quote_ns[quote.symbol] = quote.time_ns
-            self.quote_at = max(self.quote_at, now - behind_ns / SECOND_NS)
+    def _note_quote(self, quote: Quote, fresh_at: float) -> None:
+        """Note when the price was fresh; a quote out of order does not count."""
+        symbol, time_ns = quote[0], quote[1]
+        if time_ns >= self._quote_ns.get(symbol, 0):
+            self._quote_ns[symbol] = time_ns
+            if fresh_at > self.quote_at:
+                self.quote_at = fresh_at
 
-    def _conflate(self, event: Quote | Depth) -> None:
-        key = event.__class__, event.symbol
+    def _conflate(self, event: Quote | Depth, key: object) -> None:
         waiting = self._newest.get(key)
         if waiting is None:
             self._wake.set()

@@ -25,11 +25,12 @@ from lab.runs.lock import check_free, exclusive
 from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
+from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
 from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
 from lab.session.session import Session
 from lab.session.signals import Interrupts
-from lab.simulation.clocks import LoopClock, loop_factory
+from lab.simulation.clocks import LoopClock
 
 _NOT_BEGUN: Final = "stopped before the run began; nothing was written"
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
@@ -67,11 +68,9 @@ def run_live(
     """
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
-    factory = loop_factory(speed, run.seed)
     main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say, waiting)
-    options = {"loop_factory": factory} if factory is not None else {}
     interrupts.install()
-    return anyio.run(main, backend="asyncio", backend_options=options)
+    return anyio.run(main, backend="asyncio", backend_options=dict(loop_options(speed, run.seed)))
 
 
 async def _main(

@@ -128,6 +128,8 @@ class ChannelMonitor:
         if line is None:
             return
         before, again = line.heard_at, line.asked_again
+        if before == now and not again:
+            return  # one read brought several
         line.heard_at = now
         line.asked_again = False
         if before is None or now - before > CHANNEL_DEGRADED_S:

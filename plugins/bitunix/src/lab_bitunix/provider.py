@@ -182,7 +182,6 @@ class Bitunix(Provider):
             seed=runtime.seed,
             wall_ns=runtime.clock.wall_ns,
             pace=runtime.pace,
-            monotonic=runtime.clock.monotonic,
         )
         try:
             await live.run()

@@ -9,9 +9,10 @@ import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 from lab.ports import FeedState, Sink
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
+from lab_bitunix.frames import FRAME_LIMIT, FrameConnection
 from lab_bitunix.liveness import Action, ChannelKey, ChannelMonitor, Paces, Ping, Replace, Subscribe
 from lab_bitunix.pacing import Backoff, CoolDown, Pacer
 from lab_bitunix.wire import (
@@ -27,8 +28,8 @@ from lab_bitunix.wire import (
     subscribe_frame,
 )
 
-FRAME_LIMIT: Final = 256 * 1024
 OPEN_S: Final = 5.0
+_DATA: Final = (DepthFrame, KlineFrame)
 FRAME_EVERY_S: Final = 0.26
 """At most four frames in any second: the venue closes at more than five, and may block the address."""
 
@@ -52,8 +53,6 @@ class SocketClient:
     subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
     pace: float = 1.0
-    monotonic: Callable[[], float] = anyio.current_time
-    """The running loop's time; asked for once a frame, where anyio would look for the loop each time."""
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
     _reason: str = field(init=False, default="")
@@ -93,6 +92,7 @@ class SocketClient:
         try:
             socket = await connect(
                 self.url,
+                create_connection=FrameConnection,
                 compression=None,
                 ping_interval=None,  # the venue drops a socket whose first frame is a protocol ping
                 open_timeout=OPEN_S * self.pace,
@@ -109,6 +109,7 @@ class SocketClient:
             return f"no connection within {OPEN_S:g} s"
         except (OSError, WebSocketException) as error:
             return f"can't connect: {type(error).__name__} {error}".rstrip()
+        assert isinstance(socket, FrameConnection)
         try:
             self.contacted(urlsplit(self.url).netloc)
             return await self._use(socket)
@@ -117,7 +118,7 @@ class SocketClient:
                 await socket.close()
             socket.transport.abort()
 
-    async def _use(self, socket: ClientConnection) -> str:
+    async def _use(self, socket: FrameConnection) -> str:
         monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces)
         self._reason = ""
         outgoing, queue = anyio.create_memory_object_stream[str](8)
@@ -134,31 +135,32 @@ class SocketClient:
 
     async def _read(
         self,
-        socket: ClientConnection,
+        socket: FrameConnection,
         monitor: ChannelMonitor,
         outgoing: MemoryObjectSendStream[str],
         scope: anyio.CancelScope,
     ) -> None:
-        """Decode, check, hand on. Nothing but ``recv`` is awaited, so that a frame reaches the sink at once."""
-        receive, malformed, recv, monotonic = self.receive, self.sink.malformed, socket.recv, self.monotonic
+        """Decode, check, hand on: each frame reaches the sink in the callback that brought its bytes."""
+        receive, malformed = self.receive, self.sink.malformed
+
+        def take(frame: bytes, now: float) -> None:
+            monitor.frame(now)
+            message = decode_frame(frame)
+            if isinstance(message, _DATA):
+                channel = receive(message, frame, now)
+                if channel is not None:
+                    monitor.data(channel, now)
+            elif isinstance(message, Control):
+                self._control(message, monitor, outgoing, now, scope)
+            elif isinstance(message, Malformed):
+                malformed(message.reason, frame[:SAMPLE_BYTES])
+            else:
+                assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
+            if monitor.changes:
+                self._tell(monitor)
+
         try:
-            while True:
-                frame = await recv(decode=False)
-                now = monotonic()
-                monitor.frame(now)
-                message = decode_frame(frame)
-                if isinstance(message, DepthFrame | KlineFrame):
-                    channel = receive(message, frame, now)
-                    if channel is not None:
-                        monitor.data(channel, now)
-                elif isinstance(message, Control):
-                    self._control(message, monitor, outgoing, now, scope)
-                elif isinstance(message, Malformed):
-                    malformed(message.reason, frame[:SAMPLE_BYTES])
-                else:
-                    assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
-                if monitor.changes:
-                    self._tell(monitor)
+            await socket.hand_to(take)
         except ConnectionClosed as error:
             received = error.rcvd
             how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
@@ -181,7 +183,7 @@ class SocketClient:
             self._do(monitor.hello(now), outgoing, scope)
 
     async def _write(
-        self, socket: ClientConnection, queue: MemoryObjectReceiveStream[str], scope: anyio.CancelScope
+        self, socket: FrameConnection, queue: MemoryObjectReceiveStream[str], scope: anyio.CancelScope
     ) -> None:
         pacer = Pacer(FRAME_EVERY_S)
         try:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
-from lab.domain.market import UNCONFIRMED, Candle, Quote, check_candle, check_quote
+from lab.domain.market import UNCONFIRMED, Candle, Quote, check_candle, check_quote, quote_from_row
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, format_interval
 from lab.errors import ProviderError
 
@@ -154,7 +154,7 @@ def quote_of(frame: DepthFrame) -> Quote | str:
     if not _TS_MIN <= frame.ts < _TS_MAX:
         return f"depth_book1: ts {frame.ts} is not a time in ms"
     bid, ask = book.b[0], book.a[0]
-    quote = Quote(frame.symbol, frame.ts * MILLISECOND_NS, bid.price, bid.size, ask.price, ask.size)
+    quote = quote_from_row((frame.symbol, frame.ts * MILLISECOND_NS, bid.price, bid.size, ask.price, ask.size))
     # The same rule as `check_quote`, in one expression: this runs for every frame. NaN fails each comparison.
     if 0.0 < bid.price <= ask.price < 1e15 and 0.0 <= bid.size < 1e18 and 0.0 <= ask.size < 1e18:
         return quote

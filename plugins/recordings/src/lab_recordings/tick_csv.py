@@ -5,7 +5,7 @@ from functools import partial
 from itertools import accumulate, compress, repeat
 from operator import eq, le, ne, not_
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from lab.domain.batches import PRICE_LIMIT, SIZE_LIMIT, TickColumns
 from lab.domain.market import Quote, check_quote
@@ -30,6 +30,17 @@ class TickTrade(NamedTuple):
     price: float
     size: float
     side: str
+
+
+class TickBlock(NamedTuple):
+    """Checked columns of a block of rows."""
+
+    quotes: Sequence[Sequence[Any]]
+    """Time, bid, bid size, ask, ask size."""
+    trades: Sequence[Sequence[Any]]
+    """Time, price, size, side."""
+    quoted: Sequence[bool] | None
+    """Of each row whether it is a quote, else it is a trade; ``None``: all are."""
 
 
 Tick = Quote | TickTrade
@@ -61,6 +72,12 @@ def read_tick_columns(path: Path, survey: Survey | None = None, digest: Digest |
     """
     for rows in _read(path, survey, digest):
         yield rows.columns
+
+
+def read_tick_blocks(path: Path, survey: Survey | None = None) -> Iterator[TickBlock]:
+    """Yield what `read_ticks` makes ticks of."""
+    for rows in _read(path, survey, None):
+        yield TickBlock(rows.columns.quotes, (*rows.columns.trades, rows.sides), rows.quoted)
 
 
 def _read(path: Path, survey: Survey | None, digest: Digest | None) -> Iterator["_Rows"]:
