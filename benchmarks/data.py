@@ -51,8 +51,8 @@ def _text(tenths: int) -> str:
 def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
     """Write one-minute candles with these closes, in tenths; return what a backtest of them must report.
 
-    An order is decided at a close and arrives 0.2 s into the next candle, so that it meets that one's close, 1 bp worse
-    and rounded to the worse tenth.
+    An order is decided at a close and meets the next candle's open, which is the same price, 1 bp worse and rounded to
+    the worse tenth.
     """
     uniform = random.Random(seed).random
     opened = _FIRST
@@ -67,7 +67,7 @@ def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
             file.write(f"{_BEGIN_MS + 60_000 * number},{prices},{volume}\n")
             opened = close
     fills = (
-        (way, -(-closes[at + 1] * 10_001 // 10_000) if way > 0 else closes[at + 1] * 9_999 // 10_000)
+        (way, -(-closes[at] * 10_001 // 10_000) if way > 0 else closes[at] * 9_999 // 10_000)
         for at, way in crossings(closes)
         if at + 1 < len(closes)
     )

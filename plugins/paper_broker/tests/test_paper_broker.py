@@ -349,11 +349,13 @@ def test_a_limit_order_does_not_expire() -> None:
     [
         (Side.BUY, 200, "candle_open", "60000.0", "60006.0"),
         (Side.SELL, 200, "candle_open", "60000.0", "59994.0"),
-        (Side.BUY, 199, "candle_close", "60050.0", "60056.1"),
-        (Side.SELL, 199, "candle_close", "60050.0", "60043.9"),
+        (Side.BUY, 0, "candle_open", "60000.0", "60006.0"),
+        (Side.SELL, 0, "candle_open", "60000.0", "59994.0"),
+        (Side.BUY, -1, "candle_close", "60050.0", "60056.1"),
+        (Side.SELL, -1, "candle_close", "60050.0", "60043.9"),
     ],
 )
-def test_without_quotes_the_open_or_the_close_with_slippage_is_paid(
+def test_without_quotes_the_next_candles_open_or_the_close_of_the_one_under_way_is_paid_with_slippage(
     side: Side, open_after_ms: int, rule: str, reference: str, price: str
 ) -> None:
     paper = broker()
@@ -363,7 +365,60 @@ def test_without_quotes_the_open_or_the_close_with_slippage_is_paid(
     assert fill.slippage == abs(fill.price - fill.reference)
     assert fill.spread is None
     open_ns = START + open_after_ms * MS
-    assert fill.time_ns == (open_ns if rule == "candle_open" else open_ns + MINUTE)
+    assert fill.time_ns == (max(open_ns, START + 200 * MS) if rule == "candle_open" else open_ns + MINUTE)
+
+
+def test_an_order_on_its_way_for_a_candle_or_longer_waits_for_a_candle_that_opens_after_its_arrival() -> None:
+    just_shorter, as_long = broker(latency_ms=59_999), broker(latency_ms=60_000)
+    for paper in (just_shorter, as_long):
+        paper.submit(order(), START)
+    assert only_fill(just_shorter, candle(0)).time_ns == START + 59_999 * MS
+    assert only_fill(as_long, candle(0)).rule == "candle_close"  # it arrives as the candle closes
+    longer = broker(latency_ms=90_000)
+    longer.submit(order(), START)
+    assert longer.observe(candle(0)) == []
+    assert only_fill(longer, candle(60_000)).rule == "candle_close"
+    late = broker(latency_ms=90_000)
+    late.submit(order(), START)
+    assert only_fill(late, candle(90_000)).rule == "candle_open"
+
+
+@pytest.mark.parametrize(
+    ("fills", "buys", "sells"),
+    [("expected", 60_000, 60_000), ("pessimistic", 60_050, 60_000), ("optimistic", 60_000, 60_050)],
+)
+def test_where_a_candle_cannot_tell_the_price_the_setting_chooses_between_open_and_close(
+    fills: str, buys: int, sells: int
+) -> None:
+    for side, reference in ((Side.BUY, buys), (Side.SELL, sells)):
+        paper = broker(fills=fills)
+        paper.submit(order(side), START)
+        fill = only_fill(paper, candle(0))
+        assert (fill.rule, fill.reference) == ("candle_open", Decimal(f"{reference}.0"))
+
+
+def test_a_limit_order_that_is_marketable_at_the_open_is_never_assumed_to_pay_more_than_its_limit() -> None:
+    paper = broker(fills="pessimistic")
+    paper.submit(order(Side.BUY, "60020"), START)
+    fill = only_fill(paper, candle(0))
+    assert (fill.price, fill.reference, fill.slippage) == (Decimal(60_020), Decimal(60_020), Decimal(0))
+    sale = broker(fills="pessimistic", slippage_bps=Decimal(0))
+    sale.submit(order(Side.SELL, "59980"), START)
+    assert only_fill(sale, candle(0, close=59_950.0)).price == Decimal(59_980)
+
+
+def test_only_an_optimistic_limit_fills_on_a_candle_that_touched_it() -> None:
+    for side, limit in ((Side.BUY, "59900"), (Side.SELL, "60100")):
+        for fills in ("pessimistic", "expected"):
+            strict = broker(fills=fills)
+            strict.submit(order(side, limit), START)
+            assert strict.observe(candle(0)) == []
+        touched = broker(fills="optimistic")
+        touched.submit(order(side, limit), START)
+        assert only_fill(touched, candle(0)).price == Decimal(limit)
+        beyond = broker(fills="optimistic")
+        beyond.submit(order(side, "59899.9" if side is Side.BUY else "60100.1"), START)
+        assert beyond.observe(candle(0)) == []
 
 
 def test_a_fill_at_a_candles_open_is_stamped_with_the_open_and_never_before_the_arrival() -> None:
@@ -421,14 +476,17 @@ def test_a_resting_limit_fills_only_when_a_candle_trades_strictly_through_it() -
     assert only_fill(sale, candle(120_000, high=60_100.1)).rule == "candle_through"
 
 
-def test_of_a_candle_under_way_at_the_arrival_only_the_close_meets_a_limit() -> None:
+def test_of_a_candle_that_opened_before_the_decision_only_the_close_meets_a_limit_and_at_its_limit() -> None:
     paper = broker()
     paper.submit(order(Side.BUY, "59950"), START)
-    assert paper.observe(candle(0, low=50_000.0, close=59_960.0)) == []
-    closes = broker()
-    closes.submit(order(Side.BUY, "60051"), START)
-    fill = only_fill(closes, candle(0, close=60_050.0))
-    assert (fill.rule, fill.price, fill.liquidity) == ("candle_close", Decimal(60_051), "taker")
+    assert paper.observe(candle(-1, low=50_000.0, close=59_960.0)) == []
+    for side, limit in ((Side.BUY, "60051"), (Side.SELL, "60049")):
+        closes = broker()
+        closes.submit(order(side, limit), START)
+        fill = only_fill(closes, candle(-1, close=60_050.0))
+        assert (fill.rule, fill.price, fill.liquidity) == ("candle_close", Decimal(limit), "taker")
+        assert (fill.reference, fill.slippage) == (Decimal("60050.0"), Decimal(1))
+        assert fill.fee == Decimal(limit) * Decimal("0.5") * BTC.taker_fee_rate
 
 
 def test_a_limit_marketable_at_the_open_takes_the_open_instead_of_its_limit() -> None:
@@ -501,7 +559,7 @@ def test_no_candle_fill_of_a_market_order_is_better_than_its_reference(
     paper = broker(slippage_bps=bps)
     paper.submit(order(side), START)
     fill = only_fill(paper, candle(open_after_ms, first, high, low, last))
-    reference = Decimal(repr(first if open_after_ms >= 200 else last))
+    reference = Decimal(repr(first if open_after_ms >= 0 else last))
     assert fill.reference == reference
     assert fill.price >= reference if side is Side.BUY else fill.price <= reference
     exact = reference * (1 + bps / 10_000 * (1 if side is Side.BUY else -1))
@@ -534,9 +592,8 @@ def test_fees_not_given_are_the_venues_and_0_is_free_and_the_header_shows_the_ef
     assert only_fill(paper, quote(300, 59_000.0, 59_000.5)).fee_rate == fees.get("maker_fee", BTC.maker_fee_rate)
 
 
-def test_describe_says_that_orders_wait_for_candles_where_there_are_no_quotes() -> None:
-    shown = PaperBroker().describe(BTC)["without quotes"]
-    assert shown == "the open of the first candle after the arrival, or the close of the one under way at it"
+def test_describe_says_what_fills_orders_where_there_are_no_quotes() -> None:
+    assert PaperBroker().describe(BTC)["without quotes"] == "the next candle's open; expected fills"
 
 
 def test_the_default_latency_is_200_ms_give_or_take_20() -> None:

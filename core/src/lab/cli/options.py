@@ -93,6 +93,11 @@ parts = apply(
     click.option("--equity", metavar="MONEY", help="Each strategy's starting money. Default: 10000."),
     click.option("--leverage", metavar="TIMES", help="Margin is notional / leverage. Default: 10."),
     click.option("--latency-ms", metavar="MS", help="Simulated latency of orders. Default: the broker's (200)."),
+    click.option(
+        "--fills",
+        metavar="RULE",
+        help="Fills where a candle cannot tell: pessimistic, expected or optimistic. Default: the broker's (expected).",
+    ),
     click.option("--seed", metavar="NUMBER", help="Seed of everything drawn. Default: 0."),
     click.option("--no-orders", is_flag=True, default=None, help="Compute and record signals, place no order."),
     click.option("--no-write", is_flag=True, default=None, help="Leave no file behind."),
@@ -140,8 +145,7 @@ def gather(
     layers = layers_for(given.get("config"), list(given.get("sets") or ()), options, defaults, taken_over)
     layers.add_command(fixed or {})
     _note_unused_file(given.get("config"))
-    if given.get("latency_ms") is not None:
-        _set_latency(registry, layers, given["latency_ms"])
+    _set_broker(registry, layers, {key: given.get(key) for key in ("latency_ms", "fills")})
     assembly = assemble(registry, layers, os.environ)
     output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
@@ -174,13 +178,18 @@ def is_given(given: Mapping[str, Any], table: str, *keys: str) -> bool:
     return any(key in layers.tables.get(table, {}) for key in keys) or any(name in os.environ for name in names)
 
 
-def _set_latency(registry: Registry, layers: Layers, value: str) -> None:
-    """Give the latency to the broker of the run, wherever that was chosen. Raises ``click.UsageError``."""
+def _set_broker(registry: Registry, layers: Layers, values: Mapping[str, str | None]) -> None:
+    """Give settings to the broker of the run, wherever that was chosen. Raises ``click.UsageError``."""
+    values = {key: value for key, value in values.items() if value is not None}
+    if not values:
+        return
     layers.add_environment({k: v for k, v in os.environ.items() if k.startswith("LAB_RUN_")}, {"run": RunSettings})
     run, _ = build("run", RunSettings, layers)
-    if "latency_ms" not in settings_of(registry.get("broker", run.broker).cls):
-        raise click.UsageError(f"--latency-ms: the broker {run.broker} has no setting latency_ms; leave it out")
-    layers.add_command({f"{run.broker}.latency_ms": (value, "--latency-ms")})
+    for key, value in values.items():
+        flag = f"--{key.replace('_', '-')}"
+        if key not in settings_of(registry.get("broker", run.broker).cls):
+            raise click.UsageError(f"{flag}: the broker {run.broker} has no setting {key}; leave it out")
+        layers.add_command({f"{run.broker}.{key}": (value, flag)})
 
 
 def _note_unused_file(config: Path | None) -> None:

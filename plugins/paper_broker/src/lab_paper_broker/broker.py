@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from attrs import Attribute, define, field, setters, validators
 from lab import Broker, Instrument, OrderType
@@ -81,6 +81,12 @@ class PaperBroker(Matcher, Broker):
         metadata={"help": "a market order expires when its first fresh quote comes later than this after its arrival"},
     )
 
+    fills: Literal["pessimistic", "expected", "optimistic"] = field(
+        default="expected",
+        validator=validators.in_(("pessimistic", "expected", "optimistic")),
+        metadata={"help": "what is assumed where a candle cannot tell the price of a fill"},
+    )
+
     def __attrs_post_init__(self) -> None:
         Matcher.__init__(self, latency_ms=self.latency_ms, jitter_ms=self.jitter_ms, expire_ms=self.expire_ms)
 
@@ -101,7 +107,7 @@ class PaperBroker(Matcher, Broker):
             "maker": _percent(terms.maker),
             "latency": f"{self.latency_ms} ms ± {jitter_ms} ms",
             "slippage": f"{self.quote_slippage_bps} bps beyond the touch, {self.slippage_bps} bps on candle prices",
-            "without quotes": "the open of the first candle after the arrival, or the close of the one under way at it",
+            "without quotes": f"the next candle's open; {self.fills} fills",
             "expiry": f"market orders {self.expire_ms} ms after arrival, {CANDLES_TO_EXPIRE} candles without quotes",
         }
 
@@ -112,6 +118,7 @@ class PaperBroker(Matcher, Broker):
             instrument.taker_fee_rate if self.taker_fee is None else self.taker_fee,
             self.slippage_bps / _BPS,
             self.quote_slippage_bps / _BPS,
+            self.fills,
         )
 
 

@@ -3,9 +3,14 @@
 ``quote``          at the touch, a buy pays the ask, a sell gets the bid: a market order, or a limit order that is
                    marketable on its first fresh quote
 ``limit_touched``  a resting limit, once the opposite touch reached it: at the limit, as maker
-``candle_open``    without quotes: at the open ± slippage, on a candle that opened after the order arrived
-``candle_close``   without quotes: at the close ± slippage, on a candle that was under way when the order arrived
+``candle_open``    without quotes: at the open ± slippage, of a candle that counts whole (`counts_whole`)
+``candle_close``   without quotes: at the close ± slippage, of a candle that was under way before the order was sent;
+                   a limit order at its limit, because the candle does not say when the price passed it
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
+
+Where a candle cannot tell at what price an order met the market, `Terms.fills` chooses: ``expected`` takes the open,
+``pessimistic`` the worse of open and close, ``optimistic`` the better one; and only an ``optimistic`` limit fills on a
+candle that touched it.
 """
 
 from decimal import Decimal
@@ -22,13 +27,20 @@ _ONE: Final = Decimal(1)
 
 
 class Terms:
-    """What trading one instrument costs: rates and slippages as fractions."""
+    """What trading one instrument costs: rates and slippages as fractions; and which ``fills`` are assumed."""
 
-    __slots__ = ("instrument", "maker", "quote_slippage", "slippage", "taker")
+    __slots__ = ("fills", "instrument", "maker", "quote_slippage", "slippage", "taker")
 
     def __init__(
-        self, instrument: Instrument, maker: Decimal, taker: Decimal, slippage: Decimal, quote_slippage: Decimal
+        self,
+        instrument: Instrument,
+        maker: Decimal,
+        taker: Decimal,
+        slippage: Decimal,
+        quote_slippage: Decimal,
+        fills: str = "expected",
     ) -> None:
+        self.fills = fills
         self.instrument = instrument
         self.maker = maker
         self.taker = taker
@@ -38,8 +50,7 @@ class Terms:
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
     """Fill a market order, or a limit found marketable, at the touch."""
-    # repr gives a float's shortest text, which is what the venue wrote: the decimal is exact.
-    bid, ask = Decimal(repr(quote[2])), Decimal(repr(quote[4]))
+    bid, ask = _exact(quote[2]), _exact(quote[4])
     touch = ask if order.side is _BUY else bid
     if terms.quote_slippage or touch % terms.instrument.tick:
         return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
@@ -55,33 +66,66 @@ def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms:
         return None
     if first:
         return market_on_quote(order, quote, terms)
-    spread = Decimal(repr(quote[4])) - Decimal(repr(quote[2]))
+    spread = _exact(quote[4]) - _exact(quote[2])
     return _make(order, spread, "limit_touched", quote[1], terms)
 
 
-def market_on_candle(order: Order, eligible_ns: int, candle: Candle, terms: Terms) -> Fill:
-    """Fill a market order at the open of a candle that opened after its arrival, else at the close."""
-    _, open_ns, time_ns, price, _, _, close, _, _ = candle
+def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
+    """Return whether all of a candle counts for an order, its open, low and high included.
+
+    It does where the candle opened at or after the order's arrival, and where it opened at or after the decision and
+    the order was on its way for less than the candle lasted: an order decided at a close meets the next candle's open.
+    """
+    open_ns = candle[1]
     if open_ns >= eligible_ns:
-        rule, time_ns = "candle_open", open_ns
-    else:
-        price, rule = close, "candle_close"
-    return _take(order, Decimal(repr(price)), None, terms.slippage, rule, time_ns, terms)
+        return True
+    return open_ns >= order.placed_ns and eligible_ns - order.placed_ns < candle[2] - open_ns
+
+
+def market_on_candle(order: Order, eligible_ns: int, candle: Candle, terms: Terms) -> Fill:
+    """Fill a market order: at the open of a candle that counts whole, else at the close."""
+    if counts_whole(order, eligible_ns, candle):
+        price = _price_inside(order, candle, terms)
+        return _take(order, _exact(price), None, terms.slippage, "candle_open", max(candle[1], eligible_ns), terms)
+    return _take(order, _exact(candle[6]), None, terms.slippage, "candle_close", candle[2], terms)
 
 
 def limit_on_candle(
     order: Order, eligible_ns: int, limit: float, first: bool, candle: Candle, terms: Terms
 ) -> Fill | None:
-    """Fill a limit order: as taker if marketable on its ``first`` fresh price, else only if traded strictly through."""
+    """Fill a limit order: as taker if marketable on its ``first`` candle, else where a candle traded through it.
+
+    It is filled better than its limit only where it was marketable at the open.
+    """
     buy = order.side is _BUY
-    whole = candle.open_ns >= eligible_ns
-    if first:
-        price = candle.open if whole else candle.close
-        if price <= limit if buy else price >= limit:
-            return market_on_candle(order, eligible_ns, candle, terms)
-    if whole and (candle.low < limit if buy else candle.high > limit):
-        return _make(order, None, "candle_through", candle.time_ns, terms)
-    return None
+    whole = counts_whole(order, eligible_ns, candle)
+    price = candle.open if whole else candle.close
+    if first and (price <= limit if buy else price >= limit):
+        if not whole:
+            return _at_limit(order, _exact(price), candle.time_ns, terms)
+        price = _price_inside(order, candle, terms)
+        price = min(price, limit) if buy else max(price, limit)
+        return _take(order, _exact(price), None, terms.slippage, "candle_open", max(candle.open_ns, eligible_ns), terms)
+    if not whole:
+        return None
+    reached = candle.low < limit if buy else candle.high > limit
+    if not reached and terms.fills == "optimistic":
+        reached = candle.low == limit if buy else candle.high == limit
+    return _make(order, None, "candle_through", candle.time_ns, terms) if reached else None
+
+
+def _price_inside(order: Order, candle: Candle, terms: Terms) -> float:
+    """Return the price that a taker is assumed to meet inside a candle that counts whole."""
+    opened, close = candle[3], candle[6]
+    if terms.fills == "expected":
+        return opened
+    higher = (order.side is _BUY) is (terms.fills == "pessimistic")
+    return max(opened, close) if higher else min(opened, close)
+
+
+def _exact(price: float) -> Decimal:
+    """Return a float's shortest text as a decimal: what the venue wrote, so exact."""
+    return Decimal(repr(price))
 
 
 def _take(
@@ -104,6 +148,15 @@ def _take(
     return Fill(
         order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
     )
+
+
+def _at_limit(order: Order, reference: Decimal, time_ns: int, terms: Terms) -> Fill:
+    """Take liquidity at the limit itself, though the reference price is better."""
+    quantity, rate, price = order.quantity, terms.taker, order.limit
+    assert price is not None, f"{order.id} has no limit"  # submit refuses one
+    lost = abs(price - reference)
+    fee = price * quantity * rate
+    return Fill(order.id, quantity, price, fee, rate, "taker", "candle_close", reference, None, lost, time_ns)
 
 
 def _make(order: Order, spread: Decimal | None, rule: str, time_ns: int, terms: Terms) -> Fill:
