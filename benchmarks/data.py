@@ -104,7 +104,7 @@ def flips(closes: Sequence[int], orders: int) -> Expected:
     """
     cash, fees = EQUITY * 10**8, 0
     for number in range(orders):
-        way, close = (-1 if number % 2 else 1), closes[2 * number + 1]
+        way, close = (-1 if number % 2 else 1), closes[2 * number]
         price = -(-close * 10_001 // 10_000) if way > 0 else close * 9_999 // 10_000
         fees += price * _FEE
         cash -= way * price * _NOTIONAL
