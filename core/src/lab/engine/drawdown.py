@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from lab.domain.ledger import EXACT, ZERO
+from lab.domain.money import as_decimal
 
 # (cash, (quantity, cost, mark) of each open position): the equity of a moment, not yet added up.
 Moment = tuple[Decimal, Sequence[tuple[Decimal, Decimal, float]]]
@@ -21,7 +22,7 @@ def exact(moment: Moment) -> Decimal:
     """Return an equity exactly, whatever decimal context is in force."""
     equity, held = moment
     for quantity, cost, mark in held:
-        equity = EXACT.subtract(EXACT.fma(quantity, Decimal(repr(mark)), equity), cost)
+        equity = EXACT.subtract(EXACT.fma(quantity, as_decimal(mark), equity), cost)
     return equity
 
 

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
-from lab.domain.ledger import EXACT, ZERO
+from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Side
 from lab.domain.position import FLAT
@@ -37,11 +37,11 @@ class FillBooking:
         Equity is looked at once an event, after all its fills.
         """
         before = getcontext()
-        setcontext(EXACT)
         filled: list[str] = []
         try:
             self._state.ended.clear()
-            self._book(event.time_ns, self._entry.observe(event), filled, out)
+            reports = self._entry.observe(event)  # the exact context is in force from here on
+            self._book(event.time_ns, reports, filled, out)
         finally:  # fills before a report that breaks the contract count
             for symbol in filled:
                 self._valuation.revalue(self._state.markets[symbol])

@@ -284,7 +284,10 @@ class OrderEntry:
     # The broker runs in an exact context that it is lent, and finds it restored at its next call.
 
     def observe(self, event: Input) -> object:
-        """Return what the broker reports on a market event. Raises `ComponentError` where it raises."""
+        """Return what the broker reports on a market event. Raises `ComponentError` where it raises.
+
+        The exact context is in force afterwards.
+        """
         setcontext(self._lent)
         try:
             return self._broker_observe(event)

@@ -4,6 +4,7 @@ from decimal import Decimal
 from math import inf
 
 from lab.domain.ledger import EXACT, ZERO
+from lab.domain.money import as_decimal
 from lab.domain.time import DAY_NS
 from lab.engine.drawdown import Drawdown, Moment, exact
 from lab.engine.state import Book, EngineState, Market
@@ -16,15 +17,13 @@ class Valuation:
     """The equity of one engine's books. Exact figures are exact in whatever decimal context they are asked for."""
 
     __slots__ = (
-        "_carried_loss", "_cash", "_mark_exact", "_marked", "_markets", "_single", "_state", "day_end_ns",
+        "_carried_loss", "_cash", "_markets", "_single", "_state", "day_end_ns",
         "day_starting_equity", "drawdown", "exhausted", "starting_equity",
     )  # fmt: skip
 
     def __init__(self, state: EngineState, carried_loss: CarriedLoss) -> None:
         self._state = state
         self._markets = state.markets
-        self._marked = 0.0
-        self._mark_exact = ZERO
         self._single = len(state.markets) == 1 and len(state.books) == 1
         self._carried_loss = carried_loss
         start = ZERO
@@ -42,13 +41,9 @@ class Valuation:
     def mark(self, symbol: str, quantity: Decimal) -> Decimal:
         """Return the price a quantity is valued at: long at the bid, short at the ask, without quotes at the close."""
         value = self._markets[symbol].mark(quantity >= ZERO)
-        if value == self._marked and value:
-            return self._mark_exact
         if not value:
             raise LookupError(f"no price of {symbol} yet")
-        mark = self._mark_exact = Decimal(repr(value))
-        self._marked = value
-        return mark
+        return as_decimal(value)
 
     def book_equity(self, book: Book) -> Decimal:
         """Return a book's cash and unrealised profit."""

@@ -17,6 +17,7 @@ from decimal import Decimal
 from typing import Final
 
 from lab import Candle, Fill, Instrument, Order, OrderType, Quote, Side
+from lab.domain.money import as_decimal
 
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
 _BUY: Final = Side.BUY
@@ -50,7 +51,7 @@ class Terms:
 
 def market_on_quote(order: Order, quote: Quote, terms: Terms) -> Fill:
     """Fill a market order, or a limit found marketable, at the touch."""
-    bid, ask = _exact(quote[2]), _exact(quote[4])
+    bid, ask = as_decimal(quote[2]), as_decimal(quote[4])
     touch = ask if order.side is _BUY else bid
     if terms.quote_slippage or touch % terms.instrument.tick:
         return _take(order, touch, ask - bid, terms.quote_slippage, "quote", quote[1], terms)
@@ -66,7 +67,7 @@ def limit_on_quote(order: Order, limit: float, first: bool, quote: Quote, terms:
         return None
     if first:
         return market_on_quote(order, quote, terms)
-    spread = _exact(quote[4]) - _exact(quote[2])
+    spread = as_decimal(quote[4]) - as_decimal(quote[2])
     return _make(order, spread, "limit_touched", quote[1], terms)
 
 
@@ -86,8 +87,8 @@ def market_on_candle(order: Order, eligible_ns: int, candle: Candle, terms: Term
     """Fill a market order: at the open of a candle that counts whole, else at the close."""
     if counts_whole(order, eligible_ns, candle):
         price = _price_inside(order, candle, terms)
-        return _take(order, _exact(price), None, terms.slippage, "candle_open", max(candle[1], eligible_ns), terms)
-    return _take(order, _exact(candle[6]), None, terms.slippage, "candle_close", candle[2], terms)
+        return _take(order, as_decimal(price), None, terms.slippage, "candle_open", max(candle[1], eligible_ns), terms)
+    return _take(order, as_decimal(candle[6]), None, terms.slippage, "candle_close", candle[2], terms)
 
 
 def limit_on_candle(
@@ -102,10 +103,12 @@ def limit_on_candle(
     price = candle.open if whole else candle.close
     if first and (price <= limit if buy else price >= limit):
         if not whole:
-            return _at_limit(order, _exact(price), candle.time_ns, terms)
+            return _at_limit(order, as_decimal(price), candle.time_ns, terms)
         price = _price_inside(order, candle, terms)
         price = min(price, limit) if buy else max(price, limit)
-        return _take(order, _exact(price), None, terms.slippage, "candle_open", max(candle.open_ns, eligible_ns), terms)
+        return _take(
+            order, as_decimal(price), None, terms.slippage, "candle_open", max(candle.open_ns, eligible_ns), terms
+        )
     if not whole:
         return None
     reached = candle.low < limit if buy else candle.high > limit
@@ -121,11 +124,6 @@ def _price_inside(order: Order, candle: Candle, terms: Terms) -> float:
         return opened
     higher = (order.side is _BUY) is (terms.fills == "pessimistic")
     return max(opened, close) if higher else min(opened, close)
-
-
-def _exact(price: float) -> Decimal:
-    """Return a float's shortest text as a decimal: what the venue wrote, so exact."""
-    return Decimal(repr(price))
 
 
 def _take(

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final
 
 from lab import Candle, OrderFilled, OrderRequest, Quote, Side, View
+from lab.domain.money import as_decimal
 from mypy_extensions import mypyc_attr
 
 from lab_sma_strategy.averages import EQUAL, average_true_range, closes_sum
@@ -213,7 +214,7 @@ class Crossover:
         symbol = self._symbol
         instrument = view.instrument(symbol)
         quote = view.quote(symbol)
-        price = Decimal(repr(candle.close if quote is None else quote.ask if way > 0 else quote.bid))
+        price = as_decimal(candle.close if quote is None else quote.ask if way > 0 else quote.bid)
         quantity = self._quantity
         if not quantity:
             equity = view.equity
@@ -261,7 +262,7 @@ class Crossover:
             level, price = (stop, worst) if stopped else (target, best)
             shown = format(level, self._price_format or self._learn_format(view))
             where = "below" if stopped is (way > 0) else "above"
-            seen = format(Decimal(repr(price)), "f")
+            seen = format(as_decimal(price), "f")
             self._why = f"{source} {seen} at or {where} the {self._leaving} {shown} of {_name(held)} {abs(held)}"
             # The exit is due now, even if its order expires and the price comes back: shut the band.
             self._low, self._high = _NEVER, -_NEVER
