@@ -92,8 +92,7 @@ class Engine:
         self.stepped = 0
         """How many inputs `step_all` has taken."""
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
-            **dict.fromkeys(MARKET_DATA, self._keep),
-            Quote: self._quote,
+            **dict.fromkeys(MARKET_DATA, self._keep),  # candles and quotes are handled before anybody looks here
             Trade: self._trade,
             Depth: self._depth,
             Backfill: self._backfill,
@@ -163,7 +162,7 @@ class Engine:
         Candles are handled here, without further calls, because a backtest consists of them.
         """
         if type(event) is not Candle:
-            return self._handlers[type(event)](event)
+            return self._quote(event) if type(event) is Quote else self._handlers[type(event)](event)
         symbol, open_ns, time_ns, _, _, _, close, _, status = event
         state = self.state
         market = state.markets[symbol]
