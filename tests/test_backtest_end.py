@@ -211,6 +211,9 @@ def test_a_session_whose_equity_reaches_nothing_ends_with_a_risk_halt_and_closes
     assert (report["reason"], report["error"]) == ("risk_halt", "the equity is exhausted")
     assert report["books"]["eager"]["positions"] == {}
     assert len(lab.run().rows("equity_exhausted")) == 1
+    orders = [body["order_id"].rpartition("-")[2] for _, _, body in lab.run().rows("order_accepted")]
+    assert orders.count("close") == 1  # the end of the session neither cancels it nor sends it again
+    assert report["cancelled"] == 0
     assert report["duration_seconds"] < 36_000
     assert lab("verify").code == 0
 

@@ -237,3 +237,16 @@ def test_any_commands_in_any_order_leave_nothing_working_or_held_after_a_kill(
     finished += [filled.fill.order_id for filled in only(OrderFilled, outputs) if not filled.remaining]
     assert len(set(accepted)) == len(accepted)
     assert sorted(accepted) == sorted(finished)
+
+
+@pytest.mark.behaviour("O8")
+def test_a_position_above_the_largest_order_is_closed_by_several_each_with_an_id_of_its_own() -> None:
+    """Three orders of 2 coins made the 5 that are held: 2 + 2 + 1 close them."""
+    plan = {0: [OrderRequest.buy(X, D(2)), OrderRequest.buy(X, D(2)), OrderRequest.buy(X, D(1))]}
+    known = [instrument(X, quantity_max=D(2))]
+    made = engine_with([Noting(plan=plan)], broker=SimpleBroker(latency_ms=0), instruments=known)
+    run(made, candles([100.0] * 2))
+    closing = only(OrderAccepted, made.step(command(FLATTEN, at=2)))
+    assert [order.quantity for order in closing] == [2, 2, 1]
+    assert len({order.order_id for order in closing}) == 3
+    assert [filled.position for filled in only(OrderFilled, run(made, later(1, at=2)))] == [3, 1, 0]

@@ -266,3 +266,23 @@ def test_a_back_filled_candle_neither_fills_nor_cancels_an_order() -> None:
     assert list(made.state.working) == [oid]
     assert [filled.fill.order_id for filled in only(OrderFilled, made.step(again))] == [oid]
     assert not only(OrderFilled, outputs)
+
+
+@pytest.mark.behaviour("O8", "R6")
+@pytest.mark.parametrize(("working", "closes"), [(ONE, None), (None, D("1.5"))])
+def test_what_is_left_of_a_refused_turn_must_reach_the_minimum_or_close_the_whole_position(
+    working: Decimal | None, closes: Decimal | None
+) -> None:
+    """1.5 are held and the minimum is 1; beside a working exit of 1 only 0.5 can be closed, without it all."""
+    exits = [] if working is None else [OrderRequest.sell(X, working, type=OrderType.LIMIT, limit=D(1_000))]
+    plan: dict[int, Sequence[Action]] = {0: [OrderRequest.buy(X, D("1.5"))], 2: exits, 3: [FLIP]}
+    gate = Asked(answer=lambda request: Refuse("too much") if request == FLIP else PASS)
+    made = engine_with({"s": ScriptedStrategy(plan=plan)}, gates=[gate], instruments=[instrument(X, quantity_min=ONE)])
+    outputs = [output for event in candles([100.0] * 6) for output in made.step(event)]
+    if closes is not None:
+        assert only(OrderAccepted, outputs)[-1].quantity == closes
+        assert not only(OrderRefused, outputs)
+        return
+    [refused] = only(OrderRefused, outputs)
+    assert (refused.by, refused.numbers) == ("engine", {"closes": "0.5000", "quantity_min": "1"})
+    assert refused.reason == "below the minimum quantity: g0 refused what would open: too much"

@@ -16,6 +16,7 @@ from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import BACKFILLED, FINAL, MARKET_DATA, Backfill, Candle, Depth, MarketData, Quote, Trade
+from lab.engine.bound_broker import BoundBroker
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
@@ -78,16 +79,16 @@ class Engine:
         )
         self.valuation = Valuation(state, carried_loss)
         bound = Gates(gates, on_failure)
-        entry = OrderEntry(state, broker, bound, broker_name=broker_name, archive=archive, on_failure=on_failure)
+        bound_broker = BoundBroker(broker_name, broker, on_failure)
+        entry = OrderEntry(state, bound_broker, bound, archive=archive)
         self._fills = FillBooking(state, self.valuation, entry)
         self._strategies = Strategies(state, self.valuation, strategies, bound, entry, on_failure)
         self._timers = Timers(state, bound, self._strategies)
         self._commands = Commands(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
-        watches = declared("broker", broker_name, "watches_market", broker.watches_market, on_failure)
         # Not empty while the broker is to see market events.
-        self._meeting: Collection[object] = (broker,) if watches else state.working
+        self._meeting: Collection[object] = (broker,) if bound_broker.watches else state.working
         self._due_ns = 0
         self.stepped = 0
         """How many inputs `step_all` has taken."""

@@ -40,7 +40,7 @@ class FillBooking:
         filled: list[str] = []
         try:
             self._state.ended.clear()
-            reports = self._entry.observe(event)  # the exact context is in force from here on
+            reports = self._entry.broker.observe(event)  # the exact context is in force from here on
             self._book(event.time_ns, reports, filled, out)
         finally:  # fills before a report that breaks the contract count
             for symbol in filled:
@@ -51,21 +51,21 @@ class FillBooking:
         """Book reports in their order; ``filled`` takes the symbols that were filled."""
         entry, state = self._entry, self._state
         if type(reports) is not list and type(reports) is not tuple:
-            raise entry.broke(
+            raise entry.broker.broke(
                 f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended"
             )
         if len(reports) > _REPORTS_MOST:
-            raise entry.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
+            raise entry.broker.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
         for report in reports:
             try:
                 check_report(report, time_ns)
             except (TypeError, ValueError) as error:
-                raise entry.broke(f"gave a bad report: {error}") from None
+                raise entry.broker.broke(f"gave a bad report: {error}") from None
             open_ = state.working.get(report.order_id)
             if open_ is None:
                 if report.order_id in state.ended:
                     continue
-                raise entry.broke(f"reported on {report.order_id}, which is not working: {report!r:.300}")
+                raise entry.broker.broke(f"reported on {report.order_id}, which is not working: {report!r:.300}")
             if type(report) is Fill:
                 self._fill(open_, report, time_ns, out)
                 if open_.order.symbol not in filled:
@@ -76,7 +76,7 @@ class FillBooking:
     def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
         book, order, quantity = open_.book, open_.order, fill.quantity
         if time_ns < open_.eligible_ns or quantity > open_.remaining:
-            raise self._entry.broke(
+            raise self._entry.broker.broke(
                 f"filled what it may not: {fill!r:.300} of {order!r:.300}, {open_.remaining} left, at {time_ns}"
             )
         symbol = order.symbol
@@ -95,7 +95,7 @@ class FillBooking:
         try:
             postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
         except Inexact:
-            raise self._entry.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
+            raise self._entry.broker.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
         counters = self._state.counters
         counters.fills += 1

@@ -4,19 +4,16 @@ Everything here runs in the exact decimal context; the caller sets it.
 """
 
 from collections.abc import Callable, Mapping
-from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
-from functools import partial
+from decimal import Decimal
 
 from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
 from lab.domain.ids import order_id
-from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, EXACT_DIGITS, ZERO, exact_context, renew
-from lab.domain.orders import CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.ledger import ZERO
+from lab.domain.orders import Accepted, CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.position import FLAT
-from lab.engine.checks import check_answer
+from lab.engine.bound_broker import BoundBroker
 from lab.engine.gates import Approval, Gates
-from lab.engine.protocols import BrokerProtocol, OnFailure, declared, describe_failure, describe_value
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
 from lab.errors import ComponentError
@@ -33,33 +30,14 @@ _BUY = Side.BUY
 class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
-    __slots__ = (
-        "_archive", "_broker", "_broker_observe", "_broker_submit", "_gates", "_lent", "_on_failure", "_state",
-        "_takes_market", "_types", "_working", "broker_name",
-    )  # fmt: skip
+    __slots__ = ("_archive", "_gates", "_state", "_takes_market", "_working", "broker")
 
-    def __init__(
-        self,
-        state: EngineState,
-        broker: BrokerProtocol,
-        gates: Gates,
-        *,
-        broker_name: str,
-        archive: Archive | None,
-        on_failure: OnFailure,
-    ) -> None:
+    def __init__(self, state: EngineState, broker: BoundBroker, gates: Gates, *, archive: Archive | None) -> None:
         self._state = state
-        self._broker = broker
-        self._broker_submit = broker.submit
-        self._broker_observe = broker.observe
+        self.broker = broker
         self._gates = gates
-        self.broker_name = broker_name
         self._archive = archive
-        self._on_failure = on_failure
-        # Searched by identity: hashing an enum is slow.
-        self._types = declared("broker", broker_name, "order_types", partial(_order_types, broker), on_failure)
-        self._lent = exact_context()
-        self._takes_market = _MARKET in self._types
+        self._takes_market = _MARKET in broker.types
         self._working = state.working
 
     def request(
@@ -84,12 +62,9 @@ class OrderEntry:
             state.counters.signals += 1
             out.append(Signal(book.name, request, self._why_not(live)))
             return
-        if oid in book.orders or oid in book.outcomes or request.decided_ns is not None:
-            first = self._outcome(book, oid)
-            if first is not None:
-                reason = f"the same order was sent before: {first}"
-                self._refuse(book, oid, request, "duplicate", reason, {"first_outcome": first}, out)
-                return
+        perhaps_known = oid in book.orders or oid in book.outcomes or request.decided_ns is not None
+        if perhaps_known and self._refuse_duplicate(book, oid, request, out):
+            return
         if market is None:
             known = ", ".join(state.markets)
             self._refuse(book, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
@@ -119,19 +94,28 @@ class OrderEntry:
                 self._refuse(book, oid, request, answer[0], answer[1].reason, answer[1].numbers, out)
                 return
             quantity, remarks, closes = answer.quantity, answer.remarks, answer.closes
+        if remarks and closes and quantity < instrument.quantity_min and quantity != held.copy_abs():
+            numbers = {"closes": str(quantity), "quantity_min": str(instrument.quantity_min)}
+            reason = f"below the minimum quantity: {'; '.join(remarks)}"
+            self._refuse(book, oid, request, "engine", reason, numbers, out)
+            return
         self._submit(book, market, oid, request, quantity, request.reduce_only or closes, remarks, out)
 
     def close_position(self, book: Book, symbol: str, quantity: Decimal, reason: str, out: Outputs) -> None:
-        """Place the engine's own order that closes a position at the market."""
+        """Place the engine's own orders that close a position at the market: one, or as many as its maximum makes."""
         side = Side.SELL if quantity > 0 else Side.BUY
-        size = quantity.copy_abs()
-        request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
         state, decision, number = self._state, f"x{self._state.now_ns}", 1
-        oid = order_id(state.config_hash, book.name, symbol, decision, "close")
-        while oid in book.orders or oid in book.outcomes:  # an earlier command at the same time placed it
-            number += 1
-            oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
-        self._submit(book, state.markets[symbol], oid, request, size, True, (), out)
+        market = state.markets[symbol]
+        left, most = quantity.copy_abs(), market.instrument.quantity_max
+        while left > ZERO:
+            size = left if most is None else min(left, most)
+            left -= size
+            request = OrderRequest(symbol, side, size, reduce_only=True, reason=reason, leg="close")
+            oid = order_id(state.config_hash, book.name, symbol, decision, "close")
+            while oid in book.orders or oid in book.outcomes:  # an earlier one at the same time has it
+                number += 1
+                oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
+            self._submit(book, market, oid, request, size, True, (), out)
 
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
         """Cancel a working order of this book; an unknown id is ignored."""
@@ -142,14 +126,14 @@ class OrderEntry:
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
         """Cancel a working order, unless the broker answers that it is too late."""
         order_id = open_.order.id
-        if self._broker_cancel(order_id):
+        if self.broker.cancel(order_id):
             # A report of the same moment may still come: the order had ended before anybody looked.
             self._state.ended.add(order_id)
             self.end(open_, "cancelled", reason, out)
 
     def withdraw(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
         """End a working order whatever the broker says."""
-        self._broker_cancel(open_.order.id)
+        self.broker.cancel(open_.order.id)
         self._state.ended.add(open_.order.id)
         self.end(open_, "cancelled", reason, out)
 
@@ -168,12 +152,16 @@ class OrderEntry:
             return "backfilled"
         return "no_orders" if self._state.no_orders else "halted: " + "; ".join(self._state.halt_reasons)
 
-    def _outcome(self, book: Book, oid: str) -> str | None:
-        """Return the outcome of the first order with this id; only a time the strategy names can be a forgotten one."""
-        if oid in book.orders:
-            return "accepted"
-        first = book.outcomes.get(oid)
-        return first if first is not None or self._archive is None else self._archive(oid)
+    def _refuse_duplicate(self, book: Book, oid: str, request: OrderRequest, out: Outputs) -> bool:
+        """Refuse an order whose id has an outcome, with it; only a time the strategy names can be a forgotten one."""
+        first = "accepted" if oid in book.orders else book.outcomes.get(oid)
+        if first is None and self._archive is not None:
+            first = self._archive(oid)
+        if first is None:
+            return False
+        reason = f"the same order was sent before: {first}"
+        self._refuse(book, oid, request, "duplicate", reason, {"first_outcome": first}, out)
+        return True
 
     @staticmethod
     def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
@@ -200,9 +188,9 @@ class OrderEntry:
         self, instrument: Instrument, request: OrderRequest, quantity: Decimal, held: Decimal
     ) -> tuple[str, Numbers] | None:
         """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``."""
-        if request.type not in self._types:
-            can = ", ".join(sorted(self._types)) or "none"
-            return f"broker {self.broker_name} takes no {request.type} orders; it takes {can}", {
+        if request.type not in self.broker.types:
+            can = ", ".join(sorted(self.broker.types)) or "none"
+            return f"broker {self.broker.name} takes no {request.type} orders; it takes {can}", {
                 "type": request.type.value
             }
         if quantity < instrument.quantity_min or not quantity:
@@ -255,20 +243,13 @@ class OrderEntry:
         order = Order(
             oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
         )
-        setcontext(self._lent)
         try:
-            answer = self._broker_submit(order, now_ns)
-            check_answer(answer, now_ns)
-        except BaseException as error:
-            failure = self._failure("submit", error)
+            answer = self.broker.submit(order, now_ns)
+        except ComponentError as failure:
             self._refuse(book, oid, request, "engine", str(failure), {}, out)
-            raise failure from error
-        finally:
-            setcontext(EXACT)
-            if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
-                renew(self._lent)
+            raise
         self._state.counters.orders += 1
-        eligible_ns = now_ns if type(answer) is Rejected else answer.eligible_ns  # type: ignore[union-attr]
+        eligible_ns = answer.eligible_ns if type(answer) is Accepted else now_ns
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
@@ -278,49 +259,3 @@ class OrderEntry:
         )  # fmt: skip
         if type(answer) is Rejected:
             self.end(open_, "rejected", answer.reason, out)
-
-    # -- the broker --------------------------------------------------------------------------------------------------
-
-    # The broker runs in an exact context that it is lent, and finds it restored at its next call.
-
-    def observe(self, event: Input) -> object:
-        """Return what the broker reports on a market event. Raises `ComponentError` where it raises.
-
-        The exact context is in force afterwards.
-        """
-        setcontext(self._lent)
-        try:
-            return self._broker_observe(event)
-        except BaseException as error:
-            raise self._failure("observe", error) from error
-        finally:
-            setcontext(EXACT)
-            if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
-                renew(self._lent)
-
-    def _broker_cancel(self, order_id: str) -> bool:
-        before = getcontext()
-        setcontext(self._lent)
-        try:
-            return bool(self._broker.cancel(order_id))
-        except BaseException as error:
-            raise self._failure("cancel", error) from error
-        finally:
-            setcontext(before)
-            renew(self._lent)
-
-    def broke(self, what: str) -> ComponentError:
-        """Return the error of a broker that broke its promise."""
-        return ComponentError(f"broker {self.broker_name} {what}")
-
-    def _failure(self, call: str, error: BaseException) -> ComponentError:
-        self._on_failure("broker", self.broker_name, call, error)
-        return ComponentError(f"broker {self.broker_name} failed in {call}: {describe_failure(error)}")
-
-
-def _order_types(broker: BrokerProtocol) -> tuple[OrderType, ...]:
-    types = tuple(broker.order_types())
-    for one in types:
-        if type(one) is not OrderType:
-            raise TypeError(f"it gave {describe_value(one)}; expected OrderType")
-    return types

@@ -237,7 +237,7 @@ class Strategies:
     def fail(self, error: ComponentError, out: Outputs) -> None:
         """The broker failed: end every working order without it, and call no strategy again."""
         self._state.failure = error
-        out.append(BrokerFailed(self._entry.broker_name, str(error)))
+        out.append(BrokerFailed(self._entry.broker.name, str(error)))
         self.abandon(str(error), out)
 
     def abandon(self, reason: str, out: Outputs) -> None:

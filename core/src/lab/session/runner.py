@@ -202,7 +202,9 @@ class Runner:
         priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
         self._count_shut()
         soon = self._quoted or self._history.interval_ns <= _STOP_S * SECOND_NS
-        self._stop(reason, close and priced and soon)
+        # Where the equity is exhausted the engine has wound down already, and its closing orders are on their way.
+        if not (self.engine.state.exhausted and self.engine.state.working):
+            self._stop(reason, close and priced and soon)
         with anyio.move_on_after(_STOP_S):
             while self.engine.state.working:
                 await self.inbox.wait()
