@@ -20,6 +20,7 @@ COMMANDS: Final[dict[str, str]] = {
     "backtest": "Run a strategy over recorded candles or ticks.",
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
+    "audit": "Check a run's journal against itself.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
     "plugins": "Show what is installed, its settings, and what failed to load.",

@@ -1,0 +1,257 @@
+"""Audits a journal: its rows against each other, without the engine that wrote them.
+
+Beside `lab verify`, which lets the engine decide again: what is wrong in the engine itself is the same there, and is
+found here.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from decimal import Decimal, localcontext
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from lab.domain.events import Deposited, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal
+from lab.domain.ledger import EXACT, ZERO, Ledger
+from lab.domain.orders import Side
+from lab.journal.chain import GENESIS, Row, key_of, row_hash
+from lab.journal.codec import ROW_KINDS, RUN_STARTED, decode_as
+from lab.journal.reader import JournalReader
+from lab.records.run import BookState, RunEnded, RunStarted, RunState
+
+_CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}
+_FOUND_MOST: Final = 100
+
+
+@frozen
+class Audit:
+    """What an audit came to. ``findings`` are the first hundred, each a line that begins with its row."""
+
+    rows: int
+    orders: int
+    fills: int
+    found: int
+    findings: tuple[str, ...]
+
+
+@define
+class _Working:
+    """An order between its acceptance and its end."""
+
+    accepted: OrderAccepted
+    input_n: int
+    remaining: Decimal
+    fills: int = 0
+
+
+@define
+class _Book:
+    """A strategy's book, recomputed."""
+
+    ledger: Ledger = field(factory=Ledger)
+    trades: int = 0
+
+
+def audit(reader: JournalReader) -> Audit:
+    """Audit every row of a journal. Raises `lab.errors.JournalError` where it cannot be read at all."""
+    with localcontext(EXACT):
+        auditor = _Auditor()
+        for row in reader.rows():
+            auditor.take(row)
+        auditor.finish(reader.run_ended() or reader.run_state(), ended=reader.run_ended() is not None)
+    return Audit(
+        auditor.rows, auditor.counts[OrderAccepted], auditor.counts[OrderFilled], auditor.found, tuple(auditor.findings)
+    )
+
+
+class _Auditor:
+    """Takes the rows in order, and notes what does not agree."""
+
+    def __init__(self) -> None:
+        self.rows = self.found = 0
+        self.findings: list[str] = []
+        self.counts: Counter[type] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._where = ""
+        self._seq = self._time_ns = self._input_n = 0
+        self._previous = GENESIS
+        self._keys: set[str] = set()
+        self._books: dict[str, _Book] = {}
+        self._working: dict[str, _Working] = {}
+        self._ended = False
+        self._takers: dict[type, Callable[[Any], None]] = {
+            RunStarted: self._run_started,
+            Deposited: self._deposited,
+            OrderAccepted: self._accepted,
+            OrderFilled: self._filled,
+            OrderEnded: self._end,
+        }
+
+    def _note(self, text: str) -> None:
+        self.found += 1
+        if len(self.findings) < _FOUND_MOST:
+            self.findings.append(f"{self._where}: {text}")
+
+    def _expect(self, what: str, found: object, expected: object) -> None:
+        if found != expected:
+            self._note(f"{what} is {_shown(found)}, it should be {_shown(expected)}")
+
+    # -- every row ---------------------------------------------------------------------------------------------------
+
+    def take(self, row: Row) -> None:
+        """Check a row's place, hash and key, then what it says."""
+        seq, time_ns, input_n, kind, key, body, digest = row
+        self.rows += 1
+        self._where = f"row {seq} ({kind})"
+        if self._ended:
+            self._note("it comes after the end of the run")
+        self._expect("its number", seq, self._seq + 1)
+        if time_ns < self._time_ns and kind != RUN_STARTED:
+            self._note(f"its time {time_ns} is before that of the row above, {self._time_ns}")
+        if input_n < self._input_n:
+            self._note(f"its input {input_n} is before that of the row above, {self._input_n}")
+        if row_hash(self._previous, *row[:6]) != digest:
+            self._note("its hash does not follow from the row above and what it says: it was changed")
+        self._seq, self._time_ns, self._input_n, self._previous = seq, time_ns, input_n, digest
+        cls = _CLASSES.get(kind)
+        if cls is None:
+            self._note("rows of this kind are not known")
+            return
+        try:
+            event: Any = decode_as(cls, body)
+        except ValueError as error:
+            self._note(f"it cannot be read: {error}")
+            return
+        self.counts[cls] += 1
+        self._ended = cls is RunEnded
+        self._expect("its key", key, kind if cls in (RunStarted, RunEnded) else key_of(event))
+        if key is not None:
+            if key in self._keys:
+                self._note(f"its key {key} was there before: it happened twice")
+            self._keys.add(key)
+        taker = self._takers.get(cls)
+        if taker is not None:
+            taker(event)
+
+    def _run_started(self, event: RunStarted) -> None:
+        self._expect("its number", self._seq, 1)
+
+    def _deposited(self, event: Deposited) -> None:
+        book = self._books.setdefault(event.strategy, _Book())
+        self._expect("its postings", event.postings, book.ledger.deposit(event.amount))
+
+    # -- the life of an order ----------------------------------------------------------------------------------------
+
+    def _accepted(self, event: OrderAccepted) -> None:
+        if event.strategy not in self._books:
+            self._note(f"strategy {event.strategy} has no deposit")
+        if not event.quantity > ZERO:
+            self._note(f"its quantity {event.quantity} is not above 0")
+        if event.eligible_ns < event.placed_ns:
+            self._note(f"it may fill from {event.eligible_ns} on, before it was placed at {event.placed_ns}")
+        self._working[event.order_id] = _Working(event, self._input_n, event.quantity)
+
+    def _filled(self, event: OrderFilled) -> None:
+        fill = event.fill
+        order = self._working.get(fill.order_id)
+        if order is None:
+            self._note(f"order {fill.order_id} does not work: it was never accepted, or has ended")
+            return
+        accepted = order.accepted
+        order.fills += 1
+        order.remaining -= fill.quantity
+        self._expect("its id", event.fill_id, f"{fill.order_id}.{order.fills}")
+        self._same_order(event, accepted)
+        self._expect("its side", event.side, accepted.side)
+        self._expect("what remains", event.remaining, order.remaining)
+        if order.remaining < ZERO:
+            self._note(f"more is filled than was ordered: {accepted.quantity}")
+        if self._input_n <= order.input_n:
+            self._note(f"it fills on input {self._input_n}, the order was decided on input {order.input_n}")
+        if not accepted.eligible_ns <= self._time_ns:
+            self._note(f"it fills at {self._time_ns}, the order arrives at {accepted.eligible_ns}")
+        buys = accepted.side is Side.BUY
+        limit = accepted.limit
+        if limit is not None and (fill.price > limit if buys else fill.price < limit):
+            self._note(f"its price {fill.price} is worse than the limit {limit}")
+        self._expect("its fee", fill.fee, fill.price * fill.quantity * fill.fee_rate)
+        distance = fill.price - fill.reference if buys else fill.reference - fill.price
+        self._expect("its slippage", fill.slippage, abs(distance))
+        self._book(event, fill.quantity if buys else -fill.quantity, reduce_only=accepted.reduce_only)
+        if not order.remaining:
+            del self._working[fill.order_id]
+
+    def _book(self, event: OrderFilled, quantity: Decimal, *, reduce_only: bool) -> None:
+        book = self._books.setdefault(event.strategy, _Book())
+        held = book.ledger.position(event.symbol).quantity
+        postings = book.ledger.fill(event.symbol, quantity, event.fill.price, event.fill.fee)
+        after = book.ledger.position(event.symbol).quantity
+        self._expect("its postings", event.postings, postings)
+        if sum(amount for _, amount in event.postings):
+            self._note("its postings do not sum to 0")
+        self._expect("the position after it", event.position, after)
+        if reduce_only and (not held or abs(after) > abs(held) or after * held < ZERO):
+            self._note(f"a reduce-only order took the position from {held} to {after}")
+        if held and (not after or after * held < ZERO):
+            book.trades += 1
+
+    def _end(self, event: OrderEnded) -> None:
+        order = self._working.pop(event.order_id, None)
+        self._outcomes[event.outcome] += 1
+        if order is None:
+            self._note(f"order {event.order_id} does not work: it was never accepted, or has ended")
+            return
+        self._same_order(event, order.accepted)
+        self._expect("what remains", event.remaining, order.remaining)
+
+    def _same_order(self, event: OrderFilled | OrderEnded, accepted: OrderAccepted) -> None:
+        self._expect("its strategy", event.strategy, accepted.strategy)
+        self._expect("its symbol", event.symbol, accepted.symbol)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self, state: RunState | None, *, ended: bool) -> None:
+        """Compare what was counted and booked with the state that the run recorded of itself."""
+        self._where = "the end of the run" if ended else "the last state of the run"
+        if not self.counts[RunStarted]:
+            self._note("how the run was started is missing")
+        for oid in self._working if ended else ():
+            self._note(f"order {oid} has no end")
+        if state is None:
+            return
+        for name, counted in self._counted():
+            self._expect(name, getattr(state.totals, name), counted)
+        self._expect("the books", sorted(state.books), sorted(self._books))
+        for name, book in state.books.items():
+            if name in self._books:
+                self._compare(name, book, self._books[name].ledger)
+        self._expect("the equity", state.equity, sum((book.equity for book in state.books.values()), ZERO))
+
+    def _counted(self) -> Iterator[tuple[str, object]]:
+        for name, cls in (
+            ("orders", OrderAccepted), ("fills", OrderFilled), ("refusals", OrderRefused), ("signals", Signal),
+        ):  # fmt: skip
+            yield name, self.counts[cls]
+        for outcome in ("cancelled", "expired", "rejected"):
+            yield outcome, self._outcomes[outcome]
+        yield "trades", sum(book.trades for book in self._books.values())
+        yield "fees_paid", sum((book.ledger.fees for book in self._books.values()), ZERO)
+
+    def _compare(self, name: str, state: BookState, ledger: Ledger) -> None:
+        self._expect(f"the cash of {name}", state.cash, ledger.cash)
+        held = {symbol: one for symbol, one in ledger.positions.items() if one.quantity}
+        self._expect(f"what {name} holds", sorted(state.positions), sorted(held))
+        equity = ledger.cash
+        for symbol, position in held.items():
+            shown = state.positions.get(symbol)
+            if shown is not None:
+                self._expect(f"the {symbol} of {name}", shown.quantity, position.quantity)
+                self._expect(f"the cost of {symbol} of {name}", shown.cost, position.cost)
+                equity += position.quantity * shown.mark - position.cost
+        self._expect(f"the equity of {name}", state.equity, equity)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, tuple):  # postings
+        return ", ".join(f"{account} {amount:f}" for account, amount in value)
+    return format(value, "f") if isinstance(value, Decimal) else f"{value!s:.200}"

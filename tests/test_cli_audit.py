@@ -1,0 +1,244 @@
+"""`lab audit` finds what is wrong in a journal whose hashes follow one another: whoever edits one may be thorough."""
+
+import json
+import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.journal.chain import GENESIS, row_hash
+
+Rows = list[dict[str, Any]]
+_COLUMNS = ("seq", "time_ns", "input_n", "kind", "key", "body", "hash")
+
+
+def rows_of(path: Path) -> Rows:
+    with sqlite3.connect(path) as db:
+        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in db.execute("SELECT * FROM event ORDER BY seq")]
+    for row in rows:
+        row["body"] = json.loads(row["body"])
+    return rows
+
+
+def put(path: Path, rows: Rows) -> None:
+    """Write rows instead of those that are there, with a chain that follows."""
+    previous, values = GENESIS, []
+    for row in rows:
+        body = json.dumps(row["body"], separators=(",", ":")).encode()
+        columns = [row[name] for name in _COLUMNS[:5]]
+        previous = row_hash(previous, *columns, body)
+        values.append((*columns, body.decode(), previous))
+    with sqlite3.connect(path) as db:
+        db.execute("DROP INDEX IF EXISTS event_key")
+        db.execute("DELETE FROM event")
+        db.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+
+
+def nth(rows: Rows, kind: str, number: int = 0) -> dict[str, Any]:
+    found: dict[str, Any] = [row for row in rows if row["kind"] == kind][number]
+    return found
+
+
+def body(kind: str, number: int = 0, **changes: Any) -> Callable[[Rows], None]:
+    """Return what changes fields of one row's body; a name with ``__`` reaches into it."""
+
+    def change(rows: Rows) -> None:
+        for name, value in changes.items():
+            place = nth(rows, kind, number)["body"]
+            *path, last = name.split("__")
+            for step in path:
+                place = place[step]
+            place[last] = value(place[last]) if callable(value) else value
+
+    return change
+
+
+def column(which: str, number: int = 0, **changes: Any) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        row = nth(rows, which, number)
+        for name, value in changes.items():
+            row[name] = value(row[name]) if callable(value) else value
+
+    return change
+
+
+def without(kind: str, number: int = 0) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        rows.remove(nth(rows, kind, number))
+        for seq, row in enumerate(rows, 1):
+            row["seq"] = seq
+
+    return change
+
+
+def twice(kind: str, number: int = 0) -> Callable[[Rows], None]:
+    def change(rows: Rows) -> None:
+        row = nth(rows, kind, number)
+        rows.insert(rows.index(row), dict(row))
+        for seq, each in enumerate(rows, 1):
+            each["seq"] = seq
+
+    return change
+
+
+def gap(rows: Rows) -> None:
+    for row in rows[5:]:
+        row["seq"] += 1
+
+
+def last_first(rows: Rows) -> None:
+    rows.insert(1, rows.pop())
+    for seq, row in enumerate(rows, 1):
+        row["seq"] = seq
+
+
+def more(by: str) -> Callable[[Any], str]:
+    return lambda value: format(Decimal(value) + Decimal(by), "f")
+
+
+def other_side(value: str) -> str:
+    return "sell" if value == "buy" else "buy"
+
+
+WRONG: dict[str, tuple[Callable[[Rows], None], str]] = {
+    "a number is missing": (gap, "its number is"),
+    "a row goes back in time": (column("order_filled", time_ns=1), "is before that of the row above"),
+    "a row goes back to an earlier input": (column("order_filled", 1, input_n=1), "its input 1 is before"),
+    "a row follows the end": (last_first, "it comes after the end of the run"),
+    "a kind is unknown": (column("order_filled", kind="order_vanished"), "rows of this kind are not known"),
+    "a body is of another kind": (column("order_filled", kind="order_accepted"), "it cannot be read"),
+    "a key is another one": (column("order_filled", key="fill:other"), "its key is fill:other"),
+    "a fill is booked twice": (twice("order_filled"), "it happened twice"),
+    "an order is placed twice": (twice("order_accepted"), "it happened twice"),
+    "the start is missing": (without("run_started"), "how the run was started is missing"),
+    "a deposit is larger": (body("deposit", amount=more("1")), "its postings is"),
+    "a deposit is missing": (without("deposit"), "has no deposit"),
+    "an order was never accepted": (without("order_accepted"), "does not work"),
+    "a fill is missing": (without("order_filled"), "the position after it is"),
+    "an order is for nothing": (body("order_accepted", quantity="0"), "is not above 0"),
+    "an order is for less": (body("order_accepted", quantity="0.0001"), "more is filled than was ordered"),
+    "an order arrives before it was sent": (body("order_accepted", eligible_ns=0), "before it was placed"),
+    "an order arrives after its fill": (body("order_accepted", eligible_ns=2**62), "the order arrives at"),
+    "an order is on the other side": (body("order_accepted", side=other_side), "its side is"),
+    "an order had a better limit": (body("order_accepted", 1, limit="1"), "is worse than the limit 1"),
+    "an order is of another symbol": (body("order_accepted", symbol="ETHUSDT"), "its symbol is"),
+    "an order is of another strategy": (body("order_accepted", strategy="other"), "its strategy is"),
+    "a price is better": (body("order_filled", fill__price=more("-1")), "its fee is"),
+    "a fee is lower": (body("order_filled", fill__fee=more("-0.01")), "its fee is"),
+    "a rate is lower": (body("order_filled", fill__fee_rate="0.0001"), "its fee is"),
+    "a slippage is left out": (body("order_filled", fill__slippage="0"), "its slippage is"),
+    "a reference is another one": (body("order_filled", fill__reference=more("1")), "its slippage is"),
+    "a fill has another number": (body("order_filled", fill_id=lambda one: one[:-1] + "7"), "its id is"),
+    "something remains": (body("order_filled", remaining="0.1"), "what remains is 0.1"),
+    "a position is another one": (body("order_filled", position=more("0.1")), "the position after it is"),
+    "postings do not sum to 0": (
+        body("order_filled", postings=lambda all_: [[all_[0][0], more("1")(all_[0][1])], *all_[1:]]),
+        "its postings do not sum to 0",
+    ),
+    "an order decided on the input that fills it": (
+        lambda rows: column("order_accepted", input_n=nth(rows, "order_filled")["input_n"])(rows),
+        "the order was decided on input",
+    ),
+    "an exit opens": (body("order_accepted", reduce_only=True), "a reduce-only order took the position from 0"),
+    "orders are counted wrong": (body("run_ended", totals__orders=lambda count: count + 1), "orders is"),
+    "trades are counted wrong": (body("run_ended", totals__trades=lambda count: count - 1), "trades is"),
+    "refusals are counted wrong": (body("run_ended", totals__refusals=5), "refusals is 5"),
+    "fees are added up wrong": (body("run_ended", totals__fees_paid=more("0.01")), "fees_paid is"),
+    "the cash is more": (body("run_ended", books__sma__cash=more("100")), "the cash of sma is"),
+    "the equity of a book is more": (body("run_ended", books__sma__equity=more("100")), "the equity of sma is"),
+    "the equity is more": (body("run_ended", equity=more("100")), "the equity is"),
+    "a position is left out": (body("run_ended", books__sma__positions={}), "what sma holds is"),
+    "a position is larger": (
+        body("run_ended", books__sma__positions__BTCUSDT__quantity=more("1")), "the BTCUSDT of sma is",
+    ),
+    "a cost is lower": (
+        body("run_ended", books__sma__positions__BTCUSDT__cost=more("-1")), "the cost of BTCUSDT of sma is",
+    ),
+    "a book is invented": (
+        body("run_ended", books=lambda books: {**books, "other": books["sma"]}), "the books is",
+    ),
+}  # fmt: skip
+
+
+def backtest(lab: Any) -> Path:
+    settings = (
+        "--set",
+        "sma.fast=5",
+        "--set",
+        "sma.slow=12",
+        "--set",
+        "sma.stop_percent=0",
+        "--set",
+        "sma.target_percent=0",
+        "--set",
+        "sma.quantity=0.1",
+        "--reporter",
+        "none",
+    )
+    assert lab("backtest", "btcusd-1m", "--strategy", "sma", *settings).code == 0
+    path: Path = lab.run().folder / "journal.db"
+    return path
+
+
+@pytest.mark.behaviour("J7")
+def test_a_wrong_journal_with_a_chain_that_follows_is_rejected_with_the_row(lab: Any) -> None:
+    path = backtest(lab)
+    rows = rows_of(path)
+    assert nth(rows, "run_ended")["body"]["books"]["sma"]["positions"], "a position must be open at its end"
+    result = lab("audit")
+    assert (result.code, result.err) == (0, "")
+    assert f"sound: {len(rows)} rows, " in result.out
+    put(path, rows)
+    assert lab("audit").code == 0, "written anew without a change it is sound still"
+    missed = {}
+    for what, (change, said) in WRONG.items():
+        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
+        change(wrong)
+        put(path, wrong)
+        result = lab("audit")
+        if result.code != 1 or "NOT sound" not in result.out or said not in result.out:
+            missed[what] = result.out
+    assert not missed
+
+
+@pytest.mark.behaviour("J7")
+def test_a_row_that_was_changed_without_its_hash_is_named(lab: Any) -> None:
+    path = backtest(lab)
+    with sqlite3.connect(path) as db:
+        db.execute("UPDATE event SET body = replace(body, 'buy', 'sell') WHERE kind = 'order_filled' AND seq < 20")
+    result = lab("audit")
+    assert result.code == 1
+    assert "its hash does not follow from the row above and what it says: it was changed" in result.out
+
+
+@pytest.mark.behaviour("J7")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("run", "--provider", "mock", "--strategy", "sma", "--strategy", "second=sma", "--speed", "max"),
+        ("backtest", "--provider", "mock", "--set", "mock.minutes=3000", "--set", "sma.stop_percent=0.2"),
+        ("backtest", "btcusdt-ticks", "--set", "sma.fast=1", "--set", "sma.slow=2", "--set", "sma.confirmation=1"),
+    ],
+    ids=["two strategies live", "stops", "ticks"],
+)
+def test_runs_of_every_kind_are_sound(lab: Any, command: tuple[str, ...]) -> None:
+    assert lab(*command, "--reporter", "none").code == 0
+    found = json.loads(lab("audit", "--json").out)
+    assert (found["kind"], found["found"], found["findings"]) == ("audit", 0, [])
+    report = lab.run().report()
+    assert (found["orders"], found["fills"]) == (report["orders"], report["fills"])
+
+
+@pytest.mark.behaviour("J7")
+def test_a_run_that_was_killed_is_audited_as_far_as_its_last_commit(lab: Any) -> None:
+    path = backtest(lab)
+    rows = rows_of(path)
+    put(path, rows[: len(rows) // 2])  # a backtest writes no state before its end
+    result = lab("audit")
+    assert (result.code, "sound" in result.out) == (0, True)
+
+
+def test_a_run_that_is_not_there_is_named(lab: Any, one_line: Any) -> None:
+    one_line(lab("audit", "nothing"), 78, "no run 'nothing'")
