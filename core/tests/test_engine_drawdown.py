@@ -86,9 +86,9 @@ def steepest(start: Decimal, equities: list[Decimal]) -> tuple[Decimal, Decimal]
 @given(st.lists(st.integers(1, 40_000).map(D), max_size=60))
 def test_the_steepest_fall_in_relation_to_its_peak_equals_an_exact_recomputation(equities: list[Decimal]) -> None:
     found = follow(D(10_000), equities)
-    peak, trough = found.steepest_fall
+    peak, lowest = found.steepest_fall
     expected = steepest(D(10_000), equities)
-    assert (peak - trough) * expected[0] == (expected[0] - expected[1]) * peak
+    assert (peak - lowest) * expected[0] == (expected[0] - expected[1]) * peak
     assert found.deepest_fall[0] - found.deepest_fall[1] == found.deepest
 
 

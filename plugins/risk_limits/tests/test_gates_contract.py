@@ -1,4 +1,4 @@
-"""The gates keep the contract of risk gates."""
+"""The gates are offered by name, and keep the contract of risk gates."""
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 from lab import Quote
 from lab.domain.inputs import Input
+from lab.plugins.discovery import Registry
 from lab.testing import RiskGateContract
 from lab_risk_limits.cool_down import CoolDown
 from lab_risk_limits.daily_loss import MaxDailyLoss
@@ -15,6 +16,24 @@ from lab_risk_limits.margin import Margin
 from lab_risk_limits.order_rate import OrderRate
 from lab_risk_limits.position import MaxPosition
 from lab_risk_limits.price_band import PriceBand
+
+
+@pytest.mark.behaviour("R3")
+@pytest.mark.parametrize(
+    ("name", "cls"),
+    [
+        ("max_daily_loss", MaxDailyLoss),
+        ("max_drawdown", MaxDrawdown),
+        ("consecutive_losses", ConsecutiveLosses),
+        ("cool_down", CoolDown),
+        ("max_position", MaxPosition),
+        ("margin", Margin),
+        ("order_rate", OrderRate),
+        ("price_band", PriceBand),
+    ],
+)
+def test_the_plugin_offers_each_gate_by_name(name: str, cls: type) -> None:
+    assert Registry().get("risk gate", name).cls is cls
 
 
 class TestMaxDailyLoss(RiskGateContract):

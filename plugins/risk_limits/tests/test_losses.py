@@ -98,7 +98,7 @@ def test_the_results_and_what_is_open_sum_to_the_cash_that_was_moved(sizes: list
         engine.step(candle)
     open_ = sum(gate.trips._results.values())  # noqa: SLF001
     assert sum(gate.results) + open_ == engine.strategies[0].view.cash - 100_000
-    assert len(gate.results) == engine.counters().trades
+    assert len(gate.results) == engine.counters.trades
 
 
 # -- losses in a row -------------------------------------------------------------------------------------------------

@@ -20,13 +20,17 @@ class OrderRate(RiskGate):
     orders: int = field(
         default=10, validator=above_0, metadata={"help": "entry orders of a strategy in any span of `seconds`"}
     )
-    seconds: int = field(default=60, validator=above_0, metadata={"help": "length of the span, in venue time"})
+    seconds: int = field(
+        default=60, validator=above_0, metadata={"help": "length of the span, in seconds of venue time"}
+    )
     _passed_ns: dict[str, deque[int]] = field(init=False, factory=dict)  # of each strategy, oldest first
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass an order where fewer than the limit passed in the span that ends now."""
         now_ns, span_ns = view.now_ns, self.seconds * SECOND_NS
-        passed = self._passed_ns.setdefault(view.strategy, deque())
+        passed = self._passed_ns.get(view.strategy)
+        if passed is None:
+            passed = self._passed_ns[view.strategy] = deque()
         while passed and passed[0] <= now_ns - span_ns:
             passed.popleft()
         if len(passed) < self.orders:

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final
 
 from attrs import define, field
-from lab import PASS, OrderRequest, OrderType, Refuse, RiskGate, Verdict, View
+from lab import PASS, OrderRequest, OrderType, Refuse, RiskGate, Side, Verdict, View
 
 from lab_risk_limits.figures import above_0, texts
-from lab_risk_limits.load import touch
+
+_BUY: Final = Side.BUY
+_LIMIT: Final = OrderType.LIMIT
 
 
 @define(kw_only=True)
@@ -27,12 +30,11 @@ class PriceBand(RiskGate):
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass an order whose price is within the band, its edges included."""
         try:
-            reference = _reference(request, view)
-            price = touch(request, view)
+            reference, price = _market(request, view)
         except LookupError:
             reason = f"no price of {request.symbol} yet: the distance from the market cannot be computed"
             return Refuse(reason, texts(percent=self.percent))
-        if request.type is OrderType.LIMIT and request.limit is not None:
+        if request.type is _LIMIT and request.limit is not None:
             price = request.limit
         distance, allowed = abs(price - reference), reference * self.percent / 100
         if distance <= allowed:
@@ -49,9 +51,14 @@ class PriceBand(RiskGate):
         return {"limit": f"{self.percent:f} % from the middle of the last quote"}
 
 
-def _reference(request: OrderRequest, view: View) -> Decimal:
-    """Return the middle of the last quote, without quotes the last close. Raises ``LookupError`` before any price."""
+def _market(request: OrderRequest, view: View) -> tuple[Decimal, Decimal]:
+    """Return the middle of the last quote and the touch, without quotes twice the last close.
+
+    Raises ``LookupError`` before the first price.
+    """
     quote = view.quote(request.symbol)
     if quote is None:
-        return view.mark(request.symbol)
-    return (Decimal(repr(quote.bid)) + Decimal(repr(quote.ask))) / 2
+        close = view.mark(request.symbol)
+        return close, close
+    bid, ask = Decimal(repr(quote.bid)), Decimal(repr(quote.ask))
+    return (bid + ask) / 2, ask if request.side is _BUY else bid
