@@ -72,3 +72,33 @@ def test_a_book_of_any_size_can_be_followed(start: str) -> None:
     equities = [D(start) + change for change in (D(3), D(-2), D(4), D(1))]
     found = follow(D(start), equities)
     assert (found.peak, found.deepest) == (D(start) + 4, D(5))
+
+
+def steepest(start: Decimal, equities: list[Decimal]) -> tuple[Decimal, Decimal]:
+    peak, found = start, (start, start)
+    for equity in equities:
+        peak = max(peak, equity)
+        if (peak - equity) * found[0] > (found[0] - found[1]) * peak:
+            found = peak, equity
+    return found
+
+
+@given(st.lists(st.integers(1, 40_000).map(D), max_size=60))
+def test_the_steepest_fall_in_relation_to_its_peak_equals_an_exact_recomputation(equities: list[Decimal]) -> None:
+    found = follow(D(10_000), equities)
+    peak, lowest = found.steepest_fall
+    expected = steepest(D(10_000), equities)
+    assert (peak - lowest) * expected[0] == (expected[0] - expected[1]) * peak
+    assert found.deepest_fall[0] - found.deepest_fall[1] == found.deepest
+
+
+def test_the_deepest_fall_in_money_and_the_steepest_in_relation_may_be_two() -> None:
+    # 10,000 to 8,500 is 1,500 or 15 %; 20,000 to 18,000 is 2,000 or 10 %.
+    found = follow(D(10_000), [D(8_500), D(20_000), D(18_000), D(19_000)])
+    assert found.deepest_fall == (D(20_000), D(18_000))
+    assert found.steepest_fall == (D(10_000), D(8_500))
+
+
+def test_before_anything_fell_both_falls_are_from_the_start_to_the_start() -> None:
+    found = follow(D(10_000), [D(10_000), D(10_001)])
+    assert found.deepest_fall == found.steepest_fall == (D(10_000), D(10_000))

@@ -361,10 +361,3 @@ def test_the_margin_rule_is_described_with_its_figures() -> None:
 def test_a_senseless_margin_setting_is_refused_by_name(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Margin(**settings)
-
-
-def test_the_plugin_offers_both_gates_by_name() -> None:
-    from lab.plugins.discovery import Registry
-
-    assert Registry().get("risk gate", "max_daily_loss").cls is MaxDailyLoss
-    assert Registry().get("risk gate", "margin").cls is Margin

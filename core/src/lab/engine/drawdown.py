@@ -30,7 +30,8 @@ class Drawdown:
     """The highest equity so far, and the deepest fall below the highest before it."""
 
     __slots__ = (
-        "_deepest", "_peak", "_peak_at", "_peak_value", "_seen", "_slack", "_trough_at", "above", "below",
+        "_deepest", "_peak", "_peak_at", "_peak_value", "_seen", "_slack", "_steep_fall", "_steep_from",
+        "_steep_peak_at", "_steep_trough_at", "_trough_at", "above", "below",
     )  # fmt: skip
 
     def __init__(self, start: Decimal) -> None:
@@ -38,6 +39,9 @@ class Drawdown:
         self._trough_at: Moment = self._peak_at
         self._seen: Moment = self._peak_at
         self._deepest = 0.0
+        self._steep_peak_at: Moment = self._peak_at
+        self._steep_trough_at: Moment = self._peak_at
+        self._steep_fall, self._steep_from = 0.0, 1.0
         self._on_new_peak(float(start), self._peak_at)
 
     def observe(self, equity: float, moment: Moment) -> None:
@@ -65,6 +69,16 @@ class Drawdown:
         """The deepest fall from a peak so far, 0 or more."""
         return max(EXACT.subtract(exact(self._peak_at), exact(self._trough_at)), ZERO)
 
+    @property
+    def deepest_fall(self) -> tuple[Decimal, Decimal]:
+        """The equities between which it fell deepest: the highest before, and the lowest. Equal before any fall."""
+        return exact(self._peak_at), exact(self._trough_at)
+
+    @property
+    def steepest_fall(self) -> tuple[Decimal, Decimal]:
+        """The same of the fall that was deepest as a fraction of the highest equity before it."""
+        return exact(self._steep_peak_at), exact(self._steep_trough_at)
+
     def _on_new_peak(self, equity: float, moment: Moment) -> None:
         """Set a new peak, and the bounds outside of which the next equity is looked at. An equal equity is not."""
         self._peak, self._peak_value = moment, equity
@@ -75,3 +89,7 @@ class Drawdown:
     def _on_new_trough(self, fall: float, moment: Moment) -> None:
         self._peak_at, self._trough_at, self._deepest = self._peak, moment, fall
         self.below = self._peak_value - fall + self._slack
+        # Peaks only rise: a fall that is the deepest so far in relation to its peak is the deepest in money too.
+        if fall * self._steep_from >= self._steep_fall * self._peak_value:
+            self._steep_peak_at, self._steep_trough_at = self._peak, moment
+            self._steep_fall, self._steep_from = fall, self._peak_value

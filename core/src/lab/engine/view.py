@@ -190,3 +190,16 @@ class View:
     def day_starting_equity(self) -> Decimal:
         """The session's equity when the current UTC day began, or when the session did."""
         return self._valuation.day_starting_equity
+
+    @property
+    def session_deepest_fall(self) -> tuple[Decimal, Decimal]:
+        """The session's deepest fall: its highest equity before, and the lowest. Equal before any fall.
+
+        It is followed at every price and fill, also between two calls; a later fall replaces it only by being deeper.
+        """
+        return self._valuation.drawdown.deepest_fall
+
+    @property
+    def session_steepest_fall(self) -> tuple[Decimal, Decimal]:
+        """The same of the fall that was deepest as a fraction of the highest equity before it."""
+        return self._valuation.drawdown.steepest_fall

@@ -1,4 +1,4 @@
-"""Daily loss and margin limits for lab."""
+"""Limits on losses, positions, margin, orders and prices for lab."""
 
 from collections.abc import Mapping
 
@@ -10,5 +10,14 @@ choose(__name__, __file__)
 
 @hookimpl
 def lab_risk_gates() -> Mapping[str, str]:
-    """Offer the gates ``max_daily_loss`` and ``margin``."""
-    return {"max_daily_loss": "lab_risk_limits.daily_loss:MaxDailyLoss", "margin": "lab_risk_limits.margin:Margin"}
+    """Offer the gates by name."""
+    return {
+        "max_daily_loss": "lab_risk_limits.daily_loss:MaxDailyLoss",
+        "max_drawdown": "lab_risk_limits.drawdown:MaxDrawdown",
+        "consecutive_losses": "lab_risk_limits.losses:ConsecutiveLosses",
+        "cool_down": "lab_risk_limits.cool_down:CoolDown",
+        "max_position": "lab_risk_limits.position:MaxPosition",
+        "margin": "lab_risk_limits.margin:Margin",
+        "order_rate": "lab_risk_limits.order_rate:OrderRate",
+        "price_band": "lab_risk_limits.price_band:PriceBand",
+    }

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
-from attrs import Attribute, define, field
+from attrs import define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
 
-
-def _above_0(instance: Any, attribute: "Attribute[Any]", value: Decimal | None) -> None:
-    if value is not None and not value > 0:
-        raise ValueError(f"{attribute.name} must be above 0, not {value}; leave it out for no such limit")
+from lab_risk_limits.figures import above_0, texts
 
 
 @define(kw_only=True)
@@ -23,12 +19,12 @@ class MaxDailyLoss(RiskGate):
 
     usd: Decimal | None = field(
         default=Decimal(500),
-        validator=_above_0,
+        validator=above_0,
         metadata={"help": "largest loss of a UTC day, in the quote currency"},
     )
     percent: Decimal | None = field(
         default=None,
-        validator=_above_0,
+        validator=above_0,
         metadata={"help": "largest loss of a UTC day, in % of the session's starting equity"},
     )
 
@@ -50,9 +46,8 @@ class MaxDailyLoss(RiskGate):
         loss, limit = began - equity, self.limit(view)
         if loss < limit:
             return PASS
-        numbers = {"loss": loss, "limit": limit, "day_starting_equity": began, "equity": equity}
-        texts = {name: format(number.normalize(), "f") for name, number in numbers.items()}
-        return Refuse(f"the day's loss {texts['loss']} reached the limit {texts['limit']}", texts)
+        numbers = texts(loss=loss, limit=limit, day_starting_equity=began, equity=equity)
+        return Refuse(f"the day's loss {numbers['loss']} reached the limit {numbers['limit']}", numbers)
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limit in force, and the settings it comes from where it is not the one setting itself."""

@@ -47,7 +47,7 @@ def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | 
 def load_of(request: OrderRequest, view: View) -> Load:
     """Return the order's price, the quantity it closes, and the notional that is bound beside it."""
     symbol = request.symbol
-    price = _price(request, view)
+    price = order_price(request, view)
     held = view.position(symbol).quantity
     left, bound = abs(held), ZERO
     for order in view.orders():
@@ -68,13 +68,23 @@ def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:
     return view.mark(order.symbol) if price is None else price
 
 
-def _price(request: OrderRequest, view: View) -> Decimal:
+def order_price(request: OrderRequest, view: View) -> Decimal:
     """Return the price the order would fill at now: the touch, or its limit where that is not marketable.
 
-    Without quotes the mark stands for the touch. Raises ``LookupError`` before the first price.
+    Raises ``LookupError`` before the first price.
     """
-    quote, buys = view.quote(request.symbol), request.side is _BUY
-    touch = view.mark(request.symbol) if quote is None else Decimal(repr(quote.ask if buys else quote.bid))
+    price = touch(request, view)
     if request.type is not _LIMIT or request.limit is None:
-        return touch
-    return min(request.limit, touch) if buys else max(request.limit, touch)
+        return price
+    return min(request.limit, price) if request.side is _BUY else max(request.limit, price)
+
+
+def touch(request: OrderRequest, view: View) -> Decimal:
+    """Return what a market order of the request's side would fill at now: the ask for a buy, the bid for a sell.
+
+    Without quotes the mark stands for it. Raises ``LookupError`` before the first price.
+    """
+    quote = view.quote(request.symbol)
+    if quote is None:
+        return view.mark(request.symbol)
+    return Decimal(repr(quote.ask if request.side is _BUY else quote.bid))

@@ -1,0 +1,49 @@
+"""The gate ``cool_down``: keeps a strategy from entering anew right after a loss."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from attrs import define, field
+from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
+from lab.domain.ledger import ZERO
+from lab.domain.time import MINUTE_NS
+
+from lab_risk_limits.figures import above_0, as_seconds, texts
+from lab_risk_limits.round_trips import RoundTrips
+
+
+@define(kw_only=True)
+class CoolDown(RiskGate):
+    """Refuse a strategy's entries for some minutes of venue time after each of its round trips that lost.
+
+    A round trip goes from flat to flat in one symbol, or to the other side, and counts with its fees. Entries in all
+    symbols are refused. Another loss begins the wait anew; a gain does not end it.
+    """
+
+    minutes: int = field(
+        default=15, validator=above_0, metadata={"help": "minutes of venue time without entries after a loss"}
+    )
+    _trips: RoundTrips = field(init=False, factory=RoundTrips)
+    _lost: dict[str, tuple[int, Decimal]] = field(init=False, factory=dict)  # when and how much, by strategy
+
+    def review(self, request: OrderRequest, view: View) -> Verdict:
+        """Pass where the strategy's last loss is long enough ago."""
+        last = self._lost.get(view.strategy)
+        if last is None:
+            return PASS
+        lost_ns, lost = last
+        left_ns = lost_ns + self.minutes * MINUTE_NS - view.now_ns
+        if left_ns <= 0:
+            return PASS
+        numbers = texts(lost=lost, minutes=self.minutes, seconds_left=as_seconds(left_ns))
+        return Refuse(f"the last losing round trip lost {numbers['lost']}: no entries for {self.minutes} min", numbers)
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        """Note when a round trip ended with a loss."""
+        result = self._trips.take(fill)
+        if result is not None and result < ZERO:
+            self._lost[fill.strategy] = view.now_ns, -result
+
+    def describe(self, view: View) -> Mapping[str, str]:
+        """Return how long entries are refused."""
+        return {"pause": f"{self.minutes} min after a loss"}

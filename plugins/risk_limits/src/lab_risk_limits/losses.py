@@ -1,0 +1,71 @@
+"""The gate ``consecutive_losses``: refuses a strategy's entries after several losses in a row."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from attrs import define, field
+from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
+from lab.domain.ledger import ZERO
+from lab.domain.time import MINUTE_NS
+
+from lab_risk_limits.figures import above_0, as_seconds, texts
+from lab_risk_limits.round_trips import RoundTrips
+
+
+@define(kw_only=True)
+class ConsecutiveLosses(RiskGate):
+    """Refuse a strategy's entries once its last round trips, several in a row, all lost.
+
+    A round trip goes from flat to flat in one symbol, or to the other side, and counts with its fees; those of all
+    symbols count in the order they ended. One that did not lose begins the row anew. Once tripped the gate stays
+    tripped for the session, or for a pause of venue time, after which the row begins anew.
+    """
+
+    losses: int = field(
+        default=3, validator=above_0, metadata={"help": "round trips in a row that lost, fees included, for a refusal"}
+    )
+    pause_minutes: int | None = field(
+        default=None,
+        validator=above_0,
+        metadata={"help": "minutes of venue time without entries; not set: the rest of the session"},
+    )
+    _trips: RoundTrips = field(init=False, factory=RoundTrips)
+    _row: dict[str, list[Decimal]] = field(init=False, factory=dict)  # the results, by strategy
+    _tripped: dict[str, tuple[int, Decimal]] = field(init=False, factory=dict)  # when, and what the row lost
+
+    def review(self, request: OrderRequest, view: View) -> Verdict:
+        """Pass while the strategy has not lost that often in a row, or its pause is over."""
+        tripped = self._tripped.get(view.strategy)
+        if tripped is None:
+            return PASS
+        tripped_ns, lost = tripped
+        numbers = texts(losses=self.losses, lost=lost)
+        reason = f"{self.losses} round trips in a row lost {numbers['lost']}"
+        if self.pause_minutes is None:
+            return Refuse(f"{reason}: no entries in this session any more", numbers)
+        left_ns = tripped_ns + self.pause_minutes * MINUTE_NS - view.now_ns
+        if left_ns <= 0:
+            return PASS
+        return Refuse(
+            f"{reason}: no entries for {self.pause_minutes} min",
+            {**numbers, **texts(pause_minutes=self.pause_minutes, seconds_left=as_seconds(left_ns))},
+        )
+
+    def on_fill(self, fill: OrderFilled, view: View) -> None:
+        """Count the round trip that the fill ended, if it ended one."""
+        result = self._trips.take(fill)
+        if result is None:
+            return
+        row = self._row.setdefault(fill.strategy, [])
+        if result >= ZERO:
+            row.clear()
+            return
+        row.append(result)
+        if len(row) == self.losses:
+            self._tripped[fill.strategy] = view.now_ns, -sum(row, ZERO)
+            row.clear()
+
+    def describe(self, view: View) -> Mapping[str, str]:
+        """Return the limit, and for how long entries are refused."""
+        pause = "the session" if self.pause_minutes is None else f"{self.pause_minutes} min"
+        return {"limit": f"{self.losses} losses in a row", "pause": pause}
