@@ -8,6 +8,7 @@ headers are needed; projects without the table are built as they are.
 """
 
 import hashlib
+import importlib.util
 import json
 import os
 import shutil
@@ -36,7 +37,12 @@ def main() -> None:
     if sys.argv[1:] == ["--can"]:
         lacking = what_is_missing()
         sys.exit(f"skipped: {lacking}" if lacking else 0)
-    out = Path(sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__)).resolve()
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    for module in ("setuptools", "wheel"):
+        if importlib.util.find_spec(module) is None:
+            sys.exit(f"{module} is missing: uv run --with setuptools --with wheel python tools/compile_wheels.py OUT")
+    out = Path(sys.argv[1]).resolve()
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for project in sorted({ROOT / "core", *(path.parent for path in ROOT.glob("plugins/*/pyproject.toml"))}):
@@ -103,7 +109,9 @@ def compile_modules(root: Path, name: str, wanted: list[str]) -> None:
             }
             for path in relative
         },
-        "binaries": {path.relative_to(root).as_posix(): path.stat().st_size for path in binaries},
+        "binaries": {
+            path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in binaries
+        },
     }
     (package / "compiled.json").write_text(json.dumps(manifest, indent=1) + "\n", "utf-8")
 

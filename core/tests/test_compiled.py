@@ -47,9 +47,9 @@ def package(tmp_path: Path) -> Path:
         (folder / f"{name}.py").write_text(SOURCE, "utf-8")
         (folder / f"{name}{suffix}").write_bytes(b"compiled")
         modules[f"hot.{name}"] = {"source": f"{name}.py", "sha256": hashlib.sha256(SOURCE.encode()).hexdigest()}
-        binaries[f"hot/{name}{suffix}"] = len(b"compiled")
+        binaries[f"hot/{name}{suffix}"] = hashlib.sha256(b"compiled").hexdigest()
     (tmp_path / f"hot__mypyc{suffix}").write_bytes(b"shared")
-    binaries[f"hot__mypyc{suffix}"] = len(b"shared")
+    binaries[f"hot__mypyc{suffix}"] = hashlib.sha256(b"shared").hexdigest()
     write(folder, {"suffix": suffix, "modules": modules, "binaries": binaries})
     return folder
 
@@ -92,12 +92,13 @@ def test_one_source_that_was_changed_makes_all_of_them_run_in_plain_python(packa
     assert (one, two) == ("plain", "plain")
     assert "compiled=False" in form
     assert complaint == (
-        f"hot runs in plain Python: {package / 'two.py'} is not what its compiled module was made of; reinstall it"
+        f"hot runs in plain Python: {package / 'two.py'} is not what its compiled module was made of; "
+        "install it again without a cache (pip: --force-reinstall --no-cache-dir; uv pip: --reinstall --no-cache)"
     )
 
 
 @pytest.mark.parametrize("name", ["one", "two", "../hot__mypyc"])
-@pytest.mark.parametrize("how", ["missing", "of another size"])
+@pytest.mark.parametrize("how", ["missing", "of another size", "damaged"])
 def test_a_binary_that_is_missing_or_of_another_build_makes_all_of_them_run_in_plain_python(
     package: Path, name: str, how: str
 ) -> None:
@@ -105,10 +106,10 @@ def test_a_binary_that_is_missing_or_of_another_build_makes_all_of_them_run_in_p
     if how == "missing":
         binary.unlink()
     else:
-        binary.write_bytes(b"another build of it")
+        binary.write_bytes(b"another build of it" if how == "of another size" else binary.read_bytes()[:-1] + b"\0")
     one, two, _, complaint = imported(package)
     assert (one, two) == ("plain", "plain")
-    assert f"{binary.resolve()} is missing or of another build" in complaint
+    assert f"{binary.resolve()} is missing, damaged or of another build" in complaint
 
 
 def test_modules_for_another_python_are_not_used(package: Path) -> None:

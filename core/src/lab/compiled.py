@@ -16,11 +16,19 @@ if TYPE_CHECKING:
 MANIFEST: Final = "compiled.json"
 """The manifest's name in a package's folder."""
 SWITCH: Final = "LAB_COMPILED"
-"""The environment variable that chooses the sources with ``0``."""
+"""The environment variable that chooses the sources where it is off (`is_off`)."""
 LOOP_SWITCH: Final = "LAB_UVLOOP"
-"""The one that chooses asyncio's event loop with ``0`` (`lab.session.loops`)."""
+"""The one that chooses asyncio's event loop where it is off (`lab.session.loops`)."""
 SWITCHES: Final = frozenset({SWITCH, LOOP_SWITCH})
 """The variables that choose how lab runs. They are no settings: what a run writes is the same."""
+
+
+_OFF: Final = frozenset({"0", "false", "no", "off"})
+
+
+def is_off(variable: str) -> bool:
+    """Return whether an environment variable says ``0``, ``false``, ``no`` or ``off``."""
+    return os.environ.get(variable, "").strip().lower() in _OFF
 
 
 class Form(NamedTuple):
@@ -44,7 +52,8 @@ def forms() -> dict[str, Form]:
 
 def complaints() -> list[str]:
     """Return what to tell the user of compiled modules that are there and are not used."""
-    return [f"{name} runs in plain Python: {one.why}; reinstall it" for name, one in forms().items() if one.why]
+    cure = "install it again without a cache (pip: --force-reinstall --no-cache-dir; uv pip: --reinstall --no-cache)"
+    return [f"{name} runs in plain Python: {one.why}; {cure}" for name, one in forms().items() if one.why]
 
 
 def choose(package: str, init: str) -> None:
@@ -60,7 +69,7 @@ def choose(package: str, init: str) -> None:
         sources, why = _examined(package, folder, path)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         sources, why = {}, f"{path} cannot be read: {type(error).__name__}: {error}"
-    if not why and os.environ.get(SWITCH) != "0":
+    if not why and not is_off(SWITCH):
         _forms[package] = Form(compiled=True)
         return
     _forms[package] = Form(compiled=False, why=why)
@@ -80,10 +89,10 @@ def _examined(package: str, folder: Path, path: Path) -> tuple[dict[str, Path], 
     for name, entry in manifest["modules"].items():
         if sha256(sources[name].read_bytes()).hexdigest() != entry["sha256"]:
             return sources, f"{sources[name]} is not what its compiled module was made of"
-    for binary, size in manifest["binaries"].items():
+    for binary, digest in manifest["binaries"].items():  # two megabytes: a millisecond
         place = folder.parent / binary
-        if not place.exists() or place.stat().st_size != size:
-            return sources, f"{place} is missing or of another build"
+        if not place.exists() or sha256(place.read_bytes()).hexdigest() != digest:
+            return sources, f"{place} is missing, damaged or of another build"
     return sources, ""
 
 

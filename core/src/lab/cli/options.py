@@ -8,7 +8,6 @@ from typing import Any, Final, TypeVar
 import click
 
 from lab.cli import output
-from lab.compiled import SWITCHES
 from lab.composition.assembly import FLAGS, Assembly, Given, assemble, layers_for
 from lab.composition.config import RunSettings
 from lab.errors import ConfigError
@@ -149,8 +148,7 @@ def gather(
     assembly = assemble(registry, layers, os.environ)
     output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
-        if name not in SWITCHES:
-            output.say(f"the environment variable {name} matches no setting of this run; ignored")
+        output.say(f"the environment variable {name} matches no setting of this run; ignored")
     return registry, assembly
 
 

@@ -17,10 +17,11 @@ from typing import Any, Final
 import attrs
 import msgspec
 
+from lab.compiled import SWITCHES
 from lab.errors import ConfigError, PluginError, describe_error, did_you_mean, message_of, text_of
 
 ENV_PREFIX: Final = "LAB_"
-NO_SETTINGS: Final = frozenset({"LAB_COMPILED", "LAB_CACHE_DIR"})
+NO_SETTINGS: Final = SWITCHES | {"LAB_CACHE_DIR"}
 """Variables of lab that are no component's: how its modules run, and where kept columns of files lie."""
 _FILE_MOST: Final = 1_000_000
 

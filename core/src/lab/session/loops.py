@@ -1,7 +1,7 @@
 """The event loop a session runs on.
 
 At the pace of real time it is uvloop's where that is installed: it takes a sixth off what a message costs. Nothing else
-differs, and nothing needs it. ``LAB_UVLOOP=0`` in the environment chooses asyncio's.
+differs, and nothing needs it. ``LAB_UVLOOP=0`` (or ``false``, ``no``, ``off``) in the environment chooses asyncio's.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from lab.compiled import LOOP_SWITCH
+from lab.compiled import LOOP_SWITCH, is_off
 from lab.simulation.clocks import Speed, loop_factory
 
 
@@ -26,8 +26,8 @@ class RealLoop(NamedTuple):
 
 def real_loop() -> RealLoop:
     """Return the loop that real time runs on, and why it is that one."""
-    if os.environ.get(LOOP_SWITCH) == "0":
-        return RealLoop(None, f"asyncio ({LOOP_SWITCH}=0)")
+    if is_off(LOOP_SWITCH):
+        return RealLoop(None, f"asyncio ({LOOP_SWITCH}={os.environ[LOOP_SWITCH]})")
     try:
         uvloop = import_module("uvloop")
         return RealLoop(uvloop.new_event_loop, f"uvloop {uvloop.__version__}")
