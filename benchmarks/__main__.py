@@ -34,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--name", help="name of the results file; default: full, quick or partial")
     parser.add_argument("--wheels", type=Path, help="what tools/compile_wheels.py built of this tree; else built now")
     given = parser.parse_args(arguments)
+    if given.wheels is not None and not list(given.wheels.glob("*.whl")):
+        parser.error(f"--wheels {given.wheels}: no wheel is there; tools/compile_wheels.py {given.wheels} builds them")
     wanted = [name for name in GROUPS if (name in given.only if given.only else name != "peers" or given.peers)]
     found, began, measured = machine(), time.monotonic(), time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     with tempfile.TemporaryDirectory() as folder:

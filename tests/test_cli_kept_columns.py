@@ -128,3 +128,32 @@ def test_a_provider_is_told_before_anything_else_that_nothing_may_be_left_behind
     assert lab(*run).code == 0
     assert "diary.txt" in lab.files()
     one_line(lab("backtest", "--provider", "deaf", "--no-write"), 69, "deaf: its leave_no_file fails: OSError: what?")
+
+
+def test_a_folder_that_was_named_and_cannot_be_used_is_said_once(lab: Any) -> None:
+    path = lab.folder / "long.csv"
+    lines = (f"{1_704_067_200 + 60 * n},100.00000000,101.00000000,99.00000000,100.50000000,5" for n in range(50_000))
+    path.write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n", encoding="utf-8")
+    (lab.folder / "a_file").write_text("not a folder")
+    arguments = ("backtest", "long.csv", "--reporter", "none", "--no-orders", "--set", "replay.tick=0.01")
+    result = lab.process(*arguments, env={"LAB_CACHE_DIR": str(lab.folder / "a_file")})
+    assert result.code == 0, result
+    [line] = result.err.splitlines()
+    assert line == (f"lab: LAB_CACHE_DIR: {lab.folder / 'a_file'}: File exists; the columns of the file are not kept")
+
+
+@pytest.mark.behaviour("P8")
+def test_settings_that_leave_nothing_to_play_are_refused_by_name(lab: Any, one_line: Any) -> None:
+    path = lab.folder / "short.csv"
+    lines = (f"{1_704_067_200 + 60 * n},100,101,99,100.5,5" for n in range(200))
+    path.write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n", encoding="utf-8")
+    backtest = ("backtest", "short.csv", "--reporter", "none")
+    one_line(lab(*backtest, "--set", "replay.warmup=500"), 78, "200 candles; with warmup=500 none is left to play")
+    one_line(
+        lab(*backtest, "--set", "replay.interval=5m"), 78, "replay.interval = 5m", "1m candles are wanted", "leave it"
+    )
+    ticks = lab.folder / "ticks.csv"
+    ticks.write_text(
+        "time,bid,bid_size,ask,ask_size,price,size,side\n1704067200000,1,1,2,1,,,\n1704067201000,,,,,1,1,buy\n"
+    )
+    one_line(lab("backtest", "ticks.csv"), 78, "ticks.csv:3", "bid '' is not a number", "needs the column kind")

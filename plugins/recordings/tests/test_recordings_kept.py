@@ -222,14 +222,22 @@ def test_a_full_disk_keeps_nothing_and_is_said_in_one_line(
     assert keep(folder, "a.columns", blocks)
 
 
-def test_a_folder_that_cannot_be_made_keeps_nothing_and_says_nothing(
-    tmp_path: Path, blocks: list[CandleColumns], capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("named", [False, True])
+def test_a_folder_that_cannot_be_made_keeps_nothing_and_says_so_only_where_it_was_named(
+    named: bool,
+    tmp_path: Path,
+    blocks: list[CandleColumns],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     (tmp_path / "file").write_text("")
+    if not named:
+        monkeypatch.delenv("LAB_CACHE_DIR")
     folder = ColumnCache(tmp_path / "file" / "cache")
     assert not keep(folder, "a.columns", blocks)
     assert folder.find("a.columns", CandleColumns.loaded) is None
-    assert capsys.readouterr().err == ""
+    text = f"lab: LAB_CACHE_DIR: {folder.folder}: Not a directory; the columns of the file are not kept\n"
+    assert capsys.readouterr().err == (text if named else "")
 
 
 def test_without_writing_columns_are_read_and_nothing_else_happens(

@@ -4,7 +4,7 @@
                    marketable on its first fresh quote
 ``limit_touched``  a resting limit, once the opposite touch reached it: at the limit, as maker
 ``candle_open``    without quotes: at the open ± slippage, of a candle that counts whole (`counts_whole`)
-``candle_close``   without quotes: at the close ± slippage, of a candle that was under way before the order was sent;
+``candle_close``   without quotes: at the close ± slippage, of any other candle that was under way at the arrival;
                    a limit order at its limit, because the candle does not say when the price passed it
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
 

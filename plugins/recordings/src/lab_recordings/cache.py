@@ -117,7 +117,10 @@ class ColumnCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, made = mkstemp(dir=self.folder, suffix=_UNFINISHED)
-        except OSError:  # a folder that nobody may write to is not worth a line at every run
+        except OSError as error:
+            # Not worth a line at every run, unless somebody named the folder.
+            if os.environ.get(FOLDER_VARIABLE):
+                to_stderr(f"{FOLDER_VARIABLE}: {self.folder}: {error.strerror}; the columns of the file are not kept")
             yield None
             return
         try:

@@ -181,6 +181,8 @@ class _Reader:
             fields = quote if kind == "quote" else trade
             why = _why_not(kind, {name: column[place] for name, column in fields.items()})
             if why is not None:
+                if self._kind is None and not quote["bid"][place].strip():
+                    why += "; a file that holds trades as well needs the column kind (quote or trade)"
                 raise RecordingError(self._path, line + place, why)
 
     def _refuse_times(self, line: int, columns: ExactColumns) -> None:

@@ -12,7 +12,7 @@ from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import SECOND_NS, parse_interval
+from lab.domain.time import SECOND_NS, format_interval, parse_interval
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
@@ -174,7 +174,7 @@ class ReplayProvider(Provider):
         wanted = Subscription(symbol, interval_ns)
         source = self._open()
         with _named():
-            source.fits((wanted,))
+            self._check_fits(source, (wanted,))
             if symbol not in self._known:
                 self._known[symbol] = deque(source.past(wanted), maxlen=_KEPT)
         candles = [one for one in self._known[symbol] if end_ns is None or one.open_ns < end_ns]
@@ -187,7 +187,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            source.fits(wanted)
+            self._check_fits(source, wanted)
             self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
             sink.feed(FeedState.LIVE, self.origin())
             channels = {one.symbol: one.channels for one in wanted}
@@ -209,7 +209,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            source.fits(wanted)
+            self._check_fits(source, wanted)
             return _named_batches(source.batches(wanted))
 
     def source(self) -> Mapping[str, str]:
@@ -217,6 +217,17 @@ class ReplayProvider(Provider):
         source = self._open()
         with _named():
             return source.identity()
+
+    def _check_fits(self, source: Source, wanted: Sequence[Subscription]) -> None:
+        if self.interval and isinstance(source, PriceFile):
+            for one in wanted:
+                if parse_interval(self.interval) != one.interval_ns:
+                    asked = format_interval(one.interval_ns)
+                    raise ProviderError(
+                        f"replay: replay.interval = {self.interval} says what the file holds, and {asked} candles are "
+                        f"wanted; leave it out, or give --interval {self.interval}"
+                    )
+        source.fits(wanted)
 
     def _open(self) -> Source:
         if self._source is None:

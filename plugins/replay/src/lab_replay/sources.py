@@ -43,9 +43,7 @@ class CandleFile(PriceFile[CandleColumns]):
 
     def scan(self) -> Iterator[None]:
         yield from self.checked(hold=False)
-        if self.rows <= self.warmup:
-            reason = f"{self.rows} candles; with warmup={self.warmup} none is left to play"
-            raise RecordingError(self.name, None, reason)
+        self._check_warmup()
 
     def past(self, wanted: Subscription) -> list[Candle]:
         rows = (candle for batch in read_candles(self.path, wanted.symbol, self.interval_ns) for candle in batch)
@@ -53,6 +51,7 @@ class CandleFile(PriceFile[CandleColumns]):
 
     def batches(self, wanted: Sequence[Subscription]) -> Iterator[Batch]:
         held = self.held()
+        self._check_warmup()
         return self._marked(columns.candles(wanted[0].symbol, self.interval_ns) for columns in held)
 
     def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
@@ -71,6 +70,11 @@ class CandleFile(PriceFile[CandleColumns]):
         if not survey.has_volume:
             notes.append(f"no_volume: {self.name} has no column volume, so the volume of every candle is 0")
         return notes
+
+    def _check_warmup(self) -> None:
+        if self.rows <= self.warmup:
+            reason = f"{self.rows} candles; with warmup={self.warmup} none is left to play"
+            raise RecordingError(self.name, None, reason)
 
     def _read(self, survey: Survey | None, digest: Digest | None) -> Iterator[CandleColumns]:
         return read_columns(self.path, self.interval_ns, survey, digest)
