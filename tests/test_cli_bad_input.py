@@ -199,3 +199,9 @@ def test_a_symbol_that_a_recorded_run_does_not_hold_is_named_with_those_it_does(
         "run", "--provider", "replay", "--set", "replay.run=runs/latest", "--symbol", "ETHUSDT", "--speed", "max"
     )
     one_line(result, 78, "holds no ETHUSDT", "it has BTCUSDT")
+
+
+def test_a_setting_of_a_component_that_takes_no_part_in_the_run_is_said_to_be_ignored(lab: Any) -> None:
+    settings = ("--set", "mock.sed=3", "--set", "sma.fast=5")
+    result = lab("backtest", "btcusd-1m", *settings, "--reporter", "none")
+    assert (result.code, result.err) == (0, "lab: --set mock.sed: this run has no component mock; ignored\n")

@@ -149,6 +149,8 @@ def gather(
     output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
         output.say(f"the environment variable {name} matches no setting of this run; ignored")
+    for name in assembly.unused:
+        output.say(f"--set {name}: this run has no component {name.partition('.')[0]}; ignored")
     return registry, assembly
 
 

@@ -52,6 +52,8 @@ class Assembly:
     reporters: list[Part[Reporter]]
     in_force: list[Effective]
     unknown_variables: list[str]
+    unused: list[str]
+    """Settings of the command line that are of no component of this run, as ``name.key``."""
     _declared: Declared | None = attrs.field(init=False, default=None)
 
     @property
@@ -284,6 +286,7 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         [make(entry) for entry in shown],
         in_force,
         unknown_variables,
+        layers.unused(known),
     )
 
 

@@ -125,6 +125,15 @@ class Layers:
                 self.put(table, key, environment[variable], variable)
         return unknown_variables
 
+    def unused(self, known: Collection[str]) -> list[str]:
+        """Return what the command line sets of tables that are not known, as ``name.key``."""
+        return [
+            f"{table}.{key}"
+            for table, values in self.tables.items()
+            for key, given in values.items()
+            if given.of_command and table not in known
+        ]
+
     def check_tables(self, known: list[str]) -> None:
         """Raise `ConfigError` for a table no component of this run has."""
         for table, values in self.tables.items():
