@@ -277,3 +277,90 @@ def test_why_nothing_was_traded_names_the_strategys_own_failure(lab: Any, site: 
     report = lab.run().report()
     assert report["no_trade_reason"].startswith("the strategy failed: TypeError: OrderRequest.side is 'buy'")
     assert (report["orders"], report["fills"]) == (0, 0)
+
+
+@pytest.mark.behaviour("J6")
+def test_a_backtest_that_was_killed_is_proved_as_far_as_its_rows_go(lab: Any) -> None:
+    settings = ("--set", "mock.minutes=20000", "--set", "sma.fast=2", "--set", "sma.slow=3", "--reporter", "none")
+    command = lab.command("backtest", "--provider", "mock", "--set", "sma.confirmation=1", *settings)
+    process = subprocess.Popen(command, cwd=lab.folder, env=lab.environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            journal = next(iter(lab.folder.glob("runs/*/journal.db")), None)
+            if journal is not None and journal.stat().st_size > 300_000:
+                break
+            time.sleep(0.02)
+    finally:
+        process.kill()
+        process.wait()
+    before = len(lab.run().rows())
+    assert before > 100
+    result = lab("verify")
+    assert (result.code, f"identical: {before} rows" in result.out) == (0, True), result
+
+
+FAILS = """
+    from attrs import define, field
+    from lab import Candle, Instrument, Provider, ProviderError, Realm, hookimpl
+    from lab.testing.builders import candles, instrument
+    import os
+
+    @define(kw_only=True, eq=False)
+    class Breaks(Provider):
+        def realm(self):
+            return Realm.SYNTHETIC
+
+        def channels(self):
+            from lab import Channel
+            return frozenset({Channel.CANDLES})
+
+        async def start(self, runtime):
+            pass
+
+        async def instrument(self, symbol):
+            return instrument(symbol)
+
+        def batch_instrument(self, symbol):
+            return instrument(symbol)
+
+        async def history(self, symbol, interval_ns, *, end_ns, count):
+            return []
+
+        async def stream(self, wanted, sink):
+            pass
+
+        def batches(self, wanted, *, seed):
+            all_ = candles([100.0 + n % 7 for n in range(400)])
+            yield all_[:200]
+            if os.environ.get("BREAKS"):
+                raise ProviderError(os.environ["BREAKS"])
+            yield all_[200:]
+
+    @hookimpl
+    def lab_providers():
+        return {"breaks": Breaks}
+"""
+
+
+@pytest.mark.behaviour("J6")
+def test_a_backtest_whose_provider_failed_is_proved_and_one_whose_provider_fails_now_proves_nothing(
+    lab: Any, site: Any
+) -> None:
+    site.install("their_breaks", FAILS)
+    settings = ("--set", "sma.fast=2", "--set", "sma.slow=3", "--set", "sma.confirmation=1", "--reporter", "none")
+    backtest = ("backtest", "--provider", "breaks", "--strategy", "sma", *settings)
+    broken = {**lab.see(site), "BREAKS": "the disk went away"}
+    result = lab.process(*backtest, env=broken)
+    # The newest candle waits for what follows it.
+    assert (result.code, lab.run().report()["counters"]["inputs"]) == (69, 199), (
+        result
+    )  # the newest waits for what follows
+    verdict = lab.process("verify", env=lab.see(site))
+    assert (verdict.code, "identical" in verdict.out) == (0, True), verdict
+
+    assert lab.process(*backtest, env=lab.see(site)).code == 0
+    verdict = lab.process("verify", env=broken)
+    assert (verdict.code, verdict.out) == (69, "")
+    assert "the disk went away; nothing is proved" in verdict.err
+    assert lab.process("verify", env=lab.see(site)).code == 0

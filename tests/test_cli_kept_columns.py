@@ -157,3 +157,13 @@ def test_settings_that_leave_nothing_to_play_are_refused_by_name(lab: Any, one_l
         "time,bid,bid_size,ask,ask_size,price,size,side\n1704067200000,1,1,2,1,,,\n1704067201000,,,,,1,1,buy\n"
     )
     one_line(lab("backtest", "ticks.csv"), 78, "ticks.csv:3", "bid '' is not a number", "needs the column kind")
+
+
+def test_prices_below_the_finest_tick_are_refused_with_the_file(lab: Any, one_line: Any) -> None:
+    (lab.folder / "tiny.csv").write_text("time,open,high,low,close\n1704067200,1e-320,1e-320,1e-320,1e-320\n")
+    one_line(
+        lab("backtest", "tiny.csv", "--interval", "1m", "--set", "replay.interval=1m"),
+        78,
+        "tiny.csv",
+        "finest there is",
+    )

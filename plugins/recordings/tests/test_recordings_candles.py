@@ -249,8 +249,8 @@ def test_days_of_dates_read_as_each_alone(length: int, step_s: int, even: bool) 
 
 
 def test_dates_whose_last_is_beyond_what_nanoseconds_hold_are_refused() -> None:
-    texts = [f"2262-04-11T{hour:02}:59:59Z" for hour in range(24)]
-    with pytest.raises(ValueError, match="2262-04-11T23:59:59Z"):
+    texts = [f"2116-02-20T{hour:02}:59:59Z" for hour in range(24)]
+    with pytest.raises(ValueError, match="2116-02-20T23:59:59Z is outside of the years 1970 to 2116"):
         TimeColumn().parse(texts, 60 * MINUTE_NS)
 
 
@@ -270,3 +270,29 @@ def test_numbers_that_a_float_can_not_hold_are_not_read_as_floats() -> None:
     for numbers in ([1704067200000000001.0], [1704067200.5], [1704067200.0, 1704067201.5]):
         with pytest.raises(ValueError, match="not surely whole"):
             TimeColumn().numbers(numbers, SECOND_NS)
+
+
+@pytest.mark.parametrize(
+    ("first", "shown"),
+    [
+        ("1969-12-31T23:59:00Z", "1969-12-31T23:59:00Z"),
+        ("1970-01-01T00:00:00+02:00", "1969-12-31T22:00:00Z"),
+        ("1969-12-31 23:59", "1969-12-31T23:59:00Z"),
+        ("2116-02-21T00:00:00Z", "2116-02-21T00:00:00Z"),
+        ("4613000000", "2116-03-07T04:53:20Z"),
+    ],
+)
+def test_times_that_a_session_cannot_have_are_refused_with_their_line(tmp_path: Path, first: str, shown: str) -> None:
+    path = tmp_path / "old.csv"
+    path.write_text(f"time,open,high,low,close\n{first},1,1,1,1\n", encoding="utf-8")
+    with pytest.raises(RecordingError, match=r"old.csv:2: .* is outside of the years 1970 to 2116") as refused:
+        list(read_candles(path, "BTCUSDT", 60_000_000_000))
+    assert shown in str(refused.value)
+
+
+def test_digits_that_are_no_plain_number_are_refused_as_a_time(tmp_path: Path) -> None:
+    for text in ("1_577_836_800", "+1577836800", "١٥٧٧٨٣٦٨٠٠"):
+        path = tmp_path / "odd.csv"
+        path.write_text(f"time,open,high,low,close\n{text},1,1,1,1\n", encoding="utf-8")
+        with pytest.raises(RecordingError, match=r"odd.csv:2: "):
+            list(read_candles(path, "BTCUSDT", 60_000_000_000))

@@ -14,7 +14,7 @@ from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
 from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
-from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
+from lab.errors import ConfigError, JournalError, PluginError, ProviderError, RunError, describe_error
 from lab.exit_codes import EndReason
 from lab.journal.chain import GENESIS, Row, row_hash
 from lab.journal.codec import RUN_ENDED
@@ -88,7 +88,7 @@ def verify(
         except (LookupError, TypeError, AttributeError) as error:
             raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
         again = Journal(None, durable=False, labels={})
-        batch, inputs = _again(directory, assembly, started, _stopped_at(reader, started.kind), again, watch)
+        batch, inputs = _again(directory, assembly, started, reader, again, watch)
         return _compare(directory, reader, again, batch, inputs, watch)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
@@ -131,11 +131,15 @@ def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | Non
 
 
 class _Part:
-    """The inputs of a backtest that a signal stopped: as many as it took, all where ``most`` is ``None``."""
+    """The inputs of a backtest that ended before its data did: as many as it took, all where ``most`` is ``None``.
 
-    def __init__(self, batches: Iterable[Sequence[Input]], most: int | None) -> None:
+    With ``failure`` the provider failed then, and fails again.
+    """
+
+    def __init__(self, batches: Iterable[Sequence[Input]], most: int | None, failure: str) -> None:
         self._batches = batches
         self._left = most
+        self._failure = failure
 
     def __iter__(self) -> Iterator[Sequence[Input]]:
         for events in self._batches:
@@ -143,21 +147,27 @@ class _Part:
             if self._left is not None:
                 self._left -= len(taken)
             yield taken
+            if self._failure and not self._left:
+                raise ProviderError(self._failure)
 
     def is_over(self) -> bool:
         """Return whether the part ends here, though the data does not."""
-        return self._left == 0
+        return self._left == 0 and not self._failure
 
 
 def _again(
     directory: Path,
     assembly: Assembly,
     started: RunStarted,
-    stopped_at: int | None,
+    reader: JournalReader,
     journal: Journal,
     watch: _Watch,
 ) -> tuple[Batch, int]:
-    """Run the recorded inputs through a new engine into a journal in memory."""
+    """Run the recorded inputs through a new engine into a journal in memory.
+
+    Raises `RunError` where the data cannot be read again to where the run came.
+    """
+    stopped_at, failure = _stopped_at(reader, started.kind), ""
     if started.kind == "run":
         tape = islice(read_tape(directory, torn_ok=True), stopped_at)
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
@@ -176,8 +186,15 @@ def _again(
     if started.kind == "run":  # the tape holds its commands, also the last stop
         number, _, _ = feed(batch, journal, progress=advance)
     else:
-        part = _Part(batch.batches, stopped_at)
-        number, _, _ = run_through(attrs.evolve(batch, batches=iter(part)), journal, part.is_over, advance)
+        ended = reader.run_ended()
+        failed = ended is not None and ended.reason == EndReason.PLUGIN.code and stopped_at is not None
+        if ended is not None and failed and not all(book.stopped for book in ended.books.values()):
+            failure = ended.error
+        part = _Part(batch.batches, stopped_at, failure)
+        number, reason, error = run_through(attrs.evolve(batch, batches=iter(part)), journal, part.is_over, advance)
+        others = batch.engine.state.failure is not None or all(one.failed for one in batch.engine.strategies)
+        if reason is EndReason.PLUGIN and not others and error != failure:
+            raise RunError(EndReason.PLUGIN, f"{directory.name}: {error}; nothing is proved")
     watch("comparing", 0)
     journal.commit()
     return batch, number
@@ -186,7 +203,8 @@ def _again(
 def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:
     """Return after how many inputs the run may have been stopped, ``None`` where it took all.
 
-    A signal stops a backtest; one in which nobody could trade any more names that as its reason, whatever stopped it. A
+    A signal stops a backtest, or a provider that fails; one in which nobody could trade any more names that as its
+    reason, whatever stopped it. A
     live run that was cut off has inputs on its tape whose rows were never committed.
     """
     ended = reader.run_ended()
@@ -196,7 +214,8 @@ def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:
     if ended is None:
         return None
     ruined = ended.reason == EndReason.RISK_HALT.code or all(book.stopped for book in ended.books.values())
-    return ended.session.counters.inputs if ruined or ended.reason == EndReason.STOPPED.code else None
+    early = {EndReason.STOPPED.code, EndReason.PLUGIN.code}
+    return ended.session.counters.inputs if ruined or ended.reason in early else None
 
 
 def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
@@ -229,7 +248,10 @@ def _compare(
 ) -> Verdict:
     head = GENESIS
     count = 0
+    cut_off = batch.started.kind != "run" and reader.run_ended() is None
     for ours, theirs in zip_longest(reader.rows(), again.reader().rows()):
+        if ours is None and cut_off:  # it was killed, or still runs: what it had written is proved
+            break
         row = ours or theirs
         count = row[0]
         if count % _BATCH == 0:

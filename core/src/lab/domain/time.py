@@ -33,7 +33,7 @@ def parse_time(value: object) -> int:
     """
     if isinstance(value, str):
         text = value.strip()
-        if re.fullmatch(r"\d+(\.\d+)?", text):
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text):
             whole, _, fraction = text.partition(".")
             return _number(int(whole), fraction, value)
         return _iso(text)

@@ -138,6 +138,8 @@ class FrameConnection(ClientConnection):
 
     def _pass_on(self, data: bytes, at: int) -> int:
         """Give websockets the frame that begins there; return where it ends, 0 where it is not whole yet."""
+        if self.transport.is_closing():  # an answer to a ping could not be sent, and asyncio would say so each time
+            return len(data)
         length, body = data[at + 1], at + 2
         if length in _LONG:
             body += _LONG[length]

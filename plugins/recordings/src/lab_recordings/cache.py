@@ -28,7 +28,7 @@ FOLDER_VARIABLE: Final = "LAB_CACHE_DIR"
 _FORMAT: Final = 1  # one more where the same source would give other columns, another survey, or other bytes of them
 _SUFFIX: Final = ".columns"
 _UNFINISHED: Final = ".columns.part"
-_ABANDONED_S: Final = 86_400.0
+_ABANDONED_S: Final = 600.0  # a file that is being written to is younger
 _READ_AHEAD: Final = 1 << 18
 _Columns = TypeVar("_Columns")
 

@@ -18,6 +18,8 @@ from lab_recordings.columns import Columns, ExactColumns, quick_columns
 from lab_recordings.errors import RecordingError, listed
 from lab_recordings.opening import ROWS, TOO_LONG, Digest, LineTooLong, opened
 
+_LONG_BLOCK: Final = 4 << 20  # bytes of lines, or cells of rows
+_STEP: Final = 64
 BATCH: Final = 512  # rows that are still in the processor's cache when they are used
 Row = list[str]
 _Item = TypeVar("_Item", bytes, Row)
@@ -244,10 +246,17 @@ def _texts(lines: Iterable[bytes]) -> Iterator[str]:
 
 
 def _take(path: Path, line: int, source: Iterator[_Item], count: int) -> list[_Item]:
-    """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`."""
+    """Return the next items of a source, whose first has the line number ``line``. Raises `RecordingError`.
+
+    They are fewer than ``count`` where it ends, and where they are long: a block of them is to fit into memory.
+    """
     taken: list[_Item] = []
     try:
-        taken.extend(islice(source, count))  # lines before an error stay in the list: their number gives its line
+        size, begun = 0, -1
+        while size < _LONG_BLOCK and begun < len(taken) < count:
+            begun = len(taken)
+            taken.extend(islice(source, min(_STEP, count - begun)))  # what came before an error gives its line
+            size += sum(map(len, taken[begun:]))
     except UnicodeDecodeError as error:
         reason = f"not UTF-8 text ({error.reason}); save the file as UTF-8"
     except EOFError:

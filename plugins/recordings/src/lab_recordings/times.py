@@ -20,6 +20,7 @@ _DATE_TEXT: Final = re.compile(r"(\d{4}-\d{2}-\d{2})([T ])(\d{2}:\d{2}(?::\d{2})
 _CACHE_SIZE: Final = 200_000
 _EXACT_BELOW: Final = 2**53  # whole numbers read as floats are exact up to here
 _DATE: Final = 0
+_TIME_MOST: Final = 1 << 62  # the year 2116
 _FORMS: Final = {_DATE: "a date", 10**9: "of s", 10**6: "of ms", 10**3: "of µs", 1: "of ns"}
 
 
@@ -53,11 +54,13 @@ class TimeColumn:
                     return even
                 hours = map(self._hours.__getitem__, map(_TO_HOUR, column))
                 parsed = list(map(add, hours, map(self._rests.__getitem__, map(_FROM_HOUR, column))))
+                if parsed[0] < 0:  # a zone took it there
+                    raise ValueError("before 1970")
                 self._settle((_DATE,))
                 return parsed
             numbers = _whole_numbers(column)
         except ValueError:
-            parsed = list(map(parse_time, column))
+            parsed = list(map(_time_of, column))
             self._settle(map(_unit_of, column))
             return parsed
         unit = self._settle((_unit(min(numbers)), _unit(max(numbers))))
@@ -96,7 +99,7 @@ class TimeColumn:
         date, sign, clock, rest = match.groups()
         if step_ns % (SECOND_NS if len(clock) == len("00:00:00") else MINUTE_NS):
             return None
-        day_ns = parse_time(date)
+        day_ns = _time_of(date)
         inside_ns = parse_time(f"{date}T{clock}") - day_ns
         style = (step_ns, inside_ns % step_ns, sign, len(clock), rest)
         if style != self._style:
@@ -110,7 +113,7 @@ class TimeColumn:
             day_ns, place = day_ns + DAY_NS, 0
         if texts != column:
             return None
-        return range(parse_time(column[0]), parse_time(column[-1]) + step_ns, step_ns)
+        return range(_time_of(column[0]), _time_of(column[-1]) + step_ns, step_ns)
 
     def why_not(self, column: Sequence[str]) -> tuple[int, str]:
         """Return the place of the first text that makes `parse` refuse a column, and the reason."""
@@ -139,22 +142,30 @@ class TimeColumn:
 
 
 def _whole_numbers(column: Sequence[str]) -> list[int]:
-    """Return what ``int`` makes of each text. Raises ``ValueError`` if one is no whole number."""
+    """Return whole numbers that are all written as JSON has them. Raises ``ValueError`` if one is not."""
     with suppress(msgspec.DecodeError):
         numbers = _NUMBERS.decode(f"[{','.join(column)}]")
         if len(numbers) == len(column):
             return numbers
-    return list(map(int, column))
+    raise ValueError("not all are plain whole numbers")
 
 
 def _unit(number: int) -> int:
     """Return the nanoseconds in 1 of a number. Raises ``ValueError`` for what is no time."""
-    return parse_time(number) // number
+    return _time_of(number) // number
+
+
+def _time_of(value: str | int) -> int:
+    """Return what `parse_time` does. Raises ``ValueError`` also for a time that a session cannot have."""
+    time_ns = parse_time(value)
+    if not 0 <= time_ns < _TIME_MOST:
+        raise ValueError(f"{format_time(time_ns)} is outside of the years 1970 to 2116")
+    return time_ns
 
 
 def _unit_of(text: str) -> int:
     """Return what `_unit` does, and `_DATE` for a date."""
-    parse_time(text)
+    _time_of(text)
     return _DATE if "-" in text else _unit(int(text.strip().partition(".")[0]))
 
 
@@ -162,7 +173,7 @@ class _Hours(dict[str, int]):
     def __missing__(self, text: str) -> int:
         if len(self) > _CACHE_SIZE:
             self.clear()
-        value = self[text] = parse_time(f"{text}:00")
+        value = self[text] = _time_of(f"{text}:00")
         return value
 
 

@@ -12,6 +12,7 @@ from lab_recordings.survey import TICK_LIMIT
 from lab_replay.price_file import PriceFile
 
 _BASIS_POINT: Final = Decimal("0.0001")
+_FINEST_TICK: Final = Decimal("1e-12")
 _SET: Final = "set"
 _SYMBOL: Final = re.compile(r"[A-Z0-9]{2,10}(USDT|USDC|USD)(?![A-Z0-9])")
 
@@ -42,6 +43,12 @@ def steps_of(source: PriceFile[Any], tick: Decimal | None, lot: Decimal | None, 
         tick_here, tick_why = tick, _SET
     if lot is not None:
         lot_here, lot_why = lot, _SET
+    if tick_here < _FINEST_TICK:
+        lowest = f"{Decimal(repr(survey.lowest)):.3g}"
+        raise ProviderError(
+            f"replay: {source.name}: its prices, from {lowest} on, need a tick below {_FINEST_TICK:f}, "
+            "the finest there is; multiply them by a power of ten"
+        )
     _refuse_coarse(source.name, survey, tick_here, tick_why)
     least, least_why = (lot_here, "one lot") if quantity_min is None else (quantity_min, _SET)
     origin = f"tick {tick_here:f} ({tick_why}), lot {lot_here:f} ({lot_why}), smallest quantity {least:f} ({least_why})"
