@@ -142,7 +142,6 @@ def test_a_folder_that_was_named_and_cannot_be_used_is_said_once(lab: Any) -> No
     assert line == (f"lab: LAB_CACHE_DIR: {lab.folder / 'a_file'}: File exists; the columns of the file are not kept")
 
 
-@pytest.mark.behaviour("P8")
 def test_settings_that_leave_nothing_to_play_are_refused_by_name(lab: Any, one_line: Any) -> None:
     path = lab.folder / "short.csv"
     lines = (f"{1_704_067_200 + 60 * n},100,101,99,100.5,5" for n in range(200))

@@ -199,7 +199,7 @@ def test_interrupts_that_cut_the_end_of_a_ruined_run_short_leave_no_order_withou
 ) -> None:
     size = ("--set", "eager.quantity=9999", "--gate", "none")  # the fee alone is more than there is
     live = start("--strategy", "eager", "--latency-ms", "2000", *size)
-    live.wait_for("flatten by session")
+    live.wait_for("the equity is")
     live.send(signal.SIGINT)
     time.sleep(0.2)
     live.send(signal.SIGINT)
