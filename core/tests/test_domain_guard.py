@@ -92,6 +92,21 @@ def test_a_field_of_another_type_or_out_of_bounds_is_named(event: Any, said: str
     assert live(wall_ns=START_NS).judge(event, 0.0).let_in == ()
 
 
+@pytest.mark.behaviour("F13")
+@pytest.mark.parametrize("fields", [5, 7])
+def test_a_quote_that_was_made_past_its_class_with_other_fields_is_held_out(fields: int) -> None:
+    values = (*QUOTE, 0.0)[:fields]
+    odd: Quote = tuple.__new__(Quote, values)
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    made.judge(quote(1), 0.5)
+    assert made.follows(quote(1), 1.0)
+    before = made.clock.now_ns()
+    assert not made.follows(odd, 1.0)
+    assert made.clock.now_ns() == before
+    assert made.judge(odd, 1.0).let_in == ()
+
+
 def test_a_fetched_funding_rate_is_let_in_whatever_its_stamp_and_sets_no_clock() -> None:
     made = live()
     assert made.judge(FUNDING._replace(time_ns=FAR_NS), 0.0).let_in == (FUNDING._replace(time_ns=FAR_NS),)
