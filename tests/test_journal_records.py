@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from lab.domain.events import Deposited
 from lab.engine.counters import RunCounters
 from lab.errors import JournalError
 from lab.journal.chain import GENESIS, row_hash
@@ -252,3 +253,16 @@ def test_why_nothing_was_traded_counts_each_outcome(lab: Any) -> None:
     assert "every order was refused" not in report["no_trade_reason"]
     ended = report["expired"] + report["cancelled"] + report["rejected"]
     assert ended == report["orders"]
+
+
+def test_rows_that_wait_are_counted_until_they_are_committed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, durable=False, labels={})
+    journal.append([], 1, 1)
+    assert journal.waiting == 0
+    journal.append_record(run_started(), 0, 0)
+    journal.append([Deposited("s", Decimal(1), ()), Deposited("t", Decimal(1), ())], 1, 1)
+    assert journal.waiting == 3
+    journal.commit()
+    assert journal.waiting == 0
+    assert journal.reader().count() == 3
+    journal.close()
