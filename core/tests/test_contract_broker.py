@@ -207,14 +207,14 @@ class NeverComesBack(SimpleBroker):
 
 @define(kw_only=True)
 class CannotCancel(SimpleBroker):
-    def cancel(self, order_id: str) -> bool:
-        return True
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        return Accepted(now_ns)
 
 
 @define(kw_only=True)
 class CancelsInName(SimpleBroker):
-    def cancel(self, order_id: str) -> bool:
-        return order_id in self._working
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        return Accepted(now_ns) if order_id in self._working else Rejected("none")
 
 
 @define(kw_only=True)
@@ -267,7 +267,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("B2", FillsAtOnce, "before eligible_ns"),
     ("B2", EligibleYesterday, "eligible at"),
     ("B3", UsesTheWholeCandle, "which opened before eligible_ns"),
-    ("B4", FillsAtTheMiddle, "sell filled at 50000.0, better than the bid 49999.9"),
+    ("B4", FillsAtTheMiddle, "sell filled at 50000.0, better than 49999.9"),
     ("B4", NeverFills, "no fill in 3 sessions"),
     ("B5", IgnoresLimits, "sell with limit 49976.8 filled at 49964.0"),
     ("B5", HopesForLimits, "while the market was"),
@@ -278,18 +278,18 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("B7", PaysTheTrader, "is below 0"),
     ("B8", Overfills, "beyond the quantity"),
     ("B8", FillsTwice, "which had ended"),
-    ("B8", ReturnsNone, "observe() gave None, not a sequence of Fill and Ended"),
-    ("B8", EndsWithoutReason, "an end needs the outcome expired or rejected, and a reason"),
+    ("B8", ReturnsNone, "observe() gave None, not a sequence of Fill and other reports"),
+    ("B8", EndsWithoutReason, "an end needs the outcome expired or rejected or cancelled, and a reason"),
     ("B9", DeclaresNothing, "order_types() is frozenset(): it takes nothing"),
     ("B9", DeclaresText, "expected members of OrderType"),
     (
         "B9",
         TakesAnyTypeForALimit,
-        "an order of the type 'of-no-known-type', which it does not declare, was answered with",
+        "an order of the type <OrderType.STOP: 'stop'>, which it does not declare, was answered with",
     ),
     ("B9", TakesLessThanItDeclares, "submit() answered Rejected(reason='no limit orders') to a plain order"),
-    ("B10", CannotCancel, "cancel() of an unknown id did not answer False"),
-    ("B10", CancelsInName, "cancel() of a cancelled order did not answer False"),
+    ("B10", CannotCancel, "cancel() of an unknown id answered Accepted"),
+    ("B10", CancelsInName, "a cancelled order was filled"),
     ("B11", DrawsLatency, "one instance parts from another with the same seed"),
     ("B11", DrawsUnused, "random.random"),
     ("B11", DrawsInTheQueue, "one instance parts from another with the same seed"),

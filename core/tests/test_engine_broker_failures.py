@@ -51,10 +51,10 @@ class Faulty(ScriptedBroker):
             raise self.error
         return super().submit(order, now_ns)
 
-    def cancel(self, order_id: str) -> bool:
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
         if self.where == "cancel":
             raise self.error
-        return super().cancel(order_id)
+        return super().cancel(order_id, now_ns)
 
     def observe(self, event: Input) -> Any:
         if self.where == "observe" and self.orders:

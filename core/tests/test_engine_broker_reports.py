@@ -211,7 +211,7 @@ def test_a_report_on_what_the_engine_ended_at_an_earlier_moment_ends_the_run() -
             return [CancelRequest(order.id) for order in view.orders()] if known else [BUY]
 
     broker = ScriptedBroker(script=script)
-    broker.cancel = lambda order_id: True  # type: ignore[method-assign]
+    broker.answer_to_cancel = Accepted(0)
     made = engine(Leaving(), broker)
     outputs = run(made, candles([50_000.0] * 3))
     assert [end.outcome for end in only(OrderEnded, outputs)] == ["cancelled"]

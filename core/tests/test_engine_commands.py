@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from lab.domain.control import Command, CommandAction, TradingState
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled, Signal
 from lab.domain.market import Candle
-from lab.domain.orders import OrderRequest, OrderType, Side
+from lab.domain.orders import Accepted, OrderRequest, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
@@ -170,13 +170,15 @@ def test_a_position_is_closed_once_however_often_that_is_asked_for(
 
 def test_an_order_of_which_the_broker_says_that_it_is_too_late_works_on() -> None:
     class Late(ScriptedBroker):
-        def cancel(self, order_id: str) -> bool:
-            return False
+        def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+            return Rejected("too late")
 
     made = engine(Noting(plan={0: [RESTING]}), broker=Late())
     run(made, candles([100.0]))
-    assert made.step(command(KILL)) == [command(KILL)]
+    assert made.step(command(CANCEL)) == [command(CANCEL)]
     assert len(made.state.working) == 1
+    assert len(only(OrderEnded, made.step(command(KILL)))) == 1  # the run is over: nobody waits for the broker
+    assert not made.state.working
 
 
 def test_a_command_of_an_earlier_time_than_the_newest_data_does_not_turn_time_back() -> None:

@@ -129,9 +129,9 @@ class Spoiling(SimpleBroker):
         self.spoil()
         return answer
 
-    def cancel(self, order_id: str) -> bool:
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
         self.spoil()
-        return SimpleBroker.cancel(self, order_id)
+        return SimpleBroker.cancel(self, order_id, now_ns)
 
     def observe(self, event: Input) -> Any:
         self.precision.add(getcontext().prec)

@@ -181,7 +181,7 @@ def test_a_gate_can_limit_by_what_it_remembers() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [("side", Side.SELL), ("quantity", D(90)), ("type", OrderType.LIMIT), ("limit", ONE), ("reduce_only", True),
-     ("symbol", "ETHUSDT"), ("reason", "written by the gate"), ("leg", "x"), ("decided_ns", 1), ("planned_exit", ONE)],
+     ("symbol", "ETHUSDT"), ("reason", "written by the gate"), ("leg", "x"), ("decided_ns", 1), ("stop_loss", ONE)],
 )  # fmt: skip
 @pytest.mark.parametrize("verdict", [PASS, Shrink(D("0.5"), "half")])
 def test_a_gate_that_writes_to_the_request_it_is_shown_changes_neither_order_nor_later_gates(

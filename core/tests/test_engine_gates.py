@@ -187,10 +187,18 @@ def test_a_turn_that_passes_turns_the_position() -> None:
 
 @pytest.mark.behaviour("R6")
 def test_an_exit_beside_a_working_one_is_a_new_position_and_is_reviewed() -> None:
-    working = OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D(120))
     gate = Asked()
-    run({0: [BUY], 2: [working], 3: [SELL]}, gate)
+    run({0: [BUY], 2: [SELL, SELL]}, gate)
     assert gate.shown == [BUY, SELL]
+
+
+@pytest.mark.behaviour("R4", "R6")
+def test_an_exit_beside_a_resting_one_only_closes_and_passes() -> None:
+    resting = OrderRequest.sell(X, ONE, type=OrderType.LIMIT, limit=D(120))
+    gate = Asked()
+    _, outputs = run({0: [BUY], 2: [resting], 3: [SELL]}, gate)
+    assert gate.shown == [BUY]
+    assert [filled.position for filled in only(OrderFilled, outputs)] == [1, 0]
 
 
 # -- halted trading, --no-orders, back-filled candles ---------------------------------------------------------------
@@ -274,8 +282,8 @@ def test_what_is_left_of_a_refused_turn_must_reach_the_minimum_or_close_the_whol
     working: Decimal | None, closes: Decimal | None
 ) -> None:
     """1.5 are held and the minimum is 1; beside a working exit of 1 only 0.5 can be closed, without it all."""
-    exits = [] if working is None else [OrderRequest.sell(X, working, type=OrderType.LIMIT, limit=D(1_000))]
-    plan: dict[int, Sequence[Action]] = {0: [OrderRequest.buy(X, D("1.5"))], 2: exits, 3: [FLIP]}
+    exits = [] if working is None else [OrderRequest.sell(X, working)]
+    plan: dict[int, Sequence[Action]] = {0: [OrderRequest.buy(X, D("1.5"))], 2: [*exits, FLIP]}
     gate = Asked(answer=lambda request: Refuse("too much") if request == FLIP else PASS)
     made = engine_with({"s": ScriptedStrategy(plan=plan)}, gates=[gate], instruments=[instrument(X, quantity_min=ONE)])
     outputs = [output for event in candles([100.0] * 6) for output in made.step(event)]

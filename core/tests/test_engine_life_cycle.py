@@ -49,8 +49,8 @@ class Fickle(Broker):
         self.left[order.id] = order.quantity
         return Accepted(now_ns)
 
-    def cancel(self, order_id: str) -> bool:
-        return self.orders.pop(order_id, None) is not None
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        return Rejected("none") if self.orders.pop(order_id, None) is None else Accepted(now_ns)
 
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         reports: list[Fill | Ended] = []

@@ -176,7 +176,7 @@ def test_a_quantity_that_is_no_amount_is_refused_or_stops_its_strategy_but_never
         ({"quantity": 0.5}, "OrderRequest.quantity is 0.5; expected a finite Decimal"),
         ({"limit": 99.5}, "OrderRequest.limit is 99.5; expected a finite Decimal"),
         ({"limit": D("NaN")}, "OrderRequest.limit is Decimal('NaN'); expected a finite Decimal"),
-        ({"planned_exit": 90}, "OrderRequest.planned_exit is 90; expected a finite Decimal"),
+        ({"stop_loss": 90}, "OrderRequest.stop_loss is 90; expected a finite Decimal"),
     ],
 )
 def test_a_figure_that_is_not_exact_money_stops_its_strategy_by_name(change: dict[str, Any], complaint: str) -> None:

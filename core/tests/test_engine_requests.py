@@ -105,9 +105,9 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"limit": D("sNaN")}, "OrderRequest.limit is Decimal('sNaN'); expected a finite Decimal"),
     ({"limit": D("1e99")}, "OrderRequest.limit is 1E+99; expected less than"),
     ({"limit": "99"}, "OrderRequest.limit is '99'; expected a finite Decimal"),
-    ({"planned_exit": 90.5}, "OrderRequest.planned_exit is 90.5; expected a finite Decimal"),
-    ({"planned_exit": D("NaN")}, "OrderRequest.planned_exit is Decimal('NaN'); expected a finite Decimal"),
-    ({"planned_exit": D("-1e16")}, "OrderRequest.planned_exit is -1E+16; expected less than"),
+    ({"stop_loss": 90.5}, "OrderRequest.stop_loss is 90.5; expected a finite Decimal"),
+    ({"stop_loss": D("NaN")}, "OrderRequest.stop_loss is Decimal('NaN'); expected a finite Decimal"),
+    ({"stop_loss": D("-1e16")}, "OrderRequest.stop_loss is -1E+16; expected less than"),
 ]
 
 
@@ -139,8 +139,8 @@ def test_a_request_with_one_wrong_field_stops_its_strategy_alone_and_nothing_is_
         ([CancelRequest(HALF_A_PAIR)], "expected text that can be written as UTF-8"),
         ([CancelRequest("o", b"x")], "CancelRequest.reason is b'x'; expected text"),  # type: ignore[arg-type]
         ([CancelRequest("o", "x" * 501)], "CancelRequest.reason has 501 characters"),
-        ([None], "a strategy gives OrderRequest or CancelRequest, not NoneType"),
-        (["buy"], "a strategy gives OrderRequest or CancelRequest, not str"),
+        ([None], "a strategy gives OrderRequest, CancelRequest or AmendRequest, not NoneType"),
+        (["buy"], "a strategy gives OrderRequest, CancelRequest or AmendRequest, not str"),
         (BUY, "TypeError: a decision is OrderRequest; expected a list or tuple of requests: return [request]"),
         (CancelRequest("o"), "TypeError: a decision is CancelRequest; expected a list or tuple of requests"),
         (map(int, [None]), "TypeError: int() argument must be"),  # type: ignore[list-item]

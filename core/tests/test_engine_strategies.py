@@ -182,7 +182,7 @@ def test_a_stop_names_the_error_and_where_it_was_raised_without_a_path() -> None
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("nonsense", "TypeError: a strategy gives OrderRequest or CancelRequest, not str"),
+        ("nonsense", "TypeError: a strategy gives OrderRequest, CancelRequest or AmendRequest, not str"),
         ("no end of requests", "ValueError: more than 100 requests in one decision"),
         ("half-way", "ZeroDivisionError: half-way"),
     ],
@@ -381,14 +381,13 @@ def test_after_a_stop_no_strategy_is_asked_or_told_anything() -> None:
 def test_an_order_the_broker_cannot_take_back_works_on_until_the_broker_reports_on_it() -> None:
     @define(kw_only=True, eq=False)
     class Stubborn(SimpleBroker):
-        def cancel(self, order_id: str) -> bool:
-            return False
+        def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+            return Rejected("too late")
 
     oid = f"l-s-{X}-c{START_NS}-1"
     made = engine(("s", ScriptedStrategy(plan={0: [RESTING], 1: [CancelRequest(oid)]})), broker=Stubborn())
     run(made, candles([100.0, 100.0]))
     assert list(made.state.working) == [oid]
-    assert made.step(STOP) == [STOP]
     [filled] = only(OrderFilled, made.step(*quotes([0.9], start_ns=STOP.time_ns)))
     assert filled.fill.order_id == oid
     assert not made.state.working

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
     from lab.domain.market import Quote as Quote
     from lab.domain.market import Trade as Trade
     from lab.domain.orders import PASS as PASS
+    from lab.domain.orders import AmendRequest as AmendRequest
     from lab.domain.orders import CancelRequest as CancelRequest
+    from lab.domain.orders import Feature as Feature
     from lab.domain.orders import Order as Order
     from lab.domain.orders import OrderRequest as OrderRequest
     from lab.domain.orders import OrderType as OrderType
@@ -37,11 +39,13 @@ if TYPE_CHECKING:
     from lab.domain.orders import Refuse as Refuse
     from lab.domain.orders import Shrink as Shrink
     from lab.domain.orders import Side as Side
+    from lab.domain.orders import TimeInForce as TimeInForce
     from lab.domain.orders import Verdict as Verdict
     from lab.domain.time import MILLISECOND_NS as MILLISECOND_NS
     from lab.domain.time import SECOND_NS as SECOND_NS
     from lab.domain.time import format_time as format_time
     from lab.domain.time import parse_time as parse_time
+    from lab.engine.view import MarketView as MarketView
     from lab.engine.view import View as View
     from lab.errors import ConfigError as ConfigError
     from lab.errors import EngineError as EngineError
@@ -54,6 +58,7 @@ if TYPE_CHECKING:
     from lab.plugins.hookspecs import PluginCommand as PluginCommand
     from lab.plugins.hookspecs import hookimpl as hookimpl
     from lab.ports import Accepted as Accepted
+    from lab.ports import Amended as Amended
     from lab.ports import Broker as Broker
     from lab.ports import Channel as Channel
     from lab.ports import Check as Check
@@ -72,6 +77,7 @@ if TYPE_CHECKING:
     from lab.ports import Status as Status
     from lab.ports import Strategy as Strategy
     from lab.ports import Subscription as Subscription
+    from lab.ports import Triggered as Triggered
 
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
@@ -82,19 +88,20 @@ _HOMES = {
         "BACKFILLED", "FINAL", "UNCONFIRMED", "Backfill", "Candle", "Depth", "Funding", "MarketData", "Quote", "Trade",
     ),
     "lab.domain.orders": (
-        "PASS", "CancelRequest", "Order", "OrderRequest", "OrderType", "Pass", "Refuse", "Shrink", "Side", "Verdict",
+        "PASS", "AmendRequest", "CancelRequest", "Feature", "Order", "OrderRequest", "OrderType", "Pass", "Refuse",
+        "Shrink", "Side", "TimeInForce", "Verdict",
     ),
     "lab.domain.time": ("MILLISECOND_NS", "SECOND_NS", "format_time", "parse_time"),
-    "lab.engine.view": ("View",),
+    "lab.engine.view": ("MarketView", "View"),
     "lab.errors": (
         "ConfigError", "EngineError", "JournalError", "LabError", "PluginError", "ProviderError", "ProviderUnavailable",
         "RunError",
     ),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (
-        "Accepted", "Broker", "Channel", "Check", "Ended", "FeedState", "PriceSource", "Provider", "Realm",
+        "Accepted", "Amended", "Broker", "Channel", "Check", "Ended", "FeedState", "PriceSource", "Provider", "Realm",
         "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
-        "Subscription",
+        "Subscription", "Triggered",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -10,7 +10,7 @@ from decimal import Decimal
 from msgspec import Struct
 
 from lab.domain.ledger import Posting
-from lab.domain.orders import OrderRequest, OrderType, Side
+from lab.domain.orders import AmendRequest, OrderRequest, OrderType, Side, TimeInForce
 
 
 class Deposited(Struct, frozen=True, gc=False):
@@ -29,7 +29,7 @@ class Signal(Struct, frozen=True, gc=False):
     why: str
 
 
-class OrderAccepted(Struct, frozen=True, gc=False):
+class OrderAccepted(Struct, frozen=True, gc=False, omit_defaults=True):
     """An order is working. ``quantity`` is what the lot and the gates left of the request."""
 
     order_id: str
@@ -45,6 +45,13 @@ class OrderAccepted(Struct, frozen=True, gc=False):
     placed_ns: int
     eligible_ns: int
     remarks: tuple[str, ...] = ()
+    stop: Decimal | None = None
+    trail: Decimal | None = None
+    post_only: bool = False
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expires_ns: int | None = None
+    parent: str = ""
+    group: str = ""
 
 
 class OrderRefused(Struct, frozen=True, gc=False):
@@ -58,12 +65,15 @@ class OrderRefused(Struct, frozen=True, gc=False):
     numbers: Mapping[str, str]
 
 
-class Fill(Struct, frozen=True, gc=False):
+class Fill(Struct, frozen=True, gc=False, omit_defaults=True):
     """A fill as the broker reports it: the exact price and fee, and how the price was made.
 
-    ``reference`` is the bid, ask, close or limit the price was made from, ``spread`` the quote's (``None`` without a
-    quote), ``slippage`` the price's distance from the reference against the trader (0 or more), ``rule`` the broker's
-    name for how it filled.
+    ``reference`` is the bid, ask, open, close, level or limit the price was made from, ``spread`` the quote's (``None``
+    without a quote), ``slippage`` the price's distance from the reference against the trader (0 or more), ``rule`` the
+    broker's name for how it filled. ``age_ns`` is how old the reference was at the fill, below 0 where it came only
+    after the arrival, because nothing fresh was there. ``displayed`` is what the price level offered, with what others
+    of the run had taken before, ``queue`` what was ahead of a resting order when it began to rest; ``None``: not known.
+    ``best`` and ``worst`` are the prices it would have had if all that is not known had gone well or badly.
     """
 
     order_id: str
@@ -77,6 +87,11 @@ class Fill(Struct, frozen=True, gc=False):
     spread: Decimal | None
     slippage: Decimal
     time_ns: int
+    age_ns: int = 0
+    displayed: Decimal | None = None
+    queue: Decimal | None = None
+    best: Decimal | None = None
+    worst: Decimal | None = None
 
 
 class OrderFilled(Struct, frozen=True, gc=False):
@@ -101,6 +116,59 @@ class OrderEnded(Struct, frozen=True, gc=False):
     outcome: str
     reason: str
     remaining: Decimal
+
+
+class OrderTriggered(Struct, frozen=True, gc=False):
+    """The price reached the ``level`` of a stop, trailing stop or take-profit: ``reference`` is the price that did."""
+
+    order_id: str
+    strategy: str
+    symbol: str
+    level: Decimal
+    reference: Decimal
+
+
+class OrderAmended(Struct, frozen=True, gc=False):
+    """A working order has other figures: the whole quantity, with what filled, what remains, and its prices."""
+
+    order_id: str
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    remaining: Decimal
+    limit: Decimal | None
+    stop: Decimal | None
+    reason: str
+
+
+class CancelSent(Struct, frozen=True, gc=False):
+    """A cancel is on its way: it takes effect at ``eligible_ns``, unless the order fills before."""
+
+    order_id: str
+    strategy: str
+    symbol: str
+    reason: str
+    eligible_ns: int
+
+
+class AmendSent(Struct, frozen=True, gc=False):
+    """An amendment is on its way: it takes effect at ``eligible_ns``, unless the order ends before."""
+
+    strategy: str
+    symbol: str
+    request: AmendRequest
+    eligible_ns: int
+
+
+class AmendRefused(Struct, frozen=True, gc=False):
+    """An amendment that the engine's rules, a gate or the broker refused; the order works on as it was."""
+
+    strategy: str
+    symbol: str
+    request: AmendRequest
+    by: str
+    reason: str
+    numbers: Mapping[str, str]
 
 
 class StrategyStopped(Struct, frozen=True, gc=False):
@@ -155,6 +223,11 @@ Output = (
     | OrderRefused
     | OrderFilled
     | OrderEnded
+    | OrderTriggered
+    | OrderAmended
+    | CancelSent
+    | AmendSent
+    | AmendRefused
     | StrategyStopped
     | GateFailed
     | BrokerFailed

@@ -1,22 +1,24 @@
 """Calls the broker of a run, in a decimal context that it is lent and finds exact again at its next call."""
 
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, getcontext, setcontext
 from functools import partial
 
 from lab.domain.inputs import Input
 from lab.domain.ledger import EXACT, EXACT_DIGITS, exact_context, renew
-from lab.domain.orders import Accepted, Order, OrderType, Rejected
+from lab.domain.orders import Accepted, Feature, Order, OrderType, Rejected
 from lab.engine.checks import check_answer
 from lab.engine.protocols import BrokerProtocol, OnFailure, declared, describe_failure, describe_value
+from lab.engine.view import MarketView
 from lab.errors import ComponentError
 
 
 class BoundBroker:
     """A broker, its bound methods, and what it declared. Whatever it raises becomes a `ComponentError`."""
 
-    __slots__ = ("_broker", "_lent", "_observe", "_on_failure", "_submit", "name", "types", "watches")
+    __slots__ = ("_broker", "_lent", "_observe", "_on_failure", "_submit", "features", "name", "types", "watches")
 
-    def __init__(self, name: str, broker: BrokerProtocol, on_failure: OnFailure) -> None:
+    def __init__(self, name: str, broker: BrokerProtocol, on_failure: OnFailure, market: MarketView) -> None:
         self.name = name
         self._broker = broker
         self._submit = broker.submit
@@ -25,7 +27,9 @@ class BoundBroker:
         self._lent = exact_context()
         # Searched by identity: hashing an enum is slow.
         self.types = declared("broker", name, "order_types", partial(_order_types, broker), on_failure)
+        self.features = declared("broker", name, "features", partial(_features, broker), on_failure)
         self.watches = bool(declared("broker", name, "watches_market", broker.watches_market, on_failure))
+        declared("broker", name, "attach", partial(broker.attach, market), on_failure)
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         """Return the broker's checked answer. The exact context is in force afterwards."""
@@ -53,17 +57,34 @@ class BoundBroker:
             if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
                 renew(self._lent)
 
-    def cancel(self, order_id: str) -> bool:
-        """Return whether the broker took the order back."""
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        """Return the broker's checked answer to a cancel."""
+        return self._ask("cancel", partial(self._broker.cancel, order_id, now_ns))
+
+    def forget(self, order_id: str) -> None:
+        """Let the broker drop an order at once."""
+        self._ask("forget", partial(self._forget, order_id))
+
+    def _forget(self, order_id: str) -> Accepted:
+        self._broker.forget(order_id)
+        return Accepted(0)
+
+    def amend(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Return the broker's checked answer to an amendment."""
+        return self._ask("amend", partial(self._broker.amend, order, now_ns))
+
+    def _ask(self, call: str, ask: Callable[[], Accepted | Rejected]) -> Accepted | Rejected:
         before = getcontext()
         setcontext(self._lent)
         try:
-            return bool(self._broker.cancel(order_id))
+            answer = ask()
+            check_answer(answer, 0)
         except BaseException as error:
-            raise self._failure("cancel", error) from error
+            raise self._failure(call, error) from error
         finally:
             setcontext(before)
             renew(self._lent)
+        return answer
 
     def broke(self, what: str) -> ComponentError:
         """Return the error of a broker that broke its promise."""
@@ -80,3 +101,11 @@ def _order_types(broker: BrokerProtocol) -> tuple[OrderType, ...]:
         if type(one) is not OrderType:
             raise TypeError(f"it gave {describe_value(one)}; expected OrderType")
     return types
+
+
+def _features(broker: BrokerProtocol) -> tuple[Feature, ...]:
+    features = tuple(broker.features())
+    for one in features:
+        if type(one) is not Feature:
+            raise TypeError(f"it gave {describe_value(one)}; expected Feature")
+    return features

@@ -16,7 +16,20 @@ from msgspec.structs import astuple
 
 from lab.domain.events import Fill
 from lab.domain.ledger import ZERO
-from lab.domain.orders import PRICE_FIELDS, Accepted, CancelRequest, Ended, OrderRequest, OrderType, Rejected, Side
+from lab.domain.orders import (
+    PRICE_FIELDS,
+    Accepted,
+    Amended,
+    AmendRequest,
+    CancelRequest,
+    Ended,
+    OrderRequest,
+    OrderType,
+    Rejected,
+    Side,
+    TimeInForce,
+    Triggered,
+)
 from lab.engine.protocols import Action, describe_value
 
 _AT_ONCE: Final = 100
@@ -28,8 +41,8 @@ _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
 _TYPES: Final = tuple(OrderType)
-_PRICES: Final = (*PRICE_FIELDS, "planned_exit")
-_PRICE_PLACES: Final = tuple(OrderRequest.__struct_fields__.index(name) for name in _PRICES)
+_GTC: Final = TimeInForce.GTC
+_ENDS: Final = frozenset({"expired", "rejected", "cancelled"})
 
 
 def validated_actions(actions: Iterable[object]) -> list[Action]:
@@ -47,38 +60,53 @@ def validated_actions(actions: Iterable[object]) -> list[Action]:
         if type(action) is OrderRequest:
             _check_request(action)
         elif type(action) is CancelRequest:
-            _check_cancel(action)
+            _check_text("CancelRequest.order_id", action.order_id)
+            _check_text("CancelRequest.reason", action.reason)
+        elif type(action) is AmendRequest:
+            _check_amendment(action)
         else:
-            raise TypeError(f"a strategy gives OrderRequest or CancelRequest, not {type(action).__name__}")
+            raise TypeError(
+                f"a strategy gives OrderRequest, CancelRequest or AmendRequest, not {type(action).__name__}"
+            )
     return taken
 
 
-def _check_cancel(request: Any) -> None:
-    _check_text("CancelRequest.order_id", request.order_id)
-    _check_text("CancelRequest.reason", request.reason)
+def _check_amendment(request: Any) -> None:
+    _check_text("AmendRequest.order_id", request.order_id)
+    _check_text("AmendRequest.reason", request.reason)
+    for name in ("quantity", "limit", "stop"):
+        value = getattr(request, name)
+        if value is not None:
+            _check_amount("AmendRequest", name, value)
 
 
 def _check_request(request: Any) -> None:
     """Check every field; nearly every request is sound, which takes one expression and a short loop."""
-    values = astuple(request)  # all fields in one call: a look-up of each costs twice as much
-    symbol, side, quantity, kind, _, reduce_only, reason, leg, decided_ns, _ = values
+    # All fields in one call: a look-up of each costs twice as much.
+    (
+        symbol, side, quantity, kind, limit, reduce_only, reason, leg, decided_ns,
+        stop, trail, stop_loss, take_profit, post_only, time_in_force, expires_ns, group,
+    ) = astuple(request)  # fmt: skip
     try:
         if (
             type(side) is Side
             and type(kind) is OrderType
             and type(reduce_only) is bool
-            and type(symbol) is type(leg) is type(reason) is str
+            and type(post_only) is bool
+            and type(time_in_force) is TimeInForce
+            and type(symbol) is type(leg) is type(reason) is type(group) is str
             and symbol.isascii()
             and len(symbol) <= _TEXT_MOST
             and reason.isascii()
             and len(reason) <= _TEXT_MOST
             and (not leg or _LEG(leg))
+            and (not group or _LEG(group))
             and type(quantity) is Decimal
             and _LEAST < quantity < _MOST
             and decided_ns is None
+            and expires_ns is None
         ):
-            for place in _PRICE_PLACES:
-                price = values[place]
+            for price in (limit, stop, trail, stop_loss, take_profit):
                 if price is not None and not (type(price) is Decimal and _LEAST < price < _MOST):
                     break
             else:
@@ -95,28 +123,36 @@ def _check_each_field(request: Any) -> None:
     if type(request.type) is not OrderType:
         known = ", ".join(f"OrderType.{one.name}" for one in _TYPES)
         raise TypeError(f"OrderRequest.type is {request.type!r:.60}; expected one of {known}")
-    if type(request.reduce_only) is not bool:
-        raise TypeError(f"OrderRequest.reduce_only is {request.reduce_only!r:.60}; expected True or False")
+    for name in ("reduce_only", "post_only"):
+        value = getattr(request, name)
+        if type(value) is not bool:
+            raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected True or False")
+    if type(request.time_in_force) is not TimeInForce:
+        known = ", ".join(f"TimeInForce.{one.name}" for one in TimeInForce)
+        raise TypeError(f"OrderRequest.time_in_force is {request.time_in_force!r:.60}; expected one of {known}")
     _check_text("OrderRequest.symbol", request.symbol)
     _check_text("OrderRequest.reason", request.reason)
-    if type(request.leg) is not str or (request.leg and not _LEG(request.leg)):
-        raise TypeError(f"OrderRequest.leg is {request.leg!r:.60}; expected 1 to 32 letters, digits or _ . : + -")
-    _check_amount("quantity", request.quantity)
-    for name in _PRICES:
+    for name in ("leg", "group"):
+        value = getattr(request, name)
+        if type(value) is not str or (value and not _LEG(value)):
+            raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected 1 to 32 letters, digits or _ . : + -")
+    _check_amount("OrderRequest", "quantity", request.quantity)
+    for name in PRICE_FIELDS:
         price = getattr(request, name)
         if price is not None:
-            _check_amount(name, price)
-    decided_ns = request.decided_ns
-    if decided_ns is not None and (type(decided_ns) is not int or not 0 <= decided_ns < 2**63):
-        raise TypeError(f"OrderRequest.decided_ns is {decided_ns!r:.60}; expected nanoseconds as int, or None")
+            _check_amount("OrderRequest", name, price)
+    for name in ("decided_ns", "expires_ns"):
+        value = getattr(request, name)
+        if value is not None and (type(value) is not int or not 0 <= value < 2**63):
+            raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected nanoseconds as int, or None")
 
 
-def _check_amount(name: str, value: object) -> None:
+def _check_amount(owner: str, name: str, value: object) -> None:
     """Refuse a figure that is not exact money: a float or a NaN would otherwise be noticed only after it did harm."""
     if type(value) is not Decimal or not value.is_finite():
-        raise TypeError(f"OrderRequest.{name} is {value!r:.60}; expected a finite Decimal")
+        raise TypeError(f"{owner}.{name} is {value!r:.60}; expected a finite Decimal")
     if not _LEAST < value < _MOST:
-        raise ValueError(f"OrderRequest.{name} is {value}; expected less than {_MOST}")
+        raise ValueError(f"{owner}.{name} is {value}; expected less than {_MOST}")
 
 
 def _check_text(name: str, value: object) -> None:
@@ -160,11 +196,11 @@ def check_answer(answer: Any, now_ns: int) -> None:
     elif type(answer) is Rejected:
         _check_text("Rejected.reason", answer.reason)
     else:
-        raise TypeError(f"submit() answered {describe_value(answer)}; expected Accepted or Rejected")
+        raise TypeError(f"it answered {describe_value(answer)}; expected Accepted or Rejected")
 
 
 def check_report(report: Any, event_ns: int) -> None:
-    """Refuse what is neither a `Fill` with exact figures nor an `Ended` with an outcome and a reason."""
+    """Refuse what is no `Fill`, `Triggered` or `Amended` with exact figures, and no `Ended` with outcome and reason."""
     if type(report) is Fill:
         try:
             if not _is_sound(report, event_ns):
@@ -172,17 +208,37 @@ def check_report(report: Any, event_ns: int) -> None:
         except (InvalidOperation, AttributeError):  # a NaN is neither above nor below anything
             raise ValueError(_what_is_wrong(report, event_ns)) from None
     elif type(report) is Ended:
-        if type(report.outcome) is not str or report.outcome not in {"expired", "rejected"}:
-            raise ValueError(f"Ended.outcome is {report.outcome!r:.60}; expected expired or rejected")
+        if type(report.outcome) is not str or report.outcome not in _ENDS:
+            raise ValueError(f"Ended.outcome is {report.outcome!r:.60}; expected expired, rejected or cancelled")
         _check_text("Ended.order_id", report.order_id)
         _check_text("Ended.reason", report.reason)
+    elif type(report) is Triggered:
+        _check_text("Triggered.order_id", report.order_id)
+        for name in ("level", "reference"):
+            _check_price("Triggered", name, getattr(report, name))
+    elif type(report) is Amended:
+        _check_text("Amended.order_id", report.order_id)
+        _check_text("Amended.reason", report.reason)
+        _check_price("Amended", "quantity", report.quantity)
+        for name in ("limit", "stop"):
+            if getattr(report, name) is not None:
+                _check_price("Amended", name, getattr(report, name))
     else:
-        raise TypeError(f"observe() gave {describe_value(report)}; expected Fill or Ended")
+        raise TypeError(f"observe() gave {describe_value(report)}; expected Fill, Ended, Triggered or Amended")
+
+
+def _check_price(owner: str, name: str, value: Any) -> None:
+    _check_amount(owner, name, value)
+    if not value > ZERO:
+        raise ValueError(f"{owner}.{name} is {value}; expected more than 0")
 
 
 def _is_sound(fill: Any, event_ns: int) -> bool:
     """Return whether a fill's figures are exact and within bounds: one expression, because every fill passes here."""
-    oid, quantity, price, fee, rate, liquidity, rule, reference, spread, slippage, time_ns = astuple(fill)
+    (
+        oid, quantity, price, fee, rate, liquidity, rule, reference, spread, slippage, time_ns,
+        age_ns, displayed, queue, best, worst,
+    ) = astuple(fill)  # fmt: skip
     return (
         type(quantity) is type(price) is type(fee) is type(rate) is Decimal
         and type(reference) is type(slippage) is Decimal
@@ -197,8 +253,13 @@ def _is_sound(fill: Any, event_ns: int) -> bool:
         and (liquidity == "taker" or liquidity == "maker")
         and len(rule) <= _TEXT_MOST
         and rule.isascii()
-        and type(time_ns) is int
+        and type(time_ns) is type(age_ns) is int
         and 0 <= time_ns <= event_ns
+        and -(2**63) < age_ns < 2**63
+        and (displayed is None or (type(displayed) is Decimal and ZERO <= displayed < _FEE_MOST))
+        and (queue is None or (type(queue) is Decimal and ZERO <= queue < _FEE_MOST))
+        and (best is None or (type(best) is Decimal and ZERO < best < _MOST))
+        and (worst is None or (type(worst) is Decimal and ZERO < worst < _MOST))
     )
 
 

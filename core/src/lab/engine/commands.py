@@ -55,8 +55,12 @@ class Commands:
         setcontext(EXACT)
         known = len(out)
         try:
+            changes = self._entry.changes
             for open_ in list(self._state.working.values()):
-                self._entry.cancel_open(open_, reason, out)
+                if self._state.stopping:  # nobody waits for a cancel to arrive
+                    changes.withdraw(open_, reason, out)
+                else:
+                    changes.cancel_open(open_, reason, out)
             for book in self._state.books if close else ():
                 for symbol, held in book.ledger.positions.items():
                     if held.quantity:

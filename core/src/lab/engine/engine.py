@@ -29,6 +29,7 @@ from lab.engine.state import Book, EngineState, Market, Outputs
 from lab.engine.strategies import BoundStrategy, Strategies
 from lab.engine.timers import Timers
 from lab.engine.valuation import CarriedLoss, Valuation
+from lab.engine.view import MarketView
 from lab.errors import ComponentError
 
 
@@ -79,7 +80,7 @@ class Engine:
         )
         self.valuation = Valuation(state, carried_loss)
         bound = Gates(gates, on_failure)
-        bound_broker = BoundBroker(broker_name, broker, on_failure)
+        bound_broker = BoundBroker(broker_name, broker, on_failure, MarketView(state))
         entry = OrderEntry(state, bound_broker, bound, archive=archive)
         self._fills = FillBooking(state, self.valuation, entry)
         self._strategies = Strategies(state, self.valuation, strategies, bound, entry, on_failure)

@@ -8,8 +8,9 @@ from msgspec.structs import replace
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.ledger import ZERO
+from lab.domain.life_cycle import OrderState
 from lab.domain.market import Candle, Depth, Quote, Trade
-from lab.domain.orders import Side
+from lab.domain.orders import Ended, Side, Triggered
 from lab.domain.position import FLAT
 from lab.engine.checks import check_report
 from lab.engine.orders import OrderEntry
@@ -18,6 +19,8 @@ from lab.engine.state import EngineState, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
 _REPORTS_MOST: Final = 10_000
+_PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
+_FILLED: Final = OrderState.FILLED
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
 
 
@@ -52,7 +55,7 @@ class FillBooking:
         entry, state = self._entry, self._state
         if type(reports) is not list and type(reports) is not tuple:
             raise entry.broker.broke(
-                f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and Ended"
+                f"gave {describe_value(reports)} from observe(); expected a list or tuple of Fill and other reports"
             )
         if len(reports) > _REPORTS_MOST:
             raise entry.broker.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
@@ -70,12 +73,21 @@ class FillBooking:
                 self._fill(open_, report, time_ns, out)
                 if open_.order.symbol not in filled:
                     filled.append(open_.order.symbol)
-            else:
-                entry.end(open_, report.outcome, report.reason, out)
+                continue
+            try:
+                if type(report) is Ended:
+                    asked = report.outcome == "cancelled" and open_.leaving
+                    entry.changes.end(open_, report.outcome, asked or report.reason, out)
+                elif type(report) is Triggered:
+                    entry.changes.triggered(open_, report, out)
+                else:
+                    entry.changes.amended(open_, report, out)
+            except ValueError as error:
+                raise entry.broker.broke(f"reported what cannot be: {error}") from None
 
     def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
         book, order, quantity = open_.book, open_.order, fill.quantity
-        if time_ns < open_.eligible_ns or quantity > open_.remaining:
+        if time_ns < open_.eligible_ns or quantity > open_.remaining or not open_.awake:
             raise self._entry.broker.broke(
                 f"filled what it may not: {fill!r:.300} of {order!r:.300}, {open_.remaining} left, at {time_ns}"
             )
@@ -103,13 +115,20 @@ class FillBooking:
             counters.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
         oid = order.id
-        if not remaining:
+        if remaining:
+            open_.state = _PARTIALLY_FILLED
+        else:
+            open_.state = _FILLED
             del book.orders[oid]
             del self._state.working[oid]
             book.remember(oid, "filled")
         out.append(OrderFilled(f"{oid}.{open_.fills}", book.name, symbol, order.side, remaining, after, fill, postings))
         if over > ZERO:
             self._end_idle(open_, out)
+        if open_.children:
+            self._entry.changes.wake(open_)
+        if book.orders and held and (not after or (after > ZERO) is not (held > ZERO)):
+            self._entry.changes.position_closed(open_, out)
 
     @staticmethod
     def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
@@ -121,4 +140,4 @@ class FillBooking:
 
     def _end_idle(self, open_: OpenOrder, out: Outputs) -> None:
         """End a reduce-only order that has nothing left to reduce."""
-        self._entry.withdraw(open_, "nothing left to reduce", out)
+        self._entry.changes.withdraw(open_, "nothing left to reduce", out)

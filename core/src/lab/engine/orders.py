@@ -3,26 +3,25 @@
 Everything here runs in the exact decimal context; the caller sets it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from decimal import Decimal
 
-from lab.domain.events import OrderAccepted, OrderEnded, OrderRefused, Signal
+from lab.domain.events import OrderAccepted, OrderRefused, Signal
 from lab.domain.ids import order_id
-from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.orders import Accepted, CancelRequest, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.orders import Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.position import FLAT
 from lab.engine.bound_broker import BoundBroker
+from lab.engine.changes import OrderChanges
 from lab.engine.gates import Approval, Gates
+from lab.engine.order_rules import Numbers, Problem, is_plain, on_tick, quantity_problem, terms_problem
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
 from lab.errors import ComponentError
 
 Archive = Callable[[str], str | None]
-Numbers = Mapping[str, str]
 
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
-_LIMIT = OrderType.LIMIT
 _MARKET = OrderType.MARKET
 _BUY = Side.BUY
 
@@ -30,7 +29,7 @@ _BUY = Side.BUY
 class OrderEntry:
     """Takes the requests of one run through rules and gates to the broker."""
 
-    __slots__ = ("_archive", "_gates", "_state", "_takes_market", "_working", "broker")
+    __slots__ = ("_archive", "_gates", "_state", "_takes_market", "_working", "broker", "changes")
 
     def __init__(self, state: EngineState, broker: BoundBroker, gates: Gates, *, archive: Archive | None) -> None:
         self._state = state
@@ -39,6 +38,7 @@ class OrderEntry:
         self._archive = archive
         self._takes_market = _MARKET in broker.types
         self._working = state.working
+        self.changes = OrderChanges(state, broker, gates)
 
     def request(
         self, view: View, book: Book, request: OrderRequest, place: int, decision: str, live: bool, out: Outputs
@@ -73,17 +73,10 @@ class OrderEntry:
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        if (
-            request.type is not _MARKET
-            or not self._takes_market
-            or not instrument.quantity_min <= quantity
-            or not quantity
-            or instrument.quantity_max is not None
-        ):
-            problem = self._problem(instrument, request, quantity, held)
-            if problem is not None:
-                self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
-                return
+        problem = self._problem(market, request, quantity, held)
+        if problem is not None:
+            self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
+            return
         remarks: tuple[str, ...] = ()
         if halted:  # only the part that closes the position is placed
             quantity, closes = reducible, True
@@ -117,36 +110,6 @@ class OrderEntry:
                 oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
             self._submit(book, market, oid, request, size, True, (), out)
 
-    def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
-        """Cancel a working order of this book; an unknown id is ignored."""
-        open_ = book.orders.get(request.order_id)
-        if open_ is not None:
-            self.cancel_open(open_, request.reason or "asked for by the strategy", out)
-
-    def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
-        """Cancel a working order, unless the broker answers that it is too late."""
-        order_id = open_.order.id
-        if self.broker.cancel(order_id):
-            # A report of the same moment may still come: the order had ended before anybody looked.
-            self._state.ended.add(order_id)
-            self.end(open_, "cancelled", reason, out)
-
-    def withdraw(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
-        """End a working order whatever the broker says."""
-        self.broker.cancel(open_.order.id)
-        self._state.ended.add(open_.order.id)
-        self.end(open_, "cancelled", reason, out)
-
-    def end(self, open_: OpenOrder, outcome: str, reason: str, out: Outputs) -> None:
-        """Book the end of a working order that was not filled whole."""
-        book, order = open_.book, open_.order
-        del book.orders[order.id]
-        del self._working[order.id]
-        book.remember(order.id, outcome)
-        counters = self._state.counters
-        setattr(counters, outcome, getattr(counters, outcome) + 1)
-        out.append(OrderEnded(order.id, book.name, order.symbol, outcome, reason, open_.remaining))
-
     def _why_not(self, live: bool) -> str:
         if not live:
             return "backfilled"
@@ -167,9 +130,9 @@ class OrderEntry:
     def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
         """Return how much of the position the request can close.
 
-        The quantity that working orders of its side will close is not available: a plain order opens with the rest, and
-        passes the gates. For a reduce-only request only market orders count, not limit orders: a stop must not wait for
-        a distant target, and the one that fills second is cut to the position.
+        What market orders of its side will close is not available: a plain order opens with the rest, and passes the
+        gates. Resting orders do not count: a stop must not wait for a distant target, and the order that fills second
+        is cut to the position.
         """
         if (held > ZERO) is (request.side is _BUY):
             return ZERO
@@ -178,44 +141,20 @@ class OrderEntry:
             return left
         for open_ in book.orders.values():
             order = open_.order
-            if order.symbol == request.symbol and order.side is request.side:
-                if request.reduce_only and order.type is _LIMIT:
-                    continue
+            if order.type is _MARKET and order.symbol == request.symbol and order.side is request.side:
                 left -= open_.remaining
         return max(left, ZERO)
 
-    def _problem(
-        self, instrument: Instrument, request: OrderRequest, quantity: Decimal, held: Decimal
-    ) -> tuple[str, Numbers] | None:
+    def _problem(self, market: Market, request: OrderRequest, quantity: Decimal, held: Decimal) -> Problem | None:
         """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``."""
-        if request.type not in self.broker.types:
-            can = ", ".join(sorted(self.broker.types)) or "none"
-            return f"broker {self.broker.name} takes no {request.type} orders; it takes {can}", {
-                "type": request.type.value
-            }
-        if quantity < instrument.quantity_min or not quantity:
-            if request.quantity <= ZERO:
-                return "the quantity must be above 0", {"quantity": str(request.quantity)}
-            if request.reduce_only and quantity <= ZERO:
-                return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
-            if quantity <= ZERO or quantity != held.copy_abs():
-                return "below the minimum quantity", {
-                    "quantity": str(request.quantity),
-                    "floored_to_lot": str(quantity),
-                    "quantity_min": str(instrument.quantity_min),
-                    "lot": str(instrument.lot),
-                }
-        most = instrument.quantity_max
-        if most is not None and quantity > most:
-            return "above the maximum quantity", {"quantity": str(quantity), "quantity_max": str(most)}
-        if request.type is _LIMIT:
-            limit = None if request.limit is None else instrument.passive_price(request.limit, request.side)
-            if limit is None or limit <= ZERO:
-                return "a limit order needs a limit above 0", {
-                    "limit": str(request.limit),
-                    "tick": str(instrument.tick),
-                }
-        return None
+        if not (self._takes_market and is_plain(request)):
+            problem = terms_problem(market, request, self.broker, self._state.now_ns)
+            if problem is not None:
+                return problem
+        instrument = market.instrument
+        if instrument.quantity_max is None and quantity and instrument.quantity_min <= quantity:
+            return None
+        return quantity_problem(instrument, request, quantity, held)
 
     def _refuse(
         self, book: Book, oid: str, request: OrderRequest, by: str, reason: str, numbers: Numbers, out: Outputs
@@ -237,25 +176,70 @@ class OrderEntry:
         out: Outputs,
     ) -> None:
         now_ns = self._state.now_ns
-        limit = request.limit
+        limit, stop, trail, instrument = request.limit, request.stop, request.trail, market.instrument
         if limit is not None:
-            limit = market.instrument.passive_price(limit, request.side)
+            limit = instrument.passive_price(limit, request.side)
+        if stop is not None:
+            stop = on_tick("stop", stop, request.side, instrument)
+        if trail is not None:
+            trail = on_tick("trail", trail, request.side, instrument)
+        group = f"{book.name}/{request.group}" if request.group else ""
         order = Order(
-            oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity
-        )
+            oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity,
+            0, stop, trail, request.post_only, request.time_in_force, request.expires_ns, "", group,
+        )  # fmt: skip
+        entry = self._give(book, order, request, request.quantity, remarks, out)
+        if entry is not None and not reduce_only and not is_plain(request):
+            self._guard(book, market, entry, request, out)
+
+    def _give(
+        self,
+        book: Book,
+        order: Order,
+        request: OrderRequest,
+        requested: Decimal,
+        remarks: tuple[str, ...],
+        out: Outputs,
+    ) -> OpenOrder | None:
+        """Give an order to the broker, and return it where it works."""
+        oid, now_ns = order.id, order.placed_ns
         try:
             answer = self.broker.submit(order, now_ns)
         except ComponentError as failure:
             self._refuse(book, oid, request, "engine", str(failure), {}, out)
             raise
         self._state.counters.orders += 1
-        eligible_ns = answer.eligible_ns if type(answer) is Accepted else now_ns
+        rejection = answer if type(answer) is Rejected else None
+        eligible_ns = now_ns if rejection is not None else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
-                oid, book.name, market.symbol, request.side, request.type, quantity, limit, reduce_only,
-                request.reason, request.quantity, now_ns, eligible_ns, remarks,
+                oid, book.name, order.symbol, order.side, order.type, order.quantity, order.limit, order.reduce_only,
+                request.reason, requested, now_ns, eligible_ns, remarks, order.stop, order.trail, order.post_only,
+                order.time_in_force, order.expires_ns, order.parent, order.group,
             )
         )  # fmt: skip
-        if type(answer) is Rejected:
-            self.end(open_, "rejected", answer.reason, out)
+        if rejection is not None:
+            self.changes.end(open_, "rejected", rejection.reason, out)
+            return None
+        return open_
+
+    def _guard(self, book: Book, market: Market, entry: OpenOrder, request: OrderRequest, out: Outputs) -> None:
+        """Place stop loss and target of an entry: they sleep until it fills, and one cancels the other."""
+        order = entry.order
+        side = Side.SELL if order.side is _BUY else _BUY
+        children: list[str] = []
+        for name, kind, price in (
+            ("stop", OrderType.STOP, request.stop_loss), ("target", OrderType.LIMIT, request.take_profit),
+        ):  # fmt: skip
+            if price is None:
+                continue
+            level = on_tick("stop", price, side, market.instrument)
+            limit, stop = (level, None) if kind is OrderType.LIMIT else (None, level)
+            child = Order(
+                f"{order.id}/{name}", book.name, order.symbol, side, order.quantity, kind, limit, True,
+                order.placed_ns, order.quantity, 0, stop, parent=order.id, group=order.id,
+            )  # fmt: skip
+            children.append(child.id)
+            self._give(book, child, request, order.quantity, (), out)
+        entry.children = tuple(children)

@@ -12,18 +12,20 @@ from lab.domain.inputs import Input
 from lab.domain.market import Candle
 from lab.domain.orders import (
     Accepted,
+    AmendRequest,
     CancelRequest,
-    Ended,
+    Feature,
     Order,
     OrderRequest,
     OrderType,
     Rejected,
+    Report,
     Verdict,
 )
-from lab.engine.view import View
+from lab.engine.view import MarketView, View
 from lab.errors import ComponentError, class_name, text_of
 
-Action = OrderRequest | CancelRequest
+Action = OrderRequest | CancelRequest | AmendRequest
 OnFailure = Callable[[str, str, str, BaseException], None]
 """Called with role, name, call and error of a component that failed, so that the host can keep the traceback."""
 
@@ -49,10 +51,14 @@ class BrokerProtocol(Protocol):
     """A broker, as the engine calls it."""
 
     def order_types(self) -> AbstractSet[OrderType]: ...
+    def features(self) -> AbstractSet[Feature]: ...
     def watches_market(self) -> bool: ...
+    def attach(self, market: MarketView) -> None: ...
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected: ...
-    def cancel(self, order_id: str) -> bool: ...
-    def observe(self, event: Input) -> Sequence[Fill | Ended]: ...
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected: ...
+    def forget(self, order_id: str) -> None: ...
+    def amend(self, order: Order, now_ns: int) -> Accepted | Rejected: ...
+    def observe(self, event: Input) -> Sequence[Fill | Report]: ...
 
 
 def optional(method: F) -> F:

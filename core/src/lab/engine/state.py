@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
+from lab.domain.life_cycle import OrderState
 from lab.domain.orders import Order
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 OUTCOMES_KEPT: Final = 1_000
 NEVER_NS: Final = 2**63 - 1
+_WORKING: Final = OrderState.WORKING
 
 Outputs = list[object]
 _Kind = TypeVar("_Kind")
@@ -91,16 +93,27 @@ class Book:
 
 
 class OpenOrder:
-    """A working order, its book, and its remaining quantity by the engine's own count."""
+    """A working order, its book, and its remaining quantity by the engine's own count.
 
-    __slots__ = ("book", "eligible_ns", "fills", "order", "remaining")
+    ``order`` has the figures of now. ``most`` is the largest quantity that was asked for: a broker may not enlarge an
+    order beyond it. ``children`` are the ids of the orders that sleep until this one fills, ``awake`` whether its own
+    parent filled, ``leaving`` why a cancel is on its way.
+    """
+
+    __slots__ = (
+        "awake", "book", "children", "eligible_ns", "fills", "leaving", "most", "order", "remaining", "state",
+    )  # fmt: skip
 
     def __init__(self, book: Book, order: Order, eligible_ns: int) -> None:
         self.book = book
         self.order = order
-        self.remaining = order.quantity
+        self.remaining = self.most = order.quantity
         self.eligible_ns = eligible_ns
         self.fills = 0
+        self.state = _WORKING
+        self.children: tuple[str, ...] = ()
+        self.awake = not order.parent
+        self.leaving = ""
 
 
 class EngineState:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab.domain.events import BrokerFailed, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
 from lab.domain.ledger import EXACT
-from lab.domain.orders import OrderRequest
+from lab.domain.orders import CancelRequest, OrderRequest
 from lab.engine.checks import validated_actions
 from lab.engine.gates import Gates
 from lab.engine.orders import OrderEntry
@@ -157,7 +157,10 @@ class Strategies:
                     entry.request(view, book, action, place, decision, live, out)
                     place += 1
                 elif live:
-                    entry.cancel(book, action, out)
+                    if isinstance(action, CancelRequest):
+                        entry.changes.cancel(book, action, out)
+                    else:
+                        entry.changes.amend(view, book, action, out)
                 # An accepted order comes last where nothing was filled or ended: there is nothing to tell.
                 if self.listening and len(out) > known and out[-1].__class__ is not OrderAccepted:
                     self.tell(out, known)
@@ -230,7 +233,7 @@ class Strategies:
         try:
             for open_ in list(strategy.book.orders.values()):
                 if not open_.order.reduce_only:
-                    self._entry.cancel_open(open_, "its strategy was stopped", out)
+                    self._entry.changes.cancel_open(open_, "its strategy was stopped", out)
         except ComponentError as failure:
             self.fail(failure, out)
 
@@ -244,7 +247,7 @@ class Strategies:
         """End every working order without asking the broker, and call no strategy again."""
         self.retire_all()
         for open_ in list(self._state.working.values()):
-            self._entry.end(open_, "cancelled", reason, out)
+            self._entry.changes.end(open_, "cancelled", reason, out)
 
     def retire_all(self) -> None:
         """Call no strategy again: the run is ending."""

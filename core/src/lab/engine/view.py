@@ -59,19 +59,16 @@ class _BySymbol(dict[str, T]):
         raise LookupError(f"{symbol!r} is no market of this run; known: {', '.join(self)}")
 
 
-class View:
-    """One strategy's window on the run. Values are of this moment: keep none of them for later.
+class MarketView:
+    """The market of a run, read only. Values are of this moment: keep none of them for later.
 
-    Nothing it returns can change the run: candles, positions, orders and quotes are copies or read only. Whoever asks
-    for the market of a symbol that the run does not have gets a ``LookupError`` that names those it has.
+    Whoever asks for the market of a symbol that the run does not have gets a ``LookupError`` that names those it has.
     """
 
-    __slots__ = ("_book", "_candles", "_markets", "_state", "_valuation")
+    __slots__ = ("_candles", "_markets", "_state")
 
-    def __init__(self, state: EngineState, valuation: Valuation, book: Book) -> None:
+    def __init__(self, state: EngineState) -> None:
         self._state = state
-        self._valuation = valuation
-        self._book = book
         self._markets = _BySymbol(state.markets)
         self._candles = _BySymbol({s: Candles(market.history.candles) for s, market in state.markets.items()})
 
@@ -81,26 +78,9 @@ class View:
         return self._state.now_ns
 
     @property
-    def strategy(self) -> str:
-        """The name of the strategy whose book this is."""
-        return self._book.name
-
-    @property
-    def leverage(self) -> Decimal:
-        """The run's leverage: margin is notional / leverage."""
-        return self._state.leverage
-
-    @property
     def symbols(self) -> Sequence[str]:
         """The symbols of this run."""
         return tuple(self._state.markets)
-
-    @property
-    def halt_reasons(self) -> Sequence[str]:
-        """Why no entry may be placed now; empty while trading is open."""
-        return self._state.halt_reasons
-
-    # -- the market --------------------------------------------------------------------------------------------------
 
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps and rates."""
@@ -134,6 +114,37 @@ class View:
         """Return the newest funding rate fetched, or ``None`` before the first or where the provider gives none."""
         return self._markets[symbol].newest(Funding)
 
+
+class View(MarketView):
+    """One strategy's window on the run. Values are of this moment: keep none of them for later.
+
+    Nothing it returns can change the run: candles, positions, orders and quotes are copies or read only.
+    """
+
+    __slots__ = ("_book", "_valuation")
+
+    def __init__(self, state: EngineState, valuation: Valuation, book: Book) -> None:
+        super().__init__(state)
+        self._valuation = valuation
+        self._book = book
+
+    @property
+    def strategy(self) -> str:
+        """The name of the strategy whose book this is."""
+        return self._book.name
+
+    @property
+    def leverage(self) -> Decimal:
+        """The run's leverage: margin is notional / leverage."""
+        return self._state.leverage
+
+    @property
+    def halt_reasons(self) -> Sequence[str]:
+        """Why no entry may be placed now; empty while trading is open."""
+        return self._state.halt_reasons
+
+    # -- the book ----------------------------------------------------------------------------------------------------
+
     def mark(self, symbol: str) -> Decimal:
         """Return the price a position is valued at: a long at the bid, a short at the ask; the close without quotes.
 
@@ -141,8 +152,6 @@ class View:
         """
         _ = self._markets[symbol]
         return self._valuation.mark(symbol, self._book.ledger.position(symbol).quantity)
-
-    # -- the book ----------------------------------------------------------------------------------------------------
 
     def position(self, symbol: str) -> Position:
         """Return this book's position: signed quantity and cost. Flat is quantity 0."""

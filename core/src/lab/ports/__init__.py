@@ -9,8 +9,10 @@ once a run.
 """
 
 from lab.domain.orders import Accepted as Accepted
+from lab.domain.orders import Amended as Amended
 from lab.domain.orders import Ended as Ended
 from lab.domain.orders import Rejected as Rejected
+from lab.domain.orders import Triggered as Triggered
 from lab.engine.protocols import Action as Action
 from lab.errors import ProviderError as ProviderError
 from lab.errors import ProviderUnavailable as ProviderUnavailable

@@ -160,7 +160,7 @@ def trouble_of(action: object, symbols: Container[str]) -> str | None:
     trouble = _amount("quantity", action.quantity)
     if trouble is None and action.type is OrderType.LIMIT:
         trouble = _amount("limit", action.limit)
-    for name in (*PRICE_FIELDS, "planned_exit"):
+    for name in PRICE_FIELDS:
         price = getattr(action, name)
         if trouble is None and price is not None:
             trouble = _amount(name, price)

@@ -8,7 +8,7 @@ from attrs import define, field
 
 from lab.domain.events import Fill
 from lab.domain.inputs import Input
-from lab.domain.orders import Accepted, Order, OrderType, Rejected
+from lab.domain.orders import Accepted, Feature, Order, OrderType, Rejected
 from lab.ports import Broker
 
 Script = Callable[["ScriptedBroker", Any], Any]
@@ -35,7 +35,10 @@ class ScriptedBroker(Broker):
     script: Script = no_reports
     latency_ns: int = 0
     answer: Any = None
+    answer_to_cancel: Any = None
+    answer_to_amend: Any = None
     takes: Iterable[OrderType] = OrderType
+    can: Iterable[Feature] = Feature
     watches: bool = True
     price: Decimal = Decimal(50_000)
     orders: dict[str, Order] = field(init=False, factory=dict)
@@ -58,9 +61,23 @@ class ScriptedBroker(Broker):
         answer: Accepted | Rejected = Accepted(now_ns + self.latency_ns) if self.answer is None else self.answer
         return answer
 
-    def cancel(self, order_id: str) -> bool:
-        """Forget a working order."""
-        return self.orders.pop(order_id, None) is not None
+    def features(self) -> frozenset[Feature]:
+        """Return what the test says."""
+        return frozenset(self.can)
+
+    def cancel(self, order_id: str, now_ns: int) -> Any:
+        """Forget a working order at once, unless the test gives an answer."""
+        if self.answer_to_cancel is not None:
+            return self.answer_to_cancel
+        return Rejected("no such order") if self.orders.pop(order_id, None) is None else Accepted(now_ns)
+
+    def amend(self, order: Order, now_ns: int) -> Any:
+        """Take an amendment at once, unless the test gives an answer."""
+        if self.answer_to_amend is not None:
+            return self.answer_to_amend
+        self.left[order.id] += order.quantity - self.orders[order.id].quantity
+        self.orders[order.id] = order
+        return Accepted(now_ns)
 
     def observe(self, event: Input) -> Any:
         """Return what the script says."""

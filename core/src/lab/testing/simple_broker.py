@@ -46,9 +46,11 @@ class SimpleBroker(Broker):
         self._working[order.id] = order, eligible_ns
         return Accepted(eligible_ns)
 
-    def cancel(self, order_id: str) -> bool:
-        """Forget a working order."""
-        return self._working.pop(order_id, None) is not None
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        """Forget a working order at once."""
+        if self._working.pop(order_id, None) is None:
+            return Rejected("no such order")
+        return Accepted(now_ns)
 
     def observe(self, event: Input) -> Sequence[Fill | Ended]:
         """Fill whatever the event's price allows, oldest order first."""

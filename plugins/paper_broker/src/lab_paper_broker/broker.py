@@ -1,14 +1,15 @@
 """The broker ``paper``: orders arrive after a latency and fill at real prices. Same orders and data, same fills."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from attrs import Attribute, define, field, setters, validators
-from lab import Broker, Instrument, OrderType
+from lab import Broker, Feature, Instrument, OrderType
 
-from lab_paper_broker.matcher import CANDLES_TO_EXPIRE, Matcher
-from lab_paper_broker.rules import Terms
+from lab_paper_broker.matcher import CANDLES_TO_EXPIRE, Matcher, Models
+from lab_paper_broker.models import load_model
+from lab_paper_broker.terms import Terms
 
 _BPS: Final = Decimal(10_000)
 _PLACES: Final = 18
@@ -36,26 +37,51 @@ def _check_places(name: str, value: Decimal | None) -> None:
         raise ValueError(f"{name} must have at most {_PLACES} decimals, not {-places}")
 
 
+def _model(*methods: str) -> Callable[[Any, "Attribute[str]", str], None]:
+    """Return a validator of a setting that names a model with these methods."""
+
+    def check(instance: Any, attribute: "Attribute[str]", value: str) -> None:
+        load_model(value, methods)
+
+    return check
+
+
+_MS: Final = validators.and_(validators.ge(0), validators.le(3_600_000))
+_LATENCY: Final = ("submit_ns", "cancel_ns")
+
+
 # NO_OP: attrs would otherwise take each assignment of the state through Python, which costs more than the broker.
 @define(kw_only=True, on_setattr=setters.NO_OP)
 class PaperBroker(Matcher, Broker):
-    """Fills whole orders on real prices; the rules are in `lab_paper_broker.rules`.
+    """Fills orders on real prices and displayed sizes; the rules are in `on_quotes` and `on_candles` beside this.
 
-    An order arrives ``latency_ms`` ± jitter after it was sent; a strategy's orders arrive in the order they were sent.
-    The first fresh price at or after the arrival counts. A market order whose first fresh quote comes more than
-    ``expire_ms`` after the arrival (without quotes: whose first candle closes more than two candles after it) expires.
-    Limit orders work until cancelled.
+    What a strategy sends arrives ``latency_ms`` ± jitter later, in the order it was sent; cancels and amendments lose
+    the race against a fill that comes first. An order meets the quote in force when it arrives; where that is older
+    than ``stale_ms``, the first one after it. It takes what is displayed, level by level where there is depth, and only
+    once: the rest works on under its time in force. A market order that is not filled ``expire_ms`` after its arrival
+    expires (without quotes: one whose first candle closes more than two candles after it).
 
-    Candles count only for symbols of which this broker never saw a quote.
+    Candles count only for symbols of which this broker never saw a quote; all orders of a run share a candle's volume,
+    where the candles have one.
     """
 
     latency_ms: int = field(
-        default=200, validator=validators.ge(0), metadata={"help": "milliseconds from order to arrival at the venue"}
+        default=200, validator=_MS, metadata={"help": "milliseconds from order to arrival at the venue"}
     )
     jitter_ms: int = field(
         default=20,
-        validator=validators.ge(0),
+        validator=_MS,
         metadata={"help": "latency varies by up to this much either way, seeded; at most the latency itself"},
+    )
+    cancel_latency_ms: int | None = field(
+        default=None,
+        validator=validators.optional(_MS),
+        metadata={"help": "milliseconds from a cancel or amendment to its arrival; not set = latency_ms"},
+    )
+    feed_ms: int = field(
+        default=0,
+        validator=_MS,
+        metadata={"help": "milliseconds market data takes to reach the strategy, added to the way of all it sends"},
     )
     maker_fee: Decimal | None = field(
         default=None,
@@ -70,46 +96,122 @@ class PaperBroker(Matcher, Broker):
     slippage_bps: Decimal = field(
         default=Decimal(1),
         validator=_bps,
-        metadata={"help": "basis points lost on a candle's price, where there are no quotes"},
+        metadata={"help": "basis points lost on a candle's price, where there are no quotes; more for large orders"},
     )
     quote_slippage_bps: Decimal = field(
-        default=Decimal(0), validator=_bps, metadata={"help": "basis points lost beyond the touch of a quote"}
+        default=Decimal(0),
+        validator=_bps,
+        metadata={"help": "basis points lost beyond the touch of a quote; more for large orders"},
+    )
+    stale_ms: int = field(
+        default=5_000,
+        validator=[validators.gt(0), validators.le(86_400_000)],
+        metadata={
+            "help": "a quote older than this when an order arrives is not in force: the order waits for the next"
+        },
     )
     expire_ms: int = field(
-        default=5_000,
-        validator=validators.gt(0),
-        metadata={"help": "a market order expires when its first fresh quote comes later than this after its arrival"},
+        default=60_000,
+        validator=[validators.gt(0), validators.le(86_400_000)],
+        metadata={"help": "a market order that is not filled this long after its arrival expires"},
     )
-
+    liquidity: Literal["displayed", "unlimited"] = field(
+        default="displayed",
+        validator=validators.in_(("displayed", "unlimited")),
+        metadata={"help": "whether orders take no more than is displayed or traded in a candle, or all they want"},
+    )
+    candle_share: Decimal = field(
+        default=Decimal(1),
+        validator=[validators.gt(Decimal(0)), validators.le(Decimal(1))],
+        metadata={"help": "fraction of a candle's volume that the orders of a run may take together"},
+    )
     fills: Literal["pessimistic", "expected", "optimistic"] = field(
         default="expected",
         validator=validators.in_(("pessimistic", "expected", "optimistic")),
         metadata={"help": "what is assumed where a candle cannot tell the price of a fill"},
     )
+    latency_model: str = field(
+        default="", validator=_model(*_LATENCY), metadata={"help": "a model of latency, as module:Class(name=value)"}
+    )
+    fee_model: str = field(
+        default="", validator=_model("rate"), metadata={"help": "a model of fees, as module:Class(name=value)"}
+    )
+    slippage_model: str = field(
+        default="", validator=_model("fraction"), metadata={"help": "a model of slippage, as module:Class(name=value)"}
+    )
+    liquidity_model: str = field(
+        default="",
+        validator=_model("available"),
+        metadata={"help": "a model of how much of what is displayed can be had, as module:Class(name=value)"},
+    )
+    queue_model: str = field(
+        default="",
+        validator=_model("ahead"),
+        metadata={"help": "a model of the queue before a resting order, as module:Class(name=value)"},
+    )
+    reject_model: str = field(
+        default="",
+        validator=_model("reason"),
+        metadata={"help": "a model of the venue's rejects, as module:Class(name=value)"},
+    )
 
     def __attrs_post_init__(self) -> None:
-        Matcher.__init__(self, latency_ms=self.latency_ms, jitter_ms=self.jitter_ms, expire_ms=self.expire_ms)
+        models = Models(
+            load_model(self.latency_model, _LATENCY),
+            load_model(self.liquidity_model, ("available",)),
+            load_model(self.queue_model, ("ahead",)),
+            load_model(self.reject_model, ("reason",)),
+        )
+        cancel_ms = self.latency_ms if self.cancel_latency_ms is None else self.cancel_latency_ms
+        Matcher.__init__(
+            self, self.latency_ms, self.jitter_ms, cancel_ms, self.feed_ms, self.expire_ms, self.stale_ms,
+            self.candle_share, self.liquidity == "unlimited", models,
+        )  # fmt: skip
 
     def order_types(self) -> frozenset[OrderType]:
-        """Market and limit orders."""
-        return frozenset({OrderType.MARKET, OrderType.LIMIT})
+        """Every type there is."""
+        return frozenset(OrderType)
+
+    def features(self) -> frozenset[Feature]:
+        """Every feature there is."""
+        return frozenset(Feature)
 
     def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
-        """Learn the instruments and the seed of the jitter."""
+        """Learn the instruments and the seed of what is drawn."""
         self._begin({symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}, seed)
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
-        """Return the effective fee rates, latency, slippage and expiry as text."""
+        """Return the effective fee rates, latency, slippage, liquidity and expiry as text."""
         terms = self._terms_of(instrument)
-        jitter_ms = min(self.jitter_ms, self.latency_ms)
         return {
-            "taker": _percent(terms.taker),
-            "maker": _percent(terms.maker),
-            "latency": f"{self.latency_ms} ms ± {jitter_ms} ms",
-            "slippage": f"{self.quote_slippage_bps} bps beyond the touch, {self.slippage_bps} bps on candle prices",
+            "taker": self.fee_model or _percent(terms.taker),
+            "maker": self.fee_model or _percent(terms.maker),
+            "latency": self._latency_text(),
+            "slippage": self.slippage_model
+            or f"{self.quote_slippage_bps} bps beyond the touch, {self.slippage_bps} bps on candle prices",
+            "liquidity": self._liquidity_text(),
             "without quotes": f"the next candle's open; {self.fills} fills",
             "expiry": f"market orders {self.expire_ms} ms after arrival, {CANDLES_TO_EXPIRE} candles without quotes",
         }
+
+    def _latency_text(self) -> str:
+        model = self._models.latency
+        if model is not None:
+            return f"{self.latency_model}: {model}"
+        jitter_ms = min(self.jitter_ms, self.latency_ms)
+        text = f"{self.latency_ms} ms ± {jitter_ms} ms"
+        if self.cancel_latency_ms is not None and self.cancel_latency_ms != self.latency_ms:
+            text += f", cancels {self.cancel_latency_ms} ms"
+        return f"{text}, feed {self.feed_ms} ms" if self.feed_ms else text
+
+    def _liquidity_text(self) -> str:
+        if self.liquidity == "unlimited":
+            return "unlimited"
+        text = "what is displayed, once"
+        if self.candle_share != 1:
+            text += f"; {(self.candle_share * 100).normalize():f} % of a candle's volume"
+        others = [one for one in (self.liquidity_model, self.queue_model, self.reject_model) if one]
+        return "; ".join([text, *others])
 
     def _terms_of(self, instrument: Instrument) -> Terms:
         return Terms(
@@ -119,6 +221,8 @@ class PaperBroker(Matcher, Broker):
             self.slippage_bps / _BPS,
             self.quote_slippage_bps / _BPS,
             self.fills,
+            load_model(self.fee_model, ("rate",)),
+            load_model(self.slippage_model, ("fraction",)),
         )
 
 

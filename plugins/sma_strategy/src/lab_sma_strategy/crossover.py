@@ -226,11 +226,7 @@ class Crossover:
             risk = f"{self._risk_percent} % of equity {float(equity):.2f} at {price:f}"
             text = f"{text}; size by {rule}: {risk} {self._risk_text}"
         side = _BUY if way > 0 else _SELL
-        stop = None
-        if self._stop_percent:
-            # Rounded away from the price: a gate that uses it never sees less risk than there is.
-            stop = instrument.passive_price(price * self._levels[way][0], side)
-        return OrderRequest(symbol, side, quantity, leg="entry", reason=text, planned_exit=stop)
+        return OrderRequest(symbol, side, quantity, leg="entry", reason=text)
 
     # -- leaving -----------------------------------------------------------------------------------------------------
 

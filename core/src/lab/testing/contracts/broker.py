@@ -11,7 +11,7 @@ from lab.domain.control import Timer
 from lab.domain.events import Fill
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, Order, OrderType, Rejected, Side
+from lab.domain.orders import Accepted, Ended, Order, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.ports import Broker
 from lab.testing.builders import instrument
@@ -110,14 +110,13 @@ class BrokerContract(Contract):
     def test_a_market_order_is_filled_no_better_than_the_book(self, make: Make) -> None:
         for order, met, fill in self.fills(make):
             if order.type is OrderType.MARKET:
-                buys, event = order.side is Side.BUY, met.event
-                if isinstance(event, Quote):
-                    best, name = Decimal(repr(event.ask if buys else event.bid)), "ask" if buys else "bid"
-                else:
-                    assert isinstance(event, Candle), f"filled on {event}"
-                    best, name = Decimal(repr(event.low if buys else event.high)), "low" if buys else "high"
+                buys = order.side is Side.BUY
+                best = _best(met, buys)
                 fair = fill.price >= best if buys else fill.price <= best
-                assert fair, f"{order.side} filled at {fill.price}, better than the {name} {best} of {event}"
+                assert fair, (
+                    f"{order.side} filled at {fill.price}, better than {best}: the book of {met.event} and, at its "
+                    f"arrival, {met.in_force}"
+                )
 
     @rule(
         "B5",
@@ -127,13 +126,12 @@ class BrokerContract(Contract):
     def test_a_limit_is_kept(self, make: Make) -> None:
         for order, met, fill in self.fills(make):
             if order.limit is not None:
-                buys, event = order.side is Side.BUY, met.event
+                buys = order.side is Side.BUY
                 kept = fill.price <= order.limit if buys else fill.price >= order.limit
                 assert kept, f"{order.side} with limit {order.limit} filled at {fill.price}"
-                assert isinstance(event, Quote | Candle), f"filled on {event}"
-                there = _best(event, buys)
+                there = _best(met, buys)
                 came = there <= order.limit if buys else there >= order.limit
-                assert came, f"{order.side} with limit {order.limit} filled while the market was {there}: {event}"
+                assert came, f"{order.side} with limit {order.limit} filled while the market was {there}: {met.event}"
 
     @rule(
         "B6",
@@ -202,17 +200,26 @@ class BrokerContract(Contract):
     @rule(
         "B10",
         "a strategy that took its order back must be able to count on it.",
-        "forget the order, answer True once, and False for an id that does not work.",
+        "answer Accepted with the time at which the cancel takes effect; where that is later than now, report Ended "
+        "with cancelled, unless it filled before; answer Rejected for an id that does not work.",
     )
     def test_a_cancelled_order_never_fills(self, make: Make) -> None:
         harness = self.harness(make())
-        assert harness.broker.cancel("nobody-knows-it") is False, "cancel() of an unknown id did not answer False"
+        answer = harness.broker.cancel("nobody-knows-it", harness.now_ns)
+        assert isinstance(answer, Rejected), f"cancel() of an unknown id answered {answer!r}"
         order, other = harness.submit_marketable(Side.BUY), harness.submit_marketable(Side.SELL)
-        assert harness.cancel(order.id) is True, "cancel() of a working order did not answer True"
-        assert harness.broker.cancel(order.id) is False, "cancel() of a cancelled order did not answer False"
-        filled = {one.order_id for one in harness.observe(harness.quote(other.eligible_ns + SECOND_NS))}
-        assert order.id not in filled, "a cancelled order was reported on"
+        answer = harness.cancel(order.id)
+        assert isinstance(answer, Accepted), f"cancel() of a working order answered {answer!r}"
+        reports = harness.observe(harness.quote(max(other.eligible_ns, answer.eligible_ns) + SECOND_NS))
+        filled = {one.order_id for one in reports if isinstance(one, Fill)}
+        ended = {one.order_id for one in reports if isinstance(one, Ended) and one.outcome == "cancelled"}
+        assert order.id not in filled, "a cancelled order was filled"
+        assert (order.id in ended) is (answer.eligible_ns > other.placed_ns), (
+            f"cancel() answered {answer!r} at {other.placed_ns}, and the end was reported wrongly: {reports}"
+        )
         assert other.id in filled, "the order beside the cancelled one was not filled"
+        again = harness.broker.cancel(order.id, harness.now_ns)
+        assert isinstance(again, Rejected), f"cancel() of a cancelled order answered {again!r}"
 
     @rule(
         "B11",
@@ -244,12 +251,9 @@ class BrokerContract(Contract):
             assert named, f"rule is {fill.rule!r}; expected a name in ASCII"
             for name, least in (("spread", fill.spread), ("slippage", fill.slippage)):
                 assert least is None or least >= 0, f"{name} {least} is below 0"
-            if isinstance(event, Quote | Candle):
-                best = _best(event, buys)
-                fine = fill.price >= best if buys else fill.price <= best
-                assert fine, (
-                    f"{order.side} with limit {order.limit} filled at {fill.price}, better than {best}: {event}"
-                )
+            best = _best(met, buys)
+            fine = fill.price >= best if buys else fill.price <= best
+            assert fine, f"{order.side} with limit {order.limit} filled at {fill.price}, better than {best}: {event}"
 
     @rule(
         "B13",
@@ -298,8 +302,13 @@ def answers(make: Make, instruments: Sequence[Instrument]) -> list[str]:
     return found
 
 
-def _best(event: Quote | Candle, buys: bool) -> Decimal:
-    """Return the best price a buyer or seller can have met."""
-    if isinstance(event, Quote):
-        return Decimal(repr(event.ask if buys else event.bid))
-    return Decimal(repr(event.low if buys else event.high))
+def _best(met: Exposure, buys: bool) -> Decimal:
+    """Return the best price a buyer or seller can have met: of the event, or of the book when the order arrived."""
+    prices = []
+    for event in (met.event, met.in_force):
+        if isinstance(event, Quote):
+            prices.append(event.ask if buys else event.bid)
+        elif isinstance(event, Candle):
+            prices.append(event.low if buys else event.high)
+    assert prices, f"filled on {met.event} without a price before"
+    return Decimal(repr(min(prices) if buys else max(prices)))

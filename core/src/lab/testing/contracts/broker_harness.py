@@ -12,22 +12,26 @@ from lab.domain.control import Timer
 from lab.domain.events import Fill
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, Ended, Order, OrderType, Side
+from lab.domain.orders import Accepted, Ended, Order, OrderType, Rejected, Report, Side
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, SECOND_NS
+from lab.engine.state import EngineState
+from lab.engine.view import MarketView
 from lab.ports import Broker
 from lab.testing.builders import START_NS
 
 MarketEvent = Quote | Candle | Timer
 
 _SIDES: Final = (Side.BUY, Side.SELL)
+_ENDS: Final = ("expired", "rejected", "cancelled")
 
 
 @frozen
 class Exposure:
-    """The event an order met, and the time from which the order could meet any."""
+    """The event an order met, the time from which it could meet any, and the quote in force at that time."""
 
     event: MarketEvent
     eligible_ns: int
+    in_force: Quote | None
 
 
 @frozen
@@ -65,7 +69,11 @@ class BrokerHarness:
         self.log: list[object] = []
         self.fills: list[tuple[Exposure, Fill]] = []
         self.breaches: list[str] = []
-        broker.open({one.symbol: one for one in instruments}, seed)
+        self._quotes: list[Quote] = []
+        known = {one.symbol: one for one in instruments}
+        broker.open(known, seed)
+        self._state = EngineState(known, MINUTE_NS, 64, (), config_hash="", leverage=Decimal(1), no_orders=False)
+        broker.attach(MarketView(self._state))
 
     # -- orders ------------------------------------------------------------------------------------------------------
 
@@ -107,10 +115,11 @@ class BrokerHarness:
             return self.submit(side)
         return self.submit(side, limit=Decimal(60_000) if side is Side.BUY else Decimal(40_000))
 
-    def cancel(self, order_id: str) -> bool:
-        """Cancel a working order and return the broker's answer."""
-        answer = self.broker.cancel(order_id)
-        self.working.pop(order_id, None)
+    def cancel(self, order_id: str) -> Accepted | Rejected:
+        """Cancel a working order and return the broker's answer: up to now, it is gone; later, a report will follow."""
+        answer = self.broker.cancel(order_id, self.now_ns)
+        if isinstance(answer, Accepted) and answer.eligible_ns <= self.now_ns:
+            self.working.pop(order_id, None)
         self.log.append((order_id, answer))
         return answer
 
@@ -124,16 +133,20 @@ class BrokerHarness:
         """Return a minute's candle that is known at ``time_ns``."""
         return Candle(symbol, time_ns - MINUTE_NS, time_ns, mid, mid + 5.0, mid - 5.0, mid, 50.0)
 
-    def observe(self, event: MarketEvent) -> Sequence[Fill | Ended]:
+    def observe(self, event: MarketEvent) -> Sequence[Fill | Report]:
         """Show the broker an event, book what it reports and return it.
 
         Nothing is shown while no order works, unless the broker watches the market.
         """
-        self.now_ns = max(self.now_ns, event.time_ns)
+        self.now_ns = self._state.now_ns = max(self.now_ns, event.time_ns)
+        if isinstance(event, Quote):
+            self._quotes.append(event)
+            if event.symbol in self._state.markets:
+                self._state.markets[event.symbol].quote = event
         if not self.working and not self.broker.watches_market():
             return ()
         answer = self.broker.observe(event)
-        assert isinstance(answer, Iterable), f"observe() gave {answer!r}, not a sequence of Fill and Ended"
+        assert isinstance(answer, Iterable), f"observe() gave {answer!r}, not a sequence of Fill and other reports"
         reports = list(answer)
         for report in reports:
             self.log.append(report)
@@ -141,8 +154,8 @@ class BrokerHarness:
         return reports
 
     def _book(self, report: object, event: MarketEvent) -> None:
-        if not isinstance(report, Fill | Ended):
-            self.breaches.append(f"observe() gave {report!r}, neither Fill nor Ended")
+        if not isinstance(report, Fill | Report):
+            self.breaches.append(f"observe() gave {report!r}, neither Fill nor Ended, Triggered or Amended")
             return
         order, left = self.orders.get(report.order_id), self.working.get(report.order_id)
         if order is None or left is None:
@@ -151,10 +164,12 @@ class BrokerHarness:
             return
         if isinstance(report, Ended):
             del self.working[order.id]
-            if report.outcome not in {"expired", "rejected"} or not report.reason.strip():
-                self.breaches.append(f"an end needs the outcome expired or rejected, and a reason: {report}")
+            if report.outcome not in _ENDS or not report.reason.strip():
+                self.breaches.append(f"an end needs the outcome {' or '.join(_ENDS)}, and a reason: {report}")
             return
-        self.fills.append((Exposure(event, order.eligible_ns), report))
+        if not isinstance(report, Fill):
+            return
+        self.fills.append((Exposure(event, order.eligible_ns, self._in_force(order)), report))
         left -= report.quantity
         if left < 0:
             self.breaches.append(f"filled {-left} beyond the quantity {order.quantity} of {order.id}: {report}")
@@ -162,6 +177,14 @@ class BrokerHarness:
             self.working[order.id] = left
         else:
             del self.working[order.id]
+
+    def _in_force(self, order: Order) -> Quote | None:
+        """Return the newest quote up to an order's arrival."""
+        found = None
+        for quote in self._quotes:
+            if quote.symbol == order.symbol and quote.time_ns <= order.eligible_ns:
+                found = quote
+        return found
 
 
 def plan(seed: int, moves: int = 240) -> list[Move]:

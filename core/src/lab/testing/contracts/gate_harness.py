@@ -148,9 +148,7 @@ class Reckless(Strategy):
             return []
         size = self.sizes[turn % len(self.sizes)]
         ask = OrderRequest.sell if turn // 23 % 2 else OrderRequest.buy
-        return [
-            ask(candle.symbol, size, planned_exit=Decimal(repr(candle.close)), decided_ns=candle.open_ns - SECOND_NS)
-        ]
+        return [ask(candle.symbol, size, decided_ns=candle.open_ns - SECOND_NS)]
 
 
 @define(eq=False)

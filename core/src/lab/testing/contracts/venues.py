@@ -79,12 +79,12 @@ class LimitsPositions(SimpleBroker):
             self._held[order.strategy] = after
         return answer
 
-    def cancel(self, order_id: str) -> bool:
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
         """Forget a working order."""
         found = self._working.get(order_id)
         if found is not None:
             self._held[found[0].strategy] -= _signed(found[0])
-        return super().cancel(order_id)
+        return super().cancel(order_id, now_ns)
 
 
 def _signed(order: Order) -> Decimal:

@@ -1,0 +1,121 @@
+"""The book of one symbol as it is displayed: its quote, its deeper levels, and what was taken of them.
+
+Displayed liquidity is there once: what an order of the run took stays taken while its level stands. A level that shows
+more than before has that much more to give; one that shows less gives no more than it shows; one that goes and comes
+back is a new one. A size of 0 in a quote says that the size is not known, and then there is no end to it.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+from lab import Depth, Quote
+from lab.domain.money import as_decimal
+
+_ZERO: Final = Decimal(0)
+DEPTH_COUNTS_NS: Final = 1_000_000_000
+"""How much older than the quote the deeper levels may be."""
+
+Level = tuple[float, float]
+
+
+class DisplayedBook:
+    """One symbol's newest quote and depth. ``unlimited`` displays no end of liquidity at the touch."""
+
+    __slots__ = ("_depth", "_taken_asks", "_taken_bids", "quote", "unlimited")
+
+    def __init__(self, unlimited: bool) -> None:
+        self.unlimited = unlimited
+        self.quote: Quote | None = None
+        self._depth: Depth | None = None
+        # price -> what was displayed when it was taken of, and what was taken
+        self._taken_asks: dict[float, tuple[Decimal, Decimal]] = {}
+        self._taken_bids: dict[float, tuple[Decimal, Decimal]] = {}
+
+    def show_quote(self, quote: Quote) -> None:
+        """Take the newest quote."""
+        self.quote = quote
+        if self._taken_asks:
+            self._taken_asks = self._standing(self._taken_asks, True)
+        if self._taken_bids:
+            self._taken_bids = self._standing(self._taken_bids, False)
+
+    def show_depth(self, depth: Depth | None) -> None:
+        """Take the newest depth; its best levels are no quote."""
+        if depth is self._depth:
+            return
+        self._depth = depth
+        if self._taken_asks:
+            self._taken_asks = self._standing(self._taken_asks, True)
+        if self._taken_bids:
+            self._taken_bids = self._standing(self._taken_bids, False)
+
+    def levels(self, asks: bool) -> list[Level]:
+        """Return what is displayed on one side, the touch first: the quote's, then deeper levels that are no older."""
+        quote = self.quote
+        if quote is None:
+            return []
+        touch = (quote[4], quote[5]) if asks else (quote[2], quote[3])
+        depth = self._depth
+        if depth is None or depth.time_ns + DEPTH_COUNTS_NS < quote[1] or self.unlimited:
+            return [touch]
+        best = touch[0]
+        if asks:
+            return [touch, *[level for level in depth.asks if level[0] > best]]
+        return [touch, *[level for level in depth.bids if level[0] < best]]
+
+    def left(self, price: float, size: float, asks: bool) -> Decimal | None:
+        """Return what a displayed level still gives; ``None`` where its size is not known."""
+        if self.unlimited or not size:
+            return None
+        displayed = as_decimal(size)
+        taken = self._taken_asks if asks else self._taken_bids
+        if not taken:
+            return displayed
+        before = taken.get(price)
+        if before is None:
+            return displayed
+        left = _left(before, displayed)
+        taken[price] = displayed, displayed - left
+        return left
+
+    def take(self, price: float, size: float, asks: bool, quantity: Decimal) -> None:
+        """Note that a quantity was taken of a level."""
+        if self.unlimited or not size:
+            return
+        taken = self._taken_asks if asks else self._taken_bids
+        displayed = as_decimal(size)
+        before = taken.get(price)
+        taken[price] = displayed, quantity if before is None else before[1] + quantity
+
+    def _standing(
+        self, taken: dict[float, tuple[Decimal, Decimal]], asks: bool
+    ) -> dict[float, tuple[Decimal, Decimal]]:
+        """Return what was taken of the levels that still stand, against what they display now."""
+        kept: dict[float, tuple[Decimal, Decimal]] = {}
+        for price, size in self.levels(asks):
+            before = taken.get(price)
+            if before is not None and size:
+                displayed = as_decimal(size)
+                kept[price] = displayed, displayed - _left(before, displayed)
+        return kept
+
+    def displayed_at(self, price: float, bids: bool) -> Decimal | None:
+        """Return what is displayed at one price on one side; ``None`` where that is not known.
+
+        Nothing is displayed inside the spread or, with depth, between its levels; beyond the last level nobody knows.
+        """
+        last = 0.0
+        for level, size in self.levels(not bids):
+            if level == price:
+                return as_decimal(size) if size else None
+            if level < price if bids else level > price:
+                return _ZERO
+            last = level
+        return None if last else _ZERO
+
+
+def _left(before: tuple[Decimal, Decimal], displayed: Decimal) -> Decimal:
+    """Return what a level gives that displayed and gave as ``before`` says, and displays so much now."""
+    shown, gave = before
+    left = shown - gave
+    return left + displayed - shown if displayed > shown else min(left, displayed)

@@ -1,0 +1,94 @@
+"""A working order of the paper broker: what it waits for, and what is left of it."""
+
+from decimal import Decimal
+from typing import Final
+
+from lab import Order, OrderType, Side, TimeInForce
+from lab.domain.money import as_decimal
+
+# Python 3.11 looks an enum's member up in 90 ns.
+_BUY: Final = Side.BUY
+_MARKET: Final = OrderType.MARKET
+_LIMIT: Final = OrderType.LIMIT
+_STOP_LIMIT: Final = OrderType.STOP_LIMIT
+_TAKE_PROFIT: Final = OrderType.TAKE_PROFIT
+_TRAILING: Final = OrderType.TRAILING_STOP
+_IOC: Final = TimeInForce.IOC
+_FOK: Final = TimeInForce.FOK
+_ZERO: Final = Decimal(0)
+
+# How far inside a candle an entry filled, for the orders that guard it: not at all, and everything that is behind.
+AT_OPEN: Final = 1
+INSIDE: Final = 2
+AT_CLOSE: Final = 3
+
+
+class Resting:
+    """One working order.
+
+    ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
+    it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
+    ``first`` says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests.
+    """
+
+    __slots__ = (
+        "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
+        "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
+        "symbol", "takes", "total", "trails", "waits", "whole", "woke_in",
+    )  # fmt: skip
+
+    def __init__(self, order: Order, eligible_ns: int) -> None:
+        kind = order.type
+        self.order = order
+        self.id = order.id
+        self.symbol = order.symbol
+        self.eligible_ns = eligible_ns
+        self.buys = order.side is _BUY
+        self.takes = kind is not _LIMIT and kind is not _STOP_LIMIT
+        self.waits = kind is not _MARKET and kind is not _LIMIT
+        self.trails = kind is _TRAILING
+        self.rises = self.buys is not (kind is _TAKE_PROFIT)
+        self.limit = 0.0 if order.limit is None else float(order.limit)
+        self.level = 0.0 if order.stop is None else float(order.stop)
+        self.immediate = order.time_in_force is _IOC or order.time_in_force is _FOK
+        self.whole = order.time_in_force is _FOK
+        self.total = order.quantity
+        self.done = _ZERO
+        self.left = order.quantity if not order.parent else _ZERO
+        self.arrived = False
+        self.ended = False
+        self.first = True
+        self.age_ns = 0
+        self.best = 0.0
+        self.decided_at = 0.0
+        self.ahead: Decimal | None = None
+        self.queue: Decimal | None = None
+        self.seen_n = 0
+        self.awake_at = 0  # where in a candle its entry filled: AT_OPEN, INSIDE, AT_CLOSE; 0: it has no entry
+        self.woke_in = -1  # the open time of that candle, or the number of that event
+        self.entry_rises = False
+
+    def amend(self, order: Order) -> None:
+        """Take other figures. Another price or a larger quantity loses the place in the queue."""
+        if order.limit != self.order.limit or order.quantity > self.total:
+            self.ahead = None
+            self.first = self.first or order.limit != self.order.limit
+        self.left += order.quantity - self.total
+        self.total = order.quantity
+        self.limit = 0.0 if order.limit is None else float(order.limit)
+        if not self.trails:
+            self.level = 0.0 if order.stop is None else float(order.stop)
+        self.order = order
+
+    def fill(self, quantity: Decimal) -> None:
+        """Count a fill."""
+        self.left -= quantity
+        self.done += quantity
+
+    def follow(self, price: float) -> None:
+        """Let a trailing stop follow the best price; its level never goes back."""
+        if not self.best or (price < self.best if self.buys else price > self.best):
+            self.best = price
+            trail = self.order.trail
+            assert trail is not None, f"{self.id} trails without a distance"  # submit refuses one
+            self.level = float(as_decimal(price) + trail if self.buys else as_decimal(price) - trail)
