@@ -11,9 +11,22 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from lab.domain.events import Deposited, OrderAccepted, OrderEnded, OrderFilled, OrderRefused, Signal
+from lab.domain.events import (
+    AmendRefused,
+    AmendSent,
+    CancelSent,
+    Deposited,
+    OrderAccepted,
+    OrderAmended,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    OrderTriggered,
+    Signal,
+)
 from lab.domain.ledger import EXACT, ZERO, Ledger
-from lab.domain.orders import Side
+from lab.domain.life_cycle import OrderState, check_step
+from lab.domain.orders import OrderType, Side
 from lab.journal.chain import GENESIS, Row, key_of, row_hash
 from lab.journal.codec import ROW_KINDS, RUN_STARTED, decode_as
 from lab.journal.reader import JournalReader
@@ -40,8 +53,11 @@ class _Working:
 
     accepted: OrderAccepted
     input_n: int
+    quantity: Decimal
     remaining: Decimal
+    limit: Decimal | None
     fills: int = 0
+    state: OrderState = OrderState.WORKING
 
 
 @define
@@ -78,6 +94,7 @@ class _Auditor:
         self._keys: set[str] = set()
         self._books: dict[str, _Book] = {}
         self._working: dict[str, _Working] = {}
+        self._filled_orders: set[str] = set()
         self._ended = False
         self._takers: dict[type, Callable[[Any], None]] = {
             RunStarted: self._run_started,
@@ -85,6 +102,10 @@ class _Auditor:
             OrderAccepted: self._accepted,
             OrderFilled: self._filled,
             OrderEnded: self._end,
+            OrderTriggered: self._triggered,
+            OrderAmended: self._amended,
+            CancelSent: self._sent,
+            AmendSent: self._sent,
         }
 
     def _note(self, text: str) -> None:
@@ -149,13 +170,48 @@ class _Auditor:
             self._note(f"its quantity {event.quantity} is not above 0")
         if event.eligible_ns < event.placed_ns:
             self._note(f"it may fill from {event.eligible_ns} on, before it was placed at {event.placed_ns}")
-        self._working[event.order_id] = _Working(event, self._input_n, event.quantity)
+        self._working[event.order_id] = _Working(event, self._input_n, event.quantity, event.quantity, event.limit)
+
+    def _find(self, order_id: str) -> _Working | None:
+        order = self._working.get(order_id)
+        if order is None:
+            self._note(f"order {order_id} does not work: it was never accepted, or has ended")
+        return order
+
+    def _step(self, order: _Working, following: OrderState) -> None:
+        try:
+            check_step(order.accepted.order_id, order.state, following)
+        except ValueError as error:
+            self._note(str(error))
+        order.state = following
+
+    def _triggered(self, event: OrderTriggered) -> None:
+        order = self._find(event.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        self._step(order, OrderState.TRIGGERED)
+        rises = (order.accepted.side is Side.BUY) is not (order.accepted.type is OrderType.TAKE_PROFIT)
+        if event.reference < event.level if rises else event.reference > event.level:
+            self._note(f"the price {event.reference} had not reached the level {event.level}")
+
+    def _amended(self, event: OrderAmended) -> None:
+        order = self._find(event.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        self._expect("what remains", event.remaining, event.quantity - (order.quantity - order.remaining))
+        if not event.remaining > ZERO:
+            self._note(f"nothing remains of it: {event.remaining}")
+        order.quantity, order.remaining, order.limit = event.quantity, event.remaining, event.limit
+
+    def _sent(self, event: CancelSent | AmendSent) -> None:
+        self._find(event.order_id if isinstance(event, CancelSent) else event.request.order_id)
 
     def _filled(self, event: OrderFilled) -> None:
         fill = event.fill
-        order = self._working.get(fill.order_id)
+        order = self._find(fill.order_id)
         if order is None:
-            self._note(f"order {fill.order_id} does not work: it was never accepted, or has ended")
             return
         accepted = order.accepted
         order.fills += 1
@@ -165,13 +221,17 @@ class _Auditor:
         self._expect("its side", event.side, accepted.side)
         self._expect("what remains", event.remaining, order.remaining)
         if order.remaining < ZERO:
-            self._note(f"more is filled than was ordered: {accepted.quantity}")
+            self._note(f"more is filled than was ordered: {order.quantity}")
+        if accepted.parent and accepted.parent not in self._filled_orders:
+            self._note(f"its entry {accepted.parent} has not filled")
+        self._step(order, OrderState.FILLED if not order.remaining else OrderState.PARTIALLY_FILLED)
+        self._filled_orders.add(fill.order_id)
         if self._input_n <= order.input_n:
             self._note(f"it fills on input {self._input_n}, the order was decided on input {order.input_n}")
         if not accepted.eligible_ns <= self._time_ns:
             self._note(f"it fills at {self._time_ns}, the order arrives at {accepted.eligible_ns}")
         buys = accepted.side is Side.BUY
-        limit = accepted.limit
+        limit = order.limit
         if limit is not None and (fill.price > limit if buys else fill.price < limit):
             self._note(f"its price {fill.price} is worse than the limit {limit}")
         self._expect("its fee", fill.fee, fill.price * fill.quantity * fill.fee_rate)
@@ -196,15 +256,18 @@ class _Auditor:
             book.trades += 1
 
     def _end(self, event: OrderEnded) -> None:
-        order = self._working.pop(event.order_id, None)
+        order = self._find(event.order_id)
         self._outcomes[event.outcome] += 1
         if order is None:
-            self._note(f"order {event.order_id} does not work: it was never accepted, or has ended")
             return
+        del self._working[event.order_id]
+        self._step(order, OrderState(event.outcome))
         self._same_order(event, order.accepted)
         self._expect("what remains", event.remaining, order.remaining)
 
-    def _same_order(self, event: OrderFilled | OrderEnded, accepted: OrderAccepted) -> None:
+    def _same_order(
+        self, event: OrderFilled | OrderEnded | OrderTriggered | OrderAmended, accepted: OrderAccepted
+    ) -> None:
         self._expect("its strategy", event.strategy, accepted.strategy)
         self._expect("its symbol", event.symbol, accepted.symbol)
 
@@ -229,9 +292,10 @@ class _Auditor:
 
     def _counted(self) -> Iterator[tuple[str, object]]:
         for name, cls in (
-            ("orders", OrderAccepted), ("fills", OrderFilled), ("refusals", OrderRefused), ("signals", Signal),
+            ("orders", OrderAccepted), ("fills", OrderFilled), ("signals", Signal),
         ):  # fmt: skip
             yield name, self.counts[cls]
+        yield "refusals", self.counts[OrderRefused] + self.counts[AmendRefused]
         for outcome in ("cancelled", "expired", "rejected"):
             yield outcome, self._outcomes[outcome]
         yield "trades", sum(book.trades for book in self._books.values())

@@ -182,10 +182,13 @@ class Matcher:
         if quote is not None:
             resting.decided_at = quote[4] if resting.buys else quote[2]
             self._fall_due(resting.eligible_ns, _ARRIVES, resting)
-        if resting.takes and not resting.waits and (quote is not None or not self._has_candles(symbol)):
+        if resting.takes and not resting.waits and not self._only_candles(symbol):
             self._fall_due(resting.eligible_ns + self._expire_ns, _EXPIRES, resting)
 
-    def _has_candles(self, symbol: str) -> bool:
+    def _only_candles(self, symbol: str) -> bool:
+        """Return whether there are candles of a symbol, and no quote ever was."""
+        if self._books[symbol].quote is not None:
+            return False
         return symbol in self._volumes or (self._market is not None and len(self._market.candles(symbol)) > 0)
 
     def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
@@ -234,6 +237,10 @@ class Matcher:
             book.show_quote(event)
             self._meet_all(event[0], book, event[1], reports)
         elif kind is Candle:
+            if event[7]:
+                self._volumes[event[0]] = True
+            else:
+                self._volumes.setdefault(event[0], False)
             if self._due and self._due[0][0] < event[2]:
                 self._catch_up(event[2], None, reports)
             self._candle(event, reports)
@@ -269,7 +276,7 @@ class Matcher:
                 self._amend(resting, order, reports)
             elif resting.order.expires_ns == at_ns + 1:
                 self._end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
-            else:
+            elif resting.first and not self._only_candles(resting.symbol):
                 self._end(resting, "expired", self._too_late(resting), reports)
 
     def _arrive(self, resting: Resting, following: Quote | None, reports: Reports) -> None:
@@ -293,9 +300,8 @@ class Matcher:
         reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
 
     def _too_late(self, resting: Resting) -> str:
-        what = "what remains was" if resting.done else "it was"
         return (
-            f"{what} not filled within {self._expire_ms} ms (expire_ms) after its arrival at "
+            f"no fresh quote came within {self._expire_ms} ms (expire_ms) of its arrival at "
             f"{format_time(resting.eligible_ns)}"
         )
 
@@ -344,9 +350,7 @@ class Matcher:
         if book is None or book.quote is not None:
             return
         most: Decimal | None = None
-        if volume:
-            self._volumes[symbol] = True
-        if not self._unlimited and self._volumes.setdefault(symbol, False):
+        if not self._unlimited and self._volumes[symbol]:
             most = as_decimal(volume) * self._candle_share
         for resting in list(self._resting.values()):
             if resting.symbol == symbol and resting.seen_n != self._event_n:
@@ -373,7 +377,7 @@ class Matcher:
         if expires_ns is not None and expires_ns <= candle[2]:
             return most
         known, before = len(reports), resting.done
-        if resting.takes and not resting.waits and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
+        if resting.first and resting.takes and not resting.waits and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
             self._end(resting, "expired", _too_late_for(candle, late_ns, resting), reports)
             return most
         shown = most
