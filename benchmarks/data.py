@@ -78,7 +78,7 @@ def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
 def write_quotes(path: Path, bids: Sequence[int]) -> Expected:
     """Write a quote every 250 ms with these bids, in tenths, and a trade a minute; return what a backtest must report.
 
-    A minute's candle comes before the next minute's first quote; the order it causes meets that minute's second one.
+    A minute's candle comes before the next minute's first quote; the order it causes arrives before the second one, and meets the first.
     """
     with path.open("w", encoding="ascii") as file:
         file.write("kind,venue_ms,bid,bid_size,ask,ask_size,price,size,side\n")
@@ -90,7 +90,7 @@ def write_quotes(path: Path, bids: Sequence[int]) -> Expected:
     candles = (len(bids) - 1) // QUOTES_A_MINUTE
     closes = [bids[(number + 1) * QUOTES_A_MINUTE - 1] for number in range(candles)]
     fills = (
-        (way, bids[(at + 1) * QUOTES_A_MINUTE + 1] + (way > 0))
+        (way, bids[(at + 1) * QUOTES_A_MINUTE] + (way > 0))
         for at, way in crossings(closes)
         if (at + 1) * QUOTES_A_MINUTE + 1 < len(bids)
     )

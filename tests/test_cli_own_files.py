@@ -32,7 +32,7 @@ def candles(lab: Any) -> Candles:
     """Write a file of one-minute candles around a walk that begins at a price."""
 
     def write(first: float, digits: int, name: str = "prices.csv", count: int = 400) -> Path:
-        rows = [f"{BEGIN + 60 * n},{figures},5" for n, figures in enumerate(_walk(first, digits, count))]
+        rows = [f"{BEGIN + 60 * n},{figures},1e9" for n, figures in enumerate(_walk(first, digits, count))]
         path: Path = lab.folder / name
         path.write_text("\n".join(["time,open,high,low,close,volume", *rows, ""]), encoding="utf-8")
         return path

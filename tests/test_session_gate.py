@@ -78,7 +78,8 @@ def test_a_price_that_grew_stale_shuts_trading_and_no_position_is_closed_at_it(l
 
 
 def test_an_order_expires_though_no_quote_comes_any_more(lab: Any, mute: Any) -> None:
-    report = _run(lab, "--strategy", "trader", "--set", "mute.seconds=60.05")
+    late = ("--set", "paper.expire_ms=5000", "--set", "paper.stale_ms=100")
+    report = _run(lab, "--strategy", "trader", "--set", "mute.seconds=60.05", *late)
     [end] = [body for _, _, body in lab.run().rows("order_ended")]
     assert end["outcome"] == "expired", "five seconds after its arrival, and not cancelled at the end of the run"
     assert report["expired"] == 1

@@ -46,7 +46,7 @@ def _model(*methods: str) -> Callable[[Any, "Attribute[str]", str], None]:
     return check
 
 
-_MS: Final = validators.and_(validators.ge(0), validators.le(3_600_000))
+_MS: Final = validators.and_(validators.ge(0), validators.le(604_800_000))
 _LATENCY: Final = ("submit_ns", "cancel_ns")
 
 
