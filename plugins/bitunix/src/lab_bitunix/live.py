@@ -85,7 +85,7 @@ class LiveStream:
         if len(channels) > _CHANNELS_MAX:
             raise ProviderError(
                 f"bitunix: {len(self.wanted)} subscriptions need {len(channels)} channels; the venue takes "
-                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols" + (", or set bitunix.depth=0" if self.levels else "")
+                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols{', or set bitunix.depth=0' if self.levels else ''}"
             )
         self.socket = SocketClient(
             url=self.ws_url,
