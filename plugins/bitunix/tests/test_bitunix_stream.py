@@ -49,7 +49,7 @@ async def test_a_stream_gives_quotes_funding_and_a_confirmed_candle() -> None:
     assert list(venue.hosts).count(f"127.0.0.1:{venue.port}") >= 1
     (_, subscribe), *others = venue.frames[0]
     assert [arg["ch"] for arg in subscribe["args"]] == ["depth_book1", "depth_book5", "market_kline_1min"]
-    assert sink.depths[0][2] == tuple((60000.1 - place / 10, 2.5 + place) for place in range(5))
+    assert sink.depths[0][2] == tuple((round(60000.1 - place / 10, 1), 2.5 + place) for place in range(5))
     assert {frame["op"] for _, frame in others} <= {"ping"}
     assert sink.faults == []
 

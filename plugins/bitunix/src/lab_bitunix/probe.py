@@ -147,9 +147,10 @@ def _age(candles: Sequence[Candle], wanted: Subscription, venue_ns: int, checks:
 
 def _depth(listener: _Listener) -> Check:
     depth = listener.depth
+    if depth is None and listener.quotes:
+        return Check("depth", False, "no levels came; --set bitunix.depth=0 does without")
     if depth is None:
-        tried = False if listener.quotes else None
-        return Check("depth", tried, "no levels came" + ("; --set bitunix.depth=0 does without" if tried is False else ""))
+        return Check("depth", None, "no levels came")
     (bid, _), (ask, _) = depth.bids[0], depth.asks[0]
     return Check("depth", True, f"{len(depth.bids)} bids from {bid} down, {len(depth.asks)} asks from {ask} up")
 

@@ -31,8 +31,7 @@ def levels(market: Market, time_ns: int, count: int) -> tuple[list[list[str]], l
         if bid - place * tick > tick / 2
     ]
     asks = [
-        [number(ask + place * tick, prices), shown(ask_size * _factor(place) + 1e-3 * place)]
-        for place in range(count)
+        [number(ask + place * tick, prices), shown(ask_size * _factor(place) + 1e-3 * place)] for place in range(count)
     ]
     return bids, asks
 
