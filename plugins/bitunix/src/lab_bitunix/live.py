@@ -20,9 +20,8 @@ from lab_bitunix.stream import SocketClient
 from lab_bitunix.wire import (
     CANDLE_CHANNELS,
     DEPTH_CHANNELS,
-    DEPTH_LEVELS,
+    DEPTH_FRAMES,
     KLINE_INTERVAL,
-    QUOTE_CHANNEL,
     SAMPLE_BYTES,
     DepthFrame,
     KlineFrame,
@@ -62,8 +61,8 @@ class LiveStream:
     pace: float = 1.0
     socket: SocketClient = field(init=False)
     _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
-    _books: dict[ChannelKey, tuple[ReadBook, ...]] = field(init=False, factory=dict)
-    """Channels of levels, and what is read of each frame: one channel may give quotes and depth."""
+    _books: dict[tuple[str, type], tuple[ChannelKey, tuple[ReadBook, ...]]] = field(init=False, factory=dict)
+    """By symbol and frame: the channel, and what is read of it. The one of one level may give quotes and depth."""
     _funded: dict[str, None] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
     _late: int = field(init=False, default=0)
@@ -75,12 +74,12 @@ class LiveStream:
         candles = [one for one in self.wanted if Channel.CANDLES in one.channels]
         for one in self.wanted:
             if Channel.QUOTES in one.channels:
-                self._read(quote_of, (one.symbol, QUOTE_CHANNEL))
+                self._read(one.symbol, 1, quote_of)
         for one in self.wanted:
             if Channel.DEPTH in one.channels and self.levels:
-                self._read(depth_of, (one.symbol, DEPTH_CHANNELS[self.levels]))
+                self._read(one.symbol, self.levels, depth_of)
         self._funded = dict.fromkeys(one.symbol for one in self.wanted if Channel.FUNDING in one.channels)
-        channels = [*self._books]
+        channels = [channel for channel, _ in self._books.values()]
         channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
         if len(channels) > _CHANNELS_MAX:
             raise ProviderError(
@@ -128,17 +127,17 @@ class LiveStream:
     def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> ChannelKey | None:
         """Check a data frame and hand it on; return its channel when it was good."""
         if isinstance(message, DepthFrame):
-            channel = (message.symbol, DEPTH_CHANNELS[DEPTH_LEVELS[type(message)]])
-            events: list[Quote | Depth] = []
-            for read in self._books.get(channel, ()):
+            known = self._books.get((message.symbol, type(message)))
+            if known is None:
+                return None
+            channel, reads = known
+            for read in reads:
                 event = read(message)
                 if isinstance(event, str):
                     self.sink.malformed(event, frame[:SAMPLE_BYTES])
                     return None
-                events.append(event)
-            if not events or not self._timely(events[0].time_ns, frame, now):
-                return None
-            for event in events:
+                if not self._timely(event.time_ns, frame, now):
+                    return None
                 self.sink.put(event)
             return channel
         interval_ns = KLINE_INTERVAL[type(message)]
@@ -155,10 +154,10 @@ class LiveStream:
         chain.push(candle, now)
         return channel
 
-    def _read(self, read: ReadBook, channel: ChannelKey) -> None:
-        known = self._books.get(channel, ())
-        if read not in known:
-            self._books[channel] = (*known, read)
+    def _read(self, symbol: str, levels: int, read: ReadBook) -> None:
+        channel, reads = self._books.get((symbol, DEPTH_FRAMES[levels]), ((symbol, DEPTH_CHANNELS[levels]), ()))
+        if read not in reads:
+            self._books[symbol, DEPTH_FRAMES[levels]] = channel, (*reads, read)
 
     def _timely(self, time_ns: int, frame: bytes, now: float) -> bool:
         if self.clock.follows(time_ns, now):

@@ -29,7 +29,6 @@ SAMPLE_BYTES: Final = 400
 
 DEPTH_CHANNELS: Final[Mapping[int, str]] = {levels: f"depth_book{levels}" for levels in (1, 5, 15)}
 """Levels a side to the channel that shows so many. ``depth_books`` sends the whole book each time, some 460 KB."""
-QUOTE_CHANNEL: Final = DEPTH_CHANNELS[1]
 # REST and socket name the same intervals differently. The buckets of 3d, 1w and 1M do not start at multiples since 1970
 # that anyone has established, so their candles can't be separated on the socket, which sends no open time.
 _INTERVALS: Final = (
@@ -116,10 +115,11 @@ class Malformed(msgspec.Struct):
 Frame = DepthFrame | KlineFrame | Control | Other | Malformed
 
 # One struct a channel: the tag decides the type, so that one pass over the bytes is enough.
-DEPTH_LEVELS: Final[Mapping[type, int]] = {
-    msgspec.defstruct(f"Depth{levels}", [], bases=(DepthFrame,), tag_field="ch", tag=channel): levels
+DEPTH_FRAMES: Final[Mapping[int, type]] = {
+    levels: msgspec.defstruct(f"Depth{levels}", [], bases=(DepthFrame,), tag_field="ch", tag=channel)
     for levels, channel in DEPTH_CHANNELS.items()
 }
+_LEVELS: Final = {frame: levels for levels, frame in DEPTH_FRAMES.items()}
 KLINE_INTERVAL: Final[Mapping[type, int]] = {
     msgspec.defstruct(
         "Kline" + channel.removeprefix("market_kline_"), [], bases=(KlineFrame,), tag_field="ch", tag=channel
@@ -130,7 +130,7 @@ _KNOWN: Final = frozenset({*DEPTH_CHANNELS.values(), *CANDLE_CHANNELS.values()})
 
 
 def _decoder() -> "msgspec.json.Decoder[DepthFrame | KlineFrame]":
-    union: Any = reduce(or_, (*DEPTH_LEVELS, *KLINE_INTERVAL))
+    union: Any = reduce(or_, (*DEPTH_FRAMES.values(), *KLINE_INTERVAL))
     return msgspec.json.Decoder(union, strict=False)
 
 
@@ -182,7 +182,7 @@ def quote_of(frame: DepthFrame) -> Quote | str:
 
 def depth_of(frame: DepthFrame) -> Depth | str:
     """Return the frame's levels, at most as many a side as its channel has, or what is wrong with them."""
-    count, book = DEPTH_LEVELS[type(frame)], frame.data
+    count, book = _LEVELS[type(frame)], frame.data
     if not (book.b and book.a):
         return f"{DEPTH_CHANNELS[count]}: a side without levels"
     if not _TS_MIN <= frame.ts < _TS_MAX:
