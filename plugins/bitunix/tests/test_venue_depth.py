@@ -31,14 +31,22 @@ def by_channel(frames: list[Any]) -> dict[str, dict[int, Any]]:
 
 @pytest.mark.parametrize("symbol", ["BTCUSDT", "ETHUSDT"])
 def test_the_best_level_is_the_quote_sent_at_that_moment_in_every_channel(symbol: str) -> None:
-    async def check(venue: LocalVenue) -> list[Any]:
+    async def check(venue: LocalVenue) -> tuple[list[Any], dict[int, Any]]:
         async with client(venue) as socket:
             await subscribe(socket, *CHANNELS, symbol=symbol)
-            return [frame for frame in await hear(socket, 62) if "ch" in frame]
+            frames = [frame for frame in await hear(socket, 62) if "ch" in frame]
+        market = venue.world.markets[symbol]
+        on_grid = {one["ts"] for one in frames if (one["ts"] - START_NS // 10**6) % 310 == 0}
+        return frames, {ts: market.quote_at(ts * 10**6) for ts in on_grid}
 
-    sent = by_channel(virtually(check))
-
+    frames, known = virtually(check)
+    sent = by_channel(frames)
     quotes = sent["depth_book1"]
+
+    for ts in sorted(known):
+        levels = [float(text) for side in "ba" for text in quotes[ts][side][0]]
+        assert levels == pytest.approx(known[ts], abs=1e-3)
+    assert len(known) > 190
     for name in ("depth_book5", "depth_book15"):
         assert set(sent[name]) == set(quotes)
         for ts, data in sent[name].items():
