@@ -79,7 +79,7 @@ class _FrameTurns(FrameConnection):
 def _session(port: int, count: int) -> dict[str, Any]:
     """Run a session until its last quote. Raises ``RuntimeError`` unless every quote sent is accounted for."""
     tables = {
-        "bitunix": {"rest_url": f"http://127.0.0.1:{port}", "ws_url": f"ws://127.0.0.1:{port}/public/"},
+        "bitunix": {"rest_url": f"http://127.0.0.1:{port}", "ws_url": f"ws://127.0.0.1:{port}/public/", "depth": "0"},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         tables["run"] = {"state_dir": folder, "minutes": "1"}

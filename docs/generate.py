@@ -16,13 +16,15 @@ import tomllib
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, get_origin, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import click
 from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text
 from lab.composition.config import RunSettings
 from lab.domain import events
+from lab.domain.ledger import Posting
+from lab.domain.market import Level
 from lab.domain.orders import OrderRequest, OrderType
 from lab.exit_codes import EndReason
 from lab.journal.codec import INPUT_KINDS, KINDS
@@ -199,8 +201,8 @@ def written(kind: Any) -> str:
     if name == "Mapping":
         return f"object of {written(arguments[1])}" if len(arguments) == 2 else "object of text"
     if name == "tuple":
-        posting = get_origin(arguments[0]) is tuple
-        return f"array of {'[account, amount as text]' if posting else written(arguments[0])}"
+        pairs = {Posting: "[account, amount as text]", Level: "[price, size]"}
+        return f"array of {pairs.get(arguments[0]) or written(arguments[0])}"
     return " or ".join(written(part) for part in arguments)
 
 

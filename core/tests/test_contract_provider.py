@@ -13,6 +13,7 @@ from contract_checks import assert_breaks, unkept
 from lab import (
     Candle,
     Channel,
+    Depth,
     FeedState,
     Instrument,
     PriceSource,
@@ -28,6 +29,7 @@ from lab import (
 from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.ports.provider import CHANNEL_OF
 from lab.testing import START_NS, ProviderContract, RecordingSink, check, instrument, waves
 from lab.testing import candles as candles_of
 
@@ -393,6 +395,87 @@ class BatchesFromNowhere(Waves):
         return {}
 
 
+@define(kw_only=True)
+class WithDepth(Waves):
+    """Shows levels with each quote: nothing is wrong with them either."""
+
+    def channels(self) -> frozenset[Channel]:
+        return frozenset({Channel.CANDLES, Channel.QUOTES, Channel.DEPTH})
+
+    def shown(self, quote: Quote) -> Depth:
+        bids, asks = ((quote.bid, 1.0), (quote.bid - 1, 2.0)), ((quote.ask, 1.0), (quote.ask + 1, 2.0))
+        return Depth(quote.symbol, quote.time_ns, bids, asks)
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        (channels,) = {one.channels for one in wanted}
+        everything = [attrs.evolve(one, channels=self.channels()) for one in wanted]
+        await super().stream(everything, Deep(self, channels, sink))
+
+
+@define
+class Deep:
+    """A sink that puts behind each quote the depth its provider makes of it, and of all that what is wanted."""
+
+    provider: WithDepth
+    channels: frozenset[Channel]
+    sink: Sink
+
+    def put(self, event: Any) -> None:
+        shown = [event, self.provider.shown(event)] if isinstance(event, Quote) else [event]
+        for one in shown:
+            if CHANNEL_OF[type(one)] in self.channels:
+                self.sink.put(one)
+
+    def feed(self, state: FeedState, detail: str = "") -> None:
+        self.sink.feed(state, detail)
+
+    def malformed(self, reason: str, sample: bytes | str) -> None:
+        self.sink.malformed(reason, sample)
+
+
+@define(kw_only=True)
+class DepthOfAnother(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        return super().shown(quote)._replace(symbol="ETHUSDT")
+
+
+@define(kw_only=True)
+class DepthCrossed(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        return super().shown(quote)._replace(bids=((quote.ask + 1, 1.0),))
+
+
+@define(kw_only=True)
+class DepthLocked(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        return super().shown(quote)._replace(bids=((quote.ask, 1.0),))
+
+
+@define(kw_only=True)
+class DepthOfNothing(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        return super().shown(quote)._replace(bids=((quote.bid, 0.0),))
+
+
+@define(kw_only=True)
+class DepthUpsideDown(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        depth = super().shown(quote)
+        return depth._replace(bids=depth.bids[::-1])
+
+
+@define(kw_only=True)
+class DepthBackInTime(WithDepth):
+    def shown(self, quote: Quote) -> Depth:
+        return super().shown(quote)._replace(time_ns=2 * START_NS - quote.time_ns)
+
+
+@define(kw_only=True)
+class ClaimsDepth(Waves):
+    def channels(self) -> frozenset[Channel]:
+        return frozenset({Channel.CANDLES, Channel.QUOTES, Channel.DEPTH})
+
+
 BROKEN: list[tuple[str, Any, str]] = [
     ("P1", NoHelp, "setting 'window' has no help text"),
     ("P1", TypesForCheckersOnly, "cannot be resolved at run time, where settings are read: name 'NotThere'"),
@@ -442,11 +525,19 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("P12", BatchesFromNowhere, "source() does not say which"),
     ("P13", GivesAllChannels, "asked for candles only, got candles, quotes"),
     ("P14", EndsWithItsConnection, "stream() returned after 1 connections were reset"),
+    ("P15", ClaimsDepth, "channels() has depth, but none came in 200.0 s"),
+    ("P15", DepthOfAnother, "asked for 'BTCUSDT': Depth(symbol='ETHUSDT'"),
+    ("P15", DepthCrossed, "bid 50001.1 above ask 50000.1"),
+    ("P15", DepthLocked, "the best bid meets the best ask"),
+    ("P15", DepthOfNothing, "bid level 49999.9 × 0.0 is not a price and a size"),
+    ("P15", DepthUpsideDown, "does not lie beyond 49998.9"),
+    ("P15", DepthBackInTime, "depth went back in time"),
 ]
 
 
 def test_a_sound_provider_keeps_every_rule() -> None:
     assert unkept(ProviderContract, Waves) == []
+    assert unkept(ProviderContract, WithDepth) == []
 
 
 def test_a_provider_that_connects_again_after_a_reset_keeps_the_rule_for_it() -> None:

@@ -16,7 +16,7 @@ FAR_NS = parse_time("2063-04-05")
 QUOTE = Quote("BTCUSDT", START_NS, 49_999.9, 1.0, 50_000.1, 2.0)
 CANDLE = Candle("BTCUSDT", START_NS, START_NS + MINUTE_NS, 1.0, 2.0, 0.5, 1.5, 3.0)
 TRADE = Trade("BTCUSDT", START_NS, 50_000.0, 0.1, Side.BUY)
-DEPTH = Depth("BTCUSDT", START_NS, ((10.0, 1.0), (9.0, 2.0)), ((11.0, 1.0), (12.0, 0.0)))
+DEPTH = Depth("BTCUSDT", START_NS, ((10.0, 1.0), (9.0, 2.0)), ((11.0, 1.0), (12.0, 3.0)))
 FUNDING = Funding("BTCUSDT", START_NS, 0.0001, START_NS + 10, 50_000.0)
 
 

@@ -22,7 +22,7 @@ from lab.domain.orders import Side
 CANDLE = Candle("BTCUSDT", 0, 60_000_000_000, 101.0, 103.0, 99.0, 100.0, 5.0)
 QUOTE = Quote("BTCUSDT", 0, 99.9, 1.0, 100.1, 2.0)
 TRADE = Trade("BTCUSDT", 0, 100.0, 0.5, Side.BUY)
-DEPTH = Depth("BTCUSDT", 0, ((99.9, 1.0), (99.8, 0.0)), ((100.1, 2.0), (100.2, 3.0)))
+DEPTH = Depth("BTCUSDT", 0, ((99.9, 1.0), (99.8, 4.0)), ((100.1, 2.0), (100.2, 3.0)))
 NAN, INFINITE = float("nan"), float("inf")
 
 
@@ -113,6 +113,7 @@ def test_a_trade_that_cannot_be_is_described(change: dict[str, Any], complaint: 
         ({"bids": ((0.0, 1.0),)}, "bid level 0.0 × 1.0 is not a price and a size"),
         ({"bids": ((NAN, 1.0),)}, "bid level nan × 1.0 is not a price and a size"),
         ({"asks": ((100.1, -1.0),)}, "ask level 100.1 × -1.0 is not a price and a size"),
+        ({"asks": ((100.1, 0.0),)}, "ask level 100.1 × 0.0 is not a price and a size"),
         ({"asks": ((100.1, NAN),)}, "ask level 100.1 × nan is not a price and a size"),
         ({"bids": ((99.9, 1.0), (99.9, 1.0))}, "bid level 99.9 does not lie beyond 99.9"),
         ({"bids": ((99.8, 1.0), (99.9, 1.0))}, "bid level 99.9 does not lie beyond 99.8"),

@@ -232,6 +232,21 @@ def test_trades_and_depth_reach_those_who_ask_for_them_and_every_view(record: bo
     assert made.state.now_ns == DEPTH.time_ns
 
 
+@pytest.mark.behaviour("O1")
+def test_depth_older_than_the_newest_is_counted_and_neither_kept_nor_shown_nor_met() -> None:
+    watching, broker = Watching(), ScriptedBroker()
+    made = engine(watching, broker=broker)
+    older = DEPTH._replace(time_ns=DEPTH.time_ns - 1, asks=((90.0, 1.0),))
+    outputs = run(made, [DEPTH, older])
+    assert len(outputs) == 2, "the order on the first, and the row it came of"
+    assert made.strategies[0].view.depth(X) is DEPTH
+    assert watching.seen == [DEPTH]
+    assert [event for event, _ in broker.seen] == [DEPTH]
+    assert (made.counters.quotes, made.counters.late_quotes) == (0, 1)
+    run(made, [DEPTH._replace(bids=())])
+    assert made.strategies[0].view.depth(X) == DEPTH._replace(bids=()), "of two at the same time the later one counts"
+
+
 @pytest.mark.parametrize("event", [TRADE, DEPTH])
 def test_trades_and_depth_meet_working_orders_and_are_rows_only_where_something_followed(event: Trade | Depth) -> None:
     broker = ScriptedBroker(script=fill_all, price=D(100))

@@ -22,8 +22,9 @@ async def test_the_probe_checks_candles_stream_clock_and_prices_without_a_key() 
     async with started(FakeVenue(start_s=1)) as provider:
         checks = {check.name: check for check in await provider.probe(MINUTE[0])}
     assert [name for name, check in checks.items() if check.ok is not True and "clock" not in name] == []
-    assert {"candles", "candle order", "candle age", "prices", "stream", "round trip", "clock by HTTP Date",
+    assert {"candles", "candle order", "candle age", "depth", "prices", "stream", "round trip", "clock by HTTP Date",
             "clock by frames", "input"} == set(checks)  # fmt: skip
+    assert checks["depth"].detail == "5 bids from 60000.1 down, 5 asks from 60000.2 up"
 
 
 @pytest.mark.behaviour("F14")
@@ -31,7 +32,17 @@ async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
     async with started(FakeVenue(handshake_status=502, rest=answering(502, b""))) as provider:
         checks = {check.name: check for check in await provider.probe(MINUTE[0])}
     assert {name for name, check in checks.items() if check.ok is False} == {"candles", "round trip", "stream"}
+    assert (checks["depth"].ok, checks["depth"].detail) == (None, "no levels came")
     assert "HTTP 502" in checks["stream"].detail
+
+
+@pytest.mark.behaviour("F14")
+async def test_a_probe_says_when_quotes_flow_and_no_levels_come_and_does_not_ask_for_those_nobody_wants() -> None:
+    async with started(FakeVenue(start_s=1, muted={"depth_book5"})) as provider:
+        checks = {check.name: check for check in await provider.probe(MINUTE[0])}
+    assert (checks["depth"].ok, checks["depth"].detail) == (False, "no levels came; --set bitunix.depth=0 does without")
+    async with started(FakeVenue(start_s=1), depth=0) as provider:
+        assert "depth" not in {check.name for check in await provider.probe(MINUTE[0])}
 
 
 @pytest.mark.parametrize(
@@ -39,6 +50,7 @@ async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
     [
         ({"venue": "moon"}, "^venue = 'moon': expected live or local$"),
         ({"vip": 9}, "'vip' must be <= 8: 9"),
+        ({"depth": 10}, r"'depth' must be in \(0, 1, 5, 15\) \(got 10\)"),
         ({"ws_url": "https://x/"}, r"ws_url = 'https://x/': expected wss://host"),
         ({"rest_url": "https://me:pw@x"}, "without a user name"),
         ({"port": -1}, "'port' must be >= 0: -1"),

@@ -11,3 +11,9 @@ class TestMockProvider(ProviderContract):
     @pytest.fixture
     def make(self) -> Callable[[], MockProvider]:
         return lambda: MockProvider(minutes=60)
+
+
+class TestMockProviderWithDepth(ProviderContract):
+    @pytest.fixture
+    def make(self) -> Callable[[], MockProvider]:
+        return lambda: MockProvider(minutes=60, depth=5)

@@ -11,10 +11,10 @@ import anyio
 import msgspec
 import pytest
 from lab.domain.inputs import Input
-from lab.domain.market import Candle, Quote, check_candle, check_quote
+from lab.domain.market import Candle, Depth, Quote, check_candle, check_depth, check_quote
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
-from lab.ports import FeedState, Runtime, Subscription
+from lab.ports import Channel, FeedState, Runtime, Subscription
 from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
 from lab_mock.provider import MockProvider
@@ -242,3 +242,47 @@ def test_the_hook_offers_the_provider_by_name() -> None:
     from lab.plugins.discovery import Registry
 
     assert Registry().get("provider", "mock").cls is MockProvider
+
+
+# -- depth ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("M1")
+def test_depth_leaves_prices_and_quotes_as_they_are_and_follows_each_quote() -> None:
+    bare = all_of(MockProvider(seed=4, minutes=20))
+    events = all_of(MockProvider(seed=4, minutes=20, depth=5))
+    assert [event for event in events if not isinstance(event, Depth)] == bare
+    for quote, depth in pairwise(event for event in events if not isinstance(event, Candle)):
+        if isinstance(depth, Depth):
+            assert isinstance(quote, Quote)
+            assert (depth.time_ns, *depth.bids[0], *depth.asks[0]) == quote[1:]
+    depths = [event for event in events if isinstance(event, Depth)]
+    assert len(depths) == 20 * 60
+    assert {check_depth(depth) for depth in depths} == {None}
+    assert {(len(depth.bids), len(depth.asks)) for depth in depths} == {(5, 5)}
+    assert len({depth.bids[1][1] for depth in depths}) > 1000, "sizes behind the best are random too"
+
+
+@pytest.mark.behaviour("M1")
+def test_depth_is_the_seeds_and_the_same_from_stream_and_batches() -> None:
+    batched = all_of(MockProvider(seed=9, minutes=10, depth=3))
+    assert batched == all_of(MockProvider(seed=9, minutes=10, depth=3))
+    assert batched != all_of(MockProvider(seed=8, minutes=10, depth=3))
+    streamed = played(MockProvider(seed=9, depth=3), 600.5).events
+    assert streamed[: len(batched)] == batched
+
+
+def test_levels_end_where_prices_do_and_depth_is_given_to_whoever_wants_it() -> None:
+    near_zero = MockProvider(seed=1, price=1.0, volatility=0.0, depth=50, minutes=1)
+    depths = [event for event in all_of(near_zero) if isinstance(event, Depth)]
+    assert {check_depth(depth) for depth in depths} == {None}
+    assert {(len(depth.bids), len(depth.asks)) for depth in depths} == {(10, 50)}
+    without = Subscription("BTCUSDT", MINUTE_NS, frozenset({Channel.CANDLES, Channel.QUOTES}))
+    assert not [event for event in all_of(near_zero, without) if isinstance(event, Depth)]
+    assert Channel.DEPTH in near_zero.channels()
+    assert Channel.DEPTH not in MockProvider().channels()
+
+
+def test_the_source_names_the_levels_where_there_are_any() -> None:
+    assert MockProvider(depth=5).source()["depth"] == "5"
+    assert "depth" not in MockProvider().source()

@@ -72,7 +72,10 @@ Level = tuple[float, float]
 
 
 class Depth(NamedTuple):
-    """The displayed levels of a book, the best first on each side; ``time_ns`` is the venue's."""
+    """The displayed levels of a book, the best first on each side; ``time_ns`` is the venue's.
+
+    Each side holds price and size of as many levels as the source shows; each is whole, and replaces the one before.
+    """
 
     symbol: str
     time_ns: int
@@ -145,11 +148,14 @@ def check_trade(trade: Trade) -> str | None:
 
 
 def check_depth(depth: Depth) -> str | None:
-    """Return what is wrong with a book's figures, or ``None``: each side must run from its best level outwards."""
+    """Return what is wrong with a book's figures, or ``None``.
+
+    Each side must run from its best level outwards, with a size above 0 at each; the best bid may equal the best ask.
+    """
     for name, levels, ahead in (("bid", depth.bids, -1.0), ("ask", depth.asks, 1.0)):
         before = 0.0 if ahead > 0 else inf
         for price, size in levels:
-            if not 0.0 < price < 1e15 or not 0.0 <= size < 1e18:
+            if not 0.0 < price < 1e15 or not 0.0 < size < 1e18:
                 return f"{name} level {_plain(price)} × {_plain(size)} is not a price and a size"
             if (price - before) * ahead <= 0.0:
                 return f"{name} level {_plain(price)} does not lie beyond {_plain(before)}"

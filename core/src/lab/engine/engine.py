@@ -269,11 +269,15 @@ class Engine:
         return self._observe("on_trade", trade, _decision("t", market.trade_ns, market.trade_number, market))
 
     def _depth(self, depth: Depth) -> Sequence[object]:
+        time_ns = depth.time_ns
         market = self.state.markets[depth.symbol]
+        if time_ns < market.depth_ns:
+            self.state.counters.late_quotes += 1
+            return ()
         market.depth = depth
-        market.depth_number = 1 if depth.time_ns > market.depth_ns else market.depth_number + 1
-        market.depth_ns = max(market.depth_ns, depth.time_ns)
-        return self._observe("on_depth", depth, _decision("d", market.depth_ns, market.depth_number, market))
+        market.depth_number = market.depth_number + 1 if time_ns == market.depth_ns else 1
+        market.depth_ns = time_ns
+        return self._observe("on_depth", depth, _decision("d", time_ns, market.depth_number, market))
 
     def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
         """Show orders, then strategies, market data that changes no mark."""

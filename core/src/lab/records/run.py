@@ -103,7 +103,7 @@ class Totals(Record, frozen=True, kw_only=True):
     quotes: int = 0
     """quotes the engine took"""
     late_quotes: int = 0
-    """quotes that came too late and were left out"""
+    """quotes and depth that came too late and were left out"""
     decisions: int = 0
     """times a strategy was asked about a live candle"""
     signals: int = 0
@@ -168,7 +168,7 @@ class Counters(Record, frozen=True, kw_only=True):
     malformed: int = 0
     """messages that were not what the protocol says"""
     conflated_quotes: int = 0
-    """quotes that a newer one replaced before the engine took them"""
+    """quotes and depth that a newer one replaced before the engine took them"""
 
 
 class SessionState(Record, frozen=True, kw_only=True):

@@ -1,10 +1,11 @@
-"""A running stream: hands the socket's quotes to the sink, and closed candles after their confirmation."""
+"""A running stream: hands the socket's quotes and depth to the sink, and closed candles after their confirmation."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import anyio
 from attrs import define, field
+from lab.domain.market import Depth, Quote
 from lab.domain.time import SECOND_NS, format_time
 from lab.domain.venue_clock import VenueClock
 from lab.errors import ProviderError
@@ -18,12 +19,14 @@ from lab_bitunix.rest import RestClient
 from lab_bitunix.stream import SocketClient
 from lab_bitunix.wire import (
     CANDLE_CHANNELS,
-    DEPTH_CHANNEL,
+    DEPTH_CHANNELS,
+    DEPTH_FRAMES,
     KLINE_INTERVAL,
     SAMPLE_BYTES,
     DepthFrame,
     KlineFrame,
     candle_of,
+    depth_of,
     quote_of,
     supported,
 )
@@ -34,10 +37,16 @@ FUNDING_RETRY_S: Final = 60.0
 LATE_TOLD_EVERY_S: Final = 60.0
 _CHANNELS_MAX: Final = 300
 
+ReadBook = Callable[[DepthFrame], Quote | Depth | str]
+"""Makes market data of a frame of levels, or says what is wrong with it."""
+
 
 @define(kw_only=True)
 class LiveStream:
-    """Everything that runs while a provider streams. ``wanted`` has its symbols in upper case."""
+    """Everything that runs while a provider streams. ``wanted`` has its symbols in upper case.
+
+    ``levels`` is how many a side depth has: 1, 5, 15, or 0 for no depth, whatever is wanted.
+    """
 
     rest: RestClient
     ws_url: str
@@ -48,10 +57,12 @@ class LiveStream:
     cool_down: CoolDown
     seed: int
     wall_ns: Callable[[], int]
+    levels: int = 0
     pace: float = 1.0
     socket: SocketClient = field(init=False)
     _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
-    _quotes: dict[str, ChannelKey] = field(init=False, factory=dict)
+    _books: dict[tuple[str, type], tuple[ChannelKey, tuple[ReadBook, ...]]] = field(init=False, factory=dict)
+    """By symbol and frame: the channel, and what is read of it. The one of one level may give quotes and depth."""
     _funded: dict[str, None] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
     _late: int = field(init=False, default=0)
@@ -61,16 +72,19 @@ class LiveStream:
         for one in self.wanted:
             supported(one.interval_ns)
         candles = [one for one in self.wanted if Channel.CANDLES in one.channels]
-        self._quotes = {
-            one.symbol: (one.symbol, DEPTH_CHANNEL) for one in self.wanted if Channel.QUOTES in one.channels
-        }
+        for one in self.wanted:
+            if Channel.QUOTES in one.channels:
+                self._read(one.symbol, 1, quote_of)
+        for one in self.wanted:
+            if Channel.DEPTH in one.channels and self.levels:
+                self._read(one.symbol, self.levels, depth_of)
         self._funded = dict.fromkeys(one.symbol for one in self.wanted if Channel.FUNDING in one.channels)
-        channels = [*self._quotes.values()]
+        channels = [channel for channel, _ in self._books.values()]
         channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
         if len(channels) > _CHANNELS_MAX:
             raise ProviderError(
                 f"bitunix: {len(self.wanted)} subscriptions need {len(channels)} channels; the venue takes "
-                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols"
+                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols{', or set bitunix.depth=0' if self.levels else ''}"
             )
         self.socket = SocketClient(
             url=self.ws_url,
@@ -113,16 +127,18 @@ class LiveStream:
     def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> ChannelKey | None:
         """Check a data frame and hand it on; return its channel when it was good."""
         if isinstance(message, DepthFrame):
-            channel = self._quotes.get(message.symbol)
-            if channel is None:
+            known = self._books.get((message.symbol, type(message)))
+            if known is None:
                 return None
-            quote = quote_of(message)
-            if isinstance(quote, str):
-                self.sink.malformed(quote, frame[:SAMPLE_BYTES])
-                return None
-            if not self._timely(quote.time_ns, frame, now):
-                return None
-            self.sink.put(quote)
+            channel, reads = known
+            for read in reads:
+                event = read(message)
+                if isinstance(event, str):
+                    self.sink.malformed(event, frame[:SAMPLE_BYTES])
+                    return None
+                if not self._timely(event.time_ns, frame, now):
+                    return None
+                self.sink.put(event)
             return channel
         interval_ns = KLINE_INTERVAL[type(message)]
         channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
@@ -137,6 +153,11 @@ class LiveStream:
             return None
         chain.push(candle, now)
         return channel
+
+    def _read(self, symbol: str, levels: int, read: ReadBook) -> None:
+        channel, reads = self._books.get((symbol, DEPTH_FRAMES[levels]), ((symbol, DEPTH_CHANNELS[levels]), ()))
+        if read not in reads:
+            self._books[symbol, DEPTH_FRAMES[levels]] = channel, (*reads, read)
 
     def _timely(self, time_ns: int, frame: bytes, now: float) -> bool:
         if self.clock.follows(time_ns, now):

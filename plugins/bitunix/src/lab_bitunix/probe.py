@@ -6,10 +6,10 @@ from statistics import median
 
 import anyio
 from attrs import define, field
-from lab.domain.market import Candle, MarketData, Quote
+from lab.domain.market import Candle, Depth, MarketData, Quote
 from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, format_time
 from lab.errors import ProviderError
-from lab.ports import Check, FeedState, Provider, Realm, Subscription
+from lab.ports import Channel, Check, FeedState, Provider, Realm, Subscription
 
 from lab_bitunix.rest import RestClient
 
@@ -23,6 +23,7 @@ class _Listener:
 
     wall_ns: Callable[[], int]
     quotes: list[Quote] = field(factory=list)
+    depth: Depth | None = None
     skews_ns: list[int] = field(factory=list)
     faults: list[str] = field(factory=list)
     words: list[str] = field(factory=list)
@@ -32,6 +33,8 @@ class _Listener:
         if isinstance(event, Quote):
             self.quotes.append(event)
             self.skews_ns.append(event.time_ns - self.wall_ns())
+        elif isinstance(event, Depth):
+            self.depth = event
 
     def feed(self, state: FeedState, detail: str = "") -> None:
         self.words.append(f"{state.value} {detail}".strip())
@@ -53,6 +56,8 @@ async def probe(
     if listener.quotes and candles:
         _age(candles, wanted, listener.quotes[-1].time_ns, checks)
         _prices(candles, listener.quotes[-1], checks)
+    if Channel.DEPTH in wanted.channels & provider.channels():
+        checks.append(_depth(listener))
     faults = len(listener.faults)
     checks.append(Check("input", not faults, f"{faults} malformed" + (f": {listener.faults[0]}" if faults else "")))
     return checks
@@ -138,6 +143,16 @@ def _age(candles: Sequence[Candle], wanted: Subscription, venue_ns: int, checks:
     # Fresh: the newest closed candle is the one before the open one, or one more when the venue is late with a row.
     fresh = -STREAM_S <= age_s < 2 * wanted.interval_ns / SECOND_NS
     checks.append(Check("candle age", fresh, f"newest ended {format_time(end_ns)}, {age_s:.0f} s ago by the venue"))
+
+
+def _depth(listener: _Listener) -> Check:
+    depth = listener.depth
+    if depth is None and listener.quotes:
+        return Check("depth", False, "no levels came; --set bitunix.depth=0 does without")
+    if depth is None:
+        return Check("depth", None, "no levels came")
+    (bid, _), (ask, _) = depth.bids[0], depth.asks[0]
+    return Check("depth", True, f"{len(depth.bids)} bids from {bid} down, {len(depth.asks)} asks from {ask} up")
 
 
 def _prices(candles: Sequence[Candle], quote: Quote, checks: list[Check]) -> None:

@@ -13,12 +13,13 @@ from lab.errors import ProviderError
 from lab.ports import Channel, Check, Provider, Realm, Runtime, Sink, Subscription
 
 from lab_bitunix.pacing import CoolDown
-from lab_bitunix.wire import supported
+from lab_bitunix.wire import DEPTH_CHANNELS, supported
 
 if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
 
 _VENUES: Final = ("live", "local")
+_LEVELS: Final = (0, *DEPTH_CHANNELS)
 
 
 def _loopback(*urls: str) -> bool:
@@ -41,7 +42,7 @@ def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
 
 @define(kw_only=True)
 class Bitunix(Provider):
-    """Quotes and closed candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
+    """Quotes, depth and closed candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
 
     A closed candle is confirmed by its REST row, or marked ``unconfirmed`` 5 s after it closed. Its ``time_ns`` is the
     newest venue time known when it goes out. Intervals: 1m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
@@ -68,6 +69,11 @@ class Bitunix(Provider):
         validator=validators.instance_of(str),
         metadata={"help": "recording the local venue plays"},
     )
+    depth: int = field(
+        default=5,
+        validator=[validators.instance_of(int), validators.in_(_LEVELS)],
+        metadata={"help": "displayed levels a side, beside the quotes: 5, 15, 1, or 0 for none"},
+    )
     faults: str = field(
         default="",
         validator=validators.instance_of(str),
@@ -93,8 +99,9 @@ class Bitunix(Provider):
         return Realm.RECORDED if self.venue == "local" else Realm.REAL
 
     def channels(self) -> frozenset[Channel]:
-        """Return candles, quotes and funding rates. The venue's trades and depth are not taken yet."""
-        return frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
+        """Return candles, quotes and funding rates, and depth unless ``depth`` is 0. Its trades are not taken yet."""
+        channels = frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
+        return channels | {Channel.DEPTH} if self.depth else channels
 
     def origin(self) -> str:
         """Return the host, or the local venue with its recording."""
@@ -166,7 +173,7 @@ class Bitunix(Provider):
         return await self._client().klines(symbol.upper(), interval_ns, end_ns=end_ns, count=count)
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Put quotes, closed candles and funding rates into the sink until cancelled."""
+        """Put quotes, depth, closed candles and funding rates into the sink until cancelled."""
         from lab_bitunix.live import LiveStream
 
         runtime = self._started()
@@ -181,6 +188,7 @@ class Bitunix(Provider):
             cool_down=self._cool_down,
             seed=runtime.seed,
             wall_ns=runtime.clock.wall_ns,
+            levels=self.depth,
             pace=runtime.pace,
         )
         try:

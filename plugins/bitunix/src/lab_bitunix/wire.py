@@ -6,17 +6,29 @@ sent; an unknown symbol answers with depth levels of empty strings.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
+from operator import or_
 from typing import Any, Final
 
 import msgspec
-from lab.domain.market import UNCONFIRMED, Candle, Quote, check_candle, check_quote, quote_from_row
+from lab.domain.market import (
+    UNCONFIRMED,
+    Candle,
+    Depth,
+    Quote,
+    check_candle,
+    check_depth,
+    check_quote,
+    quote_from_row,
+)
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, format_interval
 from lab.errors import ProviderError
 
 SAMPLE_BYTES: Final = 400
 """How much of a malformed frame or body is kept as its sample."""
 
-DEPTH_CHANNEL: Final = "depth_book1"
+DEPTH_CHANNELS: Final[Mapping[int, str]] = {levels: f"depth_book{levels}" for levels in (1, 5, 15)}
+"""Levels a side to the channel that shows so many. ``depth_books`` sends the whole book each time, some 460 KB."""
 # REST and socket name the same intervals differently. The buckets of 3d, 1w and 1M do not start at multiples since 1970
 # that anyone has established, so their candles can't be separated on the socket, which sends no open time.
 _INTERVALS: Final = (
@@ -64,8 +76,8 @@ class _Kline(msgspec.Struct, gc=False):
     b: float
 
 
-class DepthFrame(msgspec.Struct, tag_field="ch", tag=DEPTH_CHANNEL):
-    """The best level of each side, whole, about three times a second."""
+class DepthFrame(msgspec.Struct):
+    """The best levels of each side, best first, whole each time, about three times a second."""
 
     ts: int
     data: _Book
@@ -102,19 +114,23 @@ class Malformed(msgspec.Struct):
 
 Frame = DepthFrame | KlineFrame | Control | Other | Malformed
 
-# One struct a candle channel: the tag decides the type, so that one pass over the bytes is enough.
+# One struct a channel: the tag decides the type, so that one pass over the bytes is enough.
+DEPTH_FRAMES: Final[Mapping[int, type]] = {
+    levels: msgspec.defstruct(f"Depth{levels}", [], bases=(DepthFrame,), tag_field="ch", tag=channel)
+    for levels, channel in DEPTH_CHANNELS.items()
+}
+_LEVELS: Final = {frame: levels for levels, frame in DEPTH_FRAMES.items()}
 KLINE_INTERVAL: Final[Mapping[type, int]] = {
     msgspec.defstruct(
         "Kline" + channel.removeprefix("market_kline_"), [], bases=(KlineFrame,), tag_field="ch", tag=channel
     ): interval_ns
     for interval_ns, channel in CANDLE_CHANNELS.items()
 }
+_KNOWN: Final = frozenset({*DEPTH_CHANNELS.values(), *CANDLE_CHANNELS.values()})
 
 
 def _decoder() -> "msgspec.json.Decoder[DepthFrame | KlineFrame]":
-    union: Any = DepthFrame
-    for frame in KLINE_INTERVAL:
-        union = union | frame
+    union: Any = reduce(or_, (*DEPTH_FRAMES.values(), *KLINE_INTERVAL))
     return msgspec.json.Decoder(union, strict=False)
 
 
@@ -124,7 +140,10 @@ _decode_other: Final = msgspec.json.Decoder(Other, strict=False).decode
 
 
 def decode_frame(frame: bytes | str) -> Frame:
-    """Return the frame as a typed object; never raises. Figures are not checked yet: see `quote_of` and `candle_of`."""
+    """Return the frame as a typed object; never raises.
+
+    Figures are not checked yet: see `quote_of`, `depth_of` and `candle_of`.
+    """
     try:
         return _decode(frame)
     except (ValueError, RecursionError) as error:  # msgspec's and the codec's errors are ValueErrors
@@ -137,7 +156,7 @@ def _decode_rest(frame: bytes | str, error: Exception) -> Frame:
     except (ValueError, RecursionError):
         channel = None
     if channel is not None:
-        if channel.ch == DEPTH_CHANNEL or channel.ch in CANDLE_CHANNELS.values():
+        if channel.ch in _KNOWN:
             return Malformed(f"{channel.ch}: {error}")
         return channel
     try:
@@ -159,6 +178,19 @@ def quote_of(frame: DepthFrame) -> Quote | str:
     if 0.0 < bid.price <= ask.price < 1e15 and 0.0 <= bid.size < 1e18 and 0.0 <= ask.size < 1e18:
         return quote
     return f"depth_book1: {check_quote(quote)}"
+
+
+def depth_of(frame: DepthFrame) -> Depth | str:
+    """Return the frame's levels, at most as many a side as its channel has, or what is wrong with them."""
+    count, book = _LEVELS[type(frame)], frame.data
+    if not (book.b and book.a):
+        return f"{DEPTH_CHANNELS[count]}: a side without levels"
+    if not _TS_MIN <= frame.ts < _TS_MAX:
+        return f"{DEPTH_CHANNELS[count]}: ts {frame.ts} is not a time in ms"
+    bids, asks = (tuple((level.price, level.size) for level in side[:count]) for side in (book.b, book.a))
+    depth = Depth(frame.symbol, frame.ts * MILLISECOND_NS, bids, asks)
+    problem = check_depth(depth)
+    return depth if problem is None else f"{DEPTH_CHANNELS[count]}: {problem}"
 
 
 def candle_of(frame: KlineFrame, interval_ns: int) -> Candle | str:

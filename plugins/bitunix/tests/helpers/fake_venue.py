@@ -158,6 +158,8 @@ class FakeVenue:
             now_ms = self.now_ms()
             if "depth_book1" not in self.muted:
                 await socket.send(depth(now_ms))
+            if "depth_book5" not in self.muted:
+                await socket.send(depth(now_ms, 5))
             if "market_kline_1min" not in self.muted and step % 2 == 0:
                 await socket.send(kline_push(now_ms))
             step += 1
@@ -181,9 +183,11 @@ def kline_push(now_ms: int) -> str:
     return json.dumps({"ch": "market_kline_1min", "symbol": "BTCUSDT", "ts": now_ms, "data": data})
 
 
-def depth(now_ms: int) -> str:
-    data = {"b": [["60000.1", "2.5"]], "a": [["60000.2", "3"]]}
-    return json.dumps({"ch": "depth_book1", "symbol": "BTCUSDT", "ts": now_ms, "data": data})
+def depth(now_ms: int, levels: int = 1) -> str:
+    bids = [[f"{60000.1 - place / 10:.1f}", f"{2.5 + place}"] for place in range(levels)]
+    asks = [[f"{60000.2 + place / 10:.1f}", f"{3 + place}"] for place in range(levels)]
+    frame = {"ch": f"depth_book{levels}", "symbol": "BTCUSDT", "ts": now_ms, "data": {"b": bids, "a": asks}}
+    return json.dumps(frame)
 
 
 def _response(status: int, body: bytes, now_ms: int) -> Response:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from random import Random
 from typing import Final, NamedTuple
 
-from lab.domain.market import BACKFILLED, FINAL, Candle, Quote
+from lab.domain.market import BACKFILLED, FINAL, Candle, Depth, Level, Quote
 from lab.domain.time import SECOND_NS
 
 TICKS_PER_UNIT: Final = 10
@@ -62,6 +62,31 @@ def walk(shape: Shape) -> Iterator[Tick]:
         )  # fmt: skip
         yield Tick(price, volume, quote)
         time_ns += SECOND_NS
+
+
+class Book:
+    """Makes each tick's depth of its quote: so many levels a side, fewer where prices end at 0.
+
+    The best level is the quote's; those behind lie a price tick apart. Their sizes come from a random stream of their
+    own, so the quotes are the same with and without.
+    """
+
+    def __init__(self, shape: Shape, levels: int) -> None:
+        self._rng = shape.random("depth")
+        self._levels = levels
+
+    def depth(self, quote: Quote) -> Depth:
+        """Return the depth of the next tick."""
+        symbol, time_ns, bid, bid_size, ask, ask_size = quote
+        return Depth(symbol, time_ns, self._side(bid, bid_size, -1), self._side(ask, ask_size, 1))
+
+    def _side(self, price: float, size: float, step: int) -> tuple[Level, ...]:
+        best, side = round(price * TICKS_PER_UNIT), [(price, size)]
+        for place in range(1, self._levels):
+            behind, size = best + place * step, _coins(self._rng, _DISPLAYED)
+            if behind > 0:
+                side.append((behind / TICKS_PER_UNIT, size))
+        return tuple(side)
 
 
 class Bucket:

@@ -11,12 +11,12 @@ import anyio
 from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import BACKFILLED, Candle, Quote
+from lab.domain.market import BACKFILLED, Candle, Depth, Quote
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, parse_time
 from lab.errors import ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 
-from lab_mock.path import TICKS_PER_UNIT, Bucket, Past, Shape, Tick, walk
+from lab_mock.path import TICKS_PER_UNIT, Book, Bucket, Past, Shape, Tick, walk
 
 _BATCH: Final = 512
 _QUOTE_CURRENCIES: Final = ("USDT", "USDC", "USD")
@@ -62,6 +62,9 @@ class MockProvider(Provider):
     spread: int = field(
         default=1, validator=_between(0, 10**6), metadata={"help": "ask minus bid, in price ticks of 0.1"}
     )
+    depth: int = field(
+        default=0, validator=_between(0, 50), metadata={"help": "displayed levels a side with each quote; 0: no depth"}
+    )
     seed: int | None = field(default=None, metadata={"help": "seed of the path; none: the run's seed"})
     begin: str = field(
         default="2024-01-01T00:00:00Z", validator=_is_begin, metadata={"help": "venue time of the first tick, ISO 8601"}
@@ -80,6 +83,11 @@ class MockProvider(Provider):
     def realm(self) -> Realm:
         """Return ``synthetic``."""
         return Realm.SYNTHETIC
+
+    def channels(self) -> frozenset[Channel]:
+        """Return candles and quotes, and depth where the setting asks for some."""
+        channels = frozenset({Channel.CANDLES, Channel.QUOTES})
+        return channels | {Channel.DEPTH} if self.depth else channels
 
     def history_depth(self) -> int:
         """Return ``history_count``."""
@@ -132,7 +140,7 @@ class MockProvider(Provider):
         return [*reversed(older[skipped:]), *played]
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Give a quote a second, and each candle when its bucket ends, for ever.
+        """Give a quote a second, its depth if there is any, and each candle when its bucket ends, for ever.
 
         Ticks that are late are caught up; none is left out.
         """
@@ -150,14 +158,16 @@ class MockProvider(Provider):
             self._played = second + 1
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
-        """Return the first ``minutes`` of what `stream` gives, quotes and candles."""
+        """Return the first ``minutes`` of what `stream` gives, of all its channels."""
         self._run_seed = seed
         self.check(wanted)
         return self._batches(wanted)
 
     def source(self) -> Mapping[str, str]:
         """Return the seed and what else the path is made from."""
-        settings = ("price", "volatility", "spread", "begin", "minutes")
+        settings = ["price", "volatility", "spread", "begin", "minutes"]
+        if self.depth:
+            settings.append("depth")
         return {"seed": str(self._seed_in_use), **{name: str(getattr(self, name)) for name in settings}}
 
     def _batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
@@ -173,9 +183,9 @@ class MockProvider(Provider):
         if batch:
             yield batch
 
-    def _seconds(self, wanted: Sequence[Subscription]) -> Iterator[tuple[int, list[Candle | Quote]]]:
-        """Yield each second's number and events: first the candles that end there, then each symbol's quote."""
-        paths: list[tuple[Iterator[Tick], bool, list[Bucket]]] = []
+    def _seconds(self, wanted: Sequence[Subscription]) -> Iterator[tuple[int, list[Candle | Quote | Depth]]]:
+        """Yield each second's number and events: the candles that end there, then each symbol's quote and depth."""
+        paths: list[tuple[Iterator[Tick], bool, Book | None, list[Bucket]]] = []
         for symbol in dict.fromkeys(one.symbol for one in wanted):
             shape = self._shape(symbol)
             of_symbol = [one for one in wanted if one.symbol == symbol]
@@ -183,14 +193,18 @@ class MockProvider(Provider):
                 one.interval_ns // SECOND_NS for one in of_symbol if Channel.CANDLES in one.channels
             )
             quoted = any(Channel.QUOTES in one.channels for one in of_symbol)
-            paths.append((walk(shape), quoted, [Bucket(shape, interval_s) for interval_s in intervals]))
-        closed: list[Candle | Quote] = []
+            deep = self.depth and any(Channel.DEPTH in one.channels for one in of_symbol)
+            book = Book(shape, self.depth) if deep else None
+            paths.append((walk(shape), quoted, book, [Bucket(shape, interval_s) for interval_s in intervals]))
+        closed: list[Candle | Quote | Depth] = []
         for second in count_from():
             events, closed = closed, []
-            for ticks, quoted, buckets in paths:
+            for ticks, quoted, book, buckets in paths:
                 tick = next(ticks)
                 if quoted:
                     events.append(tick.quote)
+                if book is not None:
+                    events.append(book.depth(tick.quote))
                 for bucket in buckets:
                     candle = bucket.tick(tick)
                     if candle is not None:

@@ -1,7 +1,7 @@
-"""The contract of providers: P1 to P14, in three sets of rules.
+"""The contract of providers: P1 to P15, in three sets of rules.
 
-``provider_description`` has P1 to P4 and P7, ``provider_history`` P5, P6 and P12, ``provider_stream`` P8 to P11, P13
-and P14; ``provider_harness`` is what they share.
+``provider_description`` has P1 to P4 and P7, ``provider_history`` P5, P6 and P12, ``provider_stream`` P8 to P11
+and P13 to P15; ``provider_harness`` is what they share.
 """
 
 from lab.testing.contracts.provider_description import DescriptionRules

@@ -1,4 +1,4 @@
-"""What a provider streams, and how its stream ends or goes on: P8 to P11, P13 and P14."""
+"""What a provider streams, and how its stream ends or goes on: P8 to P11, and P13 to P15."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
@@ -7,7 +7,7 @@ from itertools import pairwise
 import anyio
 
 from lab.domain.guard import InputGuard
-from lab.domain.market import FINAL, UNCONFIRMED, Candle, Quote, check_quote
+from lab.domain.market import FINAL, UNCONFIRMED, Candle, Quote, check_depth, check_quote
 from lab.domain.time import SECOND_NS
 from lab.ports import Channel, FeedState, Provider, Realm, Subscription
 from lab.ports.provider import CHANNEL_OF
@@ -99,7 +99,7 @@ class StreamRules(ProviderHarness):
     )
     def test_streams_the_channels_that_are_wanted(self, make: Make) -> None:
         offered = make().channels()
-        for channel in sorted(offered & {Channel.CANDLES, Channel.QUOTES}):
+        for channel in sorted(offered & {Channel.CANDLES, Channel.QUOTES, Channel.DEPTH}):
             came = {CHANNEL_OF[type(event)] for event in self.listen(make, channel).events}
             assert came == {channel}, f"asked for {channel} only, got {', '.join(sorted(came)) or 'nothing'}"
 
@@ -133,3 +133,22 @@ class StreamRules(ProviderHarness):
                 tasks.cancel_scope.cancel()
 
         self.run(main)
+
+    @rule(
+        "P15",
+        "orders are filled against the levels that are displayed: a book that cannot be gives money away.",
+        "give each side from its best level outwards, sizes above 0, best bid < best ask, in the order of their time.",
+    )
+    def test_streams_books_that_can_be_in_order(self, make: Make) -> None:
+        if Channel.DEPTH not in make().channels():
+            return
+        sink = self.listen(make)
+        assert sink.depths, f"channels() has depth, but none came in {self.stream_s} s"
+        for depth in sink.depths:
+            assert depth.symbol == self.symbol, f"asked for {self.symbol!r}: {depth}"
+            trouble = check_depth(depth)
+            assert trouble is None, f"{trouble}: {depth}"
+            met = depth.bids and depth.asks and depth.bids[0][0] >= depth.asks[0][0]
+            assert not met, f"the best bid meets the best ask, which would have traded: {depth}"
+        for before, after in pairwise(sink.depths):
+            assert before.time_ns <= after.time_ns, f"depth went back in time: {before}, then {after}"

@@ -13,20 +13,25 @@ def levels(market: Market, time_ns: int, count: int) -> tuple[list[list[str]], l
     """Return bids (descending) and asks (ascending) as price and size in text, at most ``count`` a side.
 
     The first level is the quote's; those behind lie a tick apart and have made-up sizes that follow from the first.
+    Each shows at least one step of size, also where the recording knows none.
     """
     bid, bid_size, ask, ask_size = market.quote_at(time_ns)
     contract = market.contract
-    prices, sizes, tick = contract.price_digits, contract.size_digits, contract.tick
+    prices, tick, step = contract.price_digits, contract.tick, 10.0**-contract.size_digits
+    least = number(step, contract.size_digits)
+
+    def shown(size: float) -> str:
+        return number(size, contract.size_digits) if size >= step else least
+
     if count == 1:
-        return [[number(bid, prices), number(bid_size, sizes)]], [[number(ask, prices), number(ask_size, sizes)]]
+        return [[number(bid, prices), shown(bid_size)]], [[number(ask, prices), shown(ask_size)]]
     bids = [
-        [number(bid - place * tick, prices), number(bid_size * _factor(place) + 1e-3 * place, sizes)]
+        [number(bid - place * tick, prices), shown(bid_size * _factor(place) + 1e-3 * place)]
         for place in range(count)
         if bid - place * tick > tick / 2
     ]
     asks = [
-        [number(ask + place * tick, prices), number(ask_size * _factor(place) + 1e-3 * place, sizes)]
-        for place in range(count)
+        [number(ask + place * tick, prices), shown(ask_size * _factor(place) + 1e-3 * place)] for place in range(count)
     ]
     return bids, asks
 

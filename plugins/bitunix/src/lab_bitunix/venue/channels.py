@@ -81,13 +81,8 @@ class Messages:
         """Return one message about several symbols; it has no ``symbol`` field."""
         rows = []
         for market in markets:
-            contract = market.contract
-            bid, bid_size, ask, ask_size = market.quote_at(time_ns)
-            rows.append(
-                self._ticker(market, time_ns)
-                | {"bd": number(bid, contract.price_digits), "ak": number(ask, contract.price_digits)}
-                | {"bv": number(bid_size, contract.size_digits), "av": number(ask_size, contract.size_digits)}
-            )
+            [[bid, bid_size]], [[ask, ask_size]] = levels(market, time_ns, 1)
+            rows.append(self._ticker(market, time_ns) | {"bd": bid, "ak": ask, "bv": bid_size, "av": ask_size})
         return self._message(TICKERS, None, time_ns, rows)
 
     def nothing(self, name: str, symbol: str | None, time_ns: int) -> Message:

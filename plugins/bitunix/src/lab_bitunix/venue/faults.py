@@ -135,6 +135,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     "duplicate": FaultKind("send this share of the frames twice", _share, 0.1),
     "reorder": FaultKind("send this share of the frames after the next one of their channel", _share, 0.1),
     "malformed": FaultKind("damage this share of the frames: cut, wrong types, NaN, negative, not JSON", _share, 0.1),
+    "levels": FaultKind("make books of this share of the frames crossed, unordered, empty, of size 0", _share, 0.1),
     "newbucket_old_values": FaultKind("the first N pushes of a new candle still have the old one's values", _count, 1),
     "flood": FaultKind("send N depth_book1 frames a second", _count, 5000),
     "kline_every": FaultKind("push candles every N s instead of every 0.5 s", _period, 2.0),

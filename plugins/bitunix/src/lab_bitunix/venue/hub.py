@@ -13,7 +13,7 @@ from lab.domain.time import SECOND_NS
 from lab_bitunix.venue.channels import KLINE_PERIOD_S, TICKERS, TRADE, Channel, Messages, channel
 from lab_bitunix.venue.connection import ClientSession, Key, text_frame
 from lab_bitunix.venue.counters import Counters
-from lab_bitunix.venue.damage import damage
+from lab_bitunix.venue.damage import damage, damage_levels
 from lab_bitunix.venue.market import Market
 from lab_bitunix.venue.text import to_json
 from lab_bitunix.venue.world import World
@@ -22,7 +22,7 @@ FIRST_S: Final = 0.1
 """Time from a subscription to its first data: the venue takes 0.1 to 0.6 s."""
 _FLOOD_S: Final = 0.005
 _LOOK_AHEAD_NS: Final = SECOND_NS
-_FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malformed")
+_FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malformed", "levels")
 
 
 @define(eq=False)
@@ -219,6 +219,9 @@ class Hub:
         if faults.active("silence", at_s) or (muted and fnmatchcase(pump.channel.name, muted.value)):
             count["silence" if muted is None else "mute"] += 1
             return []
+        if pump.channel.name.startswith("depth_") and faults.strikes("levels", at_s, random):
+            count["levels"] += 1
+            payload = damage_levels(payload, random)
         if faults.strikes("malformed", at_s, random):
             count["malformed"] += 1
             payload = damage(payload, random)
