@@ -78,7 +78,8 @@ def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
 def write_quotes(path: Path, bids: Sequence[int]) -> Expected:
     """Write a quote every 250 ms with these bids, in tenths, and a trade a minute; return what a backtest must report.
 
-    A minute's candle comes before the next minute's first quote; the order it causes arrives before the second one, and meets the first.
+    A minute's candle comes before the next minute's first quote; the order it causes arrives before the second one,
+    and meets the first.
     """
     with path.open("w", encoding="ascii") as file:
         file.write("kind,venue_ms,bid,bid_size,ask,ask_size,price,size,side\n")

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
     from lab.domain.time import SECOND_NS as SECOND_NS
     from lab.domain.time import format_time as format_time
     from lab.domain.time import parse_time as parse_time
+    from lab.engine.sizing import size_by_equity as size_by_equity
+    from lab.engine.sizing import size_by_risk as size_by_risk
+    from lab.engine.sizing import size_by_volatility as size_by_volatility
+    from lab.engine.sizing import size_fixed as size_fixed
     from lab.engine.view import MarketView as MarketView
     from lab.engine.view import View as View
     from lab.errors import ConfigError as ConfigError
@@ -92,6 +96,7 @@ _HOMES = {
         "Shrink", "Side", "TimeInForce", "Verdict",
     ),
     "lab.domain.time": ("MILLISECOND_NS", "SECOND_NS", "format_time", "parse_time"),
+    "lab.engine.sizing": ("size_by_equity", "size_by_risk", "size_by_volatility", "size_fixed"),
     "lab.engine.view": ("MarketView", "View"),
     "lab.errors": (
         "ConfigError", "EngineError", "JournalError", "LabError", "PluginError", "ProviderError", "ProviderUnavailable",

@@ -1,4 +1,4 @@
-"""Trade the crossing of two simple moving averages, with a stop and a target watched on every quote."""
+"""Trade the crossing of two simple moving averages, with a stop and a target that rest at the venue."""
 
 from decimal import Decimal
 from typing import Any, Literal
@@ -23,9 +23,9 @@ class SmaCross(Crossover, Strategy):
     confirms a crossing: what is held on the other side is closed (leg ``exit``), then the new side is entered (leg
     ``entry``). Averages equal within 1e-9 change nothing. ATR filter and ``direction`` hold back entries, never exits.
 
-    Stop and target are levels around the average entry price. With quotes a long leaves when the bid reaches one, a
-    short when the ask does; without, when a candle's low or high does (the stop first). The exit is a reduce-only
-    market order (leg ``stop`` or ``target``), sent again if it ends unfilled, never while another order works.
+    Stop and target rest at the venue from the entry's fill on, as a stop and a limit order (legs ``entry/stop`` and
+    ``entry/target``), around the price at which the entry was decided on; one cancels the other. The size loses
+    ``risk_percent`` of equity at the stop, with both fees and the slippage that is expected where there are no quotes.
     """
 
     fast: int = field(default=10, validator=validators.gt(0), metadata={"help": "candles in the fast average"})
@@ -45,7 +45,7 @@ class SmaCross(Crossover, Strategy):
     risk_percent: Decimal = field(
         default=Decimal(1),
         validator=[validators.gt(Decimal(0)), validators.le(Decimal(100))],
-        metadata={"help": "% of equity lost if the stop is hit; sets the size unless quantity does"},
+        metadata={"help": "% of equity lost if the stop is hit, costs included; sets the size unless quantity does"},
     )
     stop_percent: Decimal = field(
         default=Decimal(1),
@@ -78,6 +78,12 @@ class SmaCross(Crossover, Strategy):
         metadata={"help": "cap of a position's notional, as a multiple of equity, when sized by risk"},
     )
 
+    slippage_bps: Decimal = field(
+        default=Decimal(1),
+        validator=[validators.ge(Decimal(0)), validators.lt(Decimal(1_000))],
+        metadata={"help": "slippage in basis points that a size by risk reckons with where there are no quotes"},
+    )
+
     def __attrs_post_init__(self) -> None:
         if self.fast >= self.slow:
             raise ValueError(f"fast must be below slow, not {self.fast} with slow {self.slow}")
@@ -96,6 +102,7 @@ class SmaCross(Crossover, Strategy):
             atr_min_percent=self.atr_min_percent,
             quantity=self.quantity,
             max_leverage=self.max_leverage,
+            slippage_bps=self.slippage_bps,
         )
 
     @property
