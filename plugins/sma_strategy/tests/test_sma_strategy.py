@@ -8,11 +8,15 @@ from typing import Any, cast
 
 import pytest
 from attrs import define, field
-from lab import Candle, Fill, Instrument, Order, OrderFilled, OrderRequest, OrderType, Quote, Side, View
+from lab import Candle, Instrument, Order, OrderFilled, OrderType, Quote, Side, View
 from lab.domain.position import Position
 from lab.testing import instrument
+from lab.testing.builders import candles
+from lab.testing.engines import engine_with, only, run
+from lab_paper_broker.broker import PaperBroker
 from lab_sma_strategy.averages import average_true_range
 from lab_sma_strategy.strategy import SmaCross
+from msgspec.structs import replace
 
 MINUTE = 60_000_000_000
 BTC = instrument()
@@ -48,7 +52,7 @@ class Harness:
     def view(self) -> View:
         return cast("View", self)
 
-    def candle(self, close: float, low: float | None = None, high: float | None = None) -> list[OrderRequest]:
+    def candle(self, close: float, low: float | None = None, high: float | None = None) -> list[Any]:
         """Add a candle the way the engine does, and let the strategy decide once its look-back is there."""
         number = self.history[-1].open_ns // MINUTE + 1 if self.history else 1
         low, high = close if low is None else low, close if high is None else high
@@ -60,17 +64,12 @@ class Harness:
             del self.history[:keep]
         return list(self.strategy.on_candle(made, self.view)) if enough else []
 
-    def run(self, closes: Iterable[float]) -> list[list[OrderRequest]]:
+    def run(self, closes: Iterable[float]) -> list[list[Any]]:
         return [self.candle(close) for close in closes]
 
-    def tick(self, bid: float, ask: float | None = None) -> list[OrderRequest]:
-        self.newest_quote = Quote("BTCUSDT", 1, bid, 1.0, bid + 0.1 if ask is None else ask, 1.0)
-        return list(self.strategy.on_quote(self.newest_quote, self.view))
-
-    def fill(self, signed: str, price: str, rule: str = "quote", time_ns: int = 0) -> None:
-        """Book a fill of a signed quantity and tell the strategy."""
+    def fill(self, signed: str, price: str) -> None:
+        """Book a fill of a signed quantity."""
         quantity = Decimal(signed)
-        side = Side.BUY if quantity > 0 else Side.SELL
         after = self.held.quantity + quantity
         if not after:
             self.held = Position()
@@ -80,15 +79,11 @@ class Harness:
             self.held = Position(after, after * Decimal(price))
         else:
             self.held = Position(after, self.held.cost * after / self.held.quantity)
-        zero = Decimal(0)
-        fill = Fill(
-            "o-1", abs(quantity), Decimal(price), zero, zero, "taker", rule, Decimal(price), None, zero, time_ns
-        )
-        self.strategy.on_fill(OrderFilled("o-1.1", "sma", "BTCUSDT", side, zero, after, fill, ()), self.view)
 
-    def work(self) -> None:
+    def work(self, *, reduce_only: bool, parent: str = "") -> None:
         one = Decimal(1)
-        self.working = [Order("o-1", "sma", "BTCUSDT", Side.BUY, one, OrderType.MARKET, None, False, 0, one)]
+        order = Order("o-1", "sma", "BTCUSDT", Side.BUY, one, OrderType.MARKET, None, reduce_only, 0, one)
+        self.working = [replace(order, parent=parent)]
 
 
 def harness(**settings: Any) -> Harness:
@@ -115,7 +110,7 @@ def wave(seed: int, count: int) -> list[float]:
     return closes
 
 
-def legs(requests: list[OrderRequest]) -> list[tuple[str, Side, Decimal, bool]]:
+def legs(requests: list[Any]) -> list[tuple[str, Side, Decimal, bool]]:
     return [(request.leg, request.side, request.quantity, request.reduce_only) for request in requests]
 
 
@@ -275,12 +270,29 @@ def test_direction_holds_back_entries_and_never_exits(direction: str, up: list[s
     assert [request.leg for request in made.run([60.0, 59.0])[1]] == down
 
 
-def test_while_an_order_works_the_exit_is_not_doubled_and_the_entry_is_not_lost() -> None:
+def test_while_an_exit_works_it_is_not_doubled_and_the_entry_is_not_lost() -> None:
     made = falling(quantity=Decimal(1))
     made.held = Position(Decimal("-0.3"), Decimal(-30))
-    made.work()
+    made.work(reduce_only=True)
     made.candle(120.0)
     assert [request.leg for request in made.candle(121.0)] == ["entry"]
+
+
+def test_the_stop_that_rests_beside_a_position_does_not_hold_its_exit_back() -> None:
+    made = falling(quantity=Decimal(1))
+    made.held = Position(Decimal("-0.3"), Decimal(-30))
+    made.work(reduce_only=True, parent="o-0")
+    made.candle(120.0)
+    assert [request.leg for request in made.candle(121.0)] == ["exit", "entry"]
+
+
+def test_an_entry_that_still_works_is_cancelled_before_the_other_side_is_entered() -> None:
+    made = falling(quantity=Decimal(1))
+    made.work(reduce_only=False)
+    made.candle(120.0)
+    cancel, entry = made.candle(121.0)
+    assert (cancel.order_id, entry.leg) == ("o-1", "entry")
+    assert cancel.reason.startswith("fast 120.50 crossed above")
 
 
 def test_the_reason_carries_the_figures() -> None:
@@ -297,13 +309,13 @@ def test_the_reason_carries_the_figures() -> None:
 
 
 @pytest.mark.behaviour("G1", "O8")
-def test_the_size_loses_the_risk_at_the_stop_and_is_floored_to_the_lot() -> None:
+def test_the_size_loses_the_risk_at_the_stop_costs_included_and_is_floored_to_the_lot() -> None:
     made = falling(risk_percent=Decimal(1), stop_percent=Decimal("1.5"), max_leverage=Decimal(10))
     (request,) = made.run([120.0, 121.0])[1]
-    exact = Decimal(100) / (Decimal(121) * Decimal("0.015"))
-    assert request.quantity == exact.quantize(BTC.lot, "ROUND_FLOOR")
-    assert request.quantity * Decimal(121) * Decimal("0.015") <= 100
-    assert request.planned_exit == Decimal("119.1")  # 119.185, away from the price
+    # In at 121 × 1.0001, up to the tick: 121.1. Out at the stop, 119.2 × 0.9999, down to the tick: 119.1.
+    loss = Decimal("2.0") + (Decimal("121.1") + Decimal("119.1")) * Decimal("0.0006")
+    assert request.quantity == (Decimal(100) / loss).quantize(BTC.lot, "ROUND_FLOOR")
+    assert request.stop_loss == Decimal("119.2")
 
 
 def test_the_size_is_capped_by_the_notional() -> None:
@@ -317,8 +329,10 @@ def test_the_size_is_computed_at_the_touch_where_there_is_a_quote() -> None:
     made = falling()
     made.newest_quote = Quote("BTCUSDT", 1, 199.9, 1.0, 200.0, 1.0)
     (request,) = made.run([120.0, 121.0])[1]
-    assert request.quantity == Decimal(50)
-    assert request.planned_exit == Decimal(198)
+    # In at the ask of 200, out at 198, without slippage: a quote is paid as it stands. The fees are 0.06 % of both.
+    loss = Decimal(2) + (Decimal(200) + Decimal(198)) * Decimal("0.0006")
+    assert request.quantity == (Decimal(100) / loss).quantize(BTC.lot, "ROUND_FLOOR")
+    assert request.stop_loss == Decimal(198)
 
 
 def test_a_fixed_quantity_is_asked_for_as_it_is() -> None:
@@ -327,12 +341,12 @@ def test_a_fixed_quantity_is_asked_for_as_it_is() -> None:
 
 
 @pytest.mark.behaviour("O13")
-@pytest.mark.parametrize(("equity", "quantity"), [(Decimal("0.001"), Decimal("0.00000826")), (Decimal(0), Decimal(0))])
+@pytest.mark.parametrize(("equity", "quantity"), [(Decimal("0.001"), Decimal("0.0000064")), (Decimal(0), Decimal(0))])
 def test_a_size_under_one_lot_is_sent_for_the_engine_to_refuse(equity: Decimal, quantity: Decimal) -> None:
     made = falling()
     made.equity = equity
     (request,) = made.run([120.0, 121.0])[1]
-    assert request.quantity == pytest.approx(quantity, rel=Decimal("0.001"))
+    assert request.quantity == pytest.approx(quantity, rel=Decimal("0.05"))
     assert BTC.floor_quantity(request.quantity) == 0
 
 
@@ -377,162 +391,49 @@ def test_the_look_back_covers_the_slow_average_its_confirmation_and_the_atr() ->
     assert SmaCross(atr_period=50).lookback == 51
 
 
-# -- stop and target on quotes ---------------------------------------------------------------------------------------
+# -- stop and target -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.behaviour("G1")
-@pytest.mark.parametrize(
-    ("held", "inside", "outside", "leg", "side"),
-    [
-        ("0.5", [(99.1, 99.2), (101.9, 102.1)], (99.0, 99.1), "stop", Side.SELL),
-        ("0.5", [(99.1, 99.2), (101.9, 102.1)], (102.0, 102.1), "target", Side.SELL),
-        ("-0.5", [(100.8, 100.9), (97.9, 98.1)], (100.9, 101.0), "stop", Side.BUY),
-        ("-0.5", [(100.8, 100.9), (97.9, 98.1)], (97.9, 98.0), "target", Side.BUY),
-    ],
-)
-def test_a_long_leaves_by_the_bid_and_a_short_by_the_ask_at_stop_or_target(
-    held: str, inside: list[tuple[float, float]], outside: tuple[float, float], leg: str, side: Side
-) -> None:
-    made = harness()
-    made.fill(held, "100")
-    for bid, ask in inside:
-        assert not made.tick(bid, ask)
-    assert legs(made.tick(*outside)) == [(leg, side, Decimal("0.5"), True)]
-
-
-def test_the_reason_of_an_exit_names_price_and_level() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    assert made.tick(98.7)[0].reason == "bid 98.7 at or below the stop 99.00 of long 0.5"
-    short = harness()
-    short.fill("-0.5", "100")
-    assert short.tick(97.0, 97.5)[0].reason == "ask 97.5 at or below the target 98.00 of short 0.5"
-
-
-def test_the_reason_of_a_cheap_coins_exit_has_its_price_written_out() -> None:
-    made = harness()
-    made.fill("500000", "0.0000214")
-    assert made.tick(0.0000205)[0].reason.startswith("bid 0.0000205 at or below the stop ")
-
-
-def test_nothing_is_watched_while_flat() -> None:
-    made = harness()
-    assert not made.tick(1.0)
-    made.fill("0.5", "100")
-    made.fill("-0.5", "100")
-    assert not made.tick(1.0)
-
-
-def test_no_second_exit_is_sent_while_an_order_works() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    made.work()
-    assert not made.tick(90.0)
-    made.working = []
-    assert len(made.tick(90.0)) == 1
-
-
-def test_an_exit_that_ended_unfilled_is_owed_even_when_the_price_came_back() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    assert made.tick(99.0)
-    made.work()
-    assert not made.tick(100.0)
-    made.working = []
-    (again,) = made.tick(100.0)
-    assert (again.leg, again.quantity) == ("stop", Decimal("0.5"))
-    assert again.reason == "bid 99.0 at or below the stop 99.00 of long 0.5"
-    made.fill("-0.2", "100")
-    assert legs(made.tick(100.0)) == [("stop", Side.SELL, Decimal("0.3"), True)]
-    made.fill("-0.3", "100")
-    assert not made.tick(50.0)
-
-
-def test_an_exit_is_not_owed_by_the_position_that_comes_after() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    assert made.tick(99.0)
-    made.fill("-1.0", "99")
-    assert not made.tick(99.0)
-    assert [request.reason for request in made.tick(99.9, 100.0)] == [
-        "ask 100.0 at or above the stop 99.99 of short 0.5"
-    ]
-
-
-def test_a_position_that_is_gone_is_not_left_again() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    made.held = Position()
-    assert not made.tick(90.0)
-    assert kept(made, "_way") == 0
-
-
-def test_levels_follow_the_average_entry_and_stay_when_a_part_is_closed() -> None:
-    made = harness()
-    made.fill("0.5", "100")
-    made.fill("0.5", "110")
-    assert kept(made, "_low") == pytest.approx(105 * 0.99)
-    made.fill("-0.4", "120")
-    assert kept(made, "_low") == pytest.approx(105 * 0.99)
-    made.fill("-1.0", "120")
-    assert kept(made, "_high") == pytest.approx(120 * 1.01)
-    assert kept(made, "_low") == pytest.approx(120 * 0.98)
-
-
-@pytest.mark.parametrize("held", ["0.5", "-0.5"])
-def test_stop_and_target_of_0_are_none(held: str) -> None:
-    made = harness(stop_percent=Decimal(0), target_percent=Decimal(0), quantity=Decimal(1))
-    made.fill(held, "100")
-    assert not made.tick(0.1)
-    assert not made.tick(1e12)
-
-
-# -- stop and target on candles --------------------------------------------------------------------------------------
+def test_stop_and_target_lie_around_the_price_decided_on_the_stop_reached_sooner_and_the_target_later() -> None:
+    (long,) = falling(stop_percent=Decimal("1.5"), target_percent=Decimal("2.2")).run([120.0, 121.0])[1]
+    assert long.stop_loss == Decimal("119.2")  # 121 × 0.985 = 119.185: a sell is reached sooner when it is higher
+    assert long.take_profit == Decimal("123.7")  # 121 × 1.022 = 123.662
+    rising = harness(stop_percent=Decimal("1.5"), target_percent=Decimal("2.2"))
+    rising.run([100.0 + number for number in range(10)])
+    (short,) = rising.run([60.0, 59.0])[1]
+    assert short.stop_loss == Decimal("59.8")  # 59 × 1.015 = 59.885: a buy is reached sooner when it is lower
+    assert short.take_profit == Decimal("57.7")  # 59 × 0.978 = 57.702
 
 
 @pytest.mark.behaviour("G1")
-@pytest.mark.parametrize(
-    ("held", "low", "high", "leg"),
-    [
-        ("0.5", 99.0, 100.0, "stop"),
-        ("0.5", 100.0, 102.0, "target"),
-        ("0.5", 99.0, 102.0, "stop"),
-        ("-0.5", 100.0, 101.0, "stop"),
-        ("-0.5", 98.0, 100.0, "target"),
-        ("-0.5", 98.0, 101.0, "stop"),
-    ],
-)
-def test_without_quotes_low_and_high_of_the_candle_decide_and_the_stop_comes_first(
-    held: str, low: float, high: float, leg: str
-) -> None:
-    made = harness()
-    made.run([100.0] * 8)
-    made.fill(held, "100")
-    assert not made.candle(100.0, 99.1, 100.9)
-    assert [request.leg for request in made.candle(100.0, low, high)] == [leg]
+def test_stop_and_target_of_0_are_none() -> None:
+    none = {"stop_percent": Decimal(0), "target_percent": Decimal(0), "quantity": Decimal(1)}
+    (request,) = falling(**none).run([120.0, 121.0])[1]
+    assert (request.stop_loss, request.take_profit) == (None, None)
 
 
-def test_where_there_are_quotes_candles_are_not_watched() -> None:
-    made = harness()
-    made.run([100.0] * 8)
-    made.tick(100.0)
-    made.fill("0.5", "100")
-    assert not made.candle(100.0, 50.0, 150.0)
+def test_a_shorts_target_at_or_below_nothing_is_none() -> None:
+    made = harness(target_percent=Decimal(100), quantity=Decimal(1))
+    made.run([100.0 + number for number in range(10)])
+    (short,) = made.run([60.0, 59.0])[1]
+    assert short.take_profit is None
+    assert short.stop_loss is not None
 
 
-@pytest.mark.parametrize(("rule", "after", "leg"), [("candle_close", MINUTE, []), ("candle_open", 0, ["stop"])])
-def test_low_and_high_before_the_entry_do_not_count(rule: str, after: int, leg: list[str]) -> None:
-    made = harness()
-    made.run([100.0] * 8)
-    made.fill("0.5", "100", rule, time_ns=made.history[-1].time_ns + after)
-    assert [request.leg for request in made.candle(100.0, 50.0, 101.0)] == leg
-
-
-def test_a_stop_on_the_confirming_candle_takes_the_place_of_the_exit() -> None:
-    made = falling(quantity=Decimal(1))
-    made.fill("-0.5", "119.5")
-    made.candle(120.0)
-    assert [request.leg for request in made.candle(121.0)] == ["stop", "entry"]
+@pytest.mark.behaviour("G1")
+def test_stop_and_target_rest_at_the_broker_and_the_position_is_left_at_the_one_that_is_reached() -> None:
+    """Through the engine and the paper broker: long from 121, the stop 1 % below, the target 2 % above."""
+    closes = [110.0 - number for number in range(10)] + [120.0, 121.0, 121.0]
+    settings = {"fast": 2, "slow": 4, "quantity": Decimal(1)}
+    for last, leg in ((119.0, "stop"), (124.0, "target")):
+        broker = PaperBroker(latency_ms=0, jitter_ms=0, slippage_bps=Decimal(0))
+        broker.open({"BTCUSDT": BTC}, 0)
+        made = engine_with({"sma": SmaCross(**settings)}, broker=broker, instruments=[BTC])
+        fills = only(OrderFilled, run(made, candles([*closes, last])))
+        assert [fill.fill.order_id.rpartition("-")[2] for fill in fills] == ["entry", f"entry/{leg}"]
+        assert fills[-1].position == 0
+        assert not [one for one in made.state.working.values() if one.order.parent == fills[0].fill.order_id]
 
 
 # -- settings and state ----------------------------------------------------------------------------------------------
@@ -554,6 +455,7 @@ def test_a_stop_on_the_confirming_candle_takes_the_place_of_the_exit() -> None:
         ({"atr_min_percent": Decimal(-1)}, "atr_min_percent"),
         ({"quantity": Decimal(-1)}, "quantity"),
         ({"max_leverage": Decimal(0)}, "max_leverage"),
+        ({"slippage_bps": Decimal(-1)}, "slippage_bps"),
     ],
 )
 def test_a_senseless_setting_is_refused_by_name(settings: dict[str, Any], message: str) -> None:

@@ -195,6 +195,8 @@ class Crossover:
         below, beyond = self._levels[way]
         if self._stop_percent:
             stop = instrument.passive_price(price * below, out)
+            if (price - stop) * way <= 0:  # less than a tick away
+                stop = instrument.passive_price(price, out) - way * instrument.tick
         if self._target_percent:
             target = instrument.passive_price(price * beyond, out)
             if not target:
