@@ -51,6 +51,18 @@ def test_a_limit_order_counts_at_its_limit_above_and_below_the_market(play: Any,
         assert verdict.numbers["price"] == limit
 
 
+@pytest.mark.behaviour("R3")
+@pytest.mark.parametrize(("stop", "limit", "counts"), [("102", None, "102"), ("100", "103", "103"), ("97", "99", "97")])
+def test_a_stop_counts_at_its_stop_or_its_limit_whichever_is_further_away(
+    play: Any, stop: str, limit: str | None, counts: str
+) -> None:
+    kind = OrderType.STOP if limit is None else OrderType.STOP_LIMIT
+    request = OrderRequest.buy(X, D(1), type=kind, stop=D(stop), limit=None if limit is None else D(limit))
+    verdict = PriceBand(percent=D(1)).review(request, quoted(play, 99.9, 100.1))
+    assert isinstance(verdict, Refuse)
+    assert verdict.numbers["price"] == counts
+
+
 def test_a_limit_on_a_market_order_is_no_price(play: Any) -> None:
     stray = OrderRequest.buy(X, D(1), limit=D(5))
     assert PriceBand().review(stray, quoted(play, 99.9, 100.1)) == PASS

@@ -13,6 +13,7 @@ from lab.domain.position import Position
 from lab.testing import instrument
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
+from msgspec.structs import replace
 
 BTC = instrument(lot=Decimal("0.001"), quantity_min=Decimal("0.01"))
 
@@ -69,6 +70,13 @@ class Book:
 
     def hold(self, quantity: str, price: str = "100", symbol: str = "BTCUSDT") -> "Book":
         self.ledger.fill(symbol, Decimal(quantity), Decimal(price), Decimal(0))
+        return self
+
+    def stand(self, quantity: str, stop: str) -> "Book":
+        """Let a buy rest at a stop."""
+        amount = Decimal(quantity)
+        order = Order("o-2", "sma", "BTCUSDT", Side.BUY, amount, OrderType.STOP, None, False, 0, amount)
+        self.working.append(replace(order, stop=Decimal(stop)))
         return self
 
     def work(
@@ -225,6 +233,11 @@ def test_a_large_unrealised_loss_blocks_new_orders() -> None:
         (sell("50", limit=Decimal(10), type=OrderType.LIMIT), "109.9"),
         (buy("50", limit=Decimal(1)), "110.1"),
         (sell("50", limit=Decimal(1000)), "109.9"),
+        (buy("50", stop=Decimal(130), type=OrderType.STOP), "130"),
+        (buy("50", stop=Decimal(90), type=OrderType.STOP), "110.1"),
+        (sell("50", stop=Decimal(90), type=OrderType.STOP), "109.9"),
+        (buy("50", stop=Decimal(130), limit=Decimal(131), type=OrderType.STOP_LIMIT), "131"),
+        (sell("50", stop=Decimal(100), limit=Decimal(99), type=OrderType.STOP_LIMIT), "109.9"),
     ],
 )
 def test_the_notional_is_at_the_touch_or_at_the_limit_of_an_order_that_would_rest(
@@ -286,6 +299,26 @@ def test_an_exit_under_way_frees_what_the_other_side_needs() -> None:
     leaving = Book().hold("40").work(Side.SELL, "40", reduce_only=True)
     assert gate.review(sell("45"), leaving.view) == PASS
     assert isinstance(gate.review(sell("45.001"), leaving.view), Refuse)
+
+
+@pytest.mark.behaviour("R2")
+def test_an_exit_that_rests_leaves_the_position_to_be_closed_by_another() -> None:
+    """40 held at 100 on 1,000 with leverage 5; a target rests beside them."""
+    resting = Book().hold("40").work(Side.SELL, "40", reduce_only=True, limit="120")
+    assert Margin().review(sell("85"), resting.view) == PASS  # 40 close, and 45 × 100 open: 0.9 × 1000 × 5
+    assert isinstance(Margin().review(sell("85.001"), resting.view), Refuse)
+
+
+@pytest.mark.behaviour("R2")
+def test_a_stop_that_rests_counts_at_its_stop_or_at_the_price_where_that_is_higher() -> None:
+    above = Book().stand("20", stop="150")  # 3,000 of 5,000 are bound: 0.9 × 2,000 are left
+    assert Margin().review(buy("18"), above.view) == PASS
+    assert isinstance(Margin().review(buy("18.001"), above.view), Refuse)
+    below = Book().stand("20", stop="50")  # 2,000 are bound at the price of 100: 0.9 × 3,000 are left
+    assert Margin().review(buy("27"), below.view) == PASS
+    assert isinstance(Margin().review(buy("27.001"), below.view), Refuse)
+    elsewhere = Book().stand("20", stop="150")
+    assert isinstance(Margin().review(OrderRequest.buy("ETHUSDT", Decimal("18.001")), elsewhere.view), Refuse)
 
 
 def test_of_an_order_that_turns_a_position_only_what_opens_counts() -> None:

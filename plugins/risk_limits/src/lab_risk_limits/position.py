@@ -73,7 +73,8 @@ class MaxPosition(RiskGate):
     @staticmethod
     def _price(request: OrderRequest, view: View) -> Decimal:
         """Return the price the position is valued at: a low limit to buy must not make a position look small."""
-        return touch(request, view) if request.side is _BUY else order_price(request, view)
+        price = order_price(request, view)
+        return max(price, touch(request, view)) if request.side is _BUY else price
 
     def _figures(
         self, request: OrderRequest, view: View, after: Decimal, price: Decimal, too_many: bool

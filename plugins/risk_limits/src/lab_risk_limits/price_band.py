@@ -10,15 +10,15 @@ from lab import PASS, OrderRequest, OrderType, Refuse, RiskGate, Side, Verdict, 
 from lab_risk_limits.figures import above_0, texts
 
 _BUY: Final = Side.BUY
-_LIMIT: Final = OrderType.LIMIT
+_MARKET: Final = OrderType.MARKET
 
 
 @define(kw_only=True)
 class PriceBand(RiskGate):
     """Refuse an entry whose price is further from the market than a limit, above or below.
 
-    The order's price is its limit; for a market order it is the touch: the ask for a buy, the bid for a sell. The
-    market is the middle of the last quote; without quotes it is the last close, which is the touch as well.
+    The order's price is its limit or its stop, whichever is further away; for any other order it is the touch: the ask
+    for a buy, the bid for a sell. The market is the middle of the last quote; without quotes it is the last close, which is the touch as well.
     """
 
     percent: Decimal = field(
@@ -34,8 +34,9 @@ class PriceBand(RiskGate):
         except LookupError:
             reason = f"no price of {request.symbol} yet: the distance from the market cannot be computed"
             return Refuse(reason, texts(percent=self.percent))
-        if request.type is _LIMIT and request.limit is not None:
-            price = request.limit
+        named = [one for one in (request.limit, request.stop) if one is not None]
+        if named and request.type is not _MARKET:
+            price = max(named, key=lambda one: abs(one - reference))
         distance, allowed = abs(price - reference), reference * self.percent / 100
         if distance <= allowed:
             return PASS
