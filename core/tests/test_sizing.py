@@ -1,16 +1,18 @@
 """The helpers that size orders: on the lot, over no limit, the risk with its costs in it."""
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab import Side, View, size_by_equity, size_by_risk, size_by_volatility, size_fixed
-from lab.domain.instrument import Instrument
 from lab.testing.builders import candles, instrument, quotes
 from lab.testing.engines import engine_with, run
 from lab.testing.harness import ScriptedStrategy
+
+if TYPE_CHECKING:
+    from lab.domain.instrument import Instrument
 
 X = "BTCUSDT"
 D = Decimal

@@ -18,7 +18,8 @@ class PriceBand(RiskGate):
     """Refuse an entry whose price is further from the market than a limit, above or below.
 
     The order's price is its limit or its stop, whichever is further away; for any other order it is the touch: the ask
-    for a buy, the bid for a sell. The market is the middle of the last quote; without quotes it is the last close, which is the touch as well.
+    for a buy, the bid for a sell. The market is the middle of the last quote; without quotes it is the last close,
+    which is the touch as well.
     """
 
     percent: Decimal = field(
