@@ -3,6 +3,18 @@
 from lab.domain.ledger import ZERO
 
 
+class FillTally:
+    """Counts of the fills of one rule."""
+
+    __slots__ = ("fees", "fills", "late", "slippage")
+
+    def __init__(self) -> None:
+        self.fills = 0
+        self.late = 0
+        self.fees = ZERO
+        self.slippage = ZERO
+
+
 class RunCounters:
     """Counts of the whole run, and the extremes of its equity in the quote currency: the engine counts up in them.
 
@@ -12,9 +24,9 @@ class RunCounters:
     """
 
     __slots__ = (
-        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fills", "gaps", "ignored_candles",
-        "late_quotes", "max_drawdown", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
-        "unconfirmed",
+        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fill_rules", "fills",
+        "gain_at_best", "gaps", "ignored_candles", "late_quotes", "loss_at_worst", "max_drawdown", "orders",
+        "peak_equity", "quotes", "refusals", "rejected", "signals", "trades", "unconfirmed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -35,5 +47,8 @@ class RunCounters:
         self.gaps = 0
         self.ignored_candles = 0
         self.fees_paid = ZERO
+        self.fill_rules: dict[str, FillTally] = {}
+        self.gain_at_best = ZERO
+        self.loss_at_worst = ZERO
         self.peak_equity = ZERO
         self.max_drawdown = ZERO

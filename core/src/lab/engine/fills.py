@@ -13,12 +13,16 @@ from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Ended, Side, Triggered
 from lab.domain.position import FLAT
 from lab.engine.checks import check_report
+from lab.engine.counters import FillTally
 from lab.engine.orders import OrderEntry
 from lab.engine.protocols import describe_value
 from lab.engine.state import EngineState, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
 _REPORTS_MOST: Final = 10_000
+_RULES_MOST: Final = 100
+_OTHERS: Final = "others"
+_ONE: Final = Decimal(1)
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
@@ -111,6 +115,7 @@ class FillBooking:
         after = positions[symbol].quantity
         counters = self._state.counters
         counters.fills += 1
+        self._tally(fill, buys)
         if held and (not after or (after > ZERO) is not (held > ZERO)):
             counters.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
@@ -129,6 +134,27 @@ class FillBooking:
             self._entry.changes.wake(open_)
         if book.orders and held and (not after or (after > ZERO) is not (held > ZERO)):
             self._entry.changes.position_closed(open_, out)
+
+    def _tally(self, fill: Fill, buys: bool) -> None:
+        """Count a fill under its rule, and what it would have cost at the best and at the worst of its references."""
+        counters = self._state.counters
+        rules = counters.fill_rules
+        tally = rules.get(fill.rule)
+        if tally is None:
+            rule = fill.rule if len(rules) < _RULES_MOST else _OTHERS
+            tally = rules.setdefault(rule, FillTally())
+        tally.fills += 1
+        tally.fees += fill.fee
+        if fill.age_ns < 0:
+            tally.late += 1
+        if fill.slippage:
+            tally.slippage += fill.slippage * fill.quantity
+        if fill.best is not None or fill.worst is not None:
+            paid = fill.quantity * (_ONE + fill.fee_rate if buys else fill.fee_rate - _ONE)  # for each unit of price
+            if fill.best is not None:
+                counters.gain_at_best += (fill.reference - fill.best) * paid
+            if fill.worst is not None:
+                counters.loss_at_worst += (fill.worst - fill.reference) * paid
 
     @staticmethod
     def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:

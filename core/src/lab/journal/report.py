@@ -11,7 +11,7 @@ from lab.errors import JournalError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
 from lab.records.base import exact
-from lab.records.report import REPORT_SCHEMA_VERSION, Report
+from lab.records.report import REPORT_SCHEMA_VERSION, ProfitBand, Report
 from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
@@ -82,7 +82,13 @@ def _build(reader: JournalReader) -> Report:
         ending_equity=exact(end.equity),
         pnl_absolute=exact(end.equity - starting),
         pnl_percent=exact(((end.equity - starting) / starting * 100).quantize(_HUNDREDTH_OF_A_PERCENT)),
+        pnl_band=ProfitBand(
+            pessimistic=exact(end.equity - starting - totals.loss_at_worst),
+            expected=exact(end.equity - starting),
+            optimistic=exact(end.equity - starting + totals.gain_at_best),
+        ),
         fees_paid=exact(totals.fees_paid),
+        fill_rules=totals.fill_rules,
         max_drawdown=exact(totals.max_drawdown),
         books=end.books,
         limits=session.limits,

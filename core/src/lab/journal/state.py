@@ -5,7 +5,7 @@ from lab.domain.time import DAY_NS
 from lab.engine.engine import Engine
 from lab.exit_codes import EndReason
 from lab.records.base import exact
-from lab.records.run import BookState, PositionState, RunEnded, RunState, SessionState, Totals
+from lab.records.run import BookState, FillTotals, PositionState, RunEnded, RunState, SessionState, Totals
 
 
 def end_state(engine: Engine, session: SessionState) -> RunState:
@@ -46,7 +46,12 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
 def totals_of(engine: Engine) -> Totals:
     """Return the engine's counters at this moment."""
     counters = engine.counters
-    return Totals(**{name: getattr(counters, name) for name in Totals.__struct_fields__})
+    figures = {name: getattr(counters, name) for name in Totals.__struct_fields__}
+    figures["fill_rules"] = {
+        rule: FillTotals(fills=one.fills, late=one.late, fees=exact(one.fees), slippage=exact(one.slippage))
+        for rule, one in counters.fill_rules.items()
+    }
+    return Totals(**figures)
 
 
 def ended(state: RunState, reason: EndReason, error: str, *, tape_sha256: str | None = None) -> RunEnded:

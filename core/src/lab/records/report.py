@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from lab.domain.instrument import Instrument
 from lab.records.base import Record
-from lab.records.run import BookState, Counters, RunKind
+from lab.records.run import BookState, Counters, FillTotals, RunKind
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -66,6 +66,20 @@ class Header(Record, frozen=True, kw_only=True):
     """whether signals are recorded and no order is placed"""
     directory: str | None
     """the run's folder; null when nothing is written"""
+
+
+class ProfitBand(Record, frozen=True, kw_only=True):
+    """The profit if all that is not known about the fills had gone badly or well: the same decisions, other prices.
+
+    A fill's prices are the touch when it was decided, when it arrived and after; on candles, open and close.
+    """
+
+    pessimistic: Decimal
+    """at the worst price of each fill"""
+    expected: Decimal
+    """as it was booked"""
+    optimistic: Decimal
+    """at the best price of each fill"""
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -141,8 +155,12 @@ class Report(Record, frozen=True, kw_only=True):
     """ending less starting equity, fees included"""
     pnl_percent: Decimal
     """the same in % of the starting equity"""
+    pnl_band: ProfitBand
+    """the profit at the worst, the booked and the best prices of the same fills"""
     fees_paid: Decimal
     """fees of all fills"""
+    fill_rules: Mapping[str, FillTotals]
+    """how fills were made: number, fees and slippage by the broker's rule"""
     max_drawdown: Decimal
     """largest fall of equity from a peak"""
     books: Mapping[str, BookState]

@@ -88,6 +88,19 @@ class RunStarted(Record, frozen=True, kw_only=True):
     """settings that differ from their defaults: `sma.fast`"""
 
 
+class FillTotals(Record, frozen=True, kw_only=True):
+    """The fills of one rule of the broker."""
+
+    fills: int = 0
+    """how many there were"""
+    late: int = 0
+    """those whose price came only after the order's arrival, because nothing fresh was there"""
+    fees: Decimal = ZERO
+    """their fees"""
+    slippage: Decimal = ZERO
+    """what they lost against their reference prices"""
+
+
 class Totals(Record, frozen=True, kw_only=True):
     """What a run counted, and the extremes of its equity."""
 
@@ -128,6 +141,12 @@ class Totals(Record, frozen=True, kw_only=True):
     """candles that came after the strategies had passed them"""
     fees_paid: Decimal = ZERO
     """fees of all fills"""
+    fill_rules: Mapping[str, FillTotals] = {}
+    """fills by the broker's rule"""
+    gain_at_best: Decimal = ZERO
+    """what all fills together would have gained at the best of their reference prices, fees included"""
+    loss_at_worst: Decimal = ZERO
+    """what they would have lost at the worst"""
     peak_equity: Decimal = ZERO
     """highest equity"""
     max_drawdown: Decimal = ZERO

@@ -98,11 +98,28 @@ def summary_rows(report: Report) -> Rows:
         ("Refusals", f"{report.refusals:,}"),
         ("Fees", text.money(report.fees_paid)),
         ("P&L", profit_of(report)),
+        *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
     ]
     rows += zip(chain(("Degradations",), repeat("")), map(text.clean, report.degradations), strict=False)
     if report.no_trade_reason:
         rows.append(("No trade", text.clean(report.no_trade_reason)))
+    return rows
+
+
+def _band_rows(report: Report) -> Rows:
+    """Return the profit at the worst and the best prices of the fills, where they differ, and how fills were made."""
+    band = report.pnl_band
+    rows: list[tuple[str, str]] = []
+    if band.pessimistic != band.optimistic:
+        low, high = (text.money(one, signed=True) for one in (band.pessimistic, band.optimistic))
+        rows.append(("P&L band", f"{low} to {high}, at the worst and the best prices of the same fills"))
+    made = [
+        f"{text.clean(rule)} {one.fills:,}" + (f" ({one.late:,} late)" if one.late else "")
+        for rule, one in sorted(report.fill_rules.items(), key=lambda item: -item[1].fills)
+    ]
+    if made:
+        rows.append(("Filled by", ", ".join(made)))
     return rows
 
 
