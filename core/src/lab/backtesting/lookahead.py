@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from lab.backtesting.apart import each_apart
 from lab.backtesting.changed_file import change_csv, change_run
-from lab.backtesting.changed_future import FUTURES, STRETCH, Future, changed_inputs, draw_of
+from lab.backtesting.changed_future import FUTURES, Future, changed_inputs, draw_of
 from lab.backtesting.opened_files import on_open, packages_of
 from lab.backtesting.recorded_source import moved
 from lab.backtesting.runner import Progress
@@ -38,6 +38,7 @@ from lab.plugins.discovery import Registry
 from lab.records.run import ComponentRecord, RunStarted
 
 _BATCH: Final = 4096
+_AHEAD: Final = 1024  # inputs of the changed future that lie in memory behind the cut
 _SHOWN_MOST: Final = 10
 
 
@@ -94,7 +95,7 @@ def lookahead(
 ) -> Proof:
     """Cut a run after its decisions, change what came later, and compare every row up to the cut.
 
-    ``cuts`` limits the decisions that are cut after; ``None``: 50, or as many as keep a long run within 400,000 inputs
+    ``cuts`` limits the decisions that are cut after; ``None``: 50, or as many as keep a long run within 300,000 inputs
     a kind of future, 10 at least. Where there are more decisions, half of the cuts are drawn from those that asked for
     something, the others from all. Raises `RunError` as `verify` does.
     """
@@ -156,7 +157,7 @@ def changed_run(directory: Path, scratch: Path, found: Survey, number: int, how:
             if engine.stepped + left == cut.number:
                 # Behind the past, in one list, as a source that reads ahead has it.
                 draw = draw_of(seed, f"inputs {cut.number}")
-                batch += changed_inputs(list(islice(events, STRETCH)), how, draw)
+                batch += changed_inputs(list(islice(events, _AHEAD)), how, draw)
             engine.step_all(islice(batch, left), again.append)
         again.commit()
         result.finding = _first_difference(reader, again.reader(), found, cut, how)

@@ -16,6 +16,7 @@ from lab.backtesting.opened_files import on_open
 from lab.backtesting.recorded_source import moved
 from lab.backtesting.verify import recorded_batch, verify
 from lab.composition.assembly import reassemble
+from lab.domain.control import Command
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
 from lab.domain.market import BACKFILLED, Candle, Depth, Quote, Trade
@@ -30,7 +31,7 @@ from lab.records.run import RunStarted
 
 _ASKED_FOR: Final = frozenset({"signal", "order_accepted", "order_refused"})
 """The kinds of rows that a strategy's own request leads to."""
-_BUDGET: Final = 400_000
+_BUDGET: Final = 300_000  # inputs stepped for each kind of future, where that allows `_LEAST` cuts
 _LEAST: Final = 10
 _MOST: Final = 50
 
@@ -91,6 +92,7 @@ def survey(directory: Path, scratch: Path, most: int | None, seed: int) -> Surve
     last = verdict.inputs if over else max((row[2] for row in reader.rows()), default=0)
     pass_ = _Pass()
     inputs_in = pass_.run(directory, scratch, registry, recorded, started, last)
+    acted -= pass_.commands  # orders of a flatten are no strategy's
     decided = sorted({*pass_.decided, *acted})
     cuts = [Cut(number, pass_.now_ns[number - 1]) for number in _chosen(decided, acted, last, most, seed)]
     places, unchanged = _places(started, cuts)
@@ -103,6 +105,7 @@ class _Pass:
 
     def __init__(self) -> None:
         self.decided: list[int] = []
+        self.commands: set[int] = set()
         self.now_ns = array("q")
         self.read: set[str] = set()
         self._asking_provider = False
@@ -138,7 +141,9 @@ class _Pass:
     def _step(self, engine: Engine, event: Input, journal: Journal) -> None:
         engine.step_all((event,), journal.append)
         self.now_ns.append(engine.state.now_ns)
-        if _is_asked(engine, event):
+        if isinstance(event, Command):
+            self.commands.add(engine.stepped)
+        elif _is_asked(engine, event):
             self.decided.append(engine.stepped)
 
     def _asked(self, batches: Iterator[Sequence[Input]], provider: bool) -> Iterator[Sequence[Input]]:

@@ -53,7 +53,7 @@ def command(interrupts: Interrupts, /, run: str, cuts: int | None, seed: int, as
 def _lines(proof: "Proof", seed: int) -> list[str]:
     if proof.difference:
         return [
-            f"{proof.run}: nothing is proved: it does not repeat with its own inputs (see `lab verify`)",
+            f"{proof.run}: nothing is proved: the run does not repeat as it was recorded",
             f"  first difference: {proof.difference}",
             f"  cause: {proof.cause}",
         ]
