@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import pickle
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -20,13 +21,14 @@ _LOOK_S: Final = 0.1  # how long an interrupt waits to be seen
 
 
 def each_apart(
-    calls: Sequence[Callable[[], T]], *, at_once: int = 1, stopped: Callable[[], object] | None = None
+    run: str, calls: Sequence[Callable[[], T]], *, at_once: int = 1, stopped: Callable[[], object] | None = None
 ) -> Iterator[T]:
     """Make each call in a new process, up to ``at_once`` of them at a time, and yield what they return, in order.
 
     Nothing a call writes on standard output or error is shown. What it raises as a `LabError` is raised here as a
     `RunError`; so is a process that ends without an answer. Calls and what they return must be picklable. Once
-    ``stopped`` is true, and whenever the iterator is closed, no process is left. Raises `RunError` then.
+    ``stopped`` is true, and whenever the iterator is closed, no process is left. Raises `RunError` then, naming the
+    ``run``.
     """
     # A fork takes over what is imported, and a tenth of the time; with other threads it might take over a held lock.
     forks = "fork" in multiprocessing.get_all_start_methods() and threading.active_count() == 1
@@ -37,15 +39,19 @@ def each_apart(
             while waiting and len(running) < at_once:
                 ours, theirs = context.Pipe(duplex=False)
                 process = context.Process(target=_answer, args=(waiting.popleft(), theirs), daemon=True)
-                process.start()
+                with warnings.catch_warnings():
+                    warnings.simplefilter(
+                        "ignore", DeprecationWarning
+                    )  # of a fork beside threads that are not Python's
+                    process.start()
                 theirs.close()
                 running.append((process, ours))
             process, answer = running[0]
             while not wait([answer], _LOOK_S):
                 if stopped is not None and stopped():
-                    raise RunError(EndReason.INTERRUPTED, "interrupted; nothing is proved")
+                    raise RunError(EndReason.INTERRUPTED, f"{run}: interrupted; nothing is proved")
             running.popleft()
-            yield _received(process, answer)
+            yield _received(run, process, answer)
     finally:
         for process, answer in running:
             process.kill()
@@ -53,13 +59,13 @@ def each_apart(
             answer.close()
 
 
-def _received(process: BaseProcess, answer: Connection) -> Any:
+def _received(run: str, process: BaseProcess, answer: Connection) -> Any:
     """Return a call's answer. Raises `RunError` for what it raised."""
     try:
         reason, value = answer.recv()
     except (EOFError, OSError, pickle.UnpicklingError):
         process.join()
-        text = f"a component ended the process it ran in (exit code {process.exitcode}); nothing is proved"
+        text = f"{run}: a component ended the process it ran in (exit code {process.exitcode}); nothing is proved"
         raise RunError(EndReason.PLUGIN, text) from None
     finally:
         answer.close()

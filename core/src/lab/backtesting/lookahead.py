@@ -107,14 +107,14 @@ def lookahead(
     with tempfile.TemporaryDirectory(prefix="lab-lookahead-") as scratch:
         say("running the recorded inputs again")
         first = partial(survey, directory, Path(scratch), cuts, seed)
-        (found,) = each_apart([first], stopped=stopped)
+        (found,) = each_apart(directory.name, [first], stopped=stopped)
         results: list[_Result] = []
         calls = [
             partial(changed_run, directory, Path(scratch), found, number, how, seed)
             for number in range(len(found.cuts))
             for how in FUTURES
         ]
-        for result in each_apart(calls, at_once=min(4, os.cpu_count() or 1), stopped=stopped):
+        for result in each_apart(directory.name, calls, at_once=min(4, os.cpu_count() or 1), stopped=stopped):
             results.append(result)
             say("changed futures", len(results), len(calls))
     return _proof(directory.name, found, results)
