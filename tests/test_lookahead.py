@@ -207,7 +207,7 @@ def _convicted(lab: Any, found: dict[str, Any], strategy: str) -> None:
             assert one["was"].partition(" ")[0] == rows[one["row"]][0]
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 @pytest.mark.parametrize("name", ["file", "whole"])
 def test_a_strategy_that_reads_on_in_the_runs_file_is_convicted(lab: Any, site: Any, prices: Path, name: str) -> None:
     site.install("their_peekers", PEEKERS)
@@ -221,7 +221,7 @@ def test_a_strategy_that_reads_on_in_the_runs_file_is_convicted(lab: Any, site: 
     _convicted(lab, found, name)
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_strategy_that_looks_at_what_its_source_read_ahead_is_convicted(lab: Any, site: Any, prices: Path) -> None:
     site.install("their_shared", SHARED)
     sets = ("--set", f"ahead.prices={prices}")
@@ -232,7 +232,7 @@ def test_a_strategy_that_looks_at_what_its_source_read_ahead_is_convicted(lab: A
     _convicted(lab, found, "neighbour")
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_strategy_that_looks_into_the_memory_of_its_callers_is_convicted(lab: Any, site: Any, prices: Path) -> None:
     site.install("their_peekers", PEEKERS)
     assert lab("backtest", str(prices), "--strategy", "memory").code == 0
@@ -243,7 +243,7 @@ def test_a_strategy_that_looks_into_the_memory_of_its_callers_is_convicted(lab: 
     assert {"ended", "scaled", "mirrored", "shuffled"} & {one["future"] for one in found["findings"]}
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_strategy_that_reads_on_in_the_tape_it_is_replayed_from_is_convicted(lab: Any, site: Any) -> None:
     site.install("their_peekers", PEEKERS)
     assert lab.mock("--strategy", "sma", minutes=30).code == 0
@@ -256,7 +256,7 @@ def test_a_strategy_that_reads_on_in_the_tape_it_is_replayed_from_is_convicted(l
     _convicted(lab, found, "tape")
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_who_opens_the_runs_file_by_a_path_of_its_own_is_named_and_nothing_is_proved(
     lab: Any, site: Any, prices: Path
 ) -> None:
@@ -269,7 +269,7 @@ def test_who_opens_the_runs_file_by_a_path_of_its_own_is_named_and_nothing_is_pr
     assert f"fixed opened {prices} itself: what it read there could not be changed" in result.out
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_conviction_is_told_with_row_event_strategy_and_what_it_was_and_became(
     lab: Any, site: Any, prices: Path
 ) -> None:
@@ -291,7 +291,7 @@ def test_a_conviction_is_told_with_row_event_strategy_and_what_it_was_and_became
     assert (shown, lines[-1].startswith("  ... and ")) == (min(changed, 10), changed > 10)
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_shipped_strategies_do_not_look_ahead_on_candles_ticks_and_a_seeded_path(
     lab: Any, trader: Any, prices: Path
 ) -> None:
@@ -306,12 +306,15 @@ def test_shipped_strategies_do_not_look_ahead_on_candles_ticks_and_a_seeded_path
     assert lab("backtest", "btcusdt-ticks", "--strategy", "sma", *quick).code == 0
     code, found = _proof(lab, trader, "--cuts", "4")
     assert (code, found["clean"], found["inputs"]) == (0, True, 66094)
+    assert found["replaced"] == []
+    (said,) = found["unchanged"]
+    assert said.startswith("btcusdt-perp-ticks-2024-08-08.csv.gz: its provider finds it without a path")
 
     assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=30", "--strategy", "sma", *quick).code == 0
     assert _proof(lab, trader, "--cuts", "5")[0] == 0
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_live_session_and_its_replay_do_not_look_ahead(lab: Any, trader: Any) -> None:
     assert lab.mock("--strategy", "trader").code == 0
     code, found = _proof(lab, trader)
@@ -322,7 +325,7 @@ def test_a_live_session_and_its_replay_do_not_look_ahead(lab: Any, trader: Any) 
     assert (code, found["clean"], found["replaced"]) == (0, True, ["replay.run"])
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_two_proofs_with_one_seed_are_the_same(lab: Any, site: Any, prices: Path) -> None:
     site.install("their_peekers", PEEKERS)
     assert lab("backtest", str(prices), "--strategy", "whole", "--set", f"whole.path={prices}").code == 0
@@ -331,7 +334,7 @@ def test_two_proofs_with_one_seed_are_the_same(lab: Any, site: Any, prices: Path
     assert first["findings"] != other["findings"]
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_run_that_does_not_repeat_is_not_proved(lab: Any, trader: Any) -> None:
     assert lab.mock("--strategy", "trader", minutes=6).code == 0
     source = (trader.folder / "their_trader.py").read_text(encoding="utf-8")
@@ -342,7 +345,7 @@ def test_a_run_that_does_not_repeat_is_not_proved(lab: Any, trader: Any) -> None
     assert "cause: code was changed without a new version number" in result.out
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 @pytest.mark.parametrize("damage", ["row", "file", "version", "unknown"])
 def test_a_damaged_or_unknown_run_ends_as_verify_ends(lab: Any, trader: Any, damage: str) -> None:
     assert lab.mock("--strategy", "trader", minutes=6).code == 0
@@ -363,7 +366,7 @@ def test_a_damaged_or_unknown_run_ends_as_verify_ends(lab: Any, trader: Any, dam
         assert result.err == as_verify.err
 
 
-@pytest.mark.behaviour("J8")
+@pytest.mark.behaviour("J9")
 def test_a_run_that_was_killed_or_still_runs_is_proved_as_far_as_it_was_recorded(lab: Any, trader: Any) -> None:
     assert lab.mock("--strategy", "trader", "--reporter", "none").code == 0
     folder = lab.run().folder

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Final
 
-_CODE: Final = (".py", ".pyc", ".so", ".pyd", ".pth")
+_CODE: Final = (".py", ".pyc", ".so", ".pyd", ".pth", ".zip")
 
 
 def on_open(note: Callable[[str, FrameType], object], *, of: Collection[str] | None = None) -> None:

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from lab.backtesting.changed_file import NotChangeableError, inputs_known, rows_known
 from lab.backtesting.changed_future import draw_of
-from lab.backtesting.opened_files import on_open
+from lab.backtesting.opened_files import on_open, packages_of
 from lab.backtesting.recorded_source import moved
 from lab.backtesting.verify import recorded_batch, verify
 from lab.composition.assembly import reassemble
@@ -96,6 +96,9 @@ def survey(directory: Path, scratch: Path, most: int | None, seed: int) -> Surve
     decided = sorted({*pass_.decided, *acted})
     cuts = [Cut(number, pass_.now_ns[number - 1]) for number in _chosen(decided, acted, last, most, seed)]
     places, unchanged = _places(started, cuts)
+    if not places:
+        why = "its provider finds it without a path in a setting; whatever else opens it is named"
+        unchanged += [f"{Path(path).name}: {why}" for path in sorted(pass_.read)]
     read = pass_.read | {os.path.realpath(path) for _, path in _paths(started)}
     return Survey(last, inputs_in, decided, cuts, places, unchanged, frozenset(read))
 
@@ -108,6 +111,7 @@ class _Pass:
         self.commands: set[int] = set()
         self.now_ns = array("q")
         self.read: set[str] = set()
+        self._provider = ""
         self._asking_provider = False
 
     def run(
@@ -115,6 +119,7 @@ class _Pass:
     ) -> Path:
         """Step the first ``last`` inputs; return the folder of a tape that holds all of the run's."""
         assembly = reassemble(registry, started)
+        self._provider = type(assembly.provider.component).__module__.partition(".")[0]
         again = Journal(None, durable=False, labels={})
         on_open(self._note)
         self._asking_provider = recorded.kind != "run"
@@ -155,8 +160,8 @@ class _Pass:
                 return
             yield batch
 
-    def _note(self, path: str, _: FrameType) -> None:
-        if self._asking_provider:
+    def _note(self, path: str, frame: FrameType) -> None:
+        if self._asking_provider and self._provider in packages_of(frame):
             self.read.add(path)
 
 
