@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
     "lookahead": "Prove that no decision of a run depends on what came after it.",
+    "compare": "Name the first difference of two runs, and its cause.",
     "audit": "Check a run's journal against itself.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
