@@ -168,15 +168,7 @@ def _again(
     Raises `RunError` where the data cannot be read again to where the run came.
     """
     stopped_at, failure = _stopped_at(reader, started.kind), ""
-    if started.kind == "run":
-        tape = islice(read_tape(directory, torn_ok=True), stopped_at)
-        batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
-    else:
-        batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
-        difference = changed(started.source, batch.started.source)
-        if difference:
-            raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
-        batch.started = started
+    batch = recorded_batch(directory, assembly, started, journal, stopped_at)
     journal.append_record(started, 0, 0)
     journal.append(batch.engine.begin(), 0, 0)
 
@@ -198,6 +190,24 @@ def _again(
     watch("comparing", 0)
     journal.commit()
     return batch, number
+
+
+def recorded_batch(
+    directory: Path, assembly: Assembly, started: RunStarted, journal: Journal, most: int | None = None
+) -> Batch:
+    """Return a new engine for a recorded run, and its inputs: those of its tape, ``most`` of them, or of its source.
+
+    Raises `RunError` where the source can't be read again, or is another one by now.
+    """
+    if started.kind == "run":
+        tape = islice(read_tape(directory, torn_ok=True), most)
+        return Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
+    batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
+    difference = changed(started.source, batch.started.source)
+    if difference:
+        raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
+    batch.started = started
+    return batch
 
 
 def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:

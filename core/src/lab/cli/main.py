@@ -20,6 +20,8 @@ COMMANDS: Final[dict[str, str]] = {
     "backtest": "Run a strategy over recorded candles or ticks.",
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
+    "lookahead": "Prove that no decision of a run depends on what came after it.",
+    "compare": "Name the first difference of two runs, and its cause.",
     "audit": "Check a run's journal against itself.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
@@ -30,7 +32,7 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "Print the completion script for your shell.",
 }
 
-ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify"})
+ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify", "lookahead"})
 """Commands that bring things to an end when they are interrupted; the others just end."""
 
 EPILOG: Final = """
