@@ -31,6 +31,7 @@ KINDS: Final[dict[type, str]] = {
     events.OrderEnded: "order_ended",
     events.StrategyStopped: "strategy_stopped",
     events.GateFailed: "gate_failed",
+    events.EntriesHalted: "entries_halted",
     events.BrokerFailed: "broker_failed",
     events.EquityExhausted: "equity_exhausted",
     events.CandleIgnored: "candle_ignored",

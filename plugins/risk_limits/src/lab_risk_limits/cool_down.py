@@ -8,7 +8,7 @@ from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
 from lab.domain.ledger import ZERO
 from lab.domain.time import MINUTE_NS
 
-from lab_risk_limits.figures import above_0, as_seconds, texts
+from lab_risk_limits.figures import above_0, as_ns, as_seconds, figures_of, record, texts
 from lab_risk_limits.round_trips import RoundTrips
 
 
@@ -43,6 +43,15 @@ class CoolDown(RiskGate):
         result = self._trips.take(fill)
         if result is not None and result < ZERO:
             self._lost[fill.strategy] = view.now_ns, -result
+
+    def snapshot(self) -> Mapping[str, str]:
+        """Return when each strategy lost last, and how much."""
+        return {name: record(*lost) for name, lost in self._lost.items()}
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take that over."""
+        found = {name: figures_of(text, 2) for name, text in memory.items()}
+        self._lost = {name: (as_ns(lost_ns), lost) for name, (lost_ns, lost) in found.items()}
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return how long entries are refused."""
