@@ -28,7 +28,7 @@ from lab.records.run import ComponentRecord, RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
-_REPLAYED: Final = ("totals", "equity", "books")
+_REPLAYED: Final = ("totals", "equity", "books", "gate_memory")
 
 
 @frozen
@@ -172,7 +172,7 @@ def _again(
         tape = islice(read_tape(directory, torn_ok=True), stopped_at)
         batch = Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
     else:
-        batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
+        batch = prepare(assembly, started.kind, journal.outcome, started)
         difference = changed(started.source, batch.started.source)
         if difference:
             raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")

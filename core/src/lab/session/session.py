@@ -23,7 +23,7 @@ from lab.ports import Clock, Realm, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
-from lab.runs.previous import carried_loss
+from lab.runs.restart import accepted_memory, taken_over
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
@@ -76,6 +76,7 @@ class Session:
         self._began = clock.monotonic()
         self._finished = anyio.Event()
         self.header: Header | None = None
+        self._left_out: tuple[str, ...] = ()
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -129,10 +130,7 @@ class Session:
         assembly = self.assembly
         started = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
-            before, carried = carried_loss(self.settings.state_dir, started)
-            if before:
-                self.journal.label("restarts", before)
-            started = replace(started, carried_loss=carried)
+            started = self._take_over(started)
         engine = assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_record(started, 0, 0)
@@ -155,6 +153,15 @@ class Session:
             if isinstance(error, EngineError):
                 runner.give_up(str(error))
         self._write_end(engine)
+
+    def _take_over(self, started: RunStarted) -> RunStarted:
+        """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
+        taken = taken_over(self.settings.state_dir, started)
+        memory, taken = accepted_memory(taken, self.assembly.gates, started.config_hash)
+        self._left_out = taken.left_out
+        if taken.run:
+            self.journal.label("restarts", taken.run)
+        return replace(started, carried_loss=taken.loss, gate_memory=memory)
 
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
@@ -257,6 +264,7 @@ class Session:
             self.header,
             hosts=self.hosts,
             reporters=self.reporters.degradations if self.reporters and not self._finished.is_set() else (),
+            left_out=self._left_out,
             errors=self.errors,
             waits=self._start.failures,
             seconds=self.elapsed(),

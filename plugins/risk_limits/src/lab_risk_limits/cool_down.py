@@ -33,7 +33,7 @@ class CoolDown(RiskGate):
             return PASS
         lost_ns, lost = last
         left_ns = lost_ns + self.minutes * MINUTE_NS - view.now_ns
-        if left_ns <= 0:
+        if not 0 < left_ns <= self.minutes * MINUTE_NS:  # over, or of a restart whose clock is an earlier one
             return PASS
         numbers = texts(lost=lost, minutes=self.minutes, seconds_left=as_seconds(left_ns))
         return Refuse(f"the last losing round trip lost {numbers['lost']}: no entries for {self.minutes} min", numbers)

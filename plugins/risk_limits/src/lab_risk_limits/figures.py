@@ -48,7 +48,7 @@ def check_figures(memory: Mapping[str, str], names: Sequence[str]) -> None:
 
 def as_ns(value: Decimal) -> int:
     """Return a figure as a time in nanoseconds. Raises ``ValueError`` where it is none."""
-    if value != int(value) or not 0 <= value < 2**63:
+    if not 0 <= value < 2**63 or value != int(value):
         raise ValueError(f"{value} is no time in nanoseconds")
     return int(value)
 

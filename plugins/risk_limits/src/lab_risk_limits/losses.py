@@ -44,7 +44,7 @@ class ConsecutiveLosses(RiskGate):
         if self.pause_minutes is None:
             return Refuse(f"{reason}: no entries in this session any more", numbers)
         left_ns = tripped_ns + self.pause_minutes * MINUTE_NS - view.now_ns
-        if left_ns <= 0:
+        if not 0 < left_ns <= self.pause_minutes * MINUTE_NS:  # over, or of a restart whose clock is an earlier one
             return PASS
         return Refuse(
             f"{reason}: no entries for {self.pause_minutes} min",

@@ -31,7 +31,8 @@ class OrderRate(RiskGate):
         passed = self._passed_ns.get(view.strategy)
         if passed is None:
             passed = self._passed_ns[view.strategy] = deque()
-        while passed and passed[0] <= now_ns - span_ns:
+        # What is later than now is of a restart whose clock is an earlier one.
+        while passed and not now_ns - span_ns < passed[0] <= now_ns:
             passed.popleft()
         if len(passed) < self.orders:
             passed.append(now_ns)
