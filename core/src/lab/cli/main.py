@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
     "audit": "Check a run's journal against itself.",
+    "stop": "End the running session, or kill it: close its positions at once.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
     "plugins": "Show what is installed, its settings, and what failed to load.",
@@ -41,8 +42,8 @@ Examples:
   lab backtest btcusd-1m --strategy sma --set sma.fast=5
   lab verify latest
 
-Exit codes: 0 completed or asked to stop, 64 usage, 69 plugin, 70 internal, 74 storage, 78 configuration;
-all of them: docs/reference/exit-codes.md.
+Exit codes: 0 completed or asked to stop, 64 usage, 69 plugin, 70 internal, 74 storage, 78 configuration,
+99 kill switch; all of them: docs/reference/exit-codes.md.
 """
 
 
