@@ -46,22 +46,27 @@ def taken_over(state_dir: Path, new: RunStarted) -> TakenOver:
     clock, nothing is taken over. The loss is that of the UTC day of the run's last price (below 0: a profit).
     """
     left_out: tuple[str, ...] = ()
-    for place, directory in enumerate(_candidates(state_dir, new)):
+    newest = True
+    for directory in _candidates(state_dir, new):
         found: TakenOver | None = None
         try:
             with contextlib.closing(JournalReader.open(directory)) as reader:
+                if not reader.count():  # this run itself, or one that never began
+                    continue
                 started, ended = reader.run_started(), reader.run_ended()
                 alive = is_running(directory)
                 if _identity(started) != _identity(new):
-                    if not place and _crashed(ended) and not alive:
+                    if newest and _crashed(ended) and not alive:
                         left_out = (f"not_restarted {directory.name}: it was cut off with other settings",)
+                    newest = False
                     continue
                 if _crashed(ended) and not alive:
                     found = _of(directory.name, started, reader)
         except Exception as error:  # a damaged run tells nothing that is true
-            if not place:
+            if newest:
                 why = str(error) if isinstance(error, JournalError) else describe_error(error)
                 left_out = (f"not_restarted {directory.name}: {why.replace(str(directory), directory.name)}",)
+            newest = False
             continue
         return evolve(found, left_out=left_out) if found is not None else TakenOver(left_out=left_out)
     return TakenOver(left_out=left_out)
