@@ -96,7 +96,7 @@ def test_the_default_refuses_at_a_loss_of_500_and_not_a_cent_before() -> None:
     gate = MaxDailyLoss()
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.01")).view) == PASS
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.00")).view) == Refuse(
-        "the day's loss 500 reached the limit 500",
+        "the day's loss 500 reached the limit 500: no entries in this session any more",
         {"loss": "500", "limit": "500", "day_starting_equity": "10000", "equity": "9500"},
     )
 
@@ -107,6 +107,34 @@ def test_a_profit_and_a_loss_of_the_day_before_do_not_count() -> None:
     assert gate.review(buy("1"), Book(session_equity=Decimal(20_000)).view) == PASS
     new_day = Book(day_starting_equity=Decimal(9_000), session_equity=Decimal(8_600))
     assert gate.review(buy("1"), new_day.view) == PASS
+    assert not gate.tripped(new_day.view)
+
+
+@pytest.mark.behaviour("R4")
+def test_once_a_day_lost_the_limit_the_next_day_and_a_recovery_are_refused_too() -> None:
+    gate, day, calm = MaxDailyLoss(), Book(session_equity=Decimal(9_500)), Book()
+    assert not gate.tripped(calm.view)
+    reason = gate.tripped(day.view)
+    assert reason == "the day's loss 500 reached the limit 500: no entries in this session any more"
+    assert gate.tripped(calm.view) == reason
+    verdict = gate.review(buy("1"), calm.view)
+    assert isinstance(verdict, Refuse)
+    assert verdict.reason == reason
+    asked_first = MaxDailyLoss()
+    assert isinstance(asked_first.review(buy("1"), day.view), Refuse)
+    assert asked_first.tripped(calm.view) == reason
+
+
+def test_a_limit_that_lasts_a_day_refuses_while_the_loss_is_there_and_never_trips() -> None:
+    gate, day = MaxDailyLoss(lasts="day"), Book(session_equity=Decimal(9_500))
+    assert gate.review(buy("1"), day.view) == Refuse(
+        "the day's loss 500 reached the limit 500",
+        {"loss": "500", "limit": "500", "day_starting_equity": "10000", "equity": "9500"},
+    )
+    assert not gate.tripped(day.view)
+    assert not gate.snapshot()
+    assert gate.review(buy("1"), Book().view) == PASS
+    assert gate.describe(Book().view)["lasts"] == "until the UTC day ends"
 
 
 @pytest.mark.behaviour("R1")

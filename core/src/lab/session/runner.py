@@ -233,14 +233,16 @@ class Runner:
         self._command(CommandAction.KILL, who, why)
         tried = self.clock.monotonic()
         with anyio.move_on_after(_KILL_S + candle_s):
-            while self.engine.state.working or self._holds:
+            while True:
+                self.process()  # first of all what waited when the switch was thrown
+                if not self.engine.state.working:
+                    if not self._holds or self.engine.state.failure is not None:
+                        break
+                    now = self.clock.monotonic()
+                    if now - tried >= _AGAIN_S and self.price() is Price.FRESH:
+                        tried = now
+                        self._command(CommandAction.KILL, who, why)
                 await self.inbox.wait()
-                self.process()
-                now = self.clock.monotonic()
-                idle = self._holds and not self.engine.state.working and self.engine.state.failure is None
-                if idle and now - tried >= _AGAIN_S and self.price() is Price.FRESH:
-                    tried = now
-                    self._command(CommandAction.KILL, who, why)
 
     @property
     def _holds(self) -> bool:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final
+from typing import Final, Literal
 
 from attrs import define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
@@ -18,7 +18,8 @@ class MaxDailyLoss(RiskGate):
 
     The loss is the equity all books had when the day (or the session) began less what they have now, unrealised profit
     and fees included; it is looked at for each entry and after each fill. Once tripped the gate stays tripped for the
-    session, midnight UTC and a recovery included. Neither the day's loss nor the trip is reset by a restart.
+    session, midnight UTC and a recovery included, unless ``lasts`` is ``"day"``: then entries are refused while the
+    day's loss is at or above the limit. Neither the day's loss nor the trip is reset by a restart.
     """
 
     usd: Decimal | None = field(
@@ -30,6 +31,10 @@ class MaxDailyLoss(RiskGate):
         default=None,
         validator=above_0,
         metadata={"help": "largest loss of a UTC day, in % of the session's starting equity"},
+    )
+    lasts: Literal["session", "day"] = field(
+        default="session",
+        metadata={"help": "how long a reached limit lasts: session, midnight UTC included, or day"},
     )
     _tripped: dict[str, str] = field(init=False, factory=dict)  # the figures of the loss, empty before
 
@@ -48,12 +53,12 @@ class MaxDailyLoss(RiskGate):
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass while no day's loss has reached the limit."""
         numbers = self._tripped or self._find(view)
-        return Refuse(_said(numbers), {**numbers}) if numbers else PASS
+        return Refuse(_said(numbers, self.lasts), {**numbers}) if numbers else PASS
 
     def tripped(self, view: View) -> str:
-        """Return what the loss was that reached the limit."""
-        numbers = self._tripped or self._find(view)
-        return _said(numbers) if numbers else ""
+        """Return what the loss was that reached the limit for the session."""
+        numbers = self._tripped or self._find(view) if self.lasts == "session" else {}
+        return _said(numbers, self.lasts) if numbers else ""
 
     def snapshot(self) -> Mapping[str, str]:
         """Return the figures of the loss that reached the limit."""
@@ -65,12 +70,15 @@ class MaxDailyLoss(RiskGate):
         self._tripped = dict(memory)
 
     def _find(self, view: View) -> dict[str, str]:
-        """Return the figures of a loss that reached the limit, empty where there is none; what is found is kept."""
+        """Return the figures of a loss that reached the limit, empty where there is none; what lasts is kept."""
         began, equity = view.day_starting_equity, view.session_equity
         loss, limit = began - equity, self.limit(view)
-        if loss >= limit:
-            self._tripped = texts(loss=loss, limit=limit, day_starting_equity=began, equity=equity)
-        return self._tripped
+        if loss < limit:
+            return {}
+        numbers = texts(loss=loss, limit=limit, day_starting_equity=began, equity=equity)
+        if self.lasts == "session":
+            self._tripped = numbers
+        return numbers
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limit in force, and the settings it comes from where it is not the one setting itself."""
@@ -79,8 +87,11 @@ class MaxDailyLoss(RiskGate):
             if self.usd is not None:
                 limits["usd"] = f"{self.usd:f}"
             limits["percent"] = f"{self.percent:f} % of {view.session_starting_equity:f}"
+        if self.lasts == "day":
+            limits["lasts"] = "until the UTC day ends"
         return limits
 
 
-def _said(numbers: Mapping[str, str]) -> str:
-    return f"the day's loss {numbers['loss']} reached the limit {numbers['limit']}: no entries in this session any more"
+def _said(numbers: Mapping[str, str], lasts: str) -> str:
+    reason = f"the day's loss {numbers['loss']} reached the limit {numbers['limit']}"
+    return f"{reason}: no entries in this session any more" if lasts == "session" else reason
