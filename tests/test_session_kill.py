@@ -162,7 +162,9 @@ def test_under_no_write_the_switch_of_all_runs_ends_the_session_too(lab: Any, pl
 
 
 @pytest.mark.behaviour("R5")
-@pytest.mark.parametrize(("expire_ms", "kills"), [(60_000, 1), (2_000, 2)], ids=["the order waits", "the order expired"])
+@pytest.mark.parametrize(
+    ("expire_ms", "kills"), [(60_000, 1), (2_000, 2)], ids=["the order waits", "the order expired"]
+)
 def test_killed_while_the_feed_is_down_the_position_is_closed_at_the_first_quote_after_it(
     lab: Any, plugins: None, expire_ms: int, kills: int
 ) -> None:

@@ -30,7 +30,7 @@ from lab.testing.sample_runs import run_started
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
     "run", "--provider", "mock", "--strategy", "trader", "--set", "trader.need=1",
-    "--set", f"max_daily_loss.usd={LIMIT}",
+    "--set", f"max_daily_loss.usd={LIMIT}", "--set", "max_daily_loss.lasts=day",
 )  # fmt: skip
 
 

@@ -32,8 +32,11 @@ class CoolDown(RiskGate):
         if last is None:
             return PASS
         lost_ns, lost = last
+        if lost_ns > view.now_ns:  # the clock of a restart is an earlier one: the wait begins now, and is no longer
+            lost_ns = view.now_ns
+            self._lost[view.strategy] = lost_ns, lost
         left_ns = lost_ns + self.minutes * MINUTE_NS - view.now_ns
-        if not 0 < left_ns <= self.minutes * MINUTE_NS:  # over, or of a restart whose clock is an earlier one
+        if left_ns <= 0:
             return PASS
         numbers = texts(lost=lost, minutes=self.minutes, seconds_left=as_seconds(left_ns))
         return Refuse(f"the last losing round trip lost {numbers['lost']}: no entries for {self.minutes} min", numbers)

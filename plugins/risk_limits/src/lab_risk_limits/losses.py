@@ -43,8 +43,11 @@ class ConsecutiveLosses(RiskGate):
         reason = self._said(lost)
         if self.pause_minutes is None:
             return Refuse(f"{reason}: no entries in this session any more", numbers)
+        if tripped_ns > view.now_ns:  # the clock of a restart is an earlier one: the pause begins now, and is no longer
+            tripped_ns = view.now_ns
+            self._tripped[view.strategy] = tripped_ns, lost
         left_ns = tripped_ns + self.pause_minutes * MINUTE_NS - view.now_ns
-        if not 0 < left_ns <= self.pause_minutes * MINUTE_NS:  # over, or of a restart whose clock is an earlier one
+        if left_ns <= 0:
             return PASS
         return Refuse(
             f"{reason}: no entries for {self.pause_minutes} min",

@@ -31,8 +31,9 @@ class OrderRate(RiskGate):
         passed = self._passed_ns.get(view.strategy)
         if passed is None:
             passed = self._passed_ns[view.strategy] = deque()
-        # What is later than now is of a restart whose clock is an earlier one.
-        while passed and not now_ns - span_ns < passed[0] <= now_ns:
+        if passed and passed[-1] > now_ns:  # the clock of a restart is an earlier one: they count as of now
+            passed = self._passed_ns[view.strategy] = deque(min(passed_ns, now_ns) for passed_ns in passed)
+        while passed and passed[0] <= now_ns - span_ns:
             passed.popleft()
         if len(passed) < self.orders:
             passed.append(now_ns)
