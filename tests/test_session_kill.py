@@ -11,12 +11,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from lab.domain.control import Command
 from lab.domain.events import OrderFilled
 from lab.domain.time import SECOND_NS
 from lab.errors import JournalError
+from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
+from lab.runs.failures import FailureLog
+from lab.session.outcome import EndCause
 
 PLUGINS = '''
 """A strategy that holds a position within seconds and would buy again, and a provider that goes dark and kills."""
@@ -114,7 +118,7 @@ def closing(run: Any) -> Any:
 def test_a_file_kills_within_a_second_closes_the_position_and_asks_no_strategy_again(
     lab: Any, plugins: None, place: str
 ) -> None:
-    result = dark(lab, "--set", f"dark.place={place}")
+    result = dark(lab, "--set", f"dark.place={place}", "--set", "run.close_on_stop=false")
     run, report = lab.run(), lab.run().report()
     assert (result.code, report["exit_code"], report["reason"], report["status"]) == (99, 99, "kill_switch", "failed")
     who = "the kill file of this run" if place == "runs/latest/kill" else "the kill file of all runs"
@@ -275,6 +279,29 @@ def test_where_prices_are_candles_a_kill_waits_for_the_next_one(lab: Any, site: 
     assert closing(lab.run())["fill"]["time_ns"] > lab.run().rows("command")[0][2][0]
     assert 180 < report["duration_seconds"] < 260
     assert lab("verify").code == 0
+
+
+@pytest.mark.behaviour("R5", "S5")
+def test_a_kill_counts_for_more_than_an_end_that_was_asked_for_and_less_than_a_failure() -> None:
+    async def reasons(*calls: tuple[EndReason, str] | None) -> tuple[EndReason | None, str, object]:
+        woken: list[int] = []
+        end = EndCause(FailureLog(), lambda: woken.append(1))
+        for call in calls:
+            if call is None:
+                end.kill("me", "enough")
+                end.kill("another", "too")
+            else:
+                end.stop(*call)
+        assert woken
+        assert end.asked.is_set()
+        return end.reason, end.detail, end.killed
+
+    thrown = (EndReason.KILLED, "killed by me: enough", ("me", "enough"))
+    assert anyio.run(reasons, None) == thrown
+    assert anyio.run(reasons, (EndReason.STOPPED, "SIGINT"), None) == thrown
+    assert anyio.run(reasons, None, (EndReason.STOPPED, "SIGINT"), (EndReason.INTERRUPTED, "again")) == thrown
+    failed = (EndReason.RISK_HALT, "the equity is exhausted")
+    assert anyio.run(reasons, failed, None) == (*failed, ("me", "enough")), "positions are closed all the same"
 
 
 # -- signals and lab stop, to real processes ---------------------------------------------------------------------------

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from lab import PASS, Instrument, Order, OrderRequest, OrderType, Quote, Refuse, Shrink, Side, View
 from lab.domain.ledger import Ledger
 from lab.domain.position import Position
-from lab.testing import instrument
+from lab.domain.time import DAY_NS, MINUTE_NS
+from lab.testing import candles, instrument
+from lab.testing.builders import START_NS
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
 
@@ -123,6 +125,21 @@ def test_once_a_day_lost_the_limit_the_next_day_and_a_recovery_are_refused_too()
     asked_first = MaxDailyLoss()
     assert isinstance(asked_first.review(buy("1"), day.view), Refuse)
     assert asked_first.tripped(calm.view) == reason
+
+
+@pytest.mark.behaviour("R1", "R4")
+@pytest.mark.parametrize("interval_ns", [MINUTE_NS, DAY_NS], ids=["1m", "1d"])
+@pytest.mark.parametrize(("lasts", "refused"), [("session", [3, 4]), ("day", [3])])
+def test_a_days_last_candle_loses_and_decides_on_that_day(
+    play: Any, interval_ns: int, lasts: Literal["session", "day"], refused: list[int]
+) -> None:
+    """The candle that ends at midnight takes 600 of a limit of 500: its own decision does not meet a fresh limit."""
+    start_ns = START_NS + DAY_NS - 4 * interval_ns
+    inputs = candles([9_000.0, 9_000.0, 9_000.0, 8_400.0, 8_400.0], start_ns=start_ns, interval_ns=interval_ns)
+    gates = {"max_daily_loss": MaxDailyLoss(lasts=lasts)}
+    played = play(inputs, {0: [buy("1")], 3: [buy("1")], 4: [buy("1")]}, gates=gates, interval_ns=interval_ns, fee="0")
+    assert list(played.refused()) == refused
+    assert list(played.halted()) == ([3] if lasts == "session" else [])
 
 
 def test_a_limit_that_lasts_a_day_refuses_while_the_loss_is_there_and_never_trips() -> None:

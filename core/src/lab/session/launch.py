@@ -166,7 +166,7 @@ def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
         outcome.finished = _finish(session, interrupts, say)
     if outcome.finished is not None:
         return evolve(outcome.finished, directory=outcome.directory)
-    if outcome.killed:
+    if outcome.killed and session is None:
         raise RunError(EndReason.KILLED, _KILLED)
     raise outcome.problem or RunError(EndReason.STOPPED, _NOT_BEGUN)
 

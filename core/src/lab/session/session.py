@@ -352,5 +352,7 @@ class Session:
 
     def _status(self, engine: Engine) -> Status:
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.inbox.state, engine.state.halted_by
+        halts = {book.name: book.halts for book in engine.state.books}
+        tripped = [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
+        state, why = self.inbox.state, (*engine.state.halted_by, *tripped)
         return status_of(engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
