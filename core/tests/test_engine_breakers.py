@@ -1,7 +1,7 @@
 """A gate that tripped halts entries for the rest of the run and never exits; what gates remember can be handed on."""
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
+from decimal import Decimal, getcontext
 from typing import Any
 
 import pytest
@@ -148,6 +148,25 @@ def test_a_gate_that_says_no_text_or_raises_refuses_ever_since(reason: Any) -> N
         ]
         assert not only(EntriesHalted, outputs)
         assert only(OrderFilled, outputs)[-1].position == 0
+
+
+def test_a_decimal_context_that_a_gate_changes_while_it_is_asked_rounds_nothing() -> None:
+    @define(kw_only=True, eq=False)
+    class Coarse(Breaker):
+        sevenths: list[Decimal] = field(init=False, factory=list)
+
+        def tripped(self, view: View) -> str:
+            self.sevenths.append(D(1) / 7)
+            getcontext().prec = 3
+            return ""
+
+    gate = Coarse()
+    made = engine(gate, Noting(plan={0: [BUY], 1: [EXIT]}))
+    run(made, candles([100.123, 100.123, 101.456]))
+    assert len(gate.sevenths) == 3, "once in a review"
+    assert len(set(gate.sevenths)) == 1
+    assert len(str(gate.sevenths[0])) > 20
+    assert made.strategies[0].view.cash == 10_000 + D("1.333") - D("0.0006") * (D("100.123") + D("101.456"))
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------

@@ -166,7 +166,18 @@ class Gates:
         ask = gate.tripped
         if ask is None or gate.failure:
             return ""
-        return self._call(gate, "tripped", lambda: checked_reason(ask(view)), (), out) or ""
+        before = getcontext()
+        setcontext(gate.context)
+        try:
+            reason = ask(view)
+            return "" if reason == "" else checked_reason(reason)
+        except BaseException as error:
+            self._fail(gate, "tripped", error, out)
+            return ""
+        finally:
+            setcontext(before)
+            if gate.context.prec != EXACT_DIGITS or gate.context.rounding != ROUND_HALF_EVEN:
+                renew(gate.context)
 
     def memory(self) -> dict[str, tuple[dict[str, str], str]]:
         """Return what each gate that has a memory would have to know in a restart, or why there is no saying."""
@@ -188,20 +199,22 @@ class Gates:
 
     def _call(
         self, gate: BoundGate, name: str, call: Callable[..., Any], arguments: tuple[object, ...], out: Outputs
-    ) -> Any:
+    ) -> None:
         before = getcontext()
         setcontext(gate.context)
         try:
-            return call(*arguments)
+            call(*arguments)
         except BaseException as error:
-            text = describe_failure(error)
-            gate.failure = f"{_FAILED} in {name} and refuses ever since: {text}"
-            out.append(GateFailed(gate.name, name, text))
-            self._on_failure("gate", gate.name, name, error)
-            return None
+            self._fail(gate, name, error, out)
         finally:
             setcontext(before)
             renew(gate.context)
+
+    def _fail(self, gate: BoundGate, name: str, error: BaseException, out: Outputs) -> None:
+        text = describe_failure(error)
+        gate.failure = f"{_FAILED} in {name} and refuses ever since: {text}"
+        out.append(GateFailed(gate.name, name, text))
+        self._on_failure("gate", gate.name, name, error)
 
 
 def _memory_of(memory: object) -> dict[str, str]:
