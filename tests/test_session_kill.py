@@ -29,12 +29,13 @@ from decimal import Decimal
 from pathlib import Path
 
 from attrs import define, field
-from lab import FeedState, OrderRequest, Quote, Strategy, hookimpl
+from lab import FeedState, OrderRequest, OrderType, Quote, Strategy, hookimpl
 from lab_mock.provider import MockProvider
 
 @define(kw_only=True)
 class Eager(Strategy):
     need: int = field(default=0, metadata={"help": "candles wanted first"})
+    rests: bool = field(default=False, metadata={"help": "places an order that rests on every quote instead"})
 
     @property
     def lookback(self):
@@ -44,6 +45,9 @@ class Eager(Strategy):
         return []
 
     def on_quote(self, quote, view):
+        if self.rests:
+            kind = {"type": OrderType.LIMIT, "limit": Decimal(1)}
+            return [OrderRequest.buy(quote.symbol, Decimal("0.01"), **kind)]
         if view.position(quote.symbol).quantity or list(view.orders(quote.symbol)):
             return []
         return [OrderRequest.buy(quote.symbol, Decimal("0.01"))]
@@ -134,6 +138,20 @@ def test_a_file_kills_within_a_second_closes_the_position_and_asks_no_strategy_a
     assert lab("verify").code == 0
     assert lab("audit").code == 0
     assert f"kill by {who}: too? much" in result.out
+
+
+@pytest.mark.behaviour("R5")
+def test_a_quote_that_waits_when_the_switch_is_thrown_is_shown_to_no_strategy(lab: Any, plugins: None) -> None:
+    """A quote comes in the moment in which the file is found. What rests is cancelled, every one of it."""
+    assert dark(lab, "--set", "eager.rests=true").code == 99
+    run, report = lab.run(), lab.run().report()
+    thrown = run.rows("command")[0][2][0]
+    placed = [body["placed_ns"] for _, _, body in run.rows("order_accepted")]
+    assert report["quotes"] > len(placed) > 15
+    assert max(placed) < thrown
+    assert report["cancelled"] == len(placed)
+    ends = {(body["outcome"], body["reason"]) for _, _, body in run.rows("order_ended")}
+    assert ends == {("cancelled", "kill by the kill file of this run: too? much")}
 
 
 @pytest.mark.behaviour("R5")

@@ -166,7 +166,7 @@ def test_a_decimal_context_that_a_gate_changes_while_it_is_asked_rounds_nothing(
     assert len(gate.sevenths) == 3, "once in a review"
     assert len(set(gate.sevenths)) == 1
     assert len(str(gate.sevenths[0])) > 20
-    assert made.strategies[0].view.cash == 10_000 + D("1.333") - D("0.0006") * (D("100.123") + D("101.456"))
+    assert made.strategies[0].view.cash == 10_000 + D("1.4") - D("0.0006") * (D("100.1") + D("101.5"))
 
 
 # -- memory ----------------------------------------------------------------------------------------------------------
