@@ -46,6 +46,7 @@ _WIDTH: Final = 100
 RECORDS: Final = {
     "ComponentRecord": "component",
     "CarriedLoss": "carried loss",
+    "GateMemory": "gate memory",
     "Totals": "totals",
     "PositionState": "position",
     "BookState": "book",
@@ -64,6 +65,7 @@ KEYS: Final = {
     "order_filled": "`fill:FILL_ID`",
     "order_ended": "`end:ORDER_ID`",
     "strategy_stopped": "`stopped:STRATEGY`",
+    "entries_halted": "`halted:STRATEGY:GATE`",
 }
 """The idempotency keys, as `lab.domain.events.key_of` makes them."""
 

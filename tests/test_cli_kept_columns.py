@@ -8,7 +8,7 @@ import pytest
 from lab.domain.time import SECOND_NS, parse_time
 
 ROWS = 40_000
-COMMAND = ("backtest", "prices.csv", "--reporter", "none")
+COMMAND = ("backtest", "prices.csv", "--reporter", "none", "--set", "max_daily_loss.lasts=day")
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ def test_the_daily_loss_limit_is_500_and_stands_in_header_and_report(lab: Any) -
 @pytest.mark.behaviour("R1", "R6")
 def test_a_reached_daily_loss_refuses_entries_by_name_and_with_figures(lab: Any, trader: Any) -> None:
     args = ("--strategy", "trader", "--set", "max_daily_loss.usd=0.5", "--set", "trader.quantity=0.1")
+    args = (*args, "--set", "max_daily_loss.lasts=day")
     assert lab.mock(*args, minutes=20).code == 0
     refusals = [body for _, _, body in lab.run().rows("order_refused")]
     assert len(refusals) == lab.run().report()["refusals"] > 5

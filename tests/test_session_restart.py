@@ -22,14 +22,15 @@ from lab.journal.store import Journal
 from lab.records.run import RunState, SessionState
 from lab.runs.directory import create, run_label
 from lab.runs.lock import try_lock
-from lab.runs.previous import carried_loss, finalize_interrupted, is_running, running
+from lab.runs.previous import finalize_interrupted, is_running, running
+from lab.runs.restart import taken_over
 from lab.testing import START_NS, ScriptedStrategy, candles, engine_with
 from lab.testing.sample_runs import run_started
 
 LIMIT = Decimal("0.5")  # a trade costs 0.3
 SESSION = (
     "run", "--provider", "mock", "--strategy", "trader", "--set", "trader.need=1",
-    "--set", f"max_daily_loss.usd={LIMIT}",
+    "--set", f"max_daily_loss.usd={LIMIT}", "--set", "max_daily_loss.lasts=day",
 )  # fmt: skip
 
 
@@ -290,7 +291,7 @@ def test_what_a_days_last_candle_lost_is_carried_over_to_that_day_though_it_beca
     assert engine.state.now_ns == START_NS + DAY_NS
     journal.commit(end_state(engine, SessionState()))
     journal.close()
-    before, carried = carried_loss(tmp_path, started)
-    assert before
-    assert carried.lost >= 1_000
-    assert carried.day_ns == START_NS
+    taken = taken_over(tmp_path, started)
+    assert taken.run == folder.name
+    assert taken.loss.lost >= 1_000
+    assert taken.loss.day_ns == START_NS

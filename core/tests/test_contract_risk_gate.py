@@ -160,6 +160,74 @@ class Cooldown(Largest):
 
 
 @define(kw_only=True)
+class Remembers(Cooldown):
+    """The same with a memory that survives a restart: nothing is wrong with it."""
+
+    def snapshot(self) -> Any:
+        return {
+            "asked": " ".join(f"{name}={count}" for name, count in self._asked.items()),
+            "cash": " ".join(f"{name}={cash}" for name, cash in self._cash.items()),
+            "until": " ".join(f"{name}={until_ns}" for name, until_ns in self._until_ns.items()),
+        }
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        if set(memory) != {"asked", "cash", "until"}:
+            raise ValueError(f"no memory of mine: {memory}")
+        asked, cash, until = ([part.split("=") for part in memory[key].split()] for key in ("asked", "cash", "until"))
+        self._asked = {name: int(value) for name, value in asked}
+        self._cash = {name: D(value) for name, value in cash}
+        self._until_ns = {name: int(value) for name, value in until}
+
+
+@define(kw_only=True)
+class HasHalfAMemory(Cooldown):
+    def snapshot(self) -> Any:
+        return {}
+
+
+@define(kw_only=True)
+class ForgetsItsWait(Remembers):
+    def snapshot(self) -> Any:
+        return {**Remembers.snapshot(self), "until": ""}
+
+
+@define(kw_only=True)
+class RemembersNumbers(Remembers):
+    def snapshot(self) -> Any:
+        return {**Remembers.snapshot(self), "asked": ""} | ({"lost": 1} if self._until_ns else {})
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        Remembers.restore(self, {**memory, "asked": ""} if "lost" not in memory else dict(list(memory.items())[:3]))
+
+
+@define(kw_only=True)
+class TakesAnything(Remembers):
+    def restore(self, memory: Mapping[str, str]) -> None:
+        if "asked" in memory:
+            Remembers.restore(self, memory)
+
+
+@define(kw_only=True)
+class TripsWhileItPasses(Largest):
+    def tripped(self, view: View) -> str:
+        return "enough" if self._asked.get(view.strategy, 0) > 5 else ""
+
+
+@define(kw_only=True)
+class TripsForAWhile(Largest):
+    def tripped(self, view: View) -> str:
+        return "enough" if view.position("BTCUSDT").quantity else ""
+
+
+@define(kw_only=True)
+class Trips(Largest):
+    """Says that it refuses everything once it does: nothing is wrong with it."""
+
+    def tripped(self, view: View) -> str:
+        return "too many orders" if self._asked.get(view.strategy, 0) > self.orders else ""
+
+
+@define(kw_only=True)
 class OneMemoryForAll(Cooldown):
     def book(self, view: View) -> str:
         return ""
@@ -292,11 +360,17 @@ BROKEN = [
     ("G12", LetsAllThrough, "it passed all"),
     ("G12", LooksTheWrongWay, "the smallest order on a whole book gets Refuse"),
     ("G13", TurnsTheRequest, "it changed OrderRequest("),
+    ("G14", HasHalfAMemory, "snapshot and restore belong together"),
+    ("G14", ForgetsItsWait, "one gate parts from gates that were told what it knew at number"),
+    ("G14", RemembersNumbers, "snapshot()['lost'] is 1 (int), not text"),
+    ("G14", TakesAnything, "restore() took {'no such': 'memory'}"),
+    ("G15", TripsWhileItPasses, "(enough), and buy"),
+    ("G15", TripsForAWhile, "it was not at a later one"),
 ]
 ONE_MISTAKE = [("G8", RaisesAfterANight), ("G9", OneMemoryForAll), ("G13", TurnsTheRequest)]
 
 
-@pytest.mark.parametrize("make", [Largest, Cooldown], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [Largest, Cooldown, Remembers, Trips], ids=lambda make: make.__name__)
 def test_a_sound_gate_keeps_every_rule(make: type[RiskGate]) -> None:
     assert unkept(RiskGateContract, make) == []
 

@@ -6,6 +6,7 @@ import pytest
 from lab.domain.events import (
     CandleIgnored,
     Deposited,
+    EntriesHalted,
     Fill,
     GapFound,
     GateFailed,
@@ -51,6 +52,7 @@ def test_requests_and_verdicts_never_change() -> None:
         (Deposited("s", ONE, ()), "deposit:s"),
         (StrategyStopped("s", "ValueError: no"), "stopped:s"),
         (GateFailed("margin", "on_fill", "ValueError: no"), "failed:margin"),
+        (EntriesHalted("sma", "max_daily_loss", "enough"), "halted:sma:max_daily_loss"),
     ],
 )
 def test_what_happens_once_has_a_key(event: object, key: str) -> None:

@@ -8,7 +8,7 @@ class EndReason(Enum):
     """Reason, exit code and what it means. ``completed`` and ``stopped`` are ends that were asked for."""
 
     COMPLETED = ("completed", 0, "the time was up, or the recorded data ended")
-    STOPPED = ("stopped", 0, "asked to stop by a signal")
+    STOPPED = ("stopped", 0, "asked to stop, by a signal or by `lab stop`")
     UNKNOWN = ("unknown", 1, "an error that has no other code")
     RISK_HALT = ("risk_halt", 2, "a risk limit or circuit breaker halted the run")
     NEVER_WARMED = ("never_warmed", 3, "the strategy never received the history it needs")

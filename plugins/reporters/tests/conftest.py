@@ -12,6 +12,7 @@ from lab.domain.control import Command, CommandAction, Notice, Timer, TradingSta
 from lab.domain.events import (
     CandleIgnored,
     Deposited,
+    EntriesHalted,
     Fill,
     GapFound,
     OrderAccepted,
@@ -100,6 +101,7 @@ class Rows:
         self.add("order_ended", OrderEnded("o3", "sma", "BTCUSDT", "expired", "time in force over", D("0.01")))
         self.add("gap", GapFound("BTCUSDT", START, START + MINUTE, 2))
         self.add("candle_ignored", CandleIgnored("BTCUSDT", START, "differs from what was seen"))
+        self.add("entries_halted", EntriesHalted("sma", "max_daily_loss", "the day's loss reached the limit"))
         self.add("strategy_stopped", StrategyStopped("sma", "ZeroDivisionError: division by zero"))
         self.add("command", Command(START, CommandAction.KILL, "session", "duration over"))
         self.add("run_ended", {"reason": "duration over", "exit_code": 0, "error": "", "body": {}})

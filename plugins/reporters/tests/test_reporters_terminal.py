@@ -73,6 +73,7 @@ async def test_plain_lines_tell_set_up_events_and_outcome(rows, run, drive, pipe
         "trading open",
         "feed    the feed is live: first quote",
         "stop    strategy sma stopped: ZeroDivisionError: division by zero",
+        "stop    max_daily_loss halts the entries of sma for the rest of the run: the day's loss reached the limit",
         "Status        completed (exit code 0)",
         "Duration      10:00",
         "P&L           +12.34 (+0.12 %)",

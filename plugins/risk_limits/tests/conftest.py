@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import pytest
 from attrs import frozen
 from lab import OrderFilled, RiskGate, View
-from lab.domain.events import OrderAccepted, OrderRefused
+from lab.domain.events import EntriesHalted, OrderAccepted, OrderRefused
 from lab.domain.inputs import Input
 from lab.engine.engine import Engine
 from lab.testing import ScriptedStrategy, candles, engine_with, instrument
@@ -35,6 +35,9 @@ class Played:
 
     def filled(self, strategy: str = "s0") -> dict[int, OrderFilled]:
         return self._by_step(OrderFilled, strategy)
+
+    def halted(self, strategy: str = "s0") -> dict[int, EntriesHalted]:
+        return self._by_step(EntriesHalted, strategy)
 
     def _by_step(self, kind: type[T], strategy: str) -> dict[int, T]:
         return {

@@ -106,13 +106,20 @@ def test_the_results_and_what_is_open_sum_to_the_cash_that_was_moved(sizes: list
 
 @pytest.mark.behaviour("R3")
 def test_after_so_many_losses_in_a_row_and_not_one_fewer_entries_are_refused(play: Any) -> None:
-    assert not play(STILL, AGAIN, gates=row_of(4)).refused()
-    refused = play(STILL, AGAIN, gates=row_of(3)).refused()
-    assert list(refused) == [6]
-    assert (refused[6].by, refused[6].reason, refused[6].numbers) == (
+    assert not play(STILL, AGAIN, gates=row_of(4)).halted()
+    played = play(STILL, AGAIN, gates=row_of(3))
+    assert {number: (one.gate, one.reason) for number, one in played.halted().items()} == {
+        6: ("consecutive_losses", "3 round trips in a row lost 0.6: no entries in this session any more"),
+    }
+    assert not played.refused(), "it holds nothing, and is asked nothing"
+    assert max(played.accepted()) == 5
+    more = {0: [BUY, OrderRequest.buy(ETH, D(1))], 2: [EXIT], 4: [BUY]}
+    events = [candle for pair in zip(candles(STILL), candles(STILL, symbol=ETH), strict=True) for candle in pair]
+    refused = play(events, more, gates=row_of(1), symbols=(X, ETH)).refused()[4]
+    assert (refused.by, refused.reason, refused.numbers) == (
         "consecutive_losses",
-        "3 round trips in a row lost 0.6: no entries in this session any more",
-        {"losses": "3", "lost": "0.6"},
+        "1 round trips in a row lost 0.2: no entries in this session any more",
+        {"losses": "1", "lost": "0.2"},
     )
 
 
@@ -121,23 +128,23 @@ def test_a_round_trip_that_gains_or_comes_to_nothing_begins_the_row_anew(play: A
     # Lost 1, then gained 5 or came out even, then lost 1.
     for second in (105.0, 100.0):
         closes = [100.0, 100.0, 99.0, 100.0, second, 100.0, 99.0]
-        assert not play(closes, AGAIN, gates=row_of(2), fee="0").refused()
-    assert list(play([100.0, 100.0, 99.0, 100.0, 99.0], AGAIN, gates=row_of(2), fee="0").refused()) == [4]
+        assert not play(closes, AGAIN, gates=row_of(2), fee="0").halted()
+    assert list(play([100.0, 100.0, 99.0, 100.0, 99.0], AGAIN, gates=row_of(2), fee="0").halted()) == [4]
 
 
 @pytest.mark.behaviour("R4")
 def test_the_refusal_lasts_for_the_session_midnight_and_a_later_gain_included(play: Any) -> None:
-    # ETH is bought first and sold with a gain after BTC lost twice, and a day later.
+    # ETH is bought first and half of it sold with a gain after BTC lost twice, and a day later.
     start_ns = START_NS + DAY_NS - 3 * MINUTE_NS
     bitcoin = candles([100.0] * 8, start_ns=start_ns)
     ether = candles([10.0, 10.0, 10.0, 10.0, 20.0, 20.0, 20.0, 20.0], symbol=ETH, start_ns=start_ns)
     events = [candle for pair in zip(bitcoin, ether, strict=True) for candle in pair]
-    plan = {0: [BUY, OrderRequest.buy(ETH, D(1))], 2: [EXIT], 4: [BUY], 6: [EXIT]}
+    plan = {0: [BUY, OrderRequest.buy(ETH, D(2))], 2: [EXIT], 4: [BUY], 6: [EXIT]}
     plan |= {8: [BUY], 9: [OrderRequest.sell(ETH, D(1))], 14: [BUY], 15: [OrderRequest.buy(ETH, D(1))]}
     played = play(events, plan, gates=row_of(2), symbols=(X, ETH))
     assert list(played.refused()) == [8, 14, 15]
     assert played.accepted()[9].symbol == ETH
-    assert played.view().position(ETH).quantity == 0
+    assert played.view().position(ETH).quantity == 1
 
 
 @pytest.mark.behaviour("R3")
@@ -172,8 +179,10 @@ def test_exits_run_while_entries_are_refused(play: Any) -> None:
 @pytest.mark.parametrize("gates", [lambda: row_of(1), lambda: {"cool_down": CoolDown(minutes=60)}])
 def test_what_one_strategy_lost_does_not_stop_another(play: Any, gates: Any) -> None:
     played = play(STILL, {0: [BUY], 1: [EXIT], 2: [BUY]}, {2: [BUY], 5: [BUY]}, gates=gates())
-    assert list(played.refused("s0")) == [2]
+    assert [*played.refused("s0"), *played.halted("s0")] == [2]
     assert not played.refused("s1")
+    assert not played.halted("s1")
+    assert list(played.accepted("s1")) == [2, 5]
 
 
 # -- cool-down -------------------------------------------------------------------------------------------------------

@@ -79,15 +79,28 @@ def test_the_tighter_limit_applies(play: Any) -> None:
 
 
 @pytest.mark.behaviour("R4")
-def test_once_tripped_it_stays_so_over_midnight_in_profit_and_when_flat(play: Any) -> None:
+def test_once_tripped_it_stays_so_over_midnight_and_in_profit(play: Any) -> None:
     # Candles 0 to 4 are the last of their day, 5 and 6 the first of the next, in which nothing was lost.
     start_ns = START_NS + DAY_NS - 5 * MINUTE_NS
     closes = [*UP, 116.0, 150.0, 150.0, 150.0]
-    plan = {0: [BUY_5], 3: [BUY], 4: [EXIT], 6: [BUY]}
+    plan = {0: [BUY_5], 3: [BUY], 4: [OrderRequest.sell(X, D(4), reduce_only=True)], 6: [BUY]}
     played = play(candles(closes, start_ns=start_ns), plan, gates=percent(), **FREE)
     assert list(played.refused()) == [3, 6]
+    assert list(played.halted()) == [3]
     assert played.view().day_starting_equity == played.view().session_equity == 1250
-    assert played.view().position(X).quantity == 0
+    assert played.view().position(X).quantity == 1
+
+
+@pytest.mark.behaviour("R4")
+def test_tripped_and_flat_a_strategy_is_asked_nothing_more(play: Any) -> None:
+    played = play(
+        [*UP, 116.0, 116.0, 116.0, 116.0], {0: [BUY_5], 3: [BUY], 4: [EXIT], 6: [BUY]}, gates=percent(), **FREE
+    )
+    assert list(played.refused()) == [3]
+    assert list(played.accepted()) == [0, 4]
+    assert played.view().halt_reasons == (f"max_drawdown: {played.refused()[3].reason}",)
+    assert played.engine.counters.decisions == 5, "it is flat at the sixth candle"
+    assert played.engine.counters.candles == 7
 
 
 @pytest.mark.behaviour("R4", "R6")
@@ -95,7 +108,7 @@ def test_tripped_it_blocks_entries_and_never_exits(play: Any) -> None:
     part, turn = OrderRequest.sell(X, D(2)), OrderRequest.sell(X, D(9))
     plan = {0: [BUY_5], 3: [BUY], 4: [part], 5: [turn], 7: [turn]}
     played = play([*UP, 100.0, 100.0, 100.0, 100.0, 100.0], plan, gates=percent(), **FREE)
-    assert list(played.refused()) == [3, 7]
+    assert list(played.refused()) == [3]
     assert played.accepted()[4].quantity == 2
     # Of the order that would turn the position only the part that closes it went on.
     assert (played.accepted()[5].quantity, played.accepted()[5].reduce_only) == (3, True)

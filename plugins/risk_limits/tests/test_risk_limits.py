@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 from lab import PASS, Instrument, Order, OrderRequest, OrderType, Quote, Refuse, Shrink, Side, View
 from lab.domain.ledger import Ledger
 from lab.domain.position import Position
-from lab.testing import instrument
+from lab.domain.time import DAY_NS, MINUTE_NS
+from lab.testing import candles, instrument
+from lab.testing.builders import START_NS
 from lab_risk_limits.daily_loss import MaxDailyLoss
 from lab_risk_limits.margin import Margin
 from msgspec.structs import replace
@@ -104,7 +106,7 @@ def test_the_default_refuses_at_a_loss_of_500_and_not_a_cent_before() -> None:
     gate = MaxDailyLoss()
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.01")).view) == PASS
     assert gate.review(buy("1"), Book(session_equity=Decimal("9500.00")).view) == Refuse(
-        "the day's loss 500 reached the limit 500",
+        "the day's loss 500 reached the limit 500: no entries in this session any more",
         {"loss": "500", "limit": "500", "day_starting_equity": "10000", "equity": "9500"},
     )
 
@@ -115,6 +117,49 @@ def test_a_profit_and_a_loss_of_the_day_before_do_not_count() -> None:
     assert gate.review(buy("1"), Book(session_equity=Decimal(20_000)).view) == PASS
     new_day = Book(day_starting_equity=Decimal(9_000), session_equity=Decimal(8_600))
     assert gate.review(buy("1"), new_day.view) == PASS
+    assert not gate.tripped(new_day.view)
+
+
+@pytest.mark.behaviour("R4")
+def test_once_a_day_lost_the_limit_the_next_day_and_a_recovery_are_refused_too() -> None:
+    gate, day, calm = MaxDailyLoss(), Book(session_equity=Decimal(9_500)), Book()
+    assert not gate.tripped(calm.view)
+    reason = gate.tripped(day.view)
+    assert reason == "the day's loss 500 reached the limit 500: no entries in this session any more"
+    assert gate.tripped(calm.view) == reason
+    verdict = gate.review(buy("1"), calm.view)
+    assert isinstance(verdict, Refuse)
+    assert verdict.reason == reason
+    asked_first = MaxDailyLoss()
+    assert isinstance(asked_first.review(buy("1"), day.view), Refuse)
+    assert asked_first.tripped(calm.view) == reason
+
+
+@pytest.mark.behaviour("R1", "R4")
+@pytest.mark.parametrize("interval_ns", [MINUTE_NS, DAY_NS], ids=["1m", "1d"])
+@pytest.mark.parametrize(("lasts", "refused"), [("session", [3, 4]), ("day", [3])])
+def test_a_days_last_candle_loses_and_decides_on_that_day(
+    play: Any, interval_ns: int, lasts: Literal["session", "day"], refused: list[int]
+) -> None:
+    """The candle that ends at midnight takes 600 of a limit of 500: its own decision does not meet a fresh limit."""
+    start_ns = START_NS + DAY_NS - 4 * interval_ns
+    inputs = candles([9_000.0, 9_000.0, 9_000.0, 8_400.0, 8_400.0], start_ns=start_ns, interval_ns=interval_ns)
+    gates = {"max_daily_loss": MaxDailyLoss(lasts=lasts)}
+    played = play(inputs, {0: [buy("1")], 3: [buy("1")], 4: [buy("1")]}, gates=gates, interval_ns=interval_ns, fee="0")
+    assert list(played.refused()) == refused
+    assert list(played.halted()) == ([3] if lasts == "session" else [])
+
+
+def test_a_limit_that_lasts_a_day_refuses_while_the_loss_is_there_and_never_trips() -> None:
+    gate, day = MaxDailyLoss(lasts="day"), Book(session_equity=Decimal(9_500))
+    assert gate.review(buy("1"), day.view) == Refuse(
+        "the day's loss 500 reached the limit 500",
+        {"loss": "500", "limit": "500", "day_starting_equity": "10000", "equity": "9500"},
+    )
+    assert not gate.tripped(day.view)
+    assert not gate.snapshot()
+    assert gate.review(buy("1"), Book().view) == PASS
+    assert gate.describe(Book().view)["lasts"] == "until the UTC day ends"
 
 
 @pytest.mark.behaviour("R1")

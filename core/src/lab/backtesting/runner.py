@@ -43,7 +43,7 @@ from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.ports import FeedState, RunInfo
 from lab.records.report import Header, Report
-from lab.records.run import CarriedLoss, Counters, ReportersState, RunKind, RunStarted, SessionState
+from lab.records.run import Counters, ReportersState, RunKind, RunStarted, SessionState
 from lab.runs import directory as directories
 from lab.runs.failures import FailureLog
 from lab.runs.previous import running
@@ -76,10 +76,13 @@ def prepare(
     assembly: Assembly,
     kind: RunKind = "backtest",
     archive: Callable[[str], str | None] | None = None,
-    carried_loss: CarriedLoss | None = None,
+    recorded: RunStarted | None = None,
     failures: FailureLog | None = None,
 ) -> Batch:
-    """Open the source and build the engine; write nothing. ``carried_loss`` is that of a recorded run, fed again.
+    """Open the source and build the engine; write nothing.
+
+    ``recorded`` is how a run was started that is fed again: what it took over from the one it restarted counts again,
+    of a gate's memory what is of the same gate with the same settings.
 
     Raises `RunError` where the provider fails or its file cannot be used. Tracebacks of what it raises go to
     ``failures``.
@@ -107,8 +110,13 @@ def prepare(
         source = msgspec.convert(provider.source(), dict[str, str])
         encode(source)  # raises where it can't be recorded
         started = assembly.describe(kind, {run.symbol: instrument}, source)
-        if carried_loss is not None:
-            started = replace(started, carried_loss=carried_loss)
+        if recorded is not None:
+            memory = {
+                gate.name: recorded.gate_memory[gate.name]
+                for gate in started.gates
+                if gate in recorded.gates and gate.name in recorded.gate_memory
+            }
+            started = replace(started, carried_loss=recorded.carried_loss, gate_memory=memory)
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, message_of(error)) from None
     except (RunError, PluginError):
@@ -187,7 +195,7 @@ def run_batch(
     stopped: Callable[[], object] | None = None,
     progress: Progress | None = None,
     kind: RunKind = "backtest",
-    carried_loss: CarriedLoss | None = None,
+    recorded: RunStarted | None = None,
     quiet: bool = False,
     say: Echo = to_stderr,
 ) -> RunResult:
@@ -202,7 +210,7 @@ def run_batch(
         return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
 
     failures = FailureLog(say=say)
-    batch = prepare(assembly, kind, outcome, carried_loss, failures)
+    batch = prepare(assembly, kind, outcome, recorded, failures)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     shown = None if run.no_write else directories.create(run.state_dir, label)

@@ -28,7 +28,7 @@ from lab.records.run import ComponentRecord, RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
-_REPLAYED: Final = ("totals", "equity", "books")
+_REPLAYED: Final = ("totals", "equity", "books", "gate_memory")
 
 
 @frozen
@@ -202,7 +202,7 @@ def recorded_batch(
     if started.kind == "run":
         tape = islice(read_tape(directory, torn_ok=True), most)
         return Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
-    batch = prepare(assembly, started.kind, journal.outcome, started.carried_loss)
+    batch = prepare(assembly, started.kind, journal.outcome, started)
     difference = changed(started.source, batch.started.source)
     if difference:
         raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")

@@ -23,6 +23,7 @@ COMMANDS: Final[dict[str, str]] = {
     "lookahead": "Prove that no decision of a run depends on what came after it.",
     "compare": "Name the first difference of two runs, and its cause.",
     "audit": "Check a run's journal against itself.",
+    "stop": "End the running session, or kill it: close its positions at once.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
     "plugins": "Show what is installed, its settings, and what failed to load.",
@@ -43,8 +44,8 @@ Examples:
   lab backtest btcusd-1m --strategy sma --set sma.fast=5
   lab verify latest
 
-Exit codes: 0 completed or asked to stop, 64 usage, 69 plugin, 70 internal, 74 storage, 78 configuration;
-all of them: docs/reference/exit-codes.md.
+Exit codes: 0 completed or asked to stop, 64 usage, 69 plugin, 70 internal, 74 storage, 78 configuration,
+99 kill switch; all of them: docs/reference/exit-codes.md.
 """
 
 

@@ -56,7 +56,7 @@ def command(interrupts: Interrupts, /, as_json: bool, run: str, **given: Any) ->
         taken_over={dotted: (raw, RECORDED) for dotted, raw in _recorded(recorded, given).items()},
         fixed={"run.provider": ("replay", "lab replay"), "replay.run": (str(directory), "RUN")},
     )
-    finished = execute(assembly, interrupts, as_json=as_json, kind="replay", carried_loss=recorded.carried_loss)
+    finished = execute(assembly, interrupts, as_json=as_json, kind="replay", recorded=recorded)
     show(finished, as_json)
     return finished.exit_code
 

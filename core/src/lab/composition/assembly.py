@@ -103,6 +103,7 @@ class Assembly:
             leverage=started.leverage,
             no_orders=started.no_orders,
             carried_loss=(before.day_ns, before.lost),
+            gate_memory=started.gate_memory,
             record_inputs=started.kind == "run",
             broker_name=self.broker.name,
             archive=archive,

@@ -186,6 +186,17 @@ class GateFailed(Struct, frozen=True, gc=False):
     error: str
 
 
+class EntriesHalted(Struct, frozen=True, gc=False):
+    """A gate tripped: it refuses a strategy's entries for the rest of the run. Exits go on.
+
+    The strategy is asked as long as it holds something or has an order; after that its answer could only be an entry.
+    """
+
+    strategy: str
+    gate: str
+    reason: str
+
+
 class BrokerFailed(Struct, frozen=True, gc=False):
     """The broker raised or broke its promise: every working order ended, no strategy is called again, the run ends."""
 
@@ -230,6 +241,7 @@ Output = (
     | AmendRefused
     | StrategyStopped
     | GateFailed
+    | EntriesHalted
     | BrokerFailed
     | EquityExhausted
     | CandleIgnored

@@ -22,7 +22,7 @@ from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
 from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
-from lab.engine.gates import Gates
+from lab.engine.gates import Gates, Memory
 from lab.engine.orders import Archive, OrderEntry
 from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol, declared
 from lab.engine.state import Book, EngineState, Market, Outputs
@@ -41,8 +41,8 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_candle_order", "_commands", "_due_ns", "_fills", "_handlers", "_meeting", "_record", "_strategies", "_timers",
-        "state", "stepped", "valuation",
+        "_candle_order", "_commands", "_due_ns", "_fills", "_gates", "_handlers", "_meeting", "_record", "_restored",
+        "_strategies", "_timers", "state", "stepped", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +57,7 @@ class Engine:
         leverage: Decimal = Decimal(1),
         no_orders: bool = False,
         carried_loss: CarriedLoss = (0, ZERO),
+        gate_memory: Memory | None = None,
         record_inputs: bool = True,
         broker_name: str = "broker",
         archive: Archive | None = None,
@@ -66,7 +67,8 @@ class Engine:
 
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
         outputs are returned (backtests, whose inputs stay in their source). ``archive`` returns the outcome of an order
-        id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended.
+        id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended,
+        ``gate_memory`` what its gates knew then, by name.
         ``on_failure`` is called with role, name, call and error of a component that raised.
         """
         books = [Book(name, deposit) for name, _, deposit in strategies]
@@ -79,7 +81,8 @@ class Engine:
             instruments, interval_ns, keep, books, config_hash=config_hash, leverage=leverage, no_orders=no_orders
         )
         self.valuation = Valuation(state, carried_loss)
-        bound = Gates(gates, on_failure)
+        bound = self._gates = Gates(gates, on_failure, gate_memory)
+        self._restored = bool(gate_memory)
         bound_broker = BoundBroker(broker_name, broker, on_failure, MarketView(state))
         entry = OrderEntry(state, bound_broker, bound, archive=archive)
         self._fills = FillBooking(state, self.valuation, entry)
@@ -133,9 +136,18 @@ class Engine:
         return counters
 
     def begin(self) -> Sequence[object]:
-        """Pay each book's deposit in. Called once, before the first step."""
+        """Pay each book's deposit in, and halt whom gates remember to have halted. Called once, before any step."""
         with localcontext(EXACT):
-            return [Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books]
+            out: Outputs = [
+                Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books
+            ]
+        if self._restored:
+            self._strategies.look_for_trips(out)
+        return out
+
+    def gate_memory(self) -> dict[str, tuple[dict[str, str], str]]:
+        """Return what gates would have to know in a restart, by name, each with why there is no saying, if so."""
+        return self._gates.memory()
 
     def abandon(self, reason: str) -> Sequence[object]:
         """End every working order without asking the broker: for a run that a defect ends. No step may follow."""

@@ -1,6 +1,6 @@
 """Calls the risk gates of a run: for reviews, and with fills, ends and timers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from functools import partial
 from typing import Any, Final
@@ -16,12 +16,19 @@ from lab.engine.state import Market, Outputs
 from lab.engine.view import View
 
 _FAILED: Final = "the gate failed"
+_ENTRIES_MOST: Final = 100
+_CHARACTERS_MOST: Final = 100_000
+Memory = Mapping[str, Mapping[str, str]]
+"""What gates knew in an earlier run, by the gate's name."""
 
 
 class BoundGate:
     """A gate, its bound methods, and its failure, if it failed."""
 
-    __slots__ = ("context", "failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "review", "timer_ns")
+    __slots__ = (
+        "context", "failure", "name", "next_timer_ns", "on_end", "on_fill", "on_timer", "restore", "review", "snapshot",
+        "timer_ns", "tripped",
+    )  # fmt: skip
 
     def __init__(self, name: str, gate: RiskGateProtocol) -> None:
         self.name = name
@@ -31,6 +38,9 @@ class BoundGate:
         self.on_fill: Callable[..., Any] | None = overridden(gate, "on_fill")
         self.on_end: Callable[..., Any] | None = overridden(gate, "on_end")
         self.on_timer: Callable[..., Any] | None = overridden(gate, "on_timer")
+        self.tripped: Callable[..., Any] | None = overridden(gate, "tripped")
+        self.snapshot: Callable[..., Any] | None = overridden(gate, "snapshot")
+        self.restore: Callable[..., Any] | None = overridden(gate, "restore")
         self.timer_ns = int(getattr(gate, "timer_ns", 0)) if self.on_timer is not None else 0
         self.next_timer_ns = 0
 
@@ -49,14 +59,22 @@ class Approval:
 class Gates:
     """Asks the gates in their order. A gate that raises refuses; a gate whose memory may be wrong goes on refusing."""
 
-    __slots__ = ("_on_failure", "bound", "listening")
+    __slots__ = ("_on_failure", "bound", "breakers", "listening")
 
-    def __init__(self, gates: Sequence[tuple[str, RiskGateProtocol]], on_failure: OnFailure) -> None:
+    def __init__(
+        self, gates: Sequence[tuple[str, RiskGateProtocol]], on_failure: OnFailure, memory: Memory | None = None
+    ) -> None:
+        """Bind them; ``memory`` is what gates knew in the run that this one restarts. Raises `ComponentError`."""
         self.bound = tuple(
             declared("gate", name, "its attributes", partial(BoundGate, name, gate), on_failure) for name, gate in gates
         )
-        self.listening = any(gate.on_fill or gate.on_end for gate in self.bound)
+        self.breakers = tuple(gate for gate in self.bound if gate.tripped is not None)
+        self.listening = bool(self.breakers) or any(gate.on_fill or gate.on_end for gate in self.bound)
         self._on_failure = on_failure
+        for gate in self.bound:
+            known = (memory or {}).get(gate.name)
+            if known is not None and gate.restore is not None:
+                declared("gate", gate.name, "restore", partial(gate.restore, dict(known)), on_failure)
 
     def review(
         self, view: View, request: OrderRequest, quantity: Decimal, reducible: Decimal, market: Market
@@ -143,6 +161,42 @@ class Gates:
             if gate.on_timer is not None and not gate.failure:
                 self._call(gate, "on_timer", gate.on_timer, (now_ns, view), out)
 
+    def trip(self, gate: BoundGate, view: View, out: Outputs) -> str:
+        """Return why a gate refuses every entry of a book for the rest of the run, an empty text where it does not."""
+        ask = gate.tripped
+        if ask is None or gate.failure:
+            return ""
+        before = getcontext()
+        setcontext(gate.context)
+        try:
+            reason = ask(view)
+            return "" if reason == "" else checked_reason(reason)
+        except BaseException as error:
+            self._fail(gate, "tripped", error, out)
+            return ""
+        finally:
+            setcontext(before)
+            if gate.context.prec != EXACT_DIGITS or gate.context.rounding != ROUND_HALF_EVEN:
+                renew(gate.context)
+
+    def memory(self) -> dict[str, tuple[dict[str, str], str]]:
+        """Return what each gate that has a memory would have to know in a restart, or why there is no saying."""
+        return {gate.name: self._remembered(gate) for gate in self.bound if gate.snapshot is not None}
+
+    def _remembered(self, gate: BoundGate) -> tuple[dict[str, str], str]:
+        if gate.failure or gate.snapshot is None:
+            return {}, gate.failure
+        before = getcontext()
+        setcontext(gate.context)
+        try:
+            return _memory_of(gate.snapshot()), ""
+        except BaseException as error:
+            self._on_failure("gate", gate.name, "snapshot", error)
+            return {}, f"{_FAILED} in snapshot: {describe_failure(error)}"
+        finally:
+            setcontext(before)
+            renew(gate.context)
+
     def _call(
         self, gate: BoundGate, name: str, call: Callable[..., Any], arguments: tuple[object, ...], out: Outputs
     ) -> None:
@@ -151,10 +205,30 @@ class Gates:
         try:
             call(*arguments)
         except BaseException as error:
-            text = describe_failure(error)
-            gate.failure = f"{_FAILED} in {name} and refuses ever since: {text}"
-            out.append(GateFailed(gate.name, name, text))
-            self._on_failure("gate", gate.name, name, error)
+            self._fail(gate, name, error, out)
         finally:
             setcontext(before)
             renew(gate.context)
+
+    def _fail(self, gate: BoundGate, name: str, error: BaseException, out: Outputs) -> None:
+        text = describe_failure(error)
+        gate.failure = f"{_FAILED} in {name} and refuses ever since: {text}"
+        out.append(GateFailed(gate.name, name, text))
+        self._on_failure("gate", gate.name, name, error)
+
+
+def _memory_of(memory: object) -> dict[str, str]:
+    """Return what a gate's ``snapshot`` gave as a fresh dictionary that can be journalled."""
+    if not isinstance(memory, Mapping):
+        raise TypeError(f"it gave {describe_value(memory)}; expected a mapping of text to text")
+    taken = dict(memory)
+    if len(taken) > _ENTRIES_MOST:
+        raise ValueError(f"it has {len(taken)} entries; expected at most {_ENTRIES_MOST}")
+    size = 0
+    for name, value in taken.items():
+        if type(name) is not str or type(value) is not str:
+            raise TypeError(f"it holds {describe_value(name)}: {describe_value(value)}; expected text by text")
+        size += len(name.encode()) + len(value.encode())
+    if size > _CHARACTERS_MOST:
+        raise ValueError(f"it has {size} bytes; expected at most {_CHARACTERS_MOST}")
+    return taken

@@ -74,7 +74,7 @@ class Market:
 class Book:
     """One strategy's money: its ledger, its working orders, and how its orders ended."""
 
-    __slots__ = ("deposit", "ledger", "name", "orders", "outcomes", "stopped")
+    __slots__ = ("deposit", "halts", "ledger", "name", "orders", "outcomes", "stopped")
 
     def __init__(self, name: str, deposit: Decimal) -> None:
         self.name = name
@@ -83,6 +83,13 @@ class Book:
         self.orders: dict[str, OpenOrder] = {}
         self.outcomes: dict[str, str] = {}
         self.stopped = False
+        # Why a gate refuses every entry for the rest of the run, by the gate's name.
+        self.halts: dict[str, str] = {}
+
+    @property
+    def idle(self) -> bool:
+        """Whether it holds nothing and no order works: a request could only be an entry."""
+        return not self.orders and not any(held.quantity for held in self.ledger.positions.values())
 
     def remember(self, order_id: str, outcome: str) -> None:
         """Keep an id's outcome; at least the newest thousand are kept (the journal has them all)."""

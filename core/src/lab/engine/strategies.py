@@ -5,7 +5,7 @@ from decimal import Context, Decimal, getcontext, setcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from lab.domain.events import BrokerFailed, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
+from lab.domain.events import BrokerFailed, EntriesHalted, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
 from lab.domain.ledger import EXACT
 from lab.domain.orders import CancelRequest, OrderRequest
 from lab.engine.checks import validated_actions
@@ -184,6 +184,26 @@ class Strategies:
                 self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
             elif kind is OrderEnded:
                 self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
+        if self._gates.breakers:
+            self.look_for_trips(out)
+
+    def look_for_trips(self, out: Outputs) -> None:
+        """Halt the entries of each strategy for which a gate has tripped; ask no more what then has nothing to close.
+
+        Called after fills, ends and refusals, which is when a book changes and when a gate has looked at it.
+        """
+        if self._state.stopping:
+            return
+        for strategy in self.active:
+            halts = strategy.book.halts
+            for gate in self._gates.breakers:
+                if gate.name not in halts:
+                    reason = self._gates.trip(gate, strategy.view, out)
+                    if reason:
+                        halts[gate.name] = reason
+                        out.append(EntriesHalted(strategy.name, gate.name, reason))
+            if halts and strategy.book.idle:
+                self.retire(strategy)
 
     def _tell(self, name: str, what: object, owner: str, out: Outputs) -> None:
         strategy = self._owners[owner]

@@ -140,8 +140,11 @@ class View(MarketView):
 
     @property
     def halt_reasons(self) -> Sequence[str]:
-        """Why no entry may be placed now; empty while trading is open."""
-        return self._state.halt_reasons
+        """Why no entry may be placed now, gates that tripped included; empty while trading is open."""
+        halts = self._book.halts
+        if not halts:
+            return self._state.halt_reasons
+        return (*self._state.halt_reasons, *[f"{gate}: {reason}" for gate, reason in halts.items()])
 
     # -- the book ----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from lab.domain.events import (
     Deposited,
+    EntriesHalted,
     GateFailed,
     OrderAccepted,
     OrderEnded,
@@ -52,6 +53,8 @@ def key_of(event: object) -> str | None:
         return f"stopped:{event.strategy}"
     if type(event) is GateFailed:
         return f"failed:{event.gate}"
+    if type(event) is EntriesHalted:
+        return f"halted:{event.strategy}:{event.gate}"
     return None
 
 

@@ -36,6 +36,7 @@ KINDS: Final[dict[type, str]] = {
     events.AmendRefused: "amend_refused",
     events.StrategyStopped: "strategy_stopped",
     events.GateFailed: "gate_failed",
+    events.EntriesHalted: "entries_halted",
     events.BrokerFailed: "broker_failed",
     events.EquityExhausted: "equity_exhausted",
     events.CandleIgnored: "candle_ignored",

@@ -5,7 +5,7 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
-from lab.domain.events import GateFailed, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
+from lab.domain.events import EntriesHalted, GateFailed, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
@@ -178,9 +178,13 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
         found.append("unfinished: the journal holds no end of the run")
     if started.carried_loss.lost:
         found.append(_restarted(started.carried_loss, reader.labels().get("restarts", "")))
+    if started.gate_memory:
+        run = reader.labels().get("restarts", "")
+        found.append(f"gate_memory {', '.join(started.gate_memory)}: carried over{run and f' from {run}'}")
     if not started.gates:
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
+    found.extend(f"entries_halted {e.strategy}: {e.gate}: {e.reason}" for e in reader.events(EntriesHalted))
     found.extend(f"gate_failed {event.gate}: {event.error}" for event in reader.events(GateFailed))
     notes = started.source.get("notes", "").splitlines()
     found.extend(notes)
@@ -207,6 +211,9 @@ def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, re
     """Return why nothing was traded: the last obstacle."""
     if started.no_orders:
         return f"orders were switched off (no_orders); {totals.signals} signals were recorded"
+    halted = next(iter(reader.events(EntriesHalted)), None)
+    if halted is not None and not totals.refusals:
+        return f"entries were halted by {halted.gate}: {halted.reason}"
     if not totals.decisions:
         return f"the strategy never decided on a live candle: {_why_no_decision(started, totals, session, reader)}"
     if totals.refusals or totals.expired or totals.rejected or totals.cancelled:

@@ -1,11 +1,24 @@
 """Makes the journal's records of an engine's state. No other module reads an engine for the journal."""
 
+from collections.abc import Mapping
+from hashlib import sha256
+
 from lab.domain.ledger import ZERO
 from lab.domain.time import DAY_NS
 from lab.engine.engine import Engine
 from lab.exit_codes import EndReason
+from lab.journal.codec import encode
 from lab.records.base import exact
-from lab.records.run import BookState, FillTotals, PositionState, RunEnded, RunState, SessionState, Totals
+from lab.records.run import (
+    BookState,
+    FillTotals,
+    GateMemory,
+    PositionState,
+    RunEnded,
+    RunState,
+    SessionState,
+    Totals,
+)
 
 
 def end_state(engine: Engine, session: SessionState) -> RunState:
@@ -40,7 +53,16 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
         day_ns=max(0, engine.valuation.day_end_ns - DAY_NS),
         books=books,
         session=session,
+        gate_memory={
+            name: GateMemory(values=values, seal=seal_of(engine.state.config_hash, name, values), error=error)
+            for name, (values, error) in engine.gate_memory().items()
+        },
     )
+
+
+def seal_of(config_hash: str, gate: str, values: Mapping[str, str]) -> str:
+    """Return what tells a gate's memory from one that was changed, or that is of other settings."""
+    return sha256(encode((config_hash, gate, values))).hexdigest()
 
 
 def totals_of(engine: Engine) -> Totals:
@@ -63,6 +85,7 @@ def ended(state: RunState, reason: EndReason, error: str, *, tape_sha256: str | 
         day_ns=state.day_ns,
         books=state.books,
         session=state.session,
+        gate_memory=state.gate_memory,
         reason=reason.code,
         exit_code=reason.exit_code,
         error=error,

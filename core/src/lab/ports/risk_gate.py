@@ -14,9 +14,9 @@ class RiskGate(Component, ABC):
     """Reviews what would open or enlarge a position. Orders that only reduce one are never put before a gate.
 
     A gate is shared by all strategies of a run; the view it is given is that of the strategy concerned
-    (``view.strategy``), and ``view.now_ns`` is the venue time. It may keep memory: `on_fill`, `on_end` and `on_timer`
-    are optional, only those that a class defines are called, and a gate that raises in one of them refuses everything
-    from then on, since its memory may be wrong.
+    (``view.strategy``), and ``view.now_ns`` is the venue time. It may keep memory: `on_fill`, `on_end`, `on_timer`,
+    `tripped`, `snapshot` and `restore` are optional and only those that a class defines are called. A gate that raises
+    in one of the first four refuses everything from then on, since its memory may be wrong.
     """
 
     @property
@@ -43,6 +43,31 @@ class RiskGate(Component, ABC):
     @optional
     def on_timer(self, now_ns: int, view: View) -> None:
         """Learn that a due time of `timer_ns` came; called once for each strategy's book."""
+
+    @optional
+    def tripped(self, view: View) -> str:
+        """Return why it refuses every entry of this strategy for the rest of the run; an empty text while it does not.
+
+        Asked after each of the run's fills, ends and refusals. What it once says stays in force: the strategy sees it
+        in ``view.halt_reasons``, and is asked no more once it holds nothing and has no order.
+        """
+        return ""
+
+    @optional
+    def snapshot(self) -> Mapping[str, str]:
+        """Return what this gate would have to know if the run were cut off now: text by text, at most 100 entries.
+
+        Called at every commit of a live session, so it is to be quick, and it changes nothing.
+        """
+        return {}
+
+    @optional
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take what `snapshot` returned in the run that this one restarts, before the first review.
+
+        The gate has the same name and settings. From then on it answers as the other one would have. Raise
+        ``ValueError`` for what is no such memory: it is then left out, and the report says so.
+        """
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limits in force, for the run's header and report: name to figure with its unit."""

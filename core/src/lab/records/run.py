@@ -35,6 +35,18 @@ class CarriedLoss(Record, frozen=True, kw_only=True):
     """loss of that day in the quote currency; below 0: profit"""
 
 
+class GateMemory(Record, frozen=True, kw_only=True):
+    """What a risk gate would have to know if the run were restarted."""
+
+    values: Mapping[str, str]
+    """text by text, as the gate gives it"""
+    seal: str
+    """SHA-256 of `config_hash`, the gate's name and the values: a memory that was changed, or is of other settings, is
+    found by it"""
+    error: str = ""
+    """why the gate could not say it; empty where it could"""
+
+
 class RunStarted(Record, frozen=True, kw_only=True):
     """How a run was started: enough to assemble it again. It holds no label of place or time."""
 
@@ -84,6 +96,8 @@ class RunStarted(Record, frozen=True, kw_only=True):
     """what identifies recorded data: the file's SHA-256, the seed"""
     carried_loss: CarriedLoss = CarriedLoss()
     """the loss of the run that this one restarts, on that day"""
+    gate_memory: Mapping[str, Mapping[str, str]] = {}
+    """what each gate was told of the run that this one restarts, by the gate's name"""
     changed: tuple[str, ...] = ()
     """settings that differ from their defaults: `sma.fast`"""
 
@@ -228,6 +242,8 @@ class RunState(Record, frozen=True, kw_only=True):
     """the strategies' books"""
     session: SessionState
     """what the host counted"""
+    gate_memory: Mapping[str, GateMemory] = {}
+    """what each gate that has a memory would have to know in a restart, by the gate's name"""
 
 
 class RunEnded(RunState, frozen=True, kw_only=True):

@@ -14,6 +14,8 @@ from lab.records.base import as_data
 from lab.records.report import Report
 
 REPORT_NAME = "final_report.json"
+KILL = "kill"
+"""The file beside the runs, and in a run's folder, that throws the kill switch."""
 
 
 def run_label(started_ns: int, provider: str, strategies: str) -> str:
@@ -75,7 +77,7 @@ def find(state_dir: Path, run: str) -> Path:
         if candidate.name == "latest" and os.path.lexists(candidate):
             return _follow(candidate)
     names = sorted((path.name for path in runs.iterdir()), key=age) if runs.is_dir() else []
-    names = [name for name in names if name != "latest" and not name.startswith(".")]
+    names = [name for name in names if name not in ("latest", KILL) and not name.startswith(".")]
     fitting = [name for name in names if run in name]
     if len(fitting) == 1:
         return runs / fitting[0]

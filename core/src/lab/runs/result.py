@@ -39,6 +39,7 @@ def labels_of(run_id: str, started_ns: int, state_dir: Path) -> dict[str, str]:
         "started": format_time(started_ns),
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
+        "host": platform.node(),
         "pid": str(os.getpid()),
         "state_dir": str(state_dir.absolute()),
     }

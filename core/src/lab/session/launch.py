@@ -24,6 +24,7 @@ from lab.runs.failures import FailureLog
 from lab.runs.lock import check_free, exclusive
 from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
+from lab.runs.switch import check_not_killed
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
 from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
@@ -33,6 +34,7 @@ from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock
 
 _NOT_BEGUN: Final = "stopped before the run began; nothing was written"
+_KILLED: Final = "killed before the run began; nothing was written"
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 """Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
 
@@ -45,6 +47,7 @@ class _Outcome:
     problem: BaseException | None = None
     session: Session | None = None
     interrupted: bool = False
+    killed: bool = False
     directory: Path | None = None
     """The run's folder, as a user calls it."""
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
@@ -107,6 +110,7 @@ async def run_session(
     waiting: Waiting = no_waiting,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
+    check_not_killed(assembly.settings.state_dir)
     if not assembly.settings.no_write:
         check_free(assembly.settings.state_dir)  # before the provider is asked, which may take half a minute
     outcome = _Outcome()
@@ -116,8 +120,13 @@ async def run_session(
     def heard(name: str) -> None:
         loop.call_soon_threadsafe(_interrupt, outcome, scope, interrupts.count, name)
 
+    def heard_kill(name: str) -> None:
+        loop.call_soon_threadsafe(_kill, outcome, scope, name)
+
     with outcome.held:
-        with scope, interrupts.handled_by(heard):
+        with scope, interrupts.handled_by(heard, heard_kill):
+            if interrupts.killed:
+                _kill(outcome, scope, "a signal")
             if interrupts.count:  # one that came before anybody could listen counts
                 _interrupt(outcome, scope, interrupts.count, "a signal")
             failures = FailureLog(say=say)
@@ -157,6 +166,8 @@ def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
         outcome.finished = _finish(session, interrupts, say)
     if outcome.finished is not None:
         return evolve(outcome.finished, directory=outcome.directory)
+    if outcome.killed and session is None:
+        raise RunError(EndReason.KILLED, _KILLED)
     raise outcome.problem or RunError(EndReason.STOPPED, _NOT_BEGUN)
 
 
@@ -240,6 +251,15 @@ def _write_report(session: Session, report: Report, say: Echo) -> Report:
         say("; ".join(filter(None, (first, text, "the next start writes it"))))
         return unwritten(report, EndReason.STORAGE, first or text)
     return report
+
+
+def _kill(outcome: _Outcome, scope: anyio.CancelScope, name: str) -> None:
+    """Throw the kill switch; where nothing has begun, nothing does."""
+    outcome.killed = True
+    if outcome.session is not None:
+        outcome.session.kill(name, "a signal")
+    else:
+        scope.cancel()
 
 
 def _interrupt(outcome: _Outcome, scope: anyio.CancelScope, count: int, name: str) -> None:

@@ -17,6 +17,7 @@ from lab.session.status import warmth
 class EndCause:
     """Why a session ends. ``reason`` is ``None`` while it goes on, ``detail`` what there is to say in one line.
 
+    ``killed`` is who threw the kill switch, and why; ``None`` while nobody did. It counts whatever the reason is.
     ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
     """
 
@@ -24,6 +25,7 @@ class EndCause:
         self.reason: EndReason | None = None
         self.detail = ""
         self.errors = 0
+        self.killed: tuple[str, str] | None = None
         self.asked = anyio.Event()
         self._failures = failures
         self._wake = wake
@@ -34,6 +36,12 @@ class EndCause:
             self.reason, self.detail = reason, detail or self.detail
         self.asked.set()
         self._wake()
+
+    def kill(self, who: str, why: str) -> None:
+        """Throw the kill switch; the first one counts."""
+        if self.killed is None:
+            self.killed = who, why
+            self.stop(EndReason.KILLED, f"killed by {who}: {why}")
 
     def fail(self, reason: EndReason, detail: str) -> None:
         """Count an error and end because of it."""

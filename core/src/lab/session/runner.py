@@ -27,6 +27,9 @@ from lab.session.inbox import Inbox
 _TICK_S: Final = 0.5
 _FLUSH_TICKS: Final = 10
 _STOP_S: Final = 4.0
+_KILL_S: Final = 10.0
+_CANDLE_S: Final = 60.0
+_AGAIN_S: Final = 1.0
 _SLOW_S: Final = 1.0
 
 
@@ -194,11 +197,21 @@ class Runner:
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
-    async def wind_down(self, reason: str, *, close: bool) -> None:
+    async def wind_down(self, reason: str, *, close: bool, killed: Callable[[], tuple[str, str] | None]) -> None:
         """Cancel working orders and close positions, on a fresh price, within four seconds; the rest stays open.
 
-        Without quotes the next price is a candle away; closing waits for it, but no longer.
+        Without quotes the next price is a candle away; closing waits for it, but no longer. Once ``killed`` says who
+        threw the kill switch and why, positions are closed whatever ``close`` says, as `_kill` does.
         """
+        if killed() is None:
+            await self._stop_in_order(reason, close, killed)
+        thrown = killed()
+        if thrown is not None:
+            self._count_shut()
+            await self._kill(*thrown)
+        self.cancel_all(reason)
+
+    async def _stop_in_order(self, reason: str, close: bool, killed: Callable[[], object]) -> None:
         priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
         self._count_shut()
         soon = self._quoted or self._history.interval_ns <= _STOP_S * SECOND_NS
@@ -206,10 +219,35 @@ class Runner:
         if not (self.engine.state.exhausted and self.engine.state.working):
             self._stop(reason, close and priced and soon)
         with anyio.move_on_after(_STOP_S):
-            while self.engine.state.working:
+            while self.engine.state.working and killed() is None:
                 await self.inbox.wait()
                 self.process()
-        self.cancel_all(reason)
+
+    async def _kill(self, who: str, why: str) -> None:
+        """Cancel what works, call no strategy again, and close every position at the first fresh price from now on.
+
+        It waits ten seconds for that, without quotes a candle (a minute at most) longer; what is left stays open. An
+        order that expired meanwhile is placed again once the price is fresh.
+        """
+        candle_s = 0.0 if self._quoted else min(self._history.interval_ns / SECOND_NS, _CANDLE_S)
+        self._command(CommandAction.KILL, who, why)
+        tried = self.clock.monotonic()
+        with anyio.move_on_after(_KILL_S + candle_s):
+            while True:
+                self.process()  # first of all what waited when the switch was thrown
+                if not self.engine.state.working:
+                    if not self._holds or self.engine.state.failure is not None:
+                        break
+                    now = self.clock.monotonic()
+                    if now - tried >= _AGAIN_S and self.price() is Price.FRESH:
+                        tried = now
+                        self._command(CommandAction.KILL, who, why)
+                await self.inbox.wait()
+
+    @property
+    def _holds(self) -> bool:
+        books = self.engine.state.books
+        return any(held.quantity for book in books for held in book.ledger.positions.values())
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every working order, so that each order has an end."""
@@ -224,4 +262,8 @@ class Runner:
         self._step(Command(self.inbox.now_ns(), CommandAction.STOP, "session", reason))
         if close:
             self._step(Command(self.inbox.now_ns(), CommandAction.FLATTEN, "session", reason))
+        self.commit()
+
+    def _command(self, action: CommandAction, who: str, why: str) -> None:
+        self._step(Command(self.inbox.now_ns(), action, who, why))
         self.commit()

@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Final
 
 import anyio
 from anyio.abc import TaskGroup
@@ -23,7 +24,8 @@ from lab.ports import Clock, Realm, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
-from lab.runs.previous import carried_loss
+from lab.runs.restart import accepted_memory, taken_over
+from lab.runs.switch import look
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
@@ -32,6 +34,8 @@ from lab.session.provider_feed import ProviderFeed
 from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
 from lab.session.status import session_state
+
+_LOOK_S: Final = 1.0
 
 
 class Session:
@@ -76,12 +80,18 @@ class Session:
         self._began = clock.monotonic()
         self._finished = anyio.Event()
         self.header: Header | None = None
+        self._state_dir = assembly.settings.state_dir.absolute()  # a component may change the working folder
+        self._left_out: tuple[str, ...] = ()
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
     def stop(self, reason: EndReason, detail: str = "") -> None:
         """Ask for the orderly end; a more serious reason replaces a milder one."""
         self.end.stop(reason, detail)
+
+    def kill(self, who: str, why: str) -> None:
+        """Throw the kill switch: no strategy is called again, and positions are closed at the next fresh price."""
+        self.end.kill(who, why)
 
     async def run(self, instrument: Instrument | None) -> None:
         """Run to the end.
@@ -92,6 +102,7 @@ class Session:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._deadline)
+                group.start_soon(self._watch_files)
                 if instrument is None:
                     instrument = await self._await_instrument()
                 if instrument is not None:
@@ -129,10 +140,7 @@ class Session:
         assembly = self.assembly
         started = assembly.describe("run", {self.symbol: instrument}, {})
         if self.directory is not None:
-            before, carried = carried_loss(self.settings.state_dir, started)
-            if before:
-                self.journal.label("restarts", before)
-            started = replace(started, carried_loss=carried)
+            started = self._take_over(started)
         engine = assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
         runner = self.runner = self._make_runner(engine)
         self.journal.append_record(started, 0, 0)
@@ -148,13 +156,24 @@ class Session:
         try:
             await self._take_until_stopped(runner, group)
             code = self.end.reason.code if self.end.reason else EndReason.STOPPED.code
-            await runner.wind_down(code, close=self.settings.close_on_stop or runner.engine.state.exhausted)
+            await runner.wind_down(
+                code, close=self.settings.close_on_stop or runner.engine.state.exhausted, killed=lambda: self.end.killed
+            )
             self._check_components(runner)
         except BaseException as error:
             self.end.failed(error)
             if isinstance(error, EngineError):
                 runner.give_up(str(error))
         self._write_end(engine)
+
+    def _take_over(self, started: RunStarted) -> RunStarted:
+        """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
+        taken = taken_over(self.settings.state_dir, started)
+        memory, taken = accepted_memory(taken, self.assembly.gates, started.config_hash)
+        self._left_out = taken.left_out
+        if taken.run:
+            self.journal.label("restarts", taken.run)
+        return replace(started, carried_loss=taken.loss, gate_memory=memory)
 
     def _make_runner(self, engine: Engine) -> Runner:
         provider = self.assembly.provider.component
@@ -205,6 +224,8 @@ class Session:
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.end.reason is None:
             await self.inbox.wait()
+            if self.end.killed is not None:
+                break  # what waits may be an order's cause
             for first_ns, last_ns in runner.process():
                 group.start_soon(runner.loader.fill, first_ns, last_ns)
             self._check_components(runner)
@@ -228,6 +249,17 @@ class Session:
         seconds = self.settings.minutes * 60
         await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
         self.end.stop(EndReason.COMPLETED)
+
+    async def _watch_files(self) -> None:
+        """Look for the files that end a session, each second of its clock, or of the real one where that is faster."""
+        pause = _LOOK_S if self.settings.speed == "max" else _LOOK_S * min(1.0, float(self.settings.speed))
+        while self.end.killed is None:
+            thrown = look(self._state_dir, self.directory)
+            if thrown is not None and thrown.kills:
+                self.kill(thrown.who, thrown.why)
+            elif thrown is not None:
+                self.stop(EndReason.STOPPED, thrown.why)
+            await anyio.sleep(pause)
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -257,6 +289,7 @@ class Session:
             self.header,
             hosts=self.hosts,
             reporters=self.reporters.degradations if self.reporters and not self._finished.is_set() else (),
+            left_out=self._left_out,
             errors=self.errors,
             waits=self._start.failures,
             seconds=self.elapsed(),
@@ -319,5 +352,7 @@ class Session:
 
     def _status(self, engine: Engine) -> Status:
         left = max(0.0, self.settings.minutes * 60 - self.elapsed())
-        state, why = self.inbox.state, engine.state.halted_by
+        halts = {book.name: book.halts for book in engine.state.books}
+        tripped = [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
+        state, why = self.inbox.state, (*engine.state.halted_by, *tripped)
         return status_of(engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)

@@ -1,4 +1,4 @@
-"""Handles SIGINT and SIGTERM, from the first moment of the process to its last.
+"""Handles SIGINT, SIGTERM and SIGUSR1, from the first moment of the process to its last.
 
 Imported before everything else, so it imports next to nothing.
 """
@@ -12,15 +12,24 @@ from types import FrameType
 
 if sys.platform == "win32":
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
+    _KILL = None  # a file throws the kill switch there
 else:
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+    # SIGHUP comes when a terminal is closed, SIGQUIT from a key: neither says that positions are to be closed.
+    _KILL = signal.SIGUSR1
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, _KILL)
 
 
 class Interrupts:
-    """Counts the signals; while nobody listens, the second ends the process at once, with 130."""
+    """Counts the signals; while nobody listens, the second ends the process at once, with 130.
+
+    SIGUSR1 throws the kill switch of a session, any number of times, and is not counted; to whatever has no kill switch
+    it is a signal like the others.
+    """
 
     def __init__(self) -> None:
         self.count = 0
+        self.killed = False
+        self._on_kill: Callable[[str], None] | None = None
         self._listener: Callable[[str], None] | None = None
 
     def install(self) -> None:
@@ -36,15 +45,20 @@ class Interrupts:
         self._handle(signal.SIG_IGN)
 
     @contextmanager
-    def handled_by(self, listener: Callable[[str], None]) -> Iterator[None]:
+    def handled_by(self, listener: Callable[[str], None], on_kill: Callable[[str], None]) -> Iterator[None]:
         """Give each signal's name to a listener, which brings things to an end; a third does not wait for that."""
-        self._listener = listener
+        self._listener, self._on_kill = listener, on_kill
         try:
             yield
         finally:
-            self._listener = None
+            self._listener = self._on_kill = None
 
     def _note(self, number: int, frame: object) -> None:
+        if number == _KILL:
+            self.killed = True
+            if self._on_kill is not None:
+                self._on_kill(signal.Signals(number).name)
+                return
         self.count += 1
         if self._listener is not None and self.count <= 2:
             self._listener(signal.Signals(number).name)

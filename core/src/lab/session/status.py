@@ -27,6 +27,7 @@ def session_state(
     *,
     hosts: Collection[str],
     reporters: Sequence[str],
+    left_out: Sequence[str],
     errors: int,
     waits: int,
     seconds: float,
@@ -35,6 +36,7 @@ def session_state(
     """Return the session's own counters; the report is made from these and the engine's totals.
 
     ``hosts`` are those the provider contacted, ``reporters`` the degradations by reporters while the run goes on,
+    ``left_out`` those about what could not be taken over from an earlier run,
     ``waits`` is how often it was asked for the instrument in vain, ``seconds`` how long the session runs.
     """
     return SessionState(
@@ -42,7 +44,7 @@ def session_state(
         duration_seconds=round(seconds, 3),
         first_ns=runner.first_ns if runner is not None else 0,
         contacted_hosts=tuple(hosts),
-        degradations=(*_degradations(runner, inbox, waits=waits, ended=ended), *reporters),
+        degradations=(*left_out, *_degradations(runner, inbox, waits=waits, ended=ended), *reporters),
         limits=header.limits if header is not None else {},
         fees=header.fees if header is not None else {},
         warm=warmth(runner),

@@ -7,6 +7,7 @@ from attrs import frozen
 from lab.domain.control import Command, CommandAction, Notice, TradingState
 from lab.domain.events import (
     BrokerFailed,
+    EntriesHalted,
     EquityExhausted,
     GapFound,
     GateFailed,
@@ -33,6 +34,7 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     Signal: "signal",
     StrategyStopped: "stop",
     GateFailed: "stop",
+    EntriesHalted: "stop",
     BrokerFailed: "stop",
     EquityExhausted: "stop",
     Command: "command",
@@ -94,6 +96,8 @@ def _said(event: Any) -> str:
             return f"strategy {event.strategy} stopped: {event.error}"
         case GateFailed():
             return f"gate {event.gate} failed in {event.call} and refuses ever since: {event.error}"
+        case EntriesHalted():
+            return f"{event.gate} halts the entries of {event.strategy} for the rest of the run: {event.reason}"
         case BrokerFailed():
             return event.error
         case EquityExhausted():

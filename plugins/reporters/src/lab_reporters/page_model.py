@@ -11,6 +11,7 @@ from lab.domain.events import (
     BrokerFailed,
     CandleIgnored,
     Deposited,
+    EntriesHalted,
     EquityExhausted,
     GapFound,
     GateFailed,
@@ -97,6 +98,7 @@ class PageModel:
                 | GapFound()
                 | StrategyStopped()
                 | GateFailed()
+                | EntriesHalted()
                 | BrokerFailed()
                 | EquityExhausted()
                 | OrderEnded()

@@ -8,7 +8,7 @@ from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
 from lab.domain.ledger import ZERO
 from lab.domain.time import MINUTE_NS
 
-from lab_risk_limits.figures import above_0, as_seconds, texts
+from lab_risk_limits.figures import above_0, as_ns, as_seconds, figures_of, record, texts
 from lab_risk_limits.round_trips import RoundTrips
 
 
@@ -32,6 +32,9 @@ class CoolDown(RiskGate):
         if last is None:
             return PASS
         lost_ns, lost = last
+        if lost_ns > view.now_ns:  # the clock of a restart is an earlier one: the wait begins now, and is no longer
+            lost_ns = view.now_ns
+            self._lost[view.strategy] = lost_ns, lost
         left_ns = lost_ns + self.minutes * MINUTE_NS - view.now_ns
         if left_ns <= 0:
             return PASS
@@ -43,6 +46,15 @@ class CoolDown(RiskGate):
         result = self._trips.take(fill)
         if result is not None and result < ZERO:
             self._lost[fill.strategy] = view.now_ns, -result
+
+    def snapshot(self) -> Mapping[str, str]:
+        """Return when each strategy lost last, and how much."""
+        return {name: record(*lost) for name, lost in self._lost.items()}
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take that over."""
+        found = {name: figures_of(text, 2) for name, text in memory.items()}
+        self._lost = {name: (as_ns(lost_ns), lost) for name, (lost_ns, lost) in found.items()}
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return how long entries are refused."""

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final, Literal
 
 from attrs import define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
 
-from lab_risk_limits.figures import above_0, texts
+from lab_risk_limits.figures import above_0, check_figures, texts
+
+_FIGURES: Final = ("loss", "limit", "day_starting_equity", "equity")
 
 
 @define(kw_only=True)
 class MaxDailyLoss(RiskGate):
-    """Refuse entries while the session's loss of the UTC day is at or above the limit; the tighter of the two applies.
+    """Refuse entries once the session's loss of a UTC day has reached the limit; the tighter of the two applies.
 
     The loss is the equity all books had when the day (or the session) began less what they have now, unrealised profit
-    and fees included. The engine keeps the day's beginning over a restart, so a restart does not reset it.
+    and fees included; it is looked at for each entry and after each fill. Once tripped the gate stays tripped for the
+    session, midnight UTC and a recovery included, unless ``lasts`` is ``"day"``: then entries are refused while the
+    day's loss is at or above the limit. Neither the day's loss nor the trip is reset by a restart.
     """
 
     usd: Decimal | None = field(
@@ -27,6 +32,11 @@ class MaxDailyLoss(RiskGate):
         validator=above_0,
         metadata={"help": "largest loss of a UTC day, in % of the session's starting equity"},
     )
+    lasts: Literal["session", "day"] = field(
+        default="session",
+        metadata={"help": "how long a reached limit lasts: session, midnight UTC included, or day"},
+    )
+    _tripped: dict[str, str] = field(init=False, factory=dict)  # the figures of the loss, empty before
 
     def __attrs_post_init__(self) -> None:
         if self.usd is None and self.percent is None:
@@ -41,13 +51,34 @@ class MaxDailyLoss(RiskGate):
         return limit if usd is None else min(usd, limit)
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
-        """Pass while the day's loss is below the limit."""
+        """Pass while no day's loss has reached the limit."""
+        numbers = self._tripped or self._find(view)
+        return Refuse(_said(numbers, self.lasts), {**numbers}) if numbers else PASS
+
+    def tripped(self, view: View) -> str:
+        """Return what the loss was that reached the limit for the session."""
+        numbers = self._tripped or self._find(view) if self.lasts == "session" else {}
+        return _said(numbers, self.lasts) if numbers else ""
+
+    def snapshot(self) -> Mapping[str, str]:
+        """Return the figures of the loss that reached the limit."""
+        return self._tripped
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take them over."""
+        check_figures(memory, _FIGURES)
+        self._tripped = dict(memory)
+
+    def _find(self, view: View) -> dict[str, str]:
+        """Return the figures of a loss that reached the limit, empty where there is none; what lasts is kept."""
         began, equity = view.day_starting_equity, view.session_equity
         loss, limit = began - equity, self.limit(view)
         if loss < limit:
-            return PASS
+            return {}
         numbers = texts(loss=loss, limit=limit, day_starting_equity=began, equity=equity)
-        return Refuse(f"the day's loss {numbers['loss']} reached the limit {numbers['limit']}", numbers)
+        if self.lasts == "session":
+            self._tripped = numbers
+        return numbers
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limit in force, and the settings it comes from where it is not the one setting itself."""
@@ -56,4 +87,11 @@ class MaxDailyLoss(RiskGate):
             if self.usd is not None:
                 limits["usd"] = f"{self.usd:f}"
             limits["percent"] = f"{self.percent:f} % of {view.session_starting_equity:f}"
+        if self.lasts == "day":
+            limits["lasts"] = "until the UTC day ends"
         return limits
+
+
+def _said(numbers: Mapping[str, str], lasts: str) -> str:
+    reason = f"the day's loss {numbers['loss']} reached the limit {numbers['limit']}"
+    return f"{reason}: no entries in this session any more" if lasts == "session" else reason

@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Final
 
 from attrs import define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
 
-from lab_risk_limits.figures import above_0, texts
+from lab_risk_limits.figures import above_0, check_figures, texts
+
+_FIGURES: Final = ("fall", "limit", "highest_equity", "lowest_equity")
 
 
 @define(kw_only=True)
@@ -38,12 +41,21 @@ class MaxDrawdown(RiskGate):
         tripped = self._tripped or self._find(view)
         if not tripped:
             return PASS
-        numbers = {**tripped, "equity": texts(equity=view.session_equity)["equity"]}
-        return Refuse(
-            f"the session's equity fell by {numbers['fall']} from {numbers['highest_equity']}, "
-            f"the limit is {numbers['limit']}: no entries in this session any more",
-            numbers,
-        )
+        return Refuse(_said(tripped), {**tripped, "equity": texts(equity=view.session_equity)["equity"]})
+
+    def tripped(self, view: View) -> str:
+        """Return what the fall was that reached the limit."""
+        tripped = self._tripped or self._find(view)
+        return _said(tripped) if tripped else ""
+
+    def snapshot(self) -> Mapping[str, str]:
+        """Return the figures of the fall that reached the limit."""
+        return self._tripped
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take them over."""
+        check_figures(memory, _FIGURES)
+        self._tripped = dict(memory)
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limits in force."""
@@ -69,3 +81,10 @@ class MaxDrawdown(RiskGate):
 
     def _trip(self, highest: Decimal, lowest: Decimal, limit: Decimal) -> None:
         self._tripped = texts(fall=highest - lowest, limit=limit, highest_equity=highest, lowest_equity=lowest)
+
+
+def _said(numbers: Mapping[str, str]) -> str:
+    return (
+        f"the session's equity fell by {numbers['fall']} from {numbers['highest_equity']}, "
+        f"the limit is {numbers['limit']}: no entries in this session any more"
+    )

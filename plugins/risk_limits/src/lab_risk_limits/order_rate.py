@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from attrs import define, field
 from lab import PASS, SECOND_NS, OrderRequest, Refuse, RiskGate, Verdict, View
 
-from lab_risk_limits.figures import above_0, as_seconds, texts
+from lab_risk_limits.figures import above_0, as_ns, as_seconds, figures_of, record, texts
 
 
 @define(kw_only=True)
@@ -31,6 +31,8 @@ class OrderRate(RiskGate):
         passed = self._passed_ns.get(view.strategy)
         if passed is None:
             passed = self._passed_ns[view.strategy] = deque()
+        if passed and passed[-1] > now_ns:  # the clock of a restart is an earlier one: they count as of now
+            passed = self._passed_ns[view.strategy] = deque(min(passed_ns, now_ns) for passed_ns in passed)
         while passed and passed[0] <= now_ns - span_ns:
             passed.popleft()
         if len(passed) < self.orders:
@@ -41,6 +43,17 @@ class OrderRate(RiskGate):
             f"{len(passed)} entry orders in the last {self.seconds} s, the limit is {self.orders}",
             texts(passed=len(passed), limit=self.orders, seconds=self.seconds, seconds_left=as_seconds(left_ns)),
         )
+
+    def snapshot(self) -> Mapping[str, str]:
+        """Return when each strategy's newest orders passed."""
+        return {name: record(*passed) for name, passed in self._passed_ns.items() if passed}
+
+    def restore(self, memory: Mapping[str, str]) -> None:
+        """Take that over."""
+        found = {name: deque(as_ns(time_ns) for time_ns in figures_of(text)) for name, text in memory.items()}
+        if any(len(passed) > self.orders for passed in found.values()):
+            raise ValueError(f"more than {self.orders} orders in {self.seconds} s, which it never lets pass")
+        self._passed_ns = found
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the limit in force."""

@@ -61,6 +61,8 @@ class GateHarness:
         self.gate = gate
         self.reviews: list[Review] = []
         self.learned: list[str] = []
+        self.halts: list[tuple[int, str]] = []
+        """Wherever the gate's ``tripped`` was not empty for the first trader: the input's place, and what it said."""
         self._around = around
         self._error: BaseException | None = None
         self._harness = StrategyHarness(
@@ -85,6 +87,20 @@ class GateHarness:
             if self._error is not None:
                 self._error.add_note(f"at input {self._harness.place}: {event}")
                 raise self._error
+            if overridden(self.gate, "tripped") is not None:
+                said = self.gate.tripped(self.view)
+                if said != "":
+                    self.halts.append((self._harness.place, said))
+        return self
+
+    def feed_restarting(self, events: Iterable[Input], make: Callable[[], RiskGate]) -> "GateHarness":
+        """Step events, and put a new gate with the old one's memory in its place whenever nothing is held or works."""
+        for event in events:
+            self.feed([event])
+            if all(strategy.book.idle for strategy in self._harness.engine.strategies):
+                memory = dict(self.gate.snapshot())
+                self.gate = make()
+                self.gate.restore(memory)
         return self
 
     def review(self, request: OrderRequest, view: View) -> Verdict:

@@ -1,4 +1,4 @@
-"""The contract of risk gates: G1 to G13."""
+"""The contract of risk gates: G1 to G15."""
 
 from collections.abc import Callable, Iterable, Sequence
 from decimal import ROUND_FLOOR, Decimal
@@ -8,6 +8,7 @@ from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.orders import OrderRequest, Pass, Refuse, Shrink
 from lab.domain.time import DAY_NS, MINUTE_NS
+from lab.engine.protocols import overridden
 from lab.ports import RiskGate, Strategy
 from lab.testing.builders import START_NS, instrument, tape, waves
 from lab.testing.contracts.base import Contract, rule
@@ -219,6 +220,51 @@ class RiskGateContract(Contract):
     def test_the_request_is_left_as_it_is(self, make: Make) -> None:
         for one in self.review_all(make):
             assert one.changed is None, f"at input {one.place} it changed {one.request} to {one.changed}"
+
+    @rule(
+        "G14",
+        "a session that was cut off is restarted, and what its gates had learned must not be forgotten by that.",
+        "let snapshot() return all that a verdict depends on and the view does not show, text by text; let restore() "
+        "take exactly that, and raise ValueError for anything else. A gate without a memory has neither of them.",
+    )
+    def test_its_memory_survives_a_restart(self, make: Make) -> None:
+        has = [overridden(make(), name) is not None for name in ("snapshot", "restore")]
+        assert has[0] is has[1], "snapshot and restore belong together: it has one of them"
+        if not has[0]:
+            return
+        for trader in (Steady, lambda: Loser(self._falling_sizes())):
+            whole = self.harness(make(), trader()).feed(self._fall_and_night())
+            restarted = self.harness(make(), trader()).feed_restarting(self._fall_and_night(), make)
+            check_same(whole.reviews, restarted.reviews, "one gate", "gates that were told what it knew")
+            memory = restarted.gate.snapshot()
+            check_numbers(memory, "snapshot()")
+            assert memory == restarted.gate.snapshot(), "a second snapshot differs from the first"
+        try:
+            make().restore({"no such": "memory"})
+        except ValueError:
+            return
+        raise AssertionError("restore() took {'no such': 'memory'}")
+
+    @rule(
+        "G15",
+        "who trips is believed: the strategy sees it, and once it holds nothing it is asked no more in the whole run.",
+        "return text from tripped() only where review() refuses every entry of that strategy from now on, for good.",
+    )
+    def test_once_tripped_it_refuses_every_entry(self, make: Make) -> None:
+        if overridden(make(), "tripped") is None:
+            return
+        for trader in (Reckless(self.sizes), Loser(self._falling_sizes())):
+            harness = self.harness(make(), trader).feed(self._fall_and_night())
+            if not harness.halts:
+                continue
+            since, said = harness.halts[0]
+            assert all(isinstance(text, str) for _, text in harness.halts), f"tripped() gave {said!r}, expected text"
+            last = harness.halts[-1][0]
+            assert len(harness.halts) == last - since + 1, f"tripped at input {since}, it was not at a later one"
+            for one in harness.reviews:
+                assert one.place <= since or isinstance(one.verdict, Refuse), (
+                    f"tripped at input {since} ({said}), and {_said(one)} gets {one.verdict}"
+                )
 
     def harness_settings(self) -> dict[str, Any]:
         """Return what the harness of another process needs."""
