@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.engine.drawdown import Drawdown, exact
+from lab.testing.builders import instrument
 
 D = Decimal
 
@@ -56,7 +57,7 @@ def test_before_anything_fell_there_is_no_drawdown() -> None:
 
 
 def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
-    held = ((D(2), D(200), 110.1), (D(-1), D(-50), 60.0))
+    held = ((D(2), D(200), 110.1, instrument()), (D(-1), D(-50), 60.0, instrument()))
     assert exact((D(1_000), held)) == D("1010.2")
 
 

@@ -1,14 +1,12 @@
-"""Obeys commands from outside the strategies, and ends a run's trading."""
+"""Obeys commands from outside the strategies."""
 
 from decimal import getcontext, setcontext
 
 from lab.domain.control import Command, CommandAction
-from lab.domain.events import EquityExhausted
 from lab.domain.ledger import EXACT
 from lab.engine.orders import OrderEntry
 from lab.engine.state import EngineState, Outputs
 from lab.engine.strategies import Strategies
-from lab.engine.valuation import Valuation
 from lab.errors import ComponentError
 
 _ENDING = (CommandAction.STOP, CommandAction.KILL)
@@ -18,11 +16,10 @@ _CLOSING = (CommandAction.FLATTEN, CommandAction.KILL)
 class Commands:
     """Obeys commands. Each action may be given at any time, and again."""
 
-    __slots__ = ("_entry", "_state", "_strategies", "_valuation")
+    __slots__ = ("_entry", "_state", "_strategies")
 
-    def __init__(self, state: EngineState, valuation: Valuation, entry: OrderEntry, strategies: Strategies) -> None:
+    def __init__(self, state: EngineState, entry: OrderEntry, strategies: Strategies) -> None:
         self._state = state
-        self._valuation = valuation
         self._entry = entry
         self._strategies = strategies
 
@@ -39,16 +36,11 @@ class Commands:
                 self._strategies.retire_all()
             self._wind_down(reason, out, close=action in _CLOSING)
 
-    def exhaust(self, out: Outputs) -> None:
-        """End the run's trading because the equity is 0 or less; a venue would liquidate earlier."""
-        if not self._state.exhausted:
-            self._state.exhausted = True
-            out.append(EquityExhausted(self._valuation.equity()))
-            self._strategies.retire_all()
-            self._wind_down("the equity is exhausted", out, close=True)
-
     def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
-        """Cancel working orders and, with ``close``, close each position by an order; nothing if the broker failed."""
+        """Cancel working orders and, with ``close``, close each position by an order; nothing if the broker failed.
+
+        What is being liquidated is left alone: its orders are on their way.
+        """
         if self._state.failure is not None:
             return
         before = getcontext()
@@ -56,10 +48,11 @@ class Commands:
         known = len(out)
         try:
             for open_ in list(self._state.working.values()):
-                self._entry.cancel_open(open_, reason, out)
+                if open_.order.symbol not in open_.book.closing:
+                    self._entry.cancel_open(open_, reason, out)
             for book in self._state.books if close else ():
                 for symbol, held in book.ledger.positions.items():
-                    if held.quantity:
+                    if held.quantity and symbol not in book.closing:
                         self._entry.close_position(book, symbol, held.quantity, reason, out)
             if self._strategies.listening:
                 self._strategies.tell(out, known)

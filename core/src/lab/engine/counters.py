@@ -12,8 +12,9 @@ class RunCounters:
     """
 
     __slots__ = (
-        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fills", "gaps", "ignored_candles",
-        "late_quotes", "max_drawdown", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
+        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fills", "funding_paid",
+        "funding_skipped", "gaps", "ignored_candles", "insurance_paid", "late_quotes", "liquidation_fees",
+        "liquidations", "max_drawdown", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
         "unconfirmed",
     )  # fmt: skip
 
@@ -35,5 +36,10 @@ class RunCounters:
         self.gaps = 0
         self.ignored_candles = 0
         self.fees_paid = ZERO
+        self.funding_paid = ZERO
+        self.funding_skipped = 0
+        self.liquidations = 0
+        self.liquidation_fees = ZERO
+        self.insurance_paid = ZERO
         self.peak_equity = ZERO
         self.max_drawdown = ZERO

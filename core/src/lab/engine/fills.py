@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
+from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.domain.market import Candle, Depth, Quote, Trade
 from lab.domain.orders import Side
@@ -87,13 +88,15 @@ class FillBooking:
         if order.reduce_only:
             over = quantity + held if buys else quantity - held
             if over > ZERO:
-                fill, quantity = self._clip(fill, over)
+                fill, quantity = self._clip(self._state.markets[symbol].instrument, fill, over)
                 if quantity <= ZERO:
                     self._end_idle(open_, out)
                     return
         open_.fills += 1
         try:
-            postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+            market = self._state.markets[symbol]
+            worth = market.instrument.worth(fill.price) if market.contract_value else fill.price
+            postings = book.ledger.fill(symbol, quantity if buys else -quantity, worth, fill.fee)
         except Inexact:
             raise self._entry.broker.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
@@ -112,12 +115,13 @@ class FillBooking:
             self._end_idle(open_, out)
 
     @staticmethod
-    def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
+    def _clip(instrument: Instrument, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
         """Cut a reduce-only fill to what is held: it may not turn the position. The order, with the rest, then ends."""
         quantity = fill.quantity - over
         if quantity <= ZERO:
             return fill, ZERO
-        return replace(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
+        fee = instrument.notional(quantity, fill.price) * fill.fee_rate
+        return replace(fill, quantity=quantity, fee=fee), quantity
 
     def _end_idle(self, open_: OpenOrder, out: Outputs) -> None:
         """End a reduce-only order that has nothing left to reduce."""

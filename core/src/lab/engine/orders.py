@@ -14,6 +14,7 @@ from lab.domain.orders import Accepted, CancelRequest, Order, OrderRequest, Orde
 from lab.domain.position import FLAT
 from lab.engine.bound_broker import BoundBroker
 from lab.engine.gates import Approval, Gates
+from lab.engine.margin_rules import margin_problem
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
 from lab.errors import ComponentError
@@ -84,6 +85,11 @@ class OrderEntry:
             if problem is not None:
                 self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
                 return
+        if symbol in book.closing or market.notional_most is not None:
+            problem = margin_problem(book, market, request.side, quantity, closes=closes)
+            if problem is not None:
+                self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
+                return
         remarks: tuple[str, ...] = ()
         if halted:  # only the part that closes the position is placed
             quantity, closes = reducible, True
@@ -120,7 +126,7 @@ class OrderEntry:
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
         """Cancel a working order of this book; an unknown id is ignored."""
         open_ = book.orders.get(request.order_id)
-        if open_ is not None:
+        if open_ is not None and open_.order.symbol not in book.closing:  # nobody takes a liquidation back
             self.cancel_open(open_, request.reason or "asked for by the strategy", out)
 
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import ZERO
 from lab.records.base import Record
 from lab.records.run import BookState, Counters, RunKind
 
@@ -143,6 +144,14 @@ class Report(Record, frozen=True, kw_only=True):
     """the same in % of the starting equity"""
     fees_paid: Decimal
     """fees of all fills"""
+    funding_paid: Decimal = ZERO
+    """funding of all positions; below 0: received"""
+    liquidations: int = 0
+    """times a book, or with isolated margin a position, was liquidated"""
+    liquidation_fees: Decimal = ZERO
+    """what the venue took for liquidations, beside the fees of the fills"""
+    insurance_paid: Decimal = ZERO
+    """losses beyond the margin, which the venue's insurance fund paid"""
     max_drawdown: Decimal
     """largest fall of equity from a peak"""
     books: Mapping[str, BookState]
