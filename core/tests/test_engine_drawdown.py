@@ -64,7 +64,7 @@ def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
 def test_positions_are_added_up_where_the_extreme_is_asked_for() -> None:
     drawdown = Drawdown(D(1_000))
     for mark in (110.0, 90.0, 95.0):
-        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark),)))
+        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark, instrument()),)))
     assert (drawdown.peak, drawdown.deepest) == (D(1_020), D(40))
 
 
