@@ -131,8 +131,8 @@ def gather(
     registry = registry or Registry()
     options: dict[str, Any] = {}
     for key in (
-        "provider", "symbol", "interval", "broker", "equity", "leverage", "margin", "seed", "speed", "minutes", "no_orders",
-        "no_write", "state_dir", "start_timeout",
+        "provider", "symbol", "interval", "broker", "equity", "leverage", "margin", "seed", "speed", "minutes",
+        "no_orders", "no_write", "state_dir", "start_timeout",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
     for key, flag in FLAGS.items():

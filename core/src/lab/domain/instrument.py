@@ -174,32 +174,36 @@ def _check_tiers(tiers: object) -> str | None:
         return f"tiers {tiers!r:.60} are no tuple of 1 to {_TIERS_MOST} MarginTier"
     begins, margin = Decimal(0), Decimal(0)
     for number, tier in enumerate(tiers, 1):
-        where = f"tier {number}"
-        if type(tier) is not MarginTier:
-            return f"{where} {tier!r:.60} is no MarginTier"
-        figures = {"notional_from": tier.notional_from, "maintenance_rate": tier.maintenance_rate}
-        figures["deduction"] = tier.deduction
-        if number < len(tiers) or tier.notional_to is not None:
-            figures["notional_to"] = tier.notional_to  # type: ignore[assignment]
-        for name, value in figures.items():
-            problem = _figure(f"{where}: {name}", value)
-            if problem is not None:
-                return problem
-        ends = tier.notional_to
-        if tier.notional_from != begins:
-            return f"{where} begins at {tier.notional_from:.20}, it should begin at {begins:.20}"
-        if ends is not None and not begins < ends < _MOST:
-            return f"{where} ends at {ends:.20}, which is not above {begins:.20}"
-        if (ends is None) is not (number == len(tiers)):
-            return f"{where} has {'no' if ends is None else 'an'} end: the last tier has none, and only that"
-        if not 0 <= tier.maintenance_rate < 1 or not 0 <= tier.deduction < _MOST:
-            return (
-                f"{where}: maintenance_rate {tier.maintenance_rate:.20}, deduction {tier.deduction:.20}: out of bounds"
-            )
-        if not _leverage(tier.leverage_max):
-            return f"{where}: leverage_max {tier.leverage_max!r:.60} is no whole number above 0"
-        if begins * tier.maintenance_rate - tier.deduction < margin:
-            return f"{where} needs less margin at {begins:.20} than the tier below it"
-        if ends is not None:
-            begins, margin = ends, ends * tier.maintenance_rate - tier.deduction
+        problem = _check_tier(tier, begins, margin, is_last=number == len(tiers))
+        if problem is not None:
+            return f"tier {number}: {problem}"
+        if tier.notional_to is not None:
+            begins = tier.notional_to
+            margin = begins * tier.maintenance_rate - tier.deduction
+    return None
+
+
+def _check_tier(tier: object, begins: Decimal, margin: Decimal, *, is_last: bool) -> str | None:
+    """Return what is wrong with a tier that is to begin at a notional, where that below it needs this margin."""
+    if type(tier) is not MarginTier:
+        return f"{tier!r:.60} is no MarginTier"
+    figures: dict[str, object] = {"notional_from": tier.notional_from, "maintenance_rate": tier.maintenance_rate}
+    figures["deduction"] = tier.deduction
+    if not is_last:
+        figures["notional_to"] = tier.notional_to
+    elif tier.notional_to is not None:
+        return "notional_to is for a tier that another one follows: the last has no end"
+    problem = next((text for name, value in figures.items() if (text := _figure(name, value)) is not None), None)
+    if problem is not None:
+        return problem
+    if tier.notional_from != begins:
+        return f"notional_from is {tier.notional_from:.20}; expected {begins:.20}, where the tier below it ends"
+    if tier.notional_to is not None and not begins < tier.notional_to < _MOST:
+        return f"notional_to {tier.notional_to:.20} is out of bounds"
+    if not 0 <= tier.maintenance_rate < 1 or not 0 <= tier.deduction < _MOST:
+        return f"maintenance_rate {tier.maintenance_rate:.20}, deduction {tier.deduction:.20}: out of bounds"
+    if begins * tier.maintenance_rate - tier.deduction < margin:
+        return f"it needs less margin at {begins:.20} than the tier below it"
+    if not _leverage(tier.leverage_max):
+        return f"leverage_max {tier.leverage_max!r:.60} is no whole number above 0"
     return None

@@ -54,8 +54,8 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_candle_order", "_commands", "_due_ns", "_fills", "_funding", "_handlers", "_liquidation", "_meeting", "_record", "_strategies", "_timers",
-        "state", "stepped", "valuation",
+        "_candle_order", "_commands", "_due_ns", "_fills", "_funding", "_handlers", "_liquidation", "_meeting",
+        "_record", "_strategies", "_timers", "state", "stepped", "valuation",
     )  # fmt: skip
 
     def __init__(

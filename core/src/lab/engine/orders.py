@@ -74,22 +74,19 @@ class OrderEntry:
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        if (
+        unusual = (
             request.type is not _MARKET
             or not self._takes_market
             or not instrument.quantity_min <= quantity
             or not quantity
             or instrument.quantity_max is not None
-        ):
-            problem = self._problem(instrument, request, quantity, held)
-            if problem is not None:
-                self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
-                return
-        if symbol in book.closing or market.notional_most is not None:
+        )
+        problem = self._problem(instrument, request, quantity, held) if unusual else None
+        if problem is None and (symbol in book.closing or market.notional_most is not None):
             problem = margin_problem(book, market, request.side, quantity, closes=closes)
-            if problem is not None:
-                self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
-                return
+        if problem is not None:
+            self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
+            return
         remarks: tuple[str, ...] = ()
         if halted:  # only the part that closes the position is placed
             quantity, closes = reducible, True

@@ -33,8 +33,8 @@ class Market:
     __slots__ = (
         "contract_value", "depth", "depth_ns", "depth_number", "funding_due_ns", "funding_period_ns", "history",
         "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most", "quiet_high",
-        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rate_after", "rate_due", "suffix", "symbol", "tiers",
-        "trade", "trade_ns", "trade_number", "unrealised",
+        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rate_after", "rate_due", "suffix", "symbol",
+        "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:

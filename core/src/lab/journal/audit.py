@@ -7,7 +7,7 @@ found here.
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, localcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
@@ -22,7 +22,6 @@ from lab.domain.events import (
     OrderRefused,
     Signal,
 )
-from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger, Posting
 from lab.domain.margin import maintenance_margin
 from lab.domain.orders import Side
@@ -30,6 +29,9 @@ from lab.journal.chain import GENESIS, Row, key_of, row_hash
 from lab.journal.codec import ROW_KINDS, RUN_STARTED, decode_as
 from lab.journal.reader import JournalReader
 from lab.records.run import BookState, RunEnded, RunStarted, RunState
+
+if TYPE_CHECKING:
+    from lab.domain.instrument import Instrument
 
 Postings = tuple[Posting, ...]
 _CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}

@@ -15,7 +15,8 @@ from lab.records.report import REPORT_SCHEMA_VERSION, Report
 from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
-    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "margin", "seed", "no_orders",
+    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "margin", "seed",
+    "no_orders",
 )  # fmt: skip
 """The settings of ``[run]`` that decide how a run comes out; the others say how long, how fast and where to."""
 _HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")

@@ -144,7 +144,17 @@ def _take(
     quantity, rate = order.quantity, terms.taker
     cost = price - reference if buys else reference - price
     return Fill(
-        order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, cost, time_ns
+        order.id,
+        quantity,
+        price,
+        instrument.notional(quantity, price) * rate,
+        rate,
+        "taker",
+        rule,
+        reference,
+        spread,
+        cost,
+        time_ns,
     )
 
 
@@ -153,7 +163,7 @@ def _at_limit(order: Order, reference: Decimal, time_ns: int, terms: Terms) -> F
     quantity, rate, price = order.quantity, terms.taker, order.limit
     assert price is not None, f"{order.id} has no limit"  # submit refuses one
     lost = abs(price - reference)
-    fee = price * quantity * rate
+    fee = terms.instrument.notional(quantity, price) * rate
     return Fill(order.id, quantity, price, fee, rate, "taker", "candle_close", reference, None, lost, time_ns)
 
 
@@ -161,4 +171,5 @@ def _make(order: Order, spread: Decimal | None, rule: str, time_ns: int, terms: 
     """Make liquidity: at the limit, without slippage."""
     quantity, rate, price = order.quantity, terms.maker, order.limit
     assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
-    return Fill(order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, _ZERO, time_ns)
+    fee = terms.instrument.notional(quantity, price) * rate
+    return Fill(order.id, quantity, price, fee, rate, "maker", rule, price, spread, _ZERO, time_ns)
