@@ -1,7 +1,7 @@
 """Margin: what a position needs to be kept open, and the price at which that is no longer there. Pure arithmetic."""
 
 from collections.abc import Sequence
-from decimal import ROUND_HALF_EVEN, Context, Decimal
+from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from math import inf
 from typing import Final, Literal, TypeVar
 
@@ -79,12 +79,13 @@ def breach_price(instrument: Instrument, quantity: Decimal, aside: Decimal) -> D
     signed cost.
     """
     linear = instrument.contract == "linear"
-    notional = breach_notional(aside, falls=(quantity > 0) is linear, tiers=figures_of(instrument.tiers))
-    if notional is None or notional <= 0:
-        return None
-    size = abs(quantity)
-    value = _WIDE.divide(notional, size) if linear else _WIDE.divide(size * instrument.contract_value, notional)
-    return _WIDE.quantize(value, _STEP)
+    with localcontext(_WIDE):
+        notional = breach_notional(aside, falls=(quantity > 0) is linear, tiers=figures_of(instrument.tiers))
+        if notional is None or notional <= 0:
+            return None
+        size = abs(quantity)
+        price = notional / size if linear else size * instrument.contract_value / notional
+        return price.quantize(_STEP)
 
 
 def breach_price_in_float(value: float, quantity: float, aside: float, tiers: Sequence[TierFigures[float]]) -> float:

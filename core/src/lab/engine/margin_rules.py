@@ -36,4 +36,6 @@ def margin_problem(
     if after <= ZERO or notional <= most:
         return None
     figures = {"notional_after": notional, "notional_most": most, "position_after": after, "mark": mark}
-    return "larger than the margin tiers allow at this leverage", {name: f"{one:f}" for name, one in figures.items()}
+    return "larger than the margin tiers allow at this leverage", {
+        name: f"{one.normalize():f}" for name, one in figures.items()
+    }
