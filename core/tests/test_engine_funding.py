@@ -144,13 +144,34 @@ def test_a_rate_fetched_after_a_window_waits_until_the_run_has_come_to_it() -> N
     assert made.strategies[0].view.funding(X) == after
 
 
-def test_a_rate_that_waited_too_long_is_dropped() -> None:
+@pytest.mark.behaviour("O10")
+def test_rates_of_several_windows_that_one_event_passes_are_all_paid_and_the_one_between_is_said() -> None:
     made = held()
-    after = rate(0.0005, EIGHT + 8 * HOUR_NS, at_ns=EIGHT + SECOND_NS)
-    outputs = run(made, [rate(), after, candle(970)])
+    windows = [EIGHT, EIGHT + 8 * HOUR_NS, EIGHT + 24 * HOUR_NS]
+    rates = [rate(next_ns=window, at_ns=window) for window in windows]
+    outputs = run(made, [*rates, candle(45 * 60)])
+    assert [paid.window_ns for paid in only(FundingPaid, outputs)] == windows
+    assert [(skipped.window_ns, skipped.windows) for skipped in only(FundingSkipped, outputs)] == [
+        (EIGHT + 16 * HOUR_NS, 1),
+        (EIGHT + 32 * HOUR_NS, 1),
+    ]
+    assert made.strategies[0].view.cash == 10_000 - D("1.5")
+
+
+def test_rates_that_never_fall_due_are_bounded() -> None:
+    made = held()
+    run(made, [rate(next_ns=EIGHT + number, at_ns=EIGHT + number) for number in range(3_000)])
+    assert len(made.state.markets[X].rates) == 1_000
+
+
+@pytest.mark.behaviour("O10")
+def test_a_venue_that_moves_its_window_before_it_came_is_believed() -> None:
+    made = held()
+    moved = rate(0.0002, EIGHT + 4 * HOUR_NS, at_ns=EIGHT - HOUR_NS)
+    outputs = run(made, [rate(), moved, candle(481), candle(721)])
     [paid] = only(FundingPaid, outputs)
-    [skipped] = only(FundingSkipped, outputs)
-    assert (paid.window_ns, skipped.window_ns) == (EIGHT, EIGHT + 8 * HOUR_NS)
+    assert (paid.window_ns, paid.rate) == (EIGHT + 4 * HOUR_NS, D("0.0002"))
+    assert not only(FundingSkipped, outputs)
 
 
 @pytest.mark.behaviour("O10")

@@ -12,6 +12,8 @@ from lab.engine.valuation import Valuation
 
 _WIDE: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _STEP: Final = Decimal("1e-12")
+_RATES_MOST: Final = 1_000
+_NO_RATE: Final = "no rate was fetched"
 
 
 class FundingWindows:
@@ -35,64 +37,63 @@ class FundingWindows:
         """
         market = self._state.markets[funding.symbol]
         market.kept[Funding] = funding
-        due_ns, next_ns = market.funding_due_ns, funding.next_ns
+        due_ns, next_ns, rates = market.funding_due_ns, funding.next_ns, market.rates
         if next_ns <= self._state.now_ns:
             return
-        if due_ns < next_ns and 0 < due_ns <= funding.time_ns:
-            market.rate_after = funding
-            return
-        self._take(market, funding)
+        newest_ns = max(rates, default=market.funded_ns)
+        if newest_ns and 0 < next_ns - newest_ns < market.funding_period_ns:
+            market.funding_period_ns = next_ns - newest_ns
+        if not 0 < due_ns <= funding.time_ns:  # nothing is due before: the venue would know of it
+            for window_ns in [one for one in rates if one < next_ns]:
+                del rates[window_ns]
+            due_ns = next_ns
+        rates[next_ns] = funding
+        if len(rates) > _RATES_MOST:
+            del rates[max(rates)]
+        market.funding_due_ns = min(due_ns, *rates)
         self._find_next()
-
-    @staticmethod
-    def _take(market: Market, funding: Funding) -> None:
-        before, market.rate_due = market.rate_due, funding
-        if before is not None and 0 < funding.next_ns - before.next_ns < market.funding_period_ns:
-            market.funding_period_ns = funding.next_ns - before.next_ns
-        market.funding_due_ns = funding.next_ns
 
     def fall_due(self, time_ns: int, out: Outputs) -> None:
         """Pay, or say why not, for every window until ``time_ns``, before anything else happens at that time."""
         if time_ns < self.next_ns:
             return
         for market in self._state.markets.values():
-            due_ns, period_ns = market.funding_due_ns, market.funding_period_ns
-            if not due_ns:
-                market.funding_due_ns = time_ns - time_ns % period_ns + period_ns
-            elif due_ns <= time_ns:
-                windows = (time_ns - due_ns) // period_ns + 1
-                market.funding_due_ns = due_ns + windows * period_ns
-                self._pass(market, due_ns, windows, out)
-                after, market.rate_after = market.rate_after, None
-                if after is not None and after.next_ns > time_ns:
-                    self._take(market, after)
+            if not market.funding_due_ns:
+                market.funding_due_ns = time_ns - time_ns % market.funding_period_ns + market.funding_period_ns
+            known = len(out)
+            while market.funding_due_ns <= time_ns:
+                self._pass(market, time_ns, out)
+            if len(out) > known:
+                self._valuation.revalue(market)
         self._find_next()
 
     def _find_next(self) -> None:
         self.next_ns = min((market.funding_due_ns for market in self._state.markets.values()), default=NEVER_NS)
 
-    def _pass(self, market: Market, due_ns: int, windows: int, out: Outputs) -> None:
+    def _pass(self, market: Market, time_ns: int, out: Outputs) -> None:
+        """Pass the window that is due, or all until ``time_ns`` for which no rate is there."""
+        due_ns, period_ns, rates = market.funding_due_ns, market.funding_period_ns, market.rates
+        rate = rates.pop(due_ns, None)
+        windows = 1
+        if rate is None:
+            until_ns = min(time_ns, *(window_ns - 1 for window_ns in rates)) if rates else time_ns
+            windows += (until_ns - due_ns) // period_ns
+        market.funded_ns = due_ns + (windows - 1) * period_ns
+        market.funding_due_ns = min(market.funded_ns + period_ns, *rates) if rates else market.funded_ns + period_ns
         symbol = market.symbol
-        rate = market.rate_due
-        known = len(out)
         for book in self._state.books:
             held = book.ledger.position(symbol).quantity
             if not held:
                 continue
-            first_ns, left, why = due_ns, windows, "no rate was fetched"
-            if rate is not None:
-                why = "the rate that was fetched last is of another window"
-                if rate.next_ns == due_ns:
-                    with localcontext(EXACT):
-                        figures = self._figures(market, rate, held)
-                        postings = book.ledger.pay_funding(figures[2])
-                    out.append(FundingPaid(book.name, symbol, *figures[:2], held, figures[2], due_ns, postings))
-                    first_ns, left = due_ns + market.funding_period_ns, windows - 1
-            if left:
-                out.append(FundingSkipped(book.name, symbol, held, first_ns, left, why))
-                self._state.counters.funding_skipped += left
-        if len(out) > known:
-            self._valuation.revalue(market)
+            if rate is None:
+                why = "the rate that was fetched last is of another window" if Funding in market.kept else _NO_RATE
+                out.append(FundingSkipped(book.name, symbol, held, due_ns, windows, why))
+                self._state.counters.funding_skipped += windows
+                continue
+            with localcontext(EXACT):
+                fraction, mark, amount = self._figures(market, rate, held)
+                postings = book.ledger.pay_funding(amount)
+            out.append(FundingPaid(book.name, symbol, fraction, mark, held, amount, due_ns, postings))
 
     def _figures(self, market: Market, funding: Funding, held: Decimal) -> tuple[Decimal, Decimal, Decimal]:
         """Return rate, mark and amount: longs pay a rate above 0. Rate and mark are kept to 1e-12."""

@@ -31,9 +31,9 @@ class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "contract_value", "depth", "depth_ns", "depth_number", "funding_due_ns", "funding_period_ns", "history",
-        "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most", "quiet_high",
-        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rate_after", "rate_due", "suffix", "symbol",
+        "contract_value", "depth", "depth_ns", "depth_number", "funded_ns", "funding_due_ns", "funding_period_ns",
+        "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
+        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix", "symbol",
         "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
@@ -72,9 +72,10 @@ class Market:
         self.funding_due_ns = 0
         """When funding is due next; 0 before the first input."""
         self.funding_period_ns = FUNDING_NS
-        # The newest rate of the window that is due next, and the newest of one behind that.
-        self.rate_due: Funding | None = None
-        self.rate_after: Funding | None = None
+        self.funded_ns = 0
+        """The newest window that has passed."""
+        self.rates: dict[int, Funding] = {}
+        """The newest rate of each window that is still to come."""
         # The newest time of each kind, and how many came since it first did: a venue stamps several in one millisecond.
         self.trade_ns = 0
         self.depth_ns = 0
