@@ -397,6 +397,24 @@ def test_a_command_leaves_a_liquidation_alone() -> None:
     assert [one.position for one in only(OrderFilled, outputs)] == [0]
 
 
+def test_a_run_that_ends_without_closing_takes_back_the_order_of_a_liquidation() -> None:
+    made = engine({0: [OrderRequest.buy(X, D(1_000))]}, broker=SimpleBroker(latency_ms=1_000))
+    run(made, path(100.0, 100.0, 90.0))
+    commands = [Command(START_NS + 3 * MINUTE_NS, action, "test", "over") for action in CommandAction]
+    for command in commands:
+        ends = only(OrderEnded, made.step(command))
+        assert len(ends) == int(command.action is CommandAction.STOP)
+    assert not made.state.working
+
+
+def test_a_command_that_closes_takes_care_of_a_liquidation_whose_order_has_ended() -> None:
+    made = engine({0: [OrderRequest.buy(X, D(1_000))]}, broker=Unwilling(latency_ms=0, refusals=1))
+    run(made, path(100.0, 100.0, 90.0))
+    outputs = made.step(Command(START_NS + 3 * MINUTE_NS, CommandAction.FLATTEN, "test", "enough"))
+    assert [one.quantity for one in only(OrderAccepted, outputs)] == [1_000]
+    assert only(LiquidationSettled, run(made, path(90.0, start=3)))
+
+
 class Broken(SimpleBroker):
     def cancel(self, order_id: str) -> bool:
         raise RuntimeError("no")

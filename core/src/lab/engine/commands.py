@@ -5,7 +5,7 @@ from decimal import getcontext, setcontext
 from lab.domain.control import Command, CommandAction
 from lab.domain.ledger import EXACT
 from lab.engine.orders import OrderEntry
-from lab.engine.state import EngineState, Outputs
+from lab.engine.state import Book, EngineState, Outputs
 from lab.engine.strategies import Strategies
 from lab.errors import ComponentError
 
@@ -34,12 +34,13 @@ class Commands:
         else:
             if action in _ENDING:
                 self._strategies.retire_all()
-            self._wind_down(reason, out, close=action in _CLOSING)
+            self._wind_down(reason, out, close=action in _CLOSING, final=action is CommandAction.STOP)
 
-    def _wind_down(self, reason: str, out: Outputs, *, close: bool) -> None:
+    def _wind_down(self, reason: str, out: Outputs, *, close: bool, final: bool) -> None:
         """Cancel working orders and, with ``close``, close each position by an order; nothing if the broker failed.
 
-        What is being liquidated is left alone: its orders are on their way.
+        What is being liquidated is left alone, as its orders are on their way, except by a command that is ``final``:
+        the run ends and nothing will be closed, so each order needs its end now.
         """
         if self._state.failure is not None:
             return
@@ -48,11 +49,11 @@ class Commands:
         known = len(out)
         try:
             for open_ in list(self._state.working.values()):
-                if open_.order.symbol not in open_.book.closing:
+                if final or open_.order.symbol not in open_.book.closing:
                     self._entry.cancel_open(open_, reason, out)
             for book in self._state.books if close else ():
                 for symbol, held in book.ledger.positions.items():
-                    if held.quantity and symbol not in book.closing:
+                    if held.quantity and not self._is_closing(book, symbol):
                         self._entry.close_position(book, symbol, held.quantity, reason, out)
             if self._strategies.listening:
                 self._strategies.tell(out, known)
@@ -60,3 +61,8 @@ class Commands:
             self._strategies.fail(error, out)
         finally:
             setcontext(before)
+
+    @staticmethod
+    def _is_closing(book: Book, symbol: str) -> bool:
+        """Return whether an order of a liquidation works on the position."""
+        return symbol in book.closing and any(open_.order.symbol == symbol for open_ in book.orders.values())
