@@ -400,7 +400,8 @@ def test_a_command_leaves_a_liquidation_alone() -> None:
 def test_a_run_that_ends_without_closing_takes_back_the_order_of_a_liquidation() -> None:
     made = engine({0: [OrderRequest.buy(X, D(1_000))]}, broker=SimpleBroker(latency_ms=1_000))
     run(made, path(100.0, 100.0, 90.0))
-    commands = [Command(START_NS + 3 * MINUTE_NS, action, "test", "over") for action in CommandAction]
+    actions = (CommandAction.CANCEL, CommandAction.FLATTEN, CommandAction.STOP)
+    commands = [Command(START_NS + 3 * MINUTE_NS, action, "test", "over") for action in actions]
     for command in commands:
         ends = only(OrderEnded, made.step(command))
         assert len(ends) == int(command.action is CommandAction.STOP)

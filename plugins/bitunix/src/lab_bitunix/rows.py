@@ -221,10 +221,14 @@ def with_tiers(instrument: Instrument, reply: bytes | str) -> Instrument:
             raise ValueError(problem)
     except (*BAD_JSON, DecimalException) as error:
         why = " ".join(str(error).split())[:100]
-        text = f"maintenance margin {ASSUMED_TIERS[0].maintenance_rate:%} assumed: {why}"
+        text = f"maintenance margin {_percent(ASSUMED_TIERS[0].maintenance_rate)} assumed: {why}"
         return evolve(instrument, origin=f"{instrument.origin}; {''.join(c for c in text if c.isprintable())}")
-    text = f"maintenance margin from {tiers[0].maintenance_rate:%} at {tiers[0].leverage_max}x"
+    text = f"maintenance margin from {_percent(tiers[0].maintenance_rate)} on"
     return evolve(known, origin=f"{instrument.origin}; {text}")
+
+
+def _percent(rate: Decimal) -> str:
+    return f"{(100 * rate).normalize():f} %"
 
 
 def _positive(value: Decimal | None) -> Decimal | None:

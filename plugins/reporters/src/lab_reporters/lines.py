@@ -131,7 +131,8 @@ def _margin(event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettle
     match event:
         case FundingPaid():
             verb = "received" if event.amount < 0 else "paid"
-            of = f"{text.exact(event.quantity)} {event.symbol} at {text.exact(event.mark)}, rate {text.exact(event.rate * 100)} %"
+            rate = f"rate {text.exact(event.rate * 100)} %"
+            of = f"{text.exact(event.quantity)} {event.symbol} at {text.exact(event.mark)}, {rate}"
             return f"funding {verb} {text.money(abs(event.amount))} for {of} [{event.strategy}]"
         case FundingSkipped():
             times = f"{event.windows} times from {text.second(event.window_ns)} on" if event.windows > 1 else "once"
