@@ -205,15 +205,14 @@ def with_tiers(instrument: Instrument, reply: bytes | str) -> Instrument:
         if isinstance(reply, str):
             raise ValueError(reply)
         rows = sorted(_tiers.decode(reply), key=lambda row: row.start_value)
-        ends = [*(row.end_value for row in rows[:-1]), None]
         tiers = tuple(
             MarginTier(
                 notional_from=row.start_value,
-                notional_to=end,
+                notional_to=row.end_value if number < len(rows) else None,
                 leverage_max=row.leverage,
                 maintenance_rate=row.maintenance_margin_rate,
             )
-            for row, end in zip(rows, ends, strict=True)
+            for number, row in enumerate(rows, 1)
         )
         known = evolve(instrument, tiers=tiers)
         problem = check_instrument(known)
