@@ -82,8 +82,8 @@ def test_twelve_coins_on_ten_thousand_do_not_come_back_from_a_fall_of_a_tenth() 
 @pytest.mark.behaviour("O11", "P6")
 def test_on_quotes_a_book_is_liquidated_at_the_first_mark_that_asks_for_it_and_the_other_strategy_goes_on() -> None:
     """30 sold at 99.9 on 1,000: 1,000 - 1.7982 - 30 x (mark - 99.9) = 0.5 % of 30 x mark, at 132.5109."""
-    going_on = Noting(plan={})
-    made = engine(going_on, Noting(plan={0: [OrderRequest.sell(X, D(30))]}), deposit=1_000)
+    going_on, ruined = Noting(plan={}), Noting(plan={0: [OrderRequest.sell(X, D(30))]})
+    made = engine(going_on, ruined, deposit=1_000)
     [candle] = candles([100.0])
     outputs = run(made, [candle])
     start_ns = candle.time_ns + SECOND_NS
@@ -96,6 +96,7 @@ def test_on_quotes_a_book_is_liquidated_at_the_first_mark_that_asks_for_it_and_t
     assert settled.insurance == 30 * (D("166.4") - D("99.9")) + fee - 1_000
     assert [strategy.view.equity for strategy in made.strategies] == [1_000, 0]
     assert going_on.calls.count("on_quote") == 6
+    assert ruined.calls.count("on_quote") == 3
     assert not made.state.exhausted
 
 

@@ -154,6 +154,19 @@ def test_a_position_in_a_higher_tier_needs_that_tiers_margin() -> None:
 
 
 @pytest.mark.behaviour("O11")
+def test_a_short_is_liquidated_at_a_fall_that_is_not_the_deepest_of_the_run() -> None:
+    """400 short fall by 8,000 and come back; 500 short need 10 % from 50,000 on: 10,000 - 500 x (p - 100) at 109.1."""
+    tiers = (
+        MarginTier(notional_to=D(50_000), maintenance_rate=D(0)),
+        MarginTier(notional_from=D(50_000), maintenance_rate=D("0.1")),
+    )
+    made = engine({0: [OrderRequest.sell(X, D(400))], 3: [OrderRequest.sell(X, D(100))]}, known=[free(tiers=tiers)])
+    assert not only(Liquidated, run(made, path(100.0, 100.0, 120.0, 100.0, 100.0, 109.0)))
+    [one] = only(Liquidated, run(made, path(109.1, start=6)))
+    assert (one.balance, one.maintenance) == (5_450, 5_455)
+
+
+@pytest.mark.behaviour("O11")
 def test_an_inverse_book_is_liquidated_in_coins() -> None:
     """60,000 contracts of 1 USD at 50,000 on 0.12 coins: 60,300 / 1.32 = 45,681.8, Bybit's formula."""
     known = free(contract="inverse", base="BTC", quote="USD", lot=D(1), quantity_min=D(1))
@@ -208,6 +221,15 @@ def test_an_isolated_position_is_liquidated_alone_and_loses_no_more_than_its_mar
     assert view.equity == 9_000
     assert not made.state.exhausted
     assert made.counters.decisions == 6  # its strategy goes on
+
+
+@pytest.mark.behaviour("O11")
+def test_an_isolated_position_whose_balance_equals_its_maintenance_margin_is_liquidated() -> None:
+    known = [free(tiers=(MarginTier(maintenance_rate=D(0)),))]
+    made = engine({0: [OrderRequest.buy(X, D(95))]}, known=known, margin_mode="isolated")
+    assert not only(Liquidated, run(made, path(100.0, 100.0, 90.1)))
+    [one] = only(Liquidated, run(made, path(90.0, start=3)))
+    assert (one.balance, one.maintenance) == (0, 0)
 
 
 @pytest.mark.behaviour("O11")

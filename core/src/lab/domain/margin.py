@@ -60,10 +60,10 @@ def breach_notional(aside: N, *, falls: bool, tiers: Sequence[TierFigures[N]]) -
     short), ``aside`` − notional where it lets it rise. The answer is the first that is reached on the way of the loss.
     """
     if falls:
-        for begins, ends, rate, deduction in reversed(tiers):
+        for begins, _, rate, deduction in reversed(tiers):
             level = -(aside + deduction) / (1 - rate)
             if level >= begins and level > 0:
-                return min(level, ends)
+                return level  # it lies in this tier: margin never falls as notional rises
         return None
     for begins, ends, rate, deduction in tiers:
         level = (aside + deduction) / (1 + rate)
