@@ -161,3 +161,13 @@ def test_a_leverage_above_the_smallest_tier_is_refused(lab: Any, buyer: None) ->
     result = lab("backtest", prices(lab, 100.0, 100.0), "--strategy", "buyer", "--leverage", "101")
     assert result.code == 78
     assert "leverage = 101: BTCUSDT has at most 100; give --leverage 100" in result.err
+
+
+def test_a_replay_has_the_margin_mode_of_the_session_unless_another_is_given(lab: Any) -> None:
+    assert lab.mock("--margin", "isolated", "--reporter", "none", minutes=3).code == 0
+    session = lab.run().folder.name
+    assert lab.run().report()["settings"]["run"]["margin"] == "isolated"
+    assert lab("replay", session).code == 0
+    assert lab.run().report()["settings"]["run"]["margin"] == "isolated"
+    assert lab("replay", session, "--margin", "cross").code == 0
+    assert lab.run().report()["settings"]["run"]["margin"] == "cross"
