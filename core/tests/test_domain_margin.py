@@ -45,7 +45,16 @@ def test_a_tiers_rate_counts_for_the_whole_notional_and_begins_where_it_begins()
 
 @pytest.mark.behaviour("O11")
 def test_a_deduction_makes_rates_of_parts_as_binance_states_its_maintenance_amount() -> None:
-    """Binance, COIN-M: the amount of level 5 is 50 BTC x (5 % - 2.5 %) + 0.56 BTC = 1.81 BTC."""
+    """Binance, COIN-M: the amount of level 5 is 50 BTC x (5 % - 2.5 %) + 0.56 BTC = 1.81 BTC.
+
+    USD-M: 4,918,775.081 x 10 % - 135,365 = 356,512.508 and 3,500,032.458 x 2.5 % - 16,300 = 71,200.811.
+    """
+    for notional, rate, amount, margin in (
+        ("4918775.081", "0.1", "135365", "356512.5081"),
+        ("3500032.458", "0.025", "16300", "71200.81145"),
+    ):
+        tier = MarginTier(maintenance_rate=D(rate), deduction=D(amount))
+        assert maintenance_margin((tier,), D(notional)) == D(margin)
     below = MarginTier(notional_to=D(50), maintenance_rate=D("0.025"), deduction=D("0.56"))
     above = MarginTier(notional_from=D(50), maintenance_rate=D("0.05"), deduction=D("1.81"))
     assert above.deduction == 50 * (above.maintenance_rate - below.maintenance_rate) + below.deduction
