@@ -66,6 +66,7 @@ KEYS: Final = {
     "order_ended": "`end:ORDER_ID`",
     "strategy_stopped": "`stopped:STRATEGY`",
     "entries_halted": "`halted:STRATEGY:GATE`",
+    "funding_paid": "`funding:STRATEGY:SYMBOL:WINDOW_NS`",
 }
 """The idempotency keys, as `lab.domain.events.key_of` makes them."""
 
@@ -138,6 +139,7 @@ def outputs() -> str:
         if cls not in INPUT_KINDS:
             parts.append(section(kind, cls, fields_table(cls)))
     for kind, cls, note in (
+        ("margin call", events.MarginCall, "inside `liquidated`"),
         ("request", OrderRequest, "inside `signal` and `order_refused`"),
         ("fill", events.Fill, "inside `order_filled`"),
     ):
@@ -189,6 +191,7 @@ def written(kind: Any) -> str:
     known = {
         "int": "whole number", "float": "number", "str": "text", "bool": "true or false", "Decimal": "decimal as text",
         "OrderRequest": "object, see [request](#request)", "Fill": "object, see [fill](#fill)",
+        "MarginCall": "object, see [margin call](#margin-call)",
         "Side": "`buy` or `sell`", "OrderType": " or ".join(f"`{one}`" for one in OrderType), "NoneType": "null",
     }  # fmt: skip
     if name in known:

@@ -2,9 +2,10 @@
 ┌──────────────────────────────────────────────────────────────────────────────┐
 │ 05  Read a journal, and check its money                                      │
 │                                                                              │
-│ The point: the journal is enough. From the fills alone, without lab's        │
-│ engine or ledger, follows the same equity, to the last digit:                │
-│ deposit - sum(signed quantity * price) - sum(fees) + quantity held * mark.   │
+│ The point: the journal is enough. From fills, funding and liquidations,      │
+│ without lab's engine or ledger, follows the same equity, to the last digit:  │
+│ deposit - sum(signed quantity * price) - sum(fees) - funding                 │
+│         - liquidation fees + insurance + quantity held * mark.               │
 │                                                                              │
 │ Run it:   python 05_read_a_journal.py [RUN DIRECTORY]   (runs/latest)        │
 └──────────────────────────────────────────────────────────────────────────────┘
@@ -15,7 +16,7 @@ from collections import defaultdict
 from decimal import Decimal
 from pathlib import Path
 
-from lab.domain.events import Deposited, OrderFilled
+from lab.domain.events import Deposited, FundingPaid, LiquidationSettled, OrderFilled
 from lab.errors import JournalError
 from lab.journal.reader import JournalReader
 
@@ -36,6 +37,10 @@ def main() -> None:
         signed = fill.quantity * (1 if filled.side == "buy" else -1)
         cash[filled.strategy] -= signed * fill.price + fill.fee
         held[filled.strategy, filled.symbol] += signed
+    for funding in reader.events(FundingPaid):
+        cash[funding.strategy] -= funding.amount
+    for settled in reader.events(LiquidationSettled):
+        cash[settled.strategy] += settled.insurance - settled.fee
     ended = reader.run_ended()
     rows = reader.count()
     reader.close()

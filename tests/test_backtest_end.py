@@ -146,10 +146,11 @@ def test_equity_that_reaches_nothing_ends_the_run_with_a_risk_halt_and_never_rec
     result = lab("backtest", "fall.csv", *settings, "--set", "paper.slippage_bps=0")
     assert result.code == 2, result
     report = lab.run().report()
-    assert (report["reason"], report["error"]) == ("risk_halt", "the equity is exhausted")
+    assert (report["reason"], report["error"]) == ("risk_halt", "every book was liquidated")
     [(_, _, body)] = lab.run().rows("equity_exhausted")
     assert float(body["equity"]) < 0
-    assert float(report["ending_equity"]) < 0
+    assert float(report["ending_equity"]) == 0
+    assert float(report["insurance_paid"]) > 2_000
     assert report["books"]["eager"]["positions"] == {}
     assert [body["side"] for _, _, body in lab.run().rows("order_filled")] == ["buy", "sell"]
     assert lab("verify").code == 0
@@ -210,7 +211,7 @@ def test_a_session_whose_equity_reaches_nothing_ends_with_a_risk_halt_and_closes
     result = lab.mock(*settings, minutes=600)
     assert result.code == 2, result
     report = lab.run().report()
-    assert (report["reason"], report["error"]) == ("risk_halt", "the equity is exhausted")
+    assert (report["reason"], report["error"]) == ("risk_halt", "every book was liquidated")
     assert report["books"]["eager"]["positions"] == {}
     assert len(lab.run().rows("equity_exhausted")) == 1
     orders = [body["order_id"].rpartition("-")[2] for _, _, body in lab.run().rows("order_accepted")]
@@ -233,7 +234,7 @@ def test_a_leverage_above_the_instruments_is_refused_before_anything_is_written(
     lab: Any, one_line: Any, command: tuple[str, ...]
 ) -> None:
     result = lab(*command, "--leverage", "1000", "--reporter", "none")
-    one_line(result, 78, "leverage = 1000", "BTCUSDT has at most", "--leverage 200")
+    one_line(result, 78, "leverage = 1000", "BTCUSDT has at most", "--leverage 125")
     assert "runs/20" not in " ".join(lab.files())
 
 

@@ -49,7 +49,7 @@ def body(kind: str, number: int = 0, **changes: Any) -> Callable[[Rows], None]:
             place = nth(rows, kind, number)["body"]
             *path, last = name.split("__")
             for step in path:
-                place = place[step]
+                place = place[int(step) if step.isdigit() else step]
             place[last] = value(place[last]) if callable(value) else value
 
     return change
@@ -199,6 +199,51 @@ def test_a_wrong_journal_with_a_chain_that_follows_is_rejected_with_the_row(lab:
         put(path, wrong)
         result = lab("audit")
         if result.code != 1 or "NOT sound" not in result.out or said not in result.out:
+            missed[what] = result.out
+    assert not missed
+
+
+WRONG_MONEY: dict[str, tuple[Callable[[Rows], None], str]] = {
+    "funding is less": (body("funding_paid", amount=more("-0.01")), "its amount is"),
+    "funding is paid at another mark": (body("funding_paid", mark="1"), "its amount is"),
+    "funding is paid of more": (body("funding_paid", quantity="1"), "what is held is 1"),
+    "funding is paid early": (body("funding_paid", window_ns=2**62), "before it is due"),
+    "funding is paid twice": (twice("funding_paid"), "it happened twice"),
+    "funding is left out": (without("funding_paid"), "funding_paid is"),
+    "funding is posted for less": (
+        body("funding_paid", postings=lambda all_: [[all_[0][0], "-0.01"], all_[1]]), "its postings do not sum to 0",
+    ),
+    "a liquidation is too early": (body("liquidated", balance="99999999"), "is above the maintenance margin"),
+    "a liquidation is of more": (body("liquidated", positions__0__quantity=lambda _: "1"), "held is 1"),
+    "a notional is lower": (body("liquidated", positions__0__notional=lambda _: "1"), "its notional is 1"),
+    "a maintenance margin is lower": (
+        body("liquidated", positions__0__maintenance=lambda _: "1"), "its maintenance margin is",
+    ),
+    "a liquidation is left out": (without("liquidated"), "liquidations is"),
+    "the insurance pays more": (body("liquidation_settled", insurance=more("5")), "its postings is"),
+    "a fee is given": (body("liquidation_settled", fee="-1"), "is below 0"),
+    "a settlement comes while something is held": (body("order_filled", 1, fill__quantity="0.005"), "held is"),
+    "a settlement is left out": (without("liquidation_settled"), "insurance_paid is"),
+}  # fmt: skip
+
+
+@pytest.mark.behaviour("J7", "O10", "O11")
+def test_wrong_funding_and_wrong_liquidations_are_found(lab: Any, holder: Any) -> None:
+    prices = [10_000.01] * 500 + [8_000] * 5
+    lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate(prices)]
+    (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+    (lab.folder / "rates.csv").write_text("time,rate\n2024-01-01T08:00:00Z,0.0001\n")
+    settings = ("--strategy", "holder", "--equity", "10", "--leverage", "20", "--set", "replay.lot=0.0001")
+    assert lab("backtest", "fall.csv", *settings, "--set", "replay.funding=rates.csv", "--gate", "none").code == 2
+    assert "sound" in lab("audit").out
+    path = lab.run().folder / "journal.db"
+    rows, missed = rows_of(path), {}
+    for what, (change, said) in WRONG_MONEY.items():
+        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
+        change(wrong)
+        put(path, wrong)
+        result = lab("audit")
+        if result.code != 1 or said not in result.out:
             missed[what] = result.out
     assert not missed
 

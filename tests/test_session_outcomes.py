@@ -18,12 +18,15 @@ MONEY = ("starting_equity", "ending_equity", "pnl_absolute", "fees_paid", "max_d
 
 
 def equity_from_fills(run: Any) -> tuple[Decimal, Decimal]:
-    """Return equity and fees, computed from the journal's deposits and fills alone; every position must be closed."""
+    """Return equity and fees, from the journal's deposits, fills and funding alone; every position must be closed."""
     cash = fees = Decimal(0)
     held: dict[tuple[str, str], Decimal] = {}
-    for _, kind, body in run.rows("deposit", "order_filled"):
+    for _, kind, body in run.rows("deposit", "order_filled", "funding_paid"):
         if kind == "deposit":
             cash += Decimal(body["amount"])
+            continue
+        if kind == "funding_paid":
+            cash -= Decimal(body["amount"])
             continue
         fill = body["fill"]
         signed = Decimal(fill["quantity"]) * (1 if body["side"] == "buy" else -1)

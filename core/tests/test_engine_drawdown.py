@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.engine.drawdown import Drawdown, exact
+from lab.testing.builders import instrument
 
 D = Decimal
 
@@ -56,14 +57,14 @@ def test_before_anything_fell_there_is_no_drawdown() -> None:
 
 
 def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
-    held = ((D(2), D(200), 110.1), (D(-1), D(-50), 60.0))
+    held = ((D(2), D(200), 110.1, instrument()), (D(-1), D(-50), 60.0, instrument()))
     assert exact((D(1_000), held)) == D("1010.2")
 
 
 def test_positions_are_added_up_where_the_extreme_is_asked_for() -> None:
     drawdown = Drawdown(D(1_000))
     for mark in (110.0, 90.0, 95.0):
-        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark),)))
+        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark, instrument()),)))
     assert (drawdown.peak, drawdown.deepest) == (D(1_020), D(40))
 
 

@@ -31,7 +31,9 @@ def counters_of(*fills: dict[str, Any]) -> Any:
 
 @pytest.mark.behaviour("O15")
 def test_fills_are_counted_by_rule_with_their_fees_and_slippage() -> None:
-    counters = counters_of({"rule": "a"}, {"rule": "b", "slippage": D(3)}, {"rule": "a", "age_ns": -1})
+    counters = counters_of(
+        {"rule": "a"}, {"rule": "b", "slippage": D(3), "reference": D(50_003)}, {"rule": "a", "age_ns": -1}
+    )
     fee = D(50_000) * D("0.0006")
     found = {rule: (one.fills, one.late, one.fees, one.slippage) for rule, one in counters.fill_rules.items()}
     assert found == {"a": (2, 1, 2 * fee, 0), "b": (1, 0, fee, 3)}

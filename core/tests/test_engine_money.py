@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.domain.events import OrderFilled
+from lab.domain.events import LiquidationSettled, OrderFilled
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
@@ -61,7 +61,7 @@ class Naive:
         self.cash = self.equity = self.peak = deposit
         self.drawdown = ZERO
 
-    def see(self, event: Input, outputs: Iterable[object]) -> None:
+    def see(self, event: Input, outputs: Sequence[object]) -> None:
         if isinstance(event, Quote):
             self.marks[event.symbol] = (D(repr(event.bid)), D(repr(event.ask)))
         elif isinstance(event, Candle):
@@ -75,6 +75,10 @@ class Naive:
                     self.fills.append(output)
                     self.cash -= signed * fill.price + fill.fee
                     self.held[book] = self.held.get(book, ZERO) + signed
+            self._look()
+            for output in outputs:
+                if isinstance(output, LiquidationSettled):
+                    self.cash += output.insurance - output.fee
             self._look()
 
     def _look(self) -> None:

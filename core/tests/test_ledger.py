@@ -88,7 +88,22 @@ def test_a_position_that_was_closed_leaves_nothing_behind(drawn: Drawn) -> None:
 def test_a_deposit_is_cash_owed_to_the_owner() -> None:
     ledger = Ledger()
     assert ledger.deposit(D(100)) == (("cash", D(100)), ("capital", D(-100)))
-    assert ledger.balances == {"cash": D(100), "capital": D(-100), "realised": ZERO, "fees": ZERO}
+    balances = {account: amount for account, amount in ledger.balances.items() if amount}
+    assert balances == {"cash": D(100), "capital": D(-100)}
+
+
+def test_funding_and_what_a_liquidation_adds_are_accounts_of_their_own() -> None:
+    ledger = Ledger()
+    ledger.deposit(D(100))
+    assert ledger.pay_funding(D("1.5")) == (("cash", D("-1.5")), ("funding", D("1.5")))
+    assert ledger.pay_funding(D(-4)) == (("cash", D(4)), ("funding", D(-4)))
+    assert ledger.settle_liquidation(D(2), D(30)) == (
+        ("cash", D(28)),
+        ("liquidation_fees", D(2)),
+        ("insurance", D(-30)),
+    )
+    assert (ledger.cash, ledger.funding, ledger.liquidation_fees, ledger.insurance) == (D("130.5"), D("-2.5"), 2, -30)
+    ledger.check_balance()
 
 
 def test_opening_moves_no_cash_but_the_fee() -> None:

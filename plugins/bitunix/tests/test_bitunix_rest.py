@@ -14,6 +14,7 @@ import anyio.lowlevel
 import httpx
 import pytest
 from fake_venue import T0_S, Answer, FakeVenue, answering, long_waits, running_at, started
+from lab.domain.instrument import ASSUMED_TIERS
 from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderUnavailable
@@ -143,6 +144,17 @@ async def test_an_instrument_has_the_venues_steps_and_the_tiers_fees() -> None:
     async with started(FakeVenue(), vip=8) as provider:
         instrument = await provider.instrument("btcusdt")
     assert (instrument.symbol, str(instrument.tick), str(instrument.taker_fee_rate)) == ("BTCUSDT", "0.1", "0.00026")
+    assert [tier.leverage_max for tier in instrument.tiers] == [125, 100]
+
+
+@pytest.mark.behaviour("O11")
+async def test_an_instrument_without_margin_tiers_is_still_one_and_says_why() -> None:
+    venue = FakeVenue(rest=lambda path, _: (502, b"") if path == "get_position_tiers" else None)
+    async with started(venue) as provider:
+        instrument = await provider.instrument("BTCUSDT")
+    assert instrument.tiers == ASSUMED_TIERS
+    assert "maintenance margin 0.5 % assumed" in instrument.origin
+    assert "HTTP 502" in instrument.origin
 
 
 @pytest.mark.behaviour("F6")

@@ -4,6 +4,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from lab.domain.instrument import ASSUMED_TIERS, MarginTier
 from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.time import MINUTE_NS
 from lab.errors import ProviderError, ProviderUnavailable
@@ -150,3 +151,47 @@ def test_a_contract_needs_only_symbol_and_precisions_and_says_what_it_cannot_tra
         rows.instrument_of(pair(b'{"symbol":"ABCUSDT","symbolStatus":"STOP"}'), 0)
     with pytest.raises(ProviderError, match="inverse"):
         rows.instrument_of(pair(b'{"symbol":"BTCUSD","quote":"USD"}'), 0)
+
+
+BTC = rows.instrument_of(rows.decode_pairs(data_of("rest-trading-pairs-docs"))[0], 0)
+
+
+@pytest.mark.behaviour("O11")
+def test_the_venues_margin_tiers_are_taken_and_the_last_has_no_end() -> None:
+    known = rows.with_tiers(BTC, data_of("rest-position-tiers-docs"))
+    assert known.tiers == (
+        MarginTier(notional_to=Decimal(50_000), leverage_max=125, maintenance_rate=Decimal("0.004")),
+        MarginTier(notional_from=Decimal(50_000), leverage_max=100, maintenance_rate=Decimal("0.005")),
+    )
+    assert known.origin.endswith("; maintenance margin from 0.4 % on")
+
+
+@pytest.mark.parametrize(
+    ("reply", "why"),
+    [
+        ("no answer within 10 s", "no answer within 10 s"),
+        (b"null", "Expected `array`"),
+        (b"[]", "tiers () are no tuple of 1 to 100 MarginTier"),
+        (
+            b'[{"startValue":"5","endValue":"9","maintenanceMarginRate":"0.004"}]',
+            "tier 1: notional_from is 5; expected 0",
+        ),
+        (b'[{"startValue":"NaN","endValue":"9","maintenanceMarginRate":"0.004"}]', "tier 1: notional_from"),
+        (
+            b"[%s,%s]"
+            % (
+                b'{"startValue":"NaN","endValue":"9","maintenanceMarginRate":"0.004"}',
+                b'{"startValue":"0","endValue":"9","maintenanceMarginRate":"0.004"}',
+            ),
+            "comparison involving NaN",
+        ),
+    ],
+)
+def test_without_margin_tiers_that_can_be_used_those_assumed_count_and_the_reason_is_told(
+    reply: bytes | str, why: str
+) -> None:
+    known = rows.with_tiers(BTC, reply)
+    assert known.tiers == ASSUMED_TIERS
+    said = known.origin.removeprefix(BTC.origin)
+    assert said.startswith("; maintenance margin 0.5 % assumed: ")
+    assert why in said or "InvalidOperation" in said

@@ -13,7 +13,7 @@ from lab.domain.control import TradingState
 from lab.domain.events import OrderRefused, Signal, StrategyStopped
 from lab.domain.market import Candle, check_candle
 from lab.domain.orders import OrderRequest, Side
-from lab_reporters.series import Candles, Fills, equity_curve
+from lab_reporters.series import Candles, Fills, Moves, equity_curve
 from lab_reporters.summary import Html, replace_file
 from lab_reporters.svg import ticks
 from msgspec.structs import replace
@@ -297,7 +297,7 @@ def test_equity_is_cash_plus_what_is_held_at_the_newest_price():
         column.extend(values)
     fills.fee.extend([0.5, 0.25])
     candles = [Candle("B", 0, end, 0.0, 0.0, 0.0, close, 0.0) for end, close in ((50, 9.0), (100, 11.0), (200, 14.0))]
-    curve = equity_curve(1000.0, {"B": candles}, {"B": fills}, 100)
+    curve = equity_curve(1000.0, {"B": candles}, {"B": fills}, Moves(), 100)
     assert curve == [(50, 1000.0), (90, 997.5), (100, 1001.5), (190, 1003.25), (200, 1006.25 - 1 + 1.0)]
 
 

@@ -180,7 +180,7 @@ def feed(
     if engine.state.failure is not None:
         return number, engine.state.failure.reason, str(engine.state.failure)
     if engine.state.exhausted:
-        return number, EndReason.RISK_HALT, "the equity is exhausted"
+        return number, EndReason.RISK_HALT, "every book was liquidated"
     if all(strategy.failed for strategy in engine.strategies):
         return number, EndReason.PLUGIN, "every strategy has failed"
     return number, asked, ""

@@ -101,6 +101,7 @@ class Assembly:
             [(part.name, part.component, started.equity) for part in self.strategies],
             config_hash=started.config_hash,
             leverage=started.leverage,
+            margin_mode=started.margin,
             no_orders=started.no_orders,
             carried_loss=(before.day_ns, before.lost),
             gate_memory=started.gate_memory,
@@ -124,6 +125,7 @@ class Assembly:
             "interval": run.interval,
             "equity": run.equity,
             "leverage": run.leverage,
+            "margin": run.margin,
             "seed": run.seed,
         }
         return RunStarted(
@@ -143,6 +145,7 @@ class Assembly:
             minutes=run.minutes if kind == "run" else None,
             equity=run.equity,
             leverage=run.leverage,
+            margin=run.margin,
             seed=run.seed,
             speed=run.speed,
             no_orders=run.no_orders,
@@ -186,7 +189,7 @@ def component_record(part: Part[Any]) -> ComponentRecord:
 
 def check_leverage(instrument: Instrument, leverage: Decimal) -> None:
     """Refuse a leverage that the venue does not give. Raises `ConfigError`."""
-    most = instrument.leverage_max
+    most = instrument.leverage_most
     if most is not None and leverage > most:
         raise ConfigError(f"leverage = {leverage}: {instrument.symbol} has at most {most}; give --leverage {most}")
 
@@ -321,6 +324,7 @@ def reassemble(registry: Registry, started: RunStarted) -> Assembly:
         "interval": started.interval,
         "equity": started.equity,
         "leverage": started.leverage,
+        "margin": started.margin,
         "seed": started.seed,
         "speed": started.speed,
         "no_orders": started.no_orders,

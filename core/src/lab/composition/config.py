@@ -3,10 +3,11 @@
 import re
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from attrs import define, field, validators
 
+from lab.domain.margin import MARGIN_MODES
 from lab.domain.time import DAY_NS, parse_interval
 
 _PLACES: Final = 18  # as many as the engine keeps exactly
@@ -60,7 +61,7 @@ def _key(text: str, **more: Any) -> Any:
 
 @define(kw_only=True)
 class RunSettings:
-    """What every run has. Money is in the quote currency."""
+    """What every run has. Money is in the quote currency, with an inverse contract in the base coin."""
 
     provider: str = _key("where market data comes from", default="bitunix")
     strategies: list[str] = _key(
@@ -90,6 +91,11 @@ class RunSettings:
     )
     leverage: Decimal = _key(
         "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]
+    )
+    margin: Literal["cross", "isolated"] = _key(
+        "cross: a strategy's whole equity backs its positions; isolated: each position has a margin of its own",
+        default="cross",
+        validator=validators.in_(MARGIN_MODES),
     )
     seed: int = _key("seed of everything drawn", default=0, validator=validators.ge(0))
     speed: str = _key("1, n times faster, or max (virtual time)", default="1", validator=_speed)

@@ -63,7 +63,12 @@ def status_of(
     quote, candles = market.quote, market.history.candles
     with localcontext(Context()):  # the one in force may be a component's
         positions = tuple(
-            Holding(strategy=strategy.name, symbol=symbol, quantity=held.quantity, price=held.price)
+            Holding(
+                strategy=strategy.name,
+                symbol=symbol,
+                quantity=held.quantity,
+                price=strategy.view.entry_price(symbol),
+            )
             for strategy in engine.strategies
             for symbol, held in strategy.book.ledger.positions.items()
             if held.quantity

@@ -30,7 +30,7 @@ class CommandAction(StrEnum):
     """What a command asks for."""
 
     CANCEL = "cancel"
-    """Cancel every working order."""
+    """Cancel every working order, but those that close what is being liquidated; `FLATTEN` and `KILL` keep them too."""
     FLATTEN = "flatten"
     """Cancel every working order and close every position with a reduce-only market order."""
     PAUSE = "pause"

@@ -205,7 +205,7 @@ class BrokerFailed(Struct, frozen=True, gc=False):
 
 
 class EquityExhausted(Struct, frozen=True, gc=False):
-    """The equity of all books is 0 or less: positions are closed, no strategy is called again, and the run ends."""
+    """Every book was liquidated: no strategy is called again, and the run ends once the positions are closed."""
 
     equity: Decimal
 
@@ -227,6 +227,71 @@ class GapFound(Struct, frozen=True, gc=False):
     missing: int
 
 
+class FundingPaid(Struct, frozen=True, gc=False):
+    """Funding of one position at the instant ``window_ns``: notional at ``mark`` × ``rate``, below 0 is received.
+
+    ``quantity`` is what was held then (above 0 is long), ``mark`` the venue's that came with the rate. The postings
+    sum to zero.
+    """
+
+    strategy: str
+    symbol: str
+    rate: Decimal
+    mark: Decimal
+    quantity: Decimal
+    amount: Decimal
+    window_ns: int
+    postings: tuple[Posting, ...]
+
+
+class FundingSkipped(Struct, frozen=True, gc=False):
+    """A position was held when funding was due, ``windows`` times from ``window_ns`` on, and nothing was paid."""
+
+    strategy: str
+    symbol: str
+    quantity: Decimal
+    window_ns: int
+    windows: int
+    why: str
+
+
+class MarginCall(Struct, frozen=True, gc=False):
+    """A position at the moment of its liquidation: signed quantity, and notional and maintenance margin at the mark."""
+
+    symbol: str
+    quantity: Decimal
+    mark: Decimal
+    notional: Decimal
+    maintenance: Decimal
+
+
+class Liquidated(Struct, frozen=True, gc=False):
+    """A margin balance is down to the maintenance margin: the engine closes these positions at the market.
+
+    ``mode`` is ``cross`` (the whole book, whose strategy is not called again; ``balance`` is its equity at the marks)
+    or ``isolated`` (one position; ``balance`` is its own margin and unrealised profit).
+    """
+
+    strategy: str
+    mode: str
+    balance: Decimal
+    maintenance: Decimal
+    positions: tuple[MarginCall, ...]
+
+
+class LiquidationSettled(Struct, frozen=True, gc=False):
+    """Liquidated positions are closed: the venue's fee, and what its insurance fund pays of a loss beyond the margin.
+
+    The postings sum to zero.
+    """
+
+    strategy: str
+    symbols: tuple[str, ...]
+    fee: Decimal
+    insurance: Decimal
+    postings: tuple[Posting, ...]
+
+
 Output = (
     Deposited
     | Signal
@@ -246,4 +311,8 @@ Output = (
     | EquityExhausted
     | CandleIgnored
     | GapFound
+    | FundingPaid
+    | FundingSkipped
+    | Liquidated
+    | LiquidationSettled
 )

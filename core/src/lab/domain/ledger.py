@@ -1,7 +1,8 @@
 """Exact double-entry money of one book. Every event's postings sum to zero; nothing is ever rounded away.
 
-A linear perpetual moves cash only by realised profit, fees and funding, so at every moment
-``equity = deposits − Σ signed quantity × price − Σ fees + Σ quantity × mark``, to the last digit.
+A perpetual moves cash only by realised profit, fees, funding and what a liquidation adds, so at every moment
+``equity = deposits − Σ signed quantity × price − Σ fees − funding + Σ quantity × mark``, to the last digit. In an
+inverse contract the worth of a contract (`lab.domain.instrument.Instrument.worth`) stands for each price.
 """
 
 from collections.abc import Iterator
@@ -70,22 +71,30 @@ def own_context() -> Iterator[None]:
 class Ledger:
     """Cash and positions of one book. Each account's balance is a field: a posting is an addition.
 
-    `fill` and `deposit` must be called in an exact context; the engine sees to that.
+    Its methods must be called in an exact context; the engine sees to that.
     """
 
-    __slots__ = ("capital", "cash", "fees", "positions", "realised")
+    __slots__ = (
+        "capital", "cash", "fees", "funding", "insurance", "liquidation_fees", "positions", "realised",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.cash = ZERO
         self.capital = ZERO
         self.realised = ZERO
         self.fees = ZERO
+        self.funding = ZERO
+        self.liquidation_fees = ZERO
+        self.insurance = ZERO
         self.positions: dict[str, Position] = {}
 
     @property
     def balances(self) -> dict[str, Decimal]:
         """The balance of each account; they sum to zero."""
-        return {"cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees}
+        return {
+            "cash": self.cash, "capital": self.capital, "realised": self.realised, "fees": self.fees,
+            "funding": self.funding, "liquidation_fees": self.liquidation_fees, "insurance": self.insurance,
+        }  # fmt: skip
 
     def check_balance(self) -> None:
         """Raise `lab.errors.EngineError` where the balances do not sum to zero: money was lost or created."""
@@ -101,12 +110,25 @@ class Ledger:
         self.capital -= amount
         return (("cash", amount), ("capital", -amount))
 
+    def pay_funding(self, amount: Decimal) -> tuple[Posting, ...]:
+        """Pay funding; below 0 is received."""
+        self.cash -= amount
+        self.funding += amount
+        return (("cash", -amount), ("funding", amount))
+
+    def settle_liquidation(self, fee: Decimal, insurance: Decimal) -> tuple[Posting, ...]:
+        """Pay the venue's liquidation fee, and take what its insurance fund pays for a loss beyond the margin."""
+        self.cash += insurance - fee
+        self.liquidation_fees += fee
+        self.insurance -= insurance
+        return (("cash", insurance - fee), ("liquidation_fees", fee), ("insurance", -insurance))
+
     def position(self, symbol: str) -> Position:
         """Return the position, a flat one when there is none yet."""
         return self.positions.get(symbol, FLAT)
 
     def fill(self, symbol: str, quantity: Decimal, price: Decimal, fee: Decimal) -> tuple[Posting, ...]:
-        """Book a fill of a signed quantity and return its postings.
+        """Book a fill of a signed quantity and return its postings. ``price`` is the worth of a contract at its price.
 
         Closing a part releases a share of the cost, rounded to 1e-10; the remainder stays with the position, so that
         the sum over the position's life is exact. Raises ``decimal.Inexact`` for figures of more digits than are kept,

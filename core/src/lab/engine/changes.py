@@ -47,7 +47,7 @@ class OrderChanges:
     def cancel(self, book: Book, request: CancelRequest, out: Outputs) -> None:
         """Cancel a working order of this book; an unknown id is ignored."""
         open_ = book.orders.get(request.order_id)
-        if open_ is not None:
+        if open_ is not None and open_.order.symbol not in book.closing:  # nobody takes a liquidation back
             self.cancel_open(open_, request.reason or "asked for by the strategy", out)
 
     def cancel_open(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
@@ -176,10 +176,9 @@ class OrderChanges:
         instrument = self._state.markets[order.symbol].instrument
         quantity, limit, stop = order.quantity, order.limit, order.stop
         filled = quantity - open_.remaining
-        if Feature.AMEND not in self._broker.features:
-            return order, (f"broker {self._broker.name} cannot amend orders", {})
-        if open_.leaving:
-            return order, ("a cancel is on its way", {"reason": open_.leaving})
+        why_not = self._why_fixed(open_)
+        if why_not is not None:
+            return order, why_not
         if request.quantity is not None:
             quantity = instrument.floor_quantity(request.quantity) if request.quantity > ZERO else ZERO
             if quantity <= filled or quantity - filled < instrument.quantity_min:
@@ -201,6 +200,16 @@ class OrderChanges:
         if (quantity, limit, stop) == (order.quantity, order.limit, order.stop):
             return order, ("nothing would change", {})
         return replace(order, quantity=quantity, remaining=quantity - filled, limit=limit, stop=stop), None
+
+    def _why_fixed(self, open_: OpenOrder) -> tuple[str, Mapping[str, str]] | None:
+        """Return why nothing of an order can be changed."""
+        if Feature.AMEND not in self._broker.features:
+            return f"broker {self._broker.name} cannot amend orders", {}
+        if open_.leaving:
+            return "a cancel is on its way", {"reason": open_.leaving}
+        if open_.order.symbol in open_.book.closing:
+            return "the position is being liquidated", {}
+        return None
 
     def _reviewed(
         self, view: View, book: Book, open_: OpenOrder, changed: Order

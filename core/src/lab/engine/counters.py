@@ -25,8 +25,9 @@ class RunCounters:
 
     __slots__ = (
         "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fill_rules", "fills",
-        "gain_at_best", "gaps", "ignored_candles", "late_quotes", "loss_at_worst", "max_drawdown", "orders",
-        "peak_equity", "quotes", "refusals", "rejected", "signals", "trades", "unconfirmed",
+        "funding_paid", "funding_skipped", "gain_at_best", "gaps", "ignored_candles", "insurance_paid", "late_quotes",
+        "liquidation_fees", "liquidations", "loss_at_worst", "max_drawdown", "orders", "peak_equity", "quotes",
+        "refusals", "rejected", "signals", "trades", "unconfirmed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,5 +51,10 @@ class RunCounters:
         self.fill_rules: dict[str, FillTally] = {}
         self.gain_at_best = ZERO
         self.loss_at_worst = ZERO
+        self.funding_paid = ZERO
+        self.funding_skipped = 0
+        self.liquidations = 0
+        self.liquidation_fees = ZERO
+        self.insurance_paid = ZERO
         self.peak_equity = ZERO
         self.max_drawdown = ZERO

@@ -8,11 +8,12 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
+from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
 from lab.domain.money import as_decimal
 
-# (cash, (quantity, cost, mark) of each open position): the equity of a moment, not yet added up.
-Moment = tuple[Decimal, Sequence[tuple[Decimal, Decimal, float]]]
+# (cash, (quantity, cost, mark, instrument) of each open position): the equity of a moment, not yet added up.
+Moment = tuple[Decimal, Sequence[tuple[Decimal, Decimal, float, Instrument]]]
 
 # The float of an equity is wrong by a few units in its last place; this is far more, and still far below a cent.
 _RELATIVE: Final = 1e-13
@@ -21,8 +22,8 @@ _RELATIVE: Final = 1e-13
 def exact(moment: Moment) -> Decimal:
     """Return an equity exactly, whatever decimal context is in force."""
     equity, held = moment
-    for quantity, cost, mark in held:
-        equity = EXACT.subtract(EXACT.fma(quantity, as_decimal(mark), equity), cost)
+    for quantity, cost, mark, instrument in held:
+        equity = EXACT.subtract(EXACT.fma(quantity, instrument.worth(as_decimal(mark)), equity), cost)
     return equity
 
 

@@ -15,14 +15,28 @@ from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
-from lab.domain.market import BACKFILLED, FINAL, MARKET_DATA, Backfill, Candle, Depth, MarketData, Quote, Trade
+from lab.domain.margin import MarginMode
+from lab.domain.market import (
+    BACKFILLED,
+    FINAL,
+    MARKET_DATA,
+    Backfill,
+    Candle,
+    Depth,
+    Funding,
+    MarketData,
+    Quote,
+    Trade,
+)
 from lab.engine.bound_broker import BoundBroker
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
 from lab.engine.commands import Commands
 from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
+from lab.engine.funding import FundingWindows
 from lab.engine.gates import Gates, Memory
+from lab.engine.liquidation import Liquidation
 from lab.engine.orders import Archive, OrderEntry
 from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol, declared
 from lab.engine.state import Book, EngineState, Market, Outputs
@@ -41,8 +55,8 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_candle_order", "_commands", "_due_ns", "_fills", "_gates", "_handlers", "_meeting", "_record", "_restored",
-        "_strategies", "_timers", "state", "stepped", "valuation",
+        "_candle_order", "_commands", "_due_ns", "_fills", "_funding", "_gates", "_handlers", "_liquidation",
+        "_meeting", "_record", "_restored", "_strategies", "_timers", "state", "stepped", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +69,7 @@ class Engine:
         *,
         config_hash: str,
         leverage: Decimal = Decimal(1),
+        margin_mode: MarginMode = "cross",
         no_orders: bool = False,
         carried_loss: CarriedLoss = (0, ZERO),
         gate_memory: Memory | None = None,
@@ -78,8 +93,9 @@ class Engine:
         ]
         keep = max([64, *(-(-3 * lookback // 2) for lookback in lookbacks)])
         self.state = state = EngineState(
-            instruments, interval_ns, keep, books, config_hash=config_hash, leverage=leverage, no_orders=no_orders
-        )
+            instruments, interval_ns, keep, books,
+            config_hash=config_hash, leverage=leverage, margin_mode=margin_mode, no_orders=no_orders,
+        )  # fmt: skip
         self.valuation = Valuation(state, carried_loss)
         bound = self._gates = Gates(gates, on_failure, gate_memory)
         self._restored = bool(gate_memory)
@@ -88,7 +104,9 @@ class Engine:
         self._fills = FillBooking(state, self.valuation, entry)
         self._strategies = Strategies(state, self.valuation, strategies, bound, entry, on_failure)
         self._timers = Timers(state, bound, self._strategies)
-        self._commands = Commands(state, self.valuation, entry, self._strategies)
+        self._commands = Commands(state, entry, self._strategies)
+        self._funding = FundingWindows(state, self.valuation)
+        self._liquidation = Liquidation(state, self.valuation, entry, self._strategies)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
         # Not empty while the broker is to see market events.
@@ -100,6 +118,7 @@ class Engine:
             **dict.fromkeys(MARKET_DATA, self._keep),  # candles and quotes are handled before anybody looks here
             Trade: self._trade,
             Depth: self._depth,
+            Funding: self._rate,
             Backfill: self._backfill,
             Timer: self._timer,
             TradingState: self._trading_state,
@@ -128,6 +147,9 @@ class Engine:
         counters.backfilled = sum(market.history.backfilled for market in markets)
         counters.candles = live = self._strategies.live_candles
         counters.fees_paid = self.state.fees_paid
+        counters.funding_paid = self.state.paid("funding")
+        counters.liquidation_fees = self.state.paid("liquidation_fees")
+        counters.insurance_paid = -self.state.paid("insurance")
         counters.peak_equity = self.valuation.drawdown.peak
         counters.max_drawdown = self.valuation.drawdown.deepest
         counters.decisions = sum(
@@ -310,6 +332,11 @@ class Engine:
         self.state.markets[event.symbol].kept[type(event)] = event
         return (event,) if self._record else ()
 
+    def _rate(self, funding: Funding) -> Sequence[object]:
+        self._funding.learn(funding)
+        self._due_ns = min(self._due_ns, self._funding.next_ns)
+        return (funding,) if self._record else ()
+
     def _timer(self, timer: Timer) -> Sequence[object]:
         out: Outputs = []
         self._advance(timer.time_ns, out)
@@ -348,13 +375,12 @@ class Engine:
         if len(out) > known:
             if self._strategies.listening:
                 self._strategies.tell(out, known)
-            if self.valuation.exhausted:
-                self._commands.exhaust(out)
+            self._liquidation.after_fills(known, out)
 
     def _mark(self, market: Market, out: Outputs) -> None:
         self.valuation.mark_to_market(market)
-        if self.valuation.exhausted:
-            self._commands.exhaust(out)
+        if market.is_near():
+            self._liquidation.check(out)
 
     def _advance(self, time_ns: int, out: Outputs) -> None:
         if time_ns > self.state.now_ns:
@@ -363,14 +389,15 @@ class Engine:
             self.state.now_ns = time_ns
 
     def _fall_due(self, time_ns: int, market_ns: int, out: Outputs, *, live: bool = True) -> None:
-        """Begin a UTC day, and call the timers that fell due.
+        """Begin a UTC day, pay the funding that fell due, and call the timers that did.
 
         ``market_ns`` is the time the event's price is of, ``live`` whether the event is no history.
         """
         if market_ns >= self.valuation.day_end_ns:
             self.valuation.new_day(market_ns)
+        self._funding.fall_due(time_ns, out)
         self._timers.fire(time_ns, out, live=live, record=self._record)
-        self._due_ns = min(self.valuation.day_end_ns, self._timers.next_ns)
+        self._due_ns = min(self.valuation.day_end_ns, self._funding.next_ns, self._timers.next_ns)
 
 
 def _decision(kind: str, time_ns: int, number: int, market: Market) -> str:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
+from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.domain.life_cycle import OrderState
 from lab.domain.market import Candle, Depth, Quote, Trade
@@ -16,7 +17,7 @@ from lab.engine.checks import check_report
 from lab.engine.counters import FillTally
 from lab.engine.orders import OrderEntry
 from lab.engine.protocols import describe_value
-from lab.engine.state import EngineState, OpenOrder, Outputs
+from lab.engine.state import EngineState, Market, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
 _REPORTS_MOST: Final = 10_000
@@ -103,19 +104,21 @@ class FillBooking:
         if order.reduce_only:
             over = quantity + held if buys else quantity - held
             if over > ZERO:
-                fill, quantity = self._clip(fill, over)
+                fill, quantity = self._clip(self._state.markets[symbol].instrument, fill, over)
                 if quantity <= ZERO:
                     self._end_idle(open_, out)
                     return
         open_.fills += 1
         try:
-            postings = book.ledger.fill(symbol, quantity if buys else -quantity, fill.price, fill.fee)
+            market = self._state.markets[symbol]
+            worth = market.instrument.worth(fill.price) if market.contract_value else fill.price
+            postings = book.ledger.fill(symbol, quantity if buys else -quantity, worth, fill.fee)
         except Inexact:
             raise self._entry.broker.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
         counters = self._state.counters
         counters.fills += 1
-        self._tally(fill, buys)
+        self._tally(fill, buys, market)
         if held and (not after or (after > ZERO) is not (held > ZERO)):
             counters.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
@@ -135,7 +138,7 @@ class FillBooking:
         if book.orders and held and (not after or (after > ZERO) is not (held > ZERO)):
             self._entry.changes.position_closed(open_, out)
 
-    def _tally(self, fill: Fill, buys: bool) -> None:
+    def _tally(self, fill: Fill, buys: bool, market: Market) -> None:
         """Count a fill under its rule, and what it would have cost at the best and at the worst of its references."""
         counters = self._state.counters
         rules = counters.fill_rules
@@ -147,22 +150,26 @@ class FillBooking:
         tally.fees += fill.fee
         if fill.age_ns < 0:
             tally.late += 1
+        worth, quantity = market.instrument.notional, fill.quantity
         if fill.slippage:
-            tally.slippage += fill.slippage * fill.quantity
+            tally.slippage += abs(worth(quantity, fill.price) - worth(quantity, fill.reference))
         if fill.best is not None or fill.worst is not None:
-            paid = fill.quantity * (_ONE + fill.fee_rate if buys else fill.fee_rate - _ONE)  # for each unit of price
+            # Who buys cheaper pays less fee, too; the worth of an inverse contract falls while its price rises.
+            kept = _ONE + fill.fee_rate if buys is (not market.contract_value) else _ONE - fill.fee_rate
+            reference = worth(quantity, fill.reference)
             if fill.best is not None:
-                counters.gain_at_best += (fill.reference - fill.best) * paid
+                counters.gain_at_best += abs(reference - worth(quantity, fill.best)) * kept
             if fill.worst is not None:
-                counters.loss_at_worst += (fill.worst - fill.reference) * paid
+                counters.loss_at_worst += abs(worth(quantity, fill.worst) - reference) * kept
 
     @staticmethod
-    def _clip(fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
+    def _clip(instrument: Instrument, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:
         """Cut a reduce-only fill to what is held: it may not turn the position. The order, with the rest, then ends."""
         quantity = fill.quantity - over
         if quantity <= ZERO:
             return fill, ZERO
-        return replace(fill, quantity=quantity, fee=fill.price * quantity * fill.fee_rate), quantity
+        fee = instrument.notional(quantity, fill.price) * fill.fee_rate
+        return replace(fill, quantity=quantity, fee=fee), quantity
 
     def _end_idle(self, open_: OpenOrder, out: Outputs) -> None:
         """End a reduce-only order that has nothing left to reduce."""

@@ -14,6 +14,7 @@ from lab.domain.position import FLAT
 from lab.engine.bound_broker import BoundBroker
 from lab.engine.changes import OrderChanges
 from lab.engine.gates import Approval, Gates
+from lab.engine.margin_rules import margin_problem
 from lab.engine.order_rules import Numbers, Problem, is_plain, on_tick, quantity_problem, terms_problem
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
@@ -74,6 +75,8 @@ class OrderEntry:
         if request.reduce_only and quantity > reducible:
             quantity = reducible
         problem = self._problem(market, request, quantity, held)
+        if problem is None and (symbol in book.closing or market.notional_most is not None):
+            problem = margin_problem(book, market, request.side, quantity, closes=closes)
         if problem is not None:
             self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
             return

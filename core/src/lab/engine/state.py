@@ -3,22 +3,27 @@
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
+from math import inf
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
 from lab.domain.life_cycle import OrderState
+from lab.domain.margin import MarginMode, TierFigures, figures_of, notional_most
 from lab.domain.orders import Order
+from lab.domain.time import DAY_NS
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
 
 if TYPE_CHECKING:
-    from lab.domain.market import Depth, Quote, Trade
+    from lab.domain.market import Depth, Funding, Quote, Trade
     from lab.errors import ComponentError
 
 OUTCOMES_KEPT: Final = 1_000
 NEVER_NS: Final = 2**63 - 1
 _WORKING: Final = OrderState.WORKING
+FUNDING_NS: Final = DAY_NS // 3
+"""How often funding is due, at whole multiples since 1970, until the venue's rates say otherwise."""
 
 Outputs = list[object]
 _Kind = TypeVar("_Kind")
@@ -28,12 +33,13 @@ class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "depth", "depth_ns", "depth_number", "history", "holders", "instrument", "kept", "last", "long",
-        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "suffix", "symbol", "trade",
-        "trade_ns", "trade_number", "unrealised",
+        "contract_value", "depth", "depth_ns", "depth_number", "funded_ns", "funding_due_ns", "funding_period_ns",
+        "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
+        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix", "symbol",
+        "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
-    def __init__(self, instrument: Instrument, interval_ns: int, keep: int) -> None:
+    def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:
         self.symbol = instrument.symbol
         # The symbol decided on, as part of order ids: one symbol's candle may lead to an order of another.
         self.suffix = ""
@@ -54,6 +60,24 @@ class Market:
         self.quiet_low = 0.0
         self.quiet_high = 0.0
         self.long = True
+        # The marks at which a book or a position is to be looked at exactly, because it may be liquidated.
+        self.liquid_low = 0.0
+        self.liquid_high = inf
+        # An inverse contract's value in the quote currency; 0 stands for a linear contract.
+        self.contract_value = float(instrument.contract_value) if instrument.contract == "inverse" else 0.0
+        self.tiers: tuple[TierFigures[float], ...] = tuple(
+            (float(begins), float(ends), float(rate), float(deduction))
+            for begins, ends, rate, deduction in figures_of(instrument.tiers)
+        )
+        self.notional_most = notional_most(instrument.tiers, leverage)
+        """The notional above which the venue does not give the run's leverage; ``None`` where it always does."""
+        self.funding_due_ns = 0
+        """When funding is due next; 0 before the first input."""
+        self.funding_period_ns = FUNDING_NS
+        self.funded_ns = 0
+        """The newest window that has passed."""
+        self.rates: dict[int, Funding] = {}
+        """The newest rate of each window that is still to come."""
         # The newest time of each kind, and how many came since it first did: a venue stamps several in one millisecond.
         self.trade_ns = 0
         self.depth_ns = 0
@@ -70,11 +94,20 @@ class Market:
         quote = self.quote
         return self.last if quote is None else quote[2] if long else quote[4]
 
+    def is_near(self) -> bool:
+        """Return whether the price lies where something may have to be liquidated."""
+        quote = self.quote
+        if quote is None:
+            return not self.liquid_low < self.last < self.liquid_high
+        return quote[2] <= self.liquid_low or quote[4] >= self.liquid_high
+
 
 class Book:
     """One strategy's money: its ledger, its working orders, and how its orders ended."""
 
-    __slots__ = ("deposit", "halts", "ledger", "name", "orders", "outcomes", "stopped")
+    __slots__ = (
+        "closing", "deposit", "halts", "ledger", "liquidated", "name", "orders", "outcomes", "stopped",
+    )  # fmt: skip
 
     def __init__(self, name: str, deposit: Decimal) -> None:
         self.name = name
@@ -85,6 +118,10 @@ class Book:
         self.stopped = False
         # Why a gate refuses every entry for the rest of the run, by the gate's name.
         self.halts: dict[str, str] = {}
+        self.closing: dict[str, Closing] = {}
+        """The symbols whose positions are being liquidated."""
+        self.liquidated = False
+        """Whether the whole book was liquidated: its strategy is not called any more."""
 
     @property
     def idle(self) -> bool:
@@ -97,6 +134,23 @@ class Book:
         outcomes[order_id] = outcome
         if len(outcomes) >= 2 * OUTCOMES_KEPT:
             self.outcomes = dict(list(outcomes.items())[OUTCOMES_KEPT:])
+
+
+class Closing:
+    """A liquidation on its way: the positions it closes, the margin that backed them, and what the closing made of it.
+
+    ``margin`` is ``None`` where the whole book backs them. ``result`` is what their fills moved in cash since.
+    """
+
+    __slots__ = ("fee", "margin", "result", "retry_ns", "symbols")
+
+    def __init__(self, symbols: tuple[str, ...], margin: Decimal | None, retry_ns: int) -> None:
+        self.symbols = symbols
+        self.margin = margin
+        self.result = ZERO
+        self.fee = ZERO
+        self.retry_ns = retry_ns
+        """From when on an order that ended without closing is placed again."""
 
 
 class OpenOrder:
@@ -128,7 +182,7 @@ class EngineState:
 
     __slots__ = (
         "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons", "halted_by", "leverage",
-        "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
+        "margin_mode", "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
     )  # fmt: skip
 
     def __init__(
@@ -140,15 +194,19 @@ class EngineState:
         *,
         config_hash: str,
         leverage: Decimal,
+        margin_mode: MarginMode,
         no_orders: bool,
     ) -> None:
-        self.markets = {name: Market(instrument, interval_ns, keep) for name, instrument in instruments.items()}
+        self.markets = {
+            name: Market(instrument, interval_ns, keep, leverage) for name, instrument in instruments.items()
+        }
         if len(self.markets) > 1:
             for market in self.markets.values():
                 market.suffix = f".{market.symbol}"
         self.books = tuple(books)
         self.config_hash = config_hash
         self.leverage = leverage
+        self.margin_mode = margin_mode
         self.no_orders = no_orders
         self.now_ns = 0
         self.counters = RunCounters()
@@ -162,7 +220,7 @@ class EngineState:
         self.halt_reasons: tuple[str, ...] = ()
         """Why no entry may be placed now; empty while trading is open."""
         self.exhausted = False
-        """Whether the equity reached 0: the run is ending."""
+        """Whether every book was liquidated: the run is ending."""
         self.failure: ComponentError | None = None
         """How the broker failed: the run is ending, and the broker is not called any more."""
         self.stopping = False
@@ -176,4 +234,8 @@ class EngineState:
     @property
     def fees_paid(self) -> Decimal:
         """The fees of all books."""
-        return reduce(EXACT.add, [book.ledger.fees for book in self.books], ZERO)
+        return self.paid("fees")
+
+    def paid(self, account: str) -> Decimal:
+        """Return the sum of one account of all books."""
+        return reduce(EXACT.add, [getattr(book.ledger, account) for book in self.books], ZERO)

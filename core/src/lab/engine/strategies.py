@@ -275,6 +275,10 @@ class Strategies:
         for strategy in self.bound:
             self.retire(strategy)
 
+    def retire_book(self, book: Book) -> None:
+        """Call the strategy of a book no more."""
+        self.retire(self._owners[book.name])
+
     def retire(self, strategy: BoundStrategy) -> None:
         """Call a strategy no more."""
         if not strategy.book.stopped:

@@ -1,16 +1,21 @@
 """Values the books: exactly on request, and in float at every event for the drawdown."""
 
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from math import inf
 
 from lab.domain.ledger import EXACT, ZERO
+from lab.domain.margin import breach_price, breach_price_in_float, initial_margin, maintenance_margin
 from lab.domain.money import as_decimal
+from lab.domain.position import Position
 from lab.domain.time import DAY_NS
-from lab.engine.drawdown import Drawdown, Moment, exact
+from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.state import Book, EngineState, Market
 
 # The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
 CarriedLoss = tuple[int, Decimal]
+
+_HALF = Decimal("0.5")
+_NEAR = 1e-9  # a float level this much too early is looked at exactly: far more than the error of a float
 
 
 class Valuation:
@@ -18,7 +23,7 @@ class Valuation:
 
     __slots__ = (
         "_carried_loss", "_cash", "_markets", "_single", "_state", "day_end_ns",
-        "day_starting_equity", "drawdown", "exhausted", "starting_equity",
+        "day_starting_equity", "drawdown", "starting_equity",
     )  # fmt: skip
 
     def __init__(self, state: EngineState, carried_loss: CarriedLoss) -> None:
@@ -33,8 +38,6 @@ class Valuation:
         self.day_end_ns = 0
         self._cash = float(start)
         self.drawdown = Drawdown(start)
-        self.exhausted = False
-        """Whether the equity was 0 or less at some moment."""
 
     # -- exactly -----------------------------------------------------------------------------------------------------
 
@@ -51,8 +54,8 @@ class Valuation:
         for symbol, held in book.ledger.positions.items():
             quantity = held.quantity
             if quantity:  # the context's own methods: to change the context and back costs more
-                worth = EXACT.fma(quantity, self.mark(symbol, quantity), total)
-                total = EXACT.subtract(worth, held.cost)
+                mark = self._markets[symbol].instrument.worth(self.mark(symbol, quantity))
+                total = EXACT.subtract(EXACT.fma(quantity, mark, total), held.cost)
         return total
 
     def equity(self) -> Decimal:
@@ -64,6 +67,67 @@ class Valuation:
         for book in books:
             total = EXACT.add(total, self.book_equity(book))
         return total
+
+    # -- margin ------------------------------------------------------------------------------------------------------
+
+    def margin_mark(self, symbol: str) -> Decimal:
+        """Return the mark of margin: the middle of the quote, without quotes the close.
+
+        Raises ``LookupError`` before the first price.
+        """
+        market = self._markets[symbol]
+        quote = market.quote
+        if quote is not None:
+            return EXACT.multiply(EXACT.add(as_decimal(quote[2]), as_decimal(quote[4])), _HALF)
+        return self.mark(symbol, ZERO)
+
+    def unrealised(self, symbol: str, held: Position) -> Decimal:
+        """Return a position's unrealised profit at the mark of margin."""
+        worth = self._markets[symbol].instrument.worth(self.margin_mark(symbol))
+        return EXACT.subtract(EXACT.multiply(held.quantity, worth), held.cost)
+
+    def notional(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Return the notional of a signed quantity at the mark of margin."""
+        worth = self._markets[symbol].instrument.worth(self.margin_mark(symbol))
+        return EXACT.abs(EXACT.multiply(quantity, worth))
+
+    def maintenance(self, symbol: str, quantity: Decimal) -> Decimal:
+        """Return the maintenance margin of a signed quantity at the mark of margin."""
+        with localcontext(EXACT):
+            tiers = self._markets[symbol].instrument.tiers
+            return maintenance_margin(tiers, self.notional(symbol, quantity)) if quantity else ZERO
+
+    def margin_in_use(self, book: Book) -> Decimal:
+        """Return what a book's positions bind: notional / leverage, at the mark where margin is cross, else at entry.
+
+        On 1e-10.
+        """
+        total, cross = ZERO, self._state.margin_mode == "cross"
+        for symbol, held in book.ledger.positions.items():
+            if held.quantity:
+                bound = self.notional(symbol, held.quantity) if cross else held.cost
+                total = EXACT.add(total, initial_margin(bound, self._state.leverage))
+        return total
+
+    def liquidation_price(self, book: Book, symbol: str) -> Decimal | None:
+        """Return the mark at which a book's position is liquidated, while its others stay as they are, on 1e-10.
+
+        ``None`` where it is flat, or liquidated at no mark above 0.
+        """
+        held = book.ledger.position(symbol)
+        if not held.quantity:
+            return None
+        with localcontext(EXACT):
+            if self._state.margin_mode == "isolated":
+                backing = initial_margin(held.cost, self._state.leverage)
+            else:
+                backing = book.ledger.cash
+                for other, position in book.ledger.positions.items():
+                    if other != symbol and position.quantity:
+                        backing += self.unrealised(other, position) - self.maintenance(other, position.quantity)
+            return breach_price(self._markets[symbol].instrument, held.quantity, backing - held.cost)
+
+    # -- the day -----------------------------------------------------------------------------------------------------
 
     def new_day(self, time_ns: int) -> None:
         """A UTC day began: its loss is counted from the equity before this event.
@@ -82,44 +146,71 @@ class Valuation:
         symbol = market.symbol
         market.holders = holders = []
         cash = 0.0
+        market.liquid_low, market.liquid_high = 0.0, inf
         for book in self._state.books:
             ledger = book.ledger
-            cash += float(ledger.cash)
+            own = float(ledger.cash)
+            cash += own
             held = ledger.positions.get(symbol)
             if held is not None and held.quantity:
                 holders.append((float(held.quantity), float(held.cost)))
+                self._watch(market, book, own, *holders[-1])
+            elif book.closing or (own <= 0.0 and not book.liquidated):
+                market.liquid_low = inf
         self._cash = cash
         self.mark_to_market(market)
+
+    def _watch(self, market: Market, book: Book, cash: float, quantity: float, cost: float) -> None:
+        """Narrow the marks at which nothing need be liquidated, to those of a book's position."""
+        if book.closing or len(self._markets) > 1:  # it is looked at on every event
+            market.liquid_low = inf
+            return
+        backings = [cash]  # also where margin is isolated: a book that has nothing left is liquidated whole
+        if self._state.margin_mode == "isolated":
+            backings.append(abs(cost) / float(self._state.leverage))
+        for backing in backings:
+            level = breach_price_in_float(market.contract_value, quantity, backing - cost, market.tiers)
+            if quantity > 0.0:
+                market.liquid_low = max(market.liquid_low, level * (1.0 + _NEAR))
+            else:
+                market.liquid_high = min(market.liquid_high, level * (1.0 - _NEAR))
 
     def mark_to_market(self, market: Market) -> None:
         """Value the books in float; beyond an extreme, pass the exact figures to the drawdown."""
         unrealised = 0.0
+        value = market.contract_value
         for quantity, cost in market.holders:
-            unrealised += quantity * market.mark(quantity > 0.0) - cost
+            mark = market.mark(quantity > 0.0)
+            unrealised += quantity * (-value / mark if value else mark) - cost
         market.unrealised = unrealised
         equity = self._cash + unrealised
         if not self._single:
             equity += sum([other.unrealised for other in self._markets.values() if other is not market])
         drawdown = self.drawdown
         if equity > drawdown.above or equity < drawdown.below:
-            moment = self._moment()
-            # The first equity of 0 or less is the deepest fall so far: it cannot pass unseen between two extremes.
-            if equity < 1.0 and exact(moment) <= ZERO:
-                self.exhausted = True
-            drawdown.observe(equity, moment)
+            drawdown.observe(equity, self._moment())
         if self._single:
             self._set_quiet_range(market)
 
     def _set_quiet_range(self, market: Market) -> None:
-        """Set the marks between which equity is no extreme, so that an event between them costs two comparisons."""
+        """Set the marks between which nothing happens, so that an event between them costs two comparisons.
+
+        Between them the equity is no extreme, and nothing may have to be liquidated.
+        """
         if not market.holders:
-            market.quiet_low, market.quiet_high = -1.0, inf
+            market.quiet_low, market.quiet_high = -1.0 if market.liquid_low < inf else inf, inf
             return
         quantity, cost = market.holders[0]
         aside = cost - self._cash
         low, high = (self.drawdown.below + aside) / quantity, (self.drawdown.above + aside) / quantity
+        if quantity < 0.0:
+            low, high = high, low
+        value = market.contract_value
+        if value:  # these are worths of a contract: below 0, and the nearer the higher the price
+            low, high = (-value / low if low < 0.0 else inf), (-value / high if high < 0.0 else inf)
         market.long = quantity > 0.0
-        market.quiet_low, market.quiet_high = (low, high) if quantity > 0.0 else (high, low)
+        market.quiet_low = max(low, market.liquid_low)
+        market.quiet_high = min(high, market.liquid_high)
 
     def _moment(self) -> Moment:
         held = []
@@ -130,5 +221,7 @@ class Valuation:
             for symbol, position in ledger.positions.items():
                 quantity = position.quantity
                 if quantity:
-                    held.append((quantity, position.cost, self._markets[symbol].mark(quantity > ZERO)))
+                    market = self._markets[symbol]
+                    mark = market.mark(quantity > ZERO)
+                    held.append((quantity, position.cost, mark, market.instrument))
         return cash, held

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
+from functools import reduce
 from typing import NoReturn, TypeVar, overload
 
 from msgspec.structs import replace
 
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
 from lab.domain.position import Position
@@ -185,6 +187,48 @@ class View(MarketView):
     def equity(self) -> Decimal:
         """This book's cash and unrealised profit."""
         return self._valuation.book_equity(self._book)
+
+    def entry_price(self, symbol: str) -> Decimal:
+        """Return the average entry price of this book's position: a quotient, so not exact. 0 when flat."""
+        return self._markets[symbol].instrument.price_of(self._book.ledger.position(symbol).price)
+
+    # -- margin ------------------------------------------------------------------------------------------------------
+
+    @property
+    def margin_mode(self) -> str:
+        """``cross``: the whole book backs its positions; ``isolated``: each is backed by its own margin alone."""
+        return self._state.margin_mode
+
+    def margin_mark(self, symbol: str) -> Decimal:
+        """Return the mark of margin: the middle of the quote, without quotes the close.
+
+        Raises ``LookupError`` before the first candle or quote.
+        """
+        _ = self._markets[symbol]
+        return self._valuation.margin_mark(symbol)
+
+    @property
+    def margin_in_use(self) -> Decimal:
+        """What this book's positions bind: notional / leverage, at the mark with cross margin, at entry with isolated.
+
+        Orders that work bind nothing here: the gate ``margin`` counts them too. On 1e-10.
+        """
+        return self._valuation.margin_in_use(self._book)
+
+    @property
+    def maintenance_margin(self) -> Decimal:
+        """The maintenance margin of this book's positions at their marks, by the tiers of their instruments."""
+        positions = self._book.ledger.positions
+        needed = [self._valuation.maintenance(symbol, held.quantity) for symbol, held in positions.items()]
+        return reduce(EXACT.add, needed, ZERO)
+
+    def liquidation_price(self, symbol: str) -> Decimal | None:
+        """Return the mark at which this book's position is liquidated, on 1e-10, if its others stay as they are.
+
+        ``None`` where it is flat, or liquidated at no mark above 0.
+        """
+        _ = self._markets[symbol]
+        return self._valuation.liquidation_price(self._book, symbol)
 
     # -- the session -------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ found here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, localcontext
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
@@ -16,6 +16,9 @@ from lab.domain.events import (
     AmendSent,
     CancelSent,
     Deposited,
+    FundingPaid,
+    Liquidated,
+    LiquidationSettled,
     OrderAccepted,
     OrderAmended,
     OrderEnded,
@@ -24,14 +27,19 @@ from lab.domain.events import (
     OrderTriggered,
     Signal,
 )
-from lab.domain.ledger import EXACT, ZERO, Ledger
+from lab.domain.ledger import EXACT, ZERO, Ledger, Posting
 from lab.domain.life_cycle import OrderState, check_step
+from lab.domain.margin import maintenance_margin
 from lab.domain.orders import OrderType, Side
 from lab.journal.chain import GENESIS, Row, key_of, row_hash
 from lab.journal.codec import ROW_KINDS, RUN_STARTED, decode_as
 from lab.journal.reader import JournalReader
 from lab.records.run import BookState, RunEnded, RunStarted, RunState
 
+if TYPE_CHECKING:
+    from lab.domain.instrument import Instrument
+
+Postings = tuple[Posting, ...]
 _CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}
 _FOUND_MOST: Final = 100
 
@@ -96,6 +104,7 @@ class _Auditor:
         self._working: dict[str, _Working] = {}
         self._filled_orders: set[str] = set()
         self._ended = False
+        self._instruments: Mapping[str, Instrument] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             RunStarted: self._run_started,
             Deposited: self._deposited,
@@ -106,6 +115,9 @@ class _Auditor:
             OrderAmended: self._amended,
             CancelSent: self._sent,
             AmendSent: self._sent,
+            FundingPaid: self._funding,
+            Liquidated: self._liquidated,
+            LiquidationSettled: self._settled,
         }
 
     def _note(self, text: str) -> None:
@@ -156,6 +168,7 @@ class _Auditor:
 
     def _run_started(self, event: RunStarted) -> None:
         self._expect("its number", self._seq, 1)
+        self._instruments = event.instruments
 
     def _deposited(self, event: Deposited) -> None:
         book = self._books.setdefault(event.strategy, _Book())
@@ -234,7 +247,7 @@ class _Auditor:
         limit = order.limit
         if limit is not None and (fill.price > limit if buys else fill.price < limit):
             self._note(f"its price {fill.price} is worse than the limit {limit}")
-        self._expect("its fee", fill.fee, fill.price * fill.quantity * fill.fee_rate)
+        self._expect("its fee", fill.fee, self._notional(event.symbol, fill.quantity, fill.price) * fill.fee_rate)
         distance = fill.price - fill.reference if buys else fill.reference - fill.price
         self._expect("its slippage", fill.slippage, abs(distance))
         self._book(event, fill.quantity if buys else -fill.quantity, reduce_only=accepted.reduce_only)
@@ -244,11 +257,9 @@ class _Auditor:
     def _book(self, event: OrderFilled, quantity: Decimal, *, reduce_only: bool) -> None:
         book = self._books.setdefault(event.strategy, _Book())
         held = book.ledger.position(event.symbol).quantity
-        postings = book.ledger.fill(event.symbol, quantity, event.fill.price, event.fill.fee)
+        postings = book.ledger.fill(event.symbol, quantity, self._worth(event.symbol, event.fill.price), event.fill.fee)
         after = book.ledger.position(event.symbol).quantity
-        self._expect("its postings", event.postings, postings)
-        if sum(amount for _, amount in event.postings):
-            self._note("its postings do not sum to 0")
+        self._expect_postings(event.postings, postings)
         self._expect("the position after it", event.position, after)
         if reduce_only and (not held or abs(after) > abs(held) or after * held < ZERO):
             self._note(f"a reduce-only order took the position from {held} to {after}")
@@ -270,6 +281,51 @@ class _Auditor:
     ) -> None:
         self._expect("its strategy", event.strategy, accepted.strategy)
         self._expect("its symbol", event.symbol, accepted.symbol)
+
+    # -- money beside orders -----------------------------------------------------------------------------------------
+
+    def _worth(self, symbol: str, price: Decimal) -> Decimal:
+        instrument = self._instruments.get(symbol)
+        return price if instrument is None else instrument.worth(price)
+
+    def _notional(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        return abs(quantity * self._worth(symbol, price))
+
+    def _expect_postings(self, found: Postings, expected: Postings) -> None:
+        self._expect("its postings", found, expected)
+        if sum(amount for _, amount in found):
+            self._note("its postings do not sum to 0")
+
+    def _funding(self, event: FundingPaid) -> None:
+        ledger = self._books.setdefault(event.strategy, _Book()).ledger
+        self._expect("what is held", event.quantity, ledger.position(event.symbol).quantity)
+        notional = self._notional(event.symbol, event.quantity, event.mark)
+        due = notional * event.rate
+        self._expect("its amount", event.amount, due if event.quantity > ZERO else -due)
+        self._expect_postings(event.postings, ledger.pay_funding(event.amount))
+        if event.window_ns > self._time_ns:
+            self._note(f"it is paid at {self._time_ns}, before it is due at {event.window_ns}")
+
+    def _liquidated(self, event: Liquidated) -> None:
+        ledger = self._books.setdefault(event.strategy, _Book()).ledger
+        for call in event.positions:
+            self._expect(f"the {call.symbol} held", call.quantity, ledger.position(call.symbol).quantity)
+            self._expect("its notional", call.notional, self._notional(call.symbol, call.quantity, call.mark))
+            instrument = self._instruments.get(call.symbol)
+            if instrument is not None:
+                self._expect(
+                    "its maintenance margin", call.maintenance, maintenance_margin(instrument.tiers, call.notional)
+                )
+        if event.balance > event.maintenance and event.positions:
+            self._note(f"the balance {event.balance} is above the maintenance margin {event.maintenance}")
+
+    def _settled(self, event: LiquidationSettled) -> None:
+        ledger = self._books.setdefault(event.strategy, _Book()).ledger
+        if event.fee < ZERO or event.insurance < ZERO:
+            self._note(f"its fee {event.fee} or insurance {event.insurance} is below 0")
+        for symbol in event.symbols:
+            self._expect(f"the {symbol} held", ledger.position(symbol).quantity, ZERO)
+        self._expect_postings(event.postings, ledger.settle_liquidation(event.fee, event.insurance))
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -299,7 +355,12 @@ class _Auditor:
         for outcome in ("cancelled", "expired", "rejected"):
             yield outcome, self._outcomes[outcome]
         yield "trades", sum(book.trades for book in self._books.values())
-        yield "fees_paid", sum((book.ledger.fees for book in self._books.values()), ZERO)
+        yield "liquidations", self.counts[Liquidated]
+        ledgers = [book.ledger for book in self._books.values()]
+        yield "fees_paid", sum((one.fees for one in ledgers), ZERO)
+        yield "funding_paid", sum((one.funding for one in ledgers), ZERO)
+        yield "liquidation_fees", sum((one.liquidation_fees for one in ledgers), ZERO)
+        yield "insurance_paid", -sum((one.insurance for one in ledgers), ZERO)
 
     def _compare(self, name: str, state: BookState, ledger: Ledger) -> None:
         self._expect(f"the cash of {name}", state.cash, ledger.cash)
@@ -311,7 +372,7 @@ class _Auditor:
             if shown is not None:
                 self._expect(f"the {symbol} of {name}", shown.quantity, position.quantity)
                 self._expect(f"the cost of {symbol} of {name}", shown.cost, position.cost)
-                equity += position.quantity * shown.mark - position.cost
+                equity += position.quantity * self._worth(symbol, shown.mark) - position.cost
         self._expect(f"the equity of {name}", state.equity, equity)
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from lab.domain.events import (
     Deposited,
     EntriesHalted,
+    FundingPaid,
     GateFailed,
     OrderAccepted,
     OrderEnded,
@@ -49,6 +50,8 @@ def key_of(event: object) -> str | None:
         return f"candle:{event.symbol}:{event.open_ns}"
     if type(event) is Deposited:
         return f"deposit:{event.strategy}"
+    if type(event) is FundingPaid:
+        return f"funding:{event.strategy}:{event.symbol}:{event.window_ns}"
     if type(event) is StrategyStopped:
         return f"stopped:{event.strategy}"
     if type(event) is GateFailed:

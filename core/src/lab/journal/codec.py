@@ -41,6 +41,10 @@ KINDS: Final[dict[type, str]] = {
     events.EquityExhausted: "equity_exhausted",
     events.CandleIgnored: "candle_ignored",
     events.GapFound: "gap",
+    events.FundingPaid: "funding_paid",
+    events.FundingSkipped: "funding_skipped",
+    events.Liquidated: "liquidated",
+    events.LiquidationSettled: "liquidation_settled",
 }
 RUN_STARTED: Final = "run_started"
 RUN_ENDED: Final = "run_ended"

@@ -5,7 +5,16 @@ from decimal import Context, Decimal, localcontext
 from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
-from lab.domain.events import EntriesHalted, GateFailed, OrderEnded, OrderFilled, OrderRefused, Signal, StrategyStopped
+from lab.domain.events import (
+    EntriesHalted,
+    GateFailed,
+    Liquidated,
+    OrderEnded,
+    OrderFilled,
+    OrderRefused,
+    Signal,
+    StrategyStopped,
+)
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
@@ -15,7 +24,8 @@ from lab.records.report import REPORT_SCHEMA_VERSION, ProfitBand, Report
 from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
-    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "seed", "no_orders",
+    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "margin", "seed",
+    "no_orders",
 )  # fmt: skip
 """The settings of ``[run]`` that decide how a run comes out; the others say how long, how fast and where to."""
 _HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")
@@ -89,6 +99,10 @@ def _build(reader: JournalReader) -> Report:
         ),
         fees_paid=exact(totals.fees_paid),
         fill_rules=totals.fill_rules,
+        funding_paid=exact(totals.funding_paid),
+        liquidations=totals.liquidations,
+        liquidation_fees=exact(totals.liquidation_fees),
+        insurance_paid=exact(totals.insurance_paid),
         max_drawdown=exact(totals.max_drawdown),
         books=end.books,
         limits=session.limits,
@@ -127,6 +141,7 @@ def settings_in_force(started: RunStarted) -> dict[str, dict[str, str]]:
         "interval": started.interval,
         "equity": started.equity,
         "leverage": started.leverage,
+        "margin": started.margin,
         "seed": started.seed,
         "no_orders": started.no_orders,
     }
@@ -185,6 +200,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
         found.append("no_risk_gates: none were configured")
     found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
     found.extend(f"entries_halted {e.strategy}: {e.gate}: {e.reason}" for e in reader.events(EntriesHalted))
+    found.extend(_liquidated(event) for event in reader.events(Liquidated))
     found.extend(f"gate_failed {event.gate}: {event.error}" for event in reader.events(GateFailed))
     notes = started.source.get("notes", "").splitlines()
     found.extend(notes)
@@ -194,9 +210,16 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
         "ignored_candles": totals.ignored_candles,
         "late_quotes": totals.late_quotes,
         "expired": totals.expired,
+        "funding_skipped": totals.funding_skipped,
     }
     found.extend(f"{name} {number}" for name, number in counts.items() if number)
     return tuple(found)
+
+
+def _liquidated(event: Liquidated) -> str:
+    what = ", ".join(f"{exact(one.quantity):f} {one.symbol} at {exact(one.mark):f}" for one in event.positions)
+    figures = f"margin balance {exact(event.balance):f}, maintenance margin {exact(event.maintenance):f}"
+    return f"liquidated {event.strategy} ({event.mode}): {what or 'no position'}; {figures}"
 
 
 def _restarted(carried: CarriedLoss, run: str) -> str:

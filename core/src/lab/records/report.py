@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import ZERO
 from lab.records.base import Record
 from lab.records.run import BookState, Counters, FillTotals, RunKind
 
@@ -161,6 +162,14 @@ class Report(Record, frozen=True, kw_only=True):
     """fees of all fills"""
     fill_rules: Mapping[str, FillTotals]
     """how fills were made: number, fees and slippage by the broker's rule"""
+    funding_paid: Decimal = ZERO
+    """funding of all positions; below 0: received"""
+    liquidations: int = 0
+    """times a book, or with isolated margin a position, was liquidated"""
+    liquidation_fees: Decimal = ZERO
+    """what the venue took for liquidations, beside the fees of the fills"""
+    insurance_paid: Decimal = ZERO
+    """losses beyond the margin, which the venue's insurance fund paid"""
     max_drawdown: Decimal
     """largest fall of equity from a peak"""
     books: Mapping[str, BookState]

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
+from lab.domain.margin import MarginMode
 from lab.records.base import Record
 
 RunKind = Literal["run", "backtest", "replay"]
@@ -82,6 +83,8 @@ class RunStarted(Record, frozen=True, kw_only=True):
     """each strategy's starting money"""
     leverage: Decimal
     """margin is notional / leverage"""
+    margin: MarginMode = "cross"
+    """`cross`: a book backs all its positions; `isolated`: each is backed by its own margin"""
     seed: int
     """seed of everything drawn"""
     speed: str
@@ -161,6 +164,16 @@ class Totals(Record, frozen=True, kw_only=True):
     """what all fills together would have gained at the best of their reference prices, fees included"""
     loss_at_worst: Decimal = ZERO
     """what they would have lost at the worst"""
+    funding_paid: Decimal = ZERO
+    """funding of all positions; below 0: received"""
+    funding_skipped: int = 0
+    """times a position was held when funding was due and no rate had been fetched for it"""
+    liquidations: int = 0
+    """times a book, or with isolated margin a position, was liquidated"""
+    liquidation_fees: Decimal = ZERO
+    """what the venue took for liquidations, beside the fees of the fills"""
+    insurance_paid: Decimal = ZERO
+    """losses beyond the margin, which the venue's insurance fund paid"""
     peak_equity: Decimal = ZERO
     """highest equity"""
     max_drawdown: Decimal = ZERO

@@ -239,7 +239,7 @@ class Session:
         if failure is not None and self.end.reason is not failure.reason:
             self.end.fail(failure.reason, str(failure))
         if state.exhausted:
-            self.end.stop(EndReason.RISK_HALT, "the equity is exhausted")
+            self.end.stop(EndReason.RISK_HALT, "every book was liquidated")
         if all(strategy.failed for strategy in strategies):
             self.end.stop(EndReason.PLUGIN, "every strategy has failed")
 

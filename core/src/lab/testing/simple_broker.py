@@ -79,7 +79,7 @@ class SimpleBroker(Broker):
         if limit is not None and (price > limit if buys else price < limit):
             return None
         rate = instrument.taker_fee_rate
-        fee = price * order.quantity * rate
+        fee = instrument.notional(order.quantity, price) * rate
         return Fill(
             order.id, order.quantity, price, fee, rate, "taker", "simple", price, spread, Decimal(0), event.time_ns
         )

@@ -24,12 +24,13 @@ from lab_bitunix.rows import (
     decode_funding,
     decode_pairs,
     instrument_of,
+    with_tiers,
 )
 from lab_bitunix.wire import SAMPLE_BYTES, supported
 
 PAGE: Final = 200
 DEADLINE_S: Final = 10.0
-_PREFIX: Final = "/api/v1/futures/market/"
+_PREFIX: Final = "/api/v1/futures/"
 _TOO_FAST: Final = frozenset({10005, 10006})
 _UNKNOWN_SYMBOL: Final = frozenset({2, 20001, 20012, 20015})
 _OUR_FAULT: Final = frozenset({403, 404, 10002, 10008})
@@ -136,13 +137,24 @@ class RestClient:
         return date_ns if told_ns is None else told_ns
 
     async def instrument(self, symbol: str, vip: int) -> Instrument:
-        """Return the contract's steps and the fees of a VIP tier. Raises `UnknownSymbolError` naming near ones."""
+        """Return the contract's steps, the fees of a VIP tier, and the margin tiers.
+
+        Where the margin tiers do not come, those that lab assumes count, and ``origin`` says why. Raises
+        `UnknownSymbolError` naming near ones.
+        """
         reply = await self._get_known("trading_pairs", {"symbols": symbol}, symbol)
         pairs = self._pairs(reply)
         for pair in pairs:
             if pair.symbol.upper() == symbol:
-                return instrument_of(pair, vip)
+                return with_tiers(instrument_of(pair, vip), await self._tiers(pair.symbol))
         raise await self._unknown(symbol)
+
+    async def _tiers(self, symbol: str) -> bytes | str:
+        """Return the reply with the margin tiers, or as text why there is none: a run needs no such reply."""
+        try:
+            return (await self.get("get_position_tiers", {"symbol": symbol}, group="position")).data
+        except ProviderError as error:
+            return str(error)
 
     async def funding(self, symbol: str) -> Funding:
         """Return the rate of the running period, as a fraction (the wire has percent)."""
@@ -153,8 +165,8 @@ class RestClient:
         except BAD_JSON as error:
             raise self._not_as_agreed("funding_rate", str(error), reply.data) from None
 
-    async def get(self, path: str, params: Mapping[str, str]) -> Reply:
-        """Make one call and return its data.
+    async def get(self, path: str, params: Mapping[str, str], *, group: str = "market") -> Reply:
+        """Make one call and return its data. ``group`` is the part of the address before the path.
 
         Raises `ProviderUnavailable` for what may pass (no answer, 429, 403, HTML, 5xx, most codes),
         `UnknownSymbolError` and `ProviderError` for what will not.
@@ -166,7 +178,7 @@ class RestClient:
             with anyio.fail_after(self.deadline_s * self.pace):
                 await self.pacer.wait()
                 started = anyio.current_time()
-                status, headers, body = await self._connections.fetch(_PREFIX + path, params)
+                status, headers, body = await self._connections.fetch(f"{_PREFIX}{group}/{path}", params)
         except TimeoutError:
             raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:

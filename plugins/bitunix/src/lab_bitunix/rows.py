@@ -5,7 +5,8 @@ from decimal import Decimal, DecimalException
 from typing import Final
 
 import msgspec
-from lab.domain.instrument import Instrument
+from attrs import evolve
+from lab.domain.instrument import ASSUMED_TIERS, Instrument, MarginTier, check_instrument
 from lab.domain.market import BACKFILLED, Candle, Funding, check_candle
 from lab.domain.time import MILLISECOND_NS
 from lab.errors import ProviderError, ProviderUnavailable
@@ -55,6 +56,13 @@ class PairRow(msgspec.Struct, rename="camel"):
     symbol_status: str | None = None
 
 
+class _TierRow(msgspec.Struct, rename="camel"):
+    start_value: Decimal
+    end_value: Decimal
+    maintenance_margin_rate: Decimal
+    leverage: int | None = None
+
+
 class _FundingRow(msgspec.Struct, rename="camel"):
     funding_rate: Decimal
     symbol: str = ""
@@ -69,6 +77,7 @@ _raw_list: Final = msgspec.json.Decoder(list[msgspec.Raw])
 _klines: Final = msgspec.json.Decoder(list[_KlineRow], strict=False)
 _kline: Final = msgspec.json.Decoder(_KlineRow, strict=False)
 _pair: Final = msgspec.json.Decoder(PairRow, strict=False)
+_tiers: Final = msgspec.json.Decoder(list[_TierRow], strict=False)
 _funding: Final = msgspec.json.Decoder(_FundingRow, strict=False)
 
 BAD_JSON: Final = (ValueError, RecursionError)
@@ -184,6 +193,41 @@ def instrument_of(row: PairRow, vip: int) -> Instrument:
         leverage_max=row.max_leverage if row.max_leverage and 0 < row.max_leverage <= 1000 else None,
         origin=f"tick {tick:f}, lot {lot:f}, smallest quantity {quantity_min:f} (the venue's listing)",
     )
+
+
+def with_tiers(instrument: Instrument, reply: bytes | str) -> Instrument:
+    """Return the contract with the margin tiers of a reply; with those assumed where it has none that can be used.
+
+    A text says why no reply came. The venue's rate counts for the whole notional, and its last tier has no end here: a
+    position beyond it needs the rate of that tier.
+    """
+    try:
+        if isinstance(reply, str):
+            raise ValueError(reply)
+        rows = sorted(_tiers.decode(reply), key=lambda row: row.start_value)
+        tiers = tuple(
+            MarginTier(
+                notional_from=row.start_value,
+                notional_to=row.end_value if number < len(rows) else None,
+                leverage_max=row.leverage,
+                maintenance_rate=row.maintenance_margin_rate,
+            )
+            for number, row in enumerate(rows, 1)
+        )
+        known = evolve(instrument, tiers=tiers)
+        problem = check_instrument(known)
+        if problem is not None:
+            raise ValueError(problem)
+    except (*BAD_JSON, DecimalException) as error:
+        why = " ".join(str(error).split())[:100]
+        text = f"maintenance margin {_percent(ASSUMED_TIERS[0].maintenance_rate)} assumed: {why}"
+        return evolve(instrument, origin=f"{instrument.origin}; {''.join(c for c in text if c.isprintable())}")
+    text = f"maintenance margin from {_percent(tiers[0].maintenance_rate)} on"
+    return evolve(known, origin=f"{instrument.origin}; {text}")
+
+
+def _percent(rate: Decimal) -> str:
+    return f"{(100 * rate).normalize():f} %"
 
 
 def _positive(value: Decimal | None) -> Decimal | None:

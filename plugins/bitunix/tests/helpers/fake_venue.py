@@ -118,7 +118,11 @@ class FakeVenue:
     def _answer(self, path: str, params: dict[str, str]) -> bytes:
         if path == "kline":
             return json.dumps({"code": 0, "data": self.kline(params), "msg": "Success"}).encode()
-        name = {"trading_pairs": "rest-trading-pairs-2026-02", "funding_rate": "rest-funding-rate-2026-02"}[path]
+        name = {
+            "trading_pairs": "rest-trading-pairs-2026-02",
+            "funding_rate": "rest-funding-rate-2026-02",
+            "get_position_tiers": "rest-position-tiers-docs",
+        }[path]
         return (SAMPLES / f"{name}.json").read_bytes()
 
     def kline(self, params: dict[str, str]) -> list[dict[str, str]]:

@@ -42,8 +42,9 @@ def take(
     rate = terms.taker if terms.fees is None else terms.rate(order, "taker")
     lost = price - reference if resting.buys else reference - price
     resting.fill(quantity)
+    fee = instrument.notional(quantity, price) * rate
     return Fill(
-        order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, spread, lost, time_ns,
+        order.id, quantity, price, fee, rate, "taker", rule, reference, spread, lost, time_ns,
         resting.age_ns, displayed, None, best, worst,
     )  # fmt: skip
 
@@ -62,8 +63,9 @@ def make(
     assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
     rate = terms.maker if terms.fees is None else terms.rate(order, "maker")
     resting.fill(quantity)
+    fee = terms.instrument.notional(quantity, price) * rate
     return Fill(
-        order.id, quantity, price, price * quantity * rate, rate, "maker", rule, price, spread, _ZERO, time_ns,
+        order.id, quantity, price, fee, rate, "maker", rule, price, spread, _ZERO, time_ns,
         0, displayed, resting.queue,
     )  # fmt: skip
 
@@ -76,7 +78,8 @@ def take_at_limit(
     assert price is not None, f"{order.id} has no limit"  # submit refuses one
     rate = terms.taker if terms.fees is None else terms.rate(order, "taker")
     resting.fill(quantity)
+    fee = terms.instrument.notional(quantity, price) * rate
     return Fill(
-        order.id, quantity, price, price * quantity * rate, rate, "taker", rule, reference, None,
+        order.id, quantity, price, fee, rate, "taker", rule, reference, None,
         abs(price - reference), time_ns,
     )  # fmt: skip

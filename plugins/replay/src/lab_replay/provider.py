@@ -18,6 +18,7 @@ from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscr
 from lab.ports.provider import CHANNEL_OF
 from lab_recordings import RecordingError, names
 
+from lab_replay.funding_file import FundingFile
 from lab_replay.price_file import PriceFile
 from lab_replay.source import Source
 from lab_replay.sources import open_file
@@ -103,6 +104,11 @@ class ReplayProvider(Provider):
     taker_fee: Decimal = field(
         default=Decimal("0.0006"), validator=_is_fee, metadata={"help": "taker fee, a fraction of the notional"}
     )
+    funding: str = field(
+        default="",
+        converter=_absolute,
+        metadata={"help": "CSV of funding rates for a file: time (of settlement), rate (a fraction), mark if known"},
+    )
     keep: bool = field(
         default=True,
         metadata={"help": "keep what was read of a file of 2 MiB or more in the user's cache, for the next run"},
@@ -110,6 +116,7 @@ class ReplayProvider(Provider):
 
     _leaves_no_file: bool = field(init=False, default=False, repr=False)
     _source: Source | None = field(init=False, default=None, repr=False)
+    _rates: FundingFile | None = field(init=False, default=None, repr=False)
     _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
 
     def realm(self) -> Realm:
@@ -118,7 +125,8 @@ class ReplayProvider(Provider):
 
     def channels(self) -> frozenset[Channel]:
         """Return what a file or run of this kind may hold. Raises `ProviderError`."""
-        return self._open().channels
+        channels = self._open().channels
+        return channels if self._rates is None else channels | {Channel.FUNDING}
 
     def origin(self) -> str:
         """Return the file or run."""
@@ -192,7 +200,7 @@ class ReplayProvider(Provider):
             sink.feed(FeedState.LIVE, self.origin())
             channels = {one.symbol: one.channels for one in wanted}
             origin, first_ns = anyio.current_time(), 0
-            for number, event in enumerate(_flat(source.live(wanted)), 1):
+            for number, event in enumerate(_flat(self._funded(source.live(wanted), wanted)), 1):
                 first_ns = first_ns or event.time_ns
                 wait = origin + (event.time_ns - first_ns) / SECOND_NS - anyio.current_time()
                 if wait > 0 or number % _YIELD_EVERY == 0:
@@ -210,13 +218,16 @@ class ReplayProvider(Provider):
         source = self._open()
         with _named():
             self._check_fits(source, wanted)
-            return _named_batches(source.batches(wanted))
+            return _named_batches(self._funded(source.batches(wanted), wanted))
 
     def source(self) -> Mapping[str, str]:
         """Return the file or run and its SHA-256."""
         source = self._open()
         with _named():
-            return source.identity()
+            return {**source.identity(), **({"funding_sha256": self._rates.sha256} if self._rates else {})}
+
+    def _funded(self, batches: Iterator[Any], wanted: Sequence[Subscription]) -> Iterator[Any]:
+        return batches if self._rates is None else self._rates.between(batches, wanted[0].symbol)
 
     def _check_fits(self, source: Source, wanted: Sequence[Subscription]) -> None:
         if self.interval and isinstance(source, PriceFile):
@@ -233,7 +244,10 @@ class ReplayProvider(Provider):
         if self._source is None:
             if bool(self.file) == bool(self.run):
                 raise ProviderError("replay: set either file (a path or a recording's name) or run (a run directory)")
+            if self.run and self.funding:
+                raise ProviderError("replay: funding goes with file: a run has its own rates; leave one of them out")
             with _named():
+                self._rates = FundingFile(Path(self.funding)) if self.funding else None
                 if self.run:
                     self._source = RunTape(Path(self.run).name, Path(self.run))
                 else:

@@ -9,8 +9,12 @@ from lab.domain.events import (
     BrokerFailed,
     EntriesHalted,
     EquityExhausted,
+    FundingPaid,
+    FundingSkipped,
     GapFound,
     GateFailed,
+    Liquidated,
+    LiquidationSettled,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -24,7 +28,7 @@ from lab_reporters import text
 from lab_reporters.decoding import event_of, moment_of
 from lab_reporters.notices import sentence
 
-Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop", "command"]
+Topic = Literal["fill", "end", "refusal", "signal", "trading", "feed", "notice", "stop", "command", "margin"]
 
 
 _TOPICS: Final[Mapping[type, Topic]] = {
@@ -37,6 +41,10 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     EntriesHalted: "stop",
     BrokerFailed: "stop",
     EquityExhausted: "stop",
+    FundingPaid: "margin",
+    FundingSkipped: "margin",
+    Liquidated: "margin",
+    LiquidationSettled: "margin",
     Command: "command",
     TradingState: "trading",
     Notice: "notice",
@@ -101,7 +109,7 @@ def _said(event: Any) -> str:
         case BrokerFailed():
             return event.error
         case EquityExhausted():
-            return f"the equity is exhausted: {text.money(event.equity)}"
+            return f"every book was liquidated, the equity is {text.money(event.equity)}"
         case Command():
             return f"{event.action} by {event.who}: {event.why}"
         case _:
@@ -110,6 +118,8 @@ def _said(event: Any) -> str:
 
 def _condition(event: Any) -> str:
     match event:
+        case FundingPaid() | FundingSkipped() | Liquidated() | LiquidationSettled():
+            return _margin(event)
         case TradingState():
             return f"halted: {'; '.join(event.halted_by)}" if event.halted_by else "open"
         case Notice():
@@ -119,6 +129,28 @@ def _condition(event: Any) -> str:
             return f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"
         case _:
             raise TypeError(f"{type(event).__name__} is never shown")
+
+
+def _margin(event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettled) -> str:
+    match event:
+        case FundingPaid():
+            verb = "received" if event.amount < 0 else "paid"
+            rate = f"rate {text.exact(event.rate * 100)} %"
+            of = f"{text.exact(event.quantity)} {event.symbol} at {text.exact(event.mark)}, {rate}"
+            return f"funding {verb} {text.money(abs(event.amount))} for {of} [{event.strategy}]"
+        case FundingSkipped():
+            times = f"{event.windows} times from {text.second(event.window_ns)} on" if event.windows > 1 else "once"
+            of = f"{text.exact(event.quantity)} {event.symbol}"
+            return f"funding of {of} skipped {times}: {event.why} [{event.strategy}]"
+        case Liquidated():
+            held = ", ".join(
+                f"{text.exact(one.quantity)} {one.symbol} at {text.exact(one.mark)}" for one in event.positions
+            )
+            figures = f"{text.money(event.balance)} left, maintenance margin {text.money(event.maintenance)}"
+            return f"liquidated, {event.mode} margin: {held or 'no position'}, {figures} [{event.strategy}]"
+        case _:
+            figures = f"fee {text.money(event.fee)}, paid by the insurance fund {text.money(event.insurance)}"
+            return f"liquidation settled: {figures} [{event.strategy}]"
 
 
 def _fill(event: OrderFilled) -> str:

@@ -27,6 +27,7 @@ _STYLES: Final = {
     "feed": "magenta",
     "notice": "dim",
     "stop": "bold red",
+    "margin": "bold red",
     "command": "bold",
 }
 

@@ -97,6 +97,7 @@ def summary_rows(report: Report) -> Rows:
         ("Trades", f"{report.trades:,}"),
         ("Refusals", f"{report.refusals:,}"),
         ("Fees", text.money(report.fees_paid)),
+        *margin_rows(report),
         ("P&L", profit_of(report)),
         *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
@@ -120,6 +121,18 @@ def _band_rows(report: Report) -> Rows:
     ]
     if made:
         rows.append(("Filled by", ", ".join(made)))
+    return rows
+
+
+def margin_rows(report: Report) -> Rows:
+    """Return funding and liquidations, where there were any."""
+    rows = []
+    if report.funding_paid:
+        rows.append(("Funding", text.money(report.funding_paid)))
+    if report.liquidations:
+        figures = {"fees": report.liquidation_fees, "paid by the insurance fund": report.insurance_paid}
+        said = [str(report.liquidations), *(f"{name} {text.money(one)}" for name, one in figures.items() if one)]
+        rows.append(("Liquidations", ", ".join(said)))
     return rows
 
 

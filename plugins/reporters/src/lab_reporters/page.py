@@ -94,7 +94,7 @@ def _charts(header: Header, story: PageModel) -> Charts:
     for symbol, fills in story.fills.items():
         if len(marked[symbol]) < len(fills.time_ns):
             notes.append(f"{len(marked[symbol]):,} of {len(fills.time_ns):,} fills of {symbol} are marked")
-    equity = equity_curve(starting, drawn, story.fills, story.candles_max)
+    equity = equity_curve(starting, drawn, story.fills, story.moves, story.candles_max)
     return Charts(drawn, story.fills, marked, equity, starting, notes)
 
 

@@ -13,8 +13,12 @@ from lab.domain.events import (
     Deposited,
     EntriesHalted,
     EquityExhausted,
+    FundingPaid,
+    FundingSkipped,
     GapFound,
     GateFailed,
+    Liquidated,
+    LiquidationSettled,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -28,7 +32,7 @@ from lab.ports import Record
 from lab_reporters import text
 from lab_reporters.decoding import event_of, moment_of
 from lab_reporters.lines import describe_request, line_of
-from lab_reporters.series import Candles, Fills
+from lab_reporters.series import Candles, Fills, Moves
 from lab_reporters.trades import Cells, OpenTrade
 
 _SYMBOLS_MAX: Final = 8
@@ -58,6 +62,7 @@ class PageModel:
     candles: dict[str, Candles] = field(init=False, factory=dict)
     fills: dict[str, Fills] = field(init=False, factory=dict)
     deposits: float = field(init=False, default=0.0)
+    moves: Moves = field(init=False, factory=Moves)
     tables: dict[str, Rows] = field(init=False, factory=dict)
     reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
     _open: dict[tuple[str, str], OpenTrade] = field(init=False, factory=dict)
@@ -90,6 +95,9 @@ class PageModel:
                 self.table("refusals").add(partial(_refusal, record.time_ns, event))
             case Signal():
                 self.table("signals").add(partial(_signal, record.time_ns, event))
+            case FundingPaid() | LiquidationSettled():
+                self.moves.add(record.time_ns, event.postings[0][1])
+                self.table("incidents").add(partial(_incident, record, event))
             case Deposited():
                 self.deposits += float(event.amount)
             case (
@@ -101,6 +109,8 @@ class PageModel:
                 | EntriesHalted()
                 | BrokerFailed()
                 | EquityExhausted()
+                | Liquidated()
+                | FundingSkipped()
                 | OrderEnded()
                 | Command()
                 | CandleIgnored()

@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Iterator, Sequence
+from decimal import Decimal
 from heapq import merge
 from math import isfinite
 from operator import attrgetter
@@ -135,25 +136,44 @@ class Fills:
         return sorted({round(i * (total - 1) / (limit - 1)) for i in range(limit)})
 
 
+@define
+class Moves:
+    """What cash moved beside fills, for the equity curve: funding, and what liquidations added."""
+
+    time_ns: "array[int]" = field(init=False, factory=lambda: array("q"))
+    amount: "array[float]" = field(init=False, factory=lambda: array("d"))
+
+    def add(self, time_ns: int, amount: Decimal) -> None:
+        """Take an amount that came in, or below 0 went out."""
+        if 0 <= time_ns < 1 << 63 and isfinite(float(amount)):
+            self.time_ns.append(time_ns)
+            self.amount.append(float(amount))
+
+
 Moment = tuple[int, str, float, float, float]  # time_ns, symbol, price, signed quantity (0: only the price), fee
 
 
 def equity_curve(
-    starting: float, candles: dict[str, list[Candle]], fills: dict[str, Fills], limit: int
+    starting: float, candles: dict[str, list[Candle]], fills: dict[str, Fills], moves: Moves, limit: int
 ) -> list[tuple[int, float]]:
     """Return (time_ns, equity) at each drawn candle's end and, while they are few, after each fill.
 
-    Equity is ``starting − Σ signed quantity × price − Σ fees + Σ quantity × newest price``; for the eye, in float: the
-    exact figures are the report's.
+    Equity is ``starting − Σ signed quantity × price − Σ fees + moves + Σ quantity × newest price``; for the eye, in
+    float: the exact figures are the report's.
     """
     streams: list[Iterator[Moment]] = [_fill_moments(symbol, one) for symbol, one in fills.items()]
     streams += [_candle_moments(symbol, some) for symbol, some in candles.items()]
+    streams.append(
+        (time_ns, "", 0.0, 0.0, -amount) for time_ns, amount in zip(moves.time_ns, moves.amount, strict=True)
+    )
     each_fill = sum(len(one.time_ns) for one in fills.values()) <= limit or not any(candles.values())
     cash, held, marks = starting, dict.fromkeys(fills, 0.0), dict[str, float]()
     points: list[tuple[int, float]] = []
     for time_ns, symbol, price, quantity, fee in merge(*streams, key=_moment_order):
+        cash -= quantity * price + fee
+        if not symbol:
+            continue
         if quantity:
-            cash -= quantity * price + fee
             held[symbol] += quantity
             marks.setdefault(symbol, price)
         else:

@@ -16,7 +16,7 @@ from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import Rows, header_rows, summary_rows
 from lab_reporters.output import Output, counts_text, positions_text
 
-_AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command"})
+_AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command", "margin"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
 _PLURALS: Final = {
     "refusal": "refusals", "signal": "signals that were not placed", "notice": "notices", "fill": "fills",

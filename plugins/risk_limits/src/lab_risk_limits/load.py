@@ -41,7 +41,7 @@ def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | 
     # Multiplied by the leverage instead of divided: exact.
     room = fraction * (equity * leverage - load.bound)
     opening = request.quantity - load.offset
-    notional = opening * load.price
+    notional = view.instrument(request.symbol).notional(opening, load.price)
     return None if notional <= room else Excess(load, equity, leverage, opening, notional, room)
 
 
@@ -53,12 +53,13 @@ def load_of(request: OrderRequest, view: View) -> Load:
     left, bound = abs(held), ZERO
     for order in view.orders():
         if not order.reduce_only:
-            bound += order.remaining * _working_price(order, view, price if order.symbol == symbol else None)
+            known = price if order.symbol == symbol else None
+            bound += view.instrument(order.symbol).notional(order.remaining, _working_price(order, view, known))
         elif order.symbol == symbol and order.type is _MARKET:
             left -= min(left, order.remaining)  # what rests may never fill, and yields where the position is gone
     offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
     for other, quantity, mark in view.held():
-        bound += (left - offset if other == symbol else abs(quantity)) * mark
+        bound += view.instrument(other).notional(left - offset if other == symbol else quantity, mark)
     return Load(price, offset, bound)
 
 

@@ -71,5 +71,5 @@ class Margin(RiskGate):
             return ZERO
         instrument = view.instrument(request.symbol)
         # Whole lots by integer division, so that no quotient is rounded up.
-        fits = load.offset + room // (load.price * instrument.lot) * instrument.lot
+        fits = load.offset + room // instrument.notional(instrument.lot, load.price) * instrument.lot
         return fits if instrument.quantity_min <= fits < request.quantity and fits > load.offset else ZERO

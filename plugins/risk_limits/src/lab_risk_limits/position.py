@@ -12,6 +12,7 @@ from lab_risk_limits.figures import above_0, texts
 from lab_risk_limits.load import order_price, touch
 
 _BUY: Final = Side.BUY
+_ONE: Final = Decimal(1)
 
 
 @define(kw_only=True)
@@ -29,7 +30,7 @@ class MaxPosition(RiskGate):
     notional: Decimal | None = field(
         default=Decimal(50_000),
         validator=above_0,
-        metadata={"help": "largest position in a symbol, long or short, in the quote currency"},
+        metadata={"help": "largest position in a symbol, long or short, in the currency of the money"},
     )
     on_excess: Literal["refuse", "shrink"] = field(
         default="refuse",
@@ -72,9 +73,14 @@ class MaxPosition(RiskGate):
 
     @staticmethod
     def _price(request: OrderRequest, view: View) -> Decimal:
-        """Return the price the position is valued at: a low limit to buy must not make a position look small."""
+        """Return the price the position is valued at: a low limit to buy must not make a position look small.
+
+        Of an inverse contract it is what one is worth in the base coin then.
+        """
         price = order_price(request, view)
-        return max(price, touch(request, view)) if request.side is _BUY else price
+        if request.side is _BUY:
+            price = max(price, touch(request, view))
+        return view.instrument(request.symbol).notional(_ONE, price)
 
     def _figures(
         self, request: OrderRequest, view: View, after: Decimal, price: Decimal, too_many: bool

@@ -72,7 +72,9 @@ class BrokerHarness:
         self._quotes: list[Quote] = []
         known = {one.symbol: one for one in instruments}
         broker.open(known, seed)
-        self._state = EngineState(known, MINUTE_NS, 64, (), config_hash="", leverage=Decimal(1), no_orders=False)
+        self._state = EngineState(
+            known, MINUTE_NS, 64, (), config_hash="", leverage=Decimal(1), margin_mode="cross", no_orders=False
+        )
         broker.attach(MarketView(self._state))
 
     # -- orders ------------------------------------------------------------------------------------------------------

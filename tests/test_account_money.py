@@ -1,0 +1,173 @@
+"""Funding and liquidation through the command line: settings, journal, report, page and audit."""
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+D = Decimal
+MINUTE_MS = 60_000
+BEGIN_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
+
+BUYER = """
+from attrs import define, field
+from decimal import Decimal
+from lab import OrderRequest, Strategy, hookimpl
+
+@define(kw_only=True)
+class Buyer(Strategy):
+    \"\"\"Buys once and holds.\"\"\"
+    quantity: Decimal = field(default=Decimal(10), metadata={"help": "coins"})
+    _bought: bool = field(init=False, default=False)
+
+    @property
+    def lookback(self):
+        return 1
+
+    def on_candle(self, candle, view):
+        if self._bought:
+            return []
+        self._bought = True
+        return [OrderRequest.buy(candle.symbol, self.quantity)]
+
+@hookimpl
+def lab_strategies():
+    return {"buyer": Buyer}
+"""
+
+
+@pytest.fixture
+def buyer(site: Any) -> None:
+    site.install("their_buyer", BUYER)
+
+
+def prices(lab: Any, *closes: float, minutes: int = 1) -> str:
+    """Write candles of one minute whose closes last ``minutes`` each; return the file's name."""
+    lines = ["time,open,high,low,close,volume"]
+    for place, close in enumerate(close for close in closes for _ in range(minutes)):
+        lines.append(f"{BEGIN_MS + place * MINUTE_MS},{close},{close + 0.01:.2f},{close},{close},10")
+    (lab.folder / "prices.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return "prices.csv"
+
+
+def rates(lab: Any, text: str) -> str:
+    (lab.folder / "rates.csv").write_text(text, encoding="utf-8")
+    return "replay.funding=rates.csv"
+
+
+RATES = (
+    "time,rate,mark\n2023-12-31T16:00:00Z,0.01,100\n2024-01-01T08:00:00Z,0.0001,102.0\n2024-01-01T16:00:00Z,-0.0003,\n"
+)
+
+
+@pytest.mark.behaviour("O10", "J7")
+def test_a_backtest_pays_the_rates_of_a_file_and_says_it(lab: Any, buyer: None) -> None:
+    """10 coins: 10 x 102 x 0.01 % = 0.102 paid, 10 x 100 x 0.03 % = 0.3 received."""
+    file = prices(lab, 100.0, minutes=1_000)
+    options = ("--strategy", "buyer", "--set", rates(lab, RATES), "--latency-ms", "0", "--reporter", "html")
+    result = lab("backtest", file, *options, "--reporter", "terminal")
+    assert result.code == 0, result.err
+    assert "funding paid 0.10 for 10 BTCUSDT at 102, rate 0.01 % [buyer]" in result.out
+    assert "funding received 0.30 for 10 BTCUSDT at 100, rate -0.03 % [buyer]" in result.out
+    run = lab.run()
+    report = run.report()
+    assert D(report["funding_paid"]) == D("0.102") - D("0.3")
+    assert D(report["books"]["buyer"]["balances"]["funding"]) == D("-0.198")
+    assert not [one for one in report["degradations"] if one.startswith("funding")]
+    assert len(run.rows("funding_paid")) == 2
+    assert lab("audit").code == 0
+    assert "identical" in lab("verify").out
+    page = (run.folder / "summary.html").read_text(encoding="utf-8")
+    assert "funding paid 0.10" in page
+    assert "Funding" in result.out
+
+
+@pytest.mark.behaviour("O10")
+def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: None) -> None:
+    file = prices(lab, 100.0, minutes=1_000)
+    assert lab("backtest", file, "--strategy", "buyer").code == 0
+    report = lab.run().report()
+    assert D(report["funding_paid"]) == 0
+    assert "funding_skipped 2" in report["degradations"]
+    assert [row["why"] for _, _, row in lab.run().rows("funding_skipped")] == ["no rate was fetched"] * 2
+    assert lab("audit").code == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "rates.csv:1: expected the columns time, rate and, if known, mark; it has []"),
+        ("time,rate\n", "rates.csv:1: it holds no rate"),
+        ("time,rate\nnever,0.1\n", "rates.csv:2: time, rate and mark are not all there"),
+        ("time,rate\n1704067200000\n", "rates.csv:2: time, rate and mark are not all there: 'rate'"),
+        ("time,rate\n1704067200000,5\n", "rates.csv:2: rate 5.0 is no fraction"),
+        (
+            "time,rate\n1704067200000,0\n\n1704067200000,0\n",
+            "rates.csv:4: its time is not after that of the line above",
+        ),
+        ("\udcff", "rates.csv: is no text in UTF-8"),
+    ],
+)
+def test_a_file_of_rates_that_cannot_be_used_is_named_with_its_line(
+    lab: Any, buyer: None, text: str, words: str
+) -> None:
+    file = prices(lab, 100.0, 100.0)
+    (lab.folder / "rates.csv").write_bytes(text.encode("utf-8", "surrogateescape"))
+    result = lab("backtest", file, "--strategy", "buyer", "--set", "replay.funding=rates.csv")
+    assert result.code == 78, result.err
+    assert words in result.err
+    assert "Traceback" not in result.err
+
+
+def test_rates_for_a_recorded_run_are_refused_and_a_file_that_is_not_there_is_named(lab: Any, buyer: None) -> None:
+    file = prices(lab, 100.0, 100.0)
+    result = lab("backtest", file, "--strategy", "buyer", "--set", "replay.funding=nowhere.csv")
+    assert (result.code, "nowhere.csv" in result.err) == (78, True)
+
+
+@pytest.mark.behaviour("O11", "J7")
+@pytest.mark.parametrize("margin", ["cross", "isolated"])
+def test_a_liquidation_is_a_row_a_line_a_figure_and_a_degradation(lab: Any, buyer: None, margin: str) -> None:
+    """1,000 coins at 100 on 10,000, 10 times: margin 10,000, liquidated at 90, closed there, and over."""
+    file = prices(lab, 100.0, 100.0, 95.0, 90.0, 89.0, 89.0, 150.0)
+    options = ("--strategy", "buyer", "--set", "buyer.quantity=1000", "--gate", "none", "--set", "paper.slippage_bps=0")
+    free = ("--set", "paper.taker_fee=0", "--latency-ms", "0", "--margin", margin)
+    result = lab("backtest", file, *options, *free, "--reporter", "terminal", "--reporter", "html")
+    assert result.code == 2, result.out + result.err
+    report = lab.run().report()
+    times = 1 if margin == "cross" else 2  # the position, and then the book, whose whole money was its margin
+    assert (report["reason"], report["liquidations"]) == ("risk_halt", times)
+    assert D(report["ending_equity"]) == 0
+    assert D(report["pnl_percent"]) == -100
+    assert D(report["insurance_paid"]) == 1_000
+    (_, _, row), *_ = lab.run().rows("liquidated")
+    assert (row["mode"], D(row["balance"])) == (margin, 0)
+    assert any(one.startswith(f"liquidated buyer ({margin}): 1000 BTCUSDT at 90") for one in report["degradations"])
+    assert f"liquidated, {margin} margin: 1,000 BTCUSDT at 90, 0.00 left" in result.out
+    assert lab("audit").code == 0
+    assert "identical" in lab("verify").out
+    assert json.loads(lab("report", "--json").out)["liquidations"] == times
+
+
+def test_a_margin_mode_that_is_none_is_refused_with_those_there_are(lab: Any, buyer: None) -> None:
+    result = lab("backtest", prices(lab, 100.0, 100.0), "--strategy", "buyer", "--margin", "portfolio")
+    assert result.code == 78
+    assert "cross" in result.err
+    assert "isolated" in result.err
+
+
+def test_a_leverage_above_the_smallest_tier_is_refused(lab: Any, buyer: None) -> None:
+    result = lab("backtest", prices(lab, 100.0, 100.0), "--strategy", "buyer", "--leverage", "101")
+    assert result.code == 78
+    assert "leverage = 101: BTCUSDT has at most 100; give --leverage 100" in result.err
+
+
+def test_a_replay_has_the_margin_mode_of_the_session_unless_another_is_given(lab: Any) -> None:
+    assert lab.mock("--margin", "isolated", "--reporter", "none", minutes=3).code == 0
+    session = lab.run().folder.name
+    assert lab.run().report()["settings"]["run"]["margin"] == "isolated"
+    assert lab("replay", session).code == 0
+    assert lab.run().report()["settings"]["run"]["margin"] == "isolated"
+    assert lab("replay", session, "--margin", "cross").code == 0
+    assert lab.run().report()["settings"]["run"]["margin"] == "cross"
