@@ -89,7 +89,12 @@ parts = apply(
     click.option(
         "--reporter", "reporters", multiple=True, metavar="NAME", help="What shows and writes the run; `none` for none."
     ),
-    click.option("--equity", metavar="MONEY", help="Each strategy's starting money. Default: 10000."),
+    click.option("--equity", metavar="MONEY", help="Starting money of each account. Default: 10000."),
+    click.option(
+        "--account",
+        metavar="MODE",
+        help="separate or shared: one for each strategy, or one for all. Default: separate.",
+    ),
     click.option("--leverage", metavar="TIMES", help="Margin is notional / leverage. Default: 10."),
     click.option("--margin", metavar="MODE", help="cross or isolated: what backs a position. Default: cross."),
     click.option("--latency-ms", metavar="MS", help="Simulated latency of orders. Default: the broker's (200)."),
@@ -131,8 +136,8 @@ def gather(
     registry = registry or Registry()
     options: dict[str, Any] = {}
     for key in (
-        "provider", "symbol", "interval", "broker", "equity", "leverage", "margin", "seed", "speed", "minutes",
-        "no_orders", "no_write", "state_dir", "start_timeout",
+        "provider", "symbol", "interval", "broker", "equity", "account", "leverage", "margin", "seed", "speed",
+        "minutes", "no_orders", "no_write", "state_dir", "start_timeout",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
     for key, flag in FLAGS.items():

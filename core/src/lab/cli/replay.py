@@ -87,7 +87,7 @@ def _again(directory: Path, recorded: "RunStarted") -> str:
 
 def _recorded(recorded: "RunStarted", given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the recorded session's settings; those of strategies, gates and broker where no others were given."""
-    keys = ("symbol", "interval", "equity", "leverage", "margin", "seed", "no_orders")
+    keys = ("symbol", "interval", "equity", "account", "leverage", "margin", "seed", "no_orders")
     found: dict[str, Any] = {f"run.{key}": getattr(recorded, key) for key in keys}
     components: list[ComponentRecord] = []
     if not given["strategies"]:

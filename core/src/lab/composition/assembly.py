@@ -18,7 +18,7 @@ from lab.engine.engine import Engine, ignore_failure
 from lab.engine.protocols import OnFailure
 from lab.errors import ComponentError, ConfigError, PluginError, describe_error, text_of
 from lab.journal.codec import encode
-from lab.journal.report import RUN_SETTINGS, setting_text
+from lab.journal.report import RUN_SETTINGS, deposits, setting_text
 from lab.journal.schema import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.settings import Effective, Layers, build, settings_of
@@ -98,10 +98,14 @@ class Assembly:
             started.interval_ns,
             self.broker.component,
             [(part.name, part.component) for part in self.gates],
-            [(part.name, part.component, started.equity) for part in self.strategies],
+            [
+                (part.name, part.component, money)
+                for part, money in zip(self.strategies, deposits(started), strict=True)
+            ],
             config_hash=started.config_hash,
             leverage=started.leverage,
             margin_mode=started.margin,
+            account_mode=started.account,
             no_orders=started.no_orders,
             carried_loss=(before.day_ns, before.lost),
             gate_memory=started.gate_memory,
@@ -124,6 +128,7 @@ class Assembly:
             "symbol": run.symbol,
             "interval": run.interval,
             "equity": run.equity,
+            "account": run.account,
             "leverage": run.leverage,
             "margin": run.margin,
             "seed": run.seed,
@@ -144,6 +149,7 @@ class Assembly:
             interval_ns=run.interval_ns,
             minutes=run.minutes if kind == "run" else None,
             equity=run.equity,
+            account=run.account,
             leverage=run.leverage,
             margin=run.margin,
             seed=run.seed,
@@ -323,6 +329,7 @@ def reassemble(registry: Registry, started: RunStarted) -> Assembly:
         "symbol": started.symbol,
         "interval": started.interval,
         "equity": started.equity,
+        "account": started.account,
         "leverage": started.leverage,
         "margin": started.margin,
         "seed": started.seed,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 from attrs import define, field, validators
 
-from lab.domain.margin import MARGIN_MODES
+from lab.domain.margin import ACCOUNT_MODES, MARGIN_MODES
 from lab.domain.time import DAY_NS, parse_interval
 
 _PLACES: Final = 18  # as many as the engine keeps exactly
@@ -85,15 +85,20 @@ class RunSettings:
         validator=[validators.ge(0), validators.le(31_536_000)],
     )
     equity: Decimal = _key(
-        "each strategy's starting money",
+        "starting money: each strategy's, or that of the shared account",
         default=Decimal(10_000),
         validator=[validators.gt(0), validators.le(10**12), _money],
+    )
+    account: Literal["separate", "shared"] = _key(
+        "separate: each strategy has an account of its own; shared: all strategies trade one account",
+        default="separate",
+        validator=validators.in_(ACCOUNT_MODES),
     )
     leverage: Decimal = _key(
         "margin is notional / leverage", default=Decimal(10), validator=[validators.ge(1), validators.le(1000)]
     )
     margin: Literal["cross", "isolated"] = _key(
-        "cross: a strategy's whole equity backs its positions; isolated: each position has a margin of its own",
+        "cross: the account's whole equity backs its positions; isolated: each position has a margin of its own",
         default="cross",
         validator=validators.in_(MARGIN_MODES),
     )

@@ -14,7 +14,7 @@ from lab.domain.orders import AmendRequest, OrderRequest, OrderType, Side, TimeI
 
 
 class Deposited(Struct, frozen=True, gc=False):
-    """Starting money of a book."""
+    """Starting money of a book. A shared account is paid in once, to the book of the first strategy."""
 
     strategy: str
     amount: Decimal
@@ -268,8 +268,10 @@ class MarginCall(Struct, frozen=True, gc=False):
 class Liquidated(Struct, frozen=True, gc=False):
     """A margin balance is down to the maintenance margin: the engine closes these positions at the market.
 
-    ``mode`` is ``cross`` (the whole book, whose strategy is not called again; ``balance`` is its equity at the marks)
-    or ``isolated`` (one position; ``balance`` is its own margin and unrealised profit).
+    ``mode`` is ``cross`` (the whole account, whose strategy is not called again; ``balance`` is its equity at the
+    marks) or ``isolated`` (one position; ``balance`` is its own margin and unrealised profit). Of a shared account each
+    strategy has such a row, in their order, with its own positions; balance and maintenance are the account's, in which
+    long and short positions of a symbol net.
     """
 
     strategy: str
@@ -282,7 +284,8 @@ class Liquidated(Struct, frozen=True, gc=False):
 class LiquidationSettled(Struct, frozen=True, gc=False):
     """Liquidated positions are closed: the venue's fee, and what its insurance fund pays of a loss beyond the margin.
 
-    The postings sum to zero.
+    The postings sum to zero. Of a shared account each strategy has such a row: its own fee, and the first strategy, in
+    whose book the deposit is, what the insurance fund pays.
     """
 
     strategy: str

@@ -9,6 +9,8 @@ from lab.domain.instrument import Instrument, MarginTier
 
 MarginMode = Literal["cross", "isolated"]
 MARGIN_MODES: Final = ("cross", "isolated")
+AccountMode = Literal["separate", "shared"]
+ACCOUNT_MODES: Final = ("separate", "shared")
 
 N = TypeVar("N", float, Decimal)
 TierFigures = tuple[N, N, N, N]

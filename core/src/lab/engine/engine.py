@@ -15,7 +15,7 @@ from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO
-from lab.domain.margin import MarginMode
+from lab.domain.margin import AccountMode, MarginMode
 from lab.domain.market import (
     BACKFILLED,
     FINAL,
@@ -70,6 +70,7 @@ class Engine:
         config_hash: str,
         leverage: Decimal = Decimal(1),
         margin_mode: MarginMode = "cross",
+        account_mode: AccountMode = "separate",
         no_orders: bool = False,
         carried_loss: CarriedLoss = (0, ZERO),
         gate_memory: Memory | None = None,
@@ -80,6 +81,7 @@ class Engine:
     ) -> None:
         """Put the parts together. ``strategies`` are (name, component, deposit); names are unique.
 
+        With the ``account_mode`` ``shared`` all deposits are one account's, which is paid in to the first book.
         With ``record_inputs`` a step that is worth a journal row begins with its input (live sessions); without it only
         outputs are returned (backtests, whose inputs stay in their source). ``archive`` returns the outcome of an order
         id that memory has forgotten. ``carried_loss`` is what the run that this one restarts lost on the day it ended,
@@ -87,6 +89,10 @@ class Engine:
         ``on_failure`` is called with role, name, call and error of a component that raised.
         """
         books = [Book(name, deposit) for name, _, deposit in strategies]
+        if account_mode == "shared":
+            for book in books[1:]:
+                books[0].deposit = EXACT.add(books[0].deposit, book.deposit)
+                book.deposit = ZERO
         lookbacks = [
             declared("strategy", name, "lookback", partial(getattr, one, "lookback"), on_failure)
             for name, one, _ in strategies
@@ -94,7 +100,8 @@ class Engine:
         keep = max([64, *(-(-3 * lookback // 2) for lookback in lookbacks)])
         self.state = state = EngineState(
             instruments, interval_ns, keep, books,
-            config_hash=config_hash, leverage=leverage, margin_mode=margin_mode, no_orders=no_orders,
+            config_hash=config_hash, leverage=leverage, margin_mode=margin_mode, account_mode=account_mode,
+            no_orders=no_orders,
         )  # fmt: skip
         self.valuation = Valuation(state, carried_loss)
         bound = self._gates = Gates(gates, on_failure, gate_memory)
@@ -158,10 +165,11 @@ class Engine:
         return counters
 
     def begin(self) -> Sequence[object]:
-        """Pay each book's deposit in, and halt whom gates remember to have halted. Called once, before any step."""
+        """Pay each account's deposit in, and halt whom gates remember to have halted. Called once, before any step."""
         with localcontext(EXACT):
             out: Outputs = [
-                Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit)) for book in self.state.books
+                Deposited(book.name, book.deposit, book.ledger.deposit(book.deposit))
+                for book in [account.books[0] for account in self.state.accounts]
             ]
         if self._restored:
             self._strategies.look_for_trips(out)

@@ -1,20 +1,19 @@
-"""Liquidates what its margin no longer backs: the whole book with cross margin, one position with isolated margin.
+"""Liquidates what its margin no longer backs: the whole account with cross margin, one position with isolated.
 
 The engine does what a venue does: it takes the working orders back, closes at the market, and the venue's insurance
 fund pays what was lost beyond the margin. Nobody is asked, and nothing that the price does afterwards takes it back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from decimal import Decimal, getcontext, setcontext
 from typing import Final
 
 from lab.domain.events import EquityExhausted, Liquidated, LiquidationSettled, MarginCall, OrderFilled
 from lab.domain.ledger import EXACT, ZERO
 from lab.domain.margin import initial_margin, maintenance_margin
-from lab.domain.position import FLAT
 from lab.domain.time import SECOND_NS
 from lab.engine.orders import OrderEntry
-from lab.engine.state import Book, Closing, EngineState, Outputs
+from lab.engine.state import Account, Book, Closing, EngineState, Outputs
 from lab.engine.strategies import Strategies
 from lab.engine.valuation import Valuation
 from lab.errors import ComponentError
@@ -52,10 +51,10 @@ class Liquidation:
         setcontext(EXACT)
         known = len(out)
         try:
-            for book in state.books:
-                if book.closing:
-                    self._go_on(book, out)
-                self._check_book(book, out)
+            for account in state.accounts:
+                for closing in _of(account):
+                    self._go_on(closing, out)
+                self._check_account(account, out)
             if self._strategies.listening and len(out) > known:
                 self._strategies.tell(out, known)
         except ComponentError as error:
@@ -67,29 +66,49 @@ class Liquidation:
 
     # -- who is liquidated -------------------------------------------------------------------------------------------
 
-    def _check_book(self, book: Book, out: Outputs) -> None:
-        held = [one for one in book.ledger.positions.items() if one[1].quantity and one[0] not in book.closing]
-        if not held and (book.liquidated or book.closing or book.ledger.cash > ZERO):
+    def _check_account(self, account: Account, out: Outputs) -> None:
+        held = [
+            (book, symbol, position)
+            for book in account.books
+            for symbol, position in book.ledger.positions.items()
+            if position.quantity and symbol not in book.closing
+        ]
+        if not held and (account.liquidated or account.closing or account.cash > ZERO):
             return
         isolated = self._state.margin_mode == "isolated"
-        calls, total, needed = [], book.ledger.cash, ZERO
-        for symbol, position in held:
+        calls: dict[str, list[MarginCall]] = {book.name: [] for book in account.books}
+        total, net = account.cash, dict[str, Decimal]()
+        for book, symbol, position in held:
             call = self._call(symbol, position.quantity)
             unrealised = self._valuation.unrealised(symbol, position)
             if isolated:
                 margin = initial_margin(position.cost, self._state.leverage)
                 if margin + unrealised <= call.maintenance:
                     out.append(Liquidated(book.name, "isolated", margin + unrealised, call.maintenance, (call,)))
-                    self._close(book, (call,), margin, out)
+                    self._state.counters.liquidations += 1
+                    self._close((book,), [(book, call)], margin, out)
                     continue
-            calls.append(call)
+            calls[book.name].append(call)
             total += unrealised
-            needed += ZERO if isolated else call.maintenance
-        if total <= needed and (calls or not book.closing):
-            out.append(Liquidated(book.name, "cross", total, needed, tuple(calls)))
+            net[symbol] = net.get(symbol, ZERO) + position.quantity
+        needed = ZERO
+        if not isolated:
+            for symbol, quantity in net.items():
+                needed += self._valuation.maintenance(symbol, quantity)
+        if total <= needed and (net or not account.closing):
+            self._liquidate(account, total, needed, calls, out)
+
+    def _liquidate(
+        self, account: Account, total: Decimal, needed: Decimal, calls: Mapping[str, list[MarginCall]], out: Outputs
+    ) -> None:
+        """Close all that an account holds, and call none of its strategies again."""
+        for book in account.books:
+            out.append(Liquidated(book.name, "cross", total, needed, tuple(calls[book.name])))
+            self._state.counters.liquidations += 1
             self._strategies.retire_book(book)
             book.liquidated = True
-            self._close(book, calls, None, out)
+        called = [(book, call) for book in account.books for call in calls[book.name]]
+        self._close(account.books, called, None, out)
 
     def _call(self, symbol: str, quantity: Decimal) -> MarginCall:
         notional = self._valuation.notional(symbol, quantity)
@@ -99,31 +118,38 @@ class Liquidation:
 
     # -- how it goes on ----------------------------------------------------------------------------------------------
 
-    def _close(self, book: Book, calls: Sequence[MarginCall], margin: Decimal | None, out: Outputs) -> None:
-        """Cancel the working orders, of the whole book where that backs the positions, and close these positions."""
-        symbols = tuple(call.symbol for call in calls)
-        closing = Closing(symbols, margin, self._state.now_ns + SECOND_NS)
-        book.closing.update(dict.fromkeys(symbols, closing))
-        self._state.counters.liquidations += 1
+    def _close(
+        self,
+        books: tuple[Book, ...],
+        calls: Sequence[tuple[Book, MarginCall]],
+        margin: Decimal | None,
+        out: Outputs,
+    ) -> None:
+        """Cancel the working orders, all of them where the whole account backs the positions, and close these."""
+        positions = tuple((book, call.symbol) for book, call in calls)
+        closing = Closing(books, positions, margin, self._state.now_ns + SECOND_NS)
+        for book, symbol in positions:
+            book.closing[symbol] = closing
         self._closing = True
-        for open_ in list(book.orders.values()):
-            if margin is None or open_.order.symbol in symbols:
-                self._entry.changes.withdraw(open_, _REASON, out)
-        for call in calls:
+        for book in books:
+            for open_ in list(book.orders.values()):
+                if margin is None or (book, open_.order.symbol) in positions:
+                    self._entry.changes.withdraw(open_, _REASON, out)
+        for book, call in calls:
             self._entry.close_position(book, call.symbol, call.quantity, _REASON, out)
-        if not symbols:
-            self._settle(book, closing, out)
+        if not positions:
+            self._settle(closing, out)
 
-    def _go_on(self, book: Book, out: Outputs) -> None:
+    def _go_on(self, closing: Closing, out: Outputs) -> None:
         """Place again, at most once a second, what ended without closing its position."""
         now_ns = self._state.now_ns
-        for symbol, closing in book.closing.items():
+        if now_ns < closing.retry_ns:
+            return
+        closing.retry_ns = now_ns + SECOND_NS
+        for book, symbol in closing.positions:
             held = book.ledger.position(symbol).quantity
-            if not held or now_ns < closing.retry_ns:
-                continue
-            closing.retry_ns = now_ns + SECOND_NS
             working = [open_.order for open_ in book.orders.values() if open_.order.symbol == symbol]
-            if not any(order.reduce_only for order in working):
+            if held and not any(order.reduce_only for order in working):
                 self._entry.close_position(book, symbol, held, _REASON, out)
 
     def _note_fills(self, first: int, out: Outputs) -> None:
@@ -136,10 +162,10 @@ class Liquidation:
             for event in out[first:]:
                 if type(event) is OrderFilled and event.strategy in books:
                     self._note_fill(books[event.strategy], event)
-            for book in books.values():
-                for closing in dict.fromkeys(book.closing.values()):
-                    if not any(book.ledger.positions.get(symbol, FLAT).quantity for symbol in closing.symbols):
-                        self._settle(book, closing, out)
+            for account in self._state.accounts:
+                for closing in _of(account):
+                    if not any(book.ledger.position(symbol).quantity for book, symbol in closing.positions):
+                        self._settle(closing, out)
         finally:
             setcontext(before)
         if len(out) > known:
@@ -151,17 +177,24 @@ class Liquidation:
             instrument = self._state.markets[event.symbol].instrument
             notional = instrument.notional(event.fill.quantity, event.fill.price)
             closing.result += event.postings[0][1]
-            closing.fee += notional * instrument.liquidation_fee_rate
+            closing.fees[book.name] += notional * instrument.liquidation_fee_rate
 
-    def _settle(self, book: Book, closing: Closing, out: Outputs) -> None:
-        """Take the venue's fee out of what is left, or let its insurance fund pay what is missing."""
-        margin = closing.margin
-        left = self._valuation.book_equity(book) if margin is None else margin + closing.result
-        fee, insurance = min(closing.fee, max(left, ZERO)), max(-left, ZERO)
-        for symbol in closing.symbols:
-            del book.closing[symbol]
-        postings = book.ledger.settle_liquidation(fee, insurance)
-        out.append(LiquidationSettled(book.name, closing.symbols, fee, insurance, postings))
+    def _settle(self, closing: Closing, out: Outputs) -> None:
+        """Take the venue's fee out of what is left, or let its insurance fund pay what is missing.
+
+        What is missing is paid to the first book, which has the account's deposit.
+        """
+        account = closing.books[0].account
+        left = self._valuation.account_equity(account) if closing.margin is None else closing.margin + closing.result
+        insurance, left = max(-left, ZERO), max(left, ZERO)
+        for book in closing.books:
+            symbols = tuple(symbol for owner, symbol in closing.positions if owner is book)
+            for symbol in symbols:
+                del book.closing[symbol]
+            fee = min(closing.fees[book.name], left)
+            postings = book.ledger.settle_liquidation(fee, insurance)
+            out.append(LiquidationSettled(book.name, symbols, fee, insurance, postings))
+            left, insurance = left - fee, ZERO
 
     def _changed(self, out: Outputs) -> None:
         """Value the books anew, and end the run where each of them was liquidated."""
@@ -173,3 +206,8 @@ class Liquidation:
             state.exhausted = True
             out.append(EquityExhausted(self._valuation.equity()))
             self._strategies.retire_all()
+
+
+def _of(account: Account) -> Sequence[Closing]:
+    """Return the liquidations of an account that are on their way, in the order in which they began."""
+    return list(dict.fromkeys(closing for book in account.books for closing in book.closing.values()))

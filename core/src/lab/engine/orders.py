@@ -76,7 +76,9 @@ class OrderEntry:
             quantity = reducible
         problem = self._problem(market, request, quantity, held)
         if problem is None and (symbol in book.closing or market.notional_most is not None):
-            problem = margin_problem(book, market, request.side, quantity, closes=closes)
+            problem = margin_problem(
+                book, market, request.side, quantity, closes=closes, netted=state.margin_mode == "cross"
+            )
         if problem is not None:
             self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
             return

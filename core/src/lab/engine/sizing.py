@@ -1,6 +1,6 @@
 """How much to order: helpers for strategies. Each returns a quantity on the lot that is over no limit, or 0.
 
-The limits are the instrument's largest order and the notional that the book's equity carries: ``equity × leverage``, or
+The limits are the instrument's largest order and the notional that the account's equity carries: ``equity × leverage``, or
 ``most_notional`` where that is less. A quantity below the instrument's minimum is 0.
 """
 
@@ -24,7 +24,7 @@ def size_fixed(view: View, symbol: str, quantity: Decimal, *, most_notional: Dec
 def size_by_equity(
     view: View, symbol: str, side: Side, fraction: Decimal, *, most_notional: Decimal | None = None
 ) -> Decimal:
-    """Return the quantity whose notional is a fraction of the book's equity; 1 is all of it."""
+    """Return the quantity whose notional is a fraction of the account's equity; 1 is all of it."""
     price = _price(view, symbol, side)
     with localcontext(prec=EXACT_DIGITS):
         return _within_limits(view, symbol, view.equity * fraction / price, price, most_notional)
@@ -41,7 +41,7 @@ def size_by_risk(
     fee_rate: Decimal | None = None,
     most_notional: Decimal | None = None,
 ) -> Decimal:
-    """Return the quantity that loses a fraction of the book's equity when it is stopped out, costs included.
+    """Return the quantity that loses a fraction of the account's equity when it is stopped out, costs included.
 
     Lost are the way from the price it would fill at now to the stop, ``slippage`` (a fraction) and up to a tick at both
     ends, and the fee for both (the instrument's taker rate where no ``fee_rate`` is given). A stop that is not on the
@@ -56,7 +56,7 @@ def size_by_risk(
 def size_by_volatility(
     view: View, symbol: str, side: Side, fraction: Decimal, move: Decimal, *, most_notional: Decimal | None = None
 ) -> Decimal:
-    """Return the quantity that gains or loses a fraction of the book's equity on a move of the price.
+    """Return the quantity that gains or loses a fraction of the account's equity on a move of the price.
 
     ``move`` is in the quote currency, such as an average true range; 0 or less raises ``ValueError``.
     """

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
 from lab.domain.life_cycle import OrderState
-from lab.domain.margin import MarginMode, TierFigures, figures_of, notional_most
+from lab.domain.margin import AccountMode, MarginMode, TierFigures, figures_of, notional_most
 from lab.domain.orders import Order
+from lab.domain.position import FLAT, Position
 from lab.domain.time import DAY_NS
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
@@ -103,14 +104,15 @@ class Market:
 
 
 class Book:
-    """One strategy's money: its ledger, its working orders, and how its orders ended."""
+    """One strategy's part of an account: its ledger, its working orders, and how its orders ended."""
 
     __slots__ = (
-        "closing", "deposit", "halts", "ledger", "liquidated", "name", "orders", "outcomes", "stopped",
+        "account", "closing", "deposit", "halts", "ledger", "liquidated", "name", "orders", "outcomes", "stopped",
     )  # fmt: skip
 
     def __init__(self, name: str, deposit: Decimal) -> None:
         self.name = name
+        self.account = Account((self,))
         self.deposit = deposit
         self.ledger = Ledger()
         self.orders: dict[str, OpenOrder] = {}
@@ -121,7 +123,7 @@ class Book:
         self.closing: dict[str, Closing] = {}
         """The symbols whose positions are being liquidated."""
         self.liquidated = False
-        """Whether the whole book was liquidated: its strategy is not called any more."""
+        """Whether its whole account was liquidated: its strategy is not called any more."""
 
     @property
     def idle(self) -> bool:
@@ -136,19 +138,70 @@ class Book:
             self.outcomes = dict(list(outcomes.items())[OUTCOMES_KEPT:])
 
 
+class Account:
+    """The money that books share: it is one strategy's book, or with a shared account those of all.
+
+    Positions, orders and postings stay with their books. What backs them, and what they need, is the account's.
+    """
+
+    __slots__ = ("books",)
+
+    def __init__(self, books: "tuple[Book, ...]") -> None:
+        self.books = books
+
+    @property
+    def cash(self) -> Decimal:
+        """The cash of all its books."""
+        books = self.books
+        if len(books) == 1:
+            return books[0].ledger.cash
+        return reduce(EXACT.add, [book.ledger.cash for book in books], ZERO)
+
+    @property
+    def positions(self) -> Mapping[str, Position]:
+        """Its position in each symbol: quantities and costs of all its books added up, so long and short net."""
+        books = self.books
+        if len(books) == 1:
+            return books[0].ledger.positions
+        found: dict[str, Position] = {}
+        for book in books:
+            for symbol, held in book.ledger.positions.items():
+                other = found.get(symbol, FLAT)
+                found[symbol] = Position(EXACT.add(other.quantity, held.quantity), EXACT.add(other.cost, held.cost))
+        return found
+
+    @property
+    def closing(self) -> bool:
+        """Whether a position of it is being liquidated."""
+        return any(book.closing for book in self.books)
+
+    @property
+    def liquidated(self) -> bool:
+        """Whether it was liquidated whole: none of its strategies is called any more."""
+        return self.books[0].liquidated
+
+
 class Closing:
     """A liquidation on its way: the positions it closes, the margin that backed them, and what the closing made of it.
 
-    ``margin`` is ``None`` where the whole book backs them. ``result`` is what their fills moved in cash since.
+    ``margin`` is ``None`` where the whole account backs them. ``books`` are those it settles: one, or the account's.
+    ``result`` is what the fills moved in cash since, ``fees`` what the venue will take, by the book's name.
     """
 
-    __slots__ = ("fee", "margin", "result", "retry_ns", "symbols")
+    __slots__ = ("books", "fees", "margin", "positions", "result", "retry_ns")
 
-    def __init__(self, symbols: tuple[str, ...], margin: Decimal | None, retry_ns: int) -> None:
-        self.symbols = symbols
+    def __init__(
+        self,
+        books: tuple[Book, ...],
+        positions: tuple[tuple[Book, str], ...],
+        margin: Decimal | None,
+        retry_ns: int,
+    ) -> None:
+        self.books = books
+        self.positions = positions
         self.margin = margin
         self.result = ZERO
-        self.fee = ZERO
+        self.fees = dict.fromkeys([book.name for book in books], ZERO)
         self.retry_ns = retry_ns
         """From when on an order that ended without closing is placed again."""
 
@@ -181,8 +234,8 @@ class EngineState:
     """The state of one run. The modules of the engine are functions over it; none of them holds another's."""
 
     __slots__ = (
-        "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons", "halted_by", "leverage",
-        "margin_mode", "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
+        "account_mode", "accounts", "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons",
+        "halted_by", "leverage", "margin_mode", "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
     )  # fmt: skip
 
     def __init__(
@@ -195,6 +248,7 @@ class EngineState:
         config_hash: str,
         leverage: Decimal,
         margin_mode: MarginMode,
+        account_mode: AccountMode,
         no_orders: bool,
     ) -> None:
         self.markets = {
@@ -204,9 +258,15 @@ class EngineState:
             for market in self.markets.values():
                 market.suffix = f".{market.symbol}"
         self.books = tuple(books)
+        if account_mode == "shared" and self.books:
+            shared = Account(self.books)
+            for book in self.books:
+                book.account = shared
+        self.accounts = tuple(dict.fromkeys(book.account for book in self.books))
         self.config_hash = config_hash
         self.leverage = leverage
         self.margin_mode = margin_mode
+        self.account_mode = account_mode
         self.no_orders = no_orders
         self.now_ns = 0
         self.counters = RunCounters()

@@ -1,5 +1,6 @@
 """Values the books: exactly on request, and in float at every event for the drawdown."""
 
+from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from math import inf
 
@@ -9,7 +10,7 @@ from lab.domain.money import as_decimal
 from lab.domain.position import Position
 from lab.domain.time import DAY_NS
 from lab.engine.drawdown import Drawdown, Moment
-from lab.engine.state import Book, EngineState, Market
+from lab.engine.state import Account, Book, EngineState, Market
 
 # The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
 CarriedLoss = tuple[int, Decimal]
@@ -60,8 +61,14 @@ class Valuation:
 
     def equity(self) -> Decimal:
         """Return the equity of all books."""
-        books = self._state.books
-        if self._single:
+        return self._equity_of(self._state.books)
+
+    def account_equity(self, account: Account) -> Decimal:
+        """Return an account's cash and the unrealised profit of each position in its books."""
+        return self._equity_of(account.books)
+
+    def _equity_of(self, books: tuple[Book, ...]) -> Decimal:
+        if len(books) == 1:
             return self.book_equity(books[0])
         total = ZERO
         for book in books:
@@ -97,22 +104,32 @@ class Valuation:
             tiers = self._markets[symbol].instrument.tiers
             return maintenance_margin(tiers, self.notional(symbol, quantity)) if quantity else ZERO
 
-    def margin_in_use(self, book: Book) -> Decimal:
-        """Return what a book's positions bind: notional / leverage, at the mark where margin is cross, else at entry.
+    def margin_in_use(self, account: Account) -> Decimal:
+        """Return what an account's positions bind, on 1e-10: notional / leverage.
 
-        On 1e-10.
+        With cross margin at the mark, long and short of a symbol netted; with isolated margin each position at entry.
         """
-        total, cross = ZERO, self._state.margin_mode == "cross"
-        for symbol, held in book.ledger.positions.items():
-            if held.quantity:
-                bound = self.notional(symbol, held.quantity) if cross else held.cost
-                total = EXACT.add(total, initial_margin(bound, self._state.leverage))
+        total, leverage = ZERO, self._state.leverage
+        if self._state.margin_mode == "cross":
+            bound = [self.notional(symbol, held.quantity) for symbol, held in account.positions.items()]
+        else:
+            bound = [held.cost for book in account.books for held in book.ledger.positions.values()]
+        for one in bound:
+            total = EXACT.add(total, initial_margin(one, leverage))
+        return total
+
+    def maintenance_of(self, account: Account) -> Decimal:
+        """Return the maintenance margin of an account's positions at the marks of margin: net with cross margin."""
+        total, isolated = ZERO, self._state.margin_mode == "isolated"
+        for positions in [book.ledger.positions for book in account.books] if isolated else [account.positions]:
+            for symbol, held in positions.items():
+                total = EXACT.add(total, self.maintenance(symbol, held.quantity))
         return total
 
     def liquidation_price(self, book: Book, symbol: str) -> Decimal | None:
-        """Return the mark at which a book's position is liquidated, while its others stay as they are, on 1e-10.
+        """Return the mark at which a book's position is liquidated, while others stay as they are, on 1e-10.
 
-        ``None`` where it is flat, or liquidated at no mark above 0.
+        ``None`` where it is flat, or liquidated at no mark above 0, or where its account nets it to nothing.
         """
         held = book.ledger.position(symbol)
         if not held.quantity:
@@ -121,8 +138,11 @@ class Valuation:
             if self._state.margin_mode == "isolated":
                 backing = initial_margin(held.cost, self._state.leverage)
             else:
-                backing = book.ledger.cash
-                for other, position in book.ledger.positions.items():
+                positions, backing = book.account.positions, book.account.cash
+                held = positions[symbol]
+                if not held.quantity:
+                    return None
+                for other, position in positions.items():
                     if other != symbol and position.quantity:
                         backing += self.unrealised(other, position) - self.maintenance(other, position.quantity)
             return breach_price(self._markets[symbol].instrument, held.quantity, backing - held.cost)
@@ -144,36 +164,58 @@ class Valuation:
     def revalue(self, market: Market) -> None:
         """Copy the positions that an event changed as floats, and mark them to market."""
         symbol = market.symbol
-        market.holders = holders = []
+        holders: list[tuple[float, float]] = []
+        market.holders = holders
         cash = 0.0
         market.liquid_low, market.liquid_high = 0.0, inf
-        for book in self._state.books:
-            ledger = book.ledger
-            own = float(ledger.cash)
+        isolated = self._state.margin_mode == "isolated"
+        for account in self._state.accounts:
+            own, known = 0.0, len(holders)
+            for book in account.books:
+                ledger = book.ledger
+                own += float(ledger.cash)
+                held = ledger.positions.get(symbol)
+                if held is not None and held.quantity:
+                    holders.append((float(held.quantity), float(held.cost)))
             cash += own
-            held = ledger.positions.get(symbol)
-            if held is not None and held.quantity:
-                holders.append((float(held.quantity), float(held.cost)))
-                self._watch(market, book, own, *holders[-1])
-            elif book.closing or (own <= 0.0 and not book.liquidated):
+            mine = holders[known:]
+            # Several markets, or a liquidation on its way, are looked at on every event.
+            if account.closing or (mine and len(self._markets) > 1):
                 market.liquid_low = inf
+            elif not mine:
+                if own <= 0.0 and not account.liquidated:
+                    market.liquid_low = inf
+            else:
+                # Also where margin is isolated: an account that has nothing left is liquidated whole.
+                self._watch_account(market, account, own, mine)
+                if isolated:
+                    for quantity, cost in mine:
+                        self._watch(market, quantity, abs(cost) / float(self._state.leverage) - cost)
         self._cash = cash
         self.mark_to_market(market)
 
-    def _watch(self, market: Market, book: Book, cash: float, quantity: float, cost: float) -> None:
-        """Narrow the marks at which nothing need be liquidated, to those of a book's position."""
-        if book.closing or len(self._markets) > 1:  # it is looked at on every event
-            market.liquid_low = inf
+    def _watch_account(
+        self, market: Market, account: Account, cash: float, positions: Sequence[tuple[float, float]]
+    ) -> None:
+        """Narrow the marks at which nothing need be liquidated, to those of an account's net position."""
+        if len(positions) == 1:
+            [(quantity, cost)] = positions
+            self._watch(market, quantity, cash - cost)
             return
-        backings = [cash]  # also where margin is isolated: a book that has nothing left is liquidated whole
-        if self._state.margin_mode == "isolated":
-            backings.append(abs(cost) / float(self._state.leverage))
-        for backing in backings:
-            level = breach_price_in_float(market.contract_value, quantity, backing - cost, market.tiers)
-            if quantity > 0.0:
-                market.liquid_low = max(market.liquid_low, level * (1.0 + _NEAR))
-            else:
-                market.liquid_high = min(market.liquid_high, level * (1.0 - _NEAR))
+        net = account.positions[market.symbol]  # exact: of large positions that offset each other little is left
+        aside = EXACT.subtract(account.cash, net.cost)
+        if net.quantity:
+            self._watch(market, float(net.quantity), float(aside))
+        elif aside <= ZERO:
+            market.liquid_low = inf  # at every mark the same is left: nothing
+
+    def _watch(self, market: Market, quantity: float, aside: float) -> None:
+        """Narrow them to those of a position; ``aside`` is what backs it beside its notional."""
+        level = breach_price_in_float(market.contract_value, quantity, aside, market.tiers)
+        if quantity > 0.0:
+            market.liquid_low = max(market.liquid_low, level * (1.0 + _NEAR))
+        else:
+            market.liquid_high = min(market.liquid_high, level * (1.0 - _NEAR))
 
     def mark_to_market(self, market: Market) -> None:
         """Value the books in float; beyond an extreme, pass the exact figures to the drawdown."""

@@ -1,17 +1,15 @@
-"""The read-only view of a strategy or a gate: the market, and the strategy's book."""
+"""The read-only view of a strategy or a gate: the market, the strategy's book, and the account it is part of."""
 
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
-from functools import reduce
 from typing import NoReturn, TypeVar, overload
 
 from msgspec.structs import replace
 
 from lab.domain.instrument import Instrument
-from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
-from lab.domain.position import Position
+from lab.domain.position import FLAT, Position
 from lab.engine.state import Book, EngineState
 from lab.engine.valuation import Valuation
 
@@ -50,6 +48,18 @@ class Candles(Sequence[Candle]):
 
     def __repr__(self) -> str:
         return f"Candles({self._candles!r})"
+
+
+def _working(book: Book, symbol: str | None = None) -> Sequence[Order]:
+    """Return copies of a book's working orders, of one symbol or of all."""
+    orders = book.orders
+    if not orders:
+        return ()
+    return [
+        replace(open_.order, remaining=open_.remaining, eligible_ns=open_.eligible_ns)
+        for open_ in orders.values()
+        if symbol is None or open_.order.symbol == symbol
+    ]
 
 
 class _BySymbol(dict[str, T]):
@@ -169,34 +179,49 @@ class View(MarketView):
 
     def orders(self, symbol: str | None = None) -> Sequence[Order]:
         """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each."""
-        orders = self._book.orders
-        if not orders:
-            return ()
-        return [
-            replace(open_.order, remaining=open_.remaining, eligible_ns=open_.eligible_ns)
-            for open_ in orders.values()
-            if symbol is None or open_.order.symbol == symbol
-        ]
-
-    @property
-    def cash(self) -> Decimal:
-        """This book's cash: deposits, realised profit and fees; without unrealised profit."""
-        return self._book.ledger.cash
-
-    @property
-    def equity(self) -> Decimal:
-        """This book's cash and unrealised profit."""
-        return self._valuation.book_equity(self._book)
+        return _working(self._book, symbol)
 
     def entry_price(self, symbol: str) -> Decimal:
         """Return the average entry price of this book's position: a quotient, so not exact. 0 when flat."""
         return self._markets[symbol].instrument.price_of(self._book.ledger.position(symbol).price)
 
+    # -- the account -------------------------------------------------------------------------------------------------
+
+    @property
+    def account_mode(self) -> str:
+        """``separate``: the account is this book alone; ``shared``: it is the books of all strategies of the run."""
+        return self._state.account_mode
+
+    @property
+    def cash(self) -> Decimal:
+        """The account's cash: deposits, realised profit and fees; without unrealised profit."""
+        return self._book.account.cash
+
+    @property
+    def equity(self) -> Decimal:
+        """The account's cash and unrealised profit."""
+        return self._valuation.account_equity(self._book.account)
+
+    def account_position(self, symbol: str) -> Position:
+        """Return the account's position: quantities and costs of its books added up, so that long and short net."""
+        account = self._book.account
+        return self._book.ledger.position(symbol) if len(account.books) == 1 else account.positions.get(symbol, FLAT)
+
+    def account_held(self) -> Sequence[tuple[str, Decimal, Decimal]]:
+        """Return symbol, signed quantity and mark of each of the account's open positions, netted."""
+        positions = self._book.account.positions
+        return [(s, p.quantity, self._valuation.mark(s, p.quantity)) for s, p in positions.items() if p.quantity]
+
+    def account_orders(self) -> Sequence[Order]:
+        """Return the working orders of all books of the account, book by book, with what remains of each."""
+        books = self._book.account.books
+        return _working(self._book) if len(books) == 1 else [order for book in books for order in _working(book)]
+
     # -- margin ------------------------------------------------------------------------------------------------------
 
     @property
     def margin_mode(self) -> str:
-        """``cross``: the whole book backs its positions; ``isolated``: each is backed by its own margin alone."""
+        """``cross``: the whole account backs its positions; ``isolated``: each is backed by its own margin alone."""
         return self._state.margin_mode
 
     def margin_mark(self, symbol: str) -> Decimal:
@@ -209,23 +234,26 @@ class View(MarketView):
 
     @property
     def margin_in_use(self) -> Decimal:
-        """What this book's positions bind: notional / leverage, at the mark with cross margin, at entry with isolated.
+        """What the account's positions bind: notional / leverage, on 1e-10.
 
-        Orders that work bind nothing here: the gate ``margin`` counts them too. On 1e-10.
+        With cross margin at the mark, the long and short positions of a symbol netted; with isolated margin each
+        position of a book by itself, at entry. Orders that work bind nothing here: the gate ``margin`` counts them too.
         """
-        return self._valuation.margin_in_use(self._book)
+        return self._valuation.margin_in_use(self._book.account)
 
     @property
     def maintenance_margin(self) -> Decimal:
-        """The maintenance margin of this book's positions at their marks, by the tiers of their instruments."""
-        positions = self._book.ledger.positions
-        needed = [self._valuation.maintenance(symbol, held.quantity) for symbol, held in positions.items()]
-        return reduce(EXACT.add, needed, ZERO)
+        """The maintenance margin of the account's positions at their marks, by the tiers of their instruments.
+
+        With cross margin long and short positions of a symbol net; with isolated margin each position of a book counts.
+        """
+        return self._valuation.maintenance_of(self._book.account)
 
     def liquidation_price(self, symbol: str) -> Decimal | None:
-        """Return the mark at which this book's position is liquidated, on 1e-10, if its others stay as they are.
+        """Return the mark at which this book's position is liquidated, on 1e-10, if other symbols stay as they are.
 
-        ``None`` where it is flat, or liquidated at no mark above 0.
+        With cross margin that is where the account is. ``None`` where this book is flat, or liquidated at no mark above
+        0, or where the account's long and short positions of the symbol net to nothing.
         """
         _ = self._markets[symbol]
         return self._valuation.liquidation_price(self._book, symbol)
@@ -239,7 +267,7 @@ class View(MarketView):
 
     @property
     def session_starting_equity(self) -> Decimal:
-        """What all books of the session began with."""
+        """What all accounts of the session began with."""
         return self._valuation.starting_equity
 
     @property

@@ -15,6 +15,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
+from lab.domain.ledger import ZERO
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
@@ -24,8 +25,8 @@ from lab.records.report import REPORT_SCHEMA_VERSION, ProfitBand, Report
 from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
-    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "leverage", "margin", "seed",
-    "no_orders",
+    "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "account", "leverage", "margin",
+    "seed", "no_orders",
 )  # fmt: skip
 """The settings of ``[run]`` that decide how a run comes out; the others say how long, how fast and where to."""
 _HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")
@@ -118,9 +119,15 @@ def _build(reader: JournalReader) -> Report:
     )
 
 
+def deposits(started: RunStarted) -> tuple[Decimal, ...]:
+    """Return each strategy's deposit, in their order. That of a shared account is in the book of the first."""
+    following = started.equity if started.account == "separate" else ZERO
+    return tuple(following if place else started.equity for place in range(len(started.strategies)))
+
+
 def starting_equity(started: RunStarted) -> Decimal:
     """Return the deposits of all books."""
-    return started.equity * len(started.strategies)
+    return sum(deposits(started), ZERO)
 
 
 def empty_state(started: RunStarted) -> RunState:
@@ -140,6 +147,7 @@ def settings_in_force(started: RunStarted) -> dict[str, dict[str, str]]:
         "symbol": started.symbol,
         "interval": started.interval,
         "equity": started.equity,
+        "account": started.account,
         "leverage": started.leverage,
         "margin": started.margin,
         "seed": started.seed,

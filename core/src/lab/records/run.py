@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
-from lab.domain.margin import MarginMode
+from lab.domain.margin import AccountMode, MarginMode
 from lab.records.base import Record
 
 RunKind = Literal["run", "backtest", "replay"]
@@ -58,7 +58,7 @@ class RunStarted(Record, frozen=True, kw_only=True):
     lab: str
     """version of lab"""
     config_hash: str
-    """hash of strategies, gates, broker, symbol, interval, equity, leverage and seed; order ids are made from it"""
+    """hash of strategies, gates, broker, symbol, interval, equity, account, leverage, margin and seed; order ids are made from it"""
     provider: ComponentRecord
     """where market data came from"""
     venue: str
@@ -80,11 +80,13 @@ class RunStarted(Record, frozen=True, kw_only=True):
     minutes: float | None
     """how long a live session was to last; null otherwise"""
     equity: Decimal
-    """each strategy's starting money"""
+    """starting money of each account"""
+    account: AccountMode = "separate"
+    """`separate`: each strategy has an account of its own; `shared`: all trade one"""
     leverage: Decimal
     """margin is notional / leverage"""
     margin: MarginMode = "cross"
-    """`cross`: a book backs all its positions; `isolated`: each is backed by its own margin"""
+    """`cross`: the account backs all its positions; `isolated`: each is backed by its own margin"""
     seed: int
     """seed of everything drawn"""
     speed: str
@@ -192,7 +194,7 @@ class PositionState(Record, frozen=True, kw_only=True):
 
 
 class BookState(Record, frozen=True, kw_only=True):
-    """A strategy's book."""
+    """A strategy's book. That of the first strategy holds the deposit of a shared account, the others what they made."""
 
     cash: Decimal
     """money of the book, without unrealised profit"""

@@ -1,4 +1,4 @@
-"""What an order would bind beside what a book binds already: the figures of the gate ``margin``."""
+"""What an order would bind beside what an account binds already: the figures of the gate ``margin``."""
 
 from decimal import Decimal
 from typing import Final, NamedTuple
@@ -34,33 +34,58 @@ class Excess(NamedTuple):
 def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | None:
     """Return by how much an order exceeds a fraction of what is free; ``None`` where it fits.
 
-    Raises ``LookupError`` before the first price.
+    With isolated margin the profit of a position is its own, and free is what cash is not bound. Raises ``LookupError``
+    before the first price.
     """
     load = load_of(request, view)
     leverage, equity = view.leverage, view.equity
+    money = equity if view.margin_mode == "cross" else view.cash
     # Multiplied by the leverage instead of divided: exact.
-    room = fraction * (equity * leverage - load.bound)
+    room = fraction * (money * leverage - load.bound)
     opening = request.quantity - load.offset
     notional = view.instrument(request.symbol).notional(opening, load.price)
     return None if notional <= room else Excess(load, equity, leverage, opening, notional, room)
 
 
 def load_of(request: OrderRequest, view: View) -> Load:
-    """Return the order's price, the quantity it closes, and the notional that is bound beside it."""
+    """Return the order's price, the quantity it closes, and the notional that is bound beside it.
+
+    Of a shared account the orders of all strategies count. With cross margin its positions net, so that an order which
+    opens a position of one strategy may close another's; with isolated margin each is bound at its entry.
+    """
     symbol = request.symbol
     price = order_price(request, view)
-    held = view.position(symbol).quantity
-    left, bound = abs(held), ZERO
-    for order in view.orders():
+    cross = view.margin_mode == "cross"
+    held = view.account_position(symbol) if cross else view.position(symbol)
+    left, bound = held.quantity, ZERO
+    for order in view.account_orders():
         if not order.reduce_only:
             known = price if order.symbol == symbol else None
             bound += view.instrument(order.symbol).notional(order.remaining, _working_price(order, view, known))
-        elif order.symbol == symbol and order.type is _MARKET:
-            left -= min(left, order.remaining)  # what rests may never fill, and yields where the position is gone
-    offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
-    for other, quantity, mark in view.held():
-        bound += view.instrument(other).notional(left - offset if other == symbol else quantity, mark)
+        elif order.symbol == symbol and order.type is _MARKET:  # what rests may never fill, and yields when all is gone
+            if order.strategy == view.strategy:
+                left = max(left - order.remaining, ZERO) if left > ZERO else min(left + order.remaining, ZERO)
+            elif cross:  # beside another's position, what closes one may leave more
+                left += order.remaining if order.side is _BUY else -order.remaining
+    offset = min(abs(left), request.quantity) if left and (left > ZERO) is not (request.side is _BUY) else ZERO
+    stays = abs(left) - offset
+    if cross:
+        for other, quantity, mark in view.account_held():
+            if other != symbol:
+                bound += view.instrument(other).notional(quantity, mark)
+        if stays:
+            bound += view.instrument(symbol).notional(stays, _mark(symbol, left, view))
+    else:
+        bound += view.margin_in_use * view.leverage
+        if held.quantity:
+            bound -= abs(held.cost) * (1 - stays / abs(held.quantity))
     return Load(price, offset, bound)
+
+
+def _mark(symbol: str, quantity: Decimal, view: View) -> Decimal:
+    """Return what a quantity would be valued at: a long at the bid, a short at the ask, without quotes at the close."""
+    quote = view.quote(symbol)
+    return view.mark(symbol) if quote is None else Decimal(repr(quote.bid if quantity > ZERO else quote.ask))
 
 
 def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:

@@ -1,4 +1,4 @@
-"""The gate ``margin``: keeps the margin of a book's positions within a share of its equity."""
+"""The gate ``margin``: keeps the margin of an account's positions within a share of its equity."""
 
 from collections.abc import Mapping
 from decimal import Decimal
@@ -15,8 +15,9 @@ from lab_risk_limits.load import Load, excess_of
 class Margin(RiskGate):
     """Refuse (or shrink) entries whose margin exceeds a fraction of what is free.
 
-    ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's own book. Margin
-    in use is that of its positions at their marks, without what working reduce-only orders of the symbol will release,
+    ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's account; with
+    isolated margin without the unrealised profit, which is each position's own. Margin in use is that of the account's
+    positions at their marks, long and short of a symbol netted, with isolated margin of each at its entry, without what working reduce-only orders of the symbol will release,
     with what its other working orders, of any symbol, will bind. Of an order that turns a position only the part that
     opens counts. Notional is at the price the order would fill at now: the touch, or the limit of an order that would
     rest; without quotes the mark stands for the touch.
@@ -59,8 +60,9 @@ class Margin(RiskGate):
 
     def describe(self, view: View) -> Mapping[str, str]:
         """Return the rule with its figures."""
+        money = "equity" if view.margin_mode == "cross" else "cash"
         return {
-            "limit": f"notional / {view.leverage:f} ≤ {self.fraction:f} × (equity − margin in use)",
+            "limit": f"notional / {view.leverage:f} ≤ {self.fraction:f} × ({money} − margin in use)",
             "on_excess": self.on_excess,
         }
 

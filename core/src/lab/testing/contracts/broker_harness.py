@@ -73,7 +73,15 @@ class BrokerHarness:
         known = {one.symbol: one for one in instruments}
         broker.open(known, seed)
         self._state = EngineState(
-            known, MINUTE_NS, 64, (), config_hash="", leverage=Decimal(1), margin_mode="cross", no_orders=False
+            known,
+            MINUTE_NS,
+            64,
+            (),
+            config_hash="",
+            leverage=Decimal(1),
+            margin_mode="cross",
+            account_mode="separate",
+            no_orders=False,
         )
         broker.attach(MarketView(self._state))
 
