@@ -32,6 +32,8 @@ class Book:
     session_starting_equity: Decimal = Decimal(10_000)
     day_starting_equity: Decimal = Decimal(10_000)
     session_equity: Decimal = Decimal(10_000)
+    strategy: str = "sma"
+    margin_mode: str = "cross"
 
     def __attrs_post_init__(self) -> None:
         self.ledger.deposit(Decimal(1_000))
@@ -69,6 +71,8 @@ class Book:
     def held(self) -> list[tuple[str, Decimal, Decimal]]:
         held = self.ledger.positions.items()
         return [(symbol, one.quantity, self.mark(symbol)) for symbol, one in held if one.quantity]
+
+    account_position, account_orders, account_held = position, orders, held
 
     def hold(self, quantity: str, price: str = "100", symbol: str = "BTCUSDT") -> "Book":
         self.ledger.fill(symbol, Decimal(quantity), Decimal(price), Decimal(0))

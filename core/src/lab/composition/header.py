@@ -35,6 +35,7 @@ def make_header(
         interval=run.interval,
         instrument=instrument,
         starting_equity=exact(engine.valuation.starting_equity),
+        account=run.account,
         fees=_described(assembly.broker, instrument),
         gates=tuple(part.name for part in assembly.gates),
         limits={part.name: _described(part, view) for part in assembly.gates},

@@ -1,7 +1,7 @@
 """How much to order: helpers for strategies. Each returns a quantity on the lot that is over no limit, or 0.
 
-The limits are the instrument's largest order and the notional that the account's equity carries: ``equity × leverage``, or
-``most_notional`` where that is less. A quantity below the instrument's minimum is 0.
+The limits are the instrument's largest order and the notional that the account's equity carries:
+``equity × leverage``, or ``most_notional`` where that is less. A quantity below the instrument's minimum is 0.
 """
 
 from decimal import ROUND_FLOOR, Decimal, localcontext

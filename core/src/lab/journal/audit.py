@@ -5,7 +5,7 @@ found here.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Any, Final
 
@@ -105,6 +105,8 @@ class _Auditor:
         self._filled_orders: set[str] = set()
         self._ended = False
         self._instruments: Mapping[str, Instrument] = {}
+        self._started: RunStarted | None = None
+        self._marks: dict[str, Decimal] = {}
         self._takers: dict[type, Callable[[Any], None]] = {
             RunStarted: self._run_started,
             Deposited: self._deposited,
@@ -169,8 +171,16 @@ class _Auditor:
     def _run_started(self, event: RunStarted) -> None:
         self._expect("its number", self._seq, 1)
         self._instruments = event.instruments
+        self._started = event
+        if event.account == "shared":
+            self._books = {one.name: _Book() for one in event.strategies}
 
     def _deposited(self, event: Deposited) -> None:
+        started = self._started
+        if started is not None:
+            self._expect("its amount", event.amount, started.equity)
+            if started.account == "shared":
+                self._expect("whose book has the deposit", event.strategy, started.strategies[0].name)
         book = self._books.setdefault(event.strategy, _Book())
         self._expect("its postings", event.postings, book.ledger.deposit(event.amount))
 
@@ -316,8 +326,30 @@ class _Auditor:
                 self._expect(
                     "its maintenance margin", call.maintenance, maintenance_margin(instrument.tiers, call.notional)
                 )
+            self._marks[call.symbol] = call.mark
         if event.balance > event.maintenance and event.positions:
             self._note(f"the balance {event.balance} is above the maintenance margin {event.maintenance}")
+        started = self._started
+        if started is not None and started.margin == "cross":
+            shared = started.account == "shared"
+            if not shared or event.strategy == started.strategies[-1].name:  # the marks of all its books are known
+                self._account(event, [one.ledger for one in self._books.values()] if shared else [ledger])
+
+    def _account(self, event: Liquidated, ledgers: Sequence[Ledger]) -> None:
+        """Compare a liquidation's figures with those of the account: its cash, and its positions netted."""
+        balance, needed = sum((one.cash for one in ledgers), ZERO), ZERO
+        net: dict[str, Decimal] = {}
+        for ledger in ledgers:
+            for symbol, held in ledger.positions.items():
+                if held.quantity and symbol in self._marks:
+                    net[symbol] = net.get(symbol, ZERO) + held.quantity
+                    balance += held.quantity * self._worth(symbol, self._marks[symbol]) - held.cost
+        for symbol, quantity in net.items():
+            instrument = self._instruments.get(symbol)
+            if instrument is not None:
+                needed += maintenance_margin(instrument.tiers, self._notional(symbol, quantity, self._marks[symbol]))
+        self._expect("the account's balance", event.balance, balance)
+        self._expect("the account's maintenance margin", event.maintenance, needed)
 
     def _settled(self, event: LiquidationSettled) -> None:
         ledger = self._books.setdefault(event.strategy, _Book()).ledger

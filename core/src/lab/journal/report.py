@@ -90,6 +90,7 @@ def _build(reader: JournalReader) -> Report:
         expired=totals.expired,
         rejected=totals.rejected,
         starting_equity=exact(starting),
+        account=started.account,
         ending_equity=exact(end.equity),
         pnl_absolute=exact(end.equity - starting),
         pnl_percent=exact(((end.equity - starting) / starting * 100).quantize(_HUNDREDTH_OF_A_PERCENT)),

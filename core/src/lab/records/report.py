@@ -5,6 +5,7 @@ from decimal import Decimal
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
+from lab.domain.margin import AccountMode
 from lab.records.base import Record
 from lab.records.run import BookState, Counters, FillTotals, RunKind
 
@@ -50,7 +51,9 @@ class Header(Record, frozen=True, kw_only=True):
     instrument: Instrument
     """what is traded: steps, minimum, fees, and where the steps come from"""
     starting_equity: Decimal
-    """the deposits of all books"""
+    """the deposits of all accounts"""
+    account: AccountMode = "separate"
+    """`separate`: each strategy has an account of its own; `shared`: all trade one"""
     fees: Mapping[str, str]
     """what the broker says is in force: fees, latency, slippage"""
     gates: tuple[str, ...]
@@ -149,7 +152,9 @@ class Report(Record, frozen=True, kw_only=True):
     rejected: int
     """orders the broker rejected"""
     starting_equity: Decimal
-    """the deposits of all books"""
+    """the deposits of all accounts"""
+    account: AccountMode = "separate"
+    """`separate`: each strategy has an account of its own; `shared`: all trade one"""
     ending_equity: Decimal
     """cash and unrealised profit of all books at the end"""
     pnl_absolute: Decimal

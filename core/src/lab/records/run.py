@@ -58,7 +58,8 @@ class RunStarted(Record, frozen=True, kw_only=True):
     lab: str
     """version of lab"""
     config_hash: str
-    """hash of strategies, gates, broker, symbol, interval, equity, account, leverage, margin and seed; order ids are made from it"""
+    """hash of strategies, gates, broker, symbol, interval, equity, account, leverage, margin and seed; order ids are
+    made from it"""
     provider: ComponentRecord
     """where market data came from"""
     venue: str
@@ -194,7 +195,7 @@ class PositionState(Record, frozen=True, kw_only=True):
 
 
 class BookState(Record, frozen=True, kw_only=True):
-    """A strategy's book. That of the first strategy holds the deposit of a shared account, the others what they made."""
+    """A strategy's book. The deposit of a shared account is in the first strategy's; others begin at 0."""
 
     cash: Decimal
     """money of the book, without unrealised profit"""

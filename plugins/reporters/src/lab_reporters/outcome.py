@@ -24,7 +24,7 @@ def header_rows(header: Header) -> Rows:
         *_setting_rows(header),
         ("Symbol", text.joined([header.symbol, header.interval])),
         ("Instrument", instrument_text(header)),
-        ("Equity", text.money(header.starting_equity)),
+        ("Equity", _equity_text(header)),
         ("Fees", text.joined(header.fees) or "unknown"),
         *_limit_rows(header),
     ]
@@ -34,6 +34,12 @@ def header_rows(header: Header) -> Rows:
         rows.append(("Orders", "none are placed: decisions are recorded as signals"))
     rows.append(("Directory", text.clean(header.directory or "none: nothing is written")))
     return rows
+
+
+def _equity_text(header: Header) -> str:
+    """Return what the run begins with, and where several strategies share it that they do."""
+    shared = header.account == "shared" and len(header.strategies) > 1
+    return text.money(header.starting_equity) + (", one account of all strategies" if shared else "")
 
 
 def _setting_rows(header: Header) -> Rows:

@@ -17,10 +17,11 @@ class Margin(RiskGate):
 
     ``notional / leverage ≤ fraction × (cash + unrealised profit − margin in use)``, of the strategy's account; with
     isolated margin without the unrealised profit, which is each position's own. Margin in use is that of the account's
-    positions at their marks, long and short of a symbol netted, with isolated margin of each at its entry, without what working reduce-only orders of the symbol will release,
-    with what its other working orders, of any symbol, will bind. Of an order that turns a position only the part that
-    opens counts. Notional is at the price the order would fill at now: the touch, or the limit of an order that would
-    rest; without quotes the mark stands for the touch.
+    positions at their marks, long and short of a symbol netted, with isolated margin of each at its entry. It
+    is without what working reduce-only orders of the symbol will release, with what its other working orders, of any
+    symbol, will bind. Of an order that turns a position only the part that opens counts. Notional is at the price the
+    order would fill at now: the touch, or the limit of an order that would rest; without quotes the mark stands for the
+    touch.
     """
 
     fraction: Decimal = field(
