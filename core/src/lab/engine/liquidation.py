@@ -86,7 +86,7 @@ class Liquidation:
                 if margin + unrealised <= call.maintenance:
                     out.append(Liquidated(book.name, "isolated", margin + unrealised, call.maintenance, (call,)))
                     self._state.counters.liquidations += 1
-                    self._close((book,), [(book, call)], margin, out)
+                    self._close((book,), ((book, symbol),), margin, out)
                     continue
             calls[book.name].append(call)
             total += unrealised
@@ -101,14 +101,22 @@ class Liquidation:
     def _liquidate(
         self, account: Account, total: Decimal, needed: Decimal, calls: Mapping[str, list[MarginCall]], out: Outputs
     ) -> None:
-        """Close all that an account holds, and call none of its strategies again."""
+        """Close all that an account holds, and call none of its strategies again.
+
+        That is also what was being closed by itself: nothing but the account is left to back it.
+        """
         for book in account.books:
             out.append(Liquidated(book.name, "cross", total, needed, tuple(calls[book.name])))
             self._state.counters.liquidations += 1
             self._strategies.retire_book(book)
             book.liquidated = True
-        called = [(book, call) for book in account.books for call in calls[book.name]]
-        self._close(account.books, called, None, out)
+        held = [
+            (book, symbol)
+            for book in account.books
+            for symbol, position in book.ledger.positions.items()
+            if position.quantity
+        ]
+        self._close(account.books, tuple(held), None, out)
 
     def _call(self, symbol: str, quantity: Decimal) -> MarginCall:
         notional = self._valuation.notional(symbol, quantity)
@@ -121,22 +129,24 @@ class Liquidation:
     def _close(
         self,
         books: tuple[Book, ...],
-        calls: Sequence[tuple[Book, MarginCall]],
+        positions: tuple[tuple[Book, str], ...],
         margin: Decimal | None,
         out: Outputs,
     ) -> None:
         """Cancel the working orders, all of them where the whole account backs the positions, and close these."""
-        positions = tuple((book, call.symbol) for book, call in calls)
         closing = Closing(books, positions, margin, self._state.now_ns + SECOND_NS)
         for book, symbol in positions:
+            earlier = book.closing.get(symbol)
+            if earlier is not None:
+                closing.fees[book.name] += earlier.fees[book.name]
             book.closing[symbol] = closing
         self._closing = True
         for book in books:
             for open_ in list(book.orders.values()):
                 if margin is None or (book, open_.order.symbol) in positions:
                     self._entry.changes.withdraw(open_, _REASON, out)
-        for book, call in calls:
-            self._entry.close_position(book, call.symbol, call.quantity, _REASON, out)
+        for book, symbol in positions:
+            self._entry.close_position(book, symbol, book.ledger.position(symbol).quantity, _REASON, out)
         if not positions:
             self._settle(closing, out)
 
