@@ -90,7 +90,7 @@ def sound(made: Engine) -> Engine:
 # -- what the strategies see ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.behaviour("P6", "A1")
+@pytest.mark.behaviour("P6")
 def test_the_deposit_of_a_shared_account_is_paid_in_once_and_every_view_shows_it() -> None:
     broker = SimpleBroker()
     broker.open({X: free()}, 0)
