@@ -248,6 +248,38 @@ def test_wrong_funding_and_wrong_liquidations_are_found(lab: Any, holder: Any) -
     assert not missed
 
 
+WRONG_ACCOUNT: dict[str, tuple[Callable[[Rows], None], str]] = {
+    "the deposit is less": (body("deposit", amount="9"), "its amount is 9, it should be 10"),
+    "the deposit is another's": (body("deposit", strategy="two"), "whose book has the deposit is two"),
+    "the balance is less": (body("liquidated", 1, balance=more("-0.01")), "the account's balance is"),
+    "the maintenance margin is of one": (
+        body("liquidated", 1, maintenance=lambda _: "0.4"), "the account's maintenance margin is 0.4",
+    ),
+    "the insurance is another's": (body("liquidation_settled", 1, insurance="1"), "its postings is"),
+    "the equity of a book is more": (body("run_ended", books__two__equity=more("1")), "the equity of two is"),
+}  # fmt: skip
+
+
+@pytest.mark.behaviour("J7", "O11", "P6")
+def test_wrong_figures_of_a_shared_account_are_found(lab: Any, holder: Any) -> None:
+    lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate([10_000.01] * 5 + [8_000] * 5)]
+    (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+    both = ("--strategy", "one=holder", "--strategy", "two=holder", "--account", "shared", "--gate", "none")
+    money = ("--equity", "10", "--leverage", "20", "--set", "replay.lot=0.0001")
+    assert lab("backtest", "fall.csv", *both, *money).code == 2
+    assert "sound" in lab("audit").out
+    path = lab.run().folder / "journal.db"
+    rows, missed = rows_of(path), {}
+    for what, (change, said) in WRONG_ACCOUNT.items():
+        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
+        change(wrong)
+        put(path, wrong)
+        result = lab("audit")
+        if result.code != 1 or said not in result.out:
+            missed[what] = result.out
+    assert not missed
+
+
 @pytest.mark.behaviour("J7")
 def test_a_row_that_was_changed_without_its_hash_is_named(lab: Any) -> None:
     path = backtest(lab)
