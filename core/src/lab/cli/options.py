@@ -93,7 +93,7 @@ parts = apply(
     click.option(
         "--account",
         metavar="MODE",
-        help="separate or shared: one for each strategy, or one for all. Default: separate.",
+        help="separate or shared: an account each, or one for all. Default: separate.",
     ),
     click.option("--leverage", metavar="TIMES", help="Margin is notional / leverage. Default: 10."),
     click.option("--margin", metavar="MODE", help="cross or isolated: what backs a position. Default: cross."),
