@@ -73,7 +73,10 @@ def load_of(request: OrderRequest, view: View) -> Load:
         for other, quantity, mark in view.account_held():
             if other != symbol:
                 bound += view.instrument(other).notional(quantity, mark)
-        if stays:
+            elif (quantity > ZERO) is (left > ZERO):
+                bound += view.instrument(symbol).notional(stays, mark)
+                stays = ZERO
+        if stays:  # what closes turns the net position
             bound += view.instrument(symbol).notional(stays, _mark(symbol, left, view))
     else:
         bound += view.margin_in_use * view.leverage
