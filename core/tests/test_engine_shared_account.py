@@ -30,6 +30,7 @@ from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
+from msgspec.structs import replace
 
 D = Decimal
 X, Y = "BTCUSDT", "ETHUSDT"
@@ -305,6 +306,41 @@ def test_an_isolated_position_that_is_being_closed_when_the_account_ends_is_sett
         ("a", (X,), 140), ("b", (X,), 0),
     ]  # fmt: skip
     assert sound(made).valuation.equity() == 0
+
+
+@define(kw_only=True)
+class Halving(SimpleBroker):
+    """Fills half of the first order that only reduces, and the rest never."""
+
+    halved: bool = False
+
+    def observe(self, event: Any) -> Any:
+        orders = {order.id: order for order, _ in self._working.values()}
+        fills = []
+        for fill in super().observe(event):
+            halve = orders[fill.order_id].reduce_only and not self.halved
+            self.halved |= halve
+            fills.append(replace(fill, quantity=fill.quantity / 2) if halve else fill)
+        return fills
+
+
+@pytest.mark.behaviour("O11", "P6")
+def test_the_fee_of_what_was_closed_before_the_account_ended_is_taken_with_the_rest() -> None:
+    """1,200 in all. 50 of b's 100 coins from 100 go at 90; at 88 a's 100 coins from 95 lost the 700 that were left.
+
+    At 100 the rest is closed: 1,200 are left, and 1 % of 10,000, and of 4,500 and 5,000, are taken.
+    """
+    made = engine(
+        {1: [buy(100)]}, {0: [buy(100)]}, known=[free(liquidation_fee_rate=D("0.01"))], broker=Halving(latency_ms=0),
+        margin_mode="isolated", deposit=600,
+    )  # fmt: skip
+    outputs = run(made, path(100.0, 100.0, 95.0, 90.4, 90.0, 88.0))
+    assert [(one.strategy, one.mode, one.balance) for one in only(Liquidated, outputs)] == [
+        ("b", "isolated", 40), ("a", "cross", 0), ("b", "cross", 0),
+    ]  # fmt: skip
+    settled = only(LiquidationSettled, run(made, path(100.0, start=6)))
+    assert [(one.strategy, one.fee, one.insurance) for one in settled] == [("a", 100, 0), ("b", 95, 0)]
+    assert sound(made).valuation.equity() == 1_200 - 195
 
 
 @define(kw_only=True)

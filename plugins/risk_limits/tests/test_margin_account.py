@@ -137,6 +137,21 @@ def test_a_net_position_is_bound_at_the_price_it_would_be_left_at(side: int) -> 
     assert D(refused.numbers["margin_in_use"]) == (6_000 if side > 0 else 6_120)
 
 
+@pytest.mark.behaviour("R2", "P6")
+def test_what_turns_the_net_position_is_bound_at_the_price_of_its_new_side() -> None:
+    """70 long and 60 short; when the 70 are closed 60 short are left, worth 102 each where 100 is bid."""
+    a = ScriptedStrategy(plan={0: [buy(70)], 1: [sell(70, reduce_only=True)]})
+    b = ScriptedStrategy(plan={0: [sell(60)], 1: [sell(1_000)]})
+    made = engine_with(
+        {"a": a, "b": b}, gates=[Margin()], broker=SimpleBroker(latency_ms=0),
+        instruments=[instrument(taker_fee_rate=D(0))], deposit=D(5_000), leverage=D(10), account_mode="shared",
+    )  # fmt: skip
+    run(made, candles([101.0]))
+    run(made, quotes([101.0], start_ns=START_NS + 61_000_000_000, spread=2.0))
+    [refused] = only(OrderRefused, run(made, candles([101.0], start_ns=START_NS + 60_000_000_000)))
+    assert D(refused.numbers["margin_in_use"]) == 612
+
+
 # -- isolated ---------------------------------------------------------------------------------------------------------
 
 
