@@ -462,3 +462,80 @@ def test_an_account_is_liquidated_exactly_when_its_equity_is_down_to_the_mainten
         assert len(rows) == 2 * int(made.state.exhausted)
     sound(made)
     assert made.valuation.equity() >= 0 or any(view.held() for view in views(made))
+
+
+# -- several markets --------------------------------------------------------------------------------------------------
+
+COIN = instrument(
+    "BTCUSD", base="BTC", quote="USD", contract="inverse", contract_value=D(100), tick=D("0.5"), lot=D(1),
+    quantity_min=D(1), taker_fee_rate=D(0), tiers=TIERS,
+)  # fmt: skip
+
+
+@settings(deadline=None, max_examples=150)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 1), st.integers(40, 200), st.integers(-300, 300), st.integers(-300, 300), st.integers(0, 1)
+        ),
+        min_size=3,
+        max_size=25,
+    ),
+    st.sampled_from(["cross", "isolated"]),
+    st.sampled_from(["separate", "shared"]),
+    st.booleans(),
+)
+def test_with_several_markets_the_exact_figures_are_looked_at_whenever_they_matter(
+    steps: list[tuple[int, int, int, int, int]], margin: Any, account: str, quoted: bool
+) -> None:
+    """The same run, once with the exact figures at each event, once only where the floats say so, is the same."""
+    symbols = (X, Y)
+
+    def plan(which: int) -> Plan:
+        orders = [(n, step[which], symbols[step[4]]) for n, step in enumerate(steps) if step[which]]
+        return {n: [OrderRequest(s, Side.BUY if q > 0 else Side.SELL, D(abs(q)))] for n, q, s in orders}
+
+    events: list[Any] = []
+    for place, (which, price, *_) in enumerate(steps):
+        if quoted and place % 2:
+            events += quotes([float(price)], start_ns=START_NS + place * MINUTE_NS, symbol=symbols[which])
+        events += path(float(price), start=place, symbol=symbols[which])
+
+    def outputs(always: bool) -> list[Any]:
+        known = [free(tiers=TIERS), free(Y)]
+        made = engine(plan(2), plan(3), known=known, margin_mode=margin, account=account)
+        found = []
+        for event in events:
+            found += made.step(event)
+            if always:
+                made._liquidation.check(found)  # noqa: SLF001 - what the floats spare
+        sound(made)
+        return found
+
+    assert outputs(always=False) == outputs(always=True)
+
+
+def test_an_event_far_from_any_liquidation_asks_for_no_exact_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    made = engine({0: [buy(100)]}, {1: [sell(100, Y)]}, known=[free(), free(Y)], account="separate")
+    run(made, [*path(100.0), *path(100.0, symbol=Y), *path(100.0, start=1), *path(100.0, start=1, symbol=Y)])
+    check = type(made._liquidation).check  # noqa: SLF001
+    monkeypatch.setattr(type(made._liquidation), "check", lambda self, out: (asked.append(out), check(self, out))[1])  # noqa: SLF001
+    run(made, [*path(90.0, start=2), *path(90.0, start=2, symbol=Y), *path(120.0, start=3)])
+    assert not asked
+    assert [one.strategy for one in only(Liquidated, run(made, path(50.2, start=4)))] == ["a"]
+    assert asked
+
+
+def test_an_inverse_contract_among_several_markets_is_liquidated_at_its_price() -> None:
+    """1,000 contracts of 100 USD at 50,000 are 2 BTC on 1 BTC in all: 1 - 100,000 (1/p - 1/50,000) = 500 / p."""
+    made = engine_with(
+        [ScriptedStrategy(plan={0: [OrderRequest.buy("BTCUSD", D(1_000))]})], broker=SimpleBroker(latency_ms=0),
+        instruments=[COIN, free()], deposit=D(1), leverage=D(10),
+    )  # fmt: skip
+    run(made, path(50_000.0, 50_000.0, symbol="BTCUSD"))
+    price = made.strategies[0].view.liquidation_price("BTCUSD")
+    assert price is not None
+    above, below = float(price) + 0.5, float(price) - 0.5
+    assert not only(Liquidated, run(made, path(above, start=2, symbol="BTCUSD")))
+    assert only(Liquidated, run(made, path(below, start=3, symbol="BTCUSD")))

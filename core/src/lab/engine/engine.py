@@ -387,7 +387,7 @@ class Engine:
 
     def _mark(self, market: Market, out: Outputs) -> None:
         self.valuation.mark_to_market(market)
-        if market.is_near():
+        if self.valuation.is_near(market):
             self._liquidation.check(out)
 
     def _advance(self, time_ns: int, out: Outputs) -> None:

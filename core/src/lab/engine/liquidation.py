@@ -22,7 +22,7 @@ _REASON: Final = "liquidated"
 
 
 class Liquidation:
-    """Watches margin where `lab.engine.state.Market.is_near` says so, and brings each liquidation to its end."""
+    """Watches margin where `lab.engine.valuation.Valuation.is_near` says so, and brings each liquidation to its end."""
 
     __slots__ = ("_closing", "_entry", "_state", "_strategies", "_valuation")
 
@@ -38,7 +38,7 @@ class Liquidation:
         if self._closing:
             self._note_fills(first, out)
         for market in self._state.markets.values():
-            if market.is_near():
+            if self._valuation.is_near(market):
                 self.check(out)
                 return
 

@@ -10,6 +10,7 @@ from lab.domain.money import as_decimal
 from lab.domain.position import Position
 from lab.domain.time import DAY_NS
 from lab.engine.drawdown import Drawdown, Moment
+from lab.engine.margin_watch import MarginWatch
 from lab.engine.state import Account, Book, EngineState, Market
 
 # The beginning of a UTC day in nanoseconds, and what was lost on it before this run.
@@ -23,7 +24,7 @@ class Valuation:
     """The equity of one engine's books. Exact figures are exact in whatever decimal context they are asked for."""
 
     __slots__ = (
-        "_carried_loss", "_cash", "_markets", "_single", "_state", "day_end_ns",
+        "_carried_loss", "_cash", "_markets", "_single", "_state", "_watch_all", "day_end_ns",
         "day_starting_equity", "drawdown", "starting_equity",
     )  # fmt: skip
 
@@ -31,6 +32,7 @@ class Valuation:
         self._state = state
         self._markets = state.markets
         self._single = len(state.markets) == 1 and len(state.books) == 1
+        self._watch_all = MarginWatch(state) if len(state.markets) > 1 else None
         self._carried_loss = carried_loss
         start = ZERO
         for book in state.books:
@@ -159,11 +161,18 @@ class Valuation:
         self.day_starting_equity = EXACT.add(self.equity(), lost if day_ns == lost_ns else ZERO)
         self.day_end_ns = day_ns + DAY_NS
 
-    # -- in float, for the drawdown ----------------------------------------------------------------------------------
+    # -- in float, for the drawdown and for liquidation --------------------------------------------------------------
+
+    def is_near(self, market: Market) -> bool:
+        """Return whether a market's price may be one at which something has to be liquidated."""
+        watch = self._watch_all
+        return market.is_near() and (watch is None or watch.may_breach())
 
     def revalue(self, market: Market) -> None:
         """Copy the positions that an event changed as floats, and mark them to market."""
         symbol = market.symbol
+        if self._watch_all is not None:
+            self._watch_all.forget()
         holders: list[tuple[float, float]] = []
         market.holders = holders
         cash = 0.0
@@ -179,7 +188,7 @@ class Valuation:
                     holders.append((float(held.quantity), float(held.cost)))
             cash += own
             mine = holders[known:]
-            # Several markets, or a liquidation on its way, are looked at on every event.
+            # Of several markets, and while a liquidation is on its way, each event is looked at.
             if account.closing or (mine and len(self._markets) > 1):
                 market.liquid_low = inf
             elif not mine:
