@@ -365,8 +365,12 @@ class Expiring(SimpleBroker):
 
 
 @pytest.mark.behaviour("O11")
-def test_the_closing_of_one_position_that_takes_long_does_not_keep_anothers_from_being_placed_again() -> None:
-    made = engine({0: [buy(2_000)]}, {0: [sell(1_000)]}, broker=Expiring(latency_ms=0, ends=2))
+@pytest.mark.parametrize("symbols", [[X], [X, Y]])
+def test_the_closing_of_one_position_that_takes_long_does_not_keep_anothers_from_being_placed_again(
+    symbols: list[str],
+) -> None:
+    known = [free(symbol) for symbol in symbols]
+    made = engine({0: [buy(2_000)]}, {0: [sell(1_000)]}, broker=Expiring(latency_ms=0, ends=2), known=known)
     run(made, path(100.0, 100.0))
     start_ns = START_NS + 3 * MINUTE_NS
     outputs = run(made, quotes([90.0] * 8, start_ns=start_ns, step_ns=SECOND_NS // 2))
@@ -466,6 +470,7 @@ def test_an_account_is_liquidated_exactly_when_its_equity_is_down_to_the_mainten
 
 # -- several markets --------------------------------------------------------------------------------------------------
 
+STEEP = (MarginTier(notional_to=D(5_000)), MarginTier(notional_from=D(5_000), maintenance_rate=D("0.08")))
 COIN = instrument(
     "BTCUSD", base="BTC", quote="USD", contract="inverse", contract_value=D(100), tick=D("0.5"), lot=D(1),
     quantity_min=D(1), taker_fee_rate=D(0), tiers=TIERS,
@@ -502,7 +507,7 @@ def test_with_several_markets_the_exact_figures_are_looked_at_whenever_they_matt
         events += path(float(price), start=place, symbol=symbols[which])
 
     def outputs(always: bool) -> list[Any]:
-        known = [free(tiers=TIERS), free(Y)]
+        known = [free(tiers=STEEP), free(Y)]
         made = engine(plan(2), plan(3), known=known, margin_mode=margin, account=account)
         found = []
         for event in events:
@@ -539,3 +544,22 @@ def test_an_inverse_contract_among_several_markets_is_liquidated_at_its_price() 
     above, below = float(price) + 0.5, float(price) - 0.5
     assert not only(Liquidated, run(made, path(above, start=2, symbol="BTCUSD")))
     assert only(Liquidated, run(made, path(below, start=3, symbol="BTCUSD")))
+
+
+def test_with_several_markets_a_balance_equal_to_the_maintenance_margin_is_liquidated_whatever_floats_say() -> None:
+    """One coin from 100 on 100 - 0.995 p is liquidated at p, and a tick above not."""
+    for tenths in range(850, 950):
+        price = D(tenths) / 10
+        made = engine_with(
+            [ScriptedStrategy(plan={0: [buy(1)]})], broker=SimpleBroker(latency_ms=0), instruments=[free(), free(Y)],
+            deposit=100 - price * D("0.995"), leverage=D(10),
+        )  # fmt: skip
+        assert not only(Liquidated, run(made, path(100.0, 100.0, float(price + D("0.1")))))
+        assert only(Liquidated, run(made, path(float(price), start=3)))
+
+
+def test_with_several_markets_a_short_that_grows_into_a_tier_needs_its_margin() -> None:
+    """45 short from 100 on 943: 403 left at 112, where 8 % of 5,040 are 403.2; at 111 0.5 % of 4,995 are needed."""
+    made = engine({0: [sell(45)]}, {}, known=[free(tiers=STEEP), free(Y)], account="separate", deposit=943)
+    assert not only(Liquidated, run(made, path(100.0, 100.0, 111.0)))
+    assert only(Liquidated, run(made, path(112.0, start=3)))
