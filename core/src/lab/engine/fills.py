@@ -3,7 +3,7 @@
 from decimal import Decimal, Inexact, getcontext, setcontext
 from typing import Final
 
-from msgspec.structs import replace
+from msgspec.structs import astuple, replace
 
 from lab.domain.control import Timer
 from lab.domain.events import Fill, OrderFilled
@@ -19,6 +19,11 @@ from lab.engine.orders import OrderEntry
 from lab.engine.protocols import describe_value
 from lab.engine.state import EngineState, Market, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
+
+
+def _notional(quantity: Decimal, price: Decimal) -> Decimal:
+    return quantity * price
+
 
 _REPORTS_MOST: Final = 10_000
 _RULES_MOST: Final = 100
@@ -146,21 +151,27 @@ class FillBooking:
         if tally is None:
             rule = fill.rule if len(rules) < _RULES_MOST else _OTHERS
             tally = rules.setdefault(rule, FillTally())
+        # All fields in one call: a look-up of each costs twice as much.
+        _, quantity, price, fee, rate, _, _, reference, _, slippage, _, age_ns, _, _, best, worst = astuple(fill)
         tally.fills += 1
-        tally.fees += fill.fee
-        if fill.age_ns < 0:
+        tally.fees += fee
+        if age_ns < 0:
             tally.late += 1
-        worth, quantity = market.instrument.notional, fill.quantity
-        if fill.slippage:
-            tally.slippage += abs(worth(quantity, fill.price) - worth(quantity, fill.reference))
-        if fill.best is not None or fill.worst is not None:
-            # Who buys cheaper pays less fee, too; the worth of an inverse contract falls while its price rises.
-            kept = _ONE + fill.fee_rate if buys is (not market.contract_value) else _ONE - fill.fee_rate
-            reference = worth(quantity, fill.reference)
-            if fill.best is not None:
-                counters.gain_at_best += abs(reference - worth(quantity, fill.best)) * kept
-            if fill.worst is not None:
-                counters.loss_at_worst += abs(worth(quantity, fill.worst) - reference) * kept
+        inverse = bool(market.contract_value)
+        worth = market.instrument.notional if inverse else _notional
+        if slippage:
+            tally.slippage += (
+                abs(worth(quantity, price) - worth(quantity, reference)) if inverse else slippage * quantity
+            )
+        if best is None and worst is None:
+            return
+        # Who buys cheaper pays less fee, too; the worth of an inverse contract falls while its price rises.
+        kept = _ONE + rate if buys is not inverse else _ONE - rate
+        at_reference = worth(quantity, reference)
+        if best is not None:
+            counters.gain_at_best += abs(at_reference - worth(quantity, best)) * kept
+        if worst is not None:
+            counters.loss_at_worst += abs(worth(quantity, worst) - at_reference) * kept
 
     @staticmethod
     def _clip(instrument: Instrument, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:

@@ -100,6 +100,10 @@ class MarketView:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
         return self._markets[symbol].history.column(name)
 
+    def mean_volume(self, symbol: str, candles: int = 20) -> float:
+        """Return the mean volume of so many newest closed candles, fewer where there are fewer; 0 before the first."""
+        return self._markets[symbol].history.mean_volume(candles)
+
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote, or ``None`` before the first."""
         return self._markets[symbol].quote
