@@ -21,10 +21,6 @@ from lab.engine.state import EngineState, Market, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
 
-def _notional(quantity: Decimal, price: Decimal) -> Decimal:
-    return quantity * price
-
-
 _REPORTS_MOST: Final = 10_000
 _RULES_MOST: Final = 100
 _OTHERS: Final = "others"
@@ -158,11 +154,11 @@ class FillBooking:
         if age_ns < 0:
             tally.late += 1
         inverse = bool(market.contract_value)
-        worth = market.instrument.notional if inverse else _notional
-        if slippage:
-            tally.slippage += (
-                abs(worth(quantity, price) - worth(quantity, reference)) if inverse else slippage * quantity
-            )
+        worth = market.instrument.notional
+        if slippage and inverse:
+            tally.slippage += abs(worth(quantity, price) - worth(quantity, reference))
+        elif slippage:
+            tally.slippage += slippage * quantity
         if best is None and worst is None:
             return
         # Who buys cheaper pays less fee, too; the worth of an inverse contract falls while its price rises.
