@@ -58,8 +58,8 @@ class PaperBroker(Matcher, Broker):
     What a strategy sends arrives ``latency_ms`` ± jitter later, in the order it was sent; cancels and amendments lose
     the race against a fill that comes first. An order meets the quote in force when it arrives; where that is older
     than ``stale_ms``, the first one after it. It takes what is displayed, level by level where there is depth, and only
-    once: the rest works on under its time in force. A market order that meets no quote within ``expire_ms`` of its arrival
-    expires (without quotes: one whose first candle closes more than two candles after it).
+    once: the rest works on under its time in force. A market order that meets no quote within ``expire_ms`` of its
+    arrival expires (without quotes: one whose first candle closes more than two candles after it).
 
     Candles count only for symbols of which this broker never saw a quote; all orders of a run share a candle's volume,
     where the candles have one.

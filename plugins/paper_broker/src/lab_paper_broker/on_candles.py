@@ -27,6 +27,7 @@ from lab_paper_broker.terms import Terms
 
 # Where in the candle an order was filled: a number of `lab_paper_broker.resting`, 0 where it was not.
 _NOWHERE: Final = 0
+_ZERO: Final = Decimal(0)
 
 
 def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
@@ -56,7 +57,7 @@ def meet_candle(
     whole = not inside and (where == AT_OPEN or counts_whole(resting.order, resting.eligible_ns, candle))
     quantity = resting.left
     if most is not None and most < quantity:
-        quantity = terms.instrument.floor_quantity(most)
+        quantity = terms.instrument.floor_quantity(most) if most > _ZERO else _ZERO
     found = _NOWHERE
     if resting.waits:
         found = _meet_level(resting, candle, whole, inside, quantity, typical, terms, reports)

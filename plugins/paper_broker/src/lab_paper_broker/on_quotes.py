@@ -131,7 +131,7 @@ def _available(
     offered = displayed if liquidity is None else liquidity.available(resting.order, displayed)
     if offered is None or offered >= resting.left:
         return resting.left, displayed
-    return terms.instrument.floor_quantity(offered), displayed
+    return terms.instrument.floor_quantity(offered) if offered > _ZERO else _ZERO, displayed
 
 
 def _is_enough(
@@ -165,39 +165,51 @@ def _make_at_touch(
 
 
 def _begin_to_rest(resting: Resting, book: DisplayedBook, queue: Queue | None) -> None:
-    """Take a place in the queue: behind all that is displayed at the limit."""
+    """Take a place in the queue: behind all that is displayed at the limit, once that is known."""
     displayed = book.displayed_at(resting.limit, resting.buys)
     if queue is not None:
         resting.ahead = queue.ahead(resting.order, displayed)
     else:
         resting.ahead = displayed or _ZERO
-    resting.queue = resting.ahead
+        resting.unseen = displayed is None
+    resting.queue = None if resting.unseen else resting.ahead
 
 
 def _move_up(resting: Resting, book: DisplayedBook) -> None:
-    """Shorten the queue to what is displayed at the touch, where the order rests there: some before it have left."""
+    """Shorten the queue to what is displayed at the touch, where the order rests there: some before it have left.
+
+    Where the level was never displayed before, all that is displayed now may have been there first.
+    """
     quote, ahead = book.quote, resting.ahead
     assert quote is not None, "only a book with a quote is met"
     price, size = (quote[2], quote[3]) if resting.buys else (quote[4], quote[5])
-    if ahead and price == resting.limit and size and as_decimal(size) < ahead:
+    if price != resting.limit or not size:
+        return
+    if resting.unseen:
+        resting.unseen = False
+        resting.ahead = resting.queue = as_decimal(size)
+    elif ahead and as_decimal(size) < ahead:
         resting.ahead = as_decimal(size)
 
 
 def meet_trade(resting: Resting, trade: Trade, left: Decimal, terms: Terms, reports: Reports) -> Decimal:
     """Let a resting limit meet a trade of which ``left`` did not go to this run's orders; return what is left after it.
 
-    A trade at the limit shortens the queue first; one beyond it says that the queue is gone. Only trades whose taker
-    comes from the other side count.
+    A trade at the limit shortens the queue first, and says nothing while nobody knows how long that is; one beyond it
+    says that the queue is gone. Only trades whose taker comes from the other side count.
     """
     ahead, limit, price = resting.ahead, resting.limit, trade.price
     if ahead is None or (price > limit if resting.buys else price < limit):
         return left
     if price == limit:
+        if resting.unseen:
+            return left
         used = min(ahead, left)
         resting.ahead = ahead - used
         offered = left - used
     else:
         resting.ahead = _ZERO
+        resting.unseen = False
         offered = left
     quantity = resting.left if offered >= resting.left else terms.instrument.floor_quantity(offered)
     if quantity:
