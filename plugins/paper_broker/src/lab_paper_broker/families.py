@@ -64,8 +64,10 @@ class Families:
     ) -> Sequence[Resting]:
         """Wake the children for what filled, take it from the rest of the group; return those that have ended by it."""
         for child in self._children.get(resting.id, _NOBODY):
+            guards = child.takes and bool(child.left)  # a stop goes on guarding what filled before
             child.wake(quantity)
-            child.woke_in, child.awake_at = woke_in, where
+            if not guards:
+                child.woke_in, child.awake_at = woke_in, where
         ended: list[Resting] = []
         for other in self.others(resting):
             left = other.total - other.done

@@ -459,8 +459,8 @@ class Matcher:
             assert child.woken is not None, f"{child.id} has no entry"
             if child.woken < child.total:
                 child.set_total(child.woken)
-                # Whoever gave the order knows what this means where all of what the entry filled is guarded still.
-                if not child.left or child.total != resting.done:
+                # The engine knows that an entry that ended unfilled leaves a child for what it filled, and no more.
+                if resting.done == resting.total or not child.left or child.total != resting.done:
                     self._fall_due(0, _ORPHANED, child)
         self._families.leave(resting)
 

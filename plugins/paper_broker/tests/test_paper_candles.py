@@ -1,0 +1,319 @@
+"""Market and limit orders on candles, where there are no quotes: open, close, through, and the volume they share."""
+
+from collections.abc import Sequence
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+from lab import Candle, Ended, Fill, MarketView, Side
+from lab.domain.inputs import Input
+from lab.engine.state import EngineState
+from lab.testing import instrument
+from lab_paper_broker.broker import PaperBroker
+from paper import (
+    BTC,
+    BUY,
+    MINUTE,
+    MS,
+    SELL,
+    START,
+    D,
+    at,
+    broker,
+    candle,
+    only_end,
+    only_fill,
+    order,
+    quote,
+    seen,
+    send,
+    timer,
+    works,
+)
+
+
+@pytest.mark.behaviour("O3")
+@pytest.mark.parametrize(
+    ("side", "open_after_ms", "rule", "reference", "price"),
+    [
+        # 1 bp × (1 + 0.5 × 0.5/50) = 1.005 bps: 60000 + 6.03 is 60006.1 on the tick, 60050 + 6.035 is 60056.1
+        (BUY, 200, "candle_open", "60000.0", "60006.1"),
+        (SELL, 200, "candle_open", "60000.0", "59993.9"),
+        (BUY, 0, "candle_open", "60000.0", "60006.1"),
+        (SELL, 0, "candle_open", "60000.0", "59993.9"),
+        (BUY, -1, "candle_close", "60050.0", "60056.1"),
+        (SELL, -1, "candle_close", "60050.0", "60043.9"),
+    ],
+)
+def test_without_quotes_the_next_candles_open_or_the_close_of_the_one_under_way_is_paid_with_slippage(
+    side: Side, open_after_ms: int, rule: str, reference: str, price: str
+) -> None:
+    paper = broker(slippage_bps=D(1))
+    send(paper, order(side, "0.5"))
+    fill = only_fill(paper, candle(open_after_ms, 60_000.0, 60_100.0, 59_900.0, 60_050.0))
+    assert (fill.rule, fill.reference, fill.price) == (rule, D(reference), D(price))
+    assert fill.slippage == abs(fill.price - fill.reference)
+    assert fill.spread is None
+    open_ns = at(open_after_ms)
+    assert fill.time_ns == (max(open_ns, at(200)) if rule == "candle_open" else open_ns + MINUTE)
+
+
+def test_an_order_on_its_way_for_a_candle_or_longer_waits_for_a_candle_that_opens_after_its_arrival() -> None:
+    just_shorter, as_long = broker(latency_ms=59_999), broker(latency_ms=60_000)
+    for paper in (just_shorter, as_long):
+        send(paper, order())
+    assert only_fill(just_shorter, candle(0)).time_ns == at(59_999)
+    assert only_fill(as_long, candle(0)).rule == "candle_close"  # it arrives as the candle closes
+    longer = broker(latency_ms=90_000)
+    send(longer, order())
+    assert longer.observe(candle(0)) == []
+    assert only_fill(longer, candle(60_000)).rule == "candle_close"
+    late = broker(latency_ms=90_000)
+    send(late, order())
+    assert only_fill(late, candle(90_000)).rule == "candle_open"
+
+
+def test_a_candle_known_before_the_arrival_fills_nothing() -> None:
+    paper = broker()
+    send(paper, order())
+    assert paper.observe(candle(-60_000)) == []
+    assert paper.observe(candle(-59_801)) == []
+    assert only_fill(paper, candle(-59_800)).rule == "candle_close"
+
+
+@pytest.mark.parametrize(
+    ("fills", "buys", "sells"), [("expected", 100, 100), ("pessimistic", 105, 100), ("optimistic", 100, 105)]
+)
+def test_where_a_candle_cannot_tell_the_price_the_setting_chooses_between_open_and_close(
+    fills: str, buys: int, sells: int
+) -> None:
+    for side, reference in ((BUY, buys), (SELL, sells)):
+        paper = broker(fills=fills)
+        send(paper, order(side))
+        fill = only_fill(paper, candle(0))
+        assert (fill.rule, fill.reference) == ("candle_open", D(f"{reference}.0"))
+        assert {fill.best, fill.worst} == {D("100.0"), D("105.0")}
+        assert fill.best == (100 if side is BUY else 105)
+
+
+def test_candles_count_for_nothing_once_a_quote_was_seen() -> None:
+    paper = broker()
+    send(paper, order(), order(oid="far", limit="50"))
+    paper.observe(quote(100))
+    assert seen(paper, candle(300, low=40.0)) == ["o-1 fill 1 @ 100.1"]  # of the quote in force at its arrival
+    assert works(paper, "far")
+
+
+def test_an_order_of_candles_goes_on_with_quotes_once_they_come() -> None:
+    paper = broker()
+    send(paper, order(limit="50"))
+    assert paper.observe(candle(0)) == []
+    fill = only_fill(paper, quote(70_000, 40.0, 40.1))
+    assert (fill.price, fill.liquidity) == (50, "maker")  # it rested before
+
+
+# -- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_limit_marketable_at_the_open_takes_the_open_instead_of_its_limit() -> None:
+    paper = broker()
+    send(paper, order(limit="109"))
+    fill = only_fill(paper, candle(60_000))
+    assert (fill.price, fill.rule, fill.liquidity, fill.time_ns) == (D(100), "candle_open", "taker", at(60_000))
+
+
+def test_a_limit_order_that_is_marketable_at_the_open_is_never_assumed_to_pay_more_than_its_limit() -> None:
+    paper = broker(fills="pessimistic")
+    send(paper, order(limit="102"))
+    fill = only_fill(paper, candle(0))
+    assert (fill.price, fill.reference, fill.slippage) == (D(102), D(102), D(0))
+    sale = broker(fills="pessimistic")
+    send(sale, order(SELL, limit="98"))
+    assert only_fill(sale, candle(0, close=95.0)).price == 98
+
+
+@pytest.mark.parametrize(
+    ("side", "limit", "touched", "through"), [(BUY, "95", 95.0, 94.9), (SELL, "106", 106.0, 106.1)]
+)
+def test_a_resting_limit_fills_only_when_a_candle_trades_strictly_through_it(
+    side: Side, limit: str, touched: float, through: float
+) -> None:
+    paper = broker()
+    send(paper, order(side, limit=limit))
+    name = "low" if side is BUY else "high"
+    calm = {"high": 105.0, "low": 99.0}
+    assert paper.observe(candle(60_000, **{**calm, name: touched})) == []
+    fill = only_fill(paper, candle(120_000, **{**calm, name: through}))
+    assert (fill.price, fill.liquidity, fill.rule, fill.fee_rate) == (D(limit), "maker", "candle_through", D("0.0002"))
+
+
+@pytest.mark.parametrize("fills", ["pessimistic", "expected", "optimistic"])
+@pytest.mark.parametrize(("side", "limit", "beyond"), [(BUY, "90", "89.9"), (SELL, "110", "110.1")])
+def test_only_an_optimistic_limit_fills_on_a_candle_that_touched_it(
+    fills: str, side: Side, limit: str, beyond: str
+) -> None:
+    paper = broker(fills=fills)
+    send(paper, order(side, limit=limit), order(side, limit=beyond, oid="beyond"))
+    expected = [f"o-1 fill 1 @ {limit}"] if fills == "optimistic" else []
+    assert seen(paper, candle(0)) == expected
+
+
+def test_of_a_candle_that_opened_before_the_decision_only_the_close_meets_a_limit_and_at_its_limit() -> None:
+    paper = broker()
+    send(paper, order(limit="99.5"))
+    assert paper.observe(candle(-1, low=50.0, close=99.6)) == []
+    for side, limit in ((BUY, "105.1"), (SELL, "104.9")):
+        closes = broker()
+        send(closes, order(side, limit=limit))
+        fill = only_fill(closes, candle(-1))
+        assert (fill.rule, fill.price, fill.liquidity) == ("candle_close", D(limit), "taker")
+        assert (fill.reference, fill.slippage) == (D("105.0"), D("0.1"))
+        assert fill.fee == D(limit) * BTC.taker_fee_rate
+
+
+@pytest.mark.parametrize("side", list(Side))
+@pytest.mark.parametrize("event", [candle(60_000, 50_000.123456, 50_100.0, 49_900.0, 50_000.0)])
+@pytest.mark.parametrize("limit", [None, "50050", "49950"])
+def test_a_fill_is_on_the_tick_even_where_prices_are_not_and_slippage_is_0(
+    side: Side, event: Input, limit: str | None
+) -> None:
+    paper = broker()
+    send(paper, order(side, limit=limit))
+    (fill,) = paper.observe(event)
+    assert isinstance(fill, Fill)
+    assert fill.price % BTC.tick == 0
+    assert fill.price >= fill.reference if side is BUY else fill.price <= fill.reference
+    assert fill.slippage == abs(fill.price - fill.reference)
+
+
+# -- volume ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("O5")
+def test_all_orders_share_a_candles_volume_and_the_rest_meets_the_next_open() -> None:
+    paper = broker()
+    send(paper, order(quantity="3"), order(SELL, "4", oid="o-2"), order(quantity="1", oid="o-3"))
+    assert seen(paper, candle(0, volume=5.0)) == ["o-1 fill 3 @ 100", "o-2 fill 2 @ 100"]
+    second = paper.observe(candle(60_000, opened=103.0, volume=5.0))
+    assert [(one.order_id, one.quantity, one.reference) for one in second if isinstance(one, Fill)] == [
+        ("o-2", 2, D("103.0")), ("o-3", 1, D("103.0")),
+    ]  # fmt: skip
+
+
+def test_the_rest_of_a_market_order_meets_the_close_of_a_candle_that_does_not_count_whole() -> None:
+    paper = broker(fills="pessimistic")
+    send(paper, order(quantity="8"))
+    first, second = candle(-1, volume=5.0), candle(100, 101.0, volume=5.0)
+    assert only_fill(paper, first).rule == "candle_close"
+    fill = only_fill(paper, second._replace(open_ns=START - 5 * MS))
+    assert (fill.rule, fill.quantity, fill.reference) == ("candle_close", 3, D("105.0"))
+
+
+def test_a_share_of_the_volume_is_all_that_the_orders_of_a_run_get_together() -> None:
+    paper = broker(candle_share=D("0.1"))
+    send(paper, order(quantity="3"), order(quantity="3", oid="o-2"))
+    assert seen(paper, candle(0, volume=40.0)) == ["o-1 fill 3 @ 100", "o-2 fill 1 @ 100"]
+
+
+def test_a_candle_without_volume_fills_nothing_where_others_have_one_and_all_where_none_has() -> None:
+    paper = broker()
+    send(paper, order(oid="o-0"))
+    only_fill(paper, candle(-60_000 + 200))
+    send(paper, order(), order(limit="50", oid="o-2"), order(SELL, stop="95", oid="o-3"), at_ms=1)
+    assert seen(paper, candle(60_000, low=40.0, volume=0.0)) == ["o-3 triggered"]
+    assert seen(paper, candle(120_000, low=40.0, volume=1.5)) == ["o-1 fill 1 @ 100", "o-2 fill 0.5 @ 50"]
+    without = broker()
+    send(without, order(quantity="1000"))
+    assert seen(without, candle(0, volume=0.0)) == ["o-1 fill 1000 @ 100"]
+
+
+def test_a_volume_below_the_lot_fills_nothing() -> None:
+    paper = broker()
+    send(paper, order(limit="109"))
+    assert paper.observe(candle(0, volume=0.00009, high=105.0)) == []
+    assert works(paper)
+
+
+def test_with_unlimited_liquidity_the_volume_does_not_matter() -> None:
+    paper = broker(liquidity="unlimited")
+    send(paper, order(quantity="1000"), order(quantity="1000", oid="o-2"))
+    assert seen(paper, candle(0, volume=1.0)) == ["o-1 fill 1000 @ 100", "o-2 fill 1000 @ 100"]
+
+
+# -- slippage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("O4")
+@pytest.mark.parametrize(
+    ("quantity", "volume", "factor"),
+    [("1", 50.0, "1.01"), ("25", 50.0, "1.25"), ("200", 50.0, "3"), ("201", 50.0, "3"), ("1", 0.0, "1")],
+)
+def test_slippage_grows_with_the_share_of_a_candles_volume_and_three_times_at_most(
+    quantity: str, volume: float, factor: str
+) -> None:
+    # × (1 + 0.5 × quantity / volume): 200 of 50 is × 3, and no more
+    paper = PaperBroker(latency_ms=0, slippage_bps=D(10), liquidity="unlimited")
+    paper.open({"BTCUSDT": evolve(BTC, tick=D("0.00001"))}, seed=7)
+    send(paper, order(quantity=quantity))
+    fill = only_fill(paper, candle(0, volume=volume))
+    assert fill.slippage == 100 * D("0.001") * D(factor)
+
+
+def test_what_is_typical_is_the_mean_volume_of_the_newest_20_candles() -> None:
+    state = EngineState({"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), no_orders=False)
+    for number in range(30):
+        volume = 1_000.0 if number < 10 else 40.0 if number % 2 else 60.0
+        state.markets["BTCUSDT"].history.candles.append(candle((number - 30) * 60_000, volume=volume))
+    paper = PaperBroker(latency_ms=0, slippage_bps=D(10))
+    paper.open({"BTCUSDT": evolve(BTC, tick=D("0.00001"))}, seed=7)
+    paper.attach(MarketView(state))
+    send(paper, order(quantity="5"))
+    assert only_fill(paper, candle(0, volume=7.0)).slippage == 100 * D("0.001") * D("1.05")  # 5 of 50
+
+
+def test_a_market_order_on_known_candles_does_not_expire_by_time() -> None:
+    state = EngineState({"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), no_orders=False)
+    state.markets["BTCUSDT"].history.candles.append(candle(-60_000))
+    paper = broker(expire_ms=100)
+    paper.attach(MarketView(state))
+    send(paper, order())
+    assert paper.observe(timer(50_000)) == []
+    assert only_fill(paper, candle(0)).rule == "candle_open"
+
+
+def test_even_the_worst_sale_gets_a_tick() -> None:
+    paper = broker(slippage_bps=D(999))
+    send(paper, order(SELL))
+    assert only_fill(paper, candle(300, 0.1, 0.1, 0.1, 0.1)).price == D("0.1")
+
+
+@given(
+    prices=st.lists(st.integers(100, 10**6), min_size=4, max_size=4),
+    bps=st.decimals(0, 50, places=2),
+    side=st.sampled_from(Side),
+    open_after_ms=st.integers(-50_000, 60_000),
+)
+def test_a_market_order_pays_the_open_or_the_close_and_the_slippage_to_the_tick(
+    prices: Sequence[int], bps: D, side: Side, open_after_ms: int
+) -> None:
+    low, first, last, high = (float(price * BTC.tick) for price in sorted(prices))
+    paper = broker(slippage_bps=bps)
+    send(paper, order(side))
+    fill = only_fill(paper, candle(open_after_ms, first, high, low, last))
+    reference = D(repr(first if open_after_ms >= 0 else last))
+    assert fill.reference == reference
+    exact = reference * (1 + bps / 10_000 * D("1.01") * (1 if side is BUY else -1))
+    assert abs(fill.price - exact) < BTC.tick
+    assert fill.price >= exact if side is BUY else fill.price <= exact
+
+
+def test_a_market_order_on_a_late_first_candle_ends_and_another_goes_on() -> None:
+    paper = broker()
+    send(paper, order(), order(limit="109", oid="o-2"))
+    ended, fill = paper.observe(candle(200_000))
+    assert isinstance(ended, Ended)
+    assert (ended.outcome, fill.order_id) == ("expired", "o-2")
+    again = broker()
+    send(again, order())
+    assert only_end(again, Candle("BTCUSDT", at(200_000), at(260_000), 1.0, 1.0, 1.0, 1.0, 1.0)).order_id == "o-1"
