@@ -69,8 +69,9 @@ def test_children_work_for_what_filled_of_their_entry_and_grow_with_it() -> None
     assert seen(paper, quote(350, 93.0, 120.0, 50.0, 1.0)) == [
         "e fill 1 @ 120", "stop fill 2.5 @ 93", "target amended 1.5",
     ]  # fmt: skip
-    # The target, at 105, wakes for the 1.5 that are bought last.
-    assert seen(paper, quote(400, 93.0, 120.0, 50.0, 9.0)) == ["e fill 1.5 @ 120", "stop fill 1.5 @ 93"]
+    # Nothing was left to guard: the stop wakes again for the last 1.5.
+    assert seen(paper, quote(400, 93.0, 120.0, 50.0, 9.0)) == ["e fill 1.5 @ 120"]
+    assert seen(paper, quote(450, 92.0, 120.0)) == ["stop fill 1.5 @ 92", "target cancelled"]
 
 
 def test_where_an_entry_ends_unfilled_its_children_end_with_it() -> None:

@@ -60,8 +60,7 @@ class DisplayedBook:
         A depth newer than the quote, whose best price is worse, says that the touch is gone.
         """
         quote = self.quote
-        if quote is None:
-            return []
+        assert quote is not None, "only a book with a quote is met"
         touch = (quote[4], quote[5]) if asks else (quote[2], quote[3])
         depth = self._depth
         if depth is None or depth.time_ns + DEPTH_COUNTS_NS < quote[1] or self.unlimited:
@@ -103,8 +102,7 @@ class DisplayedBook:
         """Return what was taken of the levels that stand, against what they display now, and of hidden ones."""
         kept: dict[float, Taken] = {}
         levels, quote = self.levels(asks), self.quote
-        if quote is None:
-            return kept
+        assert quote is not None, "only what is displayed is taken"
         now_ns, shown, last = quote[1], dict(levels), levels[-1][0]
         for price, before in taken.items():
             size = shown.get(price)
