@@ -207,3 +207,10 @@ def test_a_marketable_target_of_an_entry_inside_the_candle_does_not_fill_at_its_
 def test_a_target_that_an_entry_at_the_open_leaves_behind_comes_before_the_stop() -> None:
     paper = bracket("expected", {}, target="99")
     assert seen(paper, candle(0)) == ["e fill 1 @ 100", "target fill 1 @ 100", "stop cancelled"]
+
+
+def test_a_stop_that_was_passed_before_its_entry_filled_inside_the_candle_fills_at_the_close() -> None:
+    paper = broker()
+    send(paper, order(oid="e", stop="102"), order(SELL, oid="stop", stop="112", parent="e", reduce_only=True))
+    expected = ["e triggered", "e fill 1 @ 102", "stop triggered", "stop fill 1 @ 104"]
+    assert seen(paper, candle(0, close=104.0)) == expected

@@ -6,7 +6,8 @@
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
 ``stop_open``      a stop whose level the candle had passed when it opened: at the open ± slippage
 ``stop_level``     a stop whose level the candle reached later: at the level ± slippage
-``stop_close``     a stop that arrived while the candle was under way, and whose level the close has passed
+``stop_close``     a stop that arrived while the candle was under way, and whose level the close has passed, or that was
+                   passed already when its entry filled inside the candle
 
 Where a candle cannot tell at what price an order met the market, `Terms.fills` chooses: ``expected`` takes the open,
 ``pessimistic`` the worse of open and close, ``optimistic`` the better one; only an ``optimistic`` limit fills on a
@@ -124,6 +125,8 @@ def _meet_level(
         price, rule, where, time_ns = opened, "stop_open", AT_OPEN, max(candle[1], resting.eligible_ns)
     elif (whole and _touched(candle, level, rises)) or (inside and _reached_after(resting, candle, level, terms)):
         price, rule, where, time_ns = level, "stop_level", INSIDE, candle[2]
+        if level < candle[5] if rises else level > candle[4]:  # passed before its entry filled
+            price, rule, where = close, "stop_close", AT_CLOSE
     elif not whole and not inside and (close >= level if rises else close <= level):
         price, rule, where, time_ns = close, "stop_close", AT_CLOSE, candle[2]
     else:

@@ -156,7 +156,9 @@ def _make_at_touch(
     """Fill a resting limit that the opposite touch reached, with what is displayed there."""
     quote, buys = book.quote, resting.buys
     assert quote is not None, "only a book with a quote is met"
-    price, size = (quote[4], quote[5]) if buys else (quote[2], quote[3])
+    price, size = book.levels(buys)[0]
+    if price > resting.limit if buys else price < resting.limit:
+        return  # a newer depth says that the touch is gone
     quantity, displayed = _available(resting, book, price, size, terms, liquidity)
     if quantity:
         book.take(price, size, buys, quantity)
