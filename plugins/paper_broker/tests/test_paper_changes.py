@@ -230,3 +230,11 @@ def test_an_amendment_that_arrives_between_two_candles_counts_for_the_second() -
     paper.observe(candle(0, low=99.0))
     amended(paper, one, 60_000, limit="93")
     assert brief(paper.observe(candle(60_000))) == ["o-1 amended 1", "o-1 fill 1 @ 93"]
+
+
+def test_an_amended_post_only_order_that_had_filled_in_part_is_cancelled_where_it_would_take() -> None:
+    paper = broker()
+    one = resting(paper, post_only=True)
+    assert seen(paper, quote(300, 98.0, 99.0, ask_size=0.5)) == ["o-1 fill 0.5 @ 99"]
+    amended(paper, one, 310, limit="101")
+    assert seen(paper, quote(350)) == ["o-1 cancelled"]

@@ -137,13 +137,10 @@ def test_a_child_amended_in_its_sleep_neither_wakes_nor_fills_more_than_its_entr
         paper.observe(quote(250))
         paper.amend(replace(stop, quantity=D(quantity), stop=D(96)), at(260))
         assert paper.observe(quote(300, 90.0, 99.5)) == []
-        found = seen(paper, quote(350, 97.0, 98.9))
-        assert found[0] == "e fill 2 @ 99"
-        again = seen(paper, quote(400, 95.9, 98.9))
         # Where it was amended to more than the entry can fill, it is said that it works for less.
-        assert again == (["stop amended 2"] if quantity == "3" else []) + [
-            "stop triggered", f"stop fill {expected} @ 95.9",
-        ]  # fmt: skip
+        less = ["stop amended 2"] if quantity == "3" else []
+        assert seen(paper, quote(350, 97.0, 98.9)) == ["e fill 2 @ 99", *less]
+        assert seen(paper, quote(400, 95.9, 98.9)) == ["stop triggered", f"stop fill {expected} @ 95.9"]
         assert not works(paper, "stop")
 
 
@@ -206,3 +203,16 @@ def test_an_amendment_to_what_the_group_has_taken_meanwhile_cancels() -> None:
     paper.amend(replace(stop, quantity=D(2)), at(300))
     paper.observe(quote(350, 105.0, 105.1, 3.0))
     assert seen(paper, timer(450)) == ["stop cancelled"]
+
+
+def test_children_of_an_entry_that_its_group_cancels_end_with_it() -> None:
+    paper = broker()
+    send(
+        paper,
+        order(oid="a", limit="99", group="g"),
+        order(SELL, oid="a/stop", stop="90", parent="a", group="a"),
+        order(SELL, oid="b", limit="101", group="g"),
+    )
+    paper.observe(quote(250))
+    assert seen(paper, quote(300, 101.0, 101.1)) == ["b fill 1 @ 101", "a cancelled", "a/stop cancelled"]
+    assert not paper._resting  # noqa: SLF001

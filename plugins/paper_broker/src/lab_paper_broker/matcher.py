@@ -444,25 +444,31 @@ class Matcher:
         filled = resting.done - before
         if filled and (resting.order.group or self._families.has_children(resting)):
             for other in self._families.filled(resting, filled, woke_in, where, reports):
-                self._remove(other)
+                self._remove(other, reports)
         if resting.ended or resting.done == resting.total:
-            self._remove(resting)
+            self._remove(resting, reports)
 
     def _end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
-        self._remove(resting)
         reports.append(Ended(resting.id, outcome, reason))
+        self._remove(resting, reports)
 
-    def _remove(self, resting: Resting) -> None:
+    def _remove(self, resting: Resting, reports: Reports | None = None) -> None:
+        """Forget an order that has ended; its children learn of it now, or with the next event."""
         resting.ended = True
         self._resting.pop(resting.id, None)
-        for child in self._families.children(resting):
-            assert child.woken is not None, f"{child.id} has no entry"
-            if child.woken < child.total:
-                child.set_total(child.woken)
-                # The engine knows that an entry that ended unfilled leaves a child for what it filled, and no more.
-                if resting.done == resting.total or not child.left or child.total != resting.done:
-                    self._fall_due(0, _ORPHANED, child)
+        children = list(self._families.children(resting))
         self._families.leave(resting)
+        for child in children:
+            assert child.woken is not None, f"{child.id} has no entry"
+            if child.woken >= child.total:
+                continue
+            child.set_total(child.woken)
+            # The engine knows that an entry that ended unfilled leaves a child for what it filled, and no more.
+            if resting.done == resting.total or not child.left or child.total != resting.done:
+                if reports is None:
+                    self._fall_due(0, _ORPHANED, child)
+                else:
+                    self._orphaned(child, reports)
 
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -22,7 +22,7 @@ from lab import Candle, Ended, Order, Triggered
 from lab.domain.money import as_decimal
 
 from lab_paper_broker.making import make, take, take_at_limit
-from lab_paper_broker.on_quotes import Reports
+from lab_paper_broker.on_quotes import Reports, would_take
 from lab_paper_broker.resting import AT_CLOSE, AT_OPEN, INSIDE, Resting
 from lab_paper_broker.terms import Terms
 
@@ -160,8 +160,7 @@ def _meet_limit(
     price = candle[3] if whole else candle[6]
     if resting.first and not inside and (price <= limit if buys else price >= limit):
         if resting.order.post_only:
-            resting.ended = True
-            reports.append(Ended(resting.id, "rejected", f"post_only: it would take at {as_decimal(price):f}"))
+            reports.append(would_take(resting, price))
             return _NOWHERE
         if not quantity or (resting.whole and quantity < resting.left):
             return _NOWHERE

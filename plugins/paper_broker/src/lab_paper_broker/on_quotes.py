@@ -61,9 +61,7 @@ def meet_book(
         elif not resting.first:
             _make_at_touch(resting, book, time_ns, terms, liquidity, reports)
         elif resting.order.post_only:
-            resting.ended = True
-            shown = as_decimal(touch)
-            reports.append(Ended(resting.id, "rejected", f"post_only: it would take at {shown:f}"))
+            reports.append(would_take(resting, touch))
         else:
             _take_levels(resting, book, time_ns, terms, liquidity, rule, later, reports)
     if resting.immediate and resting.left and not resting.ended:
@@ -71,6 +69,13 @@ def meet_book(
         kind = resting.order.time_in_force
         reports.append(Ended(resting.id, "cancelled", f"{kind}: nothing more was displayed within its price"))
     resting.first = False
+
+
+def would_take(resting: Resting, price: float) -> Ended:
+    """End a post-only order that would take: rejected, or cancelled where a part filled before it was amended."""
+    resting.ended = True
+    reason = f"post_only: it would take at {as_decimal(price):f}"
+    return Ended(resting.id, "cancelled" if resting.done else "rejected", reason)
 
 
 def _reached(resting: Resting, touch: float) -> bool:
