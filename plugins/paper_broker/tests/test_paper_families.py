@@ -216,3 +216,14 @@ def test_children_of_an_entry_that_its_group_cancels_end_with_it() -> None:
     paper.observe(quote(250))
     assert seen(paper, quote(300, 101.0, 101.1)) == ["b fill 1 @ 101", "a cancelled", "a/stop cancelled"]
     assert not paper._resting  # noqa: SLF001
+
+
+def test_a_child_amended_to_less_than_its_entry_filled_says_so_when_the_entry_ends_in_part() -> None:
+    paper = broker()
+    bracket(paper, "5")
+    paper.observe(quote(250, ask_size=2.0))
+    stop = order(SELL, "1", oid="stop", stop="95", parent="e", group="e", reduce_only=True)
+    paper.amend(stop, at(260))
+    paper.cancel("e", at(300))
+    assert seen(paper, timer(310)) == ["stop amended 1"]
+    assert seen(paper, quote(350, 94.0, 94.1)) == ["stop triggered", "stop fill 1 @ 94", "target amended 1"]

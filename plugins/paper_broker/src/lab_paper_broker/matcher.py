@@ -458,13 +458,14 @@ class Matcher:
         self._resting.pop(resting.id, None)
         children = list(self._families.children(resting))
         self._families.leave(resting)
+        part = resting.done != resting.total
         for child in children:
             assert child.woken is not None, f"{child.id} has no entry"
-            if child.woken >= child.total:
-                continue
-            child.set_total(child.woken)
-            # The engine knows that an entry that ended unfilled leaves a child for what it filled, and no more.
-            if resting.done == resting.total or not child.left or child.total != resting.done:
+            less = child.woken < child.total
+            if less:
+                child.set_total(child.woken)
+            # The engine takes it that an entry that ended in part leaves each child for what it filled.
+            if (child.total != resting.done or not child.left) if part else less:
                 if reports is None:
                     self._fall_due(0, _ORPHANED, child)
                 else:
