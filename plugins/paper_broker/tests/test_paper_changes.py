@@ -64,6 +64,15 @@ def test_a_cancel_on_its_way_loses_the_race_against_a_fill_and_wins_it_against_a
     assert not works(won)
 
 
+def test_of_two_cancels_the_one_that_arrived_before_the_fill_wins_and_the_one_that_arrives_with_it_loses() -> None:
+    paper = broker(cancel_latency_ms=100)
+    send(paper, order(oid="a", limit="99"), order(oid="b", limit="99"))
+    paper.observe(quote(250))
+    paper.cancel("a", at(299))
+    paper.cancel("b", at(300))
+    assert seen(paper, quote(400, 98.0, 98.1)) == ["a cancelled", "b fill 1 @ 99"]
+
+
 def test_a_cancel_that_loses_in_part_takes_the_rest_back() -> None:
     paper = broker(cancel_latency_ms=100)
     resting(paper)

@@ -189,8 +189,9 @@ def test_an_amendment_on_its_way_gives_an_order_nothing_back_of_what_its_group_t
     stop = order(SELL, "4", oid="stop", stop="95", group="g", reduce_only=True)
     send(paper, stop, order(SELL, "4", oid="target", limit="105", group="g", reduce_only=True))
     paper.observe(quote(250))
-    paper.amend(replace(stop, stop=D(96)), at(300))
-    assert seen(paper, quote(350, 105.0, 105.1, 3.0)) == ["target fill 3 @ 105", "stop amended 1"]
+    assert seen(paper, quote(260, 105.0, 105.1, 1.0)) == ["target fill 1 @ 105", "stop amended 3"]
+    paper.amend(replace(stop, quantity=D(3), stop=D(96)), at(300))
+    assert seen(paper, quote(350, 105.1, 105.2, 2.0)) == ["target fill 2 @ 105", "stop amended 1"]
     assert seen(paper, timer(450)) == ["stop amended 1"]
     assert seen(paper, quote(500, 95.9, 96.0)) == ["stop triggered", "stop fill 1 @ 95.9", "target cancelled"]
 
@@ -227,3 +228,11 @@ def test_a_child_amended_to_less_than_its_entry_filled_says_so_when_the_entry_en
     paper.cancel("e", at(300))
     assert seen(paper, timer(310)) == ["stop amended 1"]
     assert seen(paper, quote(350, 94.0, 94.1)) == ["stop triggered", "stop fill 1 @ 94", "target amended 1"]
+
+
+def test_a_child_does_not_meet_the_book_of_its_entrys_arrival_where_that_was_the_first_quote_of_all() -> None:
+    paper = broker()
+    send(paper, order(oid="e"), order(SELL, oid="stop", stop="105", parent="e", reduce_only=True))
+    paper.observe(quote(100))
+    assert seen(paper, timer(300)) == ["e fill 1 @ 100.1"]
+    assert seen(paper, quote(400, 99.0, 99.1)) == ["stop triggered", "stop fill 1 @ 99"]

@@ -17,13 +17,13 @@ HIDDEN_COUNTS_NS = 10_000 * MS
 class Level:
     """What one displayed level still gives, counted from every event, taken of or not."""
 
-    def __init__(self, size: Decimal, seen_ns: int) -> None:
+    def __init__(self, size: Decimal) -> None:
         self.size = self.left = size
-        self.seen_ns = seen_ns
+        self.hidden_ns = 0  # since when
 
-    def show(self, size: Decimal, now_ns: int) -> None:
+    def show(self, size: Decimal) -> None:
         self.left = self.left + size - self.size if size > self.size else min(self.left, size)
-        self.size, self.seen_ns = size, now_ns
+        self.size, self.hidden_ns = size, 0
 
 
 class Quotes(Desk):
@@ -102,15 +102,19 @@ class Quotes(Desk):
             shown = self.displayed(asks)
             last = max(shown) if asks else min(shown)
             for key in [one for one in self.levels if one[0] is asks and one[1] not in shown]:
+                level = self.levels[key]
+                level.hidden_ns = level.hidden_ns or now_ns
                 hidden = key[1] > last if asks else key[1] < last
-                if not hidden or now_ns - self.levels[key].seen_ns > HIDDEN_COUNTS_NS:
+                if not hidden or now_ns - level.hidden_ns > HIDDEN_COUNTS_NS:
                     del self.levels[key]
             for price, size in shown.items():
-                level = self.levels.get((asks, price))
-                if level is None:
-                    self.levels[asks, price] = Level(size, now_ns)
+                found = self.levels.get((asks, price))
+                if found is not None and found.hidden_ns and now_ns - found.hidden_ns > HIDDEN_COUNTS_NS:
+                    found = None
+                if found is None:
+                    self.levels[asks, price] = Level(size)
                 else:
-                    level.show(size, now_ns)
+                    found.show(size)
 
     def touches(self, buys: bool, time_ns: int) -> list[Decimal]:
         """Return the touches in force at a time: of the newest quote before it, and of those at it."""
@@ -178,6 +182,9 @@ class Candles(Desk):
 
     def belongs_to(self, fill: Fill, event: object) -> bool:
         return True
+
+    def came_before(self, entry: tuple[int, int], fill: Fill) -> bool:
+        return entry[1] <= fill.time_ns  # an entry and its child may share a candle
 
     def step(self) -> None:
         random = self.random

@@ -172,9 +172,33 @@ def test_a_level_that_better_prices_hide_is_not_new_when_it_shows_again(side: Si
     late_ns = START + 350 * MS
     better = quote(0, bid=100.0 if side is BUY else 100.05, ask=100.05 if side is BUY else 100.1, bid_size=0.00001,
                    ask_size=0.00001)  # fmt: skip
-    paper.observe(better._replace(time_ns=late_ns + HIDDEN_COUNTS_NS + 1))
+    paper.observe(better._replace(time_ns=late_ns + 1))
     found = only_fill(paper, level._replace(time_ns=late_ns + HIDDEN_COUNTS_NS + 2))
     assert found.order_id == "o-3"  # hidden for too long: a new one
+
+
+def test_with_depth_a_level_behind_the_touch_is_seen_to_go_and_behind_the_last_level_nobody_sees_it() -> None:
+    for asks, found in (([(100.0, 1.0), (100.2, 1.0)], "5"), ([(100.0, 1.0)], None)):
+        paper = broker(latency_ms=0)
+        bought(paper, 1, "5", 0)
+        assert only_fill(paper, quote(100, ask_size=5.0)).quantity == 5
+        send(paper, order(oid="far", limit="1"), at_ms=100)
+        paper.observe(quote(200, 99.9, 100.0))
+        paper.observe(depth(210, [(99.9, 1.0)], asks))  # 100.1 is not displayed: gone, or beyond the last level
+        paper.observe(quote(300, ask_size=5.0))
+        bought(paper, 2, "5", 300)
+        fills = paper.observe(quote(300, ask_size=5.0))
+        assert [str(one.quantity.normalize()) for one in fills if isinstance(one, Fill)] == ([found] if found else [])
+
+
+def test_a_level_whose_size_is_no_longer_known_gives_all_again() -> None:
+    paper = broker(latency_ms=0)
+    bought(paper, 1, "5", 0)
+    only_fill(paper, quote(100, ask_size=5.0))
+    send(paper, order(oid="far", limit="1"), at_ms=100)
+    paper.observe(quote(150, ask_size=0.0))
+    bought(paper, 2, "9", 200)
+    assert only_fill(paper, quote(200, ask_size=5.0)).quantity == 5
 
 
 def test_of_the_levels_that_were_taken_of_no_more_than_64_are_remembered() -> None:
@@ -184,7 +208,7 @@ def test_of_the_levels_that_were_taken_of_no_more_than_64_are_remembered() -> No
         ask = round(200.0 - number / 10, 1)
         bought(paper, number, "1", number)
         assert only_fill(paper, quote(number, ask=ask, ask_size=1.0)).price == D(repr(ask))
-    assert len(paper._books["BTCUSDT"]._taken_asks) <= 65  # noqa: SLF001 - memory is not seen from outside
+    assert len(paper._books["BTCUSDT"]._taken_asks) == 64  # noqa: SLF001 - memory is not seen from outside
 
 
 def test_a_size_of_0_is_not_known_and_gives_all_that_is_wanted() -> None:

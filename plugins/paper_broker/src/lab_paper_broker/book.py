@@ -16,12 +16,12 @@ _ZERO: Final = Decimal(0)
 DEPTH_COUNTS_NS: Final = 1_000_000_000
 """How much older than the quote the deeper levels may be."""
 HIDDEN_COUNTS_NS: Final = 10_000_000_000
-"""How long after it was last displayed a level is remembered that better prices hide."""
-_HIDDEN_MOST: Final = 64
+"""How long a level is remembered that better prices hide."""
+_TAKEN_MOST: Final = 64
 
 Level = tuple[float, float]
 Taken = tuple[Decimal, Decimal, int]
-"""What a level displayed when it was taken of, what was taken, and when it was last displayed."""
+"""What a level displayed when it was taken of, what was taken, and since when it is hidden, 0 while it is displayed."""
 
 
 class DisplayedBook:
@@ -38,10 +38,17 @@ class DisplayedBook:
 
     def show_quote(self, quote: Quote) -> None:
         """Take the newest quote."""
+        before = self.quote
         self.quote = quote
-        if self._taken_asks:
+        if before is None or not (self._taken_asks or self._taken_bids):
+            return
+        if self._depth is None:
+            if self._taken_asks:
+                _follow(self._taken_asks, before[4], quote[4], quote[5], quote[1], True)
+            if self._taken_bids:
+                _follow(self._taken_bids, before[2], quote[2], quote[3], quote[1], False)
+        else:
             self._taken_asks = self._standing(self._taken_asks, True)
-        if self._taken_bids:
             self._taken_bids = self._standing(self._taken_bids, False)
 
     def show_depth(self, depth: Depth | None) -> None:
@@ -84,7 +91,7 @@ class DisplayedBook:
         if before is None:
             return displayed
         left = _left(before, displayed)
-        taken[price] = displayed, displayed - left, before[2]
+        taken[price] = displayed, displayed - left, 0
         return left
 
     def take(self, price: float, size: float, asks: bool, quantity: Decimal) -> None:
@@ -94,9 +101,9 @@ class DisplayedBook:
         taken = self._taken_asks if asks else self._taken_bids
         displayed = as_decimal(size)
         before = taken.get(price)
-        quote = self.quote
-        assert quote is not None, "only what is displayed is taken"
-        taken[price] = displayed, quantity if before is None else before[1] + quantity, quote[1]
+        taken[price] = displayed, quantity if before is None else before[1] + quantity, 0
+        if len(taken) > _TAKEN_MOST:
+            del taken[next(iter(taken))]
 
     def _standing(self, taken: dict[float, Taken], asks: bool) -> dict[float, Taken]:
         """Return what was taken of the levels that stand, against what they display now, and of hidden ones."""
@@ -108,11 +115,11 @@ class DisplayedBook:
             size = shown.get(price)
             if size:
                 displayed = as_decimal(size)
-                kept[price] = displayed, displayed - _left(before, displayed), now_ns
-            elif size is None and (price > last if asks else price < last) and now_ns - before[2] <= HIDDEN_COUNTS_NS:
-                kept[price] = before
-        while len(kept) > _HIDDEN_MOST:
-            del kept[next(iter(kept))]
+                kept[price] = displayed, displayed - _left(before, displayed), 0
+            elif size is None and (price > last if asks else price < last):
+                since_ns = before[2] or now_ns
+                if now_ns - since_ns <= HIDDEN_COUNTS_NS:
+                    kept[price] = before[0], before[1], since_ns
         return kept
 
     def displayed_at(self, price: float, bids: bool) -> Decimal | None:
@@ -128,6 +135,25 @@ class DisplayedBook:
                 return _ZERO
             last = level
         return None if last else _ZERO
+
+
+def _follow(taken: dict[float, Taken], was: float, price: float, size: float, now_ns: int, asks: bool) -> None:
+    """Follow the touch of one side from one price to the next, where there is no depth."""
+    if was != price:
+        standing = taken.get(was)
+        if standing is not None:
+            taken[was] = standing[0], standing[1], now_ns
+        if was < price if asks else was > price:
+            for passed in [one for one in taken if (one < price if asks else one > price)]:
+                del taken[passed]
+    before = taken.get(price)
+    if before is None:
+        return
+    if not size or (before[2] and now_ns - before[2] > HIDDEN_COUNTS_NS):
+        del taken[price]
+    else:
+        displayed = as_decimal(size)
+        taken[price] = displayed, displayed - _left(before, displayed), 0
 
 
 def _left(before: Taken, displayed: Decimal) -> Decimal:

@@ -288,7 +288,7 @@ class Matcher:
     def _first_quote(self, quote: Quote) -> None:
         """Let the orders that are on their way meet the quote in force at their arrival: there was none before."""
         for resting in self._resting.values():
-            if resting.symbol == quote[0] and resting.eligible_ns > quote[1]:
+            if resting.symbol == quote[0] and resting.eligible_ns > quote[1] and not resting.arrived:
                 self._fall_due(resting.eligible_ns, _ARRIVES, resting)
 
     def _arrive(self, resting: Resting, at_ns: int, following: Quote | None, reports: Reports) -> None:

@@ -227,13 +227,16 @@ class Desk:
         assert fill.fee == fill.price * fill.quantity * fill.fee_rate
         if made.parent:
             entry = self.known[made.parent]
-            slept = (self.event_n, fill.time_ns)
-            assert any(when <= slept for when in entry.fills), f"{made.id} filled before its entry"
+            assert any(self.came_before(when, fill) for when in entry.fills), f"{made.id} filled before its entry"
         one.filled += fill.quantity
         one.fills.append((self.event_n, fill.time_ns))
         assert one.filled <= one.quantity, f"{made.id} filled {one.filled} of {one.quantity}"
         if one.filled == one.quantity:
             one.ended = "filled"
+
+    def came_before(self, entry: tuple[int, int], fill: Fill) -> bool:
+        """Return whether an entry's fill, by event and time, was before one of its child."""
+        return entry[0] < self.event_n or entry[1] < fill.time_ns
 
     def check_all(self, event: Input) -> None:
         """Check what holds for all orders together after an event."""
