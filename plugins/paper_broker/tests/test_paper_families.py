@@ -236,3 +236,13 @@ def test_a_child_does_not_meet_the_book_of_its_entrys_arrival_where_that_was_the
     paper.observe(quote(100))
     assert seen(paper, timer(300)) == ["e fill 1 @ 100.1"]
     assert seen(paper, quote(400, 99.0, 99.1)) == ["stop triggered", "stop fill 1 @ 99"]
+
+
+def test_a_child_amended_as_its_entry_fills_does_not_meet_the_book_that_filled_it() -> None:
+    paper = broker()
+    stop = order(SELL, oid="stop", stop="95", parent="e", reduce_only=True)
+    send(paper, order(oid="e"), stop)
+    paper.observe(quote(100))
+    paper.amend(replace(stop, stop=D(105)), at(150))  # both arrive at 200
+    assert seen(paper, timer(300)) == ["e fill 1 @ 100.1", "stop amended 1"]
+    assert seen(paper, quote(400, 99.0, 99.1)) == ["stop triggered", "stop fill 1 @ 99"]

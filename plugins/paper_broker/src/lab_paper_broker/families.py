@@ -60,14 +60,14 @@ class Families:
         return [one for one in self._groups.get(resting.order.group, _NOBODY) if one is not resting]
 
     def filled(
-        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, reports: Reports
+        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
     ) -> Sequence[Resting]:
         """Wake the children for what filled, take it from the rest of the group; return those that have ended by it."""
         for child in self._children.get(resting.id, _NOBODY):
             guards = child.takes and bool(child.left)  # a stop goes on guarding what filled before
             child.wake(quantity)
             if not guards:
-                child.woke_in, child.awake_at = woke_in, where
+                child.woke_in, child.awake_at, child.woke_ns = woke_in, where, time_ns
         ended: list[Resting] = []
         for other in self.others(resting):
             left = other.total - other.done

@@ -295,7 +295,9 @@ class Matcher:
         """Let an order meet the quote in force when it, or its new price, arrived; where none is fresh, it waits."""
         book = self._books[resting.symbol]
         quote = book.quote
-        if quote is None or at_ns - quote[1] > self._stale_ns or not resting.first or not resting.left:
+        if quote is None or at_ns - quote[1] > self._stale_ns or not resting.first:
+            return
+        if not resting.left or resting.woke_ns == at_ns:
             return
         later = 0.0
         if following is not None and following[0] == resting.symbol:
@@ -352,7 +354,7 @@ class Matcher:
         models, known, before = self._models, len(reports), resting.done
         meet_book(resting, book, time_ns, self._terms[resting.symbol], models.liquidity, models.queue, later, reports)
         if len(reports) > known:
-            self._settle(resting, before, event_n, 0, reports)
+            self._settle(resting, before, event_n, 0, time_ns, reports)
 
     def _depth(self, depth: Depth, reports: Reports) -> None:
         """Let orders meet the book with its new levels, where its quote is in force still."""
@@ -372,7 +374,7 @@ class Matcher:
             before = resting.done
             left = meet_trade(resting, trade, left, self._terms[trade.symbol], reports)
             if resting.done != before:
-                self._settle(resting, before, self._event_n, 0, reports)
+                self._settle(resting, before, self._event_n, 0, trade.time_ns, reports)
 
     # -- candles -----------------------------------------------------------------------------------------------------
 
@@ -422,7 +424,7 @@ class Matcher:
         typical = self._typical(resting.symbol, candle[7])
         where = meet_candle(resting, candle, shown, typical, self._terms[resting.symbol], reports)
         if len(reports) > known:
-            self._settle(resting, before, candle[1], where, reports)
+            self._settle(resting, before, candle[1], where, candle[2], reports)
         return None if most is None else max(most - (resting.done - before), _ZERO)
 
     def _typical(self, symbol: str, volume: float) -> Decimal | None:
@@ -439,11 +441,13 @@ class Matcher:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
-    def _settle(self, resting: Resting, before: Decimal, woke_in: int, where: int, reports: Reports) -> None:
+    def _settle(
+        self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
+    ) -> None:
         """Pass an order's fills on to its family, and remove it where it has ended."""
         filled = resting.done - before
         if filled and (resting.order.group or self._families.has_children(resting)):
-            for other in self._families.filled(resting, filled, woke_in, where, reports):
+            for other in self._families.filled(resting, filled, woke_in, where, time_ns, reports):
                 self._remove(other, reports)
         if resting.ended or resting.done == resting.total:
             self._remove(resting, reports)

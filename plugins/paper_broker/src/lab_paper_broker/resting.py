@@ -36,7 +36,8 @@ class Resting:
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
         "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "symbol", "taken", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woken",
+        "symbol", "taken", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "woken",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
@@ -71,6 +72,7 @@ class Resting:
         self.seen_n = 0
         self.awake_at = 0  # where in a candle its entry filled: AT_OPEN, INSIDE, AT_CLOSE; 0: it has no entry
         self.woke_in = -1  # the open time of that candle, or the number of that event
+        self.woke_ns = -1  # the time of that fill
         self.entry_rises = False
 
     def amend(self, order: Order) -> None:
