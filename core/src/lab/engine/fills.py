@@ -20,7 +20,6 @@ from lab.engine.protocols import describe_value
 from lab.engine.state import EngineState, Market, OpenOrder, Outputs
 from lab.engine.valuation import Valuation
 
-
 _REPORTS_MOST: Final = 10_000
 _RULES_MOST: Final = 100
 _OTHERS: Final = "others"

@@ -11,7 +11,6 @@ from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.resting import Resting
 
 _NOBODY: Final[tuple[Resting, ...]] = ()
-_ZERO: Final = Decimal(0)
 
 
 class Families:
@@ -50,6 +49,10 @@ class Families:
         """Return whether an order has others that sleep until it fills."""
         return resting.id in self._children
 
+    def children(self, resting: Resting) -> Sequence[Resting]:
+        """Return the orders that have this one as their entry."""
+        return self._children.get(resting.id, _NOBODY)
+
     def others(self, resting: Resting) -> Sequence[Resting]:
         """Return the other members of an order's group."""
         if not resting.order.group:
@@ -57,12 +60,14 @@ class Families:
         return [one for one in self._groups.get(resting.order.group, _NOBODY) if one is not resting]
 
     def filled(
-        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, reports: Reports
+        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
     ) -> Sequence[Resting]:
         """Wake the children for what filled, take it from the rest of the group; return those that have ended by it."""
         for child in self._children.get(resting.id, _NOBODY):
-            child.left += quantity
-            child.woke_in, child.awake_at = woke_in, where
+            guards = child.takes and bool(child.left)  # a stop goes on guarding what filled before
+            child.wake(quantity)
+            if not guards:
+                child.woke_in, child.awake_at, child.woke_ns = woke_in, where, time_ns
         ended: list[Resting] = []
         for other in self.others(resting):
             left = other.total - other.done
@@ -70,8 +75,7 @@ class Families:
                 ended.append(other)
                 reports.append(Ended(other.id, "cancelled", f"{resting.id} of its group filled"))
             else:
-                other.total -= quantity
-                other.left = max(other.left - quantity, _ZERO)
+                other.give_up(quantity)
                 reason = f"{resting.id} of its group filled {quantity}"
                 reports.append(Amended(other.id, other.total, other.order.limit, other.order.stop, reason))
         return ended

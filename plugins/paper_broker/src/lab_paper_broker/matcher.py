@@ -14,6 +14,7 @@ from lab.domain.control import Timer
 from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 from lab.ports import Amended
+from msgspec.structs import replace
 from mypy_extensions import mypyc_attr
 
 from lab_paper_broker.book import DisplayedBook
@@ -26,12 +27,14 @@ from lab_paper_broker.terms import Terms
 
 CANDLES_TO_EXPIRE: Final = 2
 _TYPICAL_CANDLES: Final = 20
+_ZERO: Final = Decimal(0)
 
 # What falls due at a time.
 _ARRIVES: Final = 0
 _CANCEL: Final = 1
 _AMEND: Final = 2
 _EXPIRES: Final = 3
+_ORPHANED: Final = 4
 
 
 class Models:
@@ -217,8 +220,10 @@ class Matcher:
         arrival_ns = self._arrival(resting.order, now_ns, cancels=True)
         if arrival_ns <= now_ns:
             resting.amend(order)
+            self._fall_due(arrival_ns, _ARRIVES, resting)
         else:
-            self._fall_due(arrival_ns, _AMEND, resting, order)
+            # What its group takes of it meanwhile is taken from the new quantity too.
+            self._fall_due(arrival_ns, _AMEND, resting, replace(order, quantity=order.quantity + resting.taken))
         return Accepted(arrival_ns)
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -234,6 +239,8 @@ class Matcher:
                 return reports
             if self._due and self._due[0][0] < event[1]:
                 self._catch_up(event[1], event, reports)
+            if book.quote is None:
+                self._first_quote(event)
             book.show_quote(event)
             self._meet_all(event[0], book, event[1], reports)
         elif kind is Candle:
@@ -249,11 +256,8 @@ class Matcher:
                 self._catch_up(event.time_ns, None, reports)
             if kind is Trade:
                 self._trade(event, reports)
-            elif kind is Depth and event.symbol in self._books:
-                book = self._books[event.symbol]
-                book.show_depth(event)
-                if book.quote is not None:
-                    self._meet_all(event.symbol, book, event.time_ns, reports)
+            elif kind is Depth:
+                self._depth(event, reports)
         return reports
 
     def _fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None) -> None:
@@ -268,36 +272,56 @@ class Matcher:
             if resting.ended or resting.id not in self._resting:
                 continue
             if what == _ARRIVES:
-                self._arrive(resting, following, reports)
+                self._arrive(resting, at_ns, following, reports)
             elif what == _CANCEL:
                 self._end(resting, "cancelled", "the cancel arrived", reports)
             elif what == _AMEND:
                 assert order is not None, "an amendment has an order"
-                self._amend(resting, order, reports)
+                self._amend(resting, order, at_ns, following, reports)
+            elif what == _ORPHANED:
+                self._orphaned(resting, reports)
             elif resting.order.expires_ns == at_ns + 1:
                 self._end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
             elif resting.first and not self._only_candles(resting.symbol):
                 self._end(resting, "expired", self._too_late(resting), reports)
 
-    def _arrive(self, resting: Resting, following: Quote | None, reports: Reports) -> None:
-        """Let an order meet the quote in force when it arrived; where none is fresh, it waits for the next one."""
-        book, eligible_ns = self._books[resting.symbol], resting.eligible_ns
+    def _first_quote(self, quote: Quote) -> None:
+        """Let the orders that are on their way meet the quote in force at their arrival: there was none before."""
+        for resting in self._resting.values():
+            if resting.symbol == quote[0] and resting.eligible_ns > quote[1] and not resting.arrived:
+                self._fall_due(resting.eligible_ns, _ARRIVES, resting)
+
+    def _arrive(self, resting: Resting, at_ns: int, following: Quote | None, reports: Reports) -> None:
+        """Let an order meet the quote in force when it, or its new price, arrived; where none is fresh, it waits."""
+        book = self._books[resting.symbol]
         quote = book.quote
-        if quote is None or eligible_ns - quote[1] > self._stale_ns:
+        if quote is None or at_ns - quote[1] > self._stale_ns or not resting.first:
+            return
+        if not resting.left or resting.woke_ns == at_ns:
             return
         later = 0.0
         if following is not None and following[0] == resting.symbol:
             later = following[4] if resting.buys else following[2]
         resting.arrived = True
-        resting.age_ns = eligible_ns - quote[1]
-        self._meet(resting, book, eligible_ns, later, 0, reports)
+        resting.age_ns = at_ns - quote[1]
+        self._meet(resting, book, at_ns, later, 0, reports)
 
-    def _amend(self, resting: Resting, order: Order, reports: Reports) -> None:
-        if order.quantity <= resting.done:
+    def _amend(self, resting: Resting, order: Order, at_ns: int, following: Quote | None, reports: Reports) -> None:
+        quantity = order.quantity - resting.taken
+        if quantity <= resting.done:
             self._end(resting, "cancelled", "amended to no more than had filled", reports)
             return
-        resting.amend(order)
+        resting.amend(replace(order, quantity=quantity))
         reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
+        self._arrive(resting, at_ns, following, reports)
+
+    def _orphaned(self, resting: Resting, reports: Reports) -> None:
+        """Say what is left of an order whose entry has ended: it works for no more than that filled."""
+        if not resting.left:
+            self._end(resting, "cancelled", "its entry ended", reports)
+        else:
+            order = resting.order
+            reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "its entry ended"))
 
     def _too_late(self, resting: Resting) -> str:
         return (
@@ -308,6 +332,8 @@ class Matcher:
     # -- quotes, trades and depth --------------------------------------------------------------------------------------
 
     def _meet_all(self, symbol: str, book: DisplayedBook, time_ns: int, reports: Reports) -> None:
+        quote = book.quote
+        assert quote is not None, "only a book with a quote is met"
         for resting in list(self._resting.values()):
             if resting.symbol != symbol or resting.ended:
                 continue
@@ -315,11 +341,11 @@ class Matcher:
                 if time_ns < resting.eligible_ns:
                     continue
                 resting.arrived = True
-                resting.age_ns = resting.eligible_ns - time_ns  # below 0: it came after the arrival
+                resting.age_ns = resting.eligible_ns - quote[1]  # below 0: it came after the arrival
             elif not resting.left or resting.woke_in == self._event_n:
                 continue
-            elif resting.age_ns:
-                resting.age_ns = 0
+            else:
+                resting.age_ns = time_ns - quote[1]  # above 0 on a depth only
             self._meet(resting, book, time_ns, 0.0, self._event_n, reports)
 
     def _meet(
@@ -328,7 +354,16 @@ class Matcher:
         models, known, before = self._models, len(reports), resting.done
         meet_book(resting, book, time_ns, self._terms[resting.symbol], models.liquidity, models.queue, later, reports)
         if len(reports) > known:
-            self._settle(resting, before, event_n, 0, reports)
+            self._settle(resting, before, event_n, 0, time_ns, reports)
+
+    def _depth(self, depth: Depth, reports: Reports) -> None:
+        """Let orders meet the book with its new levels, where its quote is in force still."""
+        book = self._books.get(depth.symbol)
+        if book is None:
+            return
+        book.show_depth(depth)
+        if book.quote is not None and depth.time_ns - book.quote[1] <= self._stale_ns:
+            self._meet_all(depth.symbol, book, depth.time_ns, reports)
 
     def _trade(self, trade: Trade, reports: Reports) -> None:
         left = as_decimal(trade.size)
@@ -339,7 +374,7 @@ class Matcher:
             before = resting.done
             left = meet_trade(resting, trade, left, self._terms[trade.symbol], reports)
             if resting.done != before:
-                self._settle(resting, before, self._event_n, 0, reports)
+                self._settle(resting, before, self._event_n, 0, trade.time_ns, reports)
 
     # -- candles -----------------------------------------------------------------------------------------------------
 
@@ -373,9 +408,6 @@ class Matcher:
         late_ns = candle[2] - resting.eligible_ns
         if late_ns < 0 or resting.ended or not resting.left:
             return most
-        expires_ns = resting.order.expires_ns
-        if expires_ns is not None and expires_ns <= candle[2]:
-            return most
         known, before = len(reports), resting.done
         if (
             resting.first
@@ -392,8 +424,8 @@ class Matcher:
         typical = self._typical(resting.symbol, candle[7])
         where = meet_candle(resting, candle, shown, typical, self._terms[resting.symbol], reports)
         if len(reports) > known:
-            self._settle(resting, before, candle[1], where, reports)
-        return None if most is None else most - (resting.done - before)
+            self._settle(resting, before, candle[1], where, candle[2], reports)
+        return None if most is None else max(most - (resting.done - before), _ZERO)
 
     def _typical(self, symbol: str, volume: float) -> Decimal | None:
         """Return the mean volume of the newest candles, this one where there are no others; ``None``: not known."""
@@ -409,23 +441,39 @@ class Matcher:
 
     # -- ends --------------------------------------------------------------------------------------------------------
 
-    def _settle(self, resting: Resting, before: Decimal, woke_in: int, where: int, reports: Reports) -> None:
+    def _settle(
+        self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
+    ) -> None:
         """Pass an order's fills on to its family, and remove it where it has ended."""
         filled = resting.done - before
         if filled and (resting.order.group or self._families.has_children(resting)):
-            for other in self._families.filled(resting, filled, woke_in, where, reports):
-                self._remove(other)
+            for other in self._families.filled(resting, filled, woke_in, where, time_ns, reports):
+                self._remove(other, reports)
         if resting.ended or resting.done == resting.total:
-            self._remove(resting)
+            self._remove(resting, reports)
 
     def _end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
-        self._remove(resting)
         reports.append(Ended(resting.id, outcome, reason))
+        self._remove(resting, reports)
 
-    def _remove(self, resting: Resting) -> None:
+    def _remove(self, resting: Resting, reports: Reports | None = None) -> None:
+        """Forget an order that has ended; its children learn of it now, or with the next event."""
         resting.ended = True
         self._resting.pop(resting.id, None)
+        children = list(self._families.children(resting))
         self._families.leave(resting)
+        part = resting.done != resting.total
+        for child in children:
+            assert child.woken is not None, f"{child.id} has no entry"
+            less = child.woken < child.total
+            if less:
+                child.set_total(child.woken)
+            # The engine takes it that an entry that ended in part leaves each child for what it filled.
+            if (child.total != resting.done or not child.left) if part else less:
+                if reports is None:
+                    self._fall_due(0, _ORPHANED, child)
+                else:
+                    self._orphaned(child, reports)
 
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -38,12 +38,6 @@ class Terms:
         self.fees = fees
         self.slippage_model = slippage_model
 
-    def rate(self, order: Order, liquidity: str) -> Decimal:
-        """Return the fee rate of a fill."""
-        if self.fees is not None:
-            return self.fees.rate(order, liquidity)
-        return self.taker if liquidity == "taker" else self.maker
-
     def beyond(self, order: Order, quantity: Decimal, typical: Decimal | None, quoted: bool) -> Decimal:
         """Return the fraction lost beyond the reference price.
 
