@@ -102,7 +102,9 @@ def test_slippage_grows_with_the_share_of_a_candles_volume_and_three_times_at_mo
 
 
 def test_what_is_typical_is_the_mean_volume_of_the_newest_20_candles() -> None:
-    state = EngineState({"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), no_orders=False)
+    state = EngineState(
+        {"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), margin_mode="cross", no_orders=False
+    )
     for number in range(30):
         volume = 1_000.0 if number < 10 else 40.0 if number % 2 else 60.0
         state.markets["BTCUSDT"].history.candles.append(candle((number - 30) * 60_000, volume=volume))
@@ -114,7 +116,9 @@ def test_what_is_typical_is_the_mean_volume_of_the_newest_20_candles() -> None:
 
 
 def test_a_market_order_on_known_candles_does_not_expire_by_time() -> None:
-    state = EngineState({"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), no_orders=False)
+    state = EngineState(
+        {"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), margin_mode="cross", no_orders=False
+    )
     state.markets["BTCUSDT"].history.candles.append(candle(-60_000))
     paper = broker(expire_ms=100)
     paper.attach(MarketView(state))

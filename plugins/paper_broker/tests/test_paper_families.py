@@ -25,7 +25,7 @@ def test_children_sleep_until_their_entry_fills_and_do_not_meet_the_event_that_f
     assert paper.observe(trade(260, 110.0, 50.0, BUY)) == []
     assert seen(paper, quote(300, 90.0, 90.1)) == ["e fill 1 @ 99"]  # the stop's level is passed, but it slept
     assert seen(paper, quote(350, 94.0, 94.1)) == ["stop triggered", "stop fill 1 @ 94", "target cancelled"]
-    assert not paper._resting  # noqa: SLF001 - nothing may be kept
+    assert not paper._desk.working.orders  # noqa: SLF001 - nothing may be kept
 
 
 def test_a_target_that_fills_cancels_the_stop_and_names_the_reason() -> None:
@@ -96,7 +96,7 @@ def test_where_an_entry_ends_in_part_its_children_work_for_that_part_and_end_wit
     paper.cancel("e", at(300))
     assert paper.observe(timer(301)) == []  # who gave the order knows it
     assert seen(paper, quote(350, 94.0, 94.1)) == ["stop triggered", "stop fill 2 @ 94", "target cancelled"]
-    assert not paper._resting  # noqa: SLF001
+    assert not paper._desk.working.orders  # noqa: SLF001
 
 
 def test_where_an_entry_ends_after_its_children_filled_the_same_they_end_and_the_rest_is_reported() -> None:
@@ -109,7 +109,7 @@ def test_where_an_entry_ends_after_its_children_filled_the_same_they_end_and_the
     reports = paper.observe(timer(320))
     assert [(one.order_id, one.quantity) for one in reports if isinstance(one, Amended)] == [("stop", D("1.5"))]
     assert seen(paper, quote(330, 105.0, 130.0, 2.0, 0.00001)) == ["target fill 1.5 @ 105", "stop cancelled"]
-    assert not paper._resting  # noqa: SLF001
+    assert not paper._desk.working.orders  # noqa: SLF001
 
 
 def test_a_child_that_filled_all_that_its_entry_ever_will_ends_with_the_entry() -> None:
@@ -119,7 +119,7 @@ def test_a_child_that_filled_all_that_its_entry_ever_will_ends_with_the_entry() 
     assert seen(paper, quote(300, 105.0, 130.0, 9.0, 0.00001)) == ["target fill 2 @ 105", "stop amended 3"]
     paper.cancel("e", at(310))
     assert seen(paper, timer(320)) == ["stop cancelled", "target cancelled"]
-    assert not paper._resting  # noqa: SLF001
+    assert not paper._desk.working.orders  # noqa: SLF001
 
 
 def test_a_lone_child_needs_no_group() -> None:
@@ -165,7 +165,7 @@ def test_of_orders_that_only_reduce_what_one_filled_is_taken_from_the_others_and
     assert seen(paper, quote(300, 101.0, 101.1, 1.0)) == ["a fill 1 @ 101", "b amended 2", "c amended 2"]
     reports = seen(paper, quote(350, 103.0, 103.1, 2.5))
     assert reports == ["a fill 2 @ 101", "b cancelled", "c cancelled"]
-    assert not paper._resting  # noqa: SLF001
+    assert not paper._desk.working.orders  # noqa: SLF001
 
 
 def test_a_trade_that_fills_one_of_a_group_leaves_nothing_to_the_others() -> None:
@@ -181,7 +181,7 @@ def test_an_order_of_a_group_that_ends_by_itself_leaves_the_others_alone() -> No
     paper.observe(quote(250))
     paper.cancel("a", at(300))
     assert seen(paper, quote(350, 101.0, 101.1)) == ["b fill 1 @ 101"]
-    assert paper._families._groups == {}  # noqa: SLF001 - memory is not seen from outside
+    assert paper._desk.working.families._groups == {}  # noqa: SLF001 - memory is not seen from outside
 
 
 def test_an_amendment_on_its_way_gives_an_order_nothing_back_of_what_its_group_took() -> None:
@@ -216,7 +216,7 @@ def test_children_of_an_entry_that_its_group_cancels_end_with_it() -> None:
     )
     paper.observe(quote(250))
     assert seen(paper, quote(300, 101.0, 101.1)) == ["b fill 1 @ 101", "a cancelled", "a/stop cancelled"]
-    assert not paper._resting  # noqa: SLF001
+    assert not paper._desk.working.orders  # noqa: SLF001
 
 
 def test_a_child_amended_to_less_than_its_entry_filled_says_so_when_the_entry_ends_in_part() -> None:

@@ -202,7 +202,7 @@ def test_of_the_levels_that_were_taken_of_no_more_than_64_are_remembered() -> No
         ask = round(200.0 - number / 10, 1)
         bought(paper, number, "1", number)
         assert only_fill(paper, quote(number, ask=ask, ask_size=1.0)).price == D(repr(ask))
-    assert len(paper._books["BTCUSDT"]._taken_asks) == 64  # noqa: SLF001 - memory is not seen from outside
+    assert len(paper._desk.quotes.books["BTCUSDT"]._taken_asks) == 64  # noqa: SLF001 - memory is not seen from outside
 
 
 def test_a_size_of_0_is_not_known_and_gives_all_that_is_wanted() -> None:

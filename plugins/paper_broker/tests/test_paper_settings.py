@@ -65,7 +65,7 @@ def test_it_declares_every_feature() -> None:
         ("expire_ms", 0),
         ("stale_ms", 0),
         ("cancel_latency_ms", -1),
-        ("feed_ms", 3_600_001),
+        ("feed_ms", 604_800_001),
         ("candle_share", D(0)),
         ("candle_share", D("1.1")),
         ("liquidity", "hidden"),

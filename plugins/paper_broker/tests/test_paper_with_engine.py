@@ -134,7 +134,7 @@ def test_the_engine_and_the_broker_agree_on_every_working_order(on_candles: bool
             outputs = engine.step(event)
             assert not only(BrokerFailed, outputs) + only(StrategyStopped, outputs), f"seed {seed}: {outputs}"
             count += len(only(OrderFilled, outputs)) + len(only(OrderAmended, outputs))
-            working, resting = engine.state.working, paper._resting  # noqa: SLF001 - what it keeps is not seen outside
+            working, resting = engine.state.working, paper._desk.working.orders  # noqa: SLF001 - what it keeps is not seen outside
             assert working.keys() == resting.keys(), f"seed {seed}: {working.keys() ^ resting.keys()} after {event}"
             now_apart = {
                 (oid, open_.remaining)

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import astuple, replace
 
-from lab.domain.control import Timer
+from lab.domain.control import Timer, TradingState
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
@@ -39,7 +39,7 @@ class FillBooking:
         self._valuation = valuation
         self._entry = entry
 
-    def observe(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
+    def observe(self, event: Candle | Quote | Trade | Depth | Timer | TradingState, out: Outputs) -> None:
         """Show the event to the broker, book its reports, and value the books that were filled.
 
         Equity is looked at once an event, after all its fills.

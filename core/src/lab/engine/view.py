@@ -84,6 +84,14 @@ class MarketView:
         """The symbols of this run."""
         return tuple(self._state.markets)
 
+    @property
+    def halted_by(self) -> Sequence[str]:
+        """Why the session has halted trading now, as for a feed that is down or a stale quote; empty while it has not.
+
+        ``halt_reasons`` of a strategy's view has more: what an operator paused, and gates that tripped.
+        """
+        return self._state.halted_by
+
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps and rates."""
         return self._markets[symbol].instrument

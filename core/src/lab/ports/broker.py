@@ -70,7 +70,7 @@ class Broker(Component, ABC):
 
     @abstractmethod
     def observe(self, event: Input) -> Sequence[Fill | Report]:
-        """Apply a candle, quote, trade, depth or timer to the working orders; fills come in the order of submission.
+        """Apply a candle, quote, trade, depth, timer or trading state to the orders; fills come in their order.
 
         A quote counts from ``eligible_ns`` on. Of a candle that opened before ``eligible_ns``, only the close counts,
         unless all of the order's way was shorter than the candle. The engine gives no back-filled candle. The broker

@@ -32,26 +32,26 @@ class Families:
         """Take an order into its group."""
         self._groups.setdefault(resting.order.group, []).append(resting)
 
-    def leave(self, resting: Resting) -> None:
-        """Forget an order that has ended."""
+    def leave(self, resting: Resting) -> bool:
+        """Forget an order that has ended in its group and as a child; return whether it has children of its own."""
         order = resting.order
-        if not order.group and not order.parent and not self._children:
-            return
-        self._children.pop(resting.id, None)
+        if not order.group and not order.parent:
+            return resting.id in self._children
         for families, name in ((self._groups, order.group), (self._children, order.parent)):
             members = families.get(name)
             if members is not None and resting in members:
                 members.remove(resting)
                 if not members:
                     del families[name]
+        return resting.id in self._children
 
     def has_children(self, resting: Resting) -> bool:
         """Return whether an order has others that sleep until it fills."""
         return resting.id in self._children
 
-    def children(self, resting: Resting) -> Sequence[Resting]:
-        """Return the orders that have this one as their entry."""
-        return self._children.get(resting.id, _NOBODY)
+    def take_children(self, resting: Resting) -> Sequence[Resting]:
+        """Return the orders that have this one as their entry, and forget that they have."""
+        return self._children.pop(resting.id, _NOBODY)
 
     def others(self, resting: Resting) -> Sequence[Resting]:
         """Return the other members of an order's group."""

@@ -17,7 +17,7 @@ def take(
     quantity: Decimal,
     reference: Decimal,
     spread: Decimal | None,
-    typical: Decimal | None,
+    typical: float,
     rule: str,
     time_ns: int,
     terms: Terms,

@@ -44,12 +44,12 @@ def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
 
 
 def meet_candle(
-    resting: Resting, candle: Candle, most: Decimal | None, typical: Decimal | None, terms: Terms, reports: Reports
+    resting: Resting, candle: Candle, most: Decimal | None, typical: float, terms: Terms, reports: Reports
 ) -> int:
     """Let an order meet a candle; return where in it a fill was.
 
     ``most`` is what the candle's volume still gives, ``None`` where that is not known; ``typical`` the volume that a
-    candle usually has.
+    candle usually has, 0 where that is not known.
     """
     where = resting.awake_at if resting.woke_in == candle[1] else _NOWHERE
     if where == AT_CLOSE:
@@ -83,7 +83,7 @@ def _take(
     candle: Candle,
     whole: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -99,8 +99,9 @@ def _take(
         reference = as_decimal(price)
         reports.append(take(resting, quantity, reference, None, typical, rule, time_ns, terms))
         return where
-    reference = as_decimal(_price_inside(resting.buys, candle, terms))
-    best, worst = _extremes(resting.buys, candle)
+    inside = _price_inside(resting.buys, candle, terms)
+    reference = as_decimal(inside)
+    best, worst = _band(resting.buys, inside, candle)
     time_ns = max(candle[1], resting.eligible_ns)
     reports.append(take(resting, quantity, reference, None, typical, "candle_open", time_ns, terms, None, best, worst))
     return AT_OPEN
@@ -112,7 +113,7 @@ def _meet_level(
     whole: bool,
     inside: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -148,7 +149,7 @@ def _meet_limit(
     whole: bool,
     inside: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -219,7 +220,10 @@ def _price_inside(buys: bool, candle: Candle, terms: Terms) -> float:
     return max(opened, close) if higher else min(opened, close)
 
 
-def _extremes(buys: bool, candle: Candle) -> tuple[Decimal, Decimal]:
-    """Return the better and the worse of open and close."""
-    low, high = as_decimal(min(candle[3], candle[6])), as_decimal(max(candle[3], candle[6]))
-    return (low, high) if buys else (high, low)
+def _band(buys: bool, price: float, candle: Candle) -> tuple[Decimal | None, Decimal | None]:
+    """Return open or close where it would have been better than the price that is assumed, and where worse."""
+    other = candle[6] if price == candle[3] else candle[3]
+    if other == price:
+        return None, None
+    exact = as_decimal(other)
+    return (exact, None) if (other < price) is buys else (None, exact)

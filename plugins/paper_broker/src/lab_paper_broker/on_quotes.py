@@ -112,8 +112,9 @@ def _take_levels(
         reference = as_decimal(price)
         best, worst = _band(resting, price, later)
         book.take(price, size, buys, quantity)
+        typical = 0.0 if displayed is None else float(displayed)
         reports.append(
-            take(resting, quantity, reference, spread, displayed, rule, time_ns, terms, displayed, best, worst)
+            take(resting, quantity, reference, spread, typical, rule, time_ns, terms, displayed, best, worst)
         )
 
 

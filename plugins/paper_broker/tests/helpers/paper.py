@@ -105,7 +105,7 @@ def candle(
 
 def works(paper: PaperBroker, oid: str = "o-1") -> bool:
     """Say whether the broker works on an order, without touching it."""
-    return oid in paper._resting  # noqa: SLF001 - to cancel it would end it
+    return oid in paper._desk.working.orders  # noqa: SLF001 - to cancel it would end it
 
 
 def only_fill(paper: PaperBroker, event: Input) -> Fill:

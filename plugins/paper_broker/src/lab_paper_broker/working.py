@@ -1,0 +1,104 @@
+"""The working orders of the paper broker: what falls due for them, how they wake and cancel each other, and end."""
+
+from decimal import Decimal
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from lab import Ended, Order
+from lab.ports import Amended
+
+from lab_paper_broker.families import Families
+from lab_paper_broker.on_quotes import Reports
+from lab_paper_broker.resting import Resting
+
+# What falls due at a time.
+ARRIVES: Final = 0
+CANCEL: Final = 1
+AMEND: Final = 2
+EXPIRES: Final = 3
+ORPHANED: Final = 4
+
+_IDLE_MOST: Final = 1_000
+Due = tuple[int, int, int, Resting, Order | None]
+"""Time, turn, what, for which order, and its new figures."""
+
+
+class Working:
+    """Orders by their id, in the order they were submitted."""
+
+    __slots__ = ("_due", "_turn", "families", "orders")
+
+    def __init__(self) -> None:
+        self.orders: dict[str, Resting] = {}
+        self.families = Families()
+        self._due: list[Due] = []  # a heap by time, then by turn
+        self._turn = 0
+
+    # -- what falls due ----------------------------------------------------------------------------------------------
+
+    def fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None) -> None:
+        """Note what is to be done once the time has passed. What belongs to orders that have ended is dropped."""
+        due = self._due
+        if len(due) > _IDLE_MOST and len(due) > 8 * len(self.orders):
+            due = self._due = [one for one in due if not one[3].ended]
+            heapify(due)
+        self._turn += 1
+        heappush(due, (time_ns, self._turn, what, resting, order))
+
+    def is_due(self, time_ns: int) -> bool:
+        """Return whether something fell due before a time."""
+        return bool(self._due) and self._due[0][0] < time_ns
+
+    def next_due(self, time_ns: int) -> Due | None:
+        """Return what fell due first before a time, for an order that still works; ``None`` where nothing is left."""
+        due = self._due
+        while due and due[0][0] < time_ns:
+            one = heappop(due)
+            if not one[3].ended:
+                return one
+        return None
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def settle(
+        self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
+    ) -> None:
+        """Pass an order's fills on to its family, and remove it where it has ended."""
+        filled = resting.done - before
+        if filled and (resting.order.group or self.families.has_children(resting)):
+            for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
+                self.remove(other, reports)
+        if resting.ended or resting.done == resting.total:
+            self.remove(resting, reports)
+
+    def end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
+        """End an order, and report it."""
+        reports.append(Ended(resting.id, outcome, reason))
+        self.remove(resting, reports)
+
+    def remove(self, resting: Resting, reports: Reports | None = None) -> None:
+        """Forget an order that has ended; its children learn of it now, or with the next event."""
+        resting.ended = True
+        self.orders.pop(resting.id, None)
+        if not self.families.leave(resting):
+            return
+        part = resting.done != resting.total
+        for child in self.families.take_children(resting):
+            assert child.woken is not None, f"{child.id} has no entry"
+            less = child.woken < child.total
+            if less:
+                child.set_total(child.woken)
+            # The engine takes it that an entry that ended in part leaves each child for what it filled.
+            if (child.total != resting.done or not child.left) if part else less:
+                if reports is None:
+                    self.fall_due(0, ORPHANED, child)
+                else:
+                    self.orphaned(child, reports)
+
+    def orphaned(self, resting: Resting, reports: Reports) -> None:
+        """Say what is left of an order whose entry has ended: it works for no more than that filled."""
+        if not resting.left:
+            self.end(resting, "cancelled", "its entry ended", reports)
+        else:
+            order = resting.order
+            reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "its entry ended"))
