@@ -247,6 +247,7 @@ class Strategies:
         """End every working order without asking the broker, and call no strategy again."""
         self.retire_all()
         for open_ in list(self._state.working.values()):
+            open_.children = ()  # each ends by itself
             self._entry.changes.end(open_, "cancelled", reason, out)
 
     def retire_all(self) -> None:
