@@ -38,13 +38,19 @@ class Families:
         order = resting.order
         if not order.group and not order.parent and not self._children:
             return
-        self._children.pop(resting.id, None)
+        for child in self._children.pop(resting.id, _NOBODY):
+            child.resize(child.left - (child.total - child.done))  # it guards what its entry filled
         for families, name in ((self._groups, order.group), (self._children, order.parent)):
             members = families.get(name)
             if members is not None and resting in members:
                 members.remove(resting)
                 if not members:
                     del families[name]
+
+    def resized(self, resting: Resting, more: Decimal) -> None:
+        """Let the children of an entry that was amended become larger or smaller with it."""
+        for child in self._children.get(resting.id, _NOBODY):
+            child.resize(more)
 
     def has_children(self, resting: Resting) -> bool:
         """Return whether an order has others that sleep until it fills."""
@@ -70,7 +76,7 @@ class Families:
                 ended.append(other)
                 reports.append(Ended(other.id, "cancelled", f"{resting.id} of its group filled"))
             else:
-                other.total -= quantity
+                other.resize(-quantity)
                 other.left = max(other.left - quantity, _ZERO)
                 reason = f"{resting.id} of its group filled {quantity}"
                 reports.append(Amended(other.id, other.total, other.order.limit, other.order.stop, reason))

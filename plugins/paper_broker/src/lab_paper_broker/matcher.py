@@ -26,6 +26,7 @@ from lab_paper_broker.terms import Terms
 
 CANDLES_TO_EXPIRE: Final = 2
 _TYPICAL_CANDLES: Final = 20
+_ZERO: Final = Decimal(0)
 
 # What falls due at a time.
 _ARRIVES: Final = 0
@@ -92,7 +93,7 @@ class Matcher:
         self._books: dict[str, DisplayedBook] = {}
         self._arrivals: dict[str, int] = {}  # strategy -> arrival of what it sent last
         self._volumes: dict[str, bool] = {}  # symbols whose candles have a volume
-        self._due: list[tuple[int, int, int, Resting, Order | None]] = []  # a heap by time, then by turn
+        self._due: list[tuple[int, int, int, Resting, Order | None, Decimal]] = []  # a heap by time, then by turn
         self._due_n = 0
         self._event_n = 0
 
@@ -216,9 +217,9 @@ class Matcher:
             return Rejected(f"no order {order.id} works")
         arrival_ns = self._arrival(resting.order, now_ns, cancels=True)
         if arrival_ns <= now_ns:
-            resting.amend(order)
+            self._change(resting, order, order.quantity)
         else:
-            self._fall_due(arrival_ns, _AMEND, resting, order)
+            self._fall_due(arrival_ns, _AMEND, resting, order, order.quantity - resting.resized)
         return Accepted(arrival_ns)
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -256,15 +257,17 @@ class Matcher:
                     self._meet_all(event.symbol, book, event.time_ns, reports)
         return reports
 
-    def _fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None) -> None:
+    def _fall_due(
+        self, time_ns: int, what: int, resting: Resting, order: Order | None = None, quantity: Decimal = _ZERO
+    ) -> None:
         self._due_n += 1
-        heappush(self._due, (time_ns, self._due_n, what, resting, order))
+        heappush(self._due, (time_ns, self._due_n, what, resting, order, quantity))
 
     def _catch_up(self, time_ns: int, following: Quote | None, reports: Reports) -> None:
         """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not."""
         due = self._due
         while due and due[0][0] < time_ns:
-            at_ns, _, what, resting, order = heappop(due)
+            at_ns, _, what, resting, order, quantity = heappop(due)
             if resting.ended or resting.id not in self._resting:
                 continue
             if what == _ARRIVES:
@@ -273,7 +276,7 @@ class Matcher:
                 self._end(resting, "cancelled", "the cancel arrived", reports)
             elif what == _AMEND:
                 assert order is not None, "an amendment has an order"
-                self._amend(resting, order, reports)
+                self._amend(resting, order, quantity + resting.resized, reports)
             elif resting.order.expires_ns == at_ns + 1:
                 self._end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
             elif resting.first and not self._only_candles(resting.symbol):
@@ -292,12 +295,18 @@ class Matcher:
         resting.age_ns = eligible_ns - quote[1]
         self._meet(resting, book, eligible_ns, later, 0, reports)
 
-    def _amend(self, resting: Resting, order: Order, reports: Reports) -> None:
-        if order.quantity <= resting.done:
+    def _amend(self, resting: Resting, order: Order, quantity: Decimal, reports: Reports) -> None:
+        if quantity <= resting.done:
             self._end(resting, "cancelled", "amended to no more than had filled", reports)
             return
-        resting.amend(order)
+        self._change(resting, order, quantity)
         reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
+
+    def _change(self, resting: Resting, order: Order, quantity: Decimal) -> None:
+        more = quantity - resting.total
+        resting.amend(order, quantity)
+        if more:
+            self._families.resized(resting, more)
 
     def _too_late(self, resting: Resting) -> str:
         return (
@@ -377,7 +386,12 @@ class Matcher:
         if expires_ns is not None and expires_ns <= candle[2]:
             return most
         known, before = len(reports), resting.done
-        if resting.first and resting.takes and not resting.waits and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
+        if (
+            resting.first
+            and resting.takes
+            and not resting.waits
+            and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1])
+        ):
             self._end(resting, "expired", _too_late_for(candle, late_ns, resting), reports)
             return most
         shown = most

@@ -28,13 +28,14 @@ class Resting:
 
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
-    ``first`` says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests.
+    ``resized`` is by how much that changed beside amendments. ``first`` says that it has not met the market. ``ahead``
+    is the queue before it, ``None`` before it rests.
     """
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
-        "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "symbol", "takes", "total", "trails", "waits", "whole", "woke_in",
+        "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "resized", "rises",
+        "seen_n", "symbol", "takes", "total", "trails", "waits", "whole", "woke_in",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
@@ -54,6 +55,7 @@ class Resting:
         self.whole = order.time_in_force is _FOK
         self.total = order.quantity
         self.done = _ZERO
+        self.resized = _ZERO
         self.left = order.quantity if not order.parent else _ZERO
         self.arrived = False
         self.ended = False
@@ -68,17 +70,22 @@ class Resting:
         self.woke_in = -1  # the open time of that candle, or the number of that event
         self.entry_rises = False
 
-    def amend(self, order: Order) -> None:
+    def amend(self, order: Order, quantity: Decimal) -> None:
         """Take other figures. Another price or a larger quantity loses the place in the queue."""
-        if order.limit != self.order.limit or order.quantity > self.total:
+        if order.limit != self.order.limit or quantity > self.total:
             self.ahead = None
             self.first = self.first or order.limit != self.order.limit
-        self.left += order.quantity - self.total
-        self.total = order.quantity
+        self.left += quantity - self.total
+        self.total = quantity
         self.limit = 0.0 if order.limit is None else float(order.limit)
         if not self.trails:
             self.level = 0.0 if order.stop is None else float(order.stop)
         self.order = order
+
+    def resize(self, more: Decimal) -> None:
+        """Become larger or smaller by itself: an amendment on its way, which did not know of it, does so too."""
+        self.total += more
+        self.resized += more
 
     def fill(self, quantity: Decimal) -> None:
         """Count a fill."""
