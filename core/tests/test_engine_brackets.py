@@ -265,6 +265,20 @@ def test_guards_of_an_entry_that_filled_whole_work_on_for_all_of_it() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.behaviour("O6", "O13")
+def test_a_guard_that_the_broker_made_smaller_is_not_enlarged_when_the_entry_ends_and_ends_where_nothing_is_left() -> (
+    None
+):
+    smaller = said(Amended(STOP, D(2), None, D(90), "no more"))
+    says = {1: [filled(ENTRY, 4)], 2: [smaller], 3: [said(Ended(ENTRY, "expired", "over"))]}
+    made = engine({0: [BRACKET]}, venue(says))
+    assert sizes(play(made, 4))[1:] == [(TARGET, D(4), D(4), "its entry filled in part")]
+    assert made.state.working[STOP].remaining == 2
+    outputs = play(engine({0: [BRACKET], 2: [AmendRequest(ENTRY, D(5))]}, venue({1: says[1], 2: says[2]})), 3)
+    assert [end[:3] for end in ends(outputs)] == [(STOP, "cancelled", "its entry was amended")]
+    assert [one[:2] for one in sizes(outputs)[1:]] == [(ENTRY, D(5)), (TARGET, D(5))]
+
+
 # -- a guard's own promise --------------------------------------------------------------------------------------------
 
 
@@ -468,14 +482,15 @@ def test_while_trading_is_halted_a_bracket_is_a_signal_and_what_guards_works_on(
 
 @pytest.mark.behaviour("O6", "O13")
 @pytest.mark.parametrize("action", [CommandAction.STOP, CommandAction.KILL])
-def test_a_stop_ends_entry_and_guards_at_once_even_where_cancels_take_time(action: CommandAction) -> None:
-    broker = venue({1: [filled(ENTRY, 4)]}, answer_to_cancel=Accepted(2**62))
+@pytest.mark.parametrize("part", [0, 4], ids=["unfilled", "filled in part"])
+def test_a_stop_ends_entry_and_guards_at_once_even_where_cancels_take_time(action: CommandAction, part: int) -> None:
+    broker = venue({1: [filled(ENTRY, part)] if part else []}, answer_to_cancel=Accepted(2**62))
     made = engine({0: [BRACKET]}, broker)
     play(made, 2)
     outputs = made.step(Command(START_NS + 2 * MINUTE_NS, action, "test", "enough"))
     assert {end[0] for end in ends(outputs)} == {ENTRY, STOP, TARGET}
     closing = [one for one in only(OrderAccepted, outputs) if one.reduce_only]
-    assert [one.quantity for one in closing] == ([4] if action is CommandAction.KILL else [])
+    assert [one.quantity for one in closing] == ([part] if action is CommandAction.KILL and part else [])
 
 
 @pytest.mark.behaviour("O12")

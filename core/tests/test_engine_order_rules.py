@@ -7,6 +7,7 @@ import pytest
 from lab.domain.events import OrderAccepted, OrderRefused, StrategyStopped
 from lab.domain.orders import Feature, OrderRequest, OrderType, Side, TimeInForce
 from lab.domain.time import MINUTE_NS
+from lab.errors import ComponentError
 from lab.testing.builders import START_NS, candles, quotes
 from lab.testing.engines import only, run
 from lab.testing.harness import ScriptedStrategy
@@ -213,6 +214,11 @@ def test_a_bracket_needs_a_broker_that_takes_the_orders_that_guard(kind: OrderTy
 def test_a_type_the_broker_does_not_take_is_refused_with_those_it_does(request_: OrderRequest) -> None:
     assert refusal(request_, takes=set(OrderType) - {request_.type}).numbers == {"type": str(request_.type)}
     assert refusal(request_, takes=()).reason == f"broker scripted takes no {request_.type} orders; it takes none"
+
+
+def test_a_broker_that_declares_features_that_are_none_is_named_before_the_run() -> None:
+    with pytest.raises(ComponentError, match="broker scripted failed in features: TypeError: it gave 'ioc'"):
+        engine({}, venue(can=["ioc"]))
 
 
 # -- fields of the wrong class ----------------------------------------------------------------------------------------

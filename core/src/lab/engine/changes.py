@@ -90,8 +90,6 @@ class OrderChanges:
     def end(self, open_: OpenOrder, outcome: str, reason: str, out: Outputs) -> None:
         """Book the end of a working order that was not filled whole, and what it means for its children."""
         book, order = open_.book, open_.order
-        if order.id not in self._working:
-            return  # it ended with its parent
         check_step(order.id, open_.state, OrderState(outcome))
         del book.orders[order.id]
         del self._working[order.id]
@@ -201,7 +199,10 @@ class OrderChanges:
         out.append(OrderAmended(order.id, open_.book.name, order.symbol, quantity, remaining, limit, stop, reason))
         if more:  # what guards an entry grows and shrinks with it
             for child in self._children(open_):
-                self._resize(child, more, "its entry was amended", out)
+                if child.remaining + more > ZERO:
+                    self._resize(child, more, "its entry was amended", out)
+                else:  # the broker had made it smaller
+                    self.withdraw(child, "its entry was amended", out)
 
     def _resize(self, child: OpenOrder, more: Decimal, reason: str, out: Outputs) -> None:
         order = child.order
