@@ -399,11 +399,25 @@ def test_a_price_on_its_way_to_a_guard_keeps_what_its_group_and_its_entry_made_o
         5: [said(Ended(ENTRY, "expired", "over"))],
     }  # fmt: skip
     made = engine({0: [BRACKET], 2: [AmendRequest(STOP, stop=D(95))]}, venue(says, answer_to_amend=LATER))
-    play(made, 5)
+    tape = candles([100.0] * 5)
+    run(made, tape[:4])
+    assert [(one.id, one.quantity) for one in made.strategies[0].view.orders()][1] == (STOP, 7)
+    run(made, tape[4:])
     assert (made.state.working[STOP].order.quantity, made.state.working[STOP].order.stop) == (7, 95)
     assert not made.state.working[STOP].asked
     outputs = run(made, candles([100.0] * 6)[5:])
     assert [(one.order_id, one.remaining) for one in only(OrderAmended, outputs)] == [(STOP, 1), (TARGET, 1)]
+
+
+@pytest.mark.behaviour("O16", "O6")
+def test_a_guard_with_a_price_on_its_way_shrinks_with_its_entry() -> None:
+    plan = {0: [BRACKET], 1: [AmendRequest(STOP, stop=D(95)), AmendRequest(ENTRY, D(6))]}
+    made = engine(plan, venue({2: [landed(6, 100)], 3: [landed(6, None, 95, STOP)]}, answer_to_amend=LATER))
+    tape = candles([100.0] * 4)
+    run(made, tape[:3])
+    assert [one.quantity for one in made.strategies[0].view.orders()] == [6, 6, 6]
+    assert not only(BrokerFailed, run(made, tape[3:]))
+    assert (made.state.working[STOP].order.stop, made.state.working[STOP].remaining) == (95, 6)
 
 
 @pytest.mark.behaviour("O16", "O13")

@@ -1,7 +1,7 @@
 """A bracket guards what its entry filled, no more and no less, and ends with it: whatever happens on the way."""
 
 from collections.abc import Sequence
-from decimal import Decimal
+from decimal import Decimal, getcontext, localcontext
 from typing import Any
 
 import pytest
@@ -149,9 +149,11 @@ def test_where_the_broker_rejects_a_guard_the_entry_ends_before_it_fills_and_its
     other = [(STOP, "cancelled", "its entry ended", TEN)] if which == "target" else []
     assert ends(outputs) == [rejected, entry, *other]
     assert strategy.told == only(OrderEnded, outputs)
-    assert not made.state.working
-    assert not made.state.ended
     assert (made.counters.rejected, made.counters.cancelled) == (1, 1 + len(other))
+    assert not made.state.working
+    made = engine({0: [BRACKET]}, Rejecting(which))
+    play(made, 1)
+    assert not made.state.ended, "nothing is kept of what ended"
 
 
 @pytest.mark.behaviour("O13")
@@ -362,8 +364,9 @@ def test_guards_of_an_entry_that_goes_on_filling_outlive_a_position_that_was_clo
 
 
 @pytest.mark.behaviour("O6", "O13")
-def test_an_entry_ends_with_a_guard_that_finds_nothing_to_reduce() -> None:
-    says = {1: [filled(ENTRY, 4)], 2: [filled(oid(1), 4)], 3: [STOPPED, filled(STOP, 4, 90)]}
+@pytest.mark.parametrize("part", [1, 4])
+def test_an_entry_ends_with_a_guard_that_finds_nothing_to_reduce(part: int) -> None:
+    says = {1: [filled(ENTRY, 4)], 2: [filled(oid(1), 4)], 3: [STOPPED, filled(STOP, part, 90)]}
     made = engine({0: [BRACKET], 1: [replace(SELL, quantity=D(4))]}, venue(says))
     outputs = play(made, 5)
     assert [end[:3] for end in ends(outputs)] == [
@@ -467,6 +470,27 @@ def test_a_strategy_that_fails_loses_its_entry_and_keeps_the_guards_of_what_had_
     assert ends(outputs)[0] == (ENTRY, "cancelled", "its strategy was stopped", D(6))
     assert sizes(outputs) == [(one, D(4), D(4), "its entry filled in part") for one in (STOP, TARGET)]
     assert [one.position for one in only(OrderFilled, outputs)] == [4, 0]
+
+
+@pytest.mark.behaviour("O14", "P6")
+def test_the_decimal_context_that_a_failed_strategy_left_rounds_no_guard() -> None:
+    class Failing(Strategy):
+        seen = 0
+
+        def on_candle(self, candle: Any, view: View) -> Any:
+            self.seen += 1
+            if self.seen == 1:
+                return [replace(BRACKET, quantity=D("12.3456"))]
+            getcontext().prec = 2
+            raise ValueError("on purpose")
+
+    with localcontext():
+        made = engine({"s": Failing()}, venue({1: [filled(ENTRY, "4.5678")]}))
+        outputs = play(made, 2)
+    assert ends(outputs) == [(ENTRY, "cancelled", "its strategy was stopped", D("7.7778"))]
+    assert sizes(outputs) == [
+        (one, D("4.5678"), D("4.5678"), "its entry filled in part") for one in (STOP, TARGET)
+    ]  # fmt: skip
 
 
 @pytest.mark.behaviour("R4")

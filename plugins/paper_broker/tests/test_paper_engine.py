@@ -68,6 +68,15 @@ def test_the_guards_of_an_entry_that_was_amended_sell_all_that_it_bought_and_end
     assert not made.state.working
 
 
+@pytest.mark.behaviour("O6", "O16")
+def test_a_stop_outlives_the_targets_fill_while_the_entry_that_was_enlarged_works_on() -> None:
+    made = engine({1: [BRACKET], 2: [AmendRequest(FIRST, D(20))]})
+    outputs = run(made, market((HIGH, 50), (ENTRY, 4), (ENTRY, 12), (GAIN, 50), (ENTRY, 50), (LOW, 50)))
+    assert not only(BrokerFailed, outputs)
+    assert positions(outputs) == [4, 12, 0, 8, 0]
+    assert not made.state.working
+
+
 @pytest.mark.behaviour("O6", "O13")
 @pytest.mark.parametrize("way", ["cancelled", "expired"])
 @pytest.mark.parametrize("exit_", [LOW, GAIN], ids=["stop", "target"])
