@@ -288,6 +288,16 @@ def test_an_exit_under_way_frees_what_the_other_side_needs() -> None:
     assert isinstance(gate.review(sell("45.001"), leaving.view), Refuse)
 
 
+@pytest.mark.behaviour("R2")
+def test_a_position_that_a_resting_order_guards_binds_its_margin_until_that_fills() -> None:
+    gate = Margin()
+    guarded = Book().hold("40").work(Side.SELL, "40", reduce_only=True, limit="120")
+    assert gate.review(buy("9"), guarded.view) == PASS
+    assert isinstance(gate.review(buy("9.001"), guarded.view), Refuse)
+    assert gate.review(sell("85"), guarded.view) == PASS
+    assert isinstance(gate.review(sell("85.001"), guarded.view), Refuse)
+
+
 def test_of_an_order_that_turns_a_position_only_what_opens_counts() -> None:
     gate = Margin(on_excess="shrink")
     book = Book().hold("40")

@@ -9,6 +9,7 @@ from lab.domain.ledger import ZERO
 # Python 3.11 looks an enum's member up in 90 ns.
 _BUY: Final = Side.BUY
 _LIMIT: Final = OrderType.LIMIT
+_MARKET: Final = OrderType.MARKET
 
 
 class Load(NamedTuple):
@@ -53,7 +54,7 @@ def load_of(request: OrderRequest, view: View) -> Load:
     for order in view.orders():
         if not order.reduce_only:
             bound += order.remaining * _working_price(order, view, price if order.symbol == symbol else None)
-        elif order.symbol == symbol:
+        elif order.symbol == symbol and order.type is _MARKET:  # a stop or a target that rests may never fill
             left -= min(left, order.remaining)
     offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
     for other, quantity, mark in view.held():
