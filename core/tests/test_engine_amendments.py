@@ -460,6 +460,16 @@ def test_an_order_may_fill_whole_or_end_before_its_amendment_arrives() -> None:
 
 
 @pytest.mark.behaviour("O16")
+def test_nothing_is_amended_of_what_will_have_filled_whole_when_the_amendment_on_its_way_arrives() -> None:
+    plan = {0: [LIMIT], 1: [AmendRequest(ENTRY, D(4))], 2: [AmendRequest(ENTRY, limit=D(95))]}
+    outputs = play(engine(plan, venue({2: [filled(ENTRY, 5, 90)]}, answer_to_amend=LATER)), 3)
+    [refused] = only(AmendRefused, outputs)
+    assert refused.reason == "what remains would be below the minimum quantity"
+    assert refused.numbers == {"quantity": "4.0000", "filled": "5"}
+    assert len(only(AmendSent, outputs)) == 1
+
+
+@pytest.mark.behaviour("O16")
 def test_no_more_than_sixteen_amendments_are_on_their_way() -> None:
     plan = {0: [LIMIT], 1: [AmendRequest(ENTRY, D(11 + n)) for n in range(18)]}
     outputs = play(engine(plan, venue(answer_to_amend=LATER)), 2)

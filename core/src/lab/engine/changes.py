@@ -246,11 +246,12 @@ class OrderChanges:
             if order.parent in self._working:
                 return order, ("its quantity follows its entry", {"parent": order.parent})
             quantity = instrument.floor_quantity(request.quantity) if request.quantity > ZERO else ZERO
-            if quantity <= filled or quantity - filled < instrument.quantity_min:
-                figures = {"quantity": str(request.quantity), "filled": str(filled)}
-                return order, ("what remains would be below the minimum quantity", figures)
             if instrument.quantity_max is not None and quantity > instrument.quantity_max:
                 return order, ("above the maximum quantity", {"quantity": str(quantity)})
+        # What is on its way may leave nothing of it: a group took its part meanwhile, or more was filled.
+        if quantity <= filled or (request.quantity is not None and quantity - filled < instrument.quantity_min):
+            figures = {"quantity": str(request.quantity or quantity), "filled": str(filled)}
+            return order, ("what remains would be below the minimum quantity", figures)
         changed = replace(order, quantity=quantity, remaining=quantity - filled)
         changed, problem = self._repriced(open_, changed, request)
         if problem is None and changed == replace(order, remaining=changed.remaining):
