@@ -465,7 +465,7 @@ def test_nothing_is_amended_of_what_will_have_filled_whole_when_the_amendment_on
     outputs = play(engine(plan, venue({2: [filled(ENTRY, 5, 90)]}, answer_to_amend=LATER)), 3)
     [refused] = only(AmendRefused, outputs)
     assert refused.reason == "what remains would be below the minimum quantity"
-    assert refused.numbers == {"quantity": "4.0000", "filled": "5"}
+    assert refused.numbers == {"quantity": "4.0000", "filled": "5.0000"}
     assert len(only(AmendSent, outputs)) == 1
 
 
