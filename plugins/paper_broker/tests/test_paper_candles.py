@@ -81,7 +81,7 @@ def test_where_a_candle_cannot_tell_the_price_the_setting_chooses_between_open_a
         send(paper, order(side))
         fill = only_fill(paper, candle(0))
         assert (fill.rule, fill.reference) == ("candle_open", D(f"{reference}.0"))
-        other = D(100) if reference == 105 else D(105)
+        other = D("100.0") if reference == 105 else D("105.0")
         better = (other < reference) is (side is BUY)
         assert (fill.best, fill.worst) == ((other, None) if better else (None, other))
         assert fill.best == (100 if side is BUY else 105)

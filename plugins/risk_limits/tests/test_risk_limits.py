@@ -366,6 +366,16 @@ def test_a_stop_that_rests_counts_at_its_stop_or_at_the_price_where_that_is_high
     assert isinstance(Margin().review(OrderRequest.buy("ETHUSDT", Decimal("18.001")), elsewhere.view), Refuse)
 
 
+@pytest.mark.behaviour("R2")
+def test_a_position_that_a_resting_order_guards_binds_its_margin_until_that_fills() -> None:
+    gate = Margin()
+    guarded = Book().hold("40").work(Side.SELL, "40", reduce_only=True, limit="120")
+    assert gate.review(buy("9"), guarded.view) == PASS
+    assert isinstance(gate.review(buy("9.001"), guarded.view), Refuse)
+    assert gate.review(sell("85"), guarded.view) == PASS
+    assert isinstance(gate.review(sell("85.001"), guarded.view), Refuse)
+
+
 def test_of_an_order_that_turns_a_position_only_what_opens_counts() -> None:
     gate = Margin(on_excess="shrink")
     book = Book().hold("40")

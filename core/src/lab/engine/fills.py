@@ -15,6 +15,7 @@ from lab.domain.orders import Ended, Side, Triggered
 from lab.domain.position import FLAT
 from lab.engine.checks import check_report
 from lab.engine.counters import FillTally
+from lab.engine.order_rules import TRIGGERED_TYPES
 from lab.engine.orders import OrderEntry
 from lab.engine.protocols import describe_value
 from lab.engine.state import EngineState, Market, OpenOrder, Outputs
@@ -24,6 +25,7 @@ _REPORTS_MOST: Final = 10_000
 _RULES_MOST: Final = 100
 _OTHERS: Final = "others"
 _ONE: Final = Decimal(1)
+_WORKING: Final = OrderState.WORKING
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
 _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
@@ -92,7 +94,12 @@ class FillBooking:
 
     def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
         book, order, quantity = open_.book, open_.order, fill.quantity
-        if time_ns < open_.eligible_ns or quantity > open_.remaining or not open_.awake:
+        early = time_ns < open_.eligible_ns or (open_.state is _WORKING and order.type in TRIGGERED_TYPES)
+        entry = self._state.working.get(order.parent) if order.parent else None
+        if entry is not None:  # a child fills no more than its entry did
+            entry.guarded += quantity
+            early = early or entry.guarded > entry.order.quantity - entry.remaining
+        if early or quantity > open_.remaining or not open_.awake:
             raise self._entry.broker.broke(
                 f"filled what it may not: {fill!r:.300} of {order!r:.300}, {open_.remaining} left, at {time_ns}"
             )
@@ -106,7 +113,7 @@ class FillBooking:
             if over > ZERO:
                 fill, quantity = self._clip(self._state.markets[symbol].instrument, fill, over)
                 if quantity <= ZERO:
-                    self._end_idle(open_, out)
+                    self._entry.changes.end_idle(open_, out)
                     return
         open_.fills += 1
         try:
@@ -132,7 +139,7 @@ class FillBooking:
             book.remember(oid, "filled")
         out.append(OrderFilled(f"{oid}.{open_.fills}", book.name, symbol, order.side, remaining, after, fill, postings))
         if over > ZERO:
-            self._end_idle(open_, out)
+            self._entry.changes.end_idle(open_, out)
         if open_.children:
             self._entry.changes.wake(open_)
         if book.orders and held and (not after or (after > ZERO) is not (held > ZERO)):
@@ -176,7 +183,3 @@ class FillBooking:
             return fill, ZERO
         fee = instrument.notional(quantity, fill.price) * fill.fee_rate
         return replace(fill, quantity=quantity, fee=fee), quantity
-
-    def _end_idle(self, open_: OpenOrder, out: Outputs) -> None:
-        """End a reduce-only order that has nothing left to reduce."""
-        self._entry.changes.withdraw(open_, "nothing left to reduce", out)

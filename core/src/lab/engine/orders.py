@@ -228,7 +228,10 @@ class OrderEntry:
         return open_
 
     def _guard(self, book: Book, market: Market, entry: OpenOrder, request: OrderRequest, out: Outputs) -> None:
-        """Place stop loss and target of an entry: they sleep until it fills, and one cancels the other."""
+        """Place stop loss and target of an entry: they sleep until it fills, and one cancels the other.
+
+        Where the broker rejects one, the entry ends: it would fill without a guard.
+        """
         order = entry.order
         side = Side.SELL if order.side is _BUY else _BUY
         children: list[str] = []
@@ -243,6 +246,10 @@ class OrderEntry:
                 f"{order.id}/{name}", book.name, order.symbol, side, order.quantity, kind, limit, True,
                 order.placed_ns, order.quantity, 0, stop, parent=order.id, group=order.id,
             )  # fmt: skip
+            if self._give(book, child, request, order.quantity, (), out) is None:
+                entry.children = tuple(children)
+                self.changes.withdraw(entry, f"its {name} was rejected", out)
+                self._state.ended.clear()  # no reports are booked now
+                return
             children.append(child.id)
-            self._give(book, child, request, order.quantity, (), out)
         entry.children = tuple(children)

@@ -12,7 +12,7 @@ from lab.domain.ledger import EXACT, ZERO
 from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
 from lab.domain.position import Position
-from lab.engine.state import Book, EngineState
+from lab.engine.state import Book, EngineState, OpenOrder
 from lab.engine.valuation import Valuation
 
 T = TypeVar("T")
@@ -50,6 +50,13 @@ class Candles(Sequence[Candle]):
 
     def __repr__(self) -> str:
         return f"Candles({self._candles!r})"
+
+
+def _enlarged(open_: OpenOrder) -> Order:
+    """Return an order as its largest amendment on the way makes it: a gate that did not count it would allow more."""
+    order, more = open_.order, open_.growth
+    quantity, remaining = EXACT.add(order.quantity, more), EXACT.add(open_.remaining, more)
+    return replace(order, quantity=quantity, remaining=remaining, eligible_ns=open_.eligible_ns)
 
 
 class _BySymbol(dict[str, T]):
@@ -180,12 +187,17 @@ class View(MarketView):
         return [(symbol, p.quantity, self.mark(symbol)) for symbol, p in positions.items() if p.quantity]
 
     def orders(self, symbol: str | None = None) -> Sequence[Order]:
-        """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each."""
+        """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each.
+
+        An amendment that is on its way counts where it enlarges the order.
+        """
         orders = self._book.orders
         if not orders:
             return ()
         return [
             replace(open_.order, remaining=open_.remaining, eligible_ns=open_.eligible_ns)
+            if not open_.asked
+            else _enlarged(open_)
             for open_ in orders.values()
             if symbol is None or open_.order.symbol == symbol
         ]

@@ -64,7 +64,8 @@ class Broker(Component, ABC):
         """Change a working order to what is given: the same id, other quantity, limit or stop.
 
         `Accepted` up to now: it is changed. With a later time: it is on its way, and `Amended` is reported then, unless
-        the order ends before. Called only where `features` has ``AMEND``.
+        the order ends before; amendments arrive in the order in which they were sent. Called only where
+        `features` has ``AMEND``.
         """
         return Rejected("orders cannot be amended here")
 

@@ -56,7 +56,10 @@ def _model(*methods: str) -> Callable[[Any, "Attribute[str]", str], None]:
     """Return a validator of a setting that names a model with these methods."""
 
     def check(instance: Any, attribute: "Attribute[str]", value: str) -> None:
-        load_model(value, methods)
+        try:
+            load_model(value, methods)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from error
 
     return check
 

@@ -20,7 +20,7 @@ from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.quote_market import QuoteMarket
 from lab_paper_broker.resting import Resting
 from lab_paper_broker.terms import Terms
-from lab_paper_broker.working import AMEND, ARRIVES, CANCEL, EXPIRES, ORPHANED, Working
+from lab_paper_broker.working import AMEND, ARRIVES, CANCEL, EXPIRES, Working
 
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "market": (),
@@ -157,7 +157,7 @@ class Desk:
             return Rejected(f"no order {order.id} works")
         arrival_ns = self._arrivals.of_change(resting.order, now_ns)
         if arrival_ns <= now_ns:
-            resting.amend(order)
+            self._change(resting, order)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
         else:
             # What its group takes of it meanwhile is taken from the new quantity too.
@@ -209,8 +209,6 @@ class Desk:
             elif what == AMEND:
                 assert order is not None, "an amendment has an order"
                 self._amend(resting, order, at_ns, following, reports)
-            elif what == ORPHANED:
-                self.working.orphaned(resting, reports)
             elif resting.order.expires_ns == at_ns + 1:
                 self.working.end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
             elif resting.first and not self._only_candles(resting.symbol):
@@ -221,9 +219,15 @@ class Desk:
         if quantity <= resting.done:
             self.working.end(resting, "cancelled", "amended to no more than had filled", reports)
             return
-        resting.amend(replace(order, quantity=quantity))
+        self._change(resting, replace(order, quantity=quantity))
         reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
         self.quotes.arrive(resting, at_ns, following, reports)
+
+    def _change(self, resting: Resting, order: Order) -> None:
+        more = order.quantity - resting.total
+        resting.amend(order)
+        if more:
+            self.working.families.resized(resting, more)
 
     def _only_candles(self, symbol: str) -> bool:
         """Return whether there are candles of a symbol, and no quote ever was."""

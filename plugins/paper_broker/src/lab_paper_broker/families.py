@@ -45,6 +45,11 @@ class Families:
                     del families[name]
         return resting.id in self._children
 
+    def resized(self, resting: Resting, more: Decimal) -> None:
+        """Let the children of an entry that was amended become larger or smaller with it."""
+        for child in self._children.get(resting.id, _NOBODY):
+            child.set_total(child.total + more)
+
     def has_children(self, resting: Resting) -> bool:
         """Return whether an order has others that sleep until it fills."""
         return resting.id in self._children

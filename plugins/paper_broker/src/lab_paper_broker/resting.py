@@ -98,6 +98,11 @@ class Resting:
         self.woken += quantity
         self.set_total(self.total)
 
+    def outlive(self) -> None:
+        """Work on for what its entry filled: that has ended."""
+        if self.woken is not None and self.woken < self.total:
+            self.set_total(self.woken)
+
     def give_up(self, quantity: Decimal) -> None:
         """Give a quantity up to another order of the group."""
         self.taken += quantity

@@ -5,7 +5,6 @@ from heapq import heapify, heappop, heappush
 from typing import Any, Final
 
 from lab import Ended, Order
-from lab.ports import Amended
 
 from lab_paper_broker.families import Families
 from lab_paper_broker.on_quotes import Reports
@@ -16,7 +15,6 @@ ARRIVES: Final = 0
 CANCEL: Final = 1
 AMEND: Final = 2
 EXPIRES: Final = 3
-ORPHANED: Final = 4
 
 _IDLE_MOST: Final = 1_000
 Due = tuple[int, int, int, Resting, Order | None]
@@ -67,38 +65,19 @@ class Working:
         filled = resting.done - before
         if filled and (resting.order.group or self.families.has_children(resting)):
             for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
-                self.remove(other, reports)
+                self.remove(other)
         if resting.ended or resting.done == resting.total:
-            self.remove(resting, reports)
+            self.remove(resting)
 
     def end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
         """End an order, and report it."""
         reports.append(Ended(resting.id, outcome, reason))
-        self.remove(resting, reports)
+        self.remove(resting)
 
-    def remove(self, resting: Resting, reports: Reports | None = None) -> None:
-        """Forget an order that has ended; its children learn of it now, or with the next event."""
+    def remove(self, resting: Resting) -> None:
+        """Forget an order that has ended; its children work on for what it filled, as the engine has it."""
         resting.ended = True
         self.orders.pop(resting.id, None)
-        if not self.families.leave(resting):
-            return
-        part = resting.done != resting.total
-        for child in self.families.take_children(resting):
-            assert child.woken is not None, f"{child.id} has no entry"
-            less = child.woken < child.total
-            if less:
-                child.set_total(child.woken)
-            # The engine takes it that an entry that ended in part leaves each child for what it filled.
-            if (child.total != resting.done or not child.left) if part else less:
-                if reports is None:
-                    self.fall_due(0, ORPHANED, child)
-                else:
-                    self.orphaned(child, reports)
-
-    def orphaned(self, resting: Resting, reports: Reports) -> None:
-        """Say what is left of an order whose entry has ended: it works for no more than that filled."""
-        if not resting.left:
-            self.end(resting, "cancelled", "its entry ended", reports)
-        else:
-            order = resting.order
-            reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "its entry ended"))
+        if self.families.leave(resting):
+            for child in self.families.take_children(resting):
+                child.outlive()
