@@ -75,9 +75,11 @@ class Working:
         self.remove(resting)
 
     def remove(self, resting: Resting) -> None:
-        """Forget an order that has ended; its children work on for what it filled, as the engine has it."""
+        """Forget an order that has ended. Its children work on for what it filled, or end, which the engine knows."""
         resting.ended = True
         self.orders.pop(resting.id, None)
         if self.families.leave(resting):
             for child in self.families.take_children(resting):
                 child.outlive()
+                if not child.left:
+                    self.remove(child)

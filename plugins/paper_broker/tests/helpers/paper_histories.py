@@ -145,7 +145,28 @@ class Desk:
         if not working:
             assert isinstance(answer, Rejected)
         elif isinstance(answer, Accepted) and answer.eligible_ns <= self.now_ns:
-            self.known[oid].ended = "cancelled"
+            self.end(self.known[oid], "cancelled")
+
+    def children(self, entry: Known) -> list[Known]:
+        return [one for one in self.working() if one.order.parent == entry.order.id]
+
+    def end(self, one: Known, outcome: str) -> None:
+        """Note an end. The engine has it that children then guard what is left of what their entry filled, or end."""
+        one.ended = outcome
+        left = one.filled - sum(
+            self.known[oid].filled for oid in self.known if self.known[oid].order.parent == one.order.id
+        )
+        for child in self.children(one):
+            if left <= 0:
+                child.ended = "with its entry"
+            else:
+                child.quantity = min(child.quantity, child.filled + left)
+
+    def resize(self, one: Known, quantity: Decimal) -> None:
+        """Note another quantity; the engine has it that children follow their entry."""
+        for child in self.children(one):
+            child.quantity += quantity - one.quantity
+        one.quantity = quantity
 
     def amend(self) -> None:
         random = self.random
@@ -154,8 +175,9 @@ class Desk:
             return
         one = random.choice(working)
         quantity = one.quantity
-        if random.random() < 0.5:
-            factor = random.choice((Decimal("0.5"), Decimal(2)) if one.order.parent or not one.order.group else (1,))
+        follows = one.order.parent and not self.known[one.order.parent].ended
+        if random.random() < 0.5 and not follows:
+            factor = random.choice((Decimal("0.5"), Decimal(2)) if not one.order.group else (1,))
             quantity = max(BTC.floor_quantity(quantity * factor), one.filled + BTC.lot)
             if one.order.group and not one.order.parent:
                 quantity = min(quantity, one.quantity)
@@ -167,7 +189,8 @@ class Desk:
         changed = replace(one.order, quantity=quantity, limit=limit, stop=stop, remaining=quantity - one.filled)
         answer = self.call("amend", changed, self.now_ns)
         if isinstance(answer, Accepted) and answer.eligible_ns <= self.now_ns:
-            one.quantity, one.limit, one.order = quantity, limit, changed
+            self.resize(one, quantity)
+            one.limit, one.order = limit, changed
 
     # -- what is reported --------------------------------------------------------------------------------------------
 
@@ -195,7 +218,7 @@ class Desk:
         assert not one.ended, f"it was {one.ended}, and then came {report}"
         if isinstance(report, Ended):
             assert report.reason
-            one.ended = report.outcome
+            self.end(one, report.outcome)
         elif isinstance(report, Triggered):
             assert not one.triggered, f"triggered twice: {report}"
             assert one.order.type not in {OrderType.MARKET, OrderType.LIMIT}
@@ -206,7 +229,8 @@ class Desk:
             assert near, f"{report.reference} did not reach {report.level}"
         elif isinstance(report, Amended):
             assert report.quantity > one.filled
-            one.quantity, one.limit = report.quantity, report.limit
+            self.resize(one, report.quantity)
+            one.limit = report.limit
             one.order = replace(one.order, quantity=report.quantity, limit=report.limit, stop=report.stop)
         else:
             self.check_fill(one, report, event)
