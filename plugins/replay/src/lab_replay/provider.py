@@ -12,7 +12,7 @@ from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import SECOND_NS, format_interval, parse_interval
+from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, parse_interval
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
@@ -27,6 +27,7 @@ from lab_replay.tape import RunTape
 _KEPT: Final = 10_000  # candles remembered for `history`, per subscription
 _COARSEST: Final = Decimal("1e12")
 _FINEST: Final = {"tick": Decimal("1e-12"), "lot": Decimal("1e-8"), "quantity_min": Decimal("1e-8")}
+_LATEST_MS: Final = 60_000
 _YIELD_EVERY: Final = 500  # events given without a wait between two looks at the loop
 
 
@@ -43,6 +44,11 @@ def _is_fee(_: object, attribute: "Attribute[Any]", value: Decimal) -> None:
 def _not_negative(_: object, attribute: "Attribute[Any]", value: int) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must be 0 or more, not {value}")
+
+
+def _is_delay(_: object, attribute: "Attribute[Any]", value: int) -> None:
+    if not 0 <= value <= _LATEST_MS:
+        raise ValueError(f"{attribute.name} must be milliseconds from 0 to {_LATEST_MS}, not {value}")
 
 
 def _absolute(text: str) -> str:
@@ -81,6 +87,14 @@ class ReplayProvider(Provider):
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
+    )
+    confirm_ms: int = field(
+        default=2070,
+        validator=_is_delay,
+        metadata={"help": "milliseconds from a candle's end until it is known, where it is made of ticks"},
+    )
+    trades: bool = field(
+        default=True, metadata={"help": "play a tick file's trades too, for resting limits and on_trade"}
     )
     tick: Decimal | None = field(
         default=None,
@@ -243,6 +257,8 @@ class ReplayProvider(Provider):
                         self.format,
                         interval_ns,
                         self.warmup,
+                        self.confirm_ms * MILLISECOND_NS,
+                        trades=self.trades,
                         keep=self.keep,
                         writes=not self._leaves_no_file,
                     )
