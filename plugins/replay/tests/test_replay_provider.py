@@ -17,7 +17,7 @@ from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import FeedState, Runtime, Subscription
+from lab.ports import Channel, FeedState, Runtime, Subscription
 from lab.testing import RecordingSink
 from lab.testing.sample_runs import run_started
 from lab.testing.simulation import simulate
@@ -118,6 +118,7 @@ def test_ticks_are_played_as_quotes_trades_and_whole_candles_of_the_trades() -> 
     batched = all_of(provider)
     made = [event for event in batched if isinstance(event, Candle)]
     assert provider.price_source() == "quote"
+    assert provider.origin() == "btcusdt-ticks"
     assert len(batched) == 66_089 + 21_313 + 5
     assert {event.side for event in batched if isinstance(event, Trade)} == set(Side)
     assert [one.open_ns for one in made] == [parse_time("2024-08-08T23:55") + n * MINUTE_NS for n in range(5)]
@@ -142,6 +143,9 @@ def test_a_candle_of_ticks_is_known_when_a_session_would_know_it_after_the_quote
     known = {place: event for place, event in enumerate(later) if isinstance(event, Candle)}
     whole = [event for event in at_once if isinstance(event, Candle)]
     last_ns = later[-1].time_ns
+    provider = ReplayProvider(file="btcusdt-ticks", confirm_ms=confirm_ms)
+    assert provider.channels() == frozenset({Channel.CANDLES, Channel.QUOTES, Channel.TRADES})
+    assert provider.origin() == f"btcusdt-ticks, candles known {confirm_ms} ms after their end"
     delayed = [one._replace(time_ns=one.time_ns + confirm_ms * 10**6) for one in whole]
     assert list(known.values()) == [one for one in delayed if one.time_ns < last_ns]
     assert len(known) >= 4

@@ -20,7 +20,7 @@ from lab_recordings import RecordingError, names
 
 from lab_replay.price_file import PriceFile
 from lab_replay.source import Source
-from lab_replay.sources import open_file
+from lab_replay.sources import TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -69,7 +69,8 @@ class ReplayProvider(Provider):
     """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
 
     A file or run is read to its end before anything is played: a missing, empty or malformed one raises
-    `ProviderError` with file and line from `start` and from `batches`. A file holds one symbol and does not say which:
+    `ProviderError` with file and line from `start` and from `batches`. Candles of a file are known at their end, those
+    made of its ticks ``confirm_ms`` later, as in a session, and after the quotes up to then. A file holds one symbol and does not say which:
     it is taken for the symbol that is wanted. Where its name says another one, the origin of the instrument tells it.
     """
 
@@ -135,8 +136,13 @@ class ReplayProvider(Provider):
         return self._open().channels
 
     def origin(self) -> str:
-        """Return the file or run."""
-        return Path(self.file).name if self.file else f"run {Path(self.run).name}"
+        """Return the file or run; once a file of ticks is open, also when its candles are known."""
+        if not self.file:
+            return f"run {Path(self.run).name}"
+        name = Path(self.file).name
+        if self.confirm_ms and isinstance(self._source, TickFile):
+            return f"{name}, candles known {self.confirm_ms} ms after their end"
+        return name
 
     def leave_no_file(self) -> None:
         """Keep nothing of the file; what was kept before may be used."""

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
+from itertools import groupby
 from random import Random
 from typing import Any, Final
 
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
-from lab.domain.time import SECOND_NS
+from lab.domain.time import MILLISECOND_NS, SECOND_NS
 
 from lab_bitunix.venue.channels import KLINE_PERIOD_S, TICKERS, TRADE, Channel, Messages, channel
 from lab_bitunix.venue.connection import ClientSession, Key, text_frame
@@ -169,18 +170,14 @@ class Hub:
     async def _pump_trades(self, pump: ChannelPump) -> None:
         market, done_ns = pump.market, self.now_ns()
         while market is not None:
-            trades = market.trades_between(done_ns, done_ns + _LOOK_AHEAD_NS)
-            if not trades:
-                done_ns += _LOOK_AHEAD_NS
-                await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
-                continue
-            # Trades of the same millisecond share a frame.
-            first_ms = trades[0][0] // 1_000_000
-            together = [trade for trade in trades if trade[0] // 1_000_000 == first_ms]
-            done_ns = together[-1][0] + 1
+            begin_ns, done_ns = done_ns, done_ns + _LOOK_AHEAD_NS
+            trades = market.trades_between(begin_ns, done_ns)
+            for _, together in groupby(trades, key=lambda trade: trade[0] // MILLISECOND_NS):
+                same = list(together)  # trades of the same millisecond share a frame
+                at_ns = same[-1][0] + 1
+                await anyio.sleep(max(0.0, (at_ns - self.now_ns()) / SECOND_NS))
+                self._deliver(pump, [to_json(self.messages.trades(market, same, at_ns))], pump.listeners, at_ns)
             await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
-            message = self.messages.trades(market, together, done_ns)
-            self._deliver(pump, [to_json(message)], pump.listeners, done_ns)
 
     async def _flood(self, pump: ChannelPump) -> None:
         """Send as many frames a second as asked for, in small lots, each with the quote of its moment."""
