@@ -214,7 +214,10 @@ def test_columns_give_what_their_ticks_give_one_by_one_and_the_trades_between_wh
 
 
 def test_a_candle_that_is_confirmed_late_comes_after_all_ticks_up_to_the_time_at_which_it_is_known() -> None:
-    ticks = [trade(0, 100.0), *(quotes([100.0])[0]._replace(time_ns=START_NS + second * 10**9) for second in range(58, 66))]
+    ticks = [
+        trade(0, 100.0),
+        *(quotes([100.0])[0]._replace(time_ns=START_NS + second * 10**9) for second in range(58, 66)),
+    ]
     made = CandleBuilder(X, MINUTE_NS, 2 * 10**9).take(ticks)
     (place,) = (place for place, event in enumerate(made) if isinstance(event, Candle))
     assert (made[place].time_ns - START_NS) / 1e9 == 62

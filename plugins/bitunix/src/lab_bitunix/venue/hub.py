@@ -1,8 +1,8 @@
 """Distributes messages: keeps the subscriptions, and one pump for each channel and symbol with subscribers."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
-from itertools import groupby
 from random import Random
 from typing import Any, Final
 
@@ -44,7 +44,7 @@ class Hub:
     """Keeps the pumps. Frames are built once and written to all; with the same world they are the same at each run.
 
     Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A late pump leaves out the
-    pushes it missed. No pump runs without a subscriber.
+    pushes it missed, but for trades, which it sends at once. No pump runs without a subscriber.
     """
 
     world: World
@@ -170,13 +170,17 @@ class Hub:
     async def _pump_trades(self, pump: ChannelPump) -> None:
         market, done_ns = pump.market, self.now_ns()
         while market is not None:
-            begin_ns, done_ns = done_ns, done_ns + _LOOK_AHEAD_NS
-            trades = market.trades_between(begin_ns, done_ns)
-            for _, together in groupby(trades, key=lambda trade: trade[0] // MILLISECOND_NS):
-                same = list(together)  # trades of the same millisecond share a frame
-                at_ns = same[-1][0] + 1
-                await anyio.sleep(max(0.0, (at_ns - self.now_ns()) / SECOND_NS))
-                self._deliver(pump, [to_json(self.messages.trades(market, same, at_ns))], pump.listeners, at_ns)
+            begin_ns, done_ns = done_ns, max(done_ns + _LOOK_AHEAD_NS, self.now_ns())
+            trades = deque(market.trades_between(begin_ns, done_ns))
+            while trades:
+                together = [trades.popleft()]  # those of the same millisecond share a frame
+                while trades and trades[0][0] // MILLISECOND_NS == together[0][0] // MILLISECOND_NS:
+                    together.append(trades.popleft())
+                await anyio.sleep(max(0.0, (together[-1][0] + 1 - self.now_ns()) / SECOND_NS))
+                while trades and trades[0][0] < self.now_ns():  # and those that a late pump missed
+                    together.append(trades.popleft())
+                at_ns = together[-1][0] + 1
+                self._deliver(pump, [to_json(self.messages.trades(market, together, at_ns))], pump.listeners, at_ns)
             await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
 
     async def _flood(self, pump: ChannelPump) -> None:
