@@ -197,14 +197,7 @@ def test_a_second_interrupt_cuts_the_end_short_within_a_second_with_130_and_stil
 def test_interrupts_that_cut_the_end_of_a_ruined_run_short_leave_no_order_without_an_end(
     lab: Any, start: Any, eager: None
 ) -> None:
-    size = (
-        "--set",
-        "eager.quantity=9999",
-        "--set",
-        "paper.liquidity=unlimited",
-        "--gate",
-        "none",
-    )  # the fee alone is more than there is
+    size = ("--set", "eager.quantity=9999", "--set", "paper.liquidity=unlimited", "--gate", "none")  # the fee alone is more than there is
     live = start("--strategy", "eager", "--latency-ms", "2000", *size)
     live.wait_for("the equity is")
     live.send(signal.SIGINT)

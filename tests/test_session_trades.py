@@ -1,4 +1,4 @@
-"""Trades in whole runs: they shorten the queue before resting limits, live and in backtests, and every run is proved."""
+"""Trades in whole runs: they shorten the queue before resting limits, live and in backtests, and runs are proved."""
 
 from pathlib import Path
 from typing import Any

@@ -198,7 +198,7 @@ def test_where_nothing_must_speak_the_feed_is_live_once_it_has_asked_and_a_dead_
     assert monitor.hello(0.5) == (Subscribe((TRADES,)),)
     assert states(monitor) == [FeedState.SUBSCRIBED, FeedState.LIVE]
     found = run(monitor, 20)
-    assert [now for now, action in found if isinstance(action, Replace)][0] == 8.0
+    assert next(now for now, action in found if isinstance(action, Replace)) == 8.0
     assert ChannelMonitor((), 0.0).hello(0.5) == ()
 
 

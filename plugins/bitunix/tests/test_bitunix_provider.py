@@ -22,8 +22,8 @@ async def test_the_probe_checks_candles_stream_clock_and_prices_without_a_key() 
     async with started(FakeVenue(start_s=1)) as provider:
         checks = {check.name: check for check in await provider.probe(MINUTE[0])}
     assert [name for name, check in checks.items() if check.ok is not True and "clock" not in name] == []
-    assert {"candles", "candle order", "candle age", "depth", "trades", "prices", "stream", "round trip", "clock by HTTP Date",
-            "clock by frames", "input"} == set(checks)  # fmt: skip
+    assert {"candles", "candle order", "candle age", "depth", "trades", "prices", "stream", "round trip",
+            "clock by HTTP Date", "clock by frames", "input"} == set(checks)  # fmt: skip
     assert checks["depth"].detail == "5 bids from 60000.1 down, 5 asks from 60000.2 up"
     assert checks["trades"].detail == "buy 0.25 at 60000.2"
 

@@ -141,9 +141,9 @@ class CandleColumns:
 class TickColumns:
     """Ticks as columns: quotes (time, bid, bid size, ask, ask size) and trades (time, price, size, 1 or 0).
 
-    1 is a trade whose taker buys, 0 one whose taker sells. Making one checks the figures of all rows and raises ``ValueError`` where one is no quote or no trade. Times ascend,
-    which is not checked. The columns are kept packed. ``lowest`` and ``highest`` are the lowest bid and the highest
-    ask: infinite and 0 where there is no quote.
+    1 is a trade whose taker buys, 0 one whose taker sells. Making one checks the figures of all rows and raises
+    ``ValueError`` where one is no quote or no trade. Times ascend, which is not checked. The columns are kept packed.
+    ``lowest`` and ``highest`` are the lowest bid and the highest ask: infinite and 0 where there is no quote.
     """
 
     __slots__ = ("_data", "highest", "lowest", "quotes", "trades")
@@ -212,8 +212,9 @@ class CandleBuilder:
     """Collects trades, ascending by time, into candles of one symbol.
 
     A candle is known ``confirm_ns`` after its bucket's end, which is its ``time_ns``: with 0 it comes before the tick
-    that closes it, else after all ticks up to that time. One that is not known by the last tick is not given. Only whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the
-    last bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
+    that closes it, else after all ticks up to that time. One that is not known by the last tick is not given. Only
+    whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the last
+    bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
     """
 
     def __init__(self, symbol: str, interval_ns: int, confirm_ns: int = 0) -> None:

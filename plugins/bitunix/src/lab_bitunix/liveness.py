@@ -14,7 +14,7 @@ HELLO_WITHIN_S: Final = 2.0
 CHANNEL_DEGRADED_S: Final = 5.5
 CHANNEL_DEAD_S: Final = 9.5
 QUIET_S: Final = 30.0
-"""The silence after which an optional channel is asked for again; then each time twice as long, up to `QUIET_MOST_S`."""
+"""The silence after which an optional channel is asked for again; then twice as long each time, to `QUIET_MOST_S`."""
 QUIET_MOST_S: Final = 300.0
 _GUESS_MOST_S: Final = 24.0
 _QUICK_AGAIN_S: Final = 60.0

@@ -42,7 +42,7 @@ def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
 
 @define(kw_only=True)
 class Bitunix(Provider):
-    """Quotes, depth, trades and closed candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
+    """Quotes, depth, trades and candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
 
     A closed candle is confirmed by its REST row, or marked ``unconfirmed`` 5 s after it closed. Its ``time_ns`` is the
     newest venue time known when it goes out. Intervals: 1m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
@@ -100,7 +100,7 @@ class Bitunix(Provider):
         return Realm.RECORDED if self.venue == "local" else Realm.REAL
 
     def channels(self) -> frozenset[Channel]:
-        """Return candles, quotes and funding rates, depth unless ``depth`` is 0, and trades unless ``trades`` is off."""
+        """Return candles, quotes, funding rates, depth unless ``depth`` is 0, and trades unless ``trades`` is off."""
         channels = frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
         channels |= {Channel.DEPTH} if self.depth else frozenset()
         return channels | {Channel.TRADES} if self.trades else channels

@@ -377,12 +377,7 @@ class Matcher:
         if expires_ns is not None and expires_ns <= candle[2]:
             return most
         known, before = len(reports), resting.done
-        if (
-            resting.first
-            and resting.takes
-            and not resting.waits
-            and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1])
-        ):
+        if resting.first and resting.takes and not resting.waits and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
             self._end(resting, "expired", _too_late_for(candle, late_ns, resting), reports)
             return most
         shown = most

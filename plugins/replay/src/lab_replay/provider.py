@@ -70,8 +70,9 @@ class ReplayProvider(Provider):
 
     A file or run is read to its end before anything is played: a missing, empty or malformed one raises
     `ProviderError` with file and line from `start` and from `batches`. Candles of a file are known at their end, those
-    made of its ticks ``confirm_ms`` later, as in a session, and after the quotes up to then. A file holds one symbol and does not say which:
-    it is taken for the symbol that is wanted. Where its name says another one, the origin of the instrument tells it.
+    made of its ticks ``confirm_ms`` later, as in a session, and after the quotes up to then. A file holds one symbol
+    and does not say which: it is taken for the symbol that is wanted. Where its name says another one, the origin of
+    the instrument tells it.
     """
 
     file: str = field(
