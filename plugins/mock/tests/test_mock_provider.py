@@ -76,7 +76,8 @@ def test_one_tick_a_second_and_one_candle_after_every_sixty_of_them() -> None:
 def test_a_candle_is_known_late_behind_the_quotes_up_to_then_on_a_clock_and_without_one(
     confirm_ms: int, quotes_before: int
 ) -> None:
-    at_once, sink = MockProvider(seed=1, confirm_ms=0, minutes=5), played(MockProvider(seed=1, confirm_ms=confirm_ms), 400)
+    at_once = MockProvider(seed=1, confirm_ms=0, minutes=5)
+    sink = played(MockProvider(seed=1, confirm_ms=confirm_ms), 400)
     kinds = "".join("c" if isinstance(event, Candle) else "q" for event in sink.events)
     assert kinds.startswith("q" * quotes_before + "c" + "q" * 60 + "c" + "q")
     for minute, (at, candle) in enumerate((given for given in sink.given if isinstance(given[1], Candle)), 1):
