@@ -221,6 +221,10 @@ def test_a_candle_that_is_confirmed_late_comes_after_all_ticks_up_to_the_time_at
     made = CandleBuilder(X, MINUTE_NS, 2 * 10**9).take(ticks)
     (place,) = (place for place, event in enumerate(made) if isinstance(event, Candle))
     assert (made[place].time_ns - START_NS) / 1e9 == 62
+    columns = TickColumns(
+        quote_columns([one for one in ticks if isinstance(one, Quote)]), [[START_NS], [100.0], [1.0], [1]]
+    )
+    assert list(CandleBuilder(X, MINUTE_NS, 2 * 10**9).take_columns(columns)) == made
     assert [(event.time_ns - START_NS) / 1e9 for event in made[place - 1 : place + 2]] == [62, 62, 63]
     assert made[place] == CandleBuilder(X, MINUTE_NS).take(ticks)[2]._replace(time_ns=made[place].time_ns)
     assert [type(event) for event in CandleBuilder(X, MINUTE_NS, 2 * 10**9).take(ticks[:-3])].count(Candle) == 0, (
