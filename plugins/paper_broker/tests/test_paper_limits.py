@@ -187,3 +187,11 @@ def test_what_is_left_of_a_marketable_limit_rests_with_nobody_ahead() -> None:
     fill = only_fill(paper, trade(310, 100.1, 0.4))
     assert isinstance(fill, Fill)
     assert (fill.quantity, fill.liquidity) == (D("0.4"), "maker")
+
+
+def test_a_late_trade_of_before_the_order_arrived_fills_nothing() -> None:
+    paper = broker()
+    send(paper, order(BUY, limit="100"))
+    paper.observe(quote(250, 99.0, 101.0))
+    assert paper.observe(trade(199, 99.0, 5.0)) == []
+    assert seen(paper, trade(300, 99.0, 5.0)) == ["o-1 fill 1 @ 100"]

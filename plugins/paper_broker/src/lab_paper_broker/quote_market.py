@@ -100,6 +100,8 @@ class QuoteMarket:
         for resting in list(self._working.orders.values()):
             if resting.symbol != trade.symbol or resting.ahead is None or resting.buys is not sells or resting.ended:
                 continue
+            if trade.time_ns < resting.eligible_ns:
+                continue  # a late one, of before the order was there
             before = resting.done
             left = meet_trade(resting, trade, left, self._terms[trade.symbol], reports)
             if resting.done != before:
