@@ -24,7 +24,6 @@ from lab.engine.valuation import Valuation
 _REPORTS_MOST: Final = 10_000
 _RULES_MOST: Final = 100
 _OTHERS: Final = "others"
-_ONE: Final = Decimal(1)
 _WORKING: Final = OrderState.WORKING
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
@@ -154,26 +153,25 @@ class FillBooking:
             rule = fill.rule if len(rules) < _RULES_MOST else _OTHERS
             tally = rules.setdefault(rule, FillTally())
         # All fields in one call: a look-up of each costs twice as much.
-        _, quantity, price, fee, rate, _, _, reference, _, slippage, _, age_ns, _, _, best, worst = astuple(fill)
+        _, quantity, price, fee, _, _, _, reference, _, slippage, _, age_ns, _, _, best, worst = astuple(fill)
         tally.fills += 1
         tally.fees += fee
         if age_ns < 0:
             tally.late += 1
-        inverse = bool(market.contract_value)
-        worth = market.instrument.notional
-        if slippage and inverse:
+        if market.contract_value:  # prices of inverse contracts are worth less the higher they are
+            worth = market.instrument.notional
             tally.slippage += abs(worth(quantity, price) - worth(quantity, reference))
-        elif slippage:
-            tally.slippage += slippage * quantity
-        if best is None and worst is None:
+            better = worth(quantity, reference) - worth(quantity, best or reference)
+            worse = worth(quantity, reference) - worth(quantity, worst or reference)
+            counters.gain_at_best += abs(better)
+            counters.loss_at_worst += abs(worse)
             return
-        # Who buys cheaper pays less fee, too; the worth of an inverse contract falls while its price rises.
-        kept = _ONE + rate if buys is not inverse else _ONE - rate
-        at_reference = worth(quantity, reference)
+        if slippage:
+            tally.slippage += slippage * quantity
         if best is not None:
-            counters.gain_at_best += abs(at_reference - worth(quantity, best)) * kept
+            counters.gain_at_best += abs(reference - best) * quantity
         if worst is not None:
-            counters.loss_at_worst += abs(worth(quantity, worst) - at_reference) * kept
+            counters.loss_at_worst += abs(worst - reference) * quantity
 
     @staticmethod
     def _clip(instrument: Instrument, fill: Fill, over: Decimal) -> tuple[Fill, Decimal]:

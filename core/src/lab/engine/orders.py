@@ -192,7 +192,7 @@ class OrderEntry:
             0, stop, trail, request.post_only, request.time_in_force, request.expires_ns, "", group,
         )  # fmt: skip
         entry = self._give(book, order, request, request.quantity, remarks, out)
-        if entry is not None and not reduce_only and not is_plain(request):
+        if entry is not None and not reduce_only and (request.stop_loss is not None or request.take_profit is not None):
             self._guard(book, market, entry, request, out)
 
     def _give(

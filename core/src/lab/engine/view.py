@@ -115,7 +115,7 @@ class MarketView:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
         return self._markets[symbol].history.column(name)
 
-    def mean_volume(self, symbol: str, candles: int = 20) -> float:
+    def mean_volume(self, symbol: str, candles: int = 10) -> float:
         """Return the mean volume of so many newest closed candles, fewer where there are fewer; 0 before the first."""
         return self._markets[symbol].history.mean_volume(candles)
 

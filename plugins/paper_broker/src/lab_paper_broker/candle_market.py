@@ -1,6 +1,6 @@
 """The market of symbols without quotes: candles, one after the other, and their volume."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -22,7 +22,7 @@ _ZERO: Final = Decimal(0)
 class CandleMarket:
     """Lets working orders meet candles; all orders of a run share a candle's volume, where the candles have one."""
 
-    __slots__ = ("_liquidity", "_share", "_terms", "_unlimited", "_volumes", "_working", "market")
+    __slots__ = ("_liquidity", "_most", "_share", "_terms", "_unlimited", "_volumes", "_working", "market")
 
     def __init__(
         self,
@@ -35,6 +35,7 @@ class CandleMarket:
         self._working = working
         self._terms = terms
         self._share = share
+        self._most = 0.999 * float(share)
         self._unlimited = unlimited
         self._liquidity = liquidity
         self._volumes: dict[str, bool] = {}  # whether the candles of a symbol have a volume
@@ -57,10 +58,11 @@ class CandleMarket:
         A stop comes first, unless another order of the group is marketable at the open.
         """
         symbol, families = candle[0], self._working.families
+        orders = list(self._working.orders.values())
         most: Decimal | None = None
-        if not self._unlimited and self._volumes[symbol]:
+        if not self._unlimited and self._volumes[symbol] and not self._is_plenty(candle, orders):
             most = as_decimal(candle[7]) * self._share
-        for resting in list(self._working.orders.values()):
+        for resting in orders:
             if resting.symbol != symbol or resting.seen_n == event_n:
                 continue
             if resting.order.group:
@@ -68,6 +70,16 @@ class CandleMarket:
                     if other.seen_n != event_n and _comes_before(other, resting, candle):
                         most = self._meet(other, candle, most, event_n, reports)
             most = self._meet(resting, candle, most, event_n, reports)
+
+    def _is_plenty(self, candle: Candle, orders: Sequence[Resting]) -> bool:
+        """Return whether a candle's volume is more than all orders want: then nobody need count it exactly."""
+        if self._liquidity is not None:
+            return False
+        wanted = 0.0
+        for resting in orders:
+            if resting.symbol == candle[0]:
+                wanted += float(resting.total)
+        return wanted < candle[7] * self._most
 
     def _meet(
         self, resting: Resting, candle: Candle, most: Decimal | None, event_n: int, reports: Reports

@@ -42,7 +42,7 @@ def take(
     rate = terms.taker if terms.fees is None else terms.fees.rate(order, "taker")
     lost = price - reference if resting.buys else reference - price
     resting.fill(quantity)
-    fee = instrument.notional(quantity, price) * rate
+    fee = (price * quantity if terms.linear else instrument.notional(quantity, price)) * rate
     return Fill(
         order.id, quantity, price, fee, rate, "taker", rule, reference, spread, lost, time_ns,
         resting.age_ns, displayed, None, best, worst,

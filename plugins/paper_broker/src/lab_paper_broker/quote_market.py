@@ -44,10 +44,10 @@ class QuoteMarket:
         """
         symbol, market = resting.symbol, self.market
         book = self.books[symbol]
-        if market is not None:
+        newest = None if market is None else market.quote(symbol)
+        if market is not None and newest is not None:
             self.is_dark = bool(market.halted_by)
-            newest = market.quote(symbol)
-            if newest is not None and newest is not book.quote:
+            if newest is not book.quote:
                 book.show_quote(newest)
             book.show_depth(market.depth(symbol))
         quote = book.quote

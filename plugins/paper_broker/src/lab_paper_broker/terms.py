@@ -14,7 +14,17 @@ _IMPACT_MOST: Final = Decimal(3)
 class Terms:
     """One instrument's rates and slippages as fractions, the assumed ``fills``, and the models that replace them."""
 
-    __slots__ = ("fees", "fills", "instrument", "maker", "quote_slippage", "slippage", "slippage_model", "taker")
+    __slots__ = (
+        "fees",
+        "fills",
+        "instrument",
+        "linear",
+        "maker",
+        "quote_slippage",
+        "slippage",
+        "slippage_model",
+        "taker",
+    )
 
     def __init__(
         self,
@@ -28,6 +38,7 @@ class Terms:
         slippage_model: Slippage | None = None,
     ) -> None:
         self.instrument = instrument
+        self.linear = instrument.contract == "linear"
         self.maker = maker
         self.taker = taker
         self.slippage = slippage
