@@ -66,6 +66,9 @@ class Book:
     def orders(self, symbol: str | None = None) -> list[Order]:
         return [order for order in self.working if symbol in (None, order.symbol)]
 
+    def notional(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        return self.instrument(symbol).notional(quantity, price)
+
     def held(self) -> list[tuple[str, Decimal, Decimal]]:
         held = self.ledger.positions.items()
         return [(symbol, one.quantity, self.mark(symbol)) for symbol, one in held if one.quantity]

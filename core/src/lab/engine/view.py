@@ -115,6 +115,13 @@ class MarketView:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
         return self._markets[symbol].history.column(name)
 
+    def notional(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return what a quantity is worth at a price, 0 or more: `lab.domain.instrument.Instrument.notional`."""
+        market = self._markets[symbol]
+        if market.contract_value:
+            return market.instrument.notional(quantity, price)
+        return abs(quantity * price)
+
     def mean_volume(self, symbol: str, candles: int = 10) -> float:
         """Return the mean volume of so many newest closed candles, fewer where there are fewer; 0 before the first."""
         return self._markets[symbol].history.mean_volume(candles)

@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from lab import Order, OrderRequest, OrderType, Side, View
 from lab.domain.ledger import ZERO
+from lab.domain.money import as_decimal
 
 # Python 3.11 looks an enum's member up in 90 ns.
 _BUY: Final = Side.BUY
@@ -41,7 +42,7 @@ def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | 
     # Multiplied by the leverage instead of divided: exact.
     room = fraction * (equity * leverage - load.bound)
     opening = request.quantity - load.offset
-    notional = view.instrument(request.symbol).notional(opening, load.price)
+    notional = view.notional(request.symbol, opening, load.price)
     return None if notional <= room else Excess(load, equity, leverage, opening, notional, room)
 
 
@@ -54,12 +55,12 @@ def load_of(request: OrderRequest, view: View) -> Load:
     for order in view.orders():
         if not order.reduce_only:
             known = price if order.symbol == symbol else None
-            bound += view.instrument(order.symbol).notional(order.remaining, _working_price(order, view, known))
+            bound += view.notional(order.symbol, order.remaining, _working_price(order, view, known))
         elif order.symbol == symbol and order.type is _MARKET:
             left -= min(left, order.remaining)  # what rests may never fill, and yields where the position is gone
     offset = min(left, request.quantity) if left and (held > ZERO) is not (request.side is _BUY) else ZERO
     for other, quantity, mark in view.held():
-        bound += view.instrument(other).notional(left - offset if other == symbol else quantity, mark)
+        bound += view.notional(other, left - offset if other == symbol else quantity, mark)
     return Load(price, offset, bound)
 
 
@@ -94,4 +95,4 @@ def touch(request: OrderRequest, view: View) -> Decimal:
     quote = view.quote(request.symbol)
     if quote is None:
         return view.mark(request.symbol)
-    return Decimal(repr(quote.ask if request.side is _BUY else quote.bid))
+    return as_decimal(quote.ask if request.side is _BUY else quote.bid)
