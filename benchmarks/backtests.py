@@ -35,6 +35,9 @@ quantity = "0.001"
 taker_fee = "0.0006"
 slippage_bps = "1"
 
+[replay]  # what the data demands is computed with candles known at their end
+confirm_ms = 0
+
 [max_daily_loss]  # out of reach, so that every crossing trades
 usd = "1000000000"
 """

@@ -107,7 +107,7 @@ def orders(*, path: str, count: int, journal: bool, repeats: int) -> dict[str, A
 
 
 def _batch(path: str, strategy: str, tables: Mapping[str, Mapping[str, Any]]) -> Batch:
-    return prepare(assembly("replay", strategy, {"replay": {"file": path}, **tables}))
+    return prepare(assembly("replay", strategy, {"replay": {"file": path, "confirm_ms": 0}, **tables}))
 
 
 def _events(batch: Batch) -> list[Input]:

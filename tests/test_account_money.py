@@ -131,18 +131,8 @@ def test_rates_for_a_recorded_run_are_refused_and_a_file_that_is_not_there_is_na
 def test_a_liquidation_is_a_row_a_line_a_figure_and_a_degradation(lab: Any, buyer: None, margin: str) -> None:
     """1,000 coins at 100 on 10,000, 10 times: margin 10,000, liquidated at 90, closed there, and over."""
     file = prices(lab, 100.0, 100.0, 95.0, 90.0, 89.0, 89.0, 150.0)
-    options = (
-        "--strategy",
-        "buyer",
-        "--set",
-        "buyer.quantity=1000",
-        "--gate",
-        "none",
-        "--set",
-        "paper.slippage_bps=0",
-        "--set",
-        "paper.liquidity=unlimited",
-    )
+    options = ("--strategy", "buyer", "--set", "buyer.quantity=1000", "--gate", "none", "--set", "paper.slippage_bps=0")
+    options += ("--set", "paper.liquidity=unlimited")
     free = ("--set", "paper.taker_fee=0", "--latency-ms", "0", "--margin", margin)
     result = lab("backtest", file, *options, *free, "--reporter", "terminal", "--reporter", "html")
     assert result.code == 2, result.out + result.err

@@ -57,6 +57,17 @@ RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
         ([*RUN, "--equity", "0"], 78, ["--equity", "0"]),
         ([*RUN, "--leverage", "0.5"], 78, ["--leverage", "0.5"]),
         ([*RUN, "--latency-ms", "-5"], 78, ["--latency-ms", "-5"]),
+        ([*RUN, "--set", "paper.cancel_latency_ms=-1"], 78, ["--set", "cancel_latency_ms", "-1"]),
+        ([*RUN, "--set", "paper.feed_ms=soon"], 78, ["paper.feed_ms", "'soon'", "whole number"]),
+        ([*RUN, "--set", "paper.stale_ms=0"], 78, ["--set", "stale_ms", "0"]),
+        ([*RUN, "--set", "paper.liquidity=infinite"], 78, ["paper.liquidity", "'infinite'", "displayed | unlimited"]),
+        ([*RUN, "--set", "paper.fills=lucky"], 78, ["paper.fills", "'lucky'", "pessimistic | expected | optimistic"]),
+        ([*RUN, "--set", "paper.candle_share=0"], 78, ["--set", "candle_share", "0"]),
+        ([*RUN, "--set", "paper.candle_share=1.1"], 78, ["--set", "candle_share", "1.1"]),
+        ([*RUN, "--set", "paper.latency_model=slow"], 78, ["latency_model", "'slow'", "module:Class"]),
+        ([*RUN, "--set", "paper.fee_model=nowhere:Fees"], 78, ["fee_model", "nowhere"]),
+        ([*RUN, "--set", "paper.queue_model=decimal:Nothing"], 78, ["queue_model", "Nothing"]),
+        ([*RUN, "--set", "paper.reject_model=decimal:Decimal"], 78, ["reject_model", "reason"]),
         (["run", "--provider", "mock", "--minutes", "0"], 78, ["--minutes", "0"]),
         (["run", "--provider", "mock", "--speed", "fast"], 78, ["--speed", "'fast'", "max"]),
         (["run", "--provider", "bitunix", "--speed", "60"], 78, ["speed", "bitunix"]),
@@ -205,3 +216,66 @@ def test_a_setting_of_a_component_that_takes_no_part_in_the_run_is_said_to_be_ig
     settings = ("--set", "mock.sed=3", "--set", "sma.fast=5")
     result = lab("backtest", "btcusd-1m", *settings, "--reporter", "none")
     assert (result.code, result.err) == (0, "lab: --set mock.sed: this run has no component mock; ignored\n")
+
+
+HASTY = """
+from attrs import define, field
+from decimal import Decimal
+from lab import OrderRequest, OrderType, Strategy, hookimpl
+from lab.domain.orders import AmendRequest
+
+@define(kw_only=True)
+class Hasty(Strategy):
+    how: str = field(default="", metadata={"help": "what it gets wrong"})
+
+    def on_candle(self, candle, view):
+        buy, one = OrderRequest.buy, Decimal(1)
+        ids = [order.id for order in view.orders()]
+        if ids:
+            return [AmendRequest(ids[0], quantity=1.5 if self.how == "float" else one)]
+        if self.how == "bracket":
+            return [buy(candle.symbol, one, stop_loss=Decimal(10**9))]
+        return [buy(candle.symbol, one, type=OrderType.LIMIT, limit=one, group="a/b" if self.how == "group" else "")]
+
+@hookimpl
+def lab_strategies():
+    return {"hasty": Hasty}
+"""
+
+
+@pytest.mark.behaviour("P6")
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("float", "AmendRequest.quantity is 1.5; expected a finite Decimal"),
+        ("group", "OrderRequest.group is 'a/b'; expected 1 to 32 letters, digits or _ . : + -"),
+    ],
+)
+def test_a_strategy_that_asks_for_what_is_no_order_is_stopped_and_the_field_is_named(
+    lab: Any, site: Any, how: str, words: str
+) -> None:
+    site.install("their_hasty", HASTY)
+    lab.mock("--strategy", "hasty", "--set", f"hasty.how={how}", "--gate", "none", "--reporter", "none", minutes=3)
+    [(_, _, stopped)] = lab.run().rows("strategy_stopped")
+    assert words in stopped["error"]
+    assert [body["outcome"] for _, _, body in lab.run().rows("order_ended")] == ["cancelled"] * (how == "float")
+
+
+@pytest.mark.behaviour("R6")
+@pytest.mark.parametrize(
+    ("how", "kind", "reason"),
+    [
+        ("bracket", "order_refused", "the stop_loss of a buy lies below its price, and above 0"),
+        ("", "amend_refused", "nothing would change"),
+    ],
+)
+def test_what_the_rules_forbid_is_refused_with_its_reason_and_counted_in_the_report(
+    lab: Any, site: Any, how: str, kind: str, reason: str
+) -> None:
+    site.install("their_hasty", HASTY)
+    run = ("--strategy", "hasty", "--set", f"hasty.how={how}", "--gate", "none", "--reporter", "none")
+    assert lab.mock(*run, minutes=4).code == 0
+    refused = lab.run().rows(kind)
+    assert {(body["by"], body["reason"]) for _, _, body in refused} == {("engine", reason)}
+    assert lab.run().report()["refusals"] == len(refused) > 0
+    assert lab("audit").code == 0

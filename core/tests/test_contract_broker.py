@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import pytest
 from attrs import define
 from contract_checks import assert_breaks, broken_by, unkept
+from full_brokers import BROKEN_TERMS, FullBroker, StopsNever, TakesWithPostOnly
 from lab import Accepted, Candle, Ended, Fill, Instrument, Order, OrderType, Quote, Rejected
 from lab.domain.control import Timer
 from lab.domain.inputs import Input
@@ -304,16 +305,17 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("B13", FillsOnTimers, "an order of BTCUSDT filled on Timer("),
     ("B14", LastComeFirstServed, "filled ['order-BTCUSDT-6'"),
     ("B14", RefusesInSilence, "was answered with Rejected(reason='')"),
+    *BROKEN_TERMS,
 ]
 
 
 ONE_MISTAKE: list[tuple[str, Any]] = [
     ("B9", TakesAnyTypeForALimit), ("B12", FromTheFuture), ("B12", OfNeitherKind), ("B12", WithoutARule),
-    ("B13", CrashesOnStrangers),
+    ("B13", CrashesOnStrangers), ("B15", StopsNever), ("B16", TakesWithPostOnly),
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("make", [MarketOnly, LimitOnly, FillsInParts], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("make", [MarketOnly, LimitOnly, FillsInParts, FullBroker], ids=lambda make: make.__name__)
 def test_a_sound_broker_keeps_every_rule(make: Any) -> None:
     assert unkept(BrokerContract, make) == []
 

@@ -82,11 +82,11 @@ TRADES = [Trade(X, quote.time_ns, 100.0, 1.0, Side.BUY) for quote in QUOTES]
 
 
 def test_ticks_are_made_of_columns_of_quotes_and_of_trades_dumped_and_loaded_or_not() -> None:
-    ticks = TickColumns(quote_columns(QUOTES), [[1, 2], [5.0, 6.0], [0.0, 1.0]])
+    ticks = TickColumns(quote_columns(QUOTES), [[1, 2], [5.0, 6.0], [0.0, 1.0], [True, 0]])
     for one in (ticks, TickColumns.loaded(ticks.dumped())):
         assert len(one) == 5
         assert list(one.made(X)) == QUOTES
-        assert [list(column) for column in one.trades] == [[1, 2], [5.0, 6.0], [0.0, 1.0]]
+        assert [list(column) for column in one.trades] == [[1, 2], [5.0, 6.0], [0.0, 1.0], [1, 0]]
         assert (one.lowest, one.highest) == (ticks.lowest, ticks.highest)
         assert one.dumped() == ticks.dumped()
 
@@ -108,7 +108,7 @@ def test_columns_say_their_lowest_and_highest_price() -> None:
 
 
 def test_columns_without_a_quote_have_no_lowest_and_no_highest_price() -> None:
-    ticks = TickColumns([[], [], [], [], []], [[1], [5.0], [0.0]])
+    ticks = TickColumns([[], [], [], [], []], [[1], [5.0], [0.0], [1]])
     assert (list(ticks.made(X)), ticks.lowest, ticks.highest) == ([], inf, 0.0)
 
 
@@ -126,16 +126,19 @@ def test_columns_with_one_row_that_is_no_quote_are_refused(column: int, figure: 
 
 
 @pytest.mark.parametrize(
-    ("column", "figure"), [(1, 0.0), (1, -1.0), (1, 1e15), (1, NAN), (2, -1.0), (2, 1e18), (2, NAN)]
+    ("column", "figure"),
+    [(1, 0.0), (1, -1.0), (1, 1e15), (1, NAN), (2, -1.0), (2, 1e18), (2, NAN), (3, 2), (3, -1)],
 )
 def test_columns_with_one_row_that_is_no_trade_are_refused(column: int, figure: float) -> None:
-    trades: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0]]
+    trades: list[list[Any]] = [[1, 2], [9.5, 9.0], [1.0, 1.0], [1, 0]]
     TickColumns(SOUND, trades)
     trades[column][1] = figure
     with pytest.raises(ValueError, match="not all are trades"):
         TickColumns(SOUND, trades)
     with pytest.raises(ValueError, match="not all are trades"):
-        TickColumns(SOUND, [[1], [9.5], [1.0, 1.0]])
+        TickColumns(SOUND, [[1], [9.5], [1.0, 1.0], [1]])
+    with pytest.raises(ValueError, match="not all are trades"):
+        TickColumns(SOUND, [[1], [9.5], [1.0], [1, 0]])
 
 
 # -- trades into candles ----------------------------------------------------------------------------------------------
@@ -179,29 +182,65 @@ def test_of_checked_columns_a_builder_makes_checked_batches_of_its_symbol() -> N
 @given(
     st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.integers(1, 1_000), st.sampled_from([0.1, 0.2, 1e9]))),
     st.lists(st.integers(0, 30), max_size=3),
+    st.sampled_from([0, 1, 7 * 10**9, 60 * 10**9, 130 * 10**9]),
 )
-def test_columns_give_what_their_ticks_give_one_by_one(
-    steps: list[tuple[int, bool, int, float]], cuts: list[int]
+def test_columns_give_what_their_ticks_give_one_by_one_and_the_trades_between_where_they_are_wanted(
+    steps: list[tuple[int, bool, int, float]], cuts: list[int], confirm_ns: int
 ) -> None:
     now, ticks = 0, []
     for step, quoted, price, size in steps:
         now += step
         one = trade(now, float(price), size)
         ticks.append(Quote(X, one.time_ns, one.price, 1.0, one.price, 1.0) if quoted else one)
-    one_by_one, at_once = CandleBuilder(X, MINUTE_NS), CandleBuilder(X, MINUTE_NS)
+    ticks.sort(key=lambda tick: (tick.time_ns, isinstance(tick, Quote)))
+    one_by_one, at_once, with_trades = (CandleBuilder(X, MINUTE_NS, confirm_ns) for _ in range(3))
     expected = [event for tick in ticks for event in one_by_one.take([tick])]
-    found: list[Candle | Quote] = []
+    found: list[Any] = []
+    whole: list[Any] = []
     bounds = [0, *sorted(cuts), len(ticks)]
     for begin, end in pairwise(bounds):
         part = ticks[begin:end]
         quotes = [one for one in part if isinstance(one, Quote)]
-        trades = [(one.time_ns, one.price, one.size) for one in part if isinstance(one, Trade)]
-        found += at_once.take_columns(
-            TickColumns(
-                quote_columns(quotes) or [[]] * 5, [list(column) for column in zip(*trades, strict=True)] or [[]] * 3
-            )
+        trades = [(*one[1:4], one.side is Side.BUY) for one in part if isinstance(one, Trade)]
+        columns = TickColumns(
+            quote_columns(quotes) or [[]] * 5, [list(column) for column in zip(*trades, strict=True)] or [[]] * 4
         )
+        found += at_once.take_columns(columns)
+        whole += with_trades.take_columns(columns, trades_too=True)
     assert found == expected
+    assert [event for event in whole if not isinstance(event, Trade)] == expected
+    assert [event for event in whole if not isinstance(event, Candle)] == ticks
+    assert [event.time_ns for event in whole] == sorted(event.time_ns for event in whole)
+
+
+def test_a_candle_that_is_confirmed_late_comes_after_all_ticks_up_to_the_time_at_which_it_is_known() -> None:
+    ticks = [
+        trade(0, 100.0),
+        *(quotes([100.0])[0]._replace(time_ns=START_NS + second * 10**9) for second in range(58, 66)),
+    ]
+    made = CandleBuilder(X, MINUTE_NS, 2 * 10**9).take(ticks)
+    (place,) = (place for place, event in enumerate(made) if isinstance(event, Candle))
+    assert (made[place].time_ns - START_NS) / 1e9 == 62
+    columns = TickColumns(
+        quote_columns([one for one in ticks if isinstance(one, Quote)]), [[START_NS], [100.0], [1.0], [1]]
+    )
+    assert list(CandleBuilder(X, MINUTE_NS, 2 * 10**9).take_columns(columns)) == made
+    assert [(event.time_ns - START_NS) / 1e9 for event in made[place - 1 : place + 2]] == [62, 62, 63]
+    assert made[place] == CandleBuilder(X, MINUTE_NS).take(ticks)[2]._replace(time_ns=made[place].time_ns)
+    assert [type(event) for event in CandleBuilder(X, MINUTE_NS, 2 * 10**9).take(ticks[:-3])].count(Candle) == 0, (
+        "nothing shows that the time at which it is known was reached"
+    )
+
+
+def test_a_trade_without_a_size_counts_in_the_candle_and_is_no_event() -> None:
+    columns = TickColumns(
+        [[START_NS + 90 * 10**9], [99.0], [1.0], [101.0], [1.0]],
+        [[START_NS, START_NS + 1], [100.0, 102.0], [2.0, 0.0], [0, 1]],
+    )
+    candle = Candle(X, START_NS, START_NS + MINUTE_NS, 100.0, 102.0, 100.0, 102.0, 2.0)
+    assert list(CandleBuilder(X, MINUTE_NS).take_columns(columns, trades_too=True)) == [
+        Trade(X, START_NS, 100.0, 2.0, Side.SELL), candle, Quote(X, START_NS + 90 * 10**9, 99.0, 1.0, 101.0, 1.0),
+    ]  # fmt: skip
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(1, 1_000)), max_size=60))

@@ -129,7 +129,7 @@ async def test_the_setting_chooses_the_channel_and_one_level_needs_none_of_its_o
     venue = FakeVenue(start_s=5, session=session)
     async with heard(venue, depth=levels) as sink:
         await sink.until(lambda: len(sink.quotes) >= 6)
-    assert set(asked) == channels | {"market_kline_1min"}
+    assert set(asked) == channels | {"market_kline_1min", "trade"}
     assert len(asked) == len(set(asked))
     assert {len(one.bids) for one in sink.depths} == ({levels} if levels else set())
     assert {len(one.asks) for one in sink.depths} == ({levels} if levels else set())
@@ -176,24 +176,32 @@ async def test_books_that_cannot_be_and_times_that_cannot_be_are_counted_and_the
 
 
 @pytest.mark.behaviour("F5")
-async def test_a_silent_depth_channel_is_asked_for_again_and_named() -> None:
-    venue = FakeVenue(start_s=5, muted={"depth_book5"})
+async def test_without_levels_and_trades_the_feed_is_live_at_once_and_stays_so_on_the_same_socket() -> None:
+    venue = FakeVenue(start_s=5, muted={"depth_book5", "trade"})
     async with heard(venue) as sink:
-        await sink.until(lambda: len(venue.connects) >= 2)
-        venue.muted.clear()
         await sink.until(lambda: FeedState.LIVE in sink.states)
+        assert len(sink.quotes) <= 3, "it waited for nothing but a quote and a candle"
+        await sink.until(lambda: len(sink.quotes) > 500)
+        venue.muted.clear()
+        await sink.until(lambda: bool(sink.depths and sink.trades))
     asked = [[arg["ch"] for arg in frame["args"]] for _, frame in venue.frames[0] if frame["op"] == "subscribe"]
-    assert asked == [["depth_book1", "depth_book5", "market_kline_1min"], ["depth_book5"]]
-    assert any("BTCUSDT depth_book5 silent" in words for state, words, _ in sink.feeds if state is FeedState.DOWN)
+    assert asked == [["depth_book1", "market_kline_1min", "depth_book5", "trade"], *[["depth_book5", "trade"]] * 2]
+    assert len(venue.connects) == 1
+    assert set(sink.states[sink.states.index(FeedState.LIVE) :]) == {FeedState.LIVE}
+    assert [words for _, words, _ in sink.feeds if "silent" in words] == [
+        f"BTCUSDT {name} silent for 30 s: the run goes on without" for name in ("depth_book5", "trade")
+    ]
 
 
 @pytest.mark.behaviour("F6")
-async def test_more_channels_than_a_socket_takes_are_refused_with_both_cures() -> None:
-    wanted = [Subscription(f"C{number}USDT", MINUTE_NS) for number in range(101)]
-    async with started(FakeVenue()) as provider:
-        with pytest.raises(ProviderError, match=r"need 303 channels; .* fewer symbols, or set bitunix.depth=0$"):
-            await provider.stream(wanted, RecordingSink())
-    with_none = wanted[:100] + [Subscription(f"D{number}USDT", MINUTE_NS) for number in range(51)]
-    async with started(FakeVenue(), depth=0) as provider:
-        with pytest.raises(ProviderError, match=r"need 302 channels; .* ask for fewer symbols$"):
-            await provider.stream(with_none, RecordingSink())
+async def test_more_channels_than_a_socket_takes_are_refused_with_the_cures() -> None:
+    wanted = [Subscription(f"C{number}USDT", MINUTE_NS) for number in range(151)]
+    for count, settings, said in (
+        (76, {}, r"need 304 channels; .* fewer symbols, or set bitunix.depth=0, or set bitunix.trades=false$"),
+        (101, {"trades": False}, r"need 303 channels; .* fewer symbols, or set bitunix.depth=0$"),
+        (101, {"depth": 0}, r"need 303 channels; .* fewer symbols, or set bitunix.trades=false$"),
+        (151, {"depth": 0, "trades": False}, r"need 302 channels; .* ask for fewer symbols$"),
+    ):
+        async with started(FakeVenue(), **settings) as provider:
+            with pytest.raises(ProviderError, match=said):
+                await provider.stream(wanted[:count], RecordingSink())

@@ -10,6 +10,8 @@ from lab_bitunix.pacing import Backoff, CoolDown
 
 QUOTES = ("BTCUSDT", "depth_book1")
 CANDLES = ("BTCUSDT", "market_kline_1min")
+LEVELS = ("BTCUSDT", "depth_book5")
+TRADES = ("BTCUSDT", "trade")
 
 
 def run(
@@ -155,6 +157,49 @@ def test_a_channel_that_was_quick_for_a_minute_is_watched_as_closely_as_before()
 @pytest.mark.behaviour("F5")
 def test_a_channel_slow_to_begin_is_given_longer_on_the_next_socket() -> None:
     assert sockets(4, 0, Paces()) == pytest.approx([6, 19, 38, 48], abs=0.15)
+
+
+def with_optional(paces: Paces | None = None, start: float = 0.0) -> ChannelMonitor:
+    monitor = ChannelMonitor((QUOTES, CANDLES), start, paces or Paces(), (LEVELS, TRADES))
+    assert monitor.hello(start) == (Subscribe((QUOTES, CANDLES, LEVELS, TRADES)),)
+    return monitor
+
+
+@pytest.mark.behaviour("F5")
+def test_optional_channels_that_never_speak_are_told_once_and_asked_for_at_a_falling_pace_on_a_live_socket() -> None:
+    monitor = with_optional()
+    actions = [pair for pair in run(monitor, 1000, quotes=1000, candles=1000) if not isinstance(pair[1], Ping)]
+    assert actions == [(at, Subscribe((LEVELS, TRADES))) for at in (30.0, 90.0, 210.0, 450.0, 750.0)]
+    assert states(monitor) == [FeedState.SUBSCRIBED, FeedState.WARM, *[FeedState.LIVE] * 3]
+    assert [detail for _, detail in monitor.changes[-2:]] == [
+        "BTCUSDT depth_book5 silent for 30 s: the run goes on without",
+        "BTCUSDT trade silent for 30 s: the run goes on without",
+    ]
+
+
+def test_the_silence_of_an_optional_channel_is_not_told_again_on_the_next_socket() -> None:
+    paces = Paces()
+    run(with_optional(paces), 31, quotes=40, candles=40)
+    monitor = with_optional(paces, 40.0)
+    assert (70.0, Subscribe((LEVELS, TRADES))) in run(monitor, 71, start=40, quotes=80, candles=80)
+    assert [detail for _, detail in monitor.changes if "silent" in detail] == []
+
+
+def test_an_optional_channel_that_spoke_is_given_its_time_anew_and_alone() -> None:
+    monitor = with_optional()
+    run(monitor, 100, quotes=200, candles=200)
+    monitor.data(TRADES, 100.0)
+    actions = [pair for pair in run(monitor, 131, start=100, quotes=200, candles=200) if not isinstance(pair[1], Ping)]
+    assert actions == [(130.0, Subscribe((TRADES,)))]
+
+
+def test_where_nothing_must_speak_the_feed_is_live_once_it_has_asked_and_a_dead_socket_is_still_replaced() -> None:
+    monitor = ChannelMonitor((), 0.0, optional=(TRADES,))
+    assert monitor.hello(0.5) == (Subscribe((TRADES,)),)
+    assert states(monitor) == [FeedState.SUBSCRIBED, FeedState.LIVE]
+    found = run(monitor, 20)
+    assert next(now for now, action in found if isinstance(action, Replace)) == 8.0
+    assert ChannelMonitor((), 0.0).hello(0.5) == ()
 
 
 @pytest.mark.behaviour("F6")

@@ -22,9 +22,10 @@ async def test_the_probe_checks_candles_stream_clock_and_prices_without_a_key() 
     async with started(FakeVenue(start_s=1)) as provider:
         checks = {check.name: check for check in await provider.probe(MINUTE[0])}
     assert [name for name, check in checks.items() if check.ok is not True and "clock" not in name] == []
-    assert {"candles", "candle order", "candle age", "depth", "prices", "stream", "round trip", "clock by HTTP Date",
-            "clock by frames", "input"} == set(checks)  # fmt: skip
+    assert {"candles", "candle order", "candle age", "depth", "trades", "prices", "stream", "round trip",
+            "clock by HTTP Date", "clock by frames", "input"} == set(checks)  # fmt: skip
     assert checks["depth"].detail == "5 bids from 60000.1 down, 5 asks from 60000.2 up"
+    assert checks["trades"].detail == "buy 0.25 at 60000.2"
 
 
 @pytest.mark.behaviour("F14")
@@ -37,12 +38,18 @@ async def test_a_probe_of_a_dead_venue_says_so_in_rows() -> None:
 
 
 @pytest.mark.behaviour("F14")
-async def test_a_probe_says_when_quotes_flow_and_no_levels_come_and_does_not_ask_for_those_nobody_wants() -> None:
-    async with started(FakeVenue(start_s=1, muted={"depth_book5"})) as provider:
+async def test_a_probe_says_when_quotes_flow_without_levels_and_trades_and_asks_for_none_that_nobody_wants() -> None:
+    async with started(FakeVenue(start_s=1, muted={"depth_book5", "trade"})) as provider:
         checks = {check.name: check for check in await provider.probe(MINUTE[0])}
-    assert (checks["depth"].ok, checks["depth"].detail) == (False, "no levels came; --set bitunix.depth=0 does without")
-    async with started(FakeVenue(start_s=1), depth=0) as provider:
-        assert "depth" not in {check.name for check in await provider.probe(MINUTE[0])}
+    assert checks["stream"].ok is True
+    assert (checks["depth"].ok, checks["depth"].detail) == (
+        None, "no levels came; a run goes on without, and --set bitunix.depth=0 asks for none",
+    )  # fmt: skip
+    assert (checks["trades"].ok, checks["trades"].detail) == (
+        None, "none came; they come when somebody trades, and a run goes on without",
+    )  # fmt: skip
+    async with started(FakeVenue(start_s=1), depth=0, trades=False) as provider:
+        assert not {"depth", "trades"} & {check.name for check in await provider.probe(MINUTE[0])}
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ async def test_a_stream_gives_quotes_funding_and_a_confirmed_candle() -> None:
     assert sink.fundings[0].rate == 0.0000072
     assert list(venue.hosts).count(f"127.0.0.1:{venue.port}") >= 1
     (_, subscribe), *others = venue.frames[0]
-    assert [arg["ch"] for arg in subscribe["args"]] == ["depth_book1", "depth_book5", "market_kline_1min"]
+    assert [arg["ch"] for arg in subscribe["args"]] == ["depth_book1", "market_kline_1min", "depth_book5", "trade"]
     assert sink.depths[0][2] == tuple((round(60000.1 - place / 10, 1), 2.5 + place) for place in range(5))
     assert {frame["op"] for _, frame in others} <= {"ping"}
     assert sink.faults == []
@@ -83,7 +83,7 @@ async def test_a_lost_connection_is_replaced_and_everything_subscribed_again() -
     assert "connection closed: no close frame (1006); next try in 0." in next(
         words for state, words, _ in sink.feeds if state is FeedState.DOWN
     )
-    assert len(venue.frames[1][0][1]["args"]) == 3
+    assert len(venue.frames[1][0][1]["args"]) == 4
 
 
 @pytest.mark.behaviour("F7")
@@ -157,7 +157,7 @@ async def test_a_muted_channel_is_asked_for_once_more_then_the_socket_is_replace
         venue.muted.clear()
         await sink.until(lambda: FeedState.LIVE in sink.states)
     asked = [frame["args"] for _, frame in venue.frames[0] if frame["op"] == "subscribe"]
-    assert [len(args) for args in asked] == [3, 1]
+    assert [len(args) for args in asked] == [4, 1]
     assert asked[1][0]["ch"] == "market_kline_1min"
     assert any("market_kline_1min silent" in words for state, words, _ in sink.feeds if state is FeedState.DOWN)
 

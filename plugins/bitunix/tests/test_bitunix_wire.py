@@ -60,8 +60,7 @@ def test_the_depth_sample_becomes_a_quote() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["ws-price-push", "ws-ticker-push", "ws-tickers-push-docs", "ws-trade-push-docs-2026-04",
-     "ws-kline-push-docs-2024"],
+    ["ws-price-push", "ws-ticker-push", "ws-tickers-push-docs", "ws-kline-push-docs-2024"],
 )  # fmt: skip
 def test_channels_nobody_asked_for_are_neither_data_nor_malformed(name: str) -> None:
     assert isinstance(wire.decode_frame(sample(name)), wire.Other)

@@ -58,7 +58,7 @@ def history(provider: MockProvider, interval_ns: int, count: int, end_ns: int | 
 
 @pytest.mark.behaviour("M1")
 def test_one_tick_a_second_and_one_candle_after_every_sixty_of_them() -> None:
-    sink = played(MockProvider(seed=1), 180.5)
+    sink = played(MockProvider(seed=1, confirm_ms=0), 180.5)
     assert sink.states == [FeedState.LIVE]
     kinds = "".join("c" if isinstance(event, Candle) else "q" for event in sink.events)
     assert kinds == "".join(["q" * 60 + "c"] * 3) + "q"
@@ -69,6 +69,30 @@ def test_one_tick_a_second_and_one_candle_after_every_sixty_of_them() -> None:
         assert at == pytest.approx(60 * minute)
         assert isinstance(candle, Candle)
         assert (candle.time_ns, candle.status) == (BEGIN_NS + minute * MINUTE_NS, "final")
+
+
+@pytest.mark.behaviour("M1")
+@pytest.mark.parametrize(("confirm_ms", "quotes_before"), [(1, 61), (2_000, 63), (2_070, 63), (60_000, 121)])
+def test_a_candle_is_known_late_behind_the_quotes_up_to_then_on_a_clock_and_without_one(
+    confirm_ms: int, quotes_before: int
+) -> None:
+    at_once = MockProvider(seed=1, confirm_ms=0, minutes=5)
+    sink = played(MockProvider(seed=1, confirm_ms=confirm_ms), 400)
+    kinds = "".join("c" if isinstance(event, Candle) else "q" for event in sink.events)
+    assert kinds.startswith("q" * quotes_before + "c" + "q" * 60 + "c" + "q")
+    for minute, (at, candle) in enumerate((given for given in sink.given if isinstance(given[1], Candle)), 1):
+        assert candle.time_ns == BEGIN_NS + minute * MINUTE_NS + confirm_ms * 10**6
+        assert at == pytest.approx((candle.time_ns - BEGIN_NS) / SECOND_NS)
+    assert all(earlier.time_ns <= later.time_ns for earlier, later in pairwise(sink.events))
+    whole = all_of(MockProvider(seed=1, confirm_ms=confirm_ms, minutes=5))
+    assert [event for event in whole if event.time_ns < BEGIN_NS + 5 * MINUTE_NS] == [
+        event for event in sink.events if event.time_ns < BEGIN_NS + 5 * MINUTE_NS
+    ]
+    candles = [event._replace(time_ns=0) for event in whole if isinstance(event, Candle)]
+    assert candles == [event._replace(time_ns=0) for event in all_of(at_once) if isinstance(event, Candle)]
+    assert sum(isinstance(event, Quote) for event in whole) == 300
+    assert MockProvider(confirm_ms=confirm_ms).source()["confirm_ms"] == str(confirm_ms)
+    assert "confirm_ms" not in at_once.source()
 
 
 @pytest.mark.behaviour("M1")
@@ -89,8 +113,8 @@ def test_candles_are_made_of_exactly_their_ticks_and_open_at_the_close_before(in
 
 @pytest.mark.behaviour("M1")
 def test_the_stream_gives_what_the_batches_give() -> None:
-    streamed = played(MockProvider(seed=9), 600.5).events
-    batched = all_of(MockProvider(seed=9, minutes=10))
+    streamed = played(MockProvider(seed=9, confirm_ms=0), 600.5).events
+    batched = all_of(MockProvider(seed=9, confirm_ms=0, minutes=10))
     assert isinstance(batched[-1], Candle)
     assert len(batched) == 610
     assert streamed[:-1] == batched  # the tick that begins the eleventh minute is the stream's last
@@ -171,20 +195,21 @@ def test_history_is_the_same_however_it_is_asked_for() -> None:
 
 
 def test_candles_already_played_belong_to_history() -> None:
-    provider = MockProvider(seed=6)
+    provider = MockProvider(seed=6, confirm_ms=2_070)
     candles = [event for event in played(provider, 200).events if isinstance(event, Candle)]
     assert len(candles) == 3
     newest = history(provider, MINUTE_NS, 4)
-    assert [one._replace(status="final") for one in newest[1:]] == candles
+    assert [one._replace(status="final", time_ns=one.time_ns + 2_070 * 10**6) for one in newest[1:]] == candles
     assert newest[0].time_ns == BEGIN_NS
     assert history(provider, MINUTE_NS, 1, end_ns=candles[1].open_ns)[0].open_ns == candles[0].open_ns
 
 
-def test_a_candle_is_not_in_history_before_its_bucket_ended() -> None:
-    provider = MockProvider(seed=6)
-    played(provider, 59.5)
+@pytest.mark.parametrize("confirm_ms", [0, 500, 2_070])
+def test_a_candle_is_not_in_history_before_it_is_known(confirm_ms: int) -> None:
+    provider = MockProvider(seed=6, confirm_ms=confirm_ms)
+    played(provider, 59.9 + confirm_ms / 1000)
     assert history(provider, MINUTE_NS, 1)[0].time_ns == BEGIN_NS
-    played(provider, 0.5)
+    played(provider, 0.95)
     assert history(provider, MINUTE_NS, 1)[0].open_ns == BEGIN_NS
 
 
@@ -265,10 +290,10 @@ def test_depth_leaves_prices_and_quotes_as_they_are_and_follows_each_quote() -> 
 
 @pytest.mark.behaviour("M1")
 def test_depth_is_the_seeds_and_the_same_from_stream_and_batches() -> None:
-    batched = all_of(MockProvider(seed=9, minutes=10, depth=3))
-    assert batched == all_of(MockProvider(seed=9, minutes=10, depth=3))
+    batched = all_of(MockProvider(seed=9, confirm_ms=0, minutes=10, depth=3))
+    assert batched == all_of(MockProvider(seed=9, confirm_ms=0, minutes=10, depth=3))
     assert batched != all_of(MockProvider(seed=8, minutes=10, depth=3))
-    streamed = played(MockProvider(seed=9, depth=3), 600.5).events
+    streamed = played(MockProvider(seed=9, confirm_ms=0, depth=3), 600.5).events
     assert streamed[: len(batched)] == batched
 
 

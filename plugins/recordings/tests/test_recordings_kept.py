@@ -55,7 +55,10 @@ def test_ticks_and_their_survey_come_back_as_they_were_read() -> None:
     survey = Survey()
     ticks = list(read_tick_columns(recording("btcusdt-ticks").path, survey))[:20]
     none: list[Any] = [[], [], []]
-    ticks += [TickColumns([*none, [], []], [[1], [5.0], [0.0]]), TickColumns([[1], [5.0], [0.0], [6.0], [1.0]], none)]
+    ticks += [
+        TickColumns([*none, [], []], [[1], [5.0], [0.0], [1]]),
+        TickColumns([[1], [5.0], [0.0], [6.0], [1.0]], [*none, []]),
+    ]
     kept = KeptColumns(BytesIO(written(ticks, survey)), "n", TickColumns.loaded)
     assert kept.survey == survey
     assert list(map(same_ticks, kept.columns())) == list(map(same_ticks, ticks))

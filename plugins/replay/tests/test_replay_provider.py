@@ -11,12 +11,13 @@ from attrs import evolve
 from lab.domain.control import Notice, TradingState
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
-from lab.domain.market import Candle, Funding, Quote
+from lab.domain.market import Candle, Funding, Quote, Trade
+from lab.domain.orders import Side
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import FeedState, Runtime, Subscription
+from lab.ports import Channel, FeedState, Runtime, Subscription
 from lab.testing import RecordingSink
 from lab.testing.sample_runs import run_started
 from lab.testing.simulation import simulate
@@ -112,12 +113,14 @@ def test_warm_up_candles_are_history_and_never_played_live(candles: Path) -> Non
 
 
 @pytest.mark.behaviour("M2")
-def test_ticks_are_played_as_quotes_and_whole_candles_of_their_trades() -> None:
-    provider = ReplayProvider(file="btcusdt-ticks")
+def test_ticks_are_played_as_quotes_trades_and_whole_candles_of_the_trades() -> None:
+    provider = ReplayProvider(file="btcusdt-ticks", confirm_ms=0)
     batched = all_of(provider)
     made = [event for event in batched if isinstance(event, Candle)]
     assert provider.price_source() == "quote"
-    assert len(batched) == 66_089 + 5
+    assert provider.origin() == "btcusdt-ticks"
+    assert len(batched) == 66_089 + 21_313 + 5
+    assert {event.side for event in batched if isinstance(event, Trade)} == set(Side)
     assert [one.open_ns for one in made] == [parse_time("2024-08-08T23:55") + n * MINUTE_NS for n in range(5)]
     assert all(earlier.time_ns <= later.time_ns for earlier, later in pairwise(batched))
     sink = played(provider, seconds=60)
@@ -129,6 +132,32 @@ def test_ticks_are_played_as_quotes_and_whole_candles_of_their_trades() -> None:
         for at, event in sink.given
         if isinstance(event, Quote)
     )
+
+
+@pytest.mark.behaviour("M2")
+@pytest.mark.parametrize("confirm_ms", [1, 2_070, 60_000])
+def test_a_candle_of_ticks_is_known_when_a_session_would_know_it_after_the_quotes_of_that_time(confirm_ms: int) -> None:
+    at_once, later = (
+        all_of(ReplayProvider(file="btcusdt-ticks", confirm_ms=ms, trades=ms == 1)) for ms in (0, confirm_ms)
+    )
+    known = {place: event for place, event in enumerate(later) if isinstance(event, Candle)}
+    whole = [event for event in at_once if isinstance(event, Candle)]
+    last_ns = later[-1].time_ns
+    provider = ReplayProvider(file="btcusdt-ticks", confirm_ms=confirm_ms)
+    assert provider.channels() == frozenset({Channel.CANDLES, Channel.QUOTES, Channel.TRADES})
+    assert provider.origin() == f"btcusdt-ticks, candles known {confirm_ms} ms after their end"
+    delayed = [one._replace(time_ns=one.time_ns + confirm_ms * 10**6) for one in whole]
+    assert list(known.values()) == [one for one in delayed if one.time_ns < last_ns]
+    assert len(known) >= 4
+    for place, candle in known.items():
+        assert later[place - 1].time_ns <= candle.time_ns < later[place + 1].time_ns
+    assert [event for event in later if isinstance(event, Quote)] == [e for e in at_once if isinstance(e, Quote)]
+    assert any(isinstance(event, Trade) for event in later) == (confirm_ms == 1)
+
+
+def test_candles_of_a_file_are_known_at_their_end_whatever_confirm_ms_says() -> None:
+    made = all_of(ReplayProvider(file="btcusd-1m", confirm_ms=60_000))
+    assert {one.time_ns - one.open_ns for one in made if isinstance(one, Candle)} == {MINUTE_NS}
 
 
 Break = Callable[[Path], dict[str, str]]
@@ -221,6 +250,8 @@ def test_the_instrument_of_a_file_is_what_the_settings_say() -> None:
         ({"lot": Decimal("1e-9")}, r"lot must lie between 1E-8 and 1E\+12, not 1E-9"),
         ({"maker_fee": Decimal(-1)}, "maker_fee must be a fraction from 0 to 1, not -1"),
         ({"warmup": -1}, "warmup must be 0 or more, not -1"),
+        ({"confirm_ms": -1}, "confirm_ms must be milliseconds from 0 to 60000, not -1"),
+        ({"confirm_ms": 60_001}, "confirm_ms must be milliseconds from 0 to 60000, not 60001"),
         ({"interval": "soon"}, "interval: not an interval: 'soon'"),
     ]:
         with pytest.raises(ValueError, match=message):

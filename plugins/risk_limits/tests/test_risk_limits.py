@@ -68,6 +68,9 @@ class Book:
     def orders(self, symbol: str | None = None) -> list[Order]:
         return [order for order in self.working if symbol in (None, order.symbol)]
 
+    def notional(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        return self.instrument(symbol).notional(quantity, price)
+
     def held(self) -> list[tuple[str, Decimal, Decimal]]:
         held = self.ledger.positions.items()
         return [(symbol, one.quantity, self.mark(symbol)) for symbol, one in held if one.quantity]
@@ -368,6 +371,16 @@ def test_a_stop_that_rests_counts_at_its_stop_or_at_the_price_where_that_is_high
     assert isinstance(Margin().review(buy("27.001"), below.view), Refuse)
     elsewhere = Book().stand("20", stop="150")
     assert isinstance(Margin().review(OrderRequest.buy("ETHUSDT", Decimal("18.001")), elsewhere.view), Refuse)
+
+
+@pytest.mark.behaviour("R2")
+def test_a_position_that_a_resting_order_guards_binds_its_margin_until_that_fills() -> None:
+    gate = Margin()
+    guarded = Book().hold("40").work(Side.SELL, "40", reduce_only=True, limit="120")
+    assert gate.review(buy("9"), guarded.view) == PASS
+    assert isinstance(gate.review(buy("9.001"), guarded.view), Refuse)
+    assert gate.review(sell("85"), guarded.view) == PASS
+    assert isinstance(gate.review(sell("85.001"), guarded.view), Refuse)
 
 
 def test_of_an_order_that_turns_a_position_only_what_opens_counts() -> None:

@@ -11,7 +11,8 @@ from lab.backtesting.recorded_source import moved
 from lab.backtesting.runner import Progress
 from lab.backtesting.verify import recorded_batch
 from lab.composition.assembly import reassemble
-from lab.domain.control import Command, TradingState
+from lab.domain.control import Command, CommandAction, TradingState
+from lab.domain.events import OrderEnded
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
 from lab.domain.market import MARKET_DATA, Backfill
@@ -19,7 +20,7 @@ from lab.domain.time import format_time
 from lab.errors import ConfigError, JournalError, PluginError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.chain import Row
-from lab.journal.codec import INPUT_KINDS, RUN_ENDED, RUN_STARTED, encode
+from lab.journal.codec import INPUT_KINDS, KINDS, RUN_ENDED, RUN_STARTED, encode
 from lab.journal.reader import JournalReader
 from lab.journal.store import Journal
 from lab.plugins.discovery import Registry
@@ -29,9 +30,11 @@ from lab.runs.previous import check_begun
 
 _NOT_COMPARED: Final = frozenset({RUN_STARTED, RUN_ENDED, *INPUT_KINDS.values()})
 _DECIDING: Final = (
-    "strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "seed", "no_orders", "instruments",
-    "carried_loss", "lab",
+    "strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "margin", "seed", "no_orders",
+    "instruments", "carried_loss", "lab",
 )  # fmt: skip
+_ENDED: Final = KINDS[OrderEnded]
+_BY_THE_END: Final = f'"reason":"{CommandAction.STOP} by '.encode()
 _EVERY: Final = 4096
 _CAUSES_MOST: Final = 10
 
@@ -96,7 +99,10 @@ def _outputs(one: JournalReader, other: JournalReader) -> tuple[int, tuple[Row |
 
 
 def _compared(reader: JournalReader) -> Iterator[Row]:
-    return (row for row in reader.rows() if row[3] not in _NOT_COMPARED)
+    """Return the output rows that are compared: not what a run's own end took back, which says how it was ended."""
+    return (
+        row for row in reader.rows() if row[3] not in _NOT_COMPARED and not (row[3] == _ENDED and _BY_THE_END in row[5])
+    )
 
 
 def _text(run: Path, row: Row | None) -> str:

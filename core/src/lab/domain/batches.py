@@ -5,27 +5,40 @@ front of the engine lets it pass as it is; whatever else a provider hands over i
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from functools import reduce
-from itertools import islice, repeat
+from itertools import compress, islice, repeat
 from math import inf
-from operator import add, gt, le
+from operator import add, gt, itemgetter, le
 from struct import Struct, pack
 from typing import Any, Final, NoReturn, TypeVar, cast
 
-from lab.domain.market import FINAL, Candle, Quote, candle_from_row, check_candle, quote_from_row
+from lab.domain.market import (
+    FINAL,
+    Candle,
+    Quote,
+    Trade,
+    candle_from_row,
+    check_candle,
+    quote_from_row,
+    trade_from_row,
+)
+from lab.domain.orders import Side
 
 PRICE_LIMIT: Final = 1e15
 SIZE_LIMIT: Final = 1e18
-_Event = TypeVar("_Event", Candle, Quote, Candle | Quote)
+_Event = TypeVar("_Event", Candle, Quote, Candle | Quote | Trade)
 _NEVER: Final = -(2**63)  # before the first tick
 _CANDLES: Final = Struct("=qqqdd")  # rows, first opening, distance or 0, lowest, highest; then the columns
 _TICKS: Final = Struct("=qqdd")  # quotes, trades, lowest, highest; then the columns
+_SIDES: Final = (Side.SELL, Side.BUY)
+_time_of: Final = itemgetter(1)
 _SIGN: Final = pack("=d", -0.0).index(0x80)  # the place of a packed float's byte that begins with its sign
 
 
 class CheckedBatch(tuple[_Event, ...]):
-    """Candles and quotes of one symbol that were checked as columns. Only this module makes one."""
+    """Candles, quotes and trades of one symbol that were checked as columns. Only this module makes one."""
 
     __slots__ = ()
 
@@ -126,11 +139,11 @@ class CandleColumns:
 
 
 class TickColumns:
-    """Ticks as columns: quotes (time, bid, bid size, ask, ask size) and trades (time, price, size).
+    """Ticks as columns: quotes (time, bid, bid size, ask, ask size) and trades (time, price, size, 1 or 0).
 
-    Making one checks the figures of all rows and raises ``ValueError`` where one is no quote or no trade. Times ascend,
-    which is not checked. The columns are kept packed. ``lowest`` and ``highest`` are the lowest bid and the highest
-    ask: infinite and 0 where there is no quote.
+    1 is a trade whose taker buys, 0 one whose taker sells. Making one checks the figures of all rows and raises
+    ``ValueError`` where one is no quote or no trade. Times ascend, which is not checked. The columns are kept packed.
+    ``lowest`` and ``highest`` are the lowest bid and the highest ask: infinite and 0 where there is no quote.
     """
 
     __slots__ = ("_data", "highest", "lowest", "quotes", "trades")
@@ -140,15 +153,15 @@ class TickColumns:
     lowest: float
     highest: float
 
-    def __init__(self, quotes: Sequence[Sequence[Any]], trades: Sequence[Sequence[Any]] = ((), (), ())) -> None:
+    def __init__(self, quotes: Sequence[Sequence[Any]], trades: Sequence[Sequence[Any]] = ((), (), (), ())) -> None:
         """Check the columns, of plain numbers, and pack them.
 
         Those of the quotes are of one length, those of the trades too; either may be without rows.
         """
         times, bids, bid_sizes, asks, ask_sizes = quotes
-        trade_times, prices, sizes = trades
+        trade_times, prices, sizes, buys = trades
         lowest, highest = min(bids, default=inf), max(asks, default=0.0)
-        quoted, traded = (b"".join(map(_packed, "dddd", columns)) for columns in (quotes[1:], trades[1:]))
+        quoted, traded = (b"".join(map(_packed, "dddd", columns)) for columns in (quotes[1:], (prices, sizes)))
         sound = (
             len({len(times), *map(len, quotes)}) == 1
             and lowest > 0.0
@@ -160,7 +173,8 @@ class TickColumns:
         if not sound or (_signed(quoted) and (min(bid_sizes) < 0.0 or min(ask_sizes) < 0.0)):
             raise ValueError("not all are quotes")
         sound = (
-            len({len(trade_times), len(prices), len(sizes)}) == 1
+            len({len(trade_times), len(prices), len(sizes), len(buys)}) == 1
+            and {0, 1}.issuperset(buys)
             and all(prices)
             and _all_below(PRICE_LIMIT, prices)
             and _all_below(SIZE_LIMIT, sizes)
@@ -168,11 +182,11 @@ class TickColumns:
         if not sound or (_signed(traded) and (min(prices) <= 0.0 or min(sizes) < 0.0)):
             raise ValueError("not all are trades")
         head = _TICKS.pack(len(times), len(trade_times), lowest, highest)
-        self._take(b"".join((head, _packed("q", times), quoted, _packed("q", trade_times), traded)))
+        self._take(b"".join((head, _packed("q", times), quoted, _packed("q", trade_times), traded, _packed("q", buys))))
 
     def _take(self, data: bytes) -> None:
         quotes, trades, self.lowest, self.highest = _TICKS.unpack_from(data)
-        views = _views(data, _TICKS.size, [*zip("qdddd", repeat(quotes)), *zip("qdd", repeat(trades))])
+        views = _views(data, _TICKS.size, [*zip("qdddd", repeat(quotes)), *zip("qddq", repeat(trades))])
         self.quotes, self.trades, self._data = views[:5], views[5:], data
 
     def __len__(self) -> int:
@@ -197,53 +211,70 @@ class TickColumns:
 class CandleBuilder:
     """Collects trades, ascending by time, into candles of one symbol.
 
-    Only whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the
-    last bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
+    A candle is known ``confirm_ns`` after its bucket's end, which is its ``time_ns``: with 0 it comes before the tick
+    that closes it, else after all ticks up to that time. One that is not known by the last tick is not given. Only
+    whole candles are given: the first bucket is dropped unless the first tick lies exactly on its start, and the last
+    bucket always is. ``open`` is the first trade's price. A bucket without a trade gives no candle.
     """
 
-    def __init__(self, symbol: str, interval_ns: int) -> None:
+    def __init__(self, symbol: str, interval_ns: int, confirm_ns: int = 0) -> None:
         self._symbol = symbol
         self._interval_ns = interval_ns
+        self._confirm_ns = confirm_ns
+        self._closed: deque[Candle] = deque()  # closed, and not known yet
         self._end_ns = _NEVER  # of the open bucket
         self._whole = True
         self._high = self._low = self._first = self._last = self._volume = 0.0
 
     def take(self, ticks: Iterable[Any]) -> Sequence[Candle | Quote]:
-        """Return the quotes among the ticks and, before the tick whose time closes it, each candle.
+        """Return the quotes among the ticks and, in its place, each candle.
 
-        A tick that is no quote is a trade, with ``time_ns``, ``price`` and ``size``. A candle's ``time_ns`` is the end
-        of its bucket.
+        A tick that is no quote is a trade, with ``time_ns``, ``price`` and ``size``.
         """
         events: list[Candle | Quote] = []
         for tick in ticks:
-            if tick.time_ns >= self._end_ns and (closed := self._roll(tick.time_ns)) is not None:
-                events.append(closed)
+            events += self._known(tick.time_ns)
             if tick.__class__ is Quote:
                 events.append(tick)
             else:
                 self._add((tick.price,), (tick.size,))
         return events
 
-    def take_columns(self, ticks: TickColumns) -> CheckedBatch[Candle | Quote]:
-        """Return what `take` does. Takes a stretch inside a bucket at once."""
-        times, (trade_times, prices, sizes) = ticks.quotes[0], ticks.trades
+    def take_columns(self, ticks: TickColumns, *, trades_too: bool = False) -> CheckedBatch[Candle | Quote | Trade]:
+        """Return what `take` does, and with ``trades_too`` the trades that have a size.
+
+        At one time they come before the quotes: a trade meets the quote before it. Takes a stretch inside a bucket at
+        once.
+        """
+        times, (trade_times, prices, sizes, buys) = ticks.quotes[0], ticks.trades
         quotes, trades = len(times), len(trade_times)
         quote = trade = 0
         made = ticks.made(self._symbol)
-        events: list[Candle | Quote] = []
+        events: list[Candle | Quote | Trade] = []
         while quote < quotes or trade < trades:
-            now_ns = min([*times[quote : quote + 1], *trade_times[trade : trade + 1]])
-            if now_ns >= self._end_ns and (closed := self._roll(now_ns)) is not None:
-                events.append(closed)
-            next_quote, next_trade = (
-                bisect_left(times, self._end_ns, quote),
-                bisect_left(trade_times, self._end_ns, trade),
-            )
-            events += islice(made, next_quote - quote)
+            events += self._known(min([*times[quote : quote + 1], *trade_times[trade : trade + 1]]))
+            until_ns = min(self._end_ns, self._closed[0].time_ns + 1) if self._closed else self._end_ns
+            next_quote, next_trade = bisect_left(times, until_ns, quote), bisect_left(trade_times, until_ns, trade)
+            stretch = islice(made, next_quote - quote)
+            part = slice(trade, next_trade)
             if next_trade > trade:
-                self._add(prices[trade:next_trade], sizes[trade:next_trade])
+                self._add(prices[part], sizes[part])
+            if next_trade > trade and trades_too:
+                sides = map(_SIDES.__getitem__, buys[part])
+                rows = zip(repeat(self._symbol), trade_times[part], prices[part], sizes[part], sides, strict=False)
+                traded = map(trade_from_row, compress(rows, sizes[part]))
+                events += sorted([*traded, *stretch], key=_time_of)
+            else:
+                events += stretch
             quote, trade = next_quote, next_trade
         return _checked(events)
+
+    def _known(self, now_ns: int) -> Iterator[Candle]:
+        """Close the bucket that a tick's time is behind of, and yield the candles that are known before the tick."""
+        if now_ns >= self._end_ns and (candle := self._roll(now_ns)) is not None:
+            self._closed.append(candle)
+        while self._closed and self._closed[0].time_ns < now_ns + (not self._confirm_ns):
+            yield self._closed.popleft()
 
     def _add(self, prices: Sequence[float], sizes: Sequence[float]) -> None:
         """Take the trades of one bucket; there is one at least."""
@@ -264,7 +295,7 @@ class CandleBuilder:
             if self._first and self._whole:
                 volume = round(self._volume, 8)
                 closed = Candle(
-                    self._symbol, self._end_ns - self._interval_ns, self._end_ns,
+                    self._symbol, self._end_ns - self._interval_ns, self._end_ns + self._confirm_ns,
                     self._first, self._high, self._low, self._last, volume, FINAL,
                 )  # fmt: skip
                 problem = check_candle(closed)

@@ -179,7 +179,7 @@ class StrategyStopped(Struct, frozen=True, gc=False):
 
 
 class GateFailed(Struct, frozen=True, gc=False):
-    """A risk gate raised in ``on_fill``, ``on_end`` or ``on_timer``. From then on it refuses every entry."""
+    """A gate raised in ``on_fill``, ``on_end``, ``on_timer`` or ``tripped``. From then on it refuses every entry."""
 
     gate: str
     call: str

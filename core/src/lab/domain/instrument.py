@@ -93,7 +93,7 @@ class Instrument:
 
     def notional(self, quantity: Decimal, price: Decimal) -> Decimal:
         """Return what a quantity is worth at a price, 0 or more, in the currency of the money."""
-        return abs(quantity * self.worth(price))
+        return abs(quantity * (price if self.contract == "linear" else self.worth(price)))
 
     def floor_quantity(self, quantity: Decimal) -> Decimal:
         """Return the quantity rounded down to the lot, so that risk is never rounded up."""

@@ -105,6 +105,7 @@ MARKET_DATA: Final = tuple(MARKET_KINDS)
 # Made from columns without a Python-level call a row: 0.2 µs an object against 1.0 µs for a frozen attrs class.
 candle_from_row: Final[Callable[[Iterable[object]], Candle]] = partial(tuple.__new__, Candle)
 quote_from_row: Final[Callable[[Iterable[object]], Quote]] = partial(tuple.__new__, Quote)
+trade_from_row: Final[Callable[[Iterable[object]], Trade]] = partial(tuple.__new__, Trade)
 
 
 def _plain(value: float) -> str:

@@ -137,8 +137,9 @@ class Order(Struct, frozen=True, gc=False):
 
     It shows one moment: ``remaining`` is the quantity not filled then, and ``eligible_ns`` the venue time from
     which the broker may fill it, 0 before the broker has answered. A broker keeps its own count of what remains.
-    An order with a ``parent`` sleeps until that order fills, and works for as much as that filled. What is filled of
-    one order of a ``group`` is taken from the others: from those that only reduce as much, the others are cancelled.
+    An order with a ``parent`` sleeps until that order fills, and works for as much as that filled. Its quantity grows
+    and shrinks with that one's; when that one ends, it is what that one filled. What is filled of one order of a
+    ``group`` is taken from the others: from those that only reduce as much, the others are cancelled.
     """
 
     id: str

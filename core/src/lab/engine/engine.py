@@ -357,8 +357,11 @@ class Engine:
     # -- what the session says ---------------------------------------------------------------------------------------
 
     def _trading_state(self, event: TradingState) -> Sequence[object]:
+        out: Outputs = [event] if self._record else []
         self.state.halt(tuple(event.halted_by), self.state.paused_by)
-        return (event,) if self._record else ()
+        if self._meeting:
+            self._meet(event, out)
+        return out
 
     def _notice(self, notice: Notice) -> Sequence[object]:
         return (notice,) if self._record else ()
@@ -371,7 +374,7 @@ class Engine:
 
     # -- money and time ----------------------------------------------------------------------------------------------
 
-    def _meet(self, event: Candle | Quote | Trade | Depth | Timer, out: Outputs) -> None:
+    def _meet(self, event: Candle | Quote | Trade | Depth | Timer | TradingState, out: Outputs) -> None:
         """Show the event to the broker; then call the gates and strategies that listen to fills and ends."""
         if self.state.failure is not None:
             return

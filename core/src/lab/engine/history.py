@@ -107,6 +107,17 @@ class History:
                 column.forget()
         return outcomes
 
+    def mean_volume(self, most: int) -> float:
+        """Return the mean volume of up to ``most`` newest candles, to eight decimals; 0 where there is none."""
+        candles = self.candles
+        count = min(most, len(candles))
+        if not count:
+            return 0.0
+        total = 0.0
+        for place in range(len(candles) - count, len(candles)):
+            total += candles[place][7]
+        return round(total / count, 8)
+
     def column(self, name: str) -> memoryview:
         """Return the newest values of ``open``, ``high``, ``low``, ``close`` or ``volume`` as read-only doubles.
 

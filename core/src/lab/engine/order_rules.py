@@ -17,8 +17,10 @@ Problem = tuple[str, Numbers]
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
 _MARKET: Final = OrderType.MARKET
 _LIMITED: Final = (OrderType.LIMIT, OrderType.STOP_LIMIT)
-_TRIGGERED: Final = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT)
+_STOPPED: Final = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT)
 _TRAILING: Final = OrderType.TRAILING_STOP
+TRIGGERED_TYPES: Final = (*_STOPPED, _TRAILING)
+"""The types that fill only once the price has reached a level."""
 _AT_ONCE: Final = (OrderType.MARKET, OrderType.LIMIT)
 _BUY: Final = Side.BUY
 _GTC: Final = TimeInForce.GTC
@@ -68,7 +70,7 @@ def terms_problem(market: Market, request: OrderRequest, broker: BoundBroker, no
         can = ", ".join(sorted(broker.types)) or "none"
         return f"broker {broker.name} takes no {kind} orders; it takes {can}", {"type": kind.value}
     instrument = market.instrument
-    for name, wanted in (("limit", kind in _LIMITED), ("stop", kind in _TRIGGERED), ("trail", kind is _TRAILING)):
+    for name, wanted in (("limit", kind in _LIMITED), ("stop", kind in _STOPPED), ("trail", kind is _TRAILING)):
         problem = _price_problem(name, wanted, getattr(request, name), request, instrument)
         if problem is not None:
             return problem
@@ -78,7 +80,7 @@ def terms_problem(market: Market, request: OrderRequest, broker: BoundBroker, no
             "type": kind.value, "time_in_force": request.time_in_force.value
         }  # fmt: skip
     if problem is None:
-        problem = _bracket_problem(market, request)
+        problem = bracket_problem(market, request)
     return _feature_problem(request, broker) if problem is None else problem
 
 
@@ -122,7 +124,7 @@ def _time_problem(request: OrderRequest, now_ns: int) -> Problem | None:
     return None
 
 
-def _bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
+def bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
     """Return why a stop loss or target does not stand on its side of the price at which the order would fill."""
     stop_loss, take_profit = request.stop_loss, request.take_profit
     if stop_loss is None and take_profit is None:
@@ -131,17 +133,19 @@ def _bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
         return "an order that only reduces has no stop_loss and no take_profit", {
             "stop_loss": str(stop_loss), "take_profit": str(take_profit)
         }  # fmt: skip
-    buys = request.side is _BUY
+    buys, instrument = request.side is _BUY, market.instrument
+    closing = Side.SELL if buys else _BUY
     entry = request.limit if request.limit is not None else request.stop
-    price = entry if entry is not None else _touch(market, buys)
+    price = _touch(market, buys) if entry is None else instrument.passive_price(entry, request.side)
     for name, level, above in (("stop_loss", stop_loss, not buys), ("take_profit", take_profit, buys)):
         if level is None:
             continue
-        sound = level > ZERO and (price is None or (level > price if above else level < price))
+        placed = instrument.passive_price(level, closing)
+        sound = placed > ZERO and (price is None or (placed > price if above else placed < price))
         if not sound:
             where = "above" if above else "below"
             return f"the {name} of a {request.side} lies {where} its price, and above 0", {
-                name: str(level), "price": str(price)
+                name: str(level), "price": str(price), "tick": str(instrument.tick)
             }  # fmt: skip
     return None
 

@@ -194,7 +194,7 @@ class OrderEntry:
             0, stop, trail, request.post_only, request.time_in_force, request.expires_ns, "", group,
         )  # fmt: skip
         entry = self._give(book, order, request, request.quantity, remarks, out)
-        if entry is not None and not reduce_only and not is_plain(request):
+        if entry is not None and not reduce_only and (request.stop_loss is not None or request.take_profit is not None):
             self._guard(book, market, entry, request, out)
 
     def _give(
@@ -230,7 +230,10 @@ class OrderEntry:
         return open_
 
     def _guard(self, book: Book, market: Market, entry: OpenOrder, request: OrderRequest, out: Outputs) -> None:
-        """Place stop loss and target of an entry: they sleep until it fills, and one cancels the other."""
+        """Place stop loss and target of an entry: they sleep until it fills, and one cancels the other.
+
+        Where the broker rejects one, the entry ends: it would fill without a guard.
+        """
         order = entry.order
         side = Side.SELL if order.side is _BUY else _BUY
         children: list[str] = []
@@ -245,6 +248,10 @@ class OrderEntry:
                 f"{order.id}/{name}", book.name, order.symbol, side, order.quantity, kind, limit, True,
                 order.placed_ns, order.quantity, 0, stop, parent=order.id, group=order.id,
             )  # fmt: skip
+            if self._give(book, child, request, order.quantity, (), out) is None:
+                entry.children = tuple(children)
+                self.changes.withdraw(entry, f"its {name} was rejected", out)
+                self._state.ended.clear()  # no reports are booked now
+                return
             children.append(child.id)
-            self._give(book, child, request, order.quantity, (), out)
         entry.children = tuple(children)

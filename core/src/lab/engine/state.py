@@ -209,25 +209,33 @@ class Closing:
 class OpenOrder:
     """A working order, its book, and its remaining quantity by the engine's own count.
 
-    ``order`` has the figures of now. ``most`` is the largest quantity that was asked for: a broker may not enlarge an
-    order beyond it. ``children`` are the ids of the orders that sleep until this one fills, ``awake`` whether its own
-    parent filled, ``leaving`` why a cancel is on its way.
+    ``order`` has the figures of now, and ``asked`` are those of the amendments on their way: a broker may report no
+    others. ``children`` are the ids of the orders that sleep until this one fills, and ``guarded`` is how much they
+    filled; ``awake`` says whether its own parent filled, ``leaving`` why a cancel is on its way.
     """
 
     __slots__ = (
-        "awake", "book", "children", "eligible_ns", "fills", "leaving", "most", "order", "remaining", "state",
+        "asked", "awake", "book", "children", "eligible_ns", "fills", "guarded", "leaving", "order", "remaining",
+        "state",
     )  # fmt: skip
 
     def __init__(self, book: Book, order: Order, eligible_ns: int) -> None:
         self.book = book
         self.order = order
-        self.remaining = self.most = order.quantity
+        self.remaining = order.quantity
+        self.asked: tuple[Order, ...] = ()
         self.eligible_ns = eligible_ns
         self.fills = 0
         self.state = _WORKING
         self.children: tuple[str, ...] = ()
+        self.guarded = ZERO
         self.awake = not order.parent
         self.leaving = ""
+
+    @property
+    def growth(self) -> Decimal:
+        """How much larger the largest amendment on its way makes the order."""
+        return max([ZERO, *(EXACT.subtract(one.quantity, self.order.quantity) for one in self.asked)])
 
 
 class EngineState:
@@ -272,7 +280,7 @@ class EngineState:
         self.counters = RunCounters()
         self.working: dict[str, OpenOrder] = {}
         self.ended: set[str] = set()
-        """Orders the engine itself ended during this step: a report of the same moment may still come."""
+        """Orders the engine itself ended while it books reports: a later one of the same moment may still name them."""
         self.halted_by: tuple[str, ...] = ()
         """The reasons of the newest `lab.domain.control.TradingState`."""
         self.paused_by = ""

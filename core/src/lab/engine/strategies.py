@@ -250,12 +250,16 @@ class Strategies:
         strategy.failed = True
         out.append(StrategyStopped(strategy.name, describe_failure(error)))
         self._on_failure("strategy", strategy.name, call, error)
+        before = getcontext()
+        setcontext(EXACT)  # the strategy's own may be in force, as it left it
         try:
             for open_ in list(strategy.book.orders.values()):
                 if not open_.order.reduce_only:
                     self._entry.changes.cancel_open(open_, "its strategy was stopped", out)
         except ComponentError as failure:
             self.fail(failure, out)
+        finally:
+            setcontext(before)
 
     def fail(self, error: ComponentError, out: Outputs) -> None:
         """The broker failed: end every working order without it, and call no strategy again."""
@@ -267,6 +271,7 @@ class Strategies:
         """End every working order without asking the broker, and call no strategy again."""
         self.retire_all()
         for open_ in list(self._state.working.values()):
+            open_.children = ()  # each ends by itself
             self._entry.changes.end(open_, "cancelled", reason, out)
 
     def retire_all(self) -> None:

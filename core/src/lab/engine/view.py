@@ -7,10 +7,11 @@ from typing import NoReturn, TypeVar, overload
 from msgspec.structs import replace
 
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import EXACT
 from lab.domain.market import Candle, Depth, Funding, Quote, Trade
 from lab.domain.orders import Order
 from lab.domain.position import FLAT, Position
-from lab.engine.state import Book, EngineState
+from lab.engine.state import Book, EngineState, OpenOrder
 from lab.engine.valuation import Valuation
 
 T = TypeVar("T")
@@ -57,9 +58,18 @@ def _working(book: Book, symbol: str | None = None) -> Sequence[Order]:
         return ()
     return [
         replace(open_.order, remaining=open_.remaining, eligible_ns=open_.eligible_ns)
+        if not open_.asked
+        else _enlarged(open_)
         for open_ in orders.values()
         if symbol is None or open_.order.symbol == symbol
     ]
+
+
+def _enlarged(open_: OpenOrder) -> Order:
+    """Return an order as its largest amendment on the way makes it: a gate that did not count it would allow more."""
+    order, more = open_.order, open_.growth
+    quantity, remaining = EXACT.add(order.quantity, more), EXACT.add(open_.remaining, more)
+    return replace(order, quantity=quantity, remaining=remaining, eligible_ns=open_.eligible_ns)
 
 
 class _BySymbol(dict[str, T]):
@@ -94,6 +104,14 @@ class MarketView:
         """The symbols of this run."""
         return tuple(self._state.markets)
 
+    @property
+    def halted_by(self) -> Sequence[str]:
+        """Why the session has halted trading now, as for a feed that is down or a stale quote; empty while it has not.
+
+        ``halt_reasons`` of a strategy's view has more: what an operator paused, and gates that tripped.
+        """
+        return self._state.halted_by
+
     def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps and rates."""
         return self._markets[symbol].instrument
@@ -109,6 +127,17 @@ class MarketView:
     def column(self, symbol: str, name: str) -> memoryview:
         """Return one candle field (``open high low close volume``) as contiguous read-only doubles, ascending."""
         return self._markets[symbol].history.column(name)
+
+    def notional(self, symbol: str, quantity: Decimal, price: Decimal) -> Decimal:
+        """Return what a quantity is worth at a price, 0 or more: `lab.domain.instrument.Instrument.notional`."""
+        market = self._markets[symbol]
+        if market.contract_value:
+            return market.instrument.notional(quantity, price)
+        return abs(quantity * price)
+
+    def mean_volume(self, symbol: str, candles: int = 10) -> float:
+        """Return the mean volume of so many newest closed candles, fewer where there are fewer; 0 before the first."""
+        return self._markets[symbol].history.mean_volume(candles)
 
     def quote(self, symbol: str) -> Quote | None:
         """Return the newest quote, or ``None`` before the first."""
@@ -178,7 +207,10 @@ class View(MarketView):
         return [(symbol, p.quantity, self.mark(symbol)) for symbol, p in positions.items() if p.quantity]
 
     def orders(self, symbol: str | None = None) -> Sequence[Order]:
-        """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each."""
+        """Return this book's working orders, of one symbol or of all, oldest first, with what remains of each.
+
+        An amendment that is on its way counts where it enlarges the order.
+        """
         return _working(self._book, symbol)
 
     def entry_price(self, symbol: str) -> Decimal:

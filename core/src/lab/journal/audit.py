@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 Postings = tuple[Posting, ...]
 _CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}
 _FOUND_MOST: Final = 100
+_TRIGGERED: Final = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP)
+_OfAnOrder = OrderFilled | OrderEnded | OrderTriggered | OrderAmended | CancelSent | AmendSent
 
 
 @frozen
@@ -64,6 +66,11 @@ class _Working:
     quantity: Decimal
     remaining: Decimal
     limit: Decimal | None
+    stop: Decimal | None
+    gone_ns: int = 2**63
+    """When a cancel took effect."""
+    guarded: Decimal = ZERO
+    """How much of what it filled its guards took."""
     fills: int = 0
     state: OrderState = OrderState.WORKING
 
@@ -193,7 +200,9 @@ class _Auditor:
             self._note(f"its quantity {event.quantity} is not above 0")
         if event.eligible_ns < event.placed_ns:
             self._note(f"it may fill from {event.eligible_ns} on, before it was placed at {event.placed_ns}")
-        self._working[event.order_id] = _Working(event, self._input_n, event.quantity, event.quantity, event.limit)
+        self._working[event.order_id] = _Working(
+            event, self._input_n, event.quantity, event.quantity, event.limit, event.stop
+        )
 
     def _find(self, order_id: str) -> _Working | None:
         order = self._working.get(order_id)
@@ -217,6 +226,10 @@ class _Auditor:
         rises = (order.accepted.side is Side.BUY) is not (order.accepted.type is OrderType.TAKE_PROFIT)
         if event.reference < event.level if rises else event.reference > event.level:
             self._note(f"the price {event.reference} had not reached the level {event.level}")
+        if order.accepted.type not in _TRIGGERED:
+            self._note(f"a {order.accepted.type} order has no level to reach")
+        if order.stop is not None and float(event.level) != float(order.stop):
+            self._note(f"its level is {event.level}, the stop of the order {order.stop}")
 
     def _amended(self, event: OrderAmended) -> None:
         order = self._find(event.order_id)
@@ -226,10 +239,18 @@ class _Auditor:
         self._expect("what remains", event.remaining, event.quantity - (order.quantity - order.remaining))
         if not event.remaining > ZERO:
             self._note(f"nothing remains of it: {event.remaining}")
-        order.quantity, order.remaining, order.limit = event.quantity, event.remaining, event.limit
+        order.quantity, order.remaining = event.quantity, event.remaining
+        order.limit, order.stop = event.limit, event.stop
 
     def _sent(self, event: CancelSent | AmendSent) -> None:
-        self._find(event.order_id if isinstance(event, CancelSent) else event.request.order_id)
+        order = self._find(event.order_id if isinstance(event, CancelSent) else event.request.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        if event.eligible_ns <= self._time_ns:
+            self._note(f"it arrives at {event.eligible_ns}, and was sent at {self._time_ns}")
+        if isinstance(event, CancelSent):
+            order.gone_ns = event.eligible_ns
 
     def _filled(self, event: OrderFilled) -> None:
         fill = event.fill
@@ -245,8 +266,12 @@ class _Auditor:
         self._expect("what remains", event.remaining, order.remaining)
         if order.remaining < ZERO:
             self._note(f"more is filled than was ordered: {order.quantity}")
-        if accepted.parent and accepted.parent not in self._filled_orders:
-            self._note(f"its entry {accepted.parent} has not filled")
+        if accepted.parent:
+            self._guards(accepted.parent, fill.quantity)
+        if accepted.type in _TRIGGERED and order.state is OrderState.WORKING:
+            self._note("it fills before the price reached its level")
+        if fill.time_ns > order.gone_ns:
+            self._note(f"it fills at {fill.time_ns}, its cancel took effect at {order.gone_ns}")
         self._step(order, OrderState.FILLED if not order.remaining else OrderState.PARTIALLY_FILLED)
         self._filled_orders.add(fill.order_id)
         if self._input_n <= order.input_n:
@@ -263,6 +288,17 @@ class _Auditor:
         self._book(event, fill.quantity if buys else -fill.quantity, reduce_only=accepted.reduce_only)
         if not order.remaining:
             del self._working[fill.order_id]
+
+    def _guards(self, parent: str, quantity: Decimal) -> None:
+        """Check that what guards an entry fills after it, and no more."""
+        entry = self._working.get(parent)
+        if entry is not None:
+            entry.guarded += quantity
+            filled = entry.quantity - entry.remaining
+            if ZERO < filled < entry.guarded:
+                self._note(f"its entry {parent} has filled {filled}, what guards it {entry.guarded}")
+        if parent not in self._filled_orders:
+            self._note(f"its entry {parent} has not filled")
 
     def _book(self, event: OrderFilled, quantity: Decimal, *, reduce_only: bool) -> None:
         book = self._books.setdefault(event.strategy, _Book())
@@ -286,9 +322,7 @@ class _Auditor:
         self._same_order(event, order.accepted)
         self._expect("what remains", event.remaining, order.remaining)
 
-    def _same_order(
-        self, event: OrderFilled | OrderEnded | OrderTriggered | OrderAmended, accepted: OrderAccepted
-    ) -> None:
+    def _same_order(self, event: _OfAnOrder, accepted: OrderAccepted) -> None:
         self._expect("its strategy", event.strategy, accepted.strategy)
         self._expect("its symbol", event.symbol, accepted.symbol)
 

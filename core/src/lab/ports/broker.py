@@ -64,13 +64,14 @@ class Broker(Component, ABC):
         """Change a working order to what is given: the same id, other quantity, limit or stop.
 
         `Accepted` up to now: it is changed. With a later time: it is on its way, and `Amended` is reported then, unless
-        the order ends before. Called only where `features` has ``AMEND``.
+        the order ends before; amendments arrive in the order in which they were sent. Called only where
+        `features` has ``AMEND``.
         """
         return Rejected("orders cannot be amended here")
 
     @abstractmethod
     def observe(self, event: Input) -> Sequence[Fill | Report]:
-        """Apply a candle, quote, trade, depth or timer to the working orders; fills come in the order of submission.
+        """Apply a candle, quote, trade, depth, timer or trading state to the orders; fills come in their order.
 
         A quote counts from ``eligible_ns`` on. Of a candle that opened before ``eligible_ns``, only the close counts,
         unless all of the order's way was shorter than the candle. The engine gives no back-filled candle. The broker

@@ -33,7 +33,7 @@ CHANNEL_OF: Final[Mapping[type, Channel]] = {
 }
 """Market data class to its channel."""
 
-RUN_CHANNELS: Final = frozenset({Channel.CANDLES, Channel.QUOTES, Channel.DEPTH, Channel.FUNDING})
+RUN_CHANNELS: Final = frozenset(Channel)
 """What a run takes of a provider that has it. It can't do without `Channel.CANDLES`."""
 
 

@@ -164,7 +164,7 @@ class Totals(Record, frozen=True, kw_only=True):
     fill_rules: Mapping[str, FillTotals] = {}
     """fills by the broker's rule"""
     gain_at_best: Decimal = ZERO
-    """what all fills together would have gained at the best of their reference prices, fees included"""
+    """what all fills together would have gained at the best of their reference prices, for the same fees"""
     loss_at_worst: Decimal = ZERO
     """what they would have lost at the worst"""
     funding_paid: Decimal = ZERO

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
-from lab.domain.orders import PRICE_FIELDS, CancelRequest, OrderRequest, OrderType
+from lab.domain.orders import PRICE_FIELDS, AmendRequest, CancelRequest, OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS
 from lab.engine.checks import validated_actions
 from lab.engine.engine import Engine
@@ -21,7 +21,7 @@ from lab.ports import Broker, Strategy
 from lab.testing.builders import instrument
 from lab.testing.simple_broker import SimpleBroker
 
-Action = OrderRequest | CancelRequest
+Action = OrderRequest | CancelRequest | AmendRequest
 Around = Callable[[View], AbstractContextManager[object]]
 
 _ASKED: Final = ("on_candle", "on_quote", "on_trade", "on_depth", "on_timer")
@@ -151,10 +151,10 @@ class ScriptedStrategy(Strategy):
 
 def trouble_of(action: object, symbols: Container[str]) -> str | None:
     """Return what is wrong with the form of one action, ``None`` for nothing."""
-    if isinstance(action, CancelRequest):
+    if isinstance(action, CancelRequest | AmendRequest):
         return None if isinstance(action.order_id, str) else f"order_id {action.order_id!r} is not text"
     if not isinstance(action, OrderRequest):
-        return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest"
+        return f"{action!r} ({type(action).__name__}) is neither OrderRequest nor CancelRequest nor AmendRequest"
     if action.symbol not in symbols:
         return f"symbol {action.symbol!r} is not in this run"
     trouble = _amount("quantity", action.quantity)

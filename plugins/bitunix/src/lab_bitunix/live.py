@@ -1,4 +1,4 @@
-"""A running stream: hands the socket's quotes and depth to the sink, and closed candles after their confirmation."""
+"""A running stream: hands the socket's quotes, depth and trades to the sink, and closed candles after confirmation."""
 
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -23,12 +23,15 @@ from lab_bitunix.wire import (
     DEPTH_FRAMES,
     KLINE_INTERVAL,
     SAMPLE_BYTES,
+    TRADE_CHANNEL,
+    DataFrame,
     DepthFrame,
-    KlineFrame,
+    TradeFrame,
     candle_of,
     depth_of,
     quote_of,
     supported,
+    trades_of,
 )
 
 FUNDING_EVERY_S: Final = 3600.0
@@ -45,7 +48,9 @@ ReadBook = Callable[[DepthFrame], Quote | Depth | str]
 class LiveStream:
     """Everything that runs while a provider streams. ``wanted`` has its symbols in upper case.
 
-    ``levels`` is how many a side depth has: 1, 5, 15, or 0 for no depth, whatever is wanted.
+    ``levels`` is how many a side depth has: 1, 5, 15, or 0 for no depth, whatever is wanted; without ``trades`` none
+    are taken. The feed is live without either: trades come while somebody trades, and the venue's frames of some levels
+    were never seen.
     """
 
     rest: RestClient
@@ -58,11 +63,14 @@ class LiveStream:
     seed: int
     wall_ns: Callable[[], int]
     levels: int = 0
+    trades: bool = False
     pace: float = 1.0
     socket: SocketClient = field(init=False)
     _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
     _books: dict[tuple[str, type], tuple[ChannelKey, tuple[ReadBook, ...]]] = field(init=False, factory=dict)
     """By symbol and frame: the channel, and what is read of it. The one of one level may give quotes and depth."""
+    _traded: dict[str, bytes] = field(init=False, factory=dict)
+    """The newest frame of trades, by symbol: a second one with the same bytes is the first one again."""
     _funded: dict[str, None] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
     _late: int = field(init=False, default=0)
@@ -79,16 +87,17 @@ class LiveStream:
             if Channel.DEPTH in one.channels and self.levels:
                 self._read(one.symbol, self.levels, depth_of)
         self._funded = dict.fromkeys(one.symbol for one in self.wanted if Channel.FUNDING in one.channels)
-        channels = [channel for channel, _ in self._books.values()]
-        channels += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
-        if len(channels) > _CHANNELS_MAX:
-            raise ProviderError(
-                f"bitunix: {len(self.wanted)} subscriptions need {len(channels)} channels; the venue takes "
-                f"{_CHANNELS_MAX} on a socket: ask for fewer symbols{', or set bitunix.depth=0' if self.levels else ''}"
-            )
+        if self.trades:
+            self._traded = {one.symbol: b"" for one in self.wanted if Channel.TRADES in one.channels}
+        wanted = [channel for channel, reads in self._books.values() if quote_of in reads]
+        wanted += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
+        optional = [channel for channel, reads in self._books.values() if quote_of not in reads]
+        optional += [(symbol, TRADE_CHANNEL) for symbol in self._traded]
+        self._check_number(len(wanted) + len(optional))
         self.socket = SocketClient(
             url=self.ws_url,
-            wanted=channels,
+            wanted=wanted,
+            optional=optional,
             sink=self.sink,
             contacted=self.contacted,
             seed=self.seed,
@@ -105,6 +114,16 @@ class LiveStream:
                 sink=self.sink,
                 venue_ns=lambda: self.clock.newest_ns,
                 say=self.socket.say,
+            )
+
+    def _check_number(self, needed: int) -> None:
+        if needed > _CHANNELS_MAX:
+            cures = ["ask for fewer symbols"]
+            cures += ["set bitunix.depth=0"] if self.levels else []
+            cures += ["set bitunix.trades=false"] if self.trades else []
+            raise ProviderError(
+                f"bitunix: {len(self.wanted)} subscriptions need {needed} channels; the venue takes "
+                f"{_CHANNELS_MAX} on a socket: {', or '.join(cures)}"
             )
 
     async def run(self) -> None:
@@ -124,7 +143,7 @@ class LiveStream:
             if chain is not None:
                 chain.assembler.subscribed()
 
-    def receive(self, message: DepthFrame | KlineFrame, frame: bytes, now: float) -> ChannelKey | None:
+    def receive(self, message: DataFrame, frame: bytes, now: float) -> ChannelKey | None:
         """Check a data frame and hand it on; return its channel when it was good."""
         if isinstance(message, DepthFrame):
             known = self._books.get((message.symbol, type(message)))
@@ -140,6 +159,8 @@ class LiveStream:
                     return None
                 self.sink.put(event)
             return channel
+        if isinstance(message, TradeFrame):
+            return self._take_trades(message, frame, now)
         interval_ns = KLINE_INTERVAL[type(message)]
         channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
         chain = self._chains.get(channel)
@@ -152,6 +173,24 @@ class LiveStream:
         if not self._timely(candle.time_ns, frame, now):
             return None
         chain.push(candle, now)
+        return channel
+
+    def _take_trades(self, message: TradeFrame, frame: bytes, now: float) -> ChannelKey | None:
+        before = self._traded.get(message.symbol)
+        if before is None:
+            return None
+        channel = (message.symbol, TRADE_CHANNEL)
+        if frame == before:
+            return channel
+        trades = trades_of(message)
+        if isinstance(trades, str):
+            self.sink.malformed(trades, frame[:SAMPLE_BYTES])
+            return None
+        if trades and not self._timely(trades[0].time_ns, frame, now):
+            return None
+        self._traded[message.symbol] = frame
+        for trade in trades:
+            self.sink.put(trade)
         return channel
 
     def _read(self, symbol: str, levels: int, read: ReadBook) -> None:

@@ -13,6 +13,9 @@ FIRST_DATA_S: Final = 3.0
 HELLO_WITHIN_S: Final = 2.0
 CHANNEL_DEGRADED_S: Final = 5.5
 CHANNEL_DEAD_S: Final = 9.5
+QUIET_S: Final = 30.0
+"""The silence after which an optional channel is asked for again; then twice as long each time, to `QUIET_MOST_S`."""
+QUIET_MOST_S: Final = 300.0
 _GUESS_MOST_S: Final = 24.0
 _QUICK_AGAIN_S: Final = 60.0
 
@@ -49,6 +52,13 @@ class Paces:
     """
 
     _slow_s: dict[ChannelKey, float] = field(init=False, factory=dict)
+    _told: set[ChannelKey] = field(init=False, factory=set)
+
+    def first_told(self, channel: ChannelKey) -> bool:
+        """Note that the silence of an optional channel is to be told; return whether it was not yet."""
+        new = channel not in self._told
+        self._told.add(channel)
+        return new
 
     def first_s(self, channel: ChannelKey) -> float:
         """Return how long a channel may take to send after its subscription."""
@@ -87,15 +97,30 @@ class _Line:
 
 
 @define
+class _Quiet:
+    """An optional channel: when it was asked for or heard last, and the silence it is allowed now."""
+
+    since: float
+    allowed_s: float = QUIET_S
+
+    @property
+    def due(self) -> float:
+        return self.since + self.allowed_s
+
+
+@define
 class ChannelMonitor:
     """One connection, from its opening to its end.
 
-    connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live.
+    connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live. Where none
+    is wanted, live at once.
     Live → (a channel silent 5.5 s while others flow: asked for again) → degraded → live, or replaced at 9.5 s; later
     where the channel is known to be slow.
     Any → (no frame for 5 s: ping) → suspect → what it was, or replaced 3 s later.
     A channel that does not speak within 3 s of subscribing is asked for once more, then the socket is replaced: the
     venue acknowledges no subscription.
+    A silent ``optional`` channel changes no state and replaces no socket: it may have nothing to say. It is told once,
+    and asked for again after 30 s, 60 s, and so on up to every 5 minutes.
 
     `due` says what to do now, `next_due` when to ask again; ``changes`` collects the states entered.
     """
@@ -103,12 +128,15 @@ class ChannelMonitor:
     wanted: Sequence[ChannelKey]
     opened_at: float
     paces: Paces = field(factory=Paces)
+    optional: Sequence[ChannelKey] = ()
     state: FeedState = field(init=False, default=FeedState.CONNECTING)
     changes: list[tuple[FeedState, str]] = field(init=False, factory=list)
     _frame_at: float = field(init=False)
     _ping_at: float = field(init=False)
     _doubted_at: float | None = field(init=False, default=None)
+    _subscribed: bool = field(init=False, default=False)
     _lines: dict[ChannelKey, _Line] = field(init=False, factory=dict)
+    _quiet: dict[ChannelKey, _Quiet] = field(init=False, factory=dict)
     _unheard: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
@@ -123,9 +151,12 @@ class ChannelMonitor:
             self._settle("the socket answered")
 
     def data(self, channel: ChannelKey, now: float) -> None:
-        """Note usable data of a wanted channel."""
+        """Note usable data of a channel that was asked for."""
         line = self._lines.get(channel)
         if line is None:
+            quiet = self._quiet.get(channel)
+            if quiet is not None:
+                quiet.since, quiet.allowed_s = now, QUIET_S
             return
         before, again = line.heard_at, line.asked_again
         if before == now and not again:
@@ -146,12 +177,12 @@ class ChannelMonitor:
 
     def hello(self, now: float) -> Sequence[Action]:
         """Note the venue's connect frame: time to subscribe."""
-        return () if self._lines or not self.wanted else self._subscribe(now)
+        return self._subscribe(now) if self._awaits_subscription() else ()
 
     def due(self, now: float) -> list[Action]:
         """Return what is to be done now, in this order."""
         actions: list[Action] = []
-        if not self._lines and self.wanted and now >= self.opened_at + HELLO_WITHIN_S:
+        if self._awaits_subscription() and now >= self.opened_at + HELLO_WITHIN_S:
             actions.extend(self._subscribe(now))
         if self._doubted_at is not None and now >= self._doubted_at + PONG_WITHIN_S:
             return [Replace(f"no frame for {now - self._frame_at:.1f} s, ping unanswered")]
@@ -164,6 +195,7 @@ class ChannelMonitor:
             actions.append(Ping())
         if self._doubted_at is None:
             actions.extend(self._silent_channels(now))
+            actions.extend(self._quiet_channels(now))
         return actions
 
     def next_due(self) -> float:
@@ -174,15 +206,23 @@ class ChannelMonitor:
         else:
             times.append(self._frame_at + SILENT_S)
             times.extend(self._limit(channel, line) for channel, line in self._lines.items())
-        if not self._lines and self.wanted:
+            times.extend(quiet.due for quiet in self._quiet.values())
+        if self._awaits_subscription():
             times.append(self.opened_at + HELLO_WITHIN_S)
         return min(times)
 
+    def _awaits_subscription(self) -> bool:
+        return not self._subscribed and bool(self.wanted or self.optional)
+
     def _subscribe(self, now: float) -> Sequence[Action]:
+        self._subscribed = True
         self._lines = {channel: _Line(now) for channel in self.wanted}
+        self._quiet = {channel: _Quiet(now) for channel in self.optional}
         self._unheard = len(self._lines)
-        self._enter(FeedState.SUBSCRIBED, f"{len(self._lines)} channels asked for")
-        return (Subscribe(tuple(self.wanted)),)
+        self._enter(FeedState.SUBSCRIBED, f"{len(self._lines) + len(self._quiet)} channels asked for")
+        if not self._unheard:
+            self._enter(FeedState.LIVE, "")
+        return (Subscribe((*self.wanted, *self.optional)),)
 
     def _limit(self, channel: ChannelKey, line: _Line) -> float:
         if line.heard_at is None:
@@ -210,8 +250,17 @@ class ChannelMonitor:
         self._enter(state, f"{names} silent: asked for once more")
         return [Subscribe(tuple(again))]
 
+    def _quiet_channels(self, now: float) -> list[Action]:
+        again = [channel for channel, quiet in self._quiet.items() if now >= quiet.due]
+        for channel in again:
+            quiet = self._quiet[channel]
+            if self.paces.first_told(channel):
+                self._enter(self.state, f"{_name(channel)} silent for {quiet.allowed_s:g} s: the run goes on without")
+            quiet.since, quiet.allowed_s = now, min(QUIET_MOST_S, 2.0 * quiet.allowed_s)
+        return [Subscribe(tuple(again))] if again else []
+
     def _settle(self, detail: str) -> None:
-        if not self._lines:
+        if not self._subscribed:
             self._enter(FeedState.CONNECTING, detail)
         elif self._unheard:
             self._enter(FeedState.SUBSCRIBED, detail)

@@ -6,14 +6,17 @@ from statistics import median
 
 import anyio
 from attrs import define, field
-from lab.domain.market import Candle, Depth, MarketData, Quote
+from lab.domain.market import Candle, Depth, MarketData, Quote, Trade
 from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, format_time
 from lab.errors import ProviderError
 from lab.ports import Channel, Check, FeedState, Provider, Realm, Subscription
+from lab.ports.provider import CHANNEL_OF
 
 from lab_bitunix.rest import RestClient
 
 STREAM_S = 12.0
+OPTIONAL_S = 3.0
+"""How long it waits for the channels that a feed is live without, once it is."""
 _CANDLES = 5
 
 
@@ -24,10 +27,13 @@ class _Listener:
     wall_ns: Callable[[], int]
     quotes: list[Quote] = field(factory=list)
     depth: Depth | None = None
+    trade: Trade | None = None
     skews_ns: list[int] = field(factory=list)
     faults: list[str] = field(factory=list)
     words: list[str] = field(factory=list)
     live: anyio.Event = field(factory=anyio.Event)
+    awaited: set[type] = field(factory=set)
+    complete: anyio.Event = field(factory=anyio.Event)
 
     def put(self, event: MarketData) -> None:
         if isinstance(event, Quote):
@@ -35,6 +41,11 @@ class _Listener:
             self.skews_ns.append(event.time_ns - self.wall_ns())
         elif isinstance(event, Depth):
             self.depth = event
+        elif isinstance(event, Trade):
+            self.trade = event
+        self.awaited.discard(type(event))
+        if not self.awaited:
+            self.complete.set()
 
     def feed(self, state: FeedState, detail: str = "") -> None:
         self.words.append(f"{state.value} {detail}".strip())
@@ -56,8 +67,11 @@ async def probe(
     if listener.quotes and candles:
         _age(candles, wanted, listener.quotes[-1].time_ns, checks)
         _prices(candles, listener.quotes[-1], checks)
-    if Channel.DEPTH in wanted.channels & provider.channels():
+    given = wanted.channels & provider.channels()
+    if Channel.DEPTH in given:
         checks.append(_depth(listener))
+    if Channel.TRADES in given:
+        checks.append(_trades(listener))
     faults = len(listener.faults)
     checks.append(Check("input", not faults, f"{faults} malformed" + (f": {listener.faults[0]}" if faults else "")))
     return checks
@@ -106,7 +120,8 @@ def _skew(name: str, skew_s: float, tolerance: str, recorded: bool) -> Check:
 async def _stream(
     provider: Provider, wanted: Subscription, wall_ns: Callable[[], int], checks: list[Check], pace: float
 ) -> _Listener:
-    listener = _Listener(wall_ns)
+    given = wanted.channels & provider.channels()
+    listener = _Listener(wall_ns, awaited={kind for kind in (Depth, Trade) if CHANNEL_OF[kind] in given})
     started = anyio.current_time()
     error: ProviderError | None = None
     async with anyio.create_task_group() as tasks:
@@ -123,11 +138,14 @@ async def _stream(
         with anyio.move_on_after(STREAM_S * pace):
             await listener.live.wait()
         took_s = (anyio.current_time() - started) / pace
+        if listener.live.is_set() and listener.awaited and error is None:
+            with anyio.move_on_after(OPTIONAL_S * pace):
+                await listener.complete.wait()
         tasks.cancel_scope.cancel()
     if error is not None:
         checks.append(Check("stream", False, str(error)))
     elif listener.live.is_set():
-        checks.append(Check("stream", True, f"first data of every channel after {took_s:.1f} s"))
+        checks.append(Check("stream", True, f"first data of every channel it needs after {took_s:.1f} s"))
     else:
         hint = "" if provider.realm() is Realm.RECORDED else "; without the internet: --set bitunix.venue=local"
         checks.append(Check("stream", False, f"not live within {STREAM_S:g} s: {listener.words[-1]}{hint}"))
@@ -147,12 +165,18 @@ def _age(candles: Sequence[Candle], wanted: Subscription, venue_ns: int, checks:
 
 def _depth(listener: _Listener) -> Check:
     depth = listener.depth
-    if depth is None and listener.quotes:
-        return Check("depth", False, "no levels came; --set bitunix.depth=0 does without")
     if depth is None:
-        return Check("depth", None, "no levels came")
+        cure = "; a run goes on without, and --set bitunix.depth=0 asks for none" if listener.quotes else ""
+        return Check("depth", None, f"no levels came{cure}")
     (bid, _), (ask, _) = depth.bids[0], depth.asks[0]
     return Check("depth", True, f"{len(depth.bids)} bids from {bid} down, {len(depth.asks)} asks from {ask} up")
+
+
+def _trades(listener: _Listener) -> Check:
+    trade = listener.trade
+    if trade is None:
+        return Check("trades", None, "none came; they come when somebody trades, and a run goes on without")
+    return Check("trades", True, f"{trade.side.value} {trade.size} at {trade.price}")
 
 
 def _prices(candles: Sequence[Candle], quote: Quote, checks: list[Check]) -> None:

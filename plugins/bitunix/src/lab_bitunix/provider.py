@@ -42,7 +42,7 @@ def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
 
 @define(kw_only=True)
 class Bitunix(Provider):
-    """Quotes, depth and closed candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
+    """Quotes, depth, trades and candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
 
     A closed candle is confirmed by its REST row, or marked ``unconfirmed`` 5 s after it closed. Its ``time_ns`` is the
     newest venue time known when it goes out. Intervals: 1m 5m 15m 30m 1h 2h 4h 6h 8h 12h 1d.
@@ -74,6 +74,7 @@ class Bitunix(Provider):
         validator=[validators.instance_of(int), validators.in_(_LEVELS)],
         metadata={"help": "displayed levels a side, beside the quotes: 5, 15, 1, or 0 for none"},
     )
+    trades: bool = field(default=True, metadata={"help": "trades of the market, for resting limits and on_trade"})
     faults: str = field(
         default="",
         validator=validators.instance_of(str),
@@ -99,9 +100,10 @@ class Bitunix(Provider):
         return Realm.RECORDED if self.venue == "local" else Realm.REAL
 
     def channels(self) -> frozenset[Channel]:
-        """Return candles, quotes and funding rates, and depth unless ``depth`` is 0. Its trades are not taken yet."""
+        """Return candles, quotes, funding rates, depth unless ``depth`` is 0, and trades unless ``trades`` is off."""
         channels = frozenset({Channel.CANDLES, Channel.QUOTES, Channel.FUNDING})
-        return channels | {Channel.DEPTH} if self.depth else channels
+        channels |= {Channel.DEPTH} if self.depth else frozenset()
+        return channels | {Channel.TRADES} if self.trades else channels
 
     def origin(self) -> str:
         """Return the host, or the local venue with its recording."""
@@ -173,7 +175,7 @@ class Bitunix(Provider):
         return await self._client().klines(symbol.upper(), interval_ns, end_ns=end_ns, count=count)
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Put quotes, depth, closed candles and funding rates into the sink until cancelled."""
+        """Put quotes, depth, trades, closed candles and funding rates into the sink until cancelled."""
         from lab_bitunix.live import LiveStream
 
         runtime = self._started()
@@ -189,6 +191,7 @@ class Bitunix(Provider):
             seed=runtime.seed,
             wall_ns=runtime.clock.wall_ns,
             levels=self.depth,
+            trades=self.trades,
             pace=runtime.pace,
         )
         try:

@@ -18,10 +18,12 @@ from lab_bitunix.pacing import Backoff, CoolDown, Pacer
 from lab_bitunix.wire import (
     SAMPLE_BYTES,
     Control,
+    DataFrame,
     DepthFrame,
     KlineFrame,
     Malformed,
     Other,
+    TradeFrame,
     decode_frame,
     ping_frame,
     refusal,
@@ -29,14 +31,14 @@ from lab_bitunix.wire import (
 )
 
 OPEN_S: Final = 5.0
-_DATA: Final = (DepthFrame, KlineFrame)
+_DATA: Final = (DepthFrame, KlineFrame, TradeFrame)
 FRAME_EVERY_S: Final = 0.26
 """At most four frames in any second: the venue closes at more than five, and may block the address."""
 
 
 @define(kw_only=True)
 class SocketClient:
-    """One connection at a time, with the wanted channels subscribed on it.
+    """One connection at a time, with the wanted and the optional channels subscribed on it.
 
     ``receive`` takes each decoded data frame, its bytes and the monotonic time, and returns its channel when it could
     be used; ``subscribing`` hears of the channels just before they are asked for. Opening and closing a connection may
@@ -45,11 +47,12 @@ class SocketClient:
 
     url: str
     wanted: Sequence[ChannelKey]
+    optional: Sequence[ChannelKey] = ()
     sink: Sink
     contacted: Callable[[str], None]
     seed: int
     wall_ns: Callable[[], int]
-    receive: Callable[[DepthFrame | KlineFrame, bytes, float], ChannelKey | None]
+    receive: Callable[[DataFrame, bytes, float], ChannelKey | None]
     subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
     pace: float = 1.0
@@ -119,7 +122,7 @@ class SocketClient:
             socket.transport.abort()
 
     async def _use(self, socket: FrameConnection) -> str:
-        monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces)
+        monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces, self.optional)
         self._reason = ""
         outgoing, queue = anyio.create_memory_object_stream[str](8)
         async with anyio.create_task_group() as tasks:

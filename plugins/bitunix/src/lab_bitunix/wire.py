@@ -2,7 +2,8 @@
 
 Facts about the protocol are measured ones (docs and captures of 2026): data frames carry ``ch``, control frames
 ``op``; numbers come as JSON numbers or strings; a candle push has no open time and no closed flag, only the time it was
-sent; an unknown symbol answers with depth levels of empty strings.
+sent; an unknown symbol answers with depth levels of empty strings. A trade's own time has whole seconds, so the time of
+sending, which quotes have too, stands for it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,11 +17,14 @@ from lab.domain.market import (
     Candle,
     Depth,
     Quote,
+    Trade,
     check_candle,
     check_depth,
     check_quote,
+    check_trade,
     quote_from_row,
 )
+from lab.domain.orders import Side
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, format_interval
 from lab.errors import ProviderError
 
@@ -29,6 +33,7 @@ SAMPLE_BYTES: Final = 400
 
 DEPTH_CHANNELS: Final[Mapping[int, str]] = {levels: f"depth_book{levels}" for levels in (1, 5, 15)}
 """Levels a side to the channel that shows so many. ``depth_books`` sends the whole book each time, some 460 KB."""
+TRADE_CHANNEL: Final = "trade"
 # REST and socket name the same intervals differently. The buckets of 3d, 1w and 1M do not start at multiples since 1970
 # that anyone has established, so their candles can't be separated on the socket, which sends no open time.
 _INTERVALS: Final = (
@@ -76,6 +81,12 @@ class _Kline(msgspec.Struct, gc=False):
     b: float
 
 
+class _TradeRow(msgspec.Struct, gc=False):
+    p: float
+    v: float
+    s: Side
+
+
 class DepthFrame(msgspec.Struct):
     """The best levels of each side, best first, whole each time, about three times a second."""
 
@@ -89,6 +100,14 @@ class KlineFrame(msgspec.Struct):
 
     ts: int
     data: _Kline | list[_Kline]
+    symbol: str = ""
+
+
+class TradeFrame(msgspec.Struct, tag_field="ch", tag=TRADE_CHANNEL):
+    """The trades since the frame before, which carry no number: a frame that was lost, or came twice, does not show."""
+
+    ts: int
+    data: list[_TradeRow]
     symbol: str = ""
 
 
@@ -112,7 +131,8 @@ class Malformed(msgspec.Struct):
     reason: str
 
 
-Frame = DepthFrame | KlineFrame | Control | Other | Malformed
+DataFrame = DepthFrame | KlineFrame | TradeFrame
+Frame = DataFrame | Control | Other | Malformed
 
 # One struct a channel: the tag decides the type, so that one pass over the bytes is enough.
 DEPTH_FRAMES: Final[Mapping[int, type]] = {
@@ -126,11 +146,11 @@ KLINE_INTERVAL: Final[Mapping[type, int]] = {
     ): interval_ns
     for interval_ns, channel in CANDLE_CHANNELS.items()
 }
-_KNOWN: Final = frozenset({*DEPTH_CHANNELS.values(), *CANDLE_CHANNELS.values()})
+_KNOWN: Final = frozenset({*DEPTH_CHANNELS.values(), *CANDLE_CHANNELS.values(), TRADE_CHANNEL})
 
 
-def _decoder() -> "msgspec.json.Decoder[DepthFrame | KlineFrame]":
-    union: Any = reduce(or_, (*DEPTH_FRAMES.values(), *KLINE_INTERVAL))
+def _decoder() -> "msgspec.json.Decoder[DataFrame]":
+    union: Any = reduce(or_, (*DEPTH_FRAMES.values(), *KLINE_INTERVAL, TradeFrame))
     return msgspec.json.Decoder(union, strict=False)
 
 
@@ -142,7 +162,7 @@ _decode_other: Final = msgspec.json.Decoder(Other, strict=False).decode
 def decode_frame(frame: bytes | str) -> Frame:
     """Return the frame as a typed object; never raises.
 
-    Figures are not checked yet: see `quote_of`, `depth_of` and `candle_of`.
+    Figures are not checked yet: see `quote_of`, `depth_of`, `trades_of` and `candle_of`.
     """
     try:
         return _decode(frame)
@@ -191,6 +211,19 @@ def depth_of(frame: DepthFrame) -> Depth | str:
     depth = Depth(frame.symbol, frame.ts * MILLISECOND_NS, bids, asks)
     problem = check_depth(depth)
     return depth if problem is None else f"{DEPTH_CHANNELS[count]}: {problem}"
+
+
+def trades_of(frame: TradeFrame) -> Sequence[Trade] | str:
+    """Return the frame's trades in its order, each at the time of sending, or what is wrong with one of them."""
+    if not _TS_MIN <= frame.ts < _TS_MAX:
+        return f"{TRADE_CHANNEL}: ts {frame.ts} is not a time in ms"
+    time_ns = frame.ts * MILLISECOND_NS
+    trades = [Trade(frame.symbol, time_ns, row.p, row.v, row.s) for row in frame.data]
+    for trade in trades:
+        problem = check_trade(trade)
+        if problem is not None:
+            return f"{TRADE_CHANNEL}: {problem}"
+    return trades
 
 
 def candle_of(frame: KlineFrame, interval_ns: int) -> Candle | str:

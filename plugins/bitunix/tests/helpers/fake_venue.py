@@ -164,6 +164,8 @@ class FakeVenue:
                 await socket.send(depth(now_ms))
             if "depth_book5" not in self.muted:
                 await socket.send(depth(now_ms, 5))
+            if "trade" not in self.muted:
+                await socket.send(trades(now_ms))
             if "market_kline_1min" not in self.muted and step % 2 == 0:
                 await socket.send(kline_push(now_ms))
             step += 1
@@ -192,6 +194,13 @@ def depth(now_ms: int, levels: int = 1) -> str:
     asks = [[f"{60000.2 + place / 10:.1f}", f"{3 + place}"] for place in range(levels)]
     frame = {"ch": f"depth_book{levels}", "symbol": "BTCUSDT", "ts": now_ms, "data": {"b": bids, "a": asks}}
     return json.dumps(frame)
+
+
+def trades(now_ms: int) -> str:
+    """A sale at the bid and a purchase at the ask, as the venue tells them: by the second."""
+    data = [{"t": "2026-08-29T10:40:00Z", "p": p, "v": v, "s": side}
+            for p, v, side in (("60000.1", "0.5", "sell"), ("60000.2", "0.25", "buy"))]  # fmt: skip
+    return json.dumps({"ch": "trade", "symbol": "BTCUSDT", "ts": now_ms, "data": data})
 
 
 def _response(status: int, body: bytes, now_ms: int) -> Response:

@@ -12,7 +12,7 @@ from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, Depth, Quote
-from lab.domain.time import DAY_NS, SECOND_NS, format_interval, parse_time
+from lab.domain.time import DAY_NS, MILLISECOND_NS, MINUTE_NS, SECOND_NS, format_interval, parse_time
 from lab.errors import ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 
@@ -44,8 +44,8 @@ def _is_begin(_: object, attribute: "Attribute[Any]", value: str) -> None:
 class MockProvider(Provider):
     """A random walk with one quote a second of the session's clock, and candles made of exactly those quotes.
 
-    Venue time is ``begin`` plus the ticks played. A candle of one minute is made of 60 ticks and goes out when its
-    bucket ends: after its last tick and before the next bucket's first. It opens at the close before. The same
+    Venue time is ``begin`` plus the ticks played. A candle of one minute is made of 60 ticks and is known
+    ``confirm_ms`` after its end. It opens at the close before. The same
     settings and seed give the same events, in any process, at any speed, from `stream` and from `batches`.
     """
 
@@ -74,10 +74,16 @@ class MockProvider(Provider):
         validator=_between(0, 10**5),
         metadata={"help": "candles before the beginning, per interval"},
     )
+    confirm_ms: int = field(
+        default=0,
+        validator=_between(0, 60_000),
+        metadata={"help": "milliseconds from a candle's end until it is known; about 2070 in a session on a venue"},
+    )
     minutes: int = field(default=1440, validator=_between(1, 10**7), metadata={"help": "minutes of data in a backtest"})
 
     _run_seed: int = field(init=False, default=0)
-    _played: int = field(init=False, default=0)
+    _given_ns: int = field(init=False, default=-1)
+    """The newest moment given, counted from the beginning."""
     _replays: dict[Subscription, "_Replay"] = field(init=False, factory=dict, repr=False)
 
     def realm(self) -> Realm:
@@ -132,7 +138,7 @@ class MockProvider(Provider):
         replay = self._replays.get(wanted)
         if replay is None:
             replay = self._replays[wanted] = _Replay(self._shape(symbol), interval_ns // SECOND_NS)
-        await replay.advance(self._played - 1)
+        await replay.advance((self._given_ns - self.confirm_ms * MILLISECOND_NS) // SECOND_NS)
         end_ns = replay.end_ns if end_ns is None else end_ns
         played = [candle for candle in replay.candles if candle.open_ns < end_ns][-count:] if count > 0 else []
         skipped = max(0, (replay.start_ns - end_ns) // interval_ns)
@@ -140,25 +146,25 @@ class MockProvider(Provider):
         return [*reversed(older[skipped:]), *played]
 
     async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
-        """Give a quote a second, its depth if there is any, and each candle when its bucket ends, for ever.
+        """Give a quote a second, its depth if there is any, and each candle when it is known, for ever.
 
         Ticks that are late are caught up; none is left out.
         """
         self.check(wanted)
         sink.feed(FeedState.LIVE, self.origin())
-        origin = anyio.current_time() - self._played
-        for second, events in self._seconds(wanted):
-            if second < self._played:  # an earlier stream gave these: venue time goes on
-                if second % _YIELD_EVERY == 0:
+        origin = anyio.current_time() - (self._given_ns // SECOND_NS + 1)
+        for number, (at_ns, events) in enumerate(self._moments(wanted)):
+            if at_ns <= self._given_ns:  # an earlier stream gave these: venue time goes on
+                if number % _YIELD_EVERY == 0:
                     await anyio.sleep(0)
                 continue
-            await anyio.sleep(max(0.0, origin + second - anyio.current_time()))
+            await anyio.sleep(max(0.0, origin + at_ns / SECOND_NS - anyio.current_time()))
             for event in events:
                 sink.put(event)
-            self._played = second + 1
+            self._given_ns = at_ns
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]]:
-        """Return the first ``minutes`` of what `stream` gives, of all its channels."""
+        """Return the first ``minutes`` of what `stream` gives, of all its channels, with the candles that end there."""
         self._run_seed = seed
         self.check(wanted)
         return self._batches(wanted)
@@ -166,25 +172,30 @@ class MockProvider(Provider):
     def source(self) -> Mapping[str, str]:
         """Return the seed and what else the path is made from."""
         settings = ["price", "volatility", "spread", "begin", "minutes"]
-        if self.depth:
-            settings.append("depth")
+        settings += [name for name in ("depth", "confirm_ms") if getattr(self, name)]
         return {"seed": str(self._seed_in_use), **{name: str(getattr(self, name)) for name in settings}}
 
     def _batches(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[Input]]:
-        last, batch = self.minutes * 60, list[Input]()
-        for second, events in self._seconds(wanted):
-            if second == last:  # what its bucket's end closes still belongs to the data, its tick does not
-                batch += [event for event in events if isinstance(event, Candle)]
+        last_ns, batch = self.minutes * MINUTE_NS, list[Input]()
+        known_ns = last_ns + self.confirm_ms * MILLISECOND_NS
+        for at_ns, events in self._moments(wanted):
+            if at_ns > known_ns:
                 break
-            batch += events
+            # The candles that end there still belong to the data, its tick and later ones do not.
+            batch += events if at_ns < last_ns else [one for one in events if isinstance(one, Candle)]
             if len(batch) >= _BATCH:
                 yield batch
                 batch = []
         if batch:
             yield batch
 
-    def _seconds(self, wanted: Sequence[Subscription]) -> Iterator[tuple[int, list[Candle | Quote | Depth]]]:
-        """Yield each second's number and events: the candles that end there, then each symbol's quote and depth."""
+    def _moments(self, wanted: Sequence[Subscription]) -> Iterator[tuple[int, list[Candle | Quote | Depth]]]:
+        """Yield each moment, counted in ns from the beginning, and its events.
+
+        Each second has each symbol's quote and depth. A candle is known ``confirm_ms`` after its end, behind the
+        quotes of that moment; with 0 it comes before them, which belong to the next one.
+        """
+        start_ns, confirm_ns = parse_time(self.begin), self.confirm_ms * MILLISECOND_NS
         paths: list[tuple[Iterator[Tick], bool, Book | None, list[Bucket]]] = []
         for symbol in dict.fromkeys(one.symbol for one in wanted):
             shape = self._shape(symbol)
@@ -196,9 +207,12 @@ class MockProvider(Provider):
             deep = self.depth and any(Channel.DEPTH in one.channels for one in of_symbol)
             book = Book(shape, self.depth) if deep else None
             paths.append((walk(shape), quoted, book, [Bucket(shape, interval_s) for interval_s in intervals]))
-        closed: list[Candle | Quote | Depth] = []
+        closed: deque[Candle] = deque()
         for second in count_from():
-            events, closed = closed, []
+            while closed and closed[0].time_ns < start_ns + second * SECOND_NS:
+                known_ns = closed[0].time_ns
+                yield known_ns - start_ns, list(_known(closed, known_ns))
+            events: list[Candle | Quote | Depth] = []
             for ticks, quoted, book, buckets in paths:
                 tick = next(ticks)
                 if quoted:
@@ -208,8 +222,9 @@ class MockProvider(Provider):
                 for bucket in buckets:
                     candle = bucket.tick(tick)
                     if candle is not None:
-                        closed.append(candle)
-            yield second, events
+                        closed.append(candle._replace(time_ns=candle.time_ns + confirm_ns))
+            known = _known(closed, start_ns + second * SECOND_NS)
+            yield second * SECOND_NS, [*events, *known] if confirm_ns else [*known, *events]
 
     def check(self, wanted: Sequence[Subscription]) -> None:
         for one in wanted:
@@ -268,6 +283,11 @@ class _Replay:
                 steps = 0
                 await anyio.sleep(0)
         return self._past.candles[: max(count, 0)]
+
+
+def _known(closed: deque[Candle], now_ns: int) -> Iterator[Candle]:
+    while closed and closed[0].time_ns <= now_ns:
+        yield closed.popleft()
 
 
 def _check_symbol(symbol: str) -> None:

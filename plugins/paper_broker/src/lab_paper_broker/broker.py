@@ -1,13 +1,28 @@
 """The broker ``paper``: orders arrive after a latency and fill at real prices. Same orders and data, same fills."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
 from attrs import Attribute, define, field, setters, validators
-from lab import Broker, Feature, Instrument, OrderType
+from lab import (
+    MILLISECOND_NS,
+    Accepted,
+    Broker,
+    Feature,
+    Fill,
+    Input,
+    Instrument,
+    MarketView,
+    Order,
+    OrderType,
+    Rejected,
+)
+from lab.domain.orders import Report
 
-from lab_paper_broker.matcher import CANDLES_TO_EXPIRE, Matcher, Models
+from lab_paper_broker.arrivals import Arrivals
+from lab_paper_broker.candle_market import CANDLES_TO_EXPIRE
+from lab_paper_broker.desk import Desk, Models
 from lab_paper_broker.models import load_model
 from lab_paper_broker.terms import Terms
 
@@ -41,7 +56,10 @@ def _model(*methods: str) -> Callable[[Any, "Attribute[str]", str], None]:
     """Return a validator of a setting that names a model with these methods."""
 
     def check(instance: Any, attribute: "Attribute[str]", value: str) -> None:
-        load_model(value, methods)
+        try:
+            load_model(value, methods)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from error
 
     return check
 
@@ -52,7 +70,7 @@ _LATENCY: Final = ("submit_ns", "cancel_ns")
 
 # NO_OP: attrs would otherwise take each assignment of the state through Python, which costs more than the broker.
 @define(kw_only=True, on_setattr=setters.NO_OP)
-class PaperBroker(Matcher, Broker):
+class PaperBroker(Broker):
     """Fills orders on real prices and displayed sizes; the rules are in `on_quotes` and `on_candles` beside this.
 
     What a strategy sends arrives ``latency_ms`` ± jitter later, in the order it was sent; cancels and amendments lose
@@ -155,18 +173,17 @@ class PaperBroker(Matcher, Broker):
         metadata={"help": "a model of the venue's rejects, as module:Class(name=value)"},
     )
 
+    _models: Models = field(init=False)
+    _desk: Desk = field(init=False)
+
     def __attrs_post_init__(self) -> None:
-        models = Models(
+        self._models = Models(
             load_model(self.latency_model, _LATENCY),
             load_model(self.liquidity_model, ("available",)),
             load_model(self.queue_model, ("ahead",)),
             load_model(self.reject_model, ("reason",)),
         )
-        cancel_ms = self.latency_ms if self.cancel_latency_ms is None else self.cancel_latency_ms
-        Matcher.__init__(
-            self, self.latency_ms, self.jitter_ms, cancel_ms, self.feed_ms, self.expire_ms, self.stale_ms,
-            self.candle_share, self.liquidity == "unlimited", models,
-        )  # fmt: skip
+        self.open({}, 0)
 
     def order_types(self) -> frozenset[OrderType]:
         """Every type there is."""
@@ -178,7 +195,42 @@ class PaperBroker(Matcher, Broker):
 
     def open(self, instruments: Mapping[str, Instrument], seed: int) -> None:
         """Learn the instruments and the seed of what is drawn."""
-        self._begin({symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}, seed)
+        cancel_ms = self.latency_ms if self.cancel_latency_ms is None else self.cancel_latency_ms
+        arrivals = Arrivals(
+            (self.feed_ms + self.latency_ms) * MILLISECOND_NS,
+            min(self.jitter_ms, self.latency_ms) * MILLISECOND_NS,
+            (self.feed_ms + cancel_ms) * MILLISECOND_NS,
+            self._models.latency,
+        )
+        terms = {symbol: self._terms_of(instrument) for symbol, instrument in instruments.items()}
+        self._desk = Desk(
+            terms, seed, arrivals, self.expire_ms, self.stale_ms, self.candle_share, self.liquidity == "unlimited",
+            self._models,
+        )  # fmt: skip
+
+    def attach(self, market: MarketView) -> None:
+        """Learn where to look up the market."""
+        self._desk.attach(market)
+
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Take an order; reject an unknown symbol or type, an id that works already, and prices that are missing."""
+        return self._desk.submit(order, now_ns)
+
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        """Send a cancel after a working order."""
+        return self._desk.cancel(order_id, now_ns)
+
+    def forget(self, order_id: str) -> None:
+        """Drop an order at once."""
+        self._desk.forget(order_id)
+
+    def amend(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Send an amendment after a working order."""
+        return self._desk.amend(order, now_ns)
+
+    def observe(self, event: Input) -> Sequence[Fill | Report]:
+        """Apply an event of the market to the working orders, in the order they were submitted."""
+        return self._desk.observe(event)
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
         """Return the effective fee rates, latency, slippage, liquidity and expiry as text."""

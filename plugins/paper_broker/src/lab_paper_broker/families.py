@@ -11,7 +11,6 @@ from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.resting import Resting
 
 _NOBODY: Final[tuple[Resting, ...]] = ()
-_ZERO: Final = Decimal(0)
 
 
 class Families:
@@ -33,22 +32,31 @@ class Families:
         """Take an order into its group."""
         self._groups.setdefault(resting.order.group, []).append(resting)
 
-    def leave(self, resting: Resting) -> None:
-        """Forget an order that has ended."""
+    def leave(self, resting: Resting) -> bool:
+        """Forget an order that has ended in its group and as a child; return whether it has children of its own."""
         order = resting.order
-        if not order.group and not order.parent and not self._children:
-            return
-        self._children.pop(resting.id, None)
+        if not order.group and not order.parent:
+            return resting.id in self._children
         for families, name in ((self._groups, order.group), (self._children, order.parent)):
             members = families.get(name)
             if members is not None and resting in members:
                 members.remove(resting)
                 if not members:
                     del families[name]
+        return resting.id in self._children
+
+    def resized(self, resting: Resting, more: Decimal) -> None:
+        """Let the children of an entry that was amended become larger or smaller with it."""
+        for child in self._children.get(resting.id, _NOBODY):
+            child.set_total(child.total + more)
 
     def has_children(self, resting: Resting) -> bool:
         """Return whether an order has others that sleep until it fills."""
         return resting.id in self._children
+
+    def take_children(self, resting: Resting) -> Sequence[Resting]:
+        """Return the orders that have this one as their entry, and forget that they have."""
+        return self._children.pop(resting.id, _NOBODY)
 
     def others(self, resting: Resting) -> Sequence[Resting]:
         """Return the other members of an order's group."""
@@ -57,12 +65,14 @@ class Families:
         return [one for one in self._groups.get(resting.order.group, _NOBODY) if one is not resting]
 
     def filled(
-        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, reports: Reports
+        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
     ) -> Sequence[Resting]:
         """Wake the children for what filled, take it from the rest of the group; return those that have ended by it."""
         for child in self._children.get(resting.id, _NOBODY):
-            child.left += quantity
-            child.woke_in, child.awake_at = woke_in, where
+            guards = child.takes and bool(child.left)  # a stop goes on guarding what filled before
+            child.wake(quantity)
+            if not guards:
+                child.woke_in, child.awake_at, child.woke_ns = woke_in, where, time_ns
         ended: list[Resting] = []
         for other in self.others(resting):
             left = other.total - other.done
@@ -70,8 +80,7 @@ class Families:
                 ended.append(other)
                 reports.append(Ended(other.id, "cancelled", f"{resting.id} of its group filled"))
             else:
-                other.total -= quantity
-                other.left = max(other.left - quantity, _ZERO)
+                other.give_up(quantity)
                 reason = f"{resting.id} of its group filled {quantity}"
                 reports.append(Amended(other.id, other.total, other.order.limit, other.order.stop, reason))
         return ended

@@ -6,7 +6,8 @@
 ``candle_through`` a resting limit that a candle traded strictly through: at the limit, as maker
 ``stop_open``      a stop whose level the candle had passed when it opened: at the open ± slippage
 ``stop_level``     a stop whose level the candle reached later: at the level ± slippage
-``stop_close``     a stop that arrived while the candle was under way, and whose level the close has passed
+``stop_close``     a stop that arrived while the candle was under way, and whose level the close has passed, or that was
+                   passed already when its entry filled inside the candle
 
 Where a candle cannot tell at what price an order met the market, `Terms.fills` chooses: ``expected`` takes the open,
 ``pessimistic`` the worse of open and close, ``optimistic`` the better one; only an ``optimistic`` limit fills on a
@@ -21,12 +22,13 @@ from lab import Candle, Ended, Order, Triggered
 from lab.domain.money import as_decimal
 
 from lab_paper_broker.making import make, take, take_at_limit
-from lab_paper_broker.on_quotes import Reports
+from lab_paper_broker.on_quotes import Reports, would_take
 from lab_paper_broker.resting import AT_CLOSE, AT_OPEN, INSIDE, Resting
 from lab_paper_broker.terms import Terms
 
 # Where in the candle an order was filled: a number of `lab_paper_broker.resting`, 0 where it was not.
 _NOWHERE: Final = 0
+_ZERO: Final = Decimal(0)
 
 
 def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
@@ -42,12 +44,12 @@ def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
 
 
 def meet_candle(
-    resting: Resting, candle: Candle, most: Decimal | None, typical: Decimal | None, terms: Terms, reports: Reports
+    resting: Resting, candle: Candle, most: Decimal | None, typical: float, terms: Terms, reports: Reports
 ) -> int:
     """Let an order meet a candle; return where in it a fill was.
 
     ``most`` is what the candle's volume still gives, ``None`` where that is not known; ``typical`` the volume that a
-    candle usually has.
+    candle usually has, 0 where that is not known.
     """
     where = resting.awake_at if resting.woke_in == candle[1] else _NOWHERE
     if where == AT_CLOSE:
@@ -56,7 +58,7 @@ def meet_candle(
     whole = not inside and (where == AT_OPEN or counts_whole(resting.order, resting.eligible_ns, candle))
     quantity = resting.left
     if most is not None and most < quantity:
-        quantity = terms.instrument.floor_quantity(most)
+        quantity = terms.instrument.floor_quantity(most) if most > _ZERO else _ZERO
     found = _NOWHERE
     if resting.waits:
         found = _meet_level(resting, candle, whole, inside, quantity, typical, terms, reports)
@@ -81,7 +83,7 @@ def _take(
     candle: Candle,
     whole: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -97,8 +99,9 @@ def _take(
         reference = as_decimal(price)
         reports.append(take(resting, quantity, reference, None, typical, rule, time_ns, terms))
         return where
-    reference = as_decimal(_price_inside(resting.buys, candle, terms))
-    best, worst = _extremes(resting.buys, candle)
+    inside = _price_inside(resting.buys, candle, terms)
+    reference = as_decimal(inside)
+    best, worst = _band(resting.buys, inside, candle)
     time_ns = max(candle[1], resting.eligible_ns)
     reports.append(take(resting, quantity, reference, None, typical, "candle_open", time_ns, terms, None, best, worst))
     return AT_OPEN
@@ -110,7 +113,7 @@ def _meet_level(
     whole: bool,
     inside: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -123,6 +126,8 @@ def _meet_level(
         price, rule, where, time_ns = opened, "stop_open", AT_OPEN, max(candle[1], resting.eligible_ns)
     elif (whole and _touched(candle, level, rises)) or (inside and _reached_after(resting, candle, level, terms)):
         price, rule, where, time_ns = level, "stop_level", INSIDE, candle[2]
+        if level < candle[5] if rises else level > candle[4]:  # passed before its entry filled
+            price, rule, where = close, "stop_close", AT_CLOSE
     elif not whole and not inside and (close >= level if rises else close <= level):
         price, rule, where, time_ns = close, "stop_close", AT_CLOSE, candle[2]
     else:
@@ -144,7 +149,7 @@ def _meet_limit(
     whole: bool,
     inside: bool,
     quantity: Decimal,
-    typical: Decimal | None,
+    typical: float,
     terms: Terms,
     reports: Reports,
 ) -> int:
@@ -156,8 +161,7 @@ def _meet_limit(
     price = candle[3] if whole else candle[6]
     if resting.first and not inside and (price <= limit if buys else price >= limit):
         if resting.order.post_only:
-            resting.ended = True
-            reports.append(Ended(resting.id, "rejected", f"post_only: it would take at {as_decimal(price):f}"))
+            reports.append(would_take(resting, price))
             return _NOWHERE
         if not quantity or (resting.whole and quantity < resting.left):
             return _NOWHERE
@@ -216,7 +220,10 @@ def _price_inside(buys: bool, candle: Candle, terms: Terms) -> float:
     return max(opened, close) if higher else min(opened, close)
 
 
-def _extremes(buys: bool, candle: Candle) -> tuple[Decimal, Decimal]:
-    """Return the better and the worse of open and close."""
-    low, high = as_decimal(min(candle[3], candle[6])), as_decimal(max(candle[3], candle[6]))
-    return (low, high) if buys else (high, low)
+def _band(buys: bool, price: float, candle: Candle) -> tuple[Decimal | None, Decimal | None]:
+    """Return open or close where it would have been better than the price that is assumed, and where worse."""
+    other = candle[6] if price == candle[3] else candle[3]
+    if other == price:
+        return None, None
+    exact = as_decimal(other)
+    return (exact, None) if (other < price) is buys else (None, exact)

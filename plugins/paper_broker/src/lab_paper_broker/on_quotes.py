@@ -61,9 +61,7 @@ def meet_book(
         elif not resting.first:
             _make_at_touch(resting, book, time_ns, terms, liquidity, reports)
         elif resting.order.post_only:
-            resting.ended = True
-            shown = as_decimal(touch)
-            reports.append(Ended(resting.id, "rejected", f"post_only: it would take at {shown:f}"))
+            reports.append(would_take(resting, touch))
         else:
             _take_levels(resting, book, time_ns, terms, liquidity, rule, later, reports)
     if resting.immediate and resting.left and not resting.ended:
@@ -71,6 +69,13 @@ def meet_book(
         kind = resting.order.time_in_force
         reports.append(Ended(resting.id, "cancelled", f"{kind}: nothing more was displayed within its price"))
     resting.first = False
+
+
+def would_take(resting: Resting, price: float) -> Ended:
+    """End a post-only order that would take: rejected, or cancelled where a part filled before it was amended."""
+    resting.ended = True
+    reason = f"post_only: it would take at {as_decimal(price):f}"
+    return Ended(resting.id, "cancelled" if resting.done else "rejected", reason)
 
 
 def _reached(resting: Resting, touch: float) -> bool:
@@ -107,8 +112,9 @@ def _take_levels(
         reference = as_decimal(price)
         best, worst = _band(resting, price, later)
         book.take(price, size, buys, quantity)
+        typical = 0.0 if displayed is None else float(displayed)
         reports.append(
-            take(resting, quantity, reference, spread, displayed, rule, time_ns, terms, displayed, best, worst)
+            take(resting, quantity, reference, spread, typical, rule, time_ns, terms, displayed, best, worst)
         )
 
 
@@ -131,7 +137,7 @@ def _available(
     offered = displayed if liquidity is None else liquidity.available(resting.order, displayed)
     if offered is None or offered >= resting.left:
         return resting.left, displayed
-    return terms.instrument.floor_quantity(offered), displayed
+    return terms.instrument.floor_quantity(offered) if offered > _ZERO else _ZERO, displayed
 
 
 def _is_enough(
@@ -156,7 +162,9 @@ def _make_at_touch(
     """Fill a resting limit that the opposite touch reached, with what is displayed there."""
     quote, buys = book.quote, resting.buys
     assert quote is not None, "only a book with a quote is met"
-    price, size = (quote[4], quote[5]) if buys else (quote[2], quote[3])
+    price, size = book.levels(buys)[0]
+    if price > resting.limit if buys else price < resting.limit:
+        return  # a newer depth says that the touch is gone
     quantity, displayed = _available(resting, book, price, size, terms, liquidity)
     if quantity:
         book.take(price, size, buys, quantity)
@@ -165,39 +173,51 @@ def _make_at_touch(
 
 
 def _begin_to_rest(resting: Resting, book: DisplayedBook, queue: Queue | None) -> None:
-    """Take a place in the queue: behind all that is displayed at the limit."""
+    """Take a place in the queue: behind all that is displayed at the limit, once that is known."""
     displayed = book.displayed_at(resting.limit, resting.buys)
     if queue is not None:
         resting.ahead = queue.ahead(resting.order, displayed)
     else:
         resting.ahead = displayed or _ZERO
-    resting.queue = resting.ahead
+        resting.unseen = displayed is None
+    resting.queue = None if resting.unseen else resting.ahead
 
 
 def _move_up(resting: Resting, book: DisplayedBook) -> None:
-    """Shorten the queue to what is displayed at the touch, where the order rests there: some before it have left."""
+    """Shorten the queue to what is displayed at the touch, where the order rests there: some before it have left.
+
+    Where the level was never displayed before, all that is displayed now may have been there first.
+    """
     quote, ahead = book.quote, resting.ahead
     assert quote is not None, "only a book with a quote is met"
     price, size = (quote[2], quote[3]) if resting.buys else (quote[4], quote[5])
-    if ahead and price == resting.limit and size and as_decimal(size) < ahead:
+    if price != resting.limit or not size:
+        return
+    if resting.unseen:
+        resting.unseen = False
+        resting.ahead = resting.queue = as_decimal(size)
+    elif ahead and as_decimal(size) < ahead:
         resting.ahead = as_decimal(size)
 
 
 def meet_trade(resting: Resting, trade: Trade, left: Decimal, terms: Terms, reports: Reports) -> Decimal:
     """Let a resting limit meet a trade of which ``left`` did not go to this run's orders; return what is left after it.
 
-    A trade at the limit shortens the queue first; one beyond it says that the queue is gone. Only trades whose taker
-    comes from the other side count.
+    A trade at the limit shortens the queue first, and says nothing while nobody knows how long that is; one beyond it
+    says that the queue is gone. Only trades whose taker comes from the other side count.
     """
     ahead, limit, price = resting.ahead, resting.limit, trade.price
     if ahead is None or (price > limit if resting.buys else price < limit):
         return left
     if price == limit:
+        if resting.unseen:
+            return left
         used = min(ahead, left)
         resting.ahead = ahead - used
         offered = left - used
     else:
         resting.ahead = _ZERO
+        resting.unseen = False
         offered = left
     quantity = resting.left if offered >= resting.left else terms.instrument.floor_quantity(offered)
     if quantity:

@@ -28,13 +28,16 @@ class Resting:
 
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
-    ``first`` says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests.
+    ``woken`` is how much of an order with an entry may fill in sum, and ``taken`` what its group took of it. ``first``
+    says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
+    that its level was never displayed, so that nobody knows the queue.
     """
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
         "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "symbol", "takes", "total", "trails", "waits", "whole", "woke_in",
+        "symbol", "taken", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "woken",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
@@ -54,6 +57,8 @@ class Resting:
         self.whole = order.time_in_force is _FOK
         self.total = order.quantity
         self.done = _ZERO
+        self.taken = _ZERO
+        self.woken: Decimal | None = _ZERO if order.parent else None
         self.left = order.quantity if not order.parent else _ZERO
         self.arrived = False
         self.ended = False
@@ -63,9 +68,11 @@ class Resting:
         self.decided_at = 0.0
         self.ahead: Decimal | None = None
         self.queue: Decimal | None = None
+        self.unseen = False
         self.seen_n = 0
         self.awake_at = 0  # where in a candle its entry filled: AT_OPEN, INSIDE, AT_CLOSE; 0: it has no entry
         self.woke_in = -1  # the open time of that candle, or the number of that event
+        self.woke_ns = -1  # the time of that fill
         self.entry_rises = False
 
     def amend(self, order: Order) -> None:
@@ -73,12 +80,35 @@ class Resting:
         if order.limit != self.order.limit or order.quantity > self.total:
             self.ahead = None
             self.first = self.first or order.limit != self.order.limit
-        self.left += order.quantity - self.total
-        self.total = order.quantity
+        self.set_total(order.quantity)
         self.limit = 0.0 if order.limit is None else float(order.limit)
         if not self.trails:
             self.level = 0.0 if order.stop is None else float(order.stop)
         self.order = order
+
+    def set_total(self, total: Decimal) -> None:
+        """Take another whole quantity. One that has an entry works for no more than that filled."""
+        self.total = total
+        woken = self.woken
+        self.left = (total if woken is None or woken > total else woken) - self.done
+
+    def wake(self, quantity: Decimal) -> None:
+        """Let an order that has an entry work for so much more."""
+        assert self.woken is not None, f"{self.id} has no entry"
+        self.woken += quantity
+        self.set_total(self.total)
+
+    def outlive(self) -> None:
+        """Work on for what its entry filled: that has ended."""
+        if self.woken is not None and self.woken < self.total:
+            self.set_total(self.woken)
+
+    def give_up(self, quantity: Decimal) -> None:
+        """Give a quantity up to another order of the group."""
+        self.taken += quantity
+        if self.woken is not None:
+            self.woken = max(self.woken - quantity, self.done)
+        self.set_total(self.total - quantity)
 
     def fill(self, quantity: Decimal) -> None:
         """Count a fill."""

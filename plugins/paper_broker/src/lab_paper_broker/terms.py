@@ -4,19 +4,27 @@ from decimal import Decimal
 from typing import Final
 
 from lab import Instrument, Order
+from lab.domain.money import as_decimal
 
 from lab_paper_broker.models import Fees, Slippage
 
-_ONE: Final = Decimal(1)
-_IMPACT: Final = Decimal("0.5")
 _IMPACT_MOST: Final = Decimal(3)
-_FACTOR_STEP: Final = Decimal("0.0001")
 
 
 class Terms:
     """One instrument's rates and slippages as fractions, the assumed ``fills``, and the models that replace them."""
 
-    __slots__ = ("fees", "fills", "instrument", "maker", "quote_slippage", "slippage", "slippage_model", "taker")
+    __slots__ = (
+        "fees",
+        "fills",
+        "instrument",
+        "linear",
+        "maker",
+        "quote_slippage",
+        "slippage",
+        "slippage_model",
+        "taker",
+    )
 
     def __init__(
         self,
@@ -30,6 +38,7 @@ class Terms:
         slippage_model: Slippage | None = None,
     ) -> None:
         self.instrument = instrument
+        self.linear = instrument.contract == "linear"
         self.maker = maker
         self.taker = taker
         self.slippage = slippage
@@ -38,24 +47,18 @@ class Terms:
         self.fees = fees
         self.slippage_model = slippage_model
 
-    def rate(self, order: Order, liquidity: str) -> Decimal:
-        """Return the fee rate of a fill."""
-        if self.fees is not None:
-            return self.fees.rate(order, liquidity)
-        return self.taker if liquidity == "taker" else self.maker
-
-    def beyond(self, order: Order, quantity: Decimal, typical: Decimal | None, quoted: bool) -> Decimal:
+    def beyond(self, order: Order, quantity: Decimal, typical: float, quoted: bool) -> Decimal:
         """Return the fraction lost beyond the reference price.
 
-        It grows with the quantity's share of what is typical, displayed at the touch or traded in a candle:
-        ``× (1 + 0.5 · quantity / typical)``, at most three times.
+        It grows with the quantity's share of what is typical, displayed at the touch or traded in a candle; 0: that is
+        not known. ``× (1 + 0.5 · quantity / typical)``, to four decimals, at most three times.
         """
         if self.slippage_model is not None:
-            return self.slippage_model.fraction(order, quantity, typical, quoted)
+            return self.slippage_model.fraction(order, quantity, as_decimal(typical) if typical else None, quoted)
         fraction = self.quote_slippage if quoted else self.slippage
-        if not fraction or not typical:
+        if not typical or not fraction:
             return fraction
-        factor = _ONE + _IMPACT * quantity / typical
-        if factor > _IMPACT_MOST:
-            return fraction * _IMPACT_MOST
-        return fraction * factor.quantize(_FACTOR_STEP)
+        factor = 1.0 + 0.5 * float(quantity) / typical
+        if factor < 1.00005:
+            return fraction
+        return fraction * (_IMPACT_MOST if factor > 3.0 else as_decimal(round(factor, 4)))

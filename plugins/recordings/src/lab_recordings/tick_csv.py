@@ -77,7 +77,7 @@ def read_tick_columns(path: Path, survey: Survey | None = None, digest: Digest |
 def read_tick_blocks(path: Path, survey: Survey | None = None) -> Iterator[TickBlock]:
     """Yield what `read_ticks` makes ticks of."""
     for rows in _read(path, survey, None):
-        yield TickBlock(rows.columns.quotes, (*rows.columns.trades, rows.sides), rows.quoted)
+        yield TickBlock(rows.columns.quotes, (*rows.columns.trades[:3], rows.sides), rows.quoted)
 
 
 def _read(path: Path, survey: Survey | None, digest: Digest | None) -> Iterator["_Rows"]:
@@ -99,7 +99,7 @@ class _Rows(NamedTuple):
         quotes = self.columns.made(symbol)
         if self.quoted is None:
             return list(quotes)
-        trades = map(_trade_from_row, zip(*self.columns.trades, self.sides, strict=True))
+        trades = map(_trade_from_row, zip(*self.columns.trades[:3], self.sides, strict=True))
         return [next(quotes) if one else next(trades) for one in self.quoted]
 
 
@@ -160,11 +160,12 @@ class _Reader:
         if not _SIDES.issuperset(sides):
             raise ValueError("not all are trades")
         times = [list(compress(stamps, chosen)) for chosen in (quoted, traded)]
-        return _Rows(TickColumns([times[0], *quotes], [times[1], *trades]), sides, quoted)
+        buys = list(map(eq, sides, repeat("buy")))
+        return _Rows(TickColumns([times[0], *quotes], [times[1], *trades, buys]), sides, quoted)
 
     def _see(self, ticks: TickColumns) -> None:
         _, bids, _, asks, _ = ticks.quotes
-        _, prices, _ = ticks.trades
+        _, prices, _, _ = ticks.trades
         if bids:
             self._survey.see_prices((bids, asks), ticks.lowest, ticks.highest)
         if prices:

@@ -12,7 +12,7 @@ from attrs import Attribute, define, field
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import SECOND_NS, format_interval, parse_interval
+from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, parse_interval
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
@@ -21,13 +21,14 @@ from lab_recordings import RecordingError, names
 from lab_replay.funding_file import FundingFile
 from lab_replay.price_file import PriceFile
 from lab_replay.source import Source
-from lab_replay.sources import open_file
+from lab_replay.sources import TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
 _KEPT: Final = 10_000  # candles remembered for `history`, per subscription
 _COARSEST: Final = Decimal("1e12")
 _FINEST: Final = {"tick": Decimal("1e-12"), "lot": Decimal("1e-8"), "quantity_min": Decimal("1e-8")}
+_LATEST_MS: Final = 60_000
 _YIELD_EVERY: Final = 500  # events given without a wait between two looks at the loop
 
 
@@ -44,6 +45,11 @@ def _is_fee(_: object, attribute: "Attribute[Any]", value: Decimal) -> None:
 def _not_negative(_: object, attribute: "Attribute[Any]", value: int) -> None:
     if not value >= 0:
         raise ValueError(f"{attribute.name} must be 0 or more, not {value}")
+
+
+def _is_delay(_: object, attribute: "Attribute[Any]", value: int) -> None:
+    if not 0 <= value <= _LATEST_MS:
+        raise ValueError(f"{attribute.name} must be milliseconds from 0 to {_LATEST_MS}, not {value}")
 
 
 def _absolute(text: str) -> str:
@@ -64,8 +70,10 @@ class ReplayProvider(Provider):
     """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
 
     A file or run is read to its end before anything is played: a missing, empty or malformed one raises
-    `ProviderError` with file and line from `start` and from `batches`. A file holds one symbol and does not say which:
-    it is taken for the symbol that is wanted. Where its name says another one, the origin of the instrument tells it.
+    `ProviderError` with file and line from `start` and from `batches`. Candles of a file are known at their end, those
+    made of its ticks ``confirm_ms`` later, as in a session, and after the quotes up to then. A file holds one symbol
+    and does not say which: it is taken for the symbol that is wanted. Where its name says another one, the origin of
+    the instrument tells it.
     """
 
     file: str = field(
@@ -82,6 +90,14 @@ class ReplayProvider(Provider):
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
+    )
+    confirm_ms: int = field(
+        default=2070,
+        validator=_is_delay,
+        metadata={"help": "milliseconds from a candle's end until it is known, where it is made of ticks"},
+    )
+    trades: bool = field(
+        default=True, metadata={"help": "play a tick file's trades too, for resting limits and on_trade"}
     )
     tick: Decimal | None = field(
         default=None,
@@ -129,8 +145,13 @@ class ReplayProvider(Provider):
         return channels if self._rates is None else channels | {Channel.FUNDING}
 
     def origin(self) -> str:
-        """Return the file or run."""
-        return Path(self.file).name if self.file else f"run {Path(self.run).name}"
+        """Return the file or run; once a file of ticks is open, also when its candles are known."""
+        if not self.file:
+            return f"run {Path(self.run).name}"
+        name = Path(self.file).name
+        if self.confirm_ms and isinstance(self._source, TickFile):
+            return f"{name}, candles known {self.confirm_ms} ms after their end"
+        return name
 
     def leave_no_file(self) -> None:
         """Keep nothing of the file; what was kept before may be used."""
@@ -257,6 +278,8 @@ class ReplayProvider(Provider):
                         self.format,
                         interval_ns,
                         self.warmup,
+                        self.confirm_ms * MILLISECOND_NS,
+                        trades=self.trades,
                         keep=self.keep,
                         writes=not self._leaves_no_file,
                     )

@@ -1,6 +1,7 @@
 """Files of prices as sources of a replay: candles and ticks in CSV."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -94,9 +95,11 @@ class CandleFile(PriceFile[CandleColumns]):
 
 @define(eq=False)
 class TickFile(PriceFile[TickColumns]):
-    """Quotes and trades in CSV. Quotes are played; trades become candles, each given before the next bucket's ticks."""
+    """Quotes and trades in CSV: both are played, and trades become candles, each known ``confirm_ns`` after its end."""
 
-    channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES, Channel.QUOTES}), init=False)
+    confirm_ns: int
+    channels: frozenset[Channel]
+    """Candles and quotes, and the trades where they are to be played."""
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
         _one_symbol(self.name, wanted)
@@ -122,23 +125,34 @@ class TickFile(PriceFile[TickColumns]):
     def _with_candles(
         self, batches: Iterable[TickColumns], wanted: Sequence[Subscription]
     ) -> Iterator[Sequence[MarketData]]:
-        maker = CandleBuilder(wanted[0].symbol, wanted[0].interval_ns)
-        return map(maker.take_columns, batches)
+        maker = CandleBuilder(wanted[0].symbol, wanted[0].interval_ns, self.confirm_ns)
+        trades_too = any(Channel.TRADES in one.channels & self.channels for one in wanted)
+        return map(partial(maker.take_columns, trades_too=trades_too), batches)
 
 
 def open_file(
-    file: str, kind: str, interval_ns: int | None, warmup: int, *, keep: bool, writes: bool
+    file: str,
+    kind: str,
+    interval_ns: int | None,
+    warmup: int,
+    confirm_ns: int,
+    *,
+    trades: bool,
+    keep: bool,
+    writes: bool,
 ) -> CandleFile | TickFile:
     """Return the file as a source: its kind by the header, where ``kind`` is ``auto``; its interval by its times.
 
-    ``keep`` and ``writes`` are those of `PriceFile`.
+    ``interval_ns`` and ``warmup`` are for files of candles, ``confirm_ns`` and ``trades`` for files of ticks; ``keep``
+    and ``writes`` are those of `PriceFile`.
     """
     path = locate(file)
     name = file if file in names() else path.name
     if kind == "auto":
         kind = _kind_of(path)
     if kind == "ticks":
-        return TickFile(name, path, keep=keep, writes=writes)
+        channels = {Channel.CANDLES, Channel.QUOTES, *([Channel.TRADES] if trades else [])}
+        return TickFile(name, path, confirm_ns, frozenset(channels), keep=keep, writes=writes)
     return CandleFile(name, path, interval_ns or infer_interval(path), warmup, keep=keep, writes=writes)
 
 

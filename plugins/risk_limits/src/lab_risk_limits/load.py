@@ -5,6 +5,7 @@ from typing import Final, NamedTuple
 
 from lab import Order, OrderRequest, OrderType, Side, View
 from lab.domain.ledger import ZERO
+from lab.domain.money import as_decimal
 
 # Python 3.11 looks an enum's member up in 90 ns.
 _BUY: Final = Side.BUY
@@ -43,7 +44,7 @@ def excess_of(request: OrderRequest, view: View, fraction: Decimal) -> Excess | 
     # Multiplied by the leverage instead of divided: exact.
     room = fraction * (money * leverage - load.bound)
     opening = request.quantity - load.offset
-    notional = view.instrument(request.symbol).notional(opening, load.price)
+    notional = view.notional(request.symbol, opening, load.price)
     return None if notional <= room else Excess(load, equity, leverage, opening, notional, room)
 
 
@@ -61,7 +62,7 @@ def load_of(request: OrderRequest, view: View) -> Load:
     for order in view.account_orders():
         if not order.reduce_only:
             known = price if order.symbol == symbol else None
-            bound += view.instrument(order.symbol).notional(order.remaining, _working_price(order, view, known))
+            bound += view.notional(order.symbol, order.remaining, _working_price(order, view, known))
         elif order.symbol == symbol and order.type is _MARKET:  # what rests may never fill, and yields when all is gone
             if order.strategy == view.strategy:
                 left = max(left - order.remaining, ZERO) if left > ZERO else min(left + order.remaining, ZERO)
@@ -72,12 +73,12 @@ def load_of(request: OrderRequest, view: View) -> Load:
     if cross:
         for other, quantity, mark in view.account_held():
             if other != symbol:
-                bound += view.instrument(other).notional(quantity, mark)
+                bound += view.notional(other, quantity, mark)
             elif (quantity > ZERO) is (left > ZERO):
-                bound += view.instrument(symbol).notional(stays, mark)
+                bound += view.notional(symbol, stays, mark)
                 stays = ZERO
         if stays:  # what closes turns the net position
-            bound += view.instrument(symbol).notional(stays, _mark(symbol, left, view))
+            bound += view.notional(symbol, stays, _mark(symbol, left, view))
     else:
         bound += view.margin_in_use * view.leverage
         if held.quantity:
@@ -122,4 +123,4 @@ def touch(request: OrderRequest, view: View) -> Decimal:
     quote = view.quote(request.symbol)
     if quote is None:
         return view.mark(request.symbol)
-    return Decimal(repr(quote.ask if request.side is _BUY else quote.bid))
+    return as_decimal(quote.ask if request.side is _BUY else quote.bid)

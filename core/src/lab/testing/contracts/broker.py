@@ -1,6 +1,9 @@
-"""The contract of brokers: B1 to B14."""
+"""The contract of brokers: B1 to B21.
 
-from collections.abc import Callable, Sequence
+B15 to B21, for what only some brokers can do, are in ``broker_terms``; ``broker_harness`` is what both share.
+"""
+
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from decimal import Decimal
 from typing import ClassVar, Final
@@ -14,20 +17,18 @@ from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, Ended, Order, OrderType, Rejected, Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.ports import Broker
-from lab.testing.builders import instrument
-from lab.testing.contracts.base import Contract, rule
+from lab.testing.contracts.base import rule
 from lab.testing.contracts.broker_harness import BrokerHarness, Exposure, plan, trade
+from lab.testing.contracts.broker_terms import Make, TermRules
 from lab.testing.contracts.other_processes import check_same_in_other_processes
 from lab.testing.contracts.purity import calls_outside
 from lab.testing.contracts.shared import SETTINGS_CURE, SETTINGS_WHY, check_same, check_settings
-
-Make = Callable[[], Broker]
 
 _SEEDS: Final = (1, 2, 3)  # odd: quotes, even: candles
 _SIDES: Final = (Side.BUY, Side.SELL)
 
 
-class BrokerContract(Contract):
+class BrokerContract(TermRules):
     """What lab relies on in every broker. Inherit it, give the fixture ``make``, and run pytest.
 
         class TestMyBroker(BrokerContract):
@@ -40,14 +41,6 @@ class BrokerContract(Contract):
     """
 
     time_limit_s: ClassVar[float | None] = 60.0
-
-    def instruments(self) -> Sequence[Instrument]:
-        """Return what is traded: BTCUSDT, and a second symbol whose prices must not matter to the first."""
-        return [instrument("BTCUSDT"), instrument("ETHUSDT", tick=Decimal("0.01"), lot=Decimal("0.001"))]
-
-    def harness(self, broker: Broker, seed: int = 0) -> BrokerHarness:
-        """Return a harness that opened the broker."""
-        return BrokerHarness(broker, self.instruments(), seed)
 
     def fills(self, make: Make) -> list[tuple[Order, Exposure, Fill]]:
         """Return every fill of some seeded sessions, with order and event. Asserts that there are fills."""

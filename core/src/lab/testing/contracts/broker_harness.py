@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from lab.domain.control import Timer
 from lab.domain.events import Fill
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, Ended, Order, OrderType, Rejected, Report, Side
+from lab.domain.orders import Accepted, Amended, Ended, Order, OrderType, Rejected, Report, Side
 from lab.domain.time import MILLISECOND_NS, MINUTE_NS, SECOND_NS
 from lab.engine.state import EngineState
 from lab.engine.view import MarketView
@@ -95,11 +95,17 @@ class BrokerHarness:
         limit: Decimal | None = None,
         reduce_only: bool = False,
         symbol: str = "BTCUSDT",
+        kind: OrderType | None = None,
+        **terms: Any,
     ) -> Order:
-        """Return the next order, at the market or with a limit."""
+        """Return the next order, at the market or with a limit unless ``kind`` says another type.
+
+        ``terms`` are other fields of `Order`.
+        """
         oid = f"order-{symbol}-{len(self.orders) + 1}"
-        kind = OrderType.MARKET if limit is None else OrderType.LIMIT
-        return Order(oid, "tester", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity)
+        if kind is None:
+            kind = OrderType.MARKET if limit is None else OrderType.LIMIT
+        return Order(oid, "tester", symbol, side, quantity, kind, limit, reduce_only, self.now_ns, quantity, **terms)
 
     def submit(
         self,
@@ -108,9 +114,10 @@ class BrokerHarness:
         quantity: Decimal = Decimal("0.01"),
         limit: Decimal | None = None,
         reduce_only: bool = False,
+        **terms: Any,
     ) -> Order:
         """Submit an order at the time of now, as the engine does. Asserts that it is accepted."""
-        order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only)
+        order = self.order(side, quantity=quantity, limit=limit, reduce_only=reduce_only, **terms)
         answer = self.broker.submit(order, self.now_ns)
         assert isinstance(answer, Accepted), f"submit() answered {answer!r} to a plain order: {order}"
         order = replace(order, eligible_ns=answer.eligible_ns)
@@ -131,6 +138,14 @@ class BrokerHarness:
         if isinstance(answer, Accepted) and answer.eligible_ns <= self.now_ns:
             self.working.pop(order_id, None)
         self.log.append((order_id, answer))
+        return answer
+
+    def amend(self, order: Order) -> Accepted | Rejected:
+        """Amend a working order and return the broker's answer: up to now, it is changed; later, a report follows."""
+        answer = self.broker.amend(order, self.now_ns)
+        if isinstance(answer, Accepted) and answer.eligible_ns <= self.now_ns:
+            self._change(order.id, order.quantity)
+        self.log.append((order.id, answer))
         return answer
 
     # -- the market --------------------------------------------------------------------------------------------------
@@ -177,6 +192,8 @@ class BrokerHarness:
             if report.outcome not in _ENDS or not report.reason.strip():
                 self.breaches.append(f"an end needs the outcome {' or '.join(_ENDS)}, and a reason: {report}")
             return
+        if isinstance(report, Amended):
+            self._change(order.id, report.quantity)
         if not isinstance(report, Fill):
             return
         self.fills.append((Exposure(event, order.eligible_ns, self._in_force(order)), report))
@@ -187,6 +204,17 @@ class BrokerHarness:
             self.working[order.id] = left
         else:
             del self.working[order.id]
+
+    def _change(self, order_id: str, quantity: Decimal) -> None:
+        """Count with another whole quantity of an order that works."""
+        if order_id in self.working:
+            order = self.orders[order_id]
+            self.working[order_id] += quantity - order.quantity
+            self.orders[order_id] = replace(order, quantity=quantity)
+
+    def filled(self, order_id: str) -> Decimal:
+        """Return how much of an order was filled."""
+        return sum((fill.quantity for _, fill in self.fills if fill.order_id == order_id), Decimal(0))
 
     def _in_force(self, order: Order) -> Quote | None:
         """Return the newest quote up to an order's arrival."""

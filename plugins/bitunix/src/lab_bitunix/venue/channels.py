@@ -64,13 +64,14 @@ class Messages:
         return self._message(name, market.contract.symbol, time_ns, data)
 
     def trades(self, market: Market, trades: Sequence[tuple[int, float, float, str]], time_ns: int) -> Message:
-        """Return one message of several trades."""
+        """Return one message of several trades. Each shows at least one step of size, as levels do."""
         contract = market.contract
+        step = 10.0**-contract.size_digits
         data = [
             {
                 "t": iso_seconds(at_ns),
                 "p": number(price, contract.price_digits),
-                "v": number(size, contract.size_digits),
+                "v": number(max(size, step), contract.size_digits),
                 "s": side,
             }
             for at_ns, price, size, side in trades

@@ -1,5 +1,6 @@
 """Distributes messages: keeps the subscriptions, and one pump for each channel and symbol with subscribers."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from fnmatch import fnmatchcase
 from random import Random
@@ -8,7 +9,7 @@ from typing import Any, Final
 import anyio
 from anyio.abc import TaskGroup
 from attrs import define, field
-from lab.domain.time import SECOND_NS
+from lab.domain.time import MILLISECOND_NS, SECOND_NS
 
 from lab_bitunix.venue.channels import KLINE_PERIOD_S, TICKERS, TRADE, Channel, Messages, channel
 from lab_bitunix.venue.connection import ClientSession, Key, text_frame
@@ -43,7 +44,7 @@ class Hub:
     """Keeps the pumps. Frames are built once and written to all; with the same world they are the same at each run.
 
     Pushes happen on a grid that begins at the venue's start, and carry the grid's time. A late pump leaves out the
-    pushes it missed. No pump runs without a subscriber.
+    pushes it missed, but for trades, which it sends at once. No pump runs without a subscriber.
     """
 
     world: World
@@ -169,18 +170,18 @@ class Hub:
     async def _pump_trades(self, pump: ChannelPump) -> None:
         market, done_ns = pump.market, self.now_ns()
         while market is not None:
-            trades = market.trades_between(done_ns, done_ns + _LOOK_AHEAD_NS)
-            if not trades:
-                done_ns += _LOOK_AHEAD_NS
-                await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
-                continue
-            # Trades of the same millisecond share a frame.
-            first_ms = trades[0][0] // 1_000_000
-            together = [trade for trade in trades if trade[0] // 1_000_000 == first_ms]
-            done_ns = together[-1][0] + 1
+            begin_ns, done_ns = done_ns, max(done_ns + _LOOK_AHEAD_NS, self.now_ns())
+            trades = deque(market.trades_between(begin_ns, done_ns))
+            while trades:
+                together = [trades.popleft()]  # those of the same millisecond share a frame
+                while trades and trades[0][0] // MILLISECOND_NS == together[0][0] // MILLISECOND_NS:
+                    together.append(trades.popleft())
+                await anyio.sleep(max(0.0, (together[-1][0] + 1 - self.now_ns()) / SECOND_NS))
+                while trades and trades[0][0] < self.now_ns():  # and those that a late pump missed
+                    together.append(trades.popleft())
+                at_ns = together[-1][0] + 1
+                self._deliver(pump, [to_json(self.messages.trades(market, together, at_ns))], pump.listeners, at_ns)
             await anyio.sleep(max(0.0, (done_ns - self.now_ns()) / SECOND_NS))
-            message = self.messages.trades(market, together, done_ns)
-            self._deliver(pump, [to_json(message)], pump.listeners, done_ns)
 
     async def _flood(self, pump: ChannelPump) -> None:
         """Send as many frames a second as asked for, in small lots, each with the quote of its moment."""

@@ -187,10 +187,24 @@ class Market:
         return self.last_at(time_ns) + 3 * self.contract.tick
 
     def trades_between(self, begin_ns: int, end_ns: int) -> list[tuple[int, float, float, str]]:
-        """Return venue time, price, size and taker's side of the trades from ``begin_ns`` up to, not at, ``end_ns``."""
+        """Return venue time, price, size and taker's side of the trades from ``begin_ns`` up to, not at, ``end_ns``.
+
+        Whoever trades at the bid, or below it, sells; at the ask, or above it, buys. Recorders take quotes and trades
+        from two streams, and the path runs backwards too, so the recorded side counts only between the two.
+        """
         back_ns, scale = self.anchor_ns - self.contract.shift_ns, self.contract.scale
         found = self.path.trades_between(self._offset(begin_ns), self._offset(end_ns))
-        return [(at + back_ns, self._price(price), size / scale, side) for at, price, size, side in found if size]
+        return [
+            (at + back_ns, price := self._price(recorded), size / scale, self._taker(at + back_ns, price, side))
+            for at, recorded, size, side in found
+            if size
+        ]
+
+    def _taker(self, time_ns: int, price: float, recorded: str) -> str:
+        bid, _, ask, _ = self.quote_at(time_ns - 1)  # the one it met
+        if price <= bid:
+            return "sell" if price < ask else recorded
+        return "buy" if price >= ask else recorded
 
     def closed_bar(self, open_ns: int, end_ns: int) -> Bar:
         """Return a bar that never changes again; kept, because it is asked for again and again."""

@@ -1,0 +1,47 @@
+"""When what is sent arrives at the venue."""
+
+from zlib import crc32
+
+from lab import Order
+
+from lab_paper_broker.models import Latency
+
+
+class Arrivals:
+    """Latency ± jitter for orders, a latency for cancels and amendments, in nanoseconds; or a model of both.
+
+    One connection: what a strategy sends later arrives no earlier, so an exit stays ahead of the entry behind it, and a
+    cancel behind its order.
+    """
+
+    __slots__ = ("_cancel_ns", "_least_ns", "_model", "_newest", "_spread_ns", "seed")
+
+    def __init__(self, latency_ns: int, jitter_ns: int, cancel_ns: int, model: Latency | None) -> None:
+        self._least_ns = latency_ns - jitter_ns
+        self._spread_ns = 2 * jitter_ns + 1
+        self._cancel_ns = cancel_ns
+        self._model = model
+        self._newest: dict[str, int] = {}  # strategy -> arrival of what it sent last
+        self.seed = 0
+
+    def of_order(self, order: Order, now_ns: int) -> int:
+        """Return when an order that is sent now arrives."""
+        oid = order.id
+        if self._model is not None:
+            return self._in_turn(order.strategy, now_ns + max(self._model.submit_ns(oid, self.seed), 0))
+        drawn = crc32(oid.encode(), self.seed) * self._spread_ns >> 32
+        return self._in_turn(order.strategy, now_ns + self._least_ns + drawn)
+
+    def of_change(self, order: Order, now_ns: int) -> int:
+        """Return when a cancel or an amendment that is sent now arrives."""
+        if self._model is not None:
+            return self._in_turn(order.strategy, now_ns + max(self._model.cancel_ns(order.id, self.seed), 0))
+        return self._in_turn(order.strategy, now_ns + self._cancel_ns)
+
+    def _in_turn(self, strategy: str, arrival_ns: int) -> int:
+        newest = self._newest
+        newest_ns = newest.get(strategy, 0)
+        if arrival_ns < newest_ns:
+            arrival_ns = newest_ns
+        newest[strategy] = arrival_ns
+        return arrival_ns

@@ -1,0 +1,240 @@
+"""The desk of the paper broker: takes what is sent, and applies what happens, in the order of their times.
+
+Apart from the settings, so that it can be compiled: `lab_paper_broker.broker` has those.
+"""
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from lab import Accepted, Candle, Depth, MarketView, Order, Quote, Rejected, Trade, TradingState, format_time
+from lab.domain.control import Timer
+from lab.domain.time import MILLISECOND_NS
+from lab.ports import Amended
+from msgspec.structs import replace
+
+from lab_paper_broker.arrivals import Arrivals
+from lab_paper_broker.candle_market import CandleMarket
+from lab_paper_broker.models import Latency, Liquidity, Queue, Rejects
+from lab_paper_broker.on_quotes import Reports
+from lab_paper_broker.quote_market import QuoteMarket
+from lab_paper_broker.resting import Resting
+from lab_paper_broker.terms import Terms
+from lab_paper_broker.working import AMEND, ARRIVES, CANCEL, EXPIRES, Working
+
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
+    "market": (),
+    "limit": ("limit",),
+    "stop": ("stop",),
+    "stop_limit": ("stop", "limit"),
+    "take_profit": ("stop",),
+    "trailing_stop": ("trail",),
+}
+"""The types of order that are taken, and the prices each needs."""
+
+
+class Models:
+    """The models that replace the built-in ones; ``None``: the built-in one."""
+
+    __slots__ = ("latency", "liquidity", "queue", "rejects")
+
+    def __init__(
+        self,
+        latency: Latency | None = None,
+        liquidity: Liquidity | None = None,
+        queue: Queue | None = None,
+        rejects: Rejects | None = None,
+    ) -> None:
+        self.latency = latency
+        self.liquidity = liquidity
+        self.queue = queue
+        self.rejects = rejects
+
+
+class Desk:
+    """Takes orders and fills them, as `lab_paper_broker.broker.PaperBroker` says."""
+
+    __slots__ = (
+        "_arrivals", "_candles", "_event_n", "_expire_ms", "_market", "_models", "_terms", "quotes", "working",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        terms: Mapping[str, Terms],
+        seed: int,
+        arrivals: Arrivals,
+        expire_ms: int,
+        stale_ms: int,
+        candle_share: Decimal,
+        unlimited: bool,
+        models: Models,
+    ) -> None:
+        self._terms = terms
+        self._arrivals = arrivals
+        self._arrivals.seed = seed & 0xFFFFFFFF
+        self._expire_ms = expire_ms
+        self._models = models
+        self._market: MarketView | None = None
+        self._event_n = 0
+        self.working = Working()
+        self.quotes = QuoteMarket(
+            self.working, terms, stale_ms * MILLISECOND_NS, unlimited, models.liquidity, models.queue
+        )
+        self._candles = CandleMarket(self.working, terms, candle_share, unlimited, models.liquidity)
+
+    def attach(self, market: MarketView) -> None:
+        """Learn where to look up the market."""
+        self._market = self.quotes.market = self._candles.market = market
+
+    # -- what is sent ------------------------------------------------------------------------------------------------
+
+    def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Take an order; reject an unknown symbol or type, an id that works already, and prices that are missing."""
+        problem = self._problem(order)
+        if problem:
+            return Rejected(problem)
+        working = self.working
+        if order.parent:
+            entry = working.orders[order.parent]
+            resting = working.orders[order.id] = Resting(order, entry.eligible_ns)
+            resting.entry_rises = entry.rises if entry.waits else not entry.buys
+            resting.arrived = True
+            working.families.add_child(resting)
+            return Accepted(entry.eligible_ns)
+        eligible_ns = self._arrivals.of_order(order, now_ns)
+        resting = working.orders[order.id] = Resting(order, eligible_ns)
+        if order.group:
+            working.families.join(resting)
+        quoted = self.quotes.look(resting)
+        if resting.takes and not resting.waits and (quoted or not self._candles.knows(order.symbol)):
+            working.fall_due(eligible_ns + self._expire_ms * MILLISECOND_NS, EXPIRES, resting)
+        if order.expires_ns is not None:
+            working.fall_due(order.expires_ns - 1, EXPIRES, resting)
+        return Accepted(eligible_ns)
+
+    def _problem(self, order: Order) -> str:
+        """Return why an order is not taken; an empty text where it is."""
+        if order.symbol not in self._terms:
+            known = ", ".join(self._terms) or "none"
+            return f"the paper broker does not know {order.symbol!r}; it was opened with {known}"
+        orders = self.working.orders
+        if order.id in orders:
+            return f"an order with the id {order.id} works already"
+        if order.parent and order.parent not in orders:
+            return f"its entry {order.parent} does not work"
+        kind = str(order.type)
+        needs = _NEEDS.get(kind)
+        if needs is None:
+            return f"the paper broker takes {', '.join(_NEEDS)} orders, not {kind}"
+        for name in needs:
+            if getattr(order, name) is None:
+                return f"a {kind} order needs a {name}"
+        rejects = self._models.rejects
+        return "" if rejects is None else rejects.reason(order, self._market, self._arrivals.seed)
+
+    def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
+        """Send a cancel after a working order."""
+        resting = self.working.orders.get(order_id)
+        if resting is None:
+            return Rejected(f"no order {order_id} works")
+        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        if arrival_ns <= now_ns:
+            self.working.remove(resting)
+        else:
+            self.working.fall_due(arrival_ns, CANCEL, resting)
+        return Accepted(arrival_ns)
+
+    def forget(self, order_id: str) -> None:
+        """Drop an order at once."""
+        resting = self.working.orders.get(order_id)
+        if resting is not None:
+            self.working.remove(resting)
+
+    def amend(self, order: Order, now_ns: int) -> Accepted | Rejected:
+        """Send an amendment after a working order."""
+        resting = self.working.orders.get(order.id)
+        if resting is None:
+            return Rejected(f"no order {order.id} works")
+        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        if arrival_ns <= now_ns:
+            self._change(resting, order)
+            self.working.fall_due(arrival_ns, ARRIVES, resting)
+        else:
+            # What its group takes of it meanwhile is taken from the new quantity too.
+            changed = replace(order, quantity=order.quantity + resting.taken)
+            self.working.fall_due(arrival_ns, AMEND, resting, changed)
+        return Accepted(arrival_ns)
+
+    # -- what happens ------------------------------------------------------------------------------------------------
+
+    def observe(self, event: Any) -> Sequence[Any]:
+        """Apply an event of the market to the working orders, in the order they were submitted."""
+        self._event_n += 1
+        reports: Reports = []
+        kind = type(event)
+        if kind is Quote:
+            if event[0] in self.quotes.books:
+                if self.working.is_due(event[1]):
+                    self._catch_up(event[1], event, reports)
+                self.quotes.observe(event, self._event_n, reports)
+        elif kind is Candle:
+            self._candles.note(event)
+            if self.working.is_due(event[2]):
+                self._catch_up(event[2], None, reports)
+            book = self.quotes.books.get(event[0])
+            if book is not None and book.quote is None:
+                self._candles.observe(event, self._event_n, reports)
+        elif kind is Trade or kind is Depth or kind is Timer or kind is TradingState:
+            if self.working.is_due(event.time_ns):
+                self._catch_up(event.time_ns, None, reports)
+            if kind is Trade:
+                self.quotes.observe_trade(event, self._event_n, reports)
+            elif kind is Depth:
+                self.quotes.observe_depth(event, self._event_n, reports)
+            elif kind is TradingState:
+                self.quotes.is_dark = bool(event.halted_by)
+        return reports
+
+    def _catch_up(self, time_ns: int, following: Quote | None, reports: Reports) -> None:
+        """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not."""
+        while True:
+            due = self.working.next_due(time_ns)
+            if due is None:
+                return
+            at_ns, _, what, resting, order = due
+            if what == ARRIVES:
+                self.quotes.arrive(resting, at_ns, following, reports)
+            elif what == CANCEL:
+                self.working.end(resting, "cancelled", "the cancel arrived", reports)
+            elif what == AMEND:
+                assert order is not None, "an amendment has an order"
+                self._amend(resting, order, at_ns, following, reports)
+            elif resting.order.expires_ns == at_ns + 1:
+                self.working.end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
+            elif resting.first and not self._only_candles(resting.symbol):
+                self.working.end(resting, "expired", self._too_late(resting), reports)
+
+    def _amend(self, resting: Resting, order: Order, at_ns: int, following: Quote | None, reports: Reports) -> None:
+        quantity = order.quantity - resting.taken
+        if quantity <= resting.done:
+            self.working.end(resting, "cancelled", "amended to no more than had filled", reports)
+            return
+        self._change(resting, replace(order, quantity=quantity))
+        reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
+        self.quotes.arrive(resting, at_ns, following, reports)
+
+    def _change(self, resting: Resting, order: Order) -> None:
+        more = order.quantity - resting.total
+        resting.amend(order)
+        if more:
+            self.working.families.resized(resting, more)
+
+    def _only_candles(self, symbol: str) -> bool:
+        """Return whether there are candles of a symbol, and no quote ever was."""
+        return self.quotes.books[symbol].quote is None and self._candles.knows(symbol)
+
+    def _too_late(self, resting: Resting) -> str:
+        return (
+            f"no fresh quote came within {self._expire_ms} ms (expire_ms) of its arrival at "
+            f"{format_time(resting.eligible_ns)}"
+        )

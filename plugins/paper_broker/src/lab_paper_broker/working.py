@@ -1,0 +1,85 @@
+"""The working orders of the paper broker: what falls due for them, how they wake and cancel each other, and end."""
+
+from decimal import Decimal
+from heapq import heapify, heappop, heappush
+from typing import Any, Final
+
+from lab import Ended, Order
+
+from lab_paper_broker.families import Families
+from lab_paper_broker.on_quotes import Reports
+from lab_paper_broker.resting import Resting
+
+# What falls due at a time.
+ARRIVES: Final = 0
+CANCEL: Final = 1
+AMEND: Final = 2
+EXPIRES: Final = 3
+
+_IDLE_MOST: Final = 1_000
+Due = tuple[int, int, int, Resting, Order | None]
+"""Time, turn, what, for which order, and its new figures."""
+
+
+class Working:
+    """Orders by their id, in the order they were submitted."""
+
+    __slots__ = ("_due", "_turn", "families", "orders")
+
+    def __init__(self) -> None:
+        self.orders: dict[str, Resting] = {}
+        self.families = Families()
+        self._due: list[Due] = []  # a heap by time, then by turn
+        self._turn = 0
+
+    # -- what falls due ----------------------------------------------------------------------------------------------
+
+    def fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None) -> None:
+        """Note what is to be done once the time has passed. What belongs to orders that have ended is dropped."""
+        due = self._due
+        if len(due) > _IDLE_MOST and len(due) > 8 * len(self.orders):
+            due = self._due = [one for one in due if not one[3].ended]
+            heapify(due)
+        self._turn += 1
+        heappush(due, (time_ns, self._turn, what, resting, order))
+
+    def is_due(self, time_ns: int) -> bool:
+        """Return whether something fell due before a time."""
+        return bool(self._due) and self._due[0][0] < time_ns
+
+    def next_due(self, time_ns: int) -> Due | None:
+        """Return what fell due first before a time, for an order that still works; ``None`` where nothing is left."""
+        due = self._due
+        while due and due[0][0] < time_ns:
+            one = heappop(due)
+            if not one[3].ended:
+                return one
+        return None
+
+    # -- ends --------------------------------------------------------------------------------------------------------
+
+    def settle(
+        self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
+    ) -> None:
+        """Pass an order's fills on to its family, and remove it where it has ended."""
+        filled = resting.done - before
+        if filled and (resting.order.group or self.families.has_children(resting)):
+            for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
+                self.remove(other)
+        if resting.ended or resting.done == resting.total:
+            self.remove(resting)
+
+    def end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
+        """End an order, and report it."""
+        reports.append(Ended(resting.id, outcome, reason))
+        self.remove(resting)
+
+    def remove(self, resting: Resting) -> None:
+        """Forget an order that has ended. Its children work on for what it filled, or end, which the engine knows."""
+        resting.ended = True
+        self.orders.pop(resting.id, None)
+        if self.families.leave(resting):
+            for child in self.families.take_children(resting):
+                child.outlive()
+                if not child.left:
+                    self.remove(child)

@@ -1,0 +1,147 @@
+"""The engine and the paper broker agree on every working order, whatever a strategy sends and the market does."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from random import Random
+from typing import Any
+
+import pytest
+from lab import (
+    AmendRequest,
+    CancelRequest,
+    Candle,
+    Depth,
+    OrderRequest,
+    OrderType,
+    Quote,
+    Strategy,
+    TimeInForce,
+    Trade,
+    View,
+)
+from lab.domain.control import Timer
+from lab.domain.events import BrokerFailed, OrderAmended, OrderFilled, StrategyStopped
+from lab.testing import engine_with, only
+from lab_paper_broker.broker import PaperBroker
+from paper import BUY, MINUTE, MS, SELL, START, D
+
+SIZES = (0.3, 1.0, 2.5, 6.0)
+Action = OrderRequest | CancelRequest | AmendRequest
+
+
+class Anything(Strategy):
+    """Sends, cancels and amends anything at all."""
+
+    def __init__(self, random: Random) -> None:
+        self.random = random
+        self.mid = 1_000  # ticks
+
+    def price(self) -> Decimal:
+        return D(self.mid + self.random.randrange(-10, 11)) / 10
+
+    def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+        return self.act(view)
+
+    def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
+        return self.act(view)
+
+    def act(self, view: View) -> Iterable[Action]:
+        random = self.random
+        if random.random() < 0.35:
+            for _ in range(random.choice((1, 1, 2, 3))):
+                yield self.request(view.now_ns)
+        orders = list(view.orders())
+        if orders and random.random() < 0.15:
+            yield CancelRequest(random.choice(orders).id)
+        if orders and random.random() < 0.25:
+            order = random.choice(orders)
+            yield AmendRequest(
+                order.id,
+                random.choice((None, order.quantity * random.choice((D("0.5"), D(2), D("0.9"))))),
+                random.choice((None, self.price())) if order.limit is not None else None,
+                random.choice((None, self.price())) if order.stop is not None else None,
+            )
+
+    def request(self, now_ns: int) -> OrderRequest:
+        random = self.random
+        side, kind = random.choice((BUY, SELL)), random.choice([*OrderType, OrderType.MARKET, OrderType.LIMIT])
+        terms: dict[str, Any] = {"type": kind}
+        if kind in {OrderType.LIMIT, OrderType.STOP_LIMIT}:
+            terms["limit"] = self.price()
+        if kind in {OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT}:
+            terms["stop"] = self.price()
+        if kind is OrderType.TRAILING_STOP:
+            terms["trail"] = D(random.choice(("0.1", "0.5", "1")))
+        turn = random.random()
+        if turn < 0.3 and kind in {OrderType.MARKET, OrderType.LIMIT}:
+            terms["time_in_force"] = random.choice((TimeInForce.IOC, TimeInForce.FOK))
+        elif turn < 0.4:
+            terms |= {"time_in_force": TimeInForce.GTD, "expires_ns": now_ns + random.choice((1, 5_000, 90_000)) * MS}
+        elif turn < 0.5 and kind is OrderType.LIMIT:
+            terms["post_only"] = True
+        if random.random() < 0.4:
+            price, sign = terms.get("limit") or terms.get("stop") or D(self.mid) / 10, 1 if side is BUY else -1
+            terms["stop_loss"] = price - sign * D(random.randrange(3, 25)) / 10
+            terms["take_profit"] = price + sign * D(random.randrange(3, 25)) / 10
+        elif random.random() < 0.3:
+            terms |= {"group": random.choice("ab"), "reduce_only": random.random() < 0.5}
+        return OrderRequest("BTCUSDT", side, D(random.choice(("0.01", "0.5", "2", "5"))), **terms)
+
+
+def events(random: Random, strategy: Anything, on_candles: bool) -> Iterable[Any]:
+    now_ns = opens_ns = START
+    for _ in range(100):
+        strategy.mid += random.choice((-3, -1, 0, 0, 1, 3))
+        if on_candles:
+            opened = strategy.mid
+            strategy.mid = close = opened + random.randrange(-12, 13)
+            high, low = max(opened, close) + random.randrange(9), min(opened, close) - random.randrange(9)
+            prices = [value / 10 for value in (opened, high, low, close)]
+            yield Candle("BTCUSDT", opens_ns, opens_ns + MINUTE, *prices, random.choice((0.0, 0.5, 3.0, 50.0)))
+            opens_ns += MINUTE
+            continue
+        now_ns += random.choice((0, 1, 40, 120, 300, 900, 6_000)) * MS
+        bid, ask = strategy.mid / 10, (strategy.mid + random.choice((1, 2))) / 10
+        turn, sizes = random.random(), [random.choice(SIZES) for _ in range(6)]
+        if turn < 0.6:
+            yield Quote("BTCUSDT", now_ns, bid, sizes[0], ask, sizes[1])
+        elif turn < 0.72:
+            bids = tuple((round(bid - n / 10, 1), sizes[n]) for n in range(3))
+            yield Depth("BTCUSDT", now_ns, bids, tuple((round(ask + n / 10, 1), sizes[n + 3]) for n in range(3)))
+        elif turn < 0.92:
+            yield Trade("BTCUSDT", now_ns, random.choice((bid, ask)), sizes[0], random.choice((BUY, SELL)))
+        else:
+            yield Timer(now_ns)
+
+
+@pytest.mark.behaviour("O6", "O13", "O16")
+@pytest.mark.parametrize("on_candles", [False, True])
+def test_the_engine_and_the_broker_agree_on_every_working_order(on_candles: bool) -> None:
+    fills, count = ("pessimistic", "expected", "optimistic"), 0
+    for seed in range(100):
+        random = Random(seed)
+        strategy = Anything(random)
+        paper = PaperBroker(
+            latency_ms=random.choice((0, 100)),
+            cancel_latency_ms=random.choice((0, 100)),
+            stale_ms=1_000,
+            expire_ms=5_000,
+            fills=fills[seed % 3],
+        )
+        engine = engine_with([strategy], broker=paper, deposit=D(1_000_000))
+        apart: set[tuple[str, Decimal]] = set()
+        for event in events(random, strategy, on_candles):
+            outputs = engine.step(event)
+            assert not only(BrokerFailed, outputs) + only(StrategyStopped, outputs), f"seed {seed}: {outputs}"
+            count += len(only(OrderFilled, outputs)) + len(only(OrderAmended, outputs))
+            working, resting = engine.state.working, paper._desk.working.orders  # noqa: SLF001 - what it keeps is not seen outside
+            assert working.keys() == resting.keys(), f"seed {seed}: {working.keys() ^ resting.keys()} after {event}"
+            now_apart = {
+                (oid, open_.remaining)
+                for oid, open_ in working.items()
+                if open_.remaining != resting[oid].total - resting[oid].done
+            }
+            # An entry that was cancelled at once may leave its children to be told with the next event, and no longer.
+            assert not apart & now_apart, f"seed {seed}: {apart & now_apart} after {event}"
+            apart = now_apart
+    assert count > 1_000
