@@ -214,3 +214,10 @@ def test_a_stop_that_was_passed_before_its_entry_filled_inside_the_candle_fills_
     send(paper, order(oid="e", stop="102"), order(SELL, oid="stop", stop="112", parent="e", reduce_only=True))
     expected = ["e triggered", "e fill 1 @ 102", "stop triggered", "stop fill 1 @ 104"]
     assert seen(paper, candle(0, close=104.0)) == expected
+
+
+def test_of_a_group_a_market_order_comes_before_a_stop_whichever_side_it_is_on() -> None:
+    for side, stop in ((BUY, "105"), (SELL, "95")):
+        paper = broker()
+        send(paper, order(side, oid="stop", stop=stop, group="g"), order(side, oid="now", group="g"))
+        assert seen(paper, candle(0, 100.0, 110.0, 90.0, 100.0)) == ["now fill 1 @ 100", "stop cancelled"]

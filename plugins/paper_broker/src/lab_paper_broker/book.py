@@ -51,6 +51,18 @@ class DisplayedBook:
             self._taken_asks = self._standing(self._taken_asks, True)
             self._taken_bids = self._standing(self._taken_bids, False)
 
+    def show(self, quote: Quote, depth: Depth | None) -> None:
+        """Take the newest quote and depth of one moment."""
+        if depth is self._depth:
+            if quote is not self.quote:
+                self.show_quote(quote)
+            return
+        known = self.quote is not None
+        self.quote, self._depth = quote, depth
+        if known and (self._taken_asks or self._taken_bids):
+            self._taken_asks = self._standing(self._taken_asks, True)
+            self._taken_bids = self._standing(self._taken_bids, False)
+
     def show_depth(self, depth: Depth | None) -> None:
         """Take the newest depth; its best levels are no quote."""
         if depth is self._depth:

@@ -47,9 +47,7 @@ class QuoteMarket:
         newest = None if market is None else market.quote(symbol)
         if market is not None and newest is not None:
             self.is_dark = bool(market.halted_by)
-            if newest is not book.quote:
-                book.show_quote(newest)
-            book.show_depth(market.depth(symbol))
+            book.show(newest, market.depth(symbol))
         quote = book.quote
         if quote is None:
             return False
