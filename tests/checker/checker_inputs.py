@@ -1,0 +1,79 @@
+"""What a run was fed, read again from its tape or from the CSV it was made of: (kind, fields), numbered from 1."""
+
+import csv
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+Input = tuple[str, list[Any]]
+
+
+def of_tape(lines: Iterable[bytes]) -> Iterator[Input]:
+    """Read the lines of a tape."""
+    for line in lines:
+        kind, fields = json.loads(line)
+        yield kind, fields
+
+
+def of_csv(path: Path, symbol: str, interval_ns: int, funding: Path | None = None) -> Iterator[Input]:
+    """Read a file of candles or ticks as a backtest is fed with it, with the rates of a second file between."""
+    with gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as file:
+        rows = csv.DictReader(file)
+        inputs = (
+            _ticks(rows, symbol, interval_ns)
+            if "bid" in (rows.fieldnames or ())
+            else _candles(rows, symbol, interval_ns)
+        )
+        yield from inputs if funding is None else _funded(inputs, funding, symbol)
+
+
+def _time_ns(text: str) -> int:
+    if text.isdigit():
+        return int(text) * 10 ** (19 - len(text))  # seconds have 10 digits, milliseconds 13
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()) * 10**9
+
+
+def _candles(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> Iterator[Input]:
+    for row in rows:
+        open_ns = _time_ns(row["datetime"] if "datetime" in row else row["time"])
+        figures = [float(row[name]) for name in ("open", "high", "low", "close", "volume")]
+        yield "candle", [symbol, open_ns, open_ns + interval_ns, *figures, "final"]
+
+
+def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> Iterator[Input]:
+    """Quotes, and before the tick that ends a bucket the candle of its trades; the first bucket is never whole."""
+    newest_ns, bucket, whole, trades = 0, -1, False, list[tuple[float, float]]()
+    for row in rows:
+        newest_ns = max(newest_ns, int(row["venue_ms"] or int(row["received_ns"]) // 10**6) * 10**6)
+        if newest_ns // interval_ns != bucket:
+            if whole and trades:
+                prices, volume = [price for price, _ in trades], 0.0
+                for _, size in trades:
+                    volume += size
+                figures = [prices[0], max(prices), min(prices), prices[-1], round(volume, 8)]
+                yield "candle", [symbol, bucket * interval_ns, (bucket + 1) * interval_ns, *figures, "final"]
+            whole, bucket, trades = bucket >= 0 or newest_ns % interval_ns == 0, newest_ns // interval_ns, []
+        if row["kind"] == "quote":
+            yield "quote", [symbol, newest_ns, *(float(row[name]) for name in ("bid", "bid_size", "ask", "ask_size"))]
+        else:
+            trades.append((float(row["price"]), float(row["size"])))
+
+
+def _funded(inputs: Iterable[Input], path: Path, symbol: str) -> Iterator[Input]:
+    """Each rate comes before the first event of its time or later; those before the first event do not come."""
+    with path.open() as file:
+        rates = [
+            (_time_ns(row["time"]), float(row["rate"]), float(row.get("mark") or 0)) for row in csv.DictReader(file)
+        ]
+    begun = False
+    for kind, fields in inputs:
+        time_ns = fields[2 if kind == "candle" else 1]
+        while rates and rates[0][0] <= time_ns:
+            due_ns, rate, mark = rates.pop(0)
+            if begun:
+                yield "funding", [symbol, due_ns, rate, due_ns, mark]
+        begun = True
+        yield kind, fields
