@@ -20,7 +20,8 @@ from checker_matching import ZERO, Book, Matching, Order, exact
 D = Decimal
 DAY_NS, MS = 86_400 * 10**9, 10**6
 INPUTS = {"candle", "quote", "trade", "depth", "funding", "backfill", "trading_state", "notice", "timer", "command"}
-MARKET = {"candle", "quote", "trade", "depth", "timer"}
+MARKET = {"candle", "quote", "trade", "depth", "timer", "trading_state"}
+NAMES = {"q": "quote", "t": "trade", "d": "depth"}
 REPORTS = {"order_filled", "order_triggered", "order_amended", "order_ended"}
 # What a row leaves out where it is as usual.
 USUAL: dict[str, dict[str, Any]] = {
@@ -142,15 +143,15 @@ class Checker:
         if kind == "candle":
             time_ns, live = fields[2], fields[8] != "backfilled" and self.in_line(book, fields)
             self.counts["candles"] += fields[8] != "backfilled"
-        if kind in ("quote", "depth"):
+        if kind in ("quote", "depth", "trade"):
             self.counts["quotes"] += kind == "quote"
-            late = time_ns < self.newest.get((kind, symbol), 0)
+            late = time_ns < self.newest.get((kind, symbol), 0) and kind != "trade"
             self.counts["late_quotes"] += late
             live = live and not late
             self.newest[kind, symbol] = max(time_ns, self.newest.get((kind, symbol), 0))
         while self.step and self.step[0]["kind"] in INPUTS | {"gap", "candle_ignored"} and kind != "backfill":
             self.input_row(self.step.popleft())
-        if (live or kind == "command") and time_ns > self.now:
+        if (live or kind == "command") and kind != "trading_state" and time_ns > self.now:
             day_ns = fields[1] + self.start["interval_ns"] - 1 if kind == "candle" else time_ns
             if day_ns >= self.day_end:
                 self.day_start, self.day_end = self.equity(), day_ns - day_ns % DAY_NS + DAY_NS
@@ -230,7 +231,14 @@ class Checker:
             fee = self.books[order.symbol].notional(most, figures["price"]) * figures["fee_rate"]
             self.row("order_filled", order, **{**figures, "quantity": most, "fee": fee})
         else:
-            self.row("order_ended", order, outcome="cancelled")
+            self.idle(order)
+
+    def idle(self, order: Order) -> None:
+        """What has nothing left to reduce ends, and so does the entry that it guards."""
+        self.withdraw(order)
+        if order.parent and order.parent.open:
+            order.parent.guarded = order.parent.quantity - order.parent.remaining
+            self.withdraw(order.parent)
 
     def row(self, kind: str, order: Order, **figures: Any) -> bool:
         """Take the next row, which must be this report, and what follows of it."""
@@ -264,7 +272,8 @@ class Checker:
         )
         self.true(f"its id {order.id} names no decision", named is not None)
         if named and named[1] in "qtdmx":
-            self.expect("the time in its id", int(named[2]), self.now)
+            at = self.newest.get((NAMES.get(named[1]), order.symbol), self.now) if named[1] in NAMES else self.now
+            self.expect("the time in its id", int(named[2]), at)
         self.true(
             f"its quantity {order.quantity} is not on the lot, or not above 0",
             order.quantity > 0 == order.quantity % book.lot,
@@ -314,13 +323,14 @@ class Checker:
         if order:
             book = self.books[order.symbol]
             self.arrives("the amendment", order, row["eligible_ns"], self.cancel_ms, 0)
-            limit, stop = (
-                None if asked[name] is None else book.off_tick(D(asked[name]), not order.buys)
-                for name in ("limit", "stop")
-            )
-            quantity = order.quantity if asked["quantity"] is None else D(asked["quantity"]) // book.lot * book.lot
-            stop = order.stop if stop is None else stop
-            figures = {"quantity": quantity, "limit": order.limit if limit is None else limit, "stop": stop}
+            figures = {"quantity": order.quantity + order.gone, "limit": order.limit, "stop": order.stop}
+            figures = dict((order.asked or [figures])[-1])  # it builds on what is on its way
+            for name in ("limit", "stop"):
+                if asked[name] is not None:
+                    figures[name] = book.off_tick(D(asked[name]), not order.buys)
+            if asked["quantity"] is not None:
+                figures["quantity"] = D(asked["quantity"]) // book.lot * book.lot + order.gone
+            order.asked.append(figures)
             self.market.push(row["eligible_ns"], "amend", order, figures)
 
     def on_order_triggered(self, row: dict[str, Any], *, expected: bool = False) -> None:
@@ -340,7 +350,12 @@ class Checker:
                 self.market.amend(
                     order, *(None if row[name] is None else D(row[name]) for name in ("quantity", "limit", "stop"))
                 )
-            self.guard(order, before, order.quantity)
+            more = order.quantity - before
+            for child in [one for one in order.children if one.open] if more else ():
+                if child.remaining + more > 0:
+                    self.row("order_amended", child, quantity=child.quantity + more)
+                else:
+                    self.withdraw(child)
 
     def on_order_filled(self, row: dict[str, Any], *, expected: bool = False) -> None:
         fill, order = row["fill"], self.working({**row, **row["fill"]})
@@ -352,6 +367,8 @@ class Checker:
         order.fills, order.remaining, order.filled = order.fills + 1, order.remaining - quantity, True
         self.true("it fills on the input it was decided on", self.n > order.n)
         self.true("its entry has not filled", order.parent is None or order.parent.filled)
+        if order.parent and order.parent.open:
+            order.parent.guarded += quantity
         self.expect("its side", row["side"], "buy" if order.buys else "sell")
         self.expect("its id", row["fill_id"], f"{order.id}.{order.fills}")
         self.expect("what remains", row["remaining"], order.remaining)
@@ -367,28 +384,22 @@ class Checker:
         for name, value in {"fills": 1, "fees": fee, "late": fill["age_ns"] < 0}.items():
             tally[name] += value
         tally["slippage"] += abs(book.notional(quantity, price) - book.notional(quantity, reference))
-        sign = 1 if order.buys is (book.value is None) else -1
         for place, name in enumerate(("best", "worst")):
             if fill[name] is not None:
                 other = abs(book.notional(quantity, reference) - book.notional(quantity, D(fill[name])))
-                self.band[place] += other * (1 + sign * D(fill["fee_rate"]))
+                self.band[place] += other
         if symbol in account.closing:
             closing = account.closing[symbol]
             closing["result"] += own[0][1]
             closing["fee"] += book.notional(quantity, price) * D(book.row["liquidation_fee_rate"])
         order.open = bool(order.remaining)
         if order.clipped and order.open:
-            self.row("order_ended", order, outcome="cancelled")
+            self.idle(order)
         for other in list(self.orders.values()) if closed else ():
-            guards = (
-                other.open
-                and other.parent
-                and other.parent.filled
-                and (other.strategy, other.symbol) == (order.strategy, symbol)
-            )
-            if guards and other.group != order.group and other.parent is not order:
-                self.market.drop(other)
-                self.row("order_ended", other, outcome="cancelled")
+            guards = other.open and other.parent and other.parent.filled and not other.parent.open
+            mine = (other.strategy, other.symbol) == (order.strategy, symbol)
+            if guards and mine and other.group != order.group and other.parent is not order:
+                self.withdraw(other)
 
     def on_order_ended(self, row: dict[str, Any], *, expected: bool = False) -> None:
         order = self.working(row)
@@ -405,18 +416,18 @@ class Checker:
         order.open = False
         self.market.drop(order)
         self.counts[row["outcome"]] += 1
-        self.guard(order, order.quantity, order.quantity - order.remaining)
+        filled = order.quantity - order.remaining
+        for child in [one for one in order.children if one.open]:  # they guard what is left of what it filled
+            left = filled - order.guarded
+            if left <= 0:
+                self.withdraw(child)
+            elif left < child.remaining:
+                self.row("order_amended", child, quantity=child.quantity - child.remaining + left)
 
-    def guard(self, order: Order, before: D, after: D) -> None:
-        """Children wait for no more than their entry can still bring; one that waited for all of it goes on to."""
-        gone = sum((one.quantity - one.remaining for one in order.children), ZERO)
-        for child in order.children if after != before else ():
-            done, left = child.quantity - child.remaining, after - gone
-            if child.open and left <= 0:
-                self.market.drop(child)
-                self.row("order_ended", child, outcome="cancelled")
-            elif child.open and (child.remaining > left or child.remaining == before - gone):
-                self.row("order_amended", child, quantity=done + left, limit=child.limit, stop=child.stop)
+    def withdraw(self, order: Order) -> None:
+        """The engine takes an order back at once."""
+        self.market.drop(order)
+        self.row("order_ended", order, outcome="cancelled")
 
     def other(self, row: dict[str, Any]) -> None:
         """Rows that are counted only."""

@@ -43,23 +43,36 @@ def _candles(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> I
         yield "candle", [symbol, open_ns, open_ns + interval_ns, *figures, "final"]
 
 
-def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> Iterator[Input]:
-    """Quotes, and before the tick that ends a bucket the candle of its trades; the first bucket is never whole."""
+def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int, late_ns: int = 2070 * 10**6) -> Iterator[Input]:
+    """Trades before the quotes of one time, and after all up to the time it is known each whole candle of trades."""
     newest_ns, bucket, whole, trades = 0, -1, False, list[tuple[float, float]]()
+    closed, same = list[list[Any]](), list[Input]()
     for row in rows:
-        newest_ns = max(newest_ns, int(row["venue_ms"] or int(row["received_ns"]) // 10**6) * 10**6)
+        time_ns = max(newest_ns, int(row["venue_ms"] or int(row["received_ns"]) // 10**6) * 10**6)
+        if time_ns > newest_ns:
+            yield from sorted(same, key=lambda one: one[0] == "quote")
+            same.clear()
+        newest_ns = time_ns
         if newest_ns // interval_ns != bucket:
             if whole and trades:
                 prices, volume = [price for price, _ in trades], 0.0
                 for _, size in trades:
                     volume += size
                 figures = [prices[0], max(prices), min(prices), prices[-1], round(volume, 8)]
-                yield "candle", [symbol, bucket * interval_ns, (bucket + 1) * interval_ns, *figures, "final"]
+                end_ns = (bucket + 1) * interval_ns
+                closed.append([symbol, end_ns - interval_ns, end_ns + late_ns, *figures, "final"])
             whole, bucket, trades = bucket >= 0 or newest_ns % interval_ns == 0, newest_ns // interval_ns, []
+        while closed and closed[0][2] < newest_ns:
+            yield "candle", closed.pop(0)
         if row["kind"] == "quote":
-            yield "quote", [symbol, newest_ns, *(float(row[name]) for name in ("bid", "bid_size", "ask", "ask_size"))]
+            figures = [float(row[name]) for name in ("bid", "bid_size", "ask", "ask_size")]
+            same.append(("quote", [symbol, newest_ns, *figures]))
         else:
             trades.append((float(row["price"]), float(row["size"])))
+            side = row["kind"].removeprefix("trade_")
+            if trades[-1][1]:
+                same.append(("trade", [symbol, newest_ns, *trades[-1], side]))
+    yield from sorted(same, key=lambda one: one[0] == "quote")
 
 
 def _funded(inputs: Iterable[Input], path: Path, symbol: str) -> Iterator[Input]:

@@ -7,6 +7,7 @@ from typing import Any
 
 D = Decimal
 ZERO = D(0)
+HIDDEN_NS = 10 * 10**9
 OPEN, INSIDE, CLOSE = 1, 2, 3  # where in a candle an entry filled
 
 
@@ -36,7 +37,8 @@ class Order:
         self.rises = self.buys is not (self.kind == "take_profit")
         self.first, self.arrived, self.open, self.live, self.leaving = True, entry is not None, True, True, False
         self.best = self.decided = self.ahead = self.queue = None
-        self.age, self.fills, self.woke, self.seen, self.where = 0, 0, -1, -1, 0
+        self.age, self.fills, self.woke, self.woke_ns, self.seen, self.where = 0, 0, -1, -1, -1, 0
+        self.unseen, self.gone, self.guarded, self.asked = False, ZERO, ZERO, list[dict[str, Any]]()
         self.entry_rises = bool(entry) and (entry.rises if entry.waits else not entry.buys)
         self.children: list[Order] = []
         self.filled = self.triggered = self.clipped = False
@@ -51,17 +53,6 @@ class Order:
     def stop(self) -> D | None:
         """Return the price that triggers it, if it was given one."""
         return self.level if self.trail is None else None
-
-    def brings(self) -> D:
-        """Return what the entry of a child can still bring, less what was closed of it."""
-        entry = self.parent
-        return (entry.total if entry.live else entry.done) - sum((one.done for one in entry.children), ZERO)
-
-    def resize(self, change: D) -> None:
-        """A child's entry has another quantity: it waits for no more, and for all of it if it did so before."""
-        waits = self.total - self.done
-        if waits > self.brings() or waits == self.brings() - change:
-            self.total = self.done + max(self.brings(), ZERO)
 
     def within(self, price: D) -> bool:
         """Return whether a price is no worse than the limit."""
@@ -103,19 +94,29 @@ class Book:
         touch = (ask, ask_size) if asks else (bid, bid_size)
         if self.depth is None or self.depth_ns + 10**9 < self.quote_ns:
             return [touch]
-        deeper = self.depth[1 if asks else 0]
-        return [touch, *(one for one in deeper if (one[0] > touch[0] if asks else one[0] < touch[0]))]
+        shown = self.depth[1 if asks else 0]
+        deeper = [one for one in shown if (one[0] > touch[0] if asks else one[0] < touch[0])]
+        gone = deeper == shown != [] and self.depth_ns > self.quote_ns  # a newer depth without the touch
+        return deeper if gone else [touch, *deeper]
 
     def recount(self) -> None:
-        """A level that shows more has that much more to give, one that is gone is forgotten."""
-        if self.taken and self.quote:
-            shown = {(asks, price): size for asks in (True, False) for price, size in self.levels(asks)}
-            for key, (before, left) in list(self.taken.items()):
-                size = shown.get(key)
-                if not size:
-                    del self.taken[key]
-                else:
-                    self.taken[key] = [size, left + size - before if size > before else min(left, size)]
+        """A level that shows more has that much more to give; one is forgotten that was passed, or hidden for 10 s."""
+        for (asks, price), (before, left, since) in list(self.taken.items()) if self.quote else ():
+            levels = self.levels(asks)
+            size, last = dict(levels).get(price), levels[-1][0]
+            if size:
+                left = left + size - before if size > before else min(left, size)
+                self.taken[asks, price] = [size, left, 0]
+            elif size is None and (price > last if asks else price < last):
+                self.taken[asks, price] = [before, left, since or self.quote_ns]
+            if (not size and self.taken[asks, price][2] == 0) or (since and self.quote_ns - since > HIDDEN_NS):
+                del self.taken[asks, price]
+
+    def displayed_at(self, price: D, asks: bool) -> D | None:
+        """Return what rests at a price: nothing inside the spread or between levels, beyond them nobody knows."""
+        levels = self.levels(asks)
+        beyond = price > levels[-1][0] if asks else price < levels[-1][0]
+        return (dict(levels).get(price, None if beyond else ZERO)) or (None if price in dict(levels) or beyond else ZERO)
 
     def offer(self, asks: bool, price: D, size: D) -> D | None:
         """Return what a level still gives; no size is not known, and then there is no end to it."""
@@ -133,7 +134,7 @@ class Matching:
     def __init__(self, settings: dict[str, Any], books: dict[str, Book]) -> None:
         self.set, self.books, self.orders, self.said, self.due = settings, books, dict[str, Order](), [], []
         self.rates = {name: settings[f"{name}_fee"] for name in ("maker", "taker")}
-        self.unlimited, self.n, self.pushed = settings["liquidity"] == "unlimited", 0, 0
+        self.unlimited, self.n, self.pushed, self.dark = settings["liquidity"] == "unlimited", 0, 0, False
 
     def push(self, time_ns: int, what: str, order: Order, more: Any = None) -> None:
         """Let something fall due."""
@@ -172,80 +173,90 @@ class Matching:
     def drop(self, order: Order) -> None:
         """Forget an order."""
         order.live = False
-        if self.orders.pop(order.id, None) and order.done != order.total:
-            for child in order.children:
-                child.resize(order.done - order.total)
+        if self.orders.pop(order.id, None):
+            for child in order.children:  # they work on for what it filled
+                child.total = min(child.total, child.done + max(child.awake, ZERO))
+                if child.live and child.total <= child.done:
+                    self.drop(child)
 
     def observe(self, kind: str, fields: list[Any], n: int) -> list[tuple[str, Order, dict[str, Any]]]:
         """Return what must be reported on an event. The books have it already; ``quote`` came into force with it."""
         self.said, self.n, self.shown = [], n, bool(self.orders)
-        symbol, time_ns = (fields[0], fields[2 if kind == "candle" else 1]) if kind != "timer" else ("", fields[0])
+        at = {"candle": 2, "timer": 0, "trading_state": 0}.get(kind, 1)
+        symbol, time_ns = fields[0] if at else "", fields[at]
         book = self.books.get(symbol)
-        self.catch_up(
-            time_ns, symbol if kind == "quote" else "", [exact(one) for one in fields[2:]] if kind == "quote" else []
-        )
+        self.catch_up(time_ns, *(symbol, [exact(one) for one in fields[2:]]) if kind == "quote" else ("", []))
         if kind == "quote":
+            if not book.quote:  # what is on its way meets the one in force at its arrival
+                for order in self.orders.values():
+                    if order.symbol == symbol and not order.arrived and order.eligible > time_ns:
+                        self.push(order.eligible, "arrives", order)
             book.quote, book.quote_ns = tuple(exact(one) for one in fields[2:]), time_ns
             self.recount(book)
         elif kind == "depth":
             book.depth = [[(exact(price), exact(size)) for price, size in side] for side in fields[2:]]
             book.depth_ns = time_ns
             self.recount(book)
+        elif kind == "trading_state":
+            self.dark = bool(fields[1])
         if kind == "trade":
             self.trade(fields)
         elif kind == "candle" and not book.quote:
             self.candle(book, fields)
-        elif kind in ("quote", "depth") and book.quote:
+        elif book and book.quote and (kind == "quote" or (kind == "depth" and self.fresh(book, time_ns))):
             for order in list(self.orders.values()):
-                if order.symbol != symbol or not order.live:
+                if order.symbol != symbol or not order.live or (not order.arrived and order.eligible > time_ns):
                     continue
-                if not order.arrived:
-                    fresh = kind == "quote" or order.eligible - book.quote_ns <= self.set["stale_ms"] * 10**6
-                    if order.eligible > time_ns or not fresh:
-                        continue
-                    order.arrived, order.age = True, order.eligible - time_ns
-                elif not order.left or order.woke == n:
+                if order.arrived and (not order.left or order.woke == n):
                     continue
-                else:
-                    order.age = 0
+                order.age = (time_ns if order.arrived else order.eligible) - book.quote_ns
+                order.arrived = True
                 self.meet(order, book, time_ns, None, n)
         return self.said
+
+    def fresh(self, book: Book, time_ns: int) -> bool:
+        """Return whether the newest quote is in force."""
+        return time_ns - book.quote_ns <= self.set["stale_ms"] * 10**6
 
     def catch_up(self, time_ns: int, symbol: str, following: Sequence[D]) -> None:
         """Do what fell due before an event: nothing at its own time comes before its fills."""
         while self.due and self.due[0][0] < time_ns:
-            _, _, what, order, more = heappop(self.due)
+            at_ns, _, what, order, more = heappop(self.due)
             book = self.books[order.symbol]
             if not order.live:
                 continue
-            if what == "arrives":
-                age = order.eligible - book.quote_ns
-                if age <= self.set["stale_ms"] * 10**6:
-                    order.arrived, order.age = True, age
-                    later = following[2 if order.buys else 0] if symbol == order.symbol else None
-                    self.meet(order, book, order.eligible, later, -1)
-            elif what == "cancel":
+            if what == "cancel":
                 self.end(order, "cancelled")
             elif what == "expires":
                 self.end(order, "expired")
             elif what == "late":
                 if order.first and (book.quote or not book.candles):
                     self.end(order, "expired")
-            elif more["quantity"] <= order.done:
-                self.end(order, "cancelled")
-            else:
-                self.amend(order, **more)
-                self.say("order_amended", order, quantity=order.total, limit=order.limit, stop=more["stop"])
+            elif what == "amend":
+                order.asked.remove(more)
+                more = {**more, "quantity": more["quantity"] - order.gone}
+                if more["quantity"] <= order.done:
+                    self.end(order, "cancelled")
+                else:
+                    self.amend(order, **more)
+                    self.say("order_amended", order, quantity=order.total, limit=order.limit, stop=more["stop"])
+            if what not in ("arrives", "amend") or not order.live or not book.quote or self.dark:
+                continue
+            new = order.first and at_ns > order.placed and order.woke_ns != at_ns
+            if new and order.left and self.fresh(book, at_ns):
+                order.arrived, order.age = True, at_ns - book.quote_ns
+                later = following[2 if order.buys else 0] if symbol == order.symbol else None
+                self.meet(order, book, at_ns, later, -1)
 
     def amend(self, order: Order, quantity: D, limit: D | None, stop: D | None) -> None:
         """Change an order: another price or a larger quantity goes to the end of the queue."""
         if limit != order.limit or quantity > order.total:
             order.ahead, order.first = None, order.first or limit != order.limit
-        before, order.total, order.limit = order.total, quantity, limit
-        if order.parent:  # it never waits for more than its entry can still bring
-            order.total = min(quantity, order.done + order.brings())
         for child in order.children:
-            child.resize(order.total - before)
+            child.total += quantity - order.total
+            for asked in child.asked:
+                asked["quantity"] += quantity - order.total
+        order.total, order.limit = quantity, limit
         order.level = order.level if order.trail is not None else stop
 
     # -- quotes, depth, trades -----------------------------------------------------------------------------------------
@@ -267,20 +278,21 @@ class Matching:
             offers = [self.offered(order, book, *level)[0] for level in levels]
             for price, size in levels if order.tif != "fok" or sum(offers) >= order.left else ():
                 self.take_level(order, book, price, size, time_ns, later)
-        elif crosses:
+        elif crosses and levels:
             quantity, shown = self.offered(order, book, *levels[0])
             self.fill(order, book, quantity, order.limit, "limit_touched", time_ns, maker=True, displayed=shown)
             self.took(order, book, *levels[0], quantity)
         else:
-            own = book.levels(not order.buys)
             if order.ahead is None:  # behind all that is displayed at the limit
-                order.ahead = order.queue = dict(own).get(order.limit, ZERO)
-            elif own[0][0] == order.limit and own[0][1]:
-                order.ahead = min(order.ahead, own[0][1])
+                shown = book.displayed_at(order.limit, not order.buys)
+                order.ahead, order.queue, order.unseen = shown or ZERO, shown, shown is None
+            elif (own := book.quote[0 if order.buys else 2 :][:2])[0] == order.limit and own[1]:
+                order.ahead = own[1] if order.unseen else min(order.ahead, own[1])
+                order.queue, order.unseen = own[1] if order.unseen else order.queue, False
         if order.tif in ("ioc", "fok") and order.left and order.live:
             self.end(order, "cancelled")
         order.first = False
-        self.settle(order, before, n, 0)
+        self.settle(order, before, n, 0, time_ns)
 
     def offered(self, order: Order, book: Book, price: D, size: D) -> tuple[D, D | None]:
         shown = None if self.unlimited else book.offer(order.buys, price, size)
@@ -290,7 +302,7 @@ class Matching:
 
     def took(self, order: Order, book: Book, price: D, size: D, quantity: D) -> None:
         if size and quantity and not self.unlimited:
-            book.taken[order.buys, price] = [size, book.offer(order.buys, price, size) - quantity]
+            book.taken[order.buys, price] = [size, book.offer(order.buys, price, size) - quantity, 0]
 
     def take_level(self, order: Order, book: Book, price: D, size: D, time_ns: int, later: D | None) -> None:
         quantity, shown = self.offered(order, book, price, size)
@@ -308,8 +320,11 @@ class Matching:
         for order in list(self.orders.values()):
             if order.symbol != symbol or order.ahead is None or order.buys is not (side == "sell") or not order.live:
                 continue
-            if price > order.limit if order.buys else price < order.limit:
+            if (price > order.limit if order.buys else price < order.limit) or time_ns < order.eligible:
                 continue
+            if price == order.limit and order.unseen:
+                continue  # nobody knows the queue
+            order.unseen = False
             used = min(order.ahead, left) if price == order.limit else ZERO
             order.ahead = order.ahead - used if price == order.limit else ZERO
             before, offered = order.done, left - used
@@ -317,7 +332,7 @@ class Matching:
             left -= quantity
             shown = exact(size)
             self.fill(order, book, quantity, order.limit, "limit_traded", time_ns, maker=True, displayed=shown)
-            self.settle(order, before, self.n, 0)
+            self.settle(order, before, self.n, 0, time_ns)
 
     def fill(
         self, order: Order, book: Book, quantity: D, reference: D, rule: str, time_ns: int,
@@ -348,19 +363,21 @@ class Matching:
             "displayed": None, "queue": order.queue if maker else None, "best": None, "worst": None, **figures,
         })  # fmt: skip
 
-    def settle(self, order: Order, before: D, woke: int, where: int) -> None:
+    def settle(self, order: Order, before: D, woke: int, where: int, time_ns: int) -> None:
         """Wake the children for what filled, and take it from the others of the group."""
         filled = order.done - before
         for child in order.children if filled else ():
             if child.live:
-                child.awake, child.woke, child.where = child.awake + filled, woke, where
+                if not (child.takes and child.left):  # a stop goes on guarding what filled before
+                    child.woke, child.where, child.woke_ns = woke, where, time_ns
+                child.awake += filled
         for other in list(self.mates(order)) if filled else ():
             if not other.reduce_only or other.total - other.done <= filled:
                 self.end(other, "cancelled")
             else:
-                other.total -= filled
+                other.total, other.gone = other.total - filled, other.gone + filled
                 if other.awake is not None:
-                    other.awake -= filled
+                    other.awake = max(other.awake - filled, ZERO)
                 self.say("order_amended", other, quantity=other.total, limit=other.limit, stop=other.stop)
         if order.done == order.total:
             self.drop(order)
@@ -376,8 +393,8 @@ class Matching:
         opened, closed, volume = fields[1], fields[2], exact(fields[7])
         prices = tuple(exact(one) for one in fields[3:7])
         most = volume * D(self.set["candle_share"]) if book.has_volume and not self.unlimited else None
-        newest = [book.candles[at] for at in sorted(book.candles)[-20:]] or [fields[7]]
-        typical = exact(round(sum(newest) / len(newest), 8))
+        newest = [book.candles[at] for at in sorted(book.candles)[-10:]] or [0.0]
+        typical = exact(round(sum(newest) / len(newest), 8) or fields[7])
         for order in [one for one in self.orders.values() if one.symbol == fields[0]]:
             if order.seen == self.n:
                 continue  # it came before another one of its group
@@ -397,7 +414,7 @@ class Matching:
                     self.end(one, "expired")
                     continue
                 where = self.meet_candle(one, book, opened, closed, prices, most, typical or None)
-                self.settle(one, done, opened, where)
+                self.settle(one, done, opened, where, closed)
                 most = None if most is None else most - (one.done - done)
 
     @staticmethod
@@ -412,7 +429,7 @@ class Matching:
         stop, limit = (other, order) if other.waits else (order, other)
         here = limit.woke == opened
         whole = limit.where == OPEN or not here if limit.where else self.whole(limit, opened, closed)
-        return (limit if whole and limit.left and limit.within(price) else stop) is other
+        return (limit if whole and limit.left and (limit.takes or limit.within(price)) else stop) is other
 
     def meet_candle(  # noqa: C901 - each rule is a branch
         self, order: Order, book: Book, opened: int, closed: int, prices: tuple[D, ...], most: D | None,
@@ -448,6 +465,8 @@ class Matching:
                 price, rule, found, time_ns = first, "stop_open", OPEN, arrives
             elif (whole and order.reaches(extreme, level)) or (inside and after_entry(level)):
                 price, rule, found, time_ns = level, "stop_level", INSIDE, closed
+                if level < low if order.rises else level > high:  # passed before its entry filled
+                    price, rule, found = last, "stop_close", CLOSE
             elif not whole and not inside and order.reaches(last, level):
                 price, rule, found, time_ns = last, "stop_close", CLOSE, closed
             else:
@@ -460,7 +479,7 @@ class Matching:
                     self.fill(order, book, quantity, price, rule, time_ns, typical=typical, worst=worst)
         elif order.takes:
             if whole and order.first:
-                band = {"best": better, "worst": worse}
+                band = {"best": better if better != met else None, "worst": worse if worse != met else None}
                 self.fill(order, book, enough, met, "candle_open", arrives, typical=typical, **band)
             elif whole:
                 self.fill(order, book, enough, first, "candle_open", opened, typical=typical)
