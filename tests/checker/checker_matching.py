@@ -165,10 +165,12 @@ class Matching:
     def say(self, kind: str, order: Order, **figures: Any) -> None:
         self.said.append((kind, order, figures))
 
-    def end(self, order: Order, outcome: str) -> None:
+    def end(self, order: Order, outcome: str, *, settled: bool = True) -> None:
         """Report an end."""
-        self.drop(order)
         self.say("order_ended", order, outcome=outcome)
+        if settled:
+            self.drop(order)
+        order.live = False
 
     def drop(self, order: Order) -> None:
         """Forget an order."""
@@ -273,7 +275,7 @@ class Matching:
         crosses = order.takes or order.within(touch)
         levels = [(price, size) for price, size in book.levels(order.buys) if order.within(price)]
         if crosses and order.first and order.post_only:
-            self.end(order, "cancelled" if order.done else "rejected")
+            self.end(order, "cancelled" if order.done else "rejected", settled=False)
         elif crosses and (order.takes or order.first):
             offers = [self.offered(order, book, *level)[0] for level in levels]
             for price, size in levels if order.tif != "fok" or sum(offers) >= order.left else ():
@@ -290,7 +292,7 @@ class Matching:
                 order.ahead = own[1] if order.unseen else min(order.ahead, own[1])
                 order.queue, order.unseen = own[1] if order.unseen else order.queue, False
         if order.tif in ("ioc", "fok") and order.left and order.live:
-            self.end(order, "cancelled")
+            self.end(order, "cancelled", settled=False)
         order.first = False
         self.settle(order, before, n, 0, time_ns)
 
@@ -379,7 +381,7 @@ class Matching:
                 if other.awake is not None:
                     other.awake = max(other.awake - filled, ZERO)
                 self.say("order_amended", other, quantity=other.total, limit=other.limit, stop=other.stop)
-        if order.done == order.total:
+        if order.done == order.total or not order.live:
             self.drop(order)
 
     def mates(self, order: Order) -> Iterator[Order]:
@@ -488,7 +490,7 @@ class Matching:
                 found = CLOSE
         elif order.first and not inside and order.within(first if whole else last):
             if order.post_only:
-                self.end(order, "cancelled" if order.done else "rejected")
+                self.end(order, "cancelled" if order.done else "rejected", settled=False)
             elif whole:
                 met = min(met, order.limit) if order.buys else max(met, order.limit)
                 self.fill(order, book, enough, met, "candle_open", arrives, typical=typical)
@@ -501,7 +503,7 @@ class Matching:
             if through and (whole or (inside and after_entry(order.limit))):
                 self.fill(order, book, quantity, order.limit, "candle_through", closed, maker=True)
         if order.tif in ("ioc", "fok") and order.left and order.live:
-            self.end(order, "cancelled")
+            self.end(order, "cancelled", settled=False)
         order.first = False
         if order.trail is not None and order.waits:
             order.follow((low if order.buys else high) if whole else last)
