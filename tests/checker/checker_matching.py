@@ -104,19 +104,21 @@ class Book:
         for (asks, price), (before, left, since) in list(self.taken.items()) if self.quote else ():
             levels = self.levels(asks)
             size, last = dict(levels).get(price), levels[-1][0]
-            if size:
+            hidden = size is None and (price > last if asks else price < last)
+            if (not size and not hidden) or (since and self.quote_ns - since > HIDDEN_NS):
+                del self.taken[asks, price]
+            elif hidden:
+                self.taken[asks, price][2] = since or self.quote_ns
+            else:
                 left = left + size - before if size > before else min(left, size)
                 self.taken[asks, price] = [size, left, 0]
-            elif size is None and (price > last if asks else price < last):
-                self.taken[asks, price] = [before, left, since or self.quote_ns]
-            if (not size and self.taken[asks, price][2] == 0) or (since and self.quote_ns - since > HIDDEN_NS):
-                del self.taken[asks, price]
 
     def displayed_at(self, price: D, asks: bool) -> D | None:
         """Return what rests at a price: nothing inside the spread or between levels, beyond them nobody knows."""
-        levels = self.levels(asks)
-        beyond = price > levels[-1][0] if asks else price < levels[-1][0]
-        return (dict(levels).get(price, None if beyond else ZERO)) or (None if price in dict(levels) or beyond else ZERO)
+        levels = dict(self.levels(asks))
+        last = list(levels)[-1]
+        beyond = price > last if asks else price < last
+        return None if beyond else levels.get(price, ZERO) or (None if price in levels else ZERO)
 
     def offer(self, asks: bool, price: D, size: D) -> D | None:
         """Return what a level still gives; no size is not known, and then there is no end to it."""
