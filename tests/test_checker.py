@@ -71,8 +71,7 @@ def test_a_run_recomputed_from_what_it_was_fed_shows_no_difference(lab: Any, nam
     assert result.code == 0, result.err
     findings, rows, checks = checked(lab.run().folder, source)
     assert findings == []
-    assert checks > 5 * rows > 50
-    print(f"{name}: {rows} rows, {checks} checks")
+    assert checks > 5 * rows >= 50
 
 
 @pytest.mark.behaviour("J7", "O10", "O11")

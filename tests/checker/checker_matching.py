@@ -282,10 +282,11 @@ class Matching:
             offers = [self.offered(order, book, *level)[0] for level in levels]
             for price, size in levels if order.tif != "fok" or sum(offers) >= order.left else ():
                 self.take_level(order, book, price, size, time_ns, later)
-        elif crosses and levels:
-            quantity, shown = self.offered(order, book, *levels[0])
-            self.fill(order, book, quantity, order.limit, "limit_touched", time_ns, maker=True, displayed=shown)
-            self.took(order, book, *levels[0], quantity)
+        elif crosses:
+            for price, size in levels[:1]:  # none where a newer depth says that the touch is gone
+                quantity, shown = self.offered(order, book, price, size)
+                self.fill(order, book, quantity, order.limit, "limit_touched", time_ns, maker=True, displayed=shown)
+                self.took(order, book, price, size, quantity)
         else:
             if order.ahead is None:  # behind all that is displayed at the limit
                 shown = book.displayed_at(order.limit, not order.buys)
