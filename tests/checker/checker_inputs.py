@@ -69,9 +69,8 @@ def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int, late_n
             same.append(("quote", [symbol, newest_ns, *figures]))
         else:
             trades.append((float(row["price"]), float(row["size"])))
-            side = row["kind"].removeprefix("trade_")
             if trades[-1][1]:
-                same.append(("trade", [symbol, newest_ns, *trades[-1], side]))
+                same.append(("trade", [symbol, newest_ns, *trades[-1], row["side"]]))
     yield from sorted(same, key=lambda one: one[0] == "quote")
 
 
