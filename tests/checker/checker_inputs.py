@@ -44,12 +44,15 @@ def _candles(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> I
 
 
 def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int, late_ns: int = 2070 * 10**6) -> Iterator[Input]:
-    """Trades before the quotes of one time, and after all up to the time it is known each whole candle of trades."""
+    """Trades, then the quotes of one time, as far as they are read together: 512 rows at once.
+
+    A whole candle of trades comes after all up to the time when it is known.
+    """
     newest_ns, bucket, whole, trades = 0, -1, False, list[tuple[float, float]]()
     closed, same = list[list[Any]](), list[Input]()
-    for row in rows:
+    for n, row in enumerate(rows):
         time_ns = max(newest_ns, int(row["venue_ms"] or int(row["received_ns"]) // 10**6) * 10**6)
-        if time_ns > newest_ns:
+        if time_ns > newest_ns or n % 512 == 0:
             yield from sorted(same, key=lambda one: one[0] == "quote")
             same.clear()
         newest_ns = time_ns
