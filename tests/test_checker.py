@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from checker import check
 from checker_flow import FLOW, MARKET
-from checker_runs import CANDLES, TICKS, TWO, checked, held, inputs_of, rows_of, sets
+from checker_runs import CANDLES, TICKS, TWO, Row, checked, held, inputs_of, rows_of, sets
 
 D = Decimal
 BUSY = sets(flow__every=8, second__every=8, flow__coins=3)
@@ -110,36 +110,50 @@ def test_ten_minutes_on_the_shipped_ticks_every_price_at_or_beyond_the_touch_eve
     """Market, limit, stop and bracket orders: looked at one fill at a time, without the checker."""
     assert lab("run", "--speed", "max", "--minutes", "10", *TWO, *BUSY, *sets(bitunix__venue="local")).code == 0
     inputs, _ = inputs_of(lab.run().folder, None)
-    rows, orders, seen = rows_of(lab.run().folder), {}, set()
-    taken: dict[tuple[Any, ...], D] = {}
-    for row in rows:
-        if row["kind"] == "order_accepted":
-            orders[row["body"]["order_id"]] = row["body"]
+    orders, seen, taken = dict[str, Row](), set[tuple[Any, ...]](), dict[tuple[Any, ...], D]()
+    for row in rows_of(lab.run().folder):
+        if row["kind"] in ("order_accepted", "order_amended"):
+            order = orders.setdefault(row["body"]["order_id"], {})
+            order |= row["body"]
         if row["kind"] != "order_filled":
             continue
-        fill, order = row["body"]["fill"], orders[row["body"]["fill"]["order_id"]]
-        n, buys = row["input_n"], order["side"] == "buy"
-        before = n - 1 if fill["time_ns"] == order["eligible_ns"] < row["time_ns"] else n  # it met the book before
-        at, quote = next((k, f) for k, (kind, f) in reversed(list(enumerate(inputs[:before], 1))) if kind == "quote")
-        depth = next((f for kind, f in reversed(inputs[:before]) if kind == "depth"), [0, 0, [], []])
-        touch = D(repr(quote[4] if buys else quote[2]))
-        price, sign = D(fill["price"]), 1 if buys else -1
-        levels = {D(repr(p)): D(repr(s)) for p, s in depth[3 if buys else 2]} | {
-            touch: D(repr(quote[5 if buys else 3]))
-        }
-        seen.add((order["type"], fill["rule"], "/" in order["order_id"]))
-        if fill["liquidity"] == "taker":
-            assert (price - touch) * sign >= 0, (row, quote)
+        fill, n = row["body"]["fill"], row["input_n"]
+        order = orders[fill["order_id"]]
+        buys, price, sign = order["side"] == "buy", D(fill["price"]), 1 if order["side"] == "buy" else -1
+        seen |= {(order["type"], fill["rule"]), "/" in order["order_id"]}
+        if fill["rule"] == "limit_traded":
+            kind, (_, _, traded, size, side) = inputs[n - 1]
+            assert (kind, side) == ("trade", "sell" if buys else "buy")
+            assert (price - D(repr(traded))) * sign >= 0, row
+            levels, level, at = {price: D(repr(size))}, price, n
         else:
-            assert price == D(order["limit"]) or "amend" in json.dumps(rows), row
-            assert (price - touch) * sign >= 0, "a resting limit fills once the touch has come to it"
-        level = price if fill["liquidity"] == "taker" else touch
-        taken[at, before, level, buys] = taken.get((at, before, level, buys), D(0)) + D(fill["quantity"])
-        assert taken[at, before, level, buys] <= levels[level], (row, quote)
-    assert {kind for kind, _, _ in seen} >= {"market", "limit", "stop", "stop_limit"}
-    assert {rule for _, rule, _ in seen} >= {"quote", "stop", "limit_touched"}
-    assert any(child for _, _, child in seen), "a bracket's order filled"
+            kind, fields = inputs[n - 1]
+            time_ns = fields[{"candle": 2, "timer": 0, "trading_state": 0}.get(kind, 1)]
+            at = n - 1 if fill["time_ns"] < time_ns else n  # it arrived before this input
+            levels = displayed(inputs[:at], buys=buys)
+            touch = next(iter(levels))
+            assert (price - touch) * sign >= 0, (row, levels)
+            level = price if fill["liquidity"] == "taker" else touch
+        assert "limit" not in fill["rule"] or price == D(order["limit"]), row
+        assert not order.get("limit") or (D(order["limit"]) - price) * sign >= 0, row
+        taken[at, fill["rule"], level, buys] = taken.get((at, fill["rule"], level, buys), D(0)) + D(fill["quantity"])
+        assert taken[at, fill["rule"], level, buys] <= levels[level], (row, levels)
+    assert seen >= {("market", "quote"), ("limit", "quote"), ("stop", "stop"), ("stop_limit", "stop"), True}
+    assert {rule for _, rule in seen - {True, False}} == {"quote", "stop", "limit_touched", "limit_traded"}
     assert len(taken) > 100
+
+
+def displayed(inputs: list[Any], *, buys: bool) -> dict[D, D]:
+    """Return what the newest quote and the newest depth display on the side that an order takes from, touch first."""
+    newest = dict[str, list[Any]]()
+    for kind, fields in inputs:
+        if kind in ("quote", "depth") and fields[1] >= newest.get(kind, [0, 0])[1]:
+            newest[kind] = fields
+    quote, depth = newest["quote"], newest.get("depth", ["", 0, [], []])
+    touch = tuple(quote[4:6] if buys else quote[2:4])
+    deeper = [one for one in map(tuple, depth[3 if buys else 2]) if (one[0] > touch[0] if buys else one[0] < touch[0])]
+    gone = depth[1] > quote[1] and deeper and len(deeper) == len(depth[3 if buys else 2])
+    return {D(repr(price)): D(repr(size)) for price, size in (deeper if gone else [touch, *deeper])}
 
 
 def test_a_finding_names_row_and_figure(lab: Any) -> None:
