@@ -350,6 +350,7 @@ class Checker:
                 self.market.amend(
                     order, *(None if row[name] is None else D(row[name]) for name in ("quantity", "limit", "stop"))
                 )
+                self.market.push(self.now, "arrives", order)
             more = order.quantity - before
             for child in [one for one in order.children if one.open] if more else ():
                 if child.remaining + more > 0:
