@@ -160,8 +160,8 @@ class Desk:
             self._change(resting, order)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
         else:
-            # What its group takes of it meanwhile is taken from the new quantity too.
-            changed = replace(order, quantity=order.quantity + resting.taken)
+            # What its group or its entry makes of it meanwhile holds for the new quantity too.
+            changed = replace(order, quantity=order.quantity + resting.shrunk)
             self.working.fall_due(arrival_ns, AMEND, resting, changed)
         return Accepted(arrival_ns)
 
@@ -215,7 +215,7 @@ class Desk:
                 self.working.end(resting, "expired", self._too_late(resting), reports)
 
     def _amend(self, resting: Resting, order: Order, at_ns: int, following: Quote | None, reports: Reports) -> None:
-        quantity = order.quantity - resting.taken
+        quantity = order.quantity - resting.shrunk
         if quantity <= resting.done:
             self.working.end(resting, "cancelled", "amended to no more than had filled", reports)
             return

@@ -28,15 +28,15 @@ class Resting:
 
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
-    ``woken`` is how much of an order with an entry may fill in sum, and ``taken`` what its group took of it. ``first``
-    says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
+    ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` how much smaller its group and its
+    entry made it, below 0: larger. ``first`` says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
     that its level was never displayed, so that nobody knows the queue.
     """
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
         "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "symbol", "taken", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "shrunk", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
         "woken",
     )  # fmt: skip
 
@@ -57,7 +57,7 @@ class Resting:
         self.whole = order.time_in_force is _FOK
         self.total = order.quantity
         self.done = _ZERO
-        self.taken = _ZERO
+        self.shrunk = _ZERO
         self.woken: Decimal | None = _ZERO if order.parent else None
         self.left = order.quantity if not order.parent else _ZERO
         self.arrived = False
@@ -101,14 +101,18 @@ class Resting:
     def outlive(self) -> None:
         """Work on for what its entry filled: that has ended."""
         if self.woken is not None and self.woken < self.total:
-            self.set_total(self.woken)
+            self.shrink(self.total - self.woken)
+
+    def shrink(self, quantity: Decimal) -> None:
+        """Become smaller by a quantity, or larger where it is below 0, as will what amendments on their way make."""
+        self.shrunk += quantity
+        self.set_total(self.total - quantity)
 
     def give_up(self, quantity: Decimal) -> None:
         """Give a quantity up to another order of the group."""
-        self.taken += quantity
         if self.woken is not None:
             self.woken = max(self.woken - quantity, self.done)
-        self.set_total(self.total - quantity)
+        self.shrink(quantity)
 
     def fill(self, quantity: Decimal) -> None:
         """Count a fill."""
