@@ -54,6 +54,10 @@ class Order:
         """Return the price that triggers it, if it was given one."""
         return self.level if self.trail is None else None
 
+    def shrink(self, quantity: D) -> None:
+        """Become smaller, as will what amendments on their way make of it; below 0: larger."""
+        self.total, self.gone = self.total - quantity, self.gone + quantity
+
     def within(self, price: D) -> bool:
         """Return whether a price is no worse than the limit."""
         return self.limit is None or (price <= self.limit if self.buys else price >= self.limit)
@@ -179,7 +183,7 @@ class Matching:
         order.live = False
         if self.orders.pop(order.id, None):
             for child in order.children:  # they work on for what it filled
-                child.total = min(child.total, child.done + max(child.awake, ZERO))
+                child.shrink(max(child.total - child.done - max(child.awake, ZERO), ZERO))
                 if child.live and child.total <= child.done:
                     self.drop(child)
 
@@ -257,9 +261,7 @@ class Matching:
         if limit != order.limit or quantity > order.total:
             order.ahead, order.first = None, order.first or limit != order.limit
         for child in order.children:
-            child.total += quantity - order.total
-            for asked in child.asked:
-                asked["quantity"] += quantity - order.total
+            child.shrink(order.total - quantity)
         order.total, order.limit = quantity, limit
         order.level = order.level if order.trail is not None else stop
 
@@ -380,7 +382,7 @@ class Matching:
             if not other.reduce_only or other.total - other.done <= filled:
                 self.end(other, "cancelled")
             else:
-                other.total, other.gone = other.total - filled, other.gone + filled
+                other.shrink(filled)
                 if other.awake is not None:
                     other.awake = max(other.awake - filled, ZERO)
                 self.say("order_amended", other, quantity=other.total, limit=other.limit, stop=other.stop)
