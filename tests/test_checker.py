@@ -1,7 +1,6 @@
 """A checker that shares no code with lab recomputes runs of every kind, and finds no difference."""
 
 import ast
-import json
 import re
 import sys
 from decimal import Decimal
@@ -48,6 +47,10 @@ RUNS: dict[str, tuple[tuple[str, ...], Path | None]] = {
     "at once": (("backtest", "btcusd-1m", *TWO, "--latency-ms", "0", *sets(paper__liquidity="unlimited")), CANDLES),
     "ticks": (("backtest", "btcusdt-ticks", *TWO, *sets(flow__every=200, second__every=200, flow__coins=3)), TICKS),
     "depth and silences": ((*MADE, *BUSY), None),
+    "depth, no latency": ((*MADE, *BUSY, "--latency-ms", "0", *sets(market__seed=3)), None),
+    "depth, slow": ((*MADE, *BUSY, "--latency-ms", "4000", *sets(market__seed=4, flow__seed=40)), None),
+    "large": (("backtest", "btcusd-1m", *TWO, *sets(flow__coins=10, second__coins=10)), CANDLES),
+    "quotes only": ((*LIVE, *BUSY, *sets(mock__depth=0)), None),
     "takers of one book": ((*MADE, *sets(flow__every=5, flow__coins=3, flow__takes="true", second__coins=3)), None),
     "inverse": ((*MADE, *BUSY, *sets(market__inverse="true", market__seed=2)), None),
     "live": ((*LIVE, *BUSY, *sets(mock__depth=5)), None),

@@ -43,7 +43,9 @@ def _candles(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int) -> I
         yield "candle", [symbol, open_ns, open_ns + interval_ns, *figures, "final"]
 
 
-def _ticks(rows: Iterable[dict[str, str]], symbol: str, interval_ns: int, late_ns: int = 2070 * 10**6) -> Iterator[Input]:
+def _ticks(
+    rows: Iterable[dict[str, str]], symbol: str, interval_ns: int, late_ns: int = 2070 * 10**6
+) -> Iterator[Input]:
     """Trades, then the quotes of one time, as far as they are read together: 512 rows at once.
 
     A whole candle of trades comes after all up to the time when it is known.

@@ -212,15 +212,19 @@ class Matching:
         elif kind == "candle" and not book.quote:
             self.candle(book, fields)
         elif book and book.quote and (kind == "quote" or (kind == "depth" and self.fresh(book, time_ns))):
-            for order in list(self.orders.values()):
-                if order.symbol != symbol or not order.live or (not order.arrived and order.eligible > time_ns):
-                    continue
-                if order.arrived and (not order.left or order.woke == n):
-                    continue
-                order.age = (time_ns if order.arrived else order.eligible) - book.quote_ns
-                order.arrived = True
-                self.meet(order, book, time_ns, None, n)
+            self.meet_all(symbol, book, time_ns)
         return self.said
+
+    def meet_all(self, symbol: str, book: Book, time_ns: int) -> None:
+        """Show the book to the orders that have arrived, in the order in which they were sent."""
+        for order in list(self.orders.values()):
+            if order.symbol != symbol or not order.live or (not order.arrived and order.eligible > time_ns):
+                continue
+            if order.arrived and (not order.left or order.woke == self.n):
+                continue
+            order.age = (time_ns if order.arrived else order.eligible) - book.quote_ns
+            order.arrived = True
+            self.meet(order, book, time_ns, None, self.n)
 
     def fresh(self, book: Book, time_ns: int) -> bool:
         """Return whether the newest quote is in force."""
