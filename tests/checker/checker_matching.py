@@ -114,8 +114,8 @@ class Book:
             elif hidden:
                 self.taken[asks, price][2] = since or self.quote_ns
             else:
-                left = left + size - before if size > before else min(left, size)
-                self.taken[asks, price] = [size, left, 0]
+                more = left + size - before
+                self.taken[asks, price] = [size, more if size > before else min(left, size), 0]
 
     def displayed_at(self, price: D, asks: bool) -> D | None:
         """Return what rests at a price: nothing inside the spread or between levels, beyond them nobody knows."""

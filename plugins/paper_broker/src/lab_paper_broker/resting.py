@@ -29,8 +29,8 @@ class Resting:
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
     ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` how much smaller its group and its
-    entry made it, below 0: larger. ``first`` says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
-    that its level was never displayed, so that nobody knows the queue.
+    entry made it, below 0: larger. ``first`` says that it has not met the market. ``ahead`` is the queue before it,
+    ``None`` before it rests; ``unseen`` says that its level was never displayed, so that nobody knows the queue.
     """
 
     __slots__ = (
