@@ -118,6 +118,10 @@ def test_ten_minutes_on_the_shipped_ticks_every_price_at_or_beyond_the_touch_eve
         if row["kind"] in ("order_accepted", "order_amended"):
             order = orders.setdefault(row["body"]["order_id"], {})
             order |= row["body"]
+        if row["kind"] == "order_triggered":
+            order, passed = orders[row["body"]["order_id"]], D(row["body"]["reference"]) - D(row["body"]["level"])
+            rises = (order["side"] == "buy") is not (order["type"] == "take_profit")
+            assert passed >= 0 if rises else passed <= 0, row
         if row["kind"] != "order_filled":
             continue
         fill, n = row["body"]["fill"], row["input_n"]
