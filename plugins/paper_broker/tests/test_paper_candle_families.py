@@ -4,7 +4,7 @@ import pytest
 from lab import Ended
 from lab.ports import Amended
 from lab_paper_broker.broker import PaperBroker
-from paper import SELL, brief, broker, candle, order, seen, send, works
+from paper import BUY, SELL, brief, broker, candle, order, seen, send, works
 
 NARROW = {"high": 101.0, "low": 99.0, "close": 100.0}
 
