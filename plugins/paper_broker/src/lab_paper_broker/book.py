@@ -63,10 +63,8 @@ class DisplayedBook:
             self._taken_asks = self._standing(self._taken_asks, True)
             self._taken_bids = self._standing(self._taken_bids, False)
 
-    def show_depth(self, depth: Depth | None) -> None:
+    def show_depth(self, depth: Depth) -> None:
         """Take the newest depth; its best levels are no quote."""
-        if depth is self._depth:
-            return
         self._depth = depth
         if self._taken_asks:
             self._taken_asks = self._standing(self._taken_asks, True)
