@@ -9,7 +9,7 @@ from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 
 from lab_paper_broker.models import Liquidity
-from lab_paper_broker.on_candles import counts_whole, meet_candle
+from lab_paper_broker.on_candles import counts_whole, is_quiet, meet_candle
 from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.resting import AT_OPEN, Resting
 from lab_paper_broker.terms import Terms
@@ -58,6 +58,11 @@ class CandleMarket:
         A stop comes first, unless another order of the group is marketable at the open.
         """
         symbol, families = candle[0], self._working.families
+        for resting in self._working.orders.values():
+            if resting.symbol == symbol and not is_quiet(resting, candle):
+                break
+        else:
+            return
         orders = list(self._working.orders.values())
         most: Decimal | None = None
         if not self._unlimited and self._volumes[symbol] and not self._is_plenty(candle, orders):
