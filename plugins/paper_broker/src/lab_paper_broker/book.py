@@ -36,6 +36,11 @@ class DisplayedBook:
         self._taken_asks: dict[float, Taken] = {}
         self._taken_bids: dict[float, Taken] = {}
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it remembers what was taken of a level."""
+        return bool(self._taken_asks or self._taken_bids)
+
     def show_quote(self, quote: Quote) -> None:
         """Take the newest quote."""
         before = self.quote

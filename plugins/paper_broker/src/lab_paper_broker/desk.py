@@ -5,6 +5,7 @@ Apart from the settings, so that it can be compiled: `lab_paper_broker.broker` h
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any, Final
 
 from lab import Accepted, Candle, Depth, MarketView, Order, OrderType, Quote, Rejected, Trade, TradingState, format_time
@@ -196,6 +197,29 @@ class Desk:
             elif kind is TradingState:
                 self.quotes.is_dark = bool(event.halted_by)
         return reports
+
+    def idle(self, symbol: str) -> tuple[float, float, int] | None:
+        """Return between which prices, and until when, nothing can happen; ``None`` where something always may.
+
+        It may while something is on its way, an order has not met the market or trails it, or takes what comes, and
+        while what was taken of a level is remembered.
+        """
+        until_ns = self.working.quiet_until()
+        book = self.quotes.books.get(symbol)
+        if not until_ns or book is None or book.remembers:
+            return None
+        low, high = 0.0, inf
+        for resting in self.working.orders.values():
+            if resting.symbol != symbol or not resting.left:
+                continue
+            if resting.first or resting.trails or (resting.takes and not resting.waits):
+                return None
+            price = resting.level if resting.waits else resting.limit
+            if resting.rises if resting.waits else not resting.buys:
+                high = min(high, price)
+            else:
+                low = max(low, price)
+        return low, high, until_ns
 
     def _catch_up(self, time_ns: int, following: Quote | None, reports: Reports) -> None:
         """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not."""

@@ -52,11 +52,12 @@ def is_quiet(resting: Resting, candle: Candle) -> bool:
         return True
     if resting.first or resting.trails:
         return False
-    if resting.waits:
-        return candle[4] < resting.level if resting.rises else candle[5] > resting.level
-    if resting.takes:
+    if resting.takes and not resting.waits:
         return False
-    return candle[5] > resting.limit if resting.buys else candle[4] < resting.limit
+    price = resting.level if resting.waits else resting.limit
+    if resting.rises if resting.waits else not resting.buys:
+        return candle[4] < price and candle[3] < price  # the open may lie outside low and high
+    return candle[5] > price and candle[3] > price
 
 
 def meet_candle(
