@@ -5,9 +5,9 @@ from typing import Any, cast
 
 import pytest
 from attrs import define, field
-from lab import Depth, MarketView, Quote, TradingState
+from lab import Depth, Fill, MarketView, Quote, TradingState
 from lab_paper_broker.broker import PaperBroker
-from paper import D, at, broker, candle, depth, only_fill, order, quote, seen, send, timer
+from paper import SELL, D, at, broker, candle, depth, only_fill, order, quote, seen, send, timer
 
 
 @define
@@ -101,3 +101,23 @@ def test_a_candle_has_plenty_for_its_own_orders_whatever_another_symbol_wants() 
     paper = broker()
     send(paper, order(oid="other", symbol="ETHUSDT", quantity="1000"), order(quantity="49"))
     assert only_fill(paper, candle(0, volume=50.0)).quantity == 49
+
+
+@pytest.mark.behaviour("O15")
+def test_a_stop_that_is_reached_has_no_better_price_of_the_time_when_it_was_sent() -> None:
+    paper = on(Market(quote(0)))
+    send(paper, order(SELL, stop="95"))
+    assert paper.observe(quote(250)) == []
+    _, fill = paper.observe(quote(900, 94.0, 94.1))
+    assert isinstance(fill, Fill)
+    assert (fill.price, fill.best) == (D("94.0"), None)
+
+
+@pytest.mark.behaviour("O15")
+def test_a_market_order_has_the_better_touch_that_it_was_decided_on() -> None:
+    paper = on(Market(quote(0)))
+    send(paper, order(SELL))
+    assert paper.observe(quote(150, 99.0, 99.1)) == []
+    (fill,) = paper.observe(quote(300, 98.0, 98.1))
+    assert isinstance(fill, Fill)
+    assert (fill.price, fill.best, fill.worst) == (D("99.0"), D("100.0"), D("98.0"))

@@ -119,10 +119,13 @@ def _take_levels(
 
 
 def _band(resting: Resting, price: float, later: float) -> tuple[Decimal | None, Decimal | None]:
-    """Return the touch it was decided on, where that was better, and the one that followed, where that was worse."""
+    """Return the touch it was decided on, where that was better, and the one that followed, where that was worse.
+
+    What rested, or waited for its level, was decided on long before: it has no better one.
+    """
     decided_at, buys = resting.decided_at, resting.buys
     best = worst = None
-    if decided_at and (decided_at < price if buys else decided_at > price):
+    if resting.first and decided_at and (decided_at < price if buys else decided_at > price):
         best = as_decimal(decided_at)
     if later and (later > price if buys else later < price):
         worst = as_decimal(later)
