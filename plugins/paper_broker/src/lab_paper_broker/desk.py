@@ -163,8 +163,8 @@ class Desk:
             self._change(resting, order)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
         else:
-            # What its group takes of it meanwhile is taken from the new quantity too.
-            changed = replace(order, quantity=order.quantity + resting.taken)
+            # What happens to its quantity meanwhile happens to the new one, too.
+            changed = replace(order, quantity=order.quantity + resting.shrunk)
             self.working.fall_due(arrival_ns, AMEND, resting, changed)
         return Accepted(arrival_ns)
 
@@ -212,7 +212,9 @@ class Desk:
         for resting in self.working.orders.values():
             if resting.symbol != symbol or not resting.left:
                 continue
-            if resting.first or resting.trails or (resting.takes and not resting.waits):
+            if resting.crosses or resting.trails or (resting.takes and not resting.waits):
+                return None
+            if resting.first and not (resting.waits and resting.arrived):
                 return None
             price = resting.level if resting.waits else resting.limit
             if resting.rises if resting.waits else not resting.buys:
@@ -241,7 +243,7 @@ class Desk:
                 self.working.end(resting, "expired", self._too_late(resting), reports)
 
     def _amend(self, resting: Resting, order: Order, at_ns: int, following: Quote | None, reports: Reports) -> None:
-        quantity = order.quantity - resting.taken
+        quantity = order.quantity - resting.shrunk
         if quantity <= resting.done:
             self.working.end(resting, "cancelled", "amended to no more than had filled", reports)
             return

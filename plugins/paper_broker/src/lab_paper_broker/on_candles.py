@@ -50,7 +50,7 @@ def is_quiet(resting: Resting, candle: Candle) -> bool:
     """
     if not resting.left:
         return True
-    if resting.first or resting.trails:
+    if resting.first or resting.crosses or resting.trails:
         return False
     if resting.takes and not resting.waits:
         return False
@@ -176,7 +176,9 @@ def _meet_limit(
     """
     buys, limit = resting.buys, resting.limit
     price = candle[3] if whole else candle[6]
-    if resting.first and not inside and (price <= limit if buys else price >= limit):
+    marketable = price <= limit if buys else price >= limit
+    if (resting.first or resting.crosses) and not inside and marketable:
+        resting.crosses = True
         if resting.order.post_only:
             reports.append(would_take(resting, price))
             return _NOWHERE
@@ -190,6 +192,7 @@ def _meet_limit(
         time_ns = max(candle[1], resting.eligible_ns)
         reports.append(take(resting, quantity, as_decimal(price), None, typical, "candle_open", time_ns, terms))
         return AT_OPEN
+    resting.crosses = False
     if resting.immediate or not quantity:
         return _NOWHERE
     if inside:

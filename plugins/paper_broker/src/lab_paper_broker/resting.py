@@ -28,15 +28,16 @@ class Resting:
 
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
-    ``woken`` is how much of an order with an entry may fill in sum, and ``taken`` what its group took of it. ``first``
+    ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` by how much others than its
+    amendments made it smaller: its group, or its entry. ``first``
     says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
     that its level was never displayed, so that nobody knows the queue.
     """
 
     __slots__ = (
-        "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
-        "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "symbol", "taken", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
+        "ended", "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises",
+        "seen_n", "shrunk", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
         "woken",
     )  # fmt: skip
 
@@ -57,12 +58,13 @@ class Resting:
         self.whole = order.time_in_force is _FOK
         self.total = order.quantity
         self.done = _ZERO
-        self.taken = _ZERO
+        self.shrunk = _ZERO
         self.woken: Decimal | None = _ZERO if order.parent else None
         self.left = order.quantity if not order.parent else _ZERO
         self.arrived = False
         self.ended = False
         self.first = True
+        self.crosses = False  # it was marketable when it came, and what was there was not enough
         self.age_ns = 0
         self.best = 0.0
         self.decided_at = 0.0
@@ -98,14 +100,19 @@ class Resting:
         self.woken += quantity
         self.set_total(self.total)
 
+    def resize(self, more: Decimal) -> None:
+        """Become larger or smaller with its entry; an amendment on its way does so, too."""
+        self.shrunk -= more
+        self.set_total(self.total + more)
+
     def outlive(self) -> None:
         """Work on for what its entry filled: that has ended."""
         if self.woken is not None and self.woken < self.total:
-            self.set_total(self.woken)
+            self.resize(self.woken - self.total)
 
     def give_up(self, quantity: Decimal) -> None:
         """Give a quantity up to another order of the group."""
-        self.taken += quantity
+        self.shrunk += quantity
         if self.woken is not None:
             self.woken = max(self.woken - quantity, self.done)
         self.set_total(self.total - quantity)
