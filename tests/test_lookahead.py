@@ -305,7 +305,7 @@ def test_shipped_strategies_do_not_look_ahead_on_candles_ticks_and_a_seeded_path
 
     assert lab("backtest", "btcusdt-ticks", "--strategy", "sma", *quick).code == 0
     code, found = _proof(lab, trader, "--cuts", "4")
-    assert (code, found["clean"], found["inputs"]) == (0, True, 66094)
+    assert (code, found["clean"], found["inputs"]) == (0, True, 87406)
     assert found["replaced"] == []
     (said,) = (text for text in found["unchanged"] if text.startswith("btcusdt-perp-ticks-2024-08-08.csv.gz: "))
     assert "its provider finds it without a path" in said

@@ -495,7 +495,7 @@ def test_the_decimal_context_that_a_failed_strategy_left_rounds_no_guard() -> No
 
 @pytest.mark.behaviour("R4")
 def test_while_trading_is_halted_a_bracket_is_a_signal_and_what_guards_works_on() -> None:
-    made = engine({0: [BRACKET], 1: [BRACKET]}, venue({1: [filled(ENTRY)], 2: [STOPPED, filled(STOP, 10, 90)]}))
+    made = engine({0: [BRACKET], 1: [BRACKET]}, venue({2: [filled(ENTRY)], 3: [STOPPED, filled(STOP, 10, 90)]}))
     first, second, third = candles([100.0] * 3)
     made.step(first)
     made.step(TradingState(second.time_ns, ("stale",)))

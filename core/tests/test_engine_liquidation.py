@@ -8,6 +8,7 @@ import pytest
 from attrs import define, field
 from lab.domain.control import Command, CommandAction
 from lab.domain.events import (
+    AmendRefused,
     BrokerFailed,
     Liquidated,
     LiquidationSettled,
@@ -18,7 +19,18 @@ from lab.domain.events import (
 )
 from lab.domain.instrument import Instrument, MarginTier
 from lab.domain.market import Candle, Quote
-from lab.domain.orders import Accepted, CancelRequest, Ended, Order, OrderRequest, OrderType, Rejected, Side
+from lab.domain.orders import (
+    Accepted,
+    AmendRequest,
+    CancelRequest,
+    Ended,
+    Feature,
+    Order,
+    OrderRequest,
+    OrderType,
+    Rejected,
+    Side,
+)
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.view import View
@@ -323,6 +335,14 @@ class Struggling(ScriptedStrategy):
 
 
 @define(kw_only=True)
+class Amendable(SimpleBroker):
+    """Says that it can amend orders."""
+
+    def features(self) -> frozenset[Feature]:
+        return frozenset({Feature.AMEND})
+
+
+@define(kw_only=True)
 class Unwilling(SimpleBroker):
     """Rejects, or lets expire, the first ``refusals`` orders that only reduce; cancels nothing where ``late``."""
 
@@ -399,6 +419,24 @@ def test_whatever_works_ends_with_the_liquidation_though_a_cancel_would_come_too
     assert [one.reason for one in only(OrderEnded, outputs)] == ["liquidated"]
     assert len(only(LiquidationSettled, outputs)) == 1
     assert made.valuation.equity() == 0
+
+
+def test_an_order_of_a_liquidation_cannot_be_amended() -> None:
+    class Amending(ScriptedStrategy):
+        def on_candle(self, candle: Candle, view: View) -> Sequence[Any]:
+            planned = super().on_candle(candle, view)
+            return planned or [AmendRequest(order.id, quantity=D(1)) for order in view.orders()]
+
+    made = engine_with(
+        [Amending(plan={0: [OrderRequest.buy(X, D(100))]})],
+        broker=Amendable(latency_ms=90_000),
+        instruments=[free()],
+        leverage=D(10),
+        margin_mode="isolated",
+    )
+    outputs = run(made, path(100.0, 100.0, 100.0, 90.0, 90.0))
+    assert only(Liquidated, outputs)
+    assert only(AmendRefused, outputs)[-1].reason == "the position is being liquidated"
 
 
 def test_a_command_leaves_a_liquidation_alone() -> None:

@@ -42,6 +42,7 @@ class Order:
         self.entry_rises = bool(entry) and (entry.rises if entry.waits else not entry.buys)
         self.children: list[Order] = []
         self.filled = self.triggered = self.clipped = False
+        self.crosses = False  # it was marketable when it came: what is left of it goes on taking
 
     @property
     def left(self) -> D:
@@ -281,10 +282,11 @@ class Matching:
             order.waits = False
             self.say("order_triggered", order, level=order.level, reference=touch)
         crosses = order.takes or order.within(touch)
+        order.crosses = crosses and (order.first or order.crosses)
         levels = [(price, size) for price, size in book.levels(order.buys) if order.within(price)]
-        if crosses and order.first and order.post_only:
+        if order.crosses and order.post_only:
             self.end(order, "cancelled" if order.done else "rejected", settled=False)
-        elif crosses and (order.takes or order.first):
+        elif order.takes or order.crosses:
             offers = [self.offered(order, book, *level)[0] for level in levels]
             for price, size in levels if order.tif != "fok" or sum(offers) >= order.left else ():
                 self.take_level(order, book, price, size, time_ns, later)
@@ -497,7 +499,8 @@ class Matching:
             else:
                 self.fill(order, book, enough, last, "candle_close", closed, typical=typical)
                 found = CLOSE
-        elif order.first and not inside and order.within(first if whole else last):
+        elif (order.first or order.crosses) and not inside and order.within(first if whole else last):
+            order.crosses = True
             if order.post_only:
                 self.end(order, "cancelled" if order.done else "rejected", settled=False)
             elif whole:
@@ -506,9 +509,10 @@ class Matching:
             else:
                 self.fill(order, book, enough, last, "candle_close", closed, at=order.limit)
                 found = CLOSE
-        elif order.tif not in ("ioc", "fok"):
-            through = order.within(extreme) and (extreme != order.limit or assumed == "optimistic")
-            found = INSIDE
+        else:
+            order.crosses, found = False, INSIDE
+            rests = order.tif not in ("ioc", "fok")
+            through = rests and order.within(extreme) and (extreme != order.limit or assumed == "optimistic")
             if through and (whole or (inside and after_entry(order.limit))):
                 self.fill(order, book, quantity, order.limit, "candle_through", closed, maker=True)
         if order.tif in ("ioc", "fok") and order.left and order.live:

@@ -101,7 +101,7 @@ def test_slippage_grows_with_the_share_of_a_candles_volume_and_three_times_at_mo
     assert fill.slippage == 100 * D("0.001") * D(factor)
 
 
-def test_what_is_typical_is_the_mean_volume_of_the_newest_20_candles() -> None:
+def test_what_is_typical_is_the_mean_volume_of_the_newest_candles() -> None:
     state = EngineState(
         {"BTCUSDT": instrument()},
         MINUTE,

@@ -22,7 +22,7 @@ class Slow:
         return 5 * MS
 
     def cancel_ns(self, order_id: str, seed: int) -> int:
-        return -1
+        return 0
 
 
 class HalfAPercent:
@@ -237,11 +237,11 @@ def test_a_file_that_is_not_there_or_too_long_is_refused(tmp_path: Path, monkeyp
         ("HeavyTail", "names no model; expected module:Class or module:Class(name=value)"),
         (f"{MODELS}:", "names no model"),
         (f"{MODELS}:Heavy Tail", "names no model"),
-        (f"{MODELS}:HeavyTail(5)", "values are given by name"),
-        (f"{MODELS}:HeavyTail(**{{}})", "values are given by name"),
-        (f"{MODELS}:HeavyTail(median_ms=", "expected module:Class(name=value, ...) with plain values"),
-        (f"{MODELS}:HeavyTail(median_ms=open('x'))", "with plain values"),
-        (f"{MODELS}:HeavyTail() + 1 if (1) else (2", "with plain values"),
+        (f"{MODELS}:HeavyTail(5)", "with numbers, True, False, None or text in quotes"),
+        (f"{MODELS}:HeavyTail(**{{}})", "with numbers, True, False, None or text in quotes"),
+        (f"{MODELS}:HeavyTail(median_ms=", "expected module:Class(name=value, ...) with numbers"),
+        (f"{MODELS}:HeavyTail(median_ms=open('x'))", "text in quotes"),
+        (f"{MODELS}:HeavyTail() + 1 if (1) else (2", "text in quotes"),
         (f"{MODELS}:HeavyTail(median_ms=-1)", "ValueError"),
         (f"{MODELS}:HeavyTail(speed=1)", "TypeError"),
         (f"{MODELS}:Nothing", "AttributeError"),
@@ -264,3 +264,39 @@ def test_a_value_that_is_no_method_does_not_count_as_one() -> None:
 
 def test_no_text_names_no_model() -> None:
     assert load_model("", ("rate",)) is None
+
+
+class Nonsense:
+    """A model whose every answer is of the wrong kind."""
+
+    def rate(self, order: object, liquidity: str) -> float:
+        return 0.0003
+
+    def fraction(self, order: object, quantity: object, typical: object, quoted: bool) -> float:
+        return -0.1
+
+    def submit_ns(self, order_id: str, seed: int) -> float:
+        return 1e6
+
+    def cancel_ns(self, order_id: str, seed: int) -> int:
+        return -1
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("fee_model", r"fee_model: rate\(\) gave 0.0003 \(float\); expected a fraction as Decimal"),
+        ("slippage_model", r"slippage_model: fraction\(\) gave -0.1 \(float\); expected a Decimal from 0 to under 1"),
+    ],
+)
+def test_a_model_whose_figures_are_none_is_named_at_its_first_fill(setting: str, message: str) -> None:
+    paper = broker(**{setting: f"{__name__}:Nonsense"})
+    send(paper, order())
+    with pytest.raises(TypeError, match=message):
+        paper.observe(quote(250))
+
+
+def test_a_latency_that_is_none_is_named_when_it_is_drawn() -> None:
+    paper = broker(latency_model=f"{__name__}:Nonsense")
+    with pytest.raises(TypeError, match=r"latency_model: submit_ns\(\) gave 1000000.0 \(float\); expected nanoseconds"):
+        paper.submit(order(), at(0))

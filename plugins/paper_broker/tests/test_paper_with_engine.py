@@ -6,6 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
+from attrs import define
 from lab import (
     AmendRequest,
     CancelRequest,
@@ -145,3 +146,43 @@ def test_the_engine_and_the_broker_agree_on_every_working_order(on_candles: bool
             assert not apart & now_apart, f"seed {seed}: {apart & now_apart} after {event}"
             apart = now_apart
     assert count > 1_000
+
+
+class Calm(Anything):
+    """Acts seldom and far from the market, so that its orders rest."""
+
+    def price(self) -> Decimal:
+        return D(self.mid + self.random.randrange(-40, 41)) / 10
+
+    def act(self, view: View) -> Iterable[Action]:
+        return super().act(view) if self.random.random() < 0.06 else ()
+
+
+@define(kw_only=True)
+class Wakeful(PaperBroker):
+    """Wants to see every event."""
+
+    def idle(self, symbol: str) -> None:
+        return None
+
+
+@pytest.mark.parametrize("on_candles", [False, True])
+def test_what_the_broker_is_not_shown_would_have_changed_nothing(on_candles: bool) -> None:
+    hidden = 0
+    for seed in range(60):
+        settings = {
+            "latency_ms": (0, 100)[seed % 2], "cancel_latency_ms": 100, "stale_ms": 1_000, "expire_ms": 5_000,
+            "fills": ("pessimistic", "expected", "optimistic")[seed % 3],
+            "liquidity": ("unlimited", "displayed")[seed // 3 % 2],
+        }  # fmt: skip
+        found, seen = [], []
+        for cls in (PaperBroker, Wakeful):
+            strategy = Calm(Random(seed))
+            paper = cls(**settings)  # type: ignore[arg-type]
+            engine = engine_with([strategy], broker=paper, deposit=D(1_000_000))
+            outputs = [str(out) for event in events(Random(seed), strategy, on_candles) for out in engine.step(event)]
+            found.append(outputs)
+            seen.append(paper._desk._event_n)  # noqa: SLF001 - how often it was asked is not seen outside
+        assert found[0] == found[1], f"seed {seed}"
+        hidden += seen[1] - seen[0]
+    assert hidden > (500 if on_candles else 30)

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, getcontext, setcontext
 from functools import partial
+from typing import Any
 
 from lab.domain.inputs import Input
 from lab.domain.ledger import EXACT, EXACT_DIGITS, exact_context, renew
+from lab.domain.market import Candle, Quote
 from lab.domain.orders import Accepted, Feature, Order, OrderType, Rejected
 from lab.engine.checks import check_answer
 from lab.engine.protocols import BrokerProtocol, OnFailure, declared, describe_failure, describe_value
@@ -16,7 +18,9 @@ from lab.errors import ComponentError
 class BoundBroker:
     """A broker, its bound methods, and what it declared. Whatever it raises becomes a `ComponentError`."""
 
-    __slots__ = ("_broker", "_lent", "_observe", "_on_failure", "_submit", "features", "name", "types", "watches")
+    __slots__ = (
+        "_broker", "_idle", "_lent", "_observe", "_on_failure", "_submit", "features", "name", "types", "watches",
+    )  # fmt: skip
 
     def __init__(self, name: str, broker: BrokerProtocol, on_failure: OnFailure, market: MarketView) -> None:
         self.name = name
@@ -25,6 +29,7 @@ class BoundBroker:
         self._observe = broker.observe
         self._on_failure = on_failure
         self._lent = exact_context()
+        self._idle: dict[str, tuple[float, float, int]] = {}
         # Searched by identity: hashing an enum is slow.
         self.types = declared("broker", name, "order_types", partial(_order_types, broker), on_failure)
         self.features = declared("broker", name, "features", partial(_features, broker), on_failure)
@@ -33,6 +38,7 @@ class BoundBroker:
 
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         """Return the broker's checked answer. The exact context is in force afterwards."""
+        self._idle.clear()
         setcontext(self._lent)
         try:
             answer = self._submit(order, now_ns)
@@ -49,13 +55,43 @@ class BoundBroker:
         """Return what the broker reports on a market event, unchecked. The exact context is in force afterwards."""
         setcontext(self._lent)
         try:
-            return self._observe(event)
+            reports = self._observe(event)
+            if not reports and (type(event) is Candle or type(event) is Quote):
+                self._rest(event[0])
+            else:
+                self._idle.clear()
+            return reports
         except BaseException as error:
             raise self._failure("observe", error) from error
         finally:
             setcontext(EXACT)
             if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
                 renew(self._lent)
+
+    def _rest(self, symbol: str) -> None:
+        """Learn which events the broker need not be shown."""
+        found = self._broker.idle(symbol)
+        if found is not None:
+            low, high, until_ns = found
+            if type(low) is not float or type(high) is not float or type(until_ns) is not int:
+                raise TypeError(f"idle() gave {describe_value(found)}; expected two floats and nanoseconds as int")
+            self._idle[symbol] = low, high, until_ns
+
+    def is_idle(self, event: Any) -> bool:
+        """Return whether the broker said that an event is nothing to it."""
+        kind = type(event)
+        if kind is Candle:
+            symbol, _, time_ns, opened, upper, lower, _, _, _ = event
+            if opened > upper:  # it may: venues carry it over from the close before
+                upper = opened
+            elif opened < lower:
+                lower = opened
+        elif kind is Quote:
+            symbol, time_ns, lower, _, upper, _ = event
+        else:
+            return False
+        found = self._idle.get(symbol)
+        return found is not None and lower > found[0] and upper < found[1] and time_ns <= found[2]
 
     def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
         """Return the broker's checked answer to a cancel."""
@@ -74,6 +110,7 @@ class BoundBroker:
         return self._ask("amend", partial(self._broker.amend, order, now_ns))
 
     def _ask(self, call: str, ask: Callable[[], Accepted | Rejected]) -> Accepted | Rejected:
+        self._idle.clear()
         before = getcontext()
         setcontext(self._lent)
         try:

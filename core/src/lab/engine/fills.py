@@ -41,10 +41,12 @@ class FillBooking:
         self._entry = entry
 
     def observe(self, event: Candle | Quote | Trade | Depth | Timer | TradingState, out: Outputs) -> None:
-        """Show the event to the broker, book its reports, and value the books that were filled.
+        """Show the event to the broker, unless it is nothing to it; book its reports, and value the books filled.
 
         Equity is looked at once an event, after all its fills.
         """
+        if self._entry.broker.is_idle(event):
+            return
         before = getcontext()
         filled: list[str] = []
         try:

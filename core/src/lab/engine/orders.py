@@ -5,6 +5,7 @@ Everything here runs in the exact decimal context; the caller sets it.
 
 from collections.abc import Callable
 from decimal import Decimal
+from typing import Final
 
 from lab.domain.events import OrderAccepted, OrderRefused, Signal
 from lab.domain.ids import order_id
@@ -25,6 +26,8 @@ Archive = Callable[[str], str | None]
 # Python 3.11 looks an enum's member up in 90 ns: too long for every order.
 _MARKET = OrderType.MARKET
 _BUY = Side.BUY
+_WORKING_MOST: Final = 1_000
+"""How many orders of one book may work when a strategy asks for another; one that only closes is always taken."""
 
 
 class OrderEntry:
@@ -74,7 +77,7 @@ class OrderEntry:
         quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
-        problem = self._problem(market, request, quantity, held)
+        problem = self._problem(market, request, quantity, held, 0 if closes else len(book.orders))
         if problem is None and (symbol in book.closing or market.notional_most is not None):
             problem = margin_problem(
                 book, market, request.side, quantity, closes=closes, netted=state.margin_mode == "cross"
@@ -150,12 +153,19 @@ class OrderEntry:
                 left -= open_.remaining
         return max(left, ZERO)
 
-    def _problem(self, market: Market, request: OrderRequest, quantity: Decimal, held: Decimal) -> Problem | None:
-        """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``."""
+    def _problem(
+        self, market: Market, request: OrderRequest, quantity: Decimal, held: Decimal, working: int
+    ) -> Problem | None:
+        """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``.
+
+        ``working`` is how many orders work already, 0 for one that only closes.
+        """
         if not (self._takes_market and is_plain(request)):
             problem = terms_problem(market, request, self.broker, self._state.now_ns)
             if problem is not None:
                 return problem
+        if working >= _WORKING_MOST:
+            return "too many orders work already", {"working": str(working), "most": str(_WORKING_MOST)}
         instrument = market.instrument
         if instrument.quantity_max is None and quantity and instrument.quantity_min <= quantity:
             return None

@@ -276,6 +276,10 @@ class _Auditor:
         self._filled_orders.add(fill.order_id)
         if self._input_n <= order.input_n:
             self._note(f"it fills on input {self._input_n}, the order was decided on input {order.input_n}")
+        if fill.time_ns < accepted.eligible_ns:
+            self._note(f"it is stamped {fill.time_ns}, before the order arrived at {accepted.eligible_ns}")
+        if fill.displayed is not None and fill.quantity > fill.displayed:
+            self._note(f"it is larger than what was displayed: {fill.displayed}")
         if not accepted.eligible_ns <= self._time_ns:
             self._note(f"it fills at {self._time_ns}, the order arrives at {accepted.eligible_ns}")
         buys = accepted.side is Side.BUY

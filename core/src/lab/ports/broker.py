@@ -78,6 +78,15 @@ class Broker(Component, ABC):
         keeps count of what remains of each order and forgets one that is filled or that it ended.
         """
 
+    def idle(self, symbol: str) -> tuple[float, float, int] | None:
+        """Return below and above which price, and from when on, `observe` may do something for a symbol's orders.
+
+        While a quote or candle lies strictly between the two, with all its prices, and its time is not later, it is not
+        shown. Asked after a quote or candle on which nothing was reported; anything else that reaches the broker ends
+        it. For speed alone: ``None``, the default, means that every event counts.
+        """
+        return None
+
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
         """Return what is in force, for the run's header: latency, effective fee rates."""
         return {}

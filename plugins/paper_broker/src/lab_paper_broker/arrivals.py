@@ -1,10 +1,13 @@
 """When what is sent arrives at the venue."""
 
+from typing import Any, Final
 from zlib import crc32
 
 from lab import Order
 
 from lab_paper_broker.models import Latency
+
+_MOST_NS: Final = 604_800 * 10**9
 
 
 class Arrivals:
@@ -28,14 +31,16 @@ class Arrivals:
         """Return when an order that is sent now arrives."""
         oid = order.id
         if self._model is not None:
-            return self._in_turn(order.strategy, now_ns + max(self._model.submit_ns(oid, self.seed), 0))
+            drawn = _checked("submit_ns", self._model.submit_ns(oid, self.seed))
+            return self._in_turn(order.strategy, now_ns + drawn)
         drawn = crc32(oid.encode(), self.seed) * self._spread_ns >> 32
         return self._in_turn(order.strategy, now_ns + self._least_ns + drawn)
 
     def of_change(self, order: Order, now_ns: int) -> int:
         """Return when a cancel or an amendment that is sent now arrives."""
         if self._model is not None:
-            return self._in_turn(order.strategy, now_ns + max(self._model.cancel_ns(order.id, self.seed), 0))
+            drawn = _checked("cancel_ns", self._model.cancel_ns(order.id, self.seed))
+            return self._in_turn(order.strategy, now_ns + drawn)
         return self._in_turn(order.strategy, now_ns + self._cancel_ns)
 
     def _in_turn(self, strategy: str, arrival_ns: int) -> int:
@@ -45,3 +50,11 @@ class Arrivals:
             arrival_ns = newest_ns
         newest[strategy] = arrival_ns
         return arrival_ns
+
+
+def _checked(method: str, drawn: Any) -> int:
+    """Return a latency that a model gave. Raises ``TypeError`` naming the model where it is none."""
+    if type(drawn) is not int or not 0 <= drawn < _MOST_NS:
+        what = f"{drawn!r:.60} ({type(drawn).__name__})"
+        raise TypeError(f"latency_model: {method}() gave {what}; expected nanoseconds as int, from 0 to a week")
+    return drawn

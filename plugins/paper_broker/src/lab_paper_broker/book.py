@@ -36,6 +36,11 @@ class DisplayedBook:
         self._taken_asks: dict[float, Taken] = {}
         self._taken_bids: dict[float, Taken] = {}
 
+    @property
+    def remembers(self) -> bool:
+        """Whether it remembers what was taken of a level."""
+        return bool(self._taken_asks or self._taken_bids)
+
     def show_quote(self, quote: Quote) -> None:
         """Take the newest quote."""
         before = self.quote
@@ -63,10 +68,8 @@ class DisplayedBook:
             self._taken_asks = self._standing(self._taken_asks, True)
             self._taken_bids = self._standing(self._taken_bids, False)
 
-    def show_depth(self, depth: Depth | None) -> None:
+    def show_depth(self, depth: Depth) -> None:
         """Take the newest depth; its best levels are no quote."""
-        if depth is self._depth:
-            return
         self._depth = depth
         if self._taken_asks:
             self._taken_asks = self._standing(self._taken_asks, True)

@@ -232,6 +232,10 @@ class PaperBroker(Broker):
         """Apply an event of the market to the working orders, in the order they were submitted."""
         return self._desk.observe(event)
 
+    def idle(self, symbol: str) -> tuple[float, float, int] | None:
+        """Return between which prices, and until when, nothing can happen to a symbol's orders."""
+        return self._desk.idle(symbol)
+
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
         """Return the effective fee rates, latency, slippage, liquidity and expiry as text."""
         terms = self._terms_of(instrument)

@@ -9,7 +9,7 @@ from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 
 from lab_paper_broker.models import Liquidity
-from lab_paper_broker.on_candles import counts_whole, meet_candle
+from lab_paper_broker.on_candles import counts_whole, is_quiet, meet_candle
 from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.resting import AT_OPEN, Resting
 from lab_paper_broker.terms import Terms
@@ -58,9 +58,14 @@ class CandleMarket:
         A stop comes first, unless another order of the group is marketable at the open.
         """
         symbol, families = candle[0], self._working.families
+        for resting in self._working.orders.values():
+            if resting.symbol == symbol and not is_quiet(resting, candle):
+                break
+        else:
+            return
         orders = list(self._working.orders.values())
         most: Decimal | None = None
-        if not self._unlimited and self._volumes[symbol] and not self._is_plenty(candle, orders):
+        if not self._unlimited and self._has_volume(candle) and not self._is_plenty(candle, orders):
             most = as_decimal(candle[7]) * self._share
         for resting in orders:
             if resting.symbol != symbol or resting.seen_n == event_n:
@@ -70,6 +75,13 @@ class CandleMarket:
                     if other.seen_n != event_n and _comes_before(other, resting, candle):
                         most = self._meet(other, candle, most, event_n, reports)
             most = self._meet(resting, candle, most, event_n, reports)
+
+    def _has_volume(self, candle: Candle) -> bool:
+        """Return whether the candles of a symbol have a volume: one of 0 is then a candle in which nobody traded."""
+        symbol = candle[0]
+        if not self._volumes[symbol] and self.market is not None:
+            self._volumes[symbol] = any(one[7] for one in self.market.candles(symbol))
+        return self._volumes[symbol]
 
     def _is_plenty(self, candle: Candle, orders: Sequence[Resting]) -> bool:
         """Return whether a candle's volume is more than all orders want: then nobody need count it exactly."""

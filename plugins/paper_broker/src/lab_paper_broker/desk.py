@@ -5,9 +5,10 @@ Apart from the settings, so that it can be compiled: `lab_paper_broker.broker` h
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any, Final
 
-from lab import Accepted, Candle, Depth, MarketView, Order, Quote, Rejected, Trade, TradingState, format_time
+from lab import Accepted, Candle, Depth, MarketView, Order, OrderType, Quote, Rejected, Trade, TradingState, format_time
 from lab.domain.control import Timer
 from lab.domain.time import MILLISECOND_NS
 from lab.ports import Amended
@@ -22,6 +23,7 @@ from lab_paper_broker.resting import Resting
 from lab_paper_broker.terms import Terms
 from lab_paper_broker.working import AMEND, ARRIVES, CANCEL, EXPIRES, Working
 
+_MARKET: Final = OrderType.MARKET  # Python 3.11 looks an enum's member up in 90 ns
 _NEEDS: Final[Mapping[str, tuple[str, ...]]] = {
     "market": (),
     "limit": ("limit",),
@@ -122,13 +124,14 @@ class Desk:
             return f"an order with the id {order.id} works already"
         if order.parent and order.parent not in orders:
             return f"its entry {order.parent} does not work"
-        kind = str(order.type)
-        needs = _NEEDS.get(kind)
-        if needs is None:
-            return f"the paper broker takes {', '.join(_NEEDS)} orders, not {kind}"
-        for name in needs:
-            if getattr(order, name) is None:
-                return f"a {kind} order needs a {name}"
+        if order.type is not _MARKET:  # which needs no price: most orders, and to look a type up by its text is slow
+            kind = str(order.type)
+            needs = _NEEDS.get(kind)
+            if needs is None:
+                return f"the paper broker takes {', '.join(_NEEDS)} orders, not {kind}"
+            for name in needs:
+                if getattr(order, name) is None:
+                    return f"a {kind} order needs a {name}"
         rejects = self._models.rejects
         return "" if rejects is None else rejects.reason(order, self._market, self._arrivals.seed)
 
@@ -160,7 +163,7 @@ class Desk:
             self._change(resting, order)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
         else:
-            # What its group or its entry makes of it meanwhile holds for the new quantity too.
+            # What happens to its quantity meanwhile happens to the new one, too.
             changed = replace(order, quantity=order.quantity + resting.shrunk)
             self.working.fall_due(arrival_ns, AMEND, resting, changed)
         return Accepted(arrival_ns)
@@ -194,6 +197,31 @@ class Desk:
             elif kind is TradingState:
                 self.quotes.is_dark = bool(event.halted_by)
         return reports
+
+    def idle(self, symbol: str) -> tuple[float, float, int] | None:
+        """Return between which prices, and until when, nothing can happen; ``None`` where something always may.
+
+        It may while something is on its way, an order has not met the market or trails it, or takes what comes, and
+        while what was taken of a level is remembered.
+        """
+        until_ns = self.working.quiet_until()
+        book = self.quotes.books.get(symbol)
+        if not until_ns or book is None or book.remembers:
+            return None
+        low, high = 0.0, inf
+        for resting in self.working.orders.values():
+            if resting.symbol != symbol or not resting.left:
+                continue
+            if resting.crosses or resting.trails or (resting.takes and not resting.waits):
+                return None
+            if resting.first and not (resting.waits and resting.arrived):
+                return None
+            price = resting.level if resting.waits else resting.limit
+            if resting.rises if resting.waits else not resting.buys:
+                high = min(high, price)
+            else:
+                low = max(low, price)
+        return low, high, until_ns
 
     def _catch_up(self, time_ns: int, following: Quote | None, reports: Reports) -> None:
         """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not."""

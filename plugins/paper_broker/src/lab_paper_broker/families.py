@@ -48,7 +48,7 @@ class Families:
     def resized(self, resting: Resting, more: Decimal) -> None:
         """Let the children of an entry that was amended become larger or smaller with it."""
         for child in self._children.get(resting.id, _NOBODY):
-            child.shrink(-more)
+            child.resize(more)
 
     def has_children(self, resting: Resting) -> bool:
         """Return whether an order has others that sleep until it fills."""

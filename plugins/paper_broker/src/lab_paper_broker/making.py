@@ -39,7 +39,7 @@ def take(
         limit = order.limit
         if limit is not None:
             price = min(price, limit) if resting.buys else max(price, limit)
-    rate = terms.taker if terms.fees is None else terms.fees.rate(order, "taker")
+    rate = terms.taker if terms.fees is None else terms.fee_rate(order, "taker")
     lost = price - reference if resting.buys else reference - price
     resting.fill(quantity)
     fee = (price * quantity if terms.linear else instrument.notional(quantity, price)) * rate
@@ -61,7 +61,7 @@ def make(
     """Make liquidity: at the limit, without slippage."""
     order, price = resting.order, resting.order.limit
     assert price is not None, f"{order.id} rests without a limit"  # submit refuses one
-    rate = terms.maker if terms.fees is None else terms.fees.rate(order, "maker")
+    rate = terms.maker if terms.fees is None else terms.fee_rate(order, "maker")
     resting.fill(quantity)
     fee = terms.instrument.notional(quantity, price) * rate
     return Fill(
@@ -76,7 +76,7 @@ def take_at_limit(
     """Take liquidity at the limit itself, though the reference price is better: nobody knows when it was passed."""
     order, price = resting.order, resting.order.limit
     assert price is not None, f"{order.id} has no limit"  # submit refuses one
-    rate = terms.taker if terms.fees is None else terms.fees.rate(order, "taker")
+    rate = terms.taker if terms.fees is None else terms.fee_rate(order, "taker")
     resting.fill(quantity)
     fee = terms.instrument.notional(quantity, price) * rate
     return Fill(

@@ -214,5 +214,7 @@ def _values(text: str, call: str) -> dict[str, Any]:
         if not isinstance(node, ast.Call) or node.args or any(one.arg is None for one in node.keywords):
             raise ValueError("values are given by name")
         return {str(one.arg): ast.literal_eval(one.value) for one in node.keywords}
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{text!r}: expected module:Class(name=value, ...) with plain values: {error}") from None
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ValueError(
+            f"{text!r}: expected module:Class(name=value, ...) with numbers, True, False, None or text in quotes"
+        ) from None

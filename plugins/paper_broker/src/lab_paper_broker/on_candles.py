@@ -43,6 +43,23 @@ def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
     return open_ns >= order.placed_ns and eligible_ns - order.placed_ns < candle[2] - open_ns
 
 
+def is_quiet(resting: Resting, candle: Candle) -> bool:
+    """Return whether nothing can happen to an order on a candle: what rests, or guards a position, far from its price.
+
+    Nearly every candle is quiet for every order, so this costs a few comparisons.
+    """
+    if not resting.left:
+        return True
+    if resting.first or resting.crosses or resting.trails:
+        return False
+    if resting.takes and not resting.waits:
+        return False
+    price = resting.level if resting.waits else resting.limit
+    if resting.rises if resting.waits else not resting.buys:
+        return candle[4] < price and candle[3] < price  # the open may lie outside low and high
+    return candle[5] > price and candle[3] > price
+
+
 def meet_candle(
     resting: Resting, candle: Candle, most: Decimal | None, typical: float, terms: Terms, reports: Reports
 ) -> int:
@@ -159,7 +176,9 @@ def _meet_limit(
     """
     buys, limit = resting.buys, resting.limit
     price = candle[3] if whole else candle[6]
-    if resting.first and not inside and (price <= limit if buys else price >= limit):
+    marketable = price <= limit if buys else price >= limit
+    if (resting.first or resting.crosses) and not inside and marketable:
+        resting.crosses = True
         if resting.order.post_only:
             reports.append(would_take(resting, price))
             return _NOWHERE
@@ -173,6 +192,7 @@ def _meet_limit(
         time_ns = max(candle[1], resting.eligible_ns)
         reports.append(take(resting, quantity, as_decimal(price), None, typical, "candle_open", time_ns, terms))
         return AT_OPEN
+    resting.crosses = False
     if resting.immediate or not quantity:
         return _NOWHERE
     if inside:

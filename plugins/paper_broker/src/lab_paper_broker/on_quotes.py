@@ -54,15 +54,17 @@ def meet_book(
     else:
         marketable = touch <= resting.limit if buys else touch >= resting.limit
         if not marketable:
+            resting.crosses = False
             if resting.ahead is None:
                 _begin_to_rest(resting, book, queue)
             else:
                 _move_up(resting, book)
-        elif not resting.first:
+        elif not resting.first and not resting.crosses:
             _make_at_touch(resting, book, time_ns, terms, liquidity, reports)
         elif resting.order.post_only:
             reports.append(would_take(resting, touch))
         else:
+            resting.crosses = True
             _take_levels(resting, book, time_ns, terms, liquidity, rule, later, reports)
     if resting.immediate and resting.left and not resting.ended:
         resting.ended = True
@@ -119,8 +121,12 @@ def _take_levels(
 
 
 def _band(resting: Resting, price: float, later: float) -> tuple[Decimal | None, Decimal | None]:
-    """Return the touch it was decided on, where that was better, and the one that followed, where that was worse."""
-    decided_at, buys = resting.decided_at, resting.buys
+    """Return the touch it was decided on, where that was better, and the one that followed, where that was worse.
+
+    What rested, or waited for its level, was decided on long before: it has no better one.
+    """
+    buys = resting.buys
+    decided_at = resting.decided_at if resting.first and resting.order.stop is None and not resting.trails else 0.0
     best = worst = None
     if decided_at and (decided_at < price if buys else decided_at > price):
         best = as_decimal(decided_at)

@@ -28,15 +28,16 @@ class Resting:
 
     ``waits`` says that a level is still to be reached, ``rises`` that the price comes to it from below, ``takes`` that
     it is or becomes a market order. ``left`` may fill now; ``total`` is its whole quantity and ``done`` what filled.
-    ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` how much smaller its group and its
-    entry made it, below 0: larger. ``first`` says that it has not met the market. ``ahead`` is the queue before it,
-    ``None`` before it rests; ``unseen`` says that its level was never displayed, so that nobody knows the queue.
+    ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` by how much others than its
+    amendments made it smaller: its group, or its entry. ``first``
+    says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
+    that its level was never displayed, so that nobody knows the queue.
     """
 
     __slots__ = (
-        "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "decided_at", "done", "eligible_ns", "ended",
-        "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises", "seen_n",
-        "shrunk", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
+        "ended", "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises",
+        "seen_n", "shrunk", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
         "woken",
     )  # fmt: skip
 
@@ -63,6 +64,7 @@ class Resting:
         self.arrived = False
         self.ended = False
         self.first = True
+        self.crosses = False  # it was marketable when it came, and what was there was not enough
         self.age_ns = 0
         self.best = 0.0
         self.decided_at = 0.0
@@ -98,21 +100,22 @@ class Resting:
         self.woken += quantity
         self.set_total(self.total)
 
+    def resize(self, more: Decimal) -> None:
+        """Become larger or smaller with its entry; an amendment on its way does so, too."""
+        self.shrunk -= more
+        self.set_total(self.total + more)
+
     def outlive(self) -> None:
         """Work on for what its entry filled: that has ended."""
         if self.woken is not None and self.woken < self.total:
-            self.shrink(self.total - self.woken)
-
-    def shrink(self, quantity: Decimal) -> None:
-        """Become smaller by a quantity, or larger where it is below 0, as will what amendments on their way make."""
-        self.shrunk += quantity
-        self.set_total(self.total - quantity)
+            self.resize(self.woken - self.total)
 
     def give_up(self, quantity: Decimal) -> None:
         """Give a quantity up to another order of the group."""
+        self.shrunk += quantity
         if self.woken is not None:
             self.woken = max(self.woken - quantity, self.done)
-        self.shrink(quantity)
+        self.set_total(self.total - quantity)
 
     def fill(self, quantity: Decimal) -> None:
         """Count a fill."""

@@ -47,6 +47,15 @@ class Terms:
         self.fees = fees
         self.slippage_model = slippage_model
 
+    def fee_rate(self, order: Order, liquidity: str) -> Decimal:
+        """Return the fee rate that the model of fees gives. Raises ``TypeError`` naming it, where that is none."""
+        assert self.fees is not None, "asked for where there is a model"
+        rate = self.fees.rate(order, liquidity)
+        if type(rate) is not Decimal or not -1 < rate < 1:
+            what = f"{rate!r:.60} ({type(rate).__name__})"
+            raise TypeError(f"fee_model: rate() gave {what}; expected a fraction as Decimal, such as Decimal('0.0006')")
+        return rate
+
     def beyond(self, order: Order, quantity: Decimal, typical: float, quoted: bool) -> Decimal:
         """Return the fraction lost beyond the reference price.
 
@@ -54,7 +63,12 @@ class Terms:
         not known. ``× (1 + 0.5 · quantity / typical)``, to four decimals, at most three times.
         """
         if self.slippage_model is not None:
-            return self.slippage_model.fraction(order, quantity, as_decimal(typical) if typical else None, quoted)
+            known = as_decimal(typical) if typical else None
+            fraction = self.slippage_model.fraction(order, quantity, known, quoted)
+            if type(fraction) is not Decimal or not 0 <= fraction < 1:
+                what = f"{fraction!r:.60} ({type(fraction).__name__})"
+                raise TypeError(f"slippage_model: fraction() gave {what}; expected a Decimal from 0 to under 1")
+            return fraction
         fraction = self.quote_slippage if quoted else self.slippage
         if not typical or not fraction:
             return fraction

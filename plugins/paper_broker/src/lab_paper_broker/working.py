@@ -17,6 +17,7 @@ AMEND: Final = 2
 EXPIRES: Final = 3
 
 _IDLE_MOST: Final = 1_000
+_NEVER_NS: Final = 2**63 - 1
 Due = tuple[int, int, int, Resting, Order | None]
 """Time, turn, what, for which order, and its new figures."""
 
@@ -46,6 +47,13 @@ class Working:
     def is_due(self, time_ns: int) -> bool:
         """Return whether something fell due before a time."""
         return bool(self._due) and self._due[0][0] < time_ns
+
+    def quiet_until(self) -> int:
+        """Return until when nothing arrives and nothing expires; 0 where something is on its way."""
+        for one in self._due:
+            if one[2] != EXPIRES and not one[3].ended:
+                return 0
+        return self._due[0][0] if self._due else _NEVER_NS
 
     def next_due(self, time_ns: int) -> Due | None:
         """Return what fell due first before a time, for an order that still works; ``None`` where nothing is left."""
