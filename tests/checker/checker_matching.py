@@ -319,7 +319,7 @@ class Matching:
 
     def take_level(self, order: Order, book: Book, price: D, size: D, time_ns: int, later: D | None) -> None:
         quantity, shown = self.offered(order, book, price, size)
-        decided, sign = order.decided, 1 if order.buys else -1
+        decided, sign = order.decided if order.first and not order.stops else None, 1 if order.buys else -1
         best = decided if decided is not None and (price - decided) * sign > 0 else None
         worst = later if later is not None and (later - price) * sign > 0 else None
         self.took(order, book, price, size, quantity)
