@@ -19,12 +19,13 @@ class Eager(Strategy):
     quantity: Decimal = field(default=Decimal("0.01"), metadata={"help": "size in coins"})
     limit: str = field(default="", metadata={"help": "a limit order's limit; empty for a market order"})
     once: bool = field(default=False, metadata={"help": "on the first live candle only"})
-    asked: bool = field(init=False, default=False)
+    most: int = field(default=10_000, metadata={"help": "how many orders it asks for"})
+    asked: int = field(init=False, default=0)
 
     def on_candle(self, candle, view):
-        if self.once and (self.asked or candle.status == "backfilled"):
+        if self.asked == self.most or (self.once and (self.asked or candle.status == "backfilled")):
             return ()
-        self.asked = True
+        self.asked += 1
         if self.limit:
             return [OrderRequest.buy(candle.symbol, self.quantity, type=OrderType.LIMIT, limit=Decimal(self.limit))]
         return [OrderRequest.buy(candle.symbol, self.quantity)]
@@ -102,10 +103,11 @@ def test_every_order_of_a_backtest_has_exactly_one_end(lab: Any, eager: Any, arg
 
 @pytest.mark.behaviour("O13")
 def test_an_order_that_never_arrives_is_told_as_cancelled_and_not_as_refused(lab: Any, eager: Any) -> None:
-    arguments = ("--strategy", "eager", "--latency-ms", "99999999", "--gate", "none")
+    # No more than may work at once: a further one is refused.
+    arguments = ("--strategy", "eager", "--set", "eager.most=1000", "--latency-ms", "99999999", "--gate", "none")
     assert lab("backtest", "btcusd-1m", *arguments).code == 0
     report = lab.run().report()
-    assert report["cancelled"] == report["orders"] > 0
+    assert report["cancelled"] == report["orders"] == 1000
     assert report["refusals"] == 0
     assert "cancelled" in report["no_trade_reason"]
     reasons = {body["reason"] for _, _, body in lab.run().rows("order_ended")}

@@ -69,6 +69,19 @@ def test_a_candle_without_volume_fills_nothing_where_others_have_one_and_all_whe
     assert seen(without, candle(0, volume=0.0)) == ["o-1 fill 1000 @ 100"]
 
 
+@pytest.mark.behaviour("O5")
+@pytest.mark.parametrize("volume", [5.0, 0.00001])
+def test_the_rest_of_a_marketable_limit_is_a_maker_once_a_candle_opened_beyond_it_whatever_its_volume(
+    volume: float,
+) -> None:
+    paper = broker()
+    send(paper, order(quantity="8", limit="101"))
+    assert seen(paper, candle(0, volume=5.0)) == ["o-1 fill 5 @ 100"]
+    assert paper.observe(candle(60_000, 103.0, low=102.0, volume=volume)) == []
+    fill = only_fill(paper, candle(120_000, volume=5.0))
+    assert (fill.price, fill.liquidity) == (101, "maker")
+
+
 def test_a_volume_below_the_lot_fills_nothing() -> None:
     paper = broker()
     send(paper, order(limit="109"))

@@ -117,6 +117,33 @@ def test_a_price_on_its_way_to_a_stop_keeps_what_its_target_has_sold_meanwhile()
     assert not made.state.working
 
 
+@pytest.mark.behaviour("O6", "O16")
+@pytest.mark.parametrize("size", [15, 6])
+def test_a_price_on_its_way_to_a_stop_keeps_the_quantity_that_its_entry_was_amended_to_meanwhile(size: int) -> None:
+    plan = {1: [BRACKET], 2: [AmendRequest(FIRST, D(size))], 3: [AmendRequest(STOP, stop=D(95))]}
+    made = engine(plan, cancel_latency_ms=1500)
+    outputs = run(made, market(*[(HIGH, 50.0)] * 5, (ENTRY, 50), (94.0, 50)))
+    assert not only(BrokerFailed, outputs)
+    assert [(one.quantity, one.stop) for one in only(OrderAmended, outputs) if one.order_id == STOP] == [
+        (size, 90), (size, 95),
+    ]  # fmt: skip
+    assert positions(outputs) == [size, 0]
+    assert not made.state.working
+
+
+@pytest.mark.behaviour("O6", "O13", "O16")
+def test_a_price_on_its_way_to_a_stop_keeps_the_quantity_that_its_entry_had_filled_when_it_ended() -> None:
+    plan: dict[int, Sequence[Any]] = {1: [BRACKET], 3: [CancelRequest(FIRST), AmendRequest(STOP, stop=D(95))]}
+    made = engine(plan, cancel_latency_ms=1500)
+    outputs = run(made, market((HIGH, 50), (ENTRY, 4), *[(HIGH, 50.0)] * 3, (94.0, 50)))
+    assert not only(BrokerFailed, outputs)
+    assert [(one.quantity, one.stop) for one in only(OrderAmended, outputs) if one.order_id == STOP] == [
+        (4, 90), (4, 95),
+    ]  # fmt: skip
+    assert positions(outputs) == [4, 0]
+    assert not made.state.working
+
+
 @pytest.mark.behaviour("O16")
 def test_amendments_on_their_way_arrive_in_their_order_and_build_on_each_other() -> None:
     plan = {1: [LIMIT], 2: [AmendRequest(FIRST, D(5))], 3: [AmendRequest(FIRST, limit=D(99))]}

@@ -1,6 +1,7 @@
 """What an order meets while the session knows that the feed is down, and what the broker looks up when it is sent."""
 
 from collections.abc import Sequence
+from math import inf
 from typing import Any, cast
 
 import pytest
@@ -45,6 +46,18 @@ def test_an_order_that_arrives_while_the_feed_is_known_to_be_down_meets_the_firs
     assert paper.observe(TradingState(at(900), ())) == []
     fill = only_fill(paper, quote(950, 99.0, 99.1))
     assert (fill.price, fill.age_ns) == (D("99.1"), at(200) - at(950))
+
+
+def test_no_quote_is_kept_from_an_order_that_arrived_in_an_outage_until_it_met_one() -> None:
+    paper = on(Market(quote(0)))
+    send(paper, order(limit="99"))
+    for event in (TradingState(at(100), ("feed down",)), timer(300), TradingState(at(900), ())):
+        assert paper.observe(event) == []
+    assert paper.idle("BTCUSDT") is None
+    assert paper.observe(quote(950)) == []
+    between = paper.idle("BTCUSDT")
+    assert between is not None
+    assert between[:2] == (99.0, inf)
 
 
 def test_an_order_that_is_sent_while_the_feed_is_known_to_be_down_does_so_too() -> None:

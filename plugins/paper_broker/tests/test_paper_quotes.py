@@ -2,7 +2,7 @@
 
 import pytest
 from lab import Fill, Quote, Side
-from lab_paper_broker.book import HIDDEN_COUNTS_NS
+from lab_paper_broker.book import HIDDEN_COUNTS_NS, DisplayedBook
 from lab_paper_broker.broker import PaperBroker
 from paper import BUY, MS, SELL, START, D, brief, broker, depth, only_fill, order, quote, seen, send, works
 
@@ -169,6 +169,18 @@ def test_a_level_that_better_prices_hide_is_not_new_when_it_shows_again(side: Si
     paper.observe(better._replace(time_ns=late_ns + 1))
     found = only_fill(paper, level._replace(time_ns=late_ns + HIDDEN_COUNTS_NS + 2))
     assert found.order_id == "o-3"  # hidden for too long: a new one
+
+
+@pytest.mark.parametrize(("hidden_ms", "left"), [(9_999, 2), (10_001, 5)])
+def test_with_depth_too_a_level_that_was_hidden_for_more_than_ten_seconds_is_new_when_it_shows(
+    hidden_ms: float, left: int
+) -> None:
+    book = DisplayedBook(False)
+    for ask, at_ms in ((100.5, 0.0), (100.1, 100.0), (100.5, 100.0 + hidden_ms)):
+        book.show(quote(at_ms, ask=ask, ask_size=5.0), depth(at_ms, asks=[(ask, 5.0)]))
+        if not at_ms:
+            book.take(100.5, 5.0, True, D(3))
+    assert book.left(100.5, 5.0, True) == left
 
 
 def test_with_depth_a_level_behind_the_touch_is_seen_to_go_and_behind_the_last_level_nobody_sees_it() -> None:

@@ -127,14 +127,14 @@ class DisplayedBook:
         assert quote is not None, "only what is displayed is taken"
         now_ns, shown, last = quote[1], dict(levels), levels[-1][0]
         for price, before in taken.items():
-            size = shown.get(price)
+            size, since_ns = shown.get(price), before[2] or now_ns
+            if now_ns - since_ns > HIDDEN_COUNTS_NS:
+                continue
             if size:
                 displayed = as_decimal(size)
                 kept[price] = displayed, displayed - _left(before, displayed), 0
             elif size is None and (price > last if asks else price < last):
-                since_ns = before[2] or now_ns
-                if now_ns - since_ns <= HIDDEN_COUNTS_NS:
-                    kept[price] = before[0], before[1], since_ns
+                kept[price] = before[0], before[1], since_ns
         return kept
 
     def displayed_at(self, price: float, bids: bool) -> Decimal | None:

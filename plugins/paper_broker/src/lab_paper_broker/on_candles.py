@@ -82,7 +82,7 @@ def meet_candle(
     elif resting.takes:
         if quantity:
             found = _take(resting, candle, whole, quantity, typical, terms, reports)
-    elif quantity or resting.first:
+    elif quantity or resting.first or resting.crosses:
         found = _meet_limit(resting, candle, whole, inside, quantity, typical, terms, reports)
     if resting.immediate and resting.left and not resting.ended:
         resting.ended = True

@@ -1,0 +1,224 @@
+"""The checker rejects journals with one thing wrong and a chain that follows, each with its row."""
+
+import json
+import sqlite3
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from checker import check
+from checker_flow import FLOW, MARKET
+from checker_runs import TWO, Change, Row, again, cut, edit, held, inputs_of, put, rows_of, sets, where
+
+Rows = list[Row]
+
+D = Decimal
+
+
+def order_of(body: Any, rows: Rows) -> Any:
+    """Return the acceptance of the order that a row is about."""
+    order_id = body.get("fill", body).get("order_id")
+    return next(row["body"] for row in rows if row["kind"] == "order_accepted" and row["body"]["order_id"] == order_id)
+
+
+def more(by: str) -> Any:
+    return lambda value: format(D(value) + D(by), "f")
+
+
+def is_(**wanted: Any) -> Any:
+    """Return whether the order of a row is such."""
+    return lambda body, rows: all(
+        order_of(body, rows).get(name, "gtc" if "force" in name else "") == one for name, one in wanted.items()
+    )
+
+
+def rule(name: str, **wanted: Any) -> Any:
+    return lambda body, rows: body["fill"]["rule"] == name and is_(**wanted)(body, rows)
+
+
+def price(by: str, kind: Any) -> Change:
+    """Fill at another price, with the fee that belongs to it."""
+
+    def change(rows: Rows) -> int:
+        row = rows[where("order_filled", kind)(rows)]
+        fill = row["body"]["fill"]
+        fill["price"] = more(by)(fill["price"])
+        fill["fee"] = str(D(fill["price"]) * D(fill["quantity"]) * D(fill["fee_rate"]))
+        return rows.index(row) + 1
+
+    return change
+
+
+def rate(rows: Rows) -> int:
+    """Take the maker's fee from a taker."""
+    row = rows[where("order_filled", lambda body, _: body["fill"]["liquidity"] == "taker")(rows)]
+    fill = row["body"]["fill"]
+    fill["fee_rate"], fill["fee"] = "0.0002", str(D(fill["price"]) * D(fill["quantity"]) * D("0.0002"))
+    return rows.index(row) + 1
+
+
+def moved(kind: str, pick: Any, by: int) -> Change:
+    """Move a row to another input."""
+
+    def change(rows: Rows) -> int:
+        place = where(kind, pick)(rows)
+        row = rows.pop(place)
+        row["input_n"] += by
+        after = next(n for n, one in enumerate(rows) if one["input_n"] > row["input_n"])
+        rows.insert(after, row)
+        return (place if by > 0 else after) + 1
+
+    return change
+
+
+def child_first(rows: Rows) -> int:
+    """Let a stop of a bracket fill where its entry does not fill until later."""
+    place = where("order_accepted", lambda body, _: bool(body.get("parent")) and body["type"] == "stop")(rows)
+    child = rows[place]["body"]
+    copy = json.loads(json.dumps(rows[where("order_filled", lambda body, _: body["side"] == child["side"])(rows)]))
+    copy["body"] |= {"fill_id": child["order_id"] + ".1", "strategy": child["strategy"]}
+    copy["body"]["fill"]["order_id"] = child["order_id"]
+    after = next(n for n, row in enumerate(rows) if row["input_n"] > rows[place]["input_n"])
+    copy |= {"key": f"fill:{child['order_id']}.1", "time_ns": rows[after]["time_ns"], "input_n": rows[after]["input_n"]}
+    rows.insert(after, copy)
+    return after + 1
+
+
+of_group = lambda body, _: "of its group filled" in body["reason"]  # noqa: E731
+taker = lambda body, _: body["fill"]["liquidity"] == "taker"  # noqa: E731
+buys = rule("quote", side="buy")
+queued = lambda body, _: D(body["fill"].get("queue") or 0) > 0  # noqa: E731
+
+WRONG: dict[str, Change] = {
+    "a buy one tick better": price("-0.01", buys),
+    "a sale one tick better": price("0.01", rule("quote", side="sell")),
+    "a limit better than the market": price("-0.05", rule("limit_touched", side="buy")),
+    "a stop better than the touch": price("-0.01", rule("stop", side="buy")),
+    "a size above what was displayed": edit("order_filled", rule("quote"), fill__quantity=more("5")),
+    "what was displayed is more": edit("order_filled", rule("quote"), fill__displayed=more("1")),
+    "a fee": edit("order_filled", fill__fee=more("-0.0001")),
+    "a rate": rate,
+    "a rule": edit("order_filled", rule("quote"), fill__rule="stop"),
+    "taker as maker": edit("order_filled", taker, fill__liquidity="maker"),
+    "a reference": edit("order_filled", rule("quote"), fill__reference=more("0.01")),
+    "a slippage": edit("order_filled", fill__slippage="0.5"),
+    "a spread": edit("order_filled", rule("quote"), fill__spread="0.05"),
+    "a time of a fill": edit("order_filled", fill__time_ns=lambda at: at - 1),
+    "an age": edit("order_filled", rule("quote"), fill__age_ns=12_345),
+    "the best price": edit("order_filled", lambda body, _: "best" in body["fill"], fill__best="1"),
+    "a queue ignored": edit("order_filled", queued, fill__queue="0"),
+    "eligible too early": edit("order_accepted", eligible_ns=lambda at: at - 100_000_000),
+    "eligible too late": edit("order_accepted", eligible_ns=lambda at: at + 100_000_000),
+    "placed at another time": edit("order_accepted", placed_ns=lambda at: at - 1),
+    "an id of another configuration": edit("order_accepted", order_id=lambda one: "00000000" + one[8:]),
+    "a missing fill": cut("order_filled", rule("quote")),
+    "a double fill": again("order_filled", rule("quote")),
+    "a fill one input late": moved("order_filled", rule("quote"), 1),
+    "a fill one input early": moved("order_filled", rule("stop"), -1),
+    "a side": edit("order_filled", side=lambda one: "sell" if one == "buy" else "buy"),
+    "a child before its entry": child_first,
+    "a child larger than its entry": edit(
+        "order_accepted", lambda body, _: bool(body.get("parent")), quantity=more("1")
+    ),
+    "a group that is not cancelled": cut("order_ended", of_group),
+    "a cancel before its latency": edit("cancel_sent", eligible_ns=lambda at: at - 1),
+    "a cancel that comes early": moved("order_ended", lambda body, _: "asked" in body["reason"], -1),
+    "an amendment before its latency": edit("amend_sent", eligible_ns=lambda at: at - 1),
+    "an amendment to another quantity": edit("order_amended", quantity=more("0.1")),
+    "a stop without its trigger": cut("order_triggered"),
+    "a stop triggered before its level": edit("order_triggered", reference=more("-0.01")),
+    "fill or kill in parts": edit("order_filled", is_(time_in_force="fok"), fill__quantity=more("-0.1")),
+    "good till date after its time": cut("order_ended", lambda body, _: body["outcome"] == "expired"),
+    "immediate or cancel that rests": cut("order_ended", is_(time_in_force="ioc")),
+    "a post-only order that takes": cut("order_ended", lambda body, _: body["outcome"] == "rejected"),
+    "an outcome": edit("order_ended", lambda body, _: body["outcome"] == "expired", outcome="cancelled"),
+    "an end nobody asked for": again("order_ended", lambda body, _: "asked" in body["reason"]),
+    "something remains": edit("order_ended", remaining=more("0.1")),
+    "funding left out": cut("funding_paid"),
+    "funding of the other sign": edit("funding_paid", amount=lambda one: str(-D(one))),
+    "funding at another rate": edit("funding_paid", rate="0.0004"),
+    "funding at another mark": edit("funding_paid", mark="500"),
+    "funding twice": again("funding_paid", window_ns=1),
+    "postings": edit("order_filled", postings=lambda all_: [[all_[0][0], more("1")(all_[0][1])], *all_[1:]]),
+    "a position": edit("order_filled", position=more("0.1")),
+    "a deposit": edit("deposit", amount="10001"),
+    "the drawdown": edit("run_ended", totals__max_drawdown=more("-0.01")),
+    "the peak": edit("run_ended", totals__peak_equity=more("0.01")),
+    "the fees": edit("run_ended", totals__fees_paid=more("0.01")),
+    "the refusals": edit("run_ended", totals__refusals=lambda one: one + 1),
+    "the trades": edit("run_ended", totals__trades=lambda one: one + 1),
+    "the fills of a rule": edit("run_ended", totals__fill_rules__quote__fills=1),
+    "the band": edit("run_ended", totals__gain_at_best=more("1")),
+    "the cash": edit("run_ended", books__flow__cash=more("1")),
+    "the equity": edit("run_ended", equity=more("1")),
+}
+
+WRONG_MONEY: dict[str, Change] = {
+    "a liquidation too late": cut("liquidated"),
+    "a liquidation at another balance": edit("liquidated", balance=more("-1")),
+    "a maintenance margin": edit("liquidated", maintenance=more("1")),
+    "a tier's margin of a position": edit("liquidated", positions__0__maintenance=more("1")),
+    "a liquidated notional": edit("liquidated", positions__0__notional=more("1")),
+    "the insurance": edit("liquidation_settled", insurance=more("-1")),
+    "the fee of a liquidation": edit("liquidation_settled", fee="1"),
+    "a settlement left out": cut("liquidation_settled"),
+    "what the insurance paid": edit("run_ended", totals__insurance_paid=more("1")),
+    "how many were liquidated": edit("run_ended", totals__liquidations=0),
+}
+
+
+def rows_named(findings: list[str]) -> set[int]:
+    return {int(text.split()[text.split().index("row") + 1].strip(":,")) for text in findings if "row " in text}
+
+
+def missed(tmp_path: Path, folder: Path, inputs: Any, wrong: dict[str, Change]) -> dict[str, list[str]]:
+    """Return the wrong journals that the checker takes, or whose row it does not name."""
+    rows, found = rows_of(folder), {}
+    journal = tmp_path / "wrong.db"
+    put(journal, rows)
+    assert check(journal, inputs)[0] == [], "written anew without a change it is sound"
+    for what, change in wrong.items():
+        copy = json.loads(json.dumps(rows))
+        row = change(copy)
+        put(journal, copy)
+        findings = check(journal, inputs)[0]
+        if row not in rows_named(findings):
+            found[what] = [f"row {row}", *findings[:4]]
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _plugins(site: Any) -> None:
+    site.install("their_flow", FLOW)
+    site.install("their_market", MARKET)
+
+
+@pytest.mark.behaviour("J7")
+def test_every_wrong_journal_of_orders_is_rejected_with_its_row(lab: Any, tmp_path: Path) -> None:
+    busy = sets(market__seconds=1800, flow__every=8, second__every=8, flow__coins=3)
+    assert lab("backtest", "--provider", "market", *TWO, *busy).code == 0
+    inputs, _ = inputs_of(lab.run().folder, None)
+    assert missed(tmp_path, lab.run().folder, inputs, WRONG) == {}
+
+
+@pytest.mark.behaviour("J7", "O11")
+def test_every_wrong_journal_of_a_liquidation_is_rejected_with_its_row(lab: Any, site: Any, tmp_path: Path) -> None:
+    files = held(lab, site, *sets(once__coins=900))
+    inputs, _ = inputs_of(lab.run().folder, *files)
+    assert missed(tmp_path, lab.run().folder, inputs, WRONG_MONEY) == {}
+
+
+def test_a_changed_row_a_gap_and_a_wrong_tape_are_rejected(lab: Any, tmp_path: Path) -> None:
+    assert lab("run", "--provider", "mock", "--speed", "max", "--minutes", "5", "--reporter", "none").code == 0
+    folder = lab.run().folder
+    inputs, tape = inputs_of(folder, None)
+    assert check(folder / "journal.db", inputs, tape)[0] == []
+    assert any("tape_sha256" in one for one in check(folder / "journal.db", inputs, "0" * 64)[0])
+    assert any("that no input gave" in one for one in check(folder / "journal.db", inputs[:-1], tape)[0])
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("UPDATE event SET body = replace(body, '10000', '10001') WHERE kind = 'deposit'")
+    assert any("row 2 (deposit): its hash is" in one for one in check(folder / "journal.db", inputs, tape)[0])
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("DELETE FROM event WHERE seq = 20")
+    assert any("row 21 " in one and "its number" in one for one in check(folder / "journal.db", inputs, tape)[0])
