@@ -209,3 +209,41 @@ def test_abandoning_a_run_ends_every_order_without_the_broker() -> None:
     ]
     assert made.state.stopping
     assert made.abandon("again") == []
+
+
+class Idle(ScriptedBroker):
+    """Says when nothing can happen to its orders, and notes what it is shown."""
+
+    def __init__(self, found: Any) -> None:
+        super().__init__()
+        self.found, self.shown = found, list[float]()
+
+    def observe(self, event: Input) -> Any:
+        self.shown += [event.open] if isinstance(event, Candle) else []
+        return super().observe(event)
+
+    def idle(self, symbol: str) -> Any:
+        return self.found
+
+
+LATER_NS = START_NS + 100 * MINUTE_NS
+
+
+@pytest.mark.parametrize("found", [("80", 120.0, LATER_NS), (80.0, D(120), LATER_NS), (80.0, 120.0, 1.5)], ids=str)
+def test_a_broker_that_says_in_other_types_when_it_is_idle_is_named_with_what_it_gave(found: Any) -> None:
+    made = engine(("s", ScriptedStrategy(plan={0: [RESTING]})), broker=Idle(found))
+    [failed] = only(BrokerFailed, run(made, candles([100.0] * 4)))
+    assert "idle() gave" in failed.error
+    assert "expected two floats and nanoseconds as int" in failed.error
+
+
+@pytest.mark.parametrize("opened", [79.0, 121.0])
+def test_a_candle_that_opened_beyond_its_own_range_is_shown_to_a_broker_that_is_idle_between_two_prices(
+    opened: float,
+) -> None:
+    broker = Idle((80.0, 120.0, LATER_NS))
+    made = engine(("s", ScriptedStrategy(plan={0: [RESTING]})), broker=broker)
+    tape = [Candle(*one[:3], one[3], 101.0, 99.0, *one[6:]) for one in candles([100.0] * 6)]
+    tape[3] = Candle(*tape[3][:3], opened, *tape[3][4:])
+    assert not only(BrokerFailed, run(made, tape))
+    assert broker.shown == [100.0, 100.0, opened]  # those at 100 that followed were nothing to it

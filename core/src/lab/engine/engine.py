@@ -19,12 +19,10 @@ from lab.domain.margin import AccountMode, MarginMode
 from lab.domain.market import (
     BACKFILLED,
     FINAL,
-    MARKET_DATA,
     Backfill,
     Candle,
     Depth,
     Funding,
-    MarketData,
     Quote,
     Trade,
 )
@@ -122,7 +120,7 @@ class Engine:
         self.stepped = 0
         """How many inputs `step_all` has taken."""
         self._handlers: dict[type, Callable[[Any], Sequence[object]]] = {
-            **dict.fromkeys(MARKET_DATA, self._keep),  # candles and quotes are handled before anybody looks here
+            # candles and quotes are handled before anybody looks here
             Trade: self._trade,
             Depth: self._depth,
             Funding: self._rate,
@@ -334,11 +332,6 @@ class Engine:
         if out and self._record:
             out.insert(0, event)
         return out
-
-    def _keep(self, event: MarketData) -> Sequence[object]:
-        """Keep market data for the views: a kind that has no method here fills no order and moves no mark."""
-        self.state.markets[event.symbol].kept[type(event)] = event
-        return (event,) if self._record else ()
 
     def _rate(self, funding: Funding) -> Sequence[object]:
         self._funding.learn(funding)
