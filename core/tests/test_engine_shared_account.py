@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from types import FunctionType
 from typing import Any
 
 import pytest
@@ -525,6 +526,8 @@ def test_an_event_far_from_any_liquidation_asks_for_no_exact_figures(monkeypatch
     made = engine({0: [buy(100)]}, {1: [sell(100, Y)]}, known=[free(), free(Y)], account="separate")
     run(made, [*path(100.0), *path(100.0, symbol=Y), *path(100.0, start=1), *path(100.0, start=1, symbol=Y)])
     check = type(made._liquidation).check  # noqa: SLF001
+    if not isinstance(check, FunctionType):
+        pytest.skip("compiled code does not look a replaced method up")
     monkeypatch.setattr(type(made._liquidation), "check", lambda self, out: (asked.append(out), check(self, out))[1])  # noqa: SLF001
     run(made, [*path(90.0, start=2), *path(90.0, start=2, symbol=Y), *path(120.0, start=3)])
     assert not asked

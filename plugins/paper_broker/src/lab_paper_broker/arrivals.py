@@ -23,7 +23,7 @@ class Arrivals:
         self._least_ns = latency_ns - jitter_ns
         self._spread_ns = 2 * jitter_ns + 1
         self._cancel_ns = cancel_ns
-        self._model = model
+        self._model: Any = model  # a third party's: what it draws is checked by hand
         self._newest: dict[str, int] = {}  # strategy -> arrival of what it sent last
         self.seed = 0
 
