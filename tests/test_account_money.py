@@ -126,6 +126,24 @@ def test_rates_for_a_recorded_run_are_refused_and_a_file_that_is_not_there_is_na
     assert (result.code, "nowhere.csv" in result.err) == (78, True)
 
 
+@pytest.mark.behaviour("O9", "O11", "J7")
+@pytest.mark.parametrize("margin", ["cross", "isolated"])
+def test_a_file_that_ends_inside_a_liquidation_leaves_no_debt(lab: Any, buyer: None, margin: str) -> None:
+    """1,000 coins at 100 on 10,000: the last close, at 80, has lost 10,000 more, and no candle is left to close at."""
+    file = prices(lab, 100.0, 100.0, 95.0, 80.0)
+    options = ("--strategy", "buyer", "--set", "buyer.quantity=1000", "--gate", "none", "--set", "paper.slippage_bps=0")
+    options += ("--set", "paper.liquidity=unlimited", "--set", "paper.taker_fee=0", "--margin", margin)
+    result = lab("backtest", file, *options)
+    assert result.code == (2 if margin == "cross" else 0), result.out + result.err  # isolated: the strategy went on
+    report = lab.run().report()
+    assert (D(report["ending_equity"]), D(report["insurance_paid"])) == (0, 10_000)
+    [(_, _, row)] = lab.run().rows("liquidation_settled")
+    assert (row["symbols"], D(row["insurance"])) == ([], 10_000)
+    audited = lab("audit")
+    assert audited.code == 0, audited.out + audited.err
+    assert "identical" in lab("verify").out
+
+
 @pytest.mark.behaviour("O11", "J7")
 @pytest.mark.parametrize("margin", ["cross", "isolated"])
 def test_a_liquidation_is_a_row_a_line_a_figure_and_a_degradation(lab: Any, buyer: None, margin: str) -> None:
@@ -143,9 +161,10 @@ def test_a_liquidation_is_a_row_a_line_a_figure_and_a_degradation(lab: Any, buye
     assert D(report["pnl_percent"]) == -100
     assert D(report["insurance_paid"]) == 1_000
     (_, _, row), *_ = lab.run().rows("liquidated")
-    assert (row["mode"], D(row["balance"])) == (margin, 0)
-    assert any(one.startswith(f"liquidated buyer ({margin}): 1000 BTCUSDT at 90") for one in report["degradations"])
-    assert f"liquidated, {margin} margin: 1,000 BTCUSDT at 90, 0.00 left" in result.out
+    scope = "account" if margin == "cross" else "position"
+    assert (row["scope"], D(row["balance"])) == (scope, 0)
+    assert any(one.startswith(f"liquidated buyer (the {scope}): 1000 BTCUSDT at 90") for one in report["degradations"])
+    assert f"liquidated, the {scope}: 1,000 BTCUSDT at 90, 0.00 left" in result.out
     assert lab("audit").code == 0
     assert "identical" in lab("verify").out
     assert json.loads(lab("report", "--json").out)["liquidations"] == times

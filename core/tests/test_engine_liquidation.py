@@ -88,7 +88,7 @@ def test_a_book_is_liquidated_when_its_equity_is_down_to_the_maintenance_margin(
     assert len(only(Liquidated, outputs)) == int(liquidated)
     for one in only(Liquidated, outputs):
         [call] = one.positions
-        assert (one.strategy, one.mode) == ("s0", "cross")
+        assert (one.strategy, one.scope) == ("s0", "account")
         assert (one.balance, one.maintenance) == (D("450"), D("452.25"))
         assert (call.quantity, call.mark, call.notional) == (1_000, D("90.45"), 90_450)
 
@@ -226,7 +226,7 @@ def test_an_isolated_position_is_liquidated_alone_and_loses_no_more_than_its_mar
     assert view.margin_in_use == 1_000
     outputs = run(made, path(90.5, 90.4, 85.0, 100.0, start=2))
     [one] = only(Liquidated, outputs)
-    assert (one.mode, one.balance, one.maintenance) == ("isolated", 40, D("45.2"))
+    assert (one.scope, one.balance, one.maintenance) == ("position", 40, D("45.2"))
     [settled] = only(LiquidationSettled, outputs)
     assert (settled.fee, settled.insurance) == (0, 500)
     assert view.equity == 9_000
@@ -317,8 +317,59 @@ def test_a_book_whose_cash_is_gone_is_liquidated_whole_though_margin_is_isolated
     run(made, [*path(100.0), *path(100.0, symbol=Y), *path(100.0, start=1), *path(100.0, start=1, symbol=Y)])
     assert not only(Liquidated, run(made, path(92.5, start=2)))
     [one] = only(Liquidated, run(made, path(92.5, start=2, symbol=Y)))
-    assert (one.mode, one.balance, one.maintenance) == ("cross", 0, 0)
+    assert (one.scope, one.balance, one.maintenance) == ("account", 0, 0)
     assert made.state.exhausted
+
+
+# -- the run ends first ----
+
+
+@pytest.mark.behaviour("O9", "O11")
+@pytest.mark.parametrize("mode", ["cross", "isolated"])
+def test_the_insurance_fund_pays_what_is_missing_where_the_run_ends_before_a_liquidation(mode: str) -> None:
+    """1,000 coins at 100 on 10,000, 10 times: at 85, 5,000 more are lost than there were. The position stays open."""
+    made = engine({0: [OrderRequest.buy(X, D(1_000))]}, margin_mode=mode)
+    outputs = run(made, path(100.0, 100.0, 85.0))
+    assert only(Liquidated, outputs)
+    assert made.valuation.equity() == -5_000
+    assert made.state.liquidating
+    outputs = run(made, [Command(made.state.now_ns, CommandAction.STOP, "backtest", "the data ended")])
+    [settled] = only(LiquidationSettled, outputs)
+    assert (settled.symbols, settled.fee, settled.insurance) == ((), 0, 5_000)
+    assert sum(amount for _, amount in settled.postings) == 0
+    assert (made.valuation.equity(), made.counters.insurance_paid) == (0, 5_000)
+    assert made.strategies[0].view.position(X).quantity == 1_000
+
+
+@pytest.mark.behaviour("O9", "O11")
+def test_a_liquidation_that_closes_after_the_stop_is_settled_with_what_the_fund_paid_before() -> None:
+    """Margin 1,000 of 100 coins at 100: 500 are missing at 85, 700 at 83 where it closes; 9,000 are left."""
+    made = engine({0: [OrderRequest.buy(X, D(100))]}, margin_mode="isolated")
+    run(made, path(100.0, 100.0, 85.0))
+    [first] = only(LiquidationSettled, run(made, [Command(made.state.now_ns, CommandAction.STOP, "me", "over")]))
+    run(made, [Command(made.state.now_ns, CommandAction.FLATTEN, "me", "over")])
+    [second] = only(LiquidationSettled, run(made, path(83.0, start=3)))
+    assert (first.insurance, second.insurance, second.symbols) == (500, 200, (X,))
+    assert made.valuation.equity() == 9_000
+    assert not made.state.liquidating
+
+
+@pytest.mark.behaviour("O9", "O11")
+def test_the_fund_pays_also_where_a_defect_ends_the_run() -> None:
+    made = engine({0: [OrderRequest.buy(X, D(1_000))]})
+    run(made, path(100.0, 100.0, 85.0))
+    outputs = made.abandon("a defect")
+    assert [type(one) for one in outputs] == [OrderEnded, LiquidationSettled]
+    assert made.valuation.equity() == 0
+
+
+@pytest.mark.behaviour("O9", "O11")
+def test_nothing_is_paid_at_the_end_for_a_liquidation_that_has_margin_left() -> None:
+    made = engine({0: [OrderRequest.buy(X, D(1_000))]})
+    run(made, path(100.0, 100.0, 90.4))
+    assert made.state.liquidating
+    assert not only(LiquidationSettled, run(made, [Command(made.state.now_ns, CommandAction.STOP, "me", "over")]))
+    assert made.valuation.equity() == 400
 
 
 # -- nobody takes it back ---------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ def test_long_and_short_of_two_strategies_net_and_are_liquidated_together(last: 
     rows = only(Liquidated, outputs)
     assert [one.strategy for one in rows] == (["a", "b"] if liquidated else [])
     for row, held in zip(rows, (2_000, -1_000), strict=bool(rows)):
-        assert (row.mode, row.balance, row.maintenance) == ("cross", 450, D("452.25"))
+        assert (row.scope, row.balance, row.maintenance) == ("account", 450, D("452.25"))
         [call] = row.positions
         assert (call.quantity, call.notional, call.maintenance) == (
             held,
@@ -275,7 +275,7 @@ def test_isolated_positions_of_two_strategies_stay_each_on_their_own_margin() ->
     assert not only(Liquidated, run(made, path(90.46, start=2)))
     outputs = run(made, path(90.45, 90.45, start=3))
     [row] = only(Liquidated, outputs)
-    assert (row.strategy, row.mode, row.balance) == ("a", "isolated", 45)
+    assert (row.strategy, row.scope, row.balance) == ("a", "position", 45)
     [settled] = only(LiquidationSettled, outputs)
     assert (settled.strategy, settled.symbols) == ("a", (X,))
     assert views(made)[1].position(X).quantity == -100
@@ -289,8 +289,8 @@ def test_isolated_positions_end_with_the_account_when_nothing_is_left_in_it() ->
     made = engine({0: [buy(100)]}, {0: [buy(100)]}, margin_mode="isolated", deposit=750)
     assert not only(Liquidated, run(made, path(100.0, 100.0, 92.6)))
     rows = only(Liquidated, run(made, path(92.5, start=3)))
-    assert [(one.strategy, one.mode, one.balance, one.maintenance) for one in rows] == [
-        ("a", "cross", 0, 0), ("b", "cross", 0, 0),
+    assert [(one.strategy, one.scope, one.balance, one.maintenance) for one in rows] == [
+        ("a", "account", 0, 0), ("b", "account", 0, 0),
     ]  # fmt: skip
 
 
@@ -299,8 +299,8 @@ def test_an_isolated_position_that_is_being_closed_when_the_account_ends_is_sett
     """a sold 77 coins at 40 that it bought at 170: 10 are missing while b's coin, worth 130 less, is being closed."""
     made = engine({0: [buy(77)], 1: [sell(78)]}, {0: [buy(1)]}, margin_mode="isolated")
     outputs = run(made, path(40.0, 170.0, 40.0))
-    assert [(one.strategy, one.mode) for one in only(Liquidated, outputs)] == [
-        ("b", "isolated"), ("a", "cross"), ("b", "cross"),
+    assert [(one.strategy, one.scope) for one in only(Liquidated, outputs)] == [
+        ("b", "position"), ("a", "account"), ("b", "account"),
     ]  # fmt: skip
     outputs = run(made, path(154.0, 40.0, start=3))
     assert [(one.strategy, one.symbols, one.insurance) for one in only(LiquidationSettled, outputs)] == [
@@ -336,8 +336,8 @@ def test_the_fee_of_what_was_closed_before_the_account_ended_is_taken_with_the_r
         margin_mode="isolated", deposit=600,
     )  # fmt: skip
     outputs = run(made, path(100.0, 100.0, 95.0, 90.4, 90.0, 88.0))
-    assert [(one.strategy, one.mode, one.balance) for one in only(Liquidated, outputs)] == [
-        ("b", "isolated", 40), ("a", "cross", 0), ("b", "cross", 0),
+    assert [(one.strategy, one.scope, one.balance) for one in only(Liquidated, outputs)] == [
+        ("b", "position", 40), ("a", "account", 0), ("b", "account", 0),
     ]  # fmt: skip
     settled = only(LiquidationSettled, run(made, path(100.0, start=6)))
     assert [(one.strategy, one.fee, one.insurance) for one in settled] == [("a", 100, 0), ("b", 95, 0)]

@@ -552,7 +552,7 @@ class Checker:
         account, name = self.accounts[row["strategy"]], row["strategy"]
         self.liquidated_now.add(name)
         self.counts["liquidations"] += 1
-        calls, isolated = [], row["mode"] == "isolated"
+        calls, isolated = [], row["scope"] == "position"
         for found in row["positions"]:
             calls.append(self.call(found["symbol"], account.held[found["symbol"]][0]))
             for what, value in calls[-1].items():
@@ -581,6 +581,9 @@ class Checker:
 
     def on_liquidation_settled(self, row: dict[str, Any]) -> None:
         account, symbols = self.accounts[row["strategy"]], row["symbols"]
+        if not symbols and account.closing:
+            self.on_paid_ahead(row, account)
+            return
         closing: dict[str, Any] = {"margin": None, "result": ZERO, "fee": ZERO}
         for symbol in symbols:
             self.expect(f"the {symbol} held", account.held[symbol][0], ZERO)
@@ -591,6 +594,22 @@ class Checker:
         self.expect("its fee", row["fee"], fee)
         self.expect("its insurance", row["insurance"], insurance)
         self.postings(row, account.post(cash=insurance - fee, liquidation_fees=fee, insurance=-insurance))
+
+    def on_paid_ahead(self, row: dict[str, Any], account: Account) -> None:
+        """The run ends before a liquidation: the fund pays what one on its way has lost beyond its margin."""
+        missing = {}
+        for symbol, closing in account.closing.items():
+            left = self.equity(row["strategy"])
+            if closing["margin"] is not None:
+                held, cost = account.held[symbol]
+                profit = held * self.books[symbol].worth(self.mark(symbol, 1 if held > 0 else -1)) - cost if held else 0
+                left = closing["margin"] + closing["result"] + profit
+            missing[max(-left, ZERO)] = closing
+        paid = D(row["insurance"])
+        self.true(f"its insurance is {paid}, none of {list(map(str, missing))}", paid in missing and paid > 0)
+        missing.get(paid, closing)["result"] += paid
+        self.expect("its fee", row["fee"], ZERO)
+        self.postings(row, account.post(cash=paid, liquidation_fees=ZERO, insurance=-paid))
 
     # -- the end -------------------------------------------------------------------------------------------------------
 

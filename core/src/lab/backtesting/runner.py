@@ -148,7 +148,7 @@ def run_through(
         return asked or ((state.exhausted or state.failure is not None) and not state.working)
 
     number, reason, error = feed(batch, journal, over, progress)
-    if state.working or not state.stopping:
+    if state.working or state.liquidating or not state.stopping:
         why = "the data ended" if reason is EndReason.COMPLETED else reason.code
         out = engine.step(Command(state.now_ns, CommandAction.STOP, "backtest", why))
         journal.append(out, state.now_ns, number)

@@ -268,14 +268,14 @@ class MarginCall(Struct, frozen=True, gc=False):
 class Liquidated(Struct, frozen=True, gc=False):
     """A margin balance is down to the maintenance margin: the engine closes these positions at the market.
 
-    ``mode`` is ``cross`` (the whole account, whose strategy is not called again; ``balance`` is its equity at the
-    marks) or ``isolated`` (one position; ``balance`` is its own margin and unrealised profit). Of a shared account each
-    strategy has such a row, in their order, with its own positions; balance and maintenance are the account's, in which
-    long and short positions of a symbol net.
+    ``scope`` is ``account`` (all that it holds, its strategy is not called again; ``balance`` is its equity at the
+    marks) or ``position`` (isolated margin; ``balance`` is its own margin and unrealised profit). Of a shared account
+    each strategy has such a row, in their order, with its own positions; balance and maintenance are the account's, in
+    which long and short positions of a symbol net.
     """
 
     strategy: str
-    mode: str
+    scope: str
     balance: Decimal
     maintenance: Decimal
     positions: tuple[MarginCall, ...]
@@ -283,6 +283,8 @@ class Liquidated(Struct, frozen=True, gc=False):
 
 class LiquidationSettled(Struct, frozen=True, gc=False):
     """Liquidated positions are closed: the venue's fee, and what its insurance fund pays of a loss beyond the margin.
+
+    Without symbols none is closed: the run ended first, or only a debt was left, and the fund pays what is missing.
 
     The postings sum to zero. Of a shared account each strategy has such a row: its own fee, and the first strategy, in
     whose book the deposit is, what the insurance fund pays.

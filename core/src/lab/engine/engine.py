@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any
 
-from lab.domain.control import Command, Notice, Timer, TradingState
+from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
 from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -181,6 +181,7 @@ class Engine:
         """End every working order without asking the broker: for a run that a defect ends. No step may follow."""
         out: Outputs = []
         self._strategies.abandon(reason, out)
+        self._liquidation.end(out)
         return out
 
     def step_all(self, events: Iterable[Input], append: Callable[[Sequence[object], int, int], object]) -> None:
@@ -363,6 +364,8 @@ class Engine:
         out: Outputs = [command] if self._record else []
         self._advance(command.time_ns, out)
         self._commands.obey(command, out)
+        if command.action is CommandAction.STOP:
+            self._liquidation.end(out)
         return out
 
     # -- money and time ----------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ class Liquidation:
             if isolated:
                 margin = initial_margin(position.cost, self._state.leverage)
                 if margin + unrealised <= call.maintenance:
-                    out.append(Liquidated(book.name, "isolated", margin + unrealised, call.maintenance, (call,)))
+                    out.append(Liquidated(book.name, "position", margin + unrealised, call.maintenance, (call,)))
                     self._state.counters.liquidations += 1
                     self._close((book,), ((book, symbol),), margin, out)
                     continue
@@ -106,7 +106,7 @@ class Liquidation:
         That is also what was being closed by itself: nothing but the account is left to back it.
         """
         for book in account.books:
-            out.append(Liquidated(book.name, "cross", total, needed, tuple(calls[book.name])))
+            out.append(Liquidated(book.name, "account", total, needed, tuple(calls[book.name])))
             self._state.counters.liquidations += 1
             self._strategies.retire_book(book)
             book.liquidated = True
@@ -123,6 +123,28 @@ class Liquidation:
         tiers = self._state.markets[symbol].instrument.tiers
         mark = self._valuation.margin_mark(symbol)
         return MarginCall(symbol, quantity, mark, notional, maintenance_margin(tiers, notional))
+
+    def end(self, out: Outputs) -> None:
+        """Let the insurance fund pay what liquidations have lost beyond their margin, as the run ends before they do.
+
+        Their positions stay open. One that closes after all is settled with what was paid before.
+        """
+        before = getcontext()
+        setcontext(EXACT)
+        known = len(out)
+        try:
+            for account in self._state.accounts:
+                for closing in _of(account):
+                    missing = -self._left(closing)
+                    if missing > ZERO:
+                        book = closing.books[0]
+                        closing.result += missing
+                        postings = book.ledger.settle_liquidation(ZERO, missing)
+                        out.append(LiquidationSettled(book.name, (), ZERO, missing, postings))
+        finally:
+            setcontext(before)
+        if len(out) > known:
+            self._changed(out)
 
     # -- how it goes on ----------------------------------------------------------------------------------------------
 
@@ -194,8 +216,7 @@ class Liquidation:
 
         What is missing is paid to the first book, which has the account's deposit.
         """
-        account = closing.books[0].account
-        left = self._valuation.account_equity(account) if closing.margin is None else closing.margin + closing.result
+        left = self._left(closing)
         insurance, left = max(-left, ZERO), max(left, ZERO)
         for book in closing.books:
             symbols = tuple(symbol for owner, symbol in closing.positions if owner is book)
@@ -206,10 +227,19 @@ class Liquidation:
             out.append(LiquidationSettled(book.name, symbols, fee, insurance, postings))
             left, insurance = left - fee, ZERO
 
+    def _left(self, closing: Closing) -> Decimal:
+        """Return what is left of what backed the positions, what is still open at its mark."""
+        if closing.margin is None:
+            return self._valuation.account_equity(closing.books[0].account)
+        left = closing.margin + closing.result
+        for book, symbol in closing.positions:
+            left += self._valuation.profit(book, symbol)
+        return left
+
     def _changed(self, out: Outputs) -> None:
         """Value the books anew, and end the run where each of them was liquidated."""
         state = self._state
-        self._closing = any(book.closing for book in state.books)
+        self._closing = state.liquidating
         for market in state.markets.values():
             self._valuation.revalue(market)
         if not state.exhausted and all(book.liquidated for book in state.books):

@@ -300,6 +300,11 @@ class EngineState:
         self.halt_reasons = (*reasons, paused_by) if paused_by else reasons
 
     @property
+    def liquidating(self) -> bool:
+        """Whether a liquidation is on its way."""
+        return any(book.closing for book in self.books)
+
+    @property
     def fees_paid(self) -> Decimal:
         """The fees of all books."""
         return self.paid("fees")

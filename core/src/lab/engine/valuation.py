@@ -61,6 +61,14 @@ class Valuation:
                 total = EXACT.subtract(EXACT.fma(quantity, mark, total), held.cost)
         return total
 
+    def profit(self, book: Book, symbol: str) -> Decimal:
+        """Return the unrealised profit of a book's position, as its equity has it."""
+        held = book.ledger.position(symbol)
+        if not held.quantity:
+            return ZERO
+        worth = self._markets[symbol].instrument.worth(self.mark(symbol, held.quantity))
+        return EXACT.subtract(EXACT.multiply(held.quantity, worth), held.cost)
+
     def equity(self) -> Decimal:
         """Return the equity of all books."""
         return self._equity_of(self._state.books)

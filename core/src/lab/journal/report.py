@@ -228,7 +228,7 @@ def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, 
 def _liquidated(event: Liquidated) -> str:
     what = ", ".join(f"{exact(one.quantity):f} {one.symbol} at {exact(one.mark):f}" for one in event.positions)
     figures = f"margin balance {exact(event.balance):f}, maintenance margin {exact(event.maintenance):f}"
-    return f"liquidated {event.strategy} ({event.mode}): {what or 'no position'}; {figures}"
+    return f"liquidated {event.strategy} (the {event.scope}): {what or 'no position'}; {figures}"
 
 
 def _restarted(carried: CarriedLoss, run: str) -> str:

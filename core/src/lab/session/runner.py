@@ -250,8 +250,8 @@ class Runner:
         return any(held.quantity for book in books for held in book.ledger.positions.values())
 
     def cancel_all(self, reason: str) -> None:
-        """Cancel every working order, so that each order has an end."""
-        if self.engine.state.working:
+        """Cancel every working order, so that each order has an end, and each liquidation, too."""
+        if self.engine.state.working or self.engine.state.liquidating:
             self._stop(reason, close=False)
 
     def give_up(self, reason: str) -> None:

@@ -147,7 +147,7 @@ def _margin(event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettle
                 f"{text.exact(one.quantity)} {one.symbol} at {text.exact(one.mark)}" for one in event.positions
             )
             figures = f"{text.money(event.balance)} left, maintenance margin {text.money(event.maintenance)}"
-            return f"liquidated, {event.mode} margin: {held or 'no position'}, {figures} [{event.strategy}]"
+            return f"liquidated, the {event.scope}: {held or 'no position'}, {figures} [{event.strategy}]"
         case _:
             figures = f"fee {text.money(event.fee)}, paid by the insurance fund {text.money(event.insurance)}"
             return f"liquidation settled: {figures} [{event.strategy}]"
