@@ -241,6 +241,32 @@ def test_an_amendment_that_arrives_between_two_candles_counts_for_the_second() -
     assert brief(paper.observe(candle(60_000))) == ["o-1 amended 1", "o-1 fill 1 @ 93"]
 
 
+@pytest.mark.behaviour("O16")
+def test_an_amended_price_does_not_meet_what_a_candle_did_before_it_arrived() -> None:
+    """It arrives half a minute into the second candle, whose open and low are past it; the close and the third count."""
+    paper = broker(cancel_latency_ms=90_000)
+    limit, stop = order(limit="80"), order(SELL, oid="o-2", stop="80")
+    send(paper, limit, stop)
+    paper.observe(candle(0))
+    amended(paper, limit, 60_000, limit="95")
+    amended(paper, stop, 60_000, stop="100")
+    assert brief(paper.observe(candle(60_000, 98.0))) == []
+    assert brief(paper.observe(candle(120_000, 94.0, low=90.0, close=105.0))) == ["o-1 amended 1", "o-2 amended 1"]
+    assert brief(paper.observe(candle(180_000))) == ["o-1 fill 1 @ 95", "o-2 triggered", "o-2 fill 1 @ 100"]
+
+
+@pytest.mark.behaviour("O16")
+@pytest.mark.parametrize("latency_ms", [0, 200])
+def test_an_amendment_decided_at_a_close_counts_from_the_next_open(latency_ms: int) -> None:
+    paper = broker(cancel_latency_ms=latency_ms)
+    one = order(limit="80")
+    send(paper, one)
+    paper.observe(candle(0))
+    amended(paper, one, 60_000, limit="95")
+    seen_now = [one for one in brief(paper.observe(candle(60_000, 94.0))) if "amended" not in one]
+    assert seen_now == ["o-1 fill 1 @ 94"]
+
+
 def test_an_amended_post_only_order_that_had_filled_in_part_is_cancelled_where_it_would_take() -> None:
     paper = broker()
     one = resting(paper, post_only=True)

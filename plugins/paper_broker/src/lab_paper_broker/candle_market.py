@@ -129,7 +129,7 @@ def _comes_before(other: Resting, resting: Resting, candle: Candle) -> bool:
     stop, limit = (other, resting) if other.waits else (resting, other)
     price = candle[3]
     whole = limit.woke_in != candle[1] or limit.awake_at == AT_OPEN
-    whole = whole and (limit.awake_at != 0 or counts_whole(limit.order, limit.eligible_ns, candle))
+    whole = whole and (limit.awake_at != 0 or counts_whole(limit, candle))
     marketable = limit.takes or (price <= limit.limit if limit.buys else price >= limit.limit)
     at_open = whole and bool(limit.left) and marketable
     return (limit if at_open else stop) is other

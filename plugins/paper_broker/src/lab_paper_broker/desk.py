@@ -160,12 +160,12 @@ class Desk:
             return Rejected(f"no order {order.id} works")
         arrival_ns = self._arrivals.of_change(resting.order, now_ns)
         if arrival_ns <= now_ns:
-            self._change(resting, order)
+            self._change(resting, order, now_ns, arrival_ns)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
         else:
             # What happens to its quantity meanwhile happens to the new one, too.
             changed = replace(order, quantity=order.quantity + resting.shrunk)
-            self.working.fall_due(arrival_ns, AMEND, resting, changed)
+            self.working.fall_due(arrival_ns, AMEND, resting, changed, now_ns)
         return Accepted(arrival_ns)
 
     # -- what happens ------------------------------------------------------------------------------------------------
@@ -229,31 +229,33 @@ class Desk:
             due = self.working.next_due(time_ns)
             if due is None:
                 return
-            at_ns, _, what, resting, order = due
+            at_ns, _, what, resting, order, sent_ns = due
             if what == ARRIVES:
                 self.quotes.arrive(resting, at_ns, following, reports)
             elif what == CANCEL:
                 self.working.end(resting, "cancelled", "the cancel arrived", reports)
             elif what == AMEND:
                 assert order is not None, "an amendment has an order"
-                self._amend(resting, order, at_ns, following, reports)
+                self._amend(resting, order, sent_ns, at_ns, following, reports)
             elif resting.order.expires_ns == at_ns + 1:
                 self.working.end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
             elif resting.first and not self._only_candles(resting.symbol):
                 self.working.end(resting, "expired", self._too_late(resting), reports)
 
-    def _amend(self, resting: Resting, order: Order, at_ns: int, following: Quote | None, reports: Reports) -> None:
+    def _amend(
+        self, resting: Resting, order: Order, sent_ns: int, at_ns: int, following: Quote | None, reports: Reports
+    ) -> None:
         quantity = order.quantity - resting.shrunk
         if quantity <= resting.done:
             self.working.end(resting, "cancelled", "amended to no more than had filled", reports)
             return
-        self._change(resting, replace(order, quantity=quantity))
+        self._change(resting, replace(order, quantity=quantity), sent_ns, at_ns)
         reports.append(Amended(resting.id, resting.total, order.limit, order.stop, "the amendment arrived"))
         self.quotes.arrive(resting, at_ns, following, reports)
 
-    def _change(self, resting: Resting, order: Order) -> None:
+    def _change(self, resting: Resting, order: Order, sent_ns: int, arrival_ns: int) -> None:
         more = order.quantity - resting.total
-        resting.amend(order)
+        resting.amend(order, sent_ns, arrival_ns)
         if more:
             self.working.families.resized(resting, more)
 

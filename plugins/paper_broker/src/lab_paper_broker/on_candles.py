@@ -18,7 +18,7 @@ where that is not certain, a ``pessimistic`` stop is reached and an ``optimistic
 from decimal import Decimal
 from typing import Final
 
-from lab import Candle, Ended, Order, Triggered
+from lab import Candle, Ended, Triggered
 from lab.domain.money import as_decimal
 
 from lab_paper_broker.making import make, take, take_at_limit
@@ -31,16 +31,14 @@ _NOWHERE: Final = 0
 _ZERO: Final = Decimal(0)
 
 
-def counts_whole(order: Order, eligible_ns: int, candle: Candle) -> bool:
-    """Return whether all of a candle counts for an order, its open, low and high included.
+def counts_whole(resting: Resting, candle: Candle) -> bool:
+    """Return whether all of a candle counts for an order's prices, its open, low and high included.
 
-    It does where the candle opened at or after the order's arrival, and where it opened at or after the decision and
-    the order was on its way for less than the candle lasted: an order decided at a close meets the next candle's open.
+    It does where the candle opened at or after their arrival, and where it opened at or after the decision and they
+    were on their way for less than the candle lasted: an order decided at a close meets the next candle's open.
     """
-    open_ns = candle[1]
-    if open_ns >= eligible_ns:
-        return True
-    return open_ns >= order.placed_ns and eligible_ns - order.placed_ns < candle[2] - open_ns
+    open_ns, sent_ns, since_ns = candle[1], resting.sent_ns, resting.since_ns
+    return open_ns >= since_ns or (open_ns >= sent_ns and since_ns - sent_ns < candle[2] - open_ns)
 
 
 def is_quiet(resting: Resting, candle: Candle) -> bool:
@@ -72,7 +70,7 @@ def meet_candle(
     if where == AT_CLOSE:
         return _NOWHERE
     inside = where == INSIDE
-    whole = not inside and (where == AT_OPEN or counts_whole(resting.order, resting.eligible_ns, candle))
+    whole = not inside and (where == AT_OPEN or counts_whole(resting, candle))
     quantity = resting.left
     if most is not None and most < quantity:
         quantity = terms.instrument.floor_quantity(most) if most > _ZERO else _ZERO

@@ -31,13 +31,14 @@ class Resting:
     ``woken`` is how much of an order with an entry may fill in sum, and ``shrunk`` by how much others than its
     amendments made it smaller: its group, or its entry. ``first``
     says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
-    that its level was never displayed, so that nobody knows the queue.
+    that its level was never displayed, so that nobody knows the queue. ``sent_ns`` and ``since_ns`` are when its prices
+    were sent and arrived: with the order, or with an amendment.
     """
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
         "ended", "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises",
-        "seen_n", "shrunk", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
+        "seen_n", "sent_ns", "shrunk", "since_ns", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
         "woken",
     )  # fmt: skip
 
@@ -46,7 +47,8 @@ class Resting:
         self.order = order
         self.id = order.id
         self.symbol = order.symbol
-        self.eligible_ns = eligible_ns
+        self.eligible_ns = self.since_ns = eligible_ns
+        self.sent_ns = order.placed_ns
         self.buys = order.side is _BUY
         self.takes = kind is not _LIMIT and kind is not _STOP_LIMIT
         self.waits = kind is not _MARKET and kind is not _LIMIT
@@ -77,8 +79,10 @@ class Resting:
         self.woke_ns = -1  # the time of that fill
         self.entry_rises = False
 
-    def amend(self, order: Order) -> None:
+    def amend(self, order: Order, sent_ns: int, arrival_ns: int) -> None:
         """Take other figures. Another price or a larger quantity loses the place in the queue."""
+        if order.limit != self.order.limit or order.stop != self.order.stop:
+            self.sent_ns, self.since_ns = sent_ns, arrival_ns
         if order.limit != self.order.limit or order.quantity > self.total:
             self.ahead = None
             self.first = self.first or order.limit != self.order.limit

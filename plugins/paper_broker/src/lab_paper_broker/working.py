@@ -18,8 +18,8 @@ EXPIRES: Final = 3
 
 _IDLE_MOST: Final = 1_000
 _NEVER_NS: Final = 2**63 - 1
-Due = tuple[int, int, int, Resting, Order | None]
-"""Time, turn, what, for which order, and its new figures."""
+Due = tuple[int, int, int, Resting, Order | None, int]
+"""Time, turn, what, for which order, its new figures, and when these were sent."""
 
 
 class Working:
@@ -35,14 +35,14 @@ class Working:
 
     # -- what falls due ----------------------------------------------------------------------------------------------
 
-    def fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None) -> None:
+    def fall_due(self, time_ns: int, what: int, resting: Resting, order: Order | None = None, sent_ns: int = 0) -> None:
         """Note what is to be done once the time has passed. What belongs to orders that have ended is dropped."""
         due = self._due
         if len(due) > _IDLE_MOST and len(due) > 8 * len(self.orders):
             due = self._due = [one for one in due if not one[3].ended]
             heapify(due)
         self._turn += 1
-        heappush(due, (time_ns, self._turn, what, resting, order))
+        heappush(due, (time_ns, self._turn, what, resting, order, sent_ns))
 
     def is_due(self, time_ns: int) -> bool:
         """Return whether something fell due before a time."""
