@@ -38,8 +38,8 @@ class Resting:
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
         "ended", "entry_rises", "first", "id", "immediate", "left", "level", "limit", "order", "queue", "rises",
-        "seen_n", "sent_ns", "shrunk", "since_ns", "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns",
-        "woken",
+        "seen_n", "sent_ns", "shrunk", "since_ns", "symbol", "takes", "total", "trails", "unseen", "waits", "whole",
+        "woke_in", "woke_ns", "woken",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
