@@ -243,7 +243,7 @@ def test_an_amendment_that_arrives_between_two_candles_counts_for_the_second() -
 
 @pytest.mark.behaviour("O16")
 def test_an_amended_price_does_not_meet_what_a_candle_did_before_it_arrived() -> None:
-    """It arrives half a minute into the second candle, whose open and low lie beyond it; its close and the third count."""
+    """It arrives inside the second candle, whose open and low lie beyond it; only its close counts."""
     paper = broker(cancel_latency_ms=90_000)
     limit, stop = order(limit="80"), order(SELL, oid="o-2", stop="80")
     send(paper, limit, stop)
