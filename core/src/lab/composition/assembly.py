@@ -318,9 +318,8 @@ def _installed(registry: Registry) -> list[str]:
     return [name for kind in kinds for name in registry.names(kind)]
 
 
-def reassemble(registry: Registry, started: RunStarted) -> Assembly:
-    """Put a recorded run together again, without reporters. Raises as `assemble` does."""
-    layers = Layers()
+def recorded_settings(started: RunStarted) -> dict[str, Any]:
+    """Return the settings of a recorded run and its components, by ``table.key``."""
     run = {
         "provider": started.provider.type,
         "strategies": [f"{entry.name}={entry.type}" for entry in started.strategies],
@@ -336,11 +335,17 @@ def reassemble(registry: Registry, started: RunStarted) -> Assembly:
         "speed": started.speed,
         "no_orders": started.no_orders,
     }
-    for key, raw in run.items():
-        layers.put("run", key, raw, RECORDED)
-    for entry in (started.provider, *started.strategies, *started.gates, started.broker):
-        for key, raw in entry.settings.items():
-            layers.put(entry.name, key, raw, RECORDED)
+    entries = (started.provider, *started.strategies, *started.gates, started.broker)
+    of_components = {f"{entry.name}.{key}": raw for entry in entries for key, raw in entry.settings.items()}
+    return {f"run.{key}": raw for key, raw in run.items()} | of_components
+
+
+def reassemble(registry: Registry, started: RunStarted) -> Assembly:
+    """Put a recorded run together again, without reporters. Raises as `assemble` does."""
+    layers = Layers()
+    for dotted, raw in recorded_settings(started).items():
+        table, _, key = dotted.partition(".")
+        layers.put(table, key, raw, RECORDED)
     return assemble(registry, layers, {}, reporters=False)
 
 

@@ -165,6 +165,10 @@ def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
 
 
 def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
-    """Open a journal for reading only; return its version too."""
-    db = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None)
+    """Open a journal for reading only; return its version too.
+
+    Nobody writes to one without a write-ahead log beside it: read as such, no reader leaves a file there.
+    """
+    how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
+    db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None)
     return db, int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -6,13 +6,13 @@ have the same rows. ``chain`` says how a row is hashed; ``reader`` reads what is
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
 
 from lab.errors import JournalError
-from lab.journal.chain import GENESIS, Gathered, WrittenRow, chain_rows, row_hash
+from lab.journal.chain import GENESIS, Gathered, Row, WrittenRow, chain_rows, row_hash
 from lab.journal.codec import ROW_KINDS, encode
 from lab.journal.reader import JournalReader, records_after
 from lab.journal.schema import FILE_NAME, INDEX, REPORTERS, RUN_STATE, SCHEMA_VERSION, TABLES
@@ -32,8 +32,12 @@ class Journal:
     nothing before their end and can be run again) rows are written in batches, and the unique index comes late.
     """
 
-    def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str]) -> None:
-        """Create the journal of a new run in an existing directory, or in memory. Raises `JournalError`."""
+    def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str] | None) -> None:
+        """Create the journal of a new run in an existing directory, or in memory. Raises `JournalError`.
+
+        Without ``labels`` open that of a run that was cut off, to go on with it: the run is stepped again from its
+        first input, and the rows that are there are compared with those given, byte for byte, instead of written.
+        """
         self.path = None if directory is None else directory / FILE_NAME
         self._durable = durable
         self._gathered: list[Gathered] = []
@@ -43,6 +47,7 @@ class Journal:
         self._seq = 0
         self._failure = ""
         self._indexed = durable
+        self._stored: Iterator[Row] | None = None
         try:
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
@@ -50,13 +55,20 @@ class Journal:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
-            self._db.executescript(TABLES)
-            if durable:
-                self._db.execute(INDEX)
-            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-            self._db.executemany("INSERT INTO meta VALUES (?, ?)", labels.items())
+            if labels is None:
+                self._stored = self.reader().rows()
+            else:
+                self._create(labels)
         except sqlite3.Error as error:
-            raise JournalError(f"{self.path}: cannot create the journal: {error}") from error
+            done = "opened" if labels is None else "created"
+            raise JournalError(f"{self.path}: the journal cannot be {done}: {error}") from error
+
+    def _create(self, labels: Mapping[str, str]) -> None:
+        self._db.executescript(TABLES)
+        if self._durable:
+            self._db.execute(INDEX)
+        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        self._db.executemany("INSERT INTO meta VALUES (?, ?)", labels.items())
 
     def label(self, key: str, value: str) -> None:
         """Add a label that is known only once the journal is there. Raises `JournalError`."""
@@ -102,8 +114,33 @@ class Journal:
             self._add(chain_rows(gathered, self._seq, self._hash))
 
     def _add(self, rows: Sequence[WrittenRow]) -> None:
-        self._rows += rows
         self._seq, self._hash = rows[-1][0], rows[-1][6]
+        self._rows += rows if self._stored is None else self._unknown(self._stored, rows)
+
+    def _unknown(self, stored: Iterator[Row], rows: Sequence[WrittenRow]) -> Sequence[WrittenRow]:
+        """Return the rows that are not stored yet. Raises `JournalError` for one that differs from the stored one."""
+        for place, row in enumerate(rows):
+            known = next(stored, None)
+            if known is None:
+                self._stored = None
+                return rows[place:]
+            if known != (*row[:5], row[5].encode(), row[6]):
+                self._failure = f"{self.path}: row {known[0]} is not what its inputs give again: it cannot be resumed"
+                raise JournalError(self._failure)
+        return ()
+
+    def compare(self, *, all_of_it: bool = False) -> None:
+        """Compare what was gathered with the rows that are stored, in a journal that was opened again.
+
+        Raises `JournalError` for one that differs and, with ``all_of_it``, where rows are stored that were not given.
+        """
+        self._chain()
+        if all_of_it and self._stored is not None:
+            left = next(self._stored, None)
+            self._stored = None
+            if left is not None:
+                self._failure = f"{self.path}: row {left[0]} has no input on the tape: it cannot be resumed"
+                raise JournalError(self._failure)
 
     def _insert(self, rows: Sequence[WrittenRow]) -> None:
         """Insert rows, most of them many to a statement: they then cost a third less."""
@@ -150,7 +187,8 @@ class Journal:
         self.index()  # without it every answer reads every row
         keys = (f"order:{order_id}", f"end:{order_id}", f"fill:{order_id}.1")
         kinds = {kind for _, _, _, kind, key, *_ in self._rows if key in keys}
-        kinds.update(row[0] for row in self._db.execute("SELECT kind FROM event WHERE key IN (?, ?, ?)", keys))
+        sql = "SELECT kind FROM event WHERE key IN (?, ?, ?) AND seq <= ?"  # later ones are there where it is resumed
+        kinds.update(row[0] for row in self._db.execute(sql, (*keys, self._seq)))
         for kind, outcome in (("order_filled", "filled"), ("order_ended", "ended"), ("order_refused", "refused")):
             if kind in kinds:
                 return outcome
@@ -176,6 +214,6 @@ class Journal:
         """Close the file; safe to call twice."""
         with contextlib.suppress(sqlite3.Error):
             if self._durable and self.path is not None:
+                # The mode stays: what changes it writes a rollback journal, which a kill leaves behind for good.
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-                self._db.execute("PRAGMA journal_mode=DELETE")  # one file from now on; readers leave none beside it
         self._db.close()

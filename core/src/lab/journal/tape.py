@@ -1,15 +1,15 @@
 """The tape: every input in the order the engine took it, JSON lines in independent zstd frames, beside the journal."""
 
 import hashlib
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
-from lab.journal.schema import FIRST_SEGMENT
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -27,14 +27,19 @@ _OPTIONS: Final[dict[int, int]] = {
 class TapeWriter:
     """Appends inputs. What was given before `flush` is in the file after it: a killed process loses only later ones."""
 
-    def __init__(self, directory: Path | None) -> None:
+    def __init__(self, directory: Path | None, recorded: "RecordedTape | None" = None) -> None:
+        """Begin the tape of a run's directory; with ``recorded`` go on behind what is there, in a file of its own.
+
+        Without a directory inputs are only counted.
+        """
         self._directory = directory
         self._lines: list[bytes] = []
         self._size = 0
-        self._segment = 1
-        self._digest = hashlib.sha256()
-        self._file = None if directory is None else (directory / FIRST_SEGMENT).open("xb")
-        self.inputs = 0
+        self._segment = 1 if recorded is None else len(segments_of(recorded.directory)) + 1
+        self._digest = hashlib.sha256() if recorded is None else recorded.digest
+        self._synced = True
+        self._file = None if directory is None else (directory / _segment_name(self._segment)).open("xb")
+        self.inputs = 0 if recorded is None else recorded.inputs
 
     def add(self, event: Input) -> int:
         """Take an input and return its number, counted from 1."""
@@ -47,20 +52,29 @@ class TapeWriter:
                 self.flush()
         return self.inputs
 
-    def flush(self) -> None:
-        """Write what is gathered as one frame and hand it to the operating system."""
-        if self._file is None or not self._lines:
+    def flush(self, *, sync: bool = False) -> None:
+        """Write what is gathered as one frame and hand it to the operating system; with ``sync`` also to the disk.
+
+        Synced before a commit, the tape has every input that a committed row came from, also after a power cut.
+        """
+        if self._file is None or self._file.closed:
             return
-        lines = b"".join(self._lines)
-        self._digest.update(lines)
-        self._file.write(zstd.compress(lines, options=_OPTIONS))
-        self._file.flush()
-        self._lines.clear()
-        self._size = 0
+        if self._lines:
+            lines = b"".join(self._lines)
+            self._digest.update(lines)
+            self._file.write(zstd.compress(lines, options=_OPTIONS))
+            self._file.flush()
+            self._synced = False
+            self._lines.clear()
+            self._size = 0
+        if sync and not self._synced:
+            os.fsync(self._file.fileno())
+            self._synced = True
         if self._file.tell() >= _SEGMENT_BYTES and self._directory is not None:
+            os.fsync(self._file.fileno())
             self._file.close()
             self._segment += 1
-            self._file = (self._directory / f"tape-{self._segment:04d}.jsonl.zst").open("xb")
+            self._file = (self._directory / _segment_name(self._segment)).open("xb")
 
     def digest(self) -> str:
         """Flush, and return the SHA-256 of every line so far: the journal keeps it, so that a changed tape is found."""
@@ -74,17 +88,66 @@ class TapeWriter:
             self._file.close()
 
 
+class RecordedTape:
+    """The tape of a run that was cut off: yields its inputs once, after which a `TapeWriter` may go on behind them."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.inputs = 0
+        self.digest = hashlib.sha256()
+
+    def __iter__(self) -> Iterator[Input]:
+        """Cut off the frame that was being written when the run ended, then yield every input.
+
+        Raises `JournalError` as `read_tape` does.
+        """
+        _cut_torn_frame(segments_of(self.directory)[-1:])
+        for event in read_tape(self.directory, digest=self.digest):
+            self.inputs += 1
+            yield event
+
+
+def segments_of(directory: Path) -> list[Path]:
+    """Return the files of a run's tape, in order."""
+    return sorted(directory.glob("tape-*.jsonl.zst"))
+
+
+def _segment_name(number: int) -> str:
+    return f"tape-{number:04d}.jsonl.zst"
+
+
+def _cut_torn_frame(newest: Sequence[Path]) -> None:
+    """Shorten the newest file of a tape to its last whole frame. Whole frames are never changed."""
+    for path in newest:
+        with path.open("r+b") as file:
+            frames = memoryview(file.read())
+            whole = 0
+            while whole < len(frames):
+                try:
+                    size = zstd.get_frame_size(frames[whole:])
+                    if whole + size == len(frames):
+                        zstd.decompress(frames[whole:])  # the length may have been written and the bytes not
+                except zstd.ZstdError:
+                    break
+                whole += size
+            if whole < len(frames):
+                file.truncate(whole)
+                os.fsync(file.fileno())
+
+
 def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash | None" = None) -> Iterator[Input]:
     """Yield every input of a run's tape, in order; ``digest`` is fed every line.
 
     Raises `JournalError` where there is no tape, a line of it is not an input, or it is torn or damaged; with
     ``torn_ok``, for a run that was killed, it ends there instead.
     """
-    segments = sorted(directory.glob("tape-*.jsonl.zst"))
+    segments = segments_of(directory)
     if not segments:
         text = "no tape there (tape-0001.jsonl.zst); a backtest has none, because its source can be read again"
         raise JournalError(f"{directory}: {text}")
     for segment in segments:
+        if not segment.stat().st_size:
+            continue  # a process that was killed before its first input
         with zstd.open(segment, "rb") as lines:
             number = 0
             try:

@@ -11,9 +11,10 @@ import anyio
 from attrs import define, evolve, field
 
 from lab.composition.assembly import Assembly, check_leverage
+from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.time import SECOND_NS
-from lab.errors import JournalError, RunError
+from lab.errors import JournalError, RunError, message_of
 from lab.exit_codes import EndReason
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
@@ -29,6 +30,7 @@ from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
 from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
 from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
+from lab.session.recovery import Interrupted, recover
 from lab.session.session import Session
 from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock
@@ -63,15 +65,17 @@ def run_live(
     quiet: bool = False,
     say: Echo = to_stderr,
     waiting: Waiting = no_waiting,
+    resumed: Interrupted | None = None,
 ) -> RunResult:
     """Run a live session to its end, on the loop its speed asks for.
 
+    With ``resumed`` it goes on with that run, in its folder; the assembly is then the run's own.
     ``waiting`` is called about once a second while the provider can't be reached, with its error and the seconds left.
     Raises `LabError` for what stops it before it begins; then nothing was written. After that every end is a report.
     """
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
-    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say, waiting)
+    main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say, waiting, resumed)
     interrupts.install()
     return anyio.run(main, backend="asyncio", backend_options=dict(loop_options(speed, run.seed)))
 
@@ -84,10 +88,11 @@ async def _main(
     quiet: bool,
     say: Echo,
     waiting: Waiting,
+    resumed: Interrupted | None,
 ) -> RunResult:
     return await run_session(
         assembly, clock_for(speed, wall_ns), wall_ns=wall_ns, speed=speed, interrupts=interrupts, quiet=quiet, say=say,
-        waiting=waiting,
+        waiting=waiting, resumed=resumed,
     )  # fmt: skip
 
 
@@ -108,6 +113,7 @@ async def run_session(
     quiet: bool = False,
     say: Echo = to_stderr,
     waiting: Waiting = no_waiting,
+    resumed: Interrupted | None = None,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
     check_not_killed(assembly.settings.state_dir)
@@ -146,7 +152,11 @@ async def run_session(
                 runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
                 try:
                     await provider.start(runtime)
-                    await _run(assembly, clock, wall_ns(), outcome, runtime, start, interrupts, failures, quiet, say)
+                    parts = assembly, clock, outcome, runtime, start, failures, quiet, say
+                    await (_run(*parts, wall_ns()) if resumed is None else _resume(*parts, resumed))
+                    if outcome.session is not None:
+                        outcome.finished = _finish(outcome.session, interrupts, say)
+                        outcome.held.close()
                 except BaseException as problem:
                     if is_cancellation(problem):
                         raise
@@ -174,30 +184,22 @@ def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
 async def _run(
     assembly: Assembly,
     clock: Clock,
-    started_ns: int,
     outcome: _Outcome,
     runtime: Runtime,
     start: FirstContact,
-    interrupts: Interrupts,
     failures: FailureLog,
     quiet: bool,
     say: Echo,
+    started_ns: int,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
     run = assembly.settings
-    start.provider.subscription(run.symbol, run.interval_ns)
-    instrument = await start.ask()
-    if instrument is not None:
-        check_leverage(instrument, run.leverage)
-    assembly.declared  # noqa: B018 - read before anything is written, because it may be refused
-    if outcome.interrupted:
-        raise RunError(EndReason.STOPPED, _NOT_BEGUN)
+    instrument = await _ask(assembly, start, outcome)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory = None
     if not run.no_write:
         outcome.held.enter_context(exclusive(run.state_dir))
-        for earlier in finalize_interrupted(run.state_dir):
-            say(f"{earlier.name} was cut off before its end; its report is written now")
+        _seal(run.state_dir, say)
         outcome.directory = directories.create(run.state_dir, label)
         directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
     run_id = directory.name if directory is not None else label
@@ -221,8 +223,65 @@ async def _run(
         failures=failures,
     )
     await session.run(instrument)
-    outcome.finished = _finish(session, interrupts, say)
-    outcome.held.close()
+
+
+async def _resume(
+    assembly: Assembly,
+    clock: Clock,
+    outcome: _Outcome,
+    runtime: Runtime,
+    start: FirstContact,
+    failures: FailureLog,
+    quiet: bool,
+    say: Echo,
+    run: Interrupted,
+) -> None:
+    """Make the engine what it was when the run was cut off, and run the session on from there."""
+    directory = run.directory.absolute()
+    await _ask(assembly, start, outcome)  # the run has the instrument; a provider learns what it needs
+    outcome.held.enter_context(exclusive(assembly.settings.state_dir))
+    outcome.directory, failures.directory = run.directory, directory
+    try:
+        outcome.held.enter_context(running(directory))
+        _seal(assembly.settings.state_dir, say)
+        journal = Journal(directory, durable=True, labels=None)
+        recovered = await recover(run, assembly, journal, failures)
+    except (JournalError, OSError) as error:
+        raise RunError(EndReason.STORAGE, f"{message_of(error)}; start a new run without --resume") from None
+    say(f"{directory.name} goes on: {recovered.tape.inputs} inputs taken again, {recovered.seconds_left:.0f} s left")
+    session = outcome.session = Session(
+        assembly,
+        clock,
+        journal,
+        recovered.tape,
+        run_id=directory.name,
+        directory=directory,
+        hosts=runtime.hosts,
+        quiet=quiet,
+        start=start,
+        failures=failures,
+        recovered=recovered,
+    )
+    await session.run(run.started.instruments[run.started.symbol])
+
+
+def _seal(state_dir: Path, say: Echo) -> None:
+    """Write the reports of runs that were cut off; one that is held is none of them."""
+    for earlier in finalize_interrupted(state_dir):
+        say(f"{earlier.name} was cut off before its end; its report is written now")
+
+
+async def _ask(assembly: Assembly, start: FirstContact, outcome: _Outcome) -> Instrument | None:
+    """Learn the instrument; ``None`` where the provider can't be reached now."""
+    run = assembly.settings
+    start.provider.subscription(run.symbol, run.interval_ns)
+    instrument = await start.ask()
+    if instrument is not None:
+        check_leverage(instrument, run.leverage)
+    assembly.declared  # noqa: B018 - read before anything is written, because it may be refused
+    if outcome.interrupted:
+        raise RunError(EndReason.STOPPED, _NOT_BEGUN)
+    return instrument
 
 
 def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:

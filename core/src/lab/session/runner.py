@@ -110,7 +110,7 @@ class Runner:
 
     def commit(self) -> None:
         """Commit the rows of the steps so far, and publish them."""
-        self.tape.flush()
+        self.tape.flush(sync=True)
         self.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
 
     def _step(self, event: Input) -> None:

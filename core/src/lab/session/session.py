@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
+from lab.domain.time import format_time
 from lab.engine.engine import Engine
 from lab.errors import EngineError, RunError
 from lab.exit_codes import EndReason
@@ -31,9 +32,10 @@ from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
 from lab.session.outcome import EndCause, shortfall, unwritten
 from lab.session.provider_feed import ProviderFeed
+from lab.session.recovery import Recovered
 from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
-from lab.session.status import session_state
+from lab.session.status import added, session_state
 
 _LOOK_S: Final = 1.0
 
@@ -54,6 +56,7 @@ class Session:
         quiet: bool = False,
         start: FirstContact,
         failures: FailureLog,
+        recovered: Recovered | None = None,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -65,6 +68,7 @@ class Session:
         self.quiet = quiet
         self._start = start
         self.failures = failures
+        self._recovered = recovered
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
         self.inbox = Inbox(
@@ -138,16 +142,15 @@ class Session:
     async def _trade(self, instrument: Instrument, group: TaskGroup) -> None:
         """Start the engine and everything around it; return when the run has come to its end."""
         assembly = self.assembly
-        started = assembly.describe("run", {self.symbol: instrument}, {})
-        if self.directory is not None:
-            started = self._take_over(started)
-        engine = assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
+        engine = self._begin(instrument) if self._recovered is None else self._recovered.engine
         runner = self.runner = self._make_runner(engine)
-        self.journal.append_record(started, 0, 0)
-        self.journal.append(engine.begin(), 0, 0)
         self.header = make_header(assembly, "run", instrument, engine, run_id=self.run_id, directory=self.directory)
         reporters = self.reporters = self._make_reporters(engine, self.header)
         runner.commit()
+        if self._recovered is not None:
+            self.inbox.notice("session", state="resumed", cut_off=format_time(engine.state.now_ns))
+            runner.first_ns = self._recovered.run.state.first_ns
+            runner.process()
         runner.update_trading_state()
         reporters.start(real_time=self.settings.speed != "max")
         group.start_soon(self.feed.stream)
@@ -165,6 +168,16 @@ class Session:
             if isinstance(error, EngineError):
                 runner.give_up(str(error))
         self._write_end(engine)
+
+    def _begin(self, instrument: Instrument) -> Engine:
+        """Return the engine of a new run, and write its first rows."""
+        started = self.assembly.describe("run", {self.symbol: instrument}, {})
+        if self.directory is not None:
+            started = self._take_over(started)
+        engine = self.assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
+        self.journal.append_record(started, 0, 0)
+        self.journal.append(engine.begin(), 0, 0)
+        return engine
 
     def _take_over(self, started: RunStarted) -> RunStarted:
         """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
@@ -246,9 +259,9 @@ class Session:
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     async def _deadline(self) -> None:
-        seconds = self.settings.minutes * 60
-        await anyio.sleep(max(0.0, self._began + seconds - self.clock.monotonic()))
-        self.end.stop(EndReason.COMPLETED)
+        await anyio.sleep(max(0.0, self._began + self._seconds - self.clock.monotonic()))
+        ending = self._recovered.ending if self._recovered is not None else None
+        self.end.stop(ending or EndReason.COMPLETED)
 
     async def _watch_files(self) -> None:
         """Look for the files that end a session, each second of its clock, or of the real one where that is faster."""
@@ -283,7 +296,7 @@ class Session:
         self._publish(self.journal.commit())
 
     def _state(self) -> SessionState:
-        return session_state(
+        state = session_state(
             self.runner,
             self.inbox,
             self.header,
@@ -295,6 +308,7 @@ class Session:
             seconds=self.elapsed(),
             ended=self._finished.is_set(),
         )
+        return state if self._recovered is None else added(self._recovered.run.state, state)
 
     def conclude(self) -> Report:
         """Write the end after a failure of the ordinary way, and return the report. Safe to call twice."""
@@ -350,8 +364,13 @@ class Session:
             return unwritten(report, self.end.reason, self.end.detail, self.errors)
         return report
 
+    @property
+    def _seconds(self) -> float:
+        """How long this session trades, by its clock."""
+        return self.settings.minutes * 60 if self._recovered is None else self._recovered.seconds_left
+
     def _status(self, engine: Engine) -> Status:
-        left = max(0.0, self.settings.minutes * 60 - self.elapsed())
+        left = max(0.0, self._seconds - self.elapsed())
         halts = {book.name: book.halts for book in engine.state.books}
         tripped = [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
         state, why = self.inbox.state, (*engine.state.halted_by, *tripped)

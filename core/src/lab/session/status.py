@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Sequence
 
+from msgspec.structs import replace
+
 from lab.composition.header import left_open
 from lab.domain.time import format_time
 from lab.journal.codec import INPUT_KINDS
@@ -53,6 +55,23 @@ def session_state(
             malformed=inbox.malformed_count,
             conflated_quotes=inbox.conflated,
         ),
+    )
+
+
+def added(before: SessionState, since: SessionState) -> SessionState:
+    """Return the counters of a run that was resumed: what it had counted before, and since."""
+    counters = replace(
+        since.counters,
+        malformed=before.counters.malformed + since.counters.malformed,
+        conflated_quotes=before.counters.conflated_quotes + since.counters.conflated_quotes,
+    )
+    return replace(
+        since,
+        errors=before.errors + since.errors,
+        duration_seconds=round(before.duration_seconds + since.duration_seconds, 3),
+        contacted_hosts=tuple(dict.fromkeys((*before.contacted_hosts, *since.contacted_hosts))),
+        degradations=tuple(dict.fromkeys((*before.degradations, *since.degradations))),
+        counters=counters,
     )
 
 

@@ -1,0 +1,110 @@
+"""Goes on with a run that was cut off: the inputs on its tape make the engine what it was."""
+
+import contextlib
+from pathlib import Path
+from typing import Final
+
+import anyio.lowlevel
+from attrs import frozen
+
+from lab.composition.assembly import Assembly
+from lab.domain.control import Command, CommandAction
+from lab.engine.engine import Engine
+from lab.errors import JournalError, RunError
+from lab.exit_codes import EndReason
+from lab.journal.reader import JournalReader, read_run_started
+from lab.journal.schema import FIRST_SEGMENT
+from lab.journal.store import Journal
+from lab.journal.tape import RecordedTape, TapeWriter
+from lab.records.run import RunStarted, SessionState
+from lab.runs.failures import FailureLog
+from lab.runs.previous import check_begun, is_running, newest_session
+
+_PAUSE_INPUTS: Final = 4096
+_LEAST_S: Final = 10.0
+_ENDING: Final = (CommandAction.STOP, CommandAction.KILL)
+
+
+@frozen
+class Interrupted:
+    """A run that was cut off: its folder, how it was started, and what its host had counted at the last commit."""
+
+    directory: Path
+    started: RunStarted
+    state: SessionState
+
+
+@frozen
+class Recovered:
+    """A run that goes on: its engine and tape as they were, and the end it was about to come to, if it was."""
+
+    run: Interrupted
+    engine: Engine
+    tape: TapeWriter
+    ending: EndReason | None
+
+    @property
+    def seconds_left(self) -> float:
+        """How long the run goes on, in seconds of its clock: at least ten, so that it can close what it holds."""
+        minutes = float(self.run.started.minutes or 0)
+        return _LEAST_S if self.ending is not None else max(_LEAST_S, 60 * minutes - self.run.state.duration_seconds)
+
+
+def interrupted(state_dir: Path, directory: Path) -> Interrupted:
+    """Return the run in a folder, where it can be resumed. Raises `RunError` saying why it cannot."""
+    name = directory.name
+
+    def refused(why: str) -> RunError:
+        return RunError(EndReason.CONFIG, f"{name} {why}; start a new run without --resume")
+
+    if is_running(directory):
+        raise RunError(EndReason.IN_USE, f"{name} is still running")
+    if not (directory / FIRST_SEGMENT).is_file():
+        raise refused("is no session that lab run started")
+    try:
+        with contextlib.closing(JournalReader.open(directory)) as reader:
+            check_begun(directory, reader)
+            ended, state = reader.run_ended(), reader.run_state()
+        started = read_run_started(directory)
+    except JournalError as error:
+        raise RunError(EndReason.STORAGE, f"{error}; start a new run without --resume") from None
+    if ended is not None:
+        raise refused(f"was not cut off: it ended, {ended.reason}")
+    if started.speed == "max":
+        raise refused("ran in virtual time, which begins anew each time")
+    if not started.instruments:
+        raise refused("was cut off before its provider described the instrument")
+    newest = newest_session(state_dir)
+    if newest is not None and newest.resolve() != directory.resolve():
+        raise refused(f"is not the newest session: {newest.name} came after it")
+    return Interrupted(directory, started, state.session if state is not None else SessionState())
+
+
+async def recover(run: Interrupted, assembly: Assembly, journal: Journal, failures: FailureLog) -> Recovered:
+    """Step the inputs on the tape again; rows that the run had not committed are committed now.
+
+    It may be killed and begun again. Raises `JournalError` where the journal is not what the inputs give, and what
+    `lab.engine.engine.Engine.step` raises.
+    """
+    engine = assembly.engine(run.started, archive=journal.outcome, on_failure=failures.note)
+    journal.append_record(run.started, 0, 0)
+    journal.append(engine.begin(), 0, 0)
+    tape = RecordedTape(run.directory)
+    ending: EndReason | None = None
+    for event in tape:
+        out = engine.step(event)
+        if out:
+            journal.append(out, engine.state.now_ns, tape.inputs)
+        if isinstance(event, Command) and event.action in _ENDING:
+            ending = _ending(event)
+        if tape.inputs % _PAUSE_INPUTS == 0:
+            journal.compare()
+            await anyio.lowlevel.checkpoint()  # a signal is heard
+    journal.compare(all_of_it=True)
+    return Recovered(run, engine, TapeWriter(run.directory, tape), ending)
+
+
+def _ending(command: Command) -> EndReason:
+    if command.action is CommandAction.KILL:
+        return EndReason.KILLED
+    return next((reason for reason in EndReason if reason.code == command.why), EndReason.COMPLETED)
