@@ -1,0 +1,324 @@
+"""``lab run --resume``: a session that was killed goes on with the same money, positions, orders and strategies."""
+
+import hashlib
+import json
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from lab.composition.assembly import reassemble
+from lab.domain.control import Command, CommandAction
+from lab.journal.reader import read_run_started
+from lab.journal.store import Journal
+from lab.journal.tape import RecordedTape, TapeWriter, read_tape, segments_of
+from lab.plugins.discovery import Registry
+from lab.records.run import SessionState
+from lab.runs.failures import FailureLog
+from lab.session.recovery import Interrupted, recover
+
+STEADY = '''
+"""A provider whose prices are a function of the time; a strategy that counts quotes and trades on some."""
+from decimal import Decimal
+from typing import Any
+
+import anyio
+from attrs import define, field
+from lab import Candle, FeedState, Instrument, OrderRequest, PriceSource, Provider, Quote, Realm, Strategy, hookimpl
+from lab.domain.time import MINUTE_NS
+
+STEP_NS = 10_000_000
+
+def price(time_ns):
+    return round(50_000.0 + (time_ns // STEP_NS * 7919 % 1000) / 10, 1)
+
+@define(kw_only=True, eq=False)
+class Steady(Provider):
+    _runtime: Any = field(init=False, default=None)
+
+    def realm(self): return Realm.SYNTHETIC
+    def price_source(self): return PriceSource.QUOTE
+
+    async def start(self, runtime):
+        self._runtime = runtime
+
+    async def stop(self):
+        pass
+
+    async def instrument(self, symbol):
+        step, rate = Decimal("0.0001"), Decimal("0.0006")
+        return Instrument(
+            symbol=symbol, base="BTC", quote="USDT", tick=Decimal("0.1"), lot=step, quantity_min=step,
+            maker_fee_rate=rate, taker_fee_rate=rate,
+        )
+
+    async def history(self, symbol, interval_ns, *, end_ns, count):
+        end = (end_ns or self._runtime.clock.wall_ns()) // interval_ns * interval_ns
+        opens = range(end - count * interval_ns, end, interval_ns)
+        return [Candle(symbol, one, one + interval_ns, *[price(one)] * 4, 1.0, "final") for one in opens]
+
+    async def stream(self, wanted, sink):
+        sink.feed(FeedState.LIVE)
+        while True:
+            now = self._runtime.clock.wall_ns() // STEP_NS * STEP_NS
+            sink.put(Quote(wanted[0].symbol, now, price(now), 50.0, price(now) + 0.1, 50.0))
+            await anyio.sleep(0.004)
+
+@define(kw_only=True)
+class Counter(Strategy):
+    """Buys on each eighth quote it was ever shown, and sells on the one four behind it."""
+    lookback = 0
+    seen: int = field(init=False, default=0)
+
+    def on_candle(self, candle, view):
+        return []
+
+    def on_quote(self, quote, view):
+        self.seen += 1
+        if self.seen % 8 == 0:
+            return [OrderRequest.buy(quote.symbol, Decimal("0.001"), reason=f"quote {self.seen}")]
+        held = view.position(quote.symbol).quantity
+        if self.seen % 8 == 4 and held > 0:
+            return [OrderRequest.sell(quote.symbol, held, reduce_only=True, reason=f"quote {self.seen}")]
+        return []
+
+@hookimpl
+def lab_providers():
+    return {"steady": Steady}
+
+@hookimpl
+def lab_strategies():
+    return {"counter": Counter}
+'''
+
+FORKER = """
+import glob, json, os, signal, sys, time
+import lab.session.launch, lab_paper_broker.broker, lab_risk_limits, websockets, httpx
+from lab.cli.main import run_command_line
+from lab.session.signals import Interrupts
+
+def recorded():
+    return sum(os.path.getsize(path) for path in glob.glob("runs/*/tape-*"))
+
+for line in sys.stdin:
+    args, after, behind_the_first_input = json.loads(line)
+    before, patience = recorded(), time.monotonic() + 5
+    child = os.fork()
+    if not child:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = ["lab", *args]
+        os._exit(run_command_line(Interrupts()))
+    if after is not None:
+        while behind_the_first_input and recorded() == before and time.monotonic() < patience:
+            time.sleep(0.01)
+        time.sleep(after)
+        os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+RUN = ("run", "--provider", "steady", "--strategy", "counter", "--reporter", "none", "--gate", "none")
+
+
+@pytest.fixture
+def steady(lab: Any, site: Any) -> None:
+    site.install("their_steady", STEADY)
+    lab.environment.update(lab.see(site))
+
+
+@pytest.fixture
+def life(lab: Any, steady: None) -> Iterator[Any]:
+    """Give a function that runs ``lab`` in a process, killed so long after its start or first input.
+
+    It returns the exit code.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", FORKER], cwd=lab.folder, env=lab.environment, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        asks, answers = process.stdin, process.stdout
+        assert asks is not None
+        assert answers is not None
+
+        def live(*args: str, killed_after: float | None = None, trading: bool = True) -> int:
+            print(json.dumps([args, killed_after, trading]), file=asks, flush=True)
+            return int(answers.readline())
+
+        yield live
+        asks.close()
+    assert process.returncode == 0
+
+
+def proved(lab: Any) -> None:
+    for command in ("verify", "audit"):
+        result = lab(command)
+        assert result.code == 0, result.out + result.err
+
+
+def resumptions(run: Any) -> int:
+    return sum(body[1] == "session" and body[2]["state"] == "resumed" for _, _, body in run.rows("notice"))
+
+
+@pytest.mark.behaviour("S11", "J1")
+def test_killed_forty_times_at_any_moment_it_is_still_one_run_proved_from_its_first_input(lab: Any, life: Any) -> None:
+    """Also killed while it recovers: nothing is there before its first commit. The strategy's count goes on."""
+    assert life(*RUN, "--minutes", "0.25", killed_after=0.8) == -signal.SIGKILL
+    chance = random.Random(7)
+    lives = 40
+    again = ("run", "--resume", "--reporter", "none")
+    for number in range(lives):  # by turns before it trades again, perhaps, and after
+        trading, longest = bool(number % 2), 0.2 if number % 2 else 0.4
+        assert life(*again, killed_after=chance.uniform(0.03, longest), trading=trading) == -signal.SIGKILL
+    proved(lab)
+    killed = lab.run()
+    assert life("run", "--resume", "--reporter", "none") == 0
+    proved(lab)
+    run = lab.run()
+    report = run.report()
+    assert run.folder == killed.folder
+    assert (report["reason"], report["exit_code"]) == ("completed", 0)
+    assert 15 <= report["duration_seconds"] < 20
+    assert lives // 2 <= resumptions(run) <= lives + 1
+    counted = [int(body["reason"].split()[1]) for _, _, body in run.rows("order_accepted") if body["reason"][:1] == "q"]
+    assert counted == sorted(set(counted))
+    assert all(number % 4 == 0 for number in counted)
+    assert report["books"]["counter"]["positions"] == {}
+
+
+@pytest.mark.behaviour("J1", "J6")
+def test_cut_off_at_any_input_and_resumed_a_run_comes_to_what_it_would_have_come_to(
+    lab: Any, tmp_path: Path, sma_session: Any
+) -> None:
+    """The rest of the inputs, given to the recovered engine, makes the rows that the whole run has, byte for byte."""
+    whole = lab.run().folder
+    inputs = list(read_tape(whole))
+    wanted = lab.run().raw()
+    chance = random.Random(3)
+    for number in sorted(chance.sample(range(1, len(inputs)), 60)):
+        folder = tmp_path / f"cut-{number}" / "runs" / whole.name
+        folder.mkdir(parents=True)
+        written = chance.randrange(number + 1)  # rows of later inputs were not committed
+        cut(whole, folder, inputs[:number], written)
+        rows = anyio.run(resumed_rows, lab, folder, inputs[number:])
+        assert rows == wanted[: len(rows)]
+        assert len(rows) == len(wanted) - 1, "all but the end"
+        shutil.rmtree(folder.parents[1])
+
+
+def cut(whole: Path, folder: Path, inputs: list[Any], written: int) -> None:
+    """Make the folder that the run would have left if it had been killed behind those inputs."""
+    shutil.copy(whole / "journal.db", folder)
+    with sqlite3.connect(folder / "journal.db") as db:
+        db.execute("DELETE FROM event WHERE input_n > ? OR kind = 'run_ended'", (written,))
+    db.close()
+    tape = TapeWriter(folder)
+    for event in inputs:
+        tape.add(event)
+    tape.close()
+
+
+async def resumed_rows(lab: Any, folder: Path, rest: list[Any]) -> list[Any]:
+    """Recover the run, step the rest of the inputs, and return all rows."""
+    run = Interrupted(folder, read_run_started(folder), SessionState())
+    journal = Journal(folder, durable=True, labels=None)
+    recovered = await recover(run, reassemble(Registry(), run.started), journal, FailureLog())
+    for event in rest:
+        number = recovered.tape.add(event)
+        journal.append(recovered.engine.step(event), recovered.engine.state.now_ns, number)
+    journal.commit()
+    recovered.tape.close()
+    rows = list(journal.reader().rows())
+    journal.close()
+    digest = hashlib.sha256()
+    assert sum(1 for _ in read_tape(folder, digest=digest)) == recovered.tape.inputs
+    assert digest.hexdigest() == recovered.tape.digest()
+    return rows
+
+
+@pytest.fixture
+def sma_session(lab: Any) -> None:
+    """Record a session that trades."""
+    result = lab.mock("--set", "sma.fast=2", "--set", "sma.slow=3", "--set", "sma.confirmation=1", minutes=60)
+    assert result.code == 0
+    assert lab.run().report()["fills"] > 10
+
+
+@pytest.mark.behaviour("S11")
+def test_a_frame_that_was_being_written_is_cut_off_the_tape(lab: Any, life: Any) -> None:
+    life(*RUN, "--minutes", "1", killed_after=0.9)
+    [segment] = segments_of(lab.run().folder)
+    whole = segment.read_bytes()
+    segment.write_bytes(whole + b"(\xb5/\xfd torn")
+    assert life("run", "--resume", "--reporter", "none", killed_after=0.6) == -signal.SIGKILL
+    assert segment.read_bytes() == whole
+    assert len(segments_of(lab.run().folder)) == 2
+    proved(lab)
+
+
+@pytest.mark.behaviour("S11")
+def test_a_session_killed_while_it_was_ending_comes_to_that_end(lab: Any, life: Any) -> None:
+    life(*RUN, "--minutes", "1", killed_after=0.9)
+    folder = lab.run().folder
+    inputs = list(read_tape(folder))
+    stopping = Command(max(one.time_ns for one in inputs), CommandAction.STOP, "session", "stopped")
+    tape = TapeWriter(folder, _recorded(folder))
+    tape.add(stopping)
+    tape.close()
+    started = time.monotonic()
+    assert life("run", "--resume", "--reporter", "none") == 0
+    assert time.monotonic() - started < 14
+    assert lab.run().report()["reason"] == "stopped"
+    proved(lab)
+
+
+def _recorded(folder: Path) -> Any:
+    recorded = RecordedTape(folder)
+    for _ in recorded:
+        pass
+    return recorded
+
+
+# -- what can't be resumed ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.behaviour("S11")
+def test_what_cannot_be_resumed_is_refused_with_its_reason(lab: Any, life: Any, one_line: Any) -> None:
+    one_line(lab("run", "--resume"), 78, "no session to resume")
+    assert lab.mock(minutes=1).code == 0
+    one_line(lab("run", "--resume"), 78, "it ended, completed")
+    life(*RUN, "--minutes", "1", killed_after=0.8)
+    first = lab.run().folder.name
+    one_line(lab("run", "--resume", "--seed", "3"), 64, "--seed", "leave it out")
+    one_line(lab("run", "--resume", "--set", "paper.latency_ms=3"), 64, "--set", "leave it out")
+    one_line(lab("run", "--resume", "nowhere"), 78, "no run 'nowhere'")
+    assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=5").code == 0
+    one_line(lab("run", "--resume", "latest", "--strategy", "sma"), 64, "--strategy")
+    time.sleep(1.1)  # a folder is named by the second
+    life(*RUN, "--minutes", "1", killed_after=0.8)
+    one_line(lab("run", "--resume", first), 78, "is not the newest session")
+
+
+@pytest.mark.behaviour("S11", "J2")
+@pytest.mark.parametrize("what", ["row", "tape"])
+def test_a_run_whose_rows_do_not_follow_from_its_inputs_is_not_resumed(lab: Any, life: Any, what: str) -> None:
+    life(*RUN, "--minutes", "1", killed_after=1.0)
+    folder = lab.run().folder
+    if what == "row":
+        with sqlite3.connect(folder / "journal.db") as db:
+            db.execute("UPDATE event SET body = replace(body, '0.001', '0.002') WHERE kind = 'order_accepted'")
+        db.close()
+    else:
+        [segment] = segments_of(folder)
+        segment.write_bytes(b"")
+    result = lab("run", "--resume")
+    assert result.code == 74
+    assert "Traceback" not in result.err
+    assert "start a new run without --resume" in result.err
