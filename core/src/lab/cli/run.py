@@ -1,9 +1,10 @@
 """``lab run``."""
 
 import os
+import sys
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,9 +16,6 @@ from lab.session.signals import Interrupts
 if TYPE_CHECKING:
     from lab.composition.assembly import Assembly
     from lab.session.recovery import Interrupted
-
-_OF_THE_PROCESS: Final = frozenset({"reporters", "state_dir", "start_timeout"})
-"""Options that do not decide how a run comes out: a resumed one takes them."""
 
 
 @click.command("run")
@@ -34,10 +32,14 @@ _OF_THE_PROCESS: Final = frozenset({"reporters", "state_dir", "start_timeout"})
     "--resume", metavar="[RUN]", is_flag=False, flag_value="latest",
     help="Go on with a session that was cut off, for the time it had left. Default: the newest.",
 )  # fmt: skip
+@click.option(
+    "--supervise", is_flag=True,
+    help="Start again, for the time that is left, what was killed, froze or failed.",
+)  # fmt: skip
 @options.parts
 @options.as_json
 @click.pass_context
-def command(context: click.Context, /, as_json: bool, resume: str | None, **given: Any) -> int:
+def command(context: click.Context, /, as_json: bool, resume: str | None, supervise: bool, **given: Any) -> int:
     """Trade on paper, live, until the time is up.
 
     Files go to runs/<run id>/; runs/latest points there. Ctrl-C ends in order, a second one at once.
@@ -49,6 +51,8 @@ def command(context: click.Context, /, as_json: bool, resume: str | None, **give
       lab run --provider mock --minutes 60 --speed max   a seeded path in virtual time
       lab run --resume                                   after a crash: the same money, positions and orders
     """
+    if supervise:
+        return _supervised(context)
     from lab.session.launch import run_live
 
     if resume is None:
@@ -79,26 +83,40 @@ def command(context: click.Context, /, as_json: bool, resume: str | None, **give
     return finished.exit_code
 
 
+def _supervised(context: click.Context) -> int:
+    """Run the same command in a process of its own, and start it again where it crashes."""
+    if sys.platform == "win32":
+        raise click.UsageError("--supervise is not there on Windows; let a service manager start lab again")
+    from lab.supervision.supervisor import Supervisor
+
+    _, *typed = context.meta[output.ARGUMENTS]
+    return Supervisor([one for one in typed if one != "--supervise"], output.say).run()
+
+
 def _resumed(run: str, given: Mapping[str, Any]) -> "tuple[Interrupted, Assembly]":
-    """Return the session to go on with, and its assembly. Raises `RunError`, ``click.UsageError``."""
-    from lab.composition.assembly import FLAGS, RECORDED, recorded_settings
-    from lab.errors import RunError
+    """Return the session to go on with, and its assembly. Raises `RunError`, `ConfigError`."""
+    from lab.composition.assembly import RECORDED, own_settings, recorded_settings
+    from lab.errors import ConfigError, RunError
     from lab.exit_codes import EndReason
     from lab.runs.directory import find
     from lab.runs.previous import newest_session
     from lab.session.recovery import interrupted
 
-    for name in sorted(set(given) - _OF_THE_PROCESS):
-        if given[name] not in (None, ()):
-            flag = FLAGS.get(name) or ("--set" if name == "sets" else f"--{name.replace('_', '-')}")
-            raise click.UsageError(f"{flag}: a run that is resumed has the settings it was started with; leave it out")
     state_dir = options.state_dir_of(given)
     found = newest_session(state_dir) if run == "latest" else find(state_dir, run)
     if found is None:
         raise RunError(EndReason.CONFIG, f"{state_dir / 'runs'} holds no session to resume; leave --resume out")
     session = interrupted(state_dir, found)
-    recorded = recorded_settings(session.started) | {"run.minutes": session.started.minutes}
-    _, assembly = options.gather(given, fixed={dotted: (raw, RECORDED) for dotted, raw in recorded.items()})
+    recorded = recorded_settings(session.started)
+    _, assembly = options.gather(given, taken_over={dotted: (raw, RECORDED) for dotted, raw in recorded.items()})
+    given_now = own_settings(assembly)
+    for dotted in sorted({*recorded, *given_now}):
+        then, now = recorded.get(dotted, "not set"), given_now.get(dotted, "not set")
+        if then != now:
+            text = (
+                f"{dotted} = {now}: {found.name} was started with {then}, and a run that is resumed keeps its settings"
+            )
+            raise ConfigError(text)
     return session, assembly
 
 

@@ -1,7 +1,7 @@
 """Assembles a run from its components and settings, and from the description that an earlier run recorded."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, setcontext
 from importlib.metadata import version
 from pathlib import Path
@@ -318,6 +318,22 @@ def _installed(registry: Registry) -> list[str]:
     return [name for kind in kinds for name in registry.names(kind)]
 
 
+_SAME_RUN: Final = ("symbol", "interval", "equity", "account", "leverage", "margin", "seed", "speed", "no_orders")
+
+
+def own_settings(assembly: Assembly) -> dict[str, Any]:
+    """Return the settings of a run and its components as `recorded_settings` does."""
+    run = {
+        "provider": assembly.provider.offer.name,
+        "strategies": [f"{part.name}={part.offer.name}" for part in assembly.strategies],
+        "gates": [part.offer.name for part in assembly.gates],
+        "broker": assembly.broker.offer.name,
+        **{key: getattr(assembly.settings, key) for key in (*_SAME_RUN, "minutes")},
+    }
+    parts: tuple[Part[Any], ...] = (assembly.provider, *assembly.strategies, *assembly.gates, assembly.broker)
+    return _by_name(run, [component_record(part) for part in parts])
+
+
 def recorded_settings(started: RunStarted) -> dict[str, Any]:
     """Return the settings of a recorded run and its components, by ``table.key``."""
     run = {
@@ -325,17 +341,13 @@ def recorded_settings(started: RunStarted) -> dict[str, Any]:
         "strategies": [f"{entry.name}={entry.type}" for entry in started.strategies],
         "gates": [entry.type for entry in started.gates],
         "broker": started.broker.type,
-        "symbol": started.symbol,
-        "interval": started.interval,
-        "equity": started.equity,
-        "account": started.account,
-        "leverage": started.leverage,
-        "margin": started.margin,
-        "seed": started.seed,
-        "speed": started.speed,
-        "no_orders": started.no_orders,
+        **{key: getattr(started, key) for key in _SAME_RUN},
+        **({} if started.minutes is None else {"minutes": started.minutes}),
     }
-    entries = (started.provider, *started.strategies, *started.gates, started.broker)
+    return _by_name(run, (started.provider, *started.strategies, *started.gates, started.broker))
+
+
+def _by_name(run: Mapping[str, Any], entries: Sequence[ComponentRecord]) -> dict[str, Any]:
     of_components = {f"{entry.name}.{key}": raw for entry in entries for key, raw in entry.settings.items()}
     return {f"run.{key}": raw for key, raw in run.items()} | of_components
 

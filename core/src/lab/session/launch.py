@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -34,6 +35,7 @@ from lab.session.recovery import Interrupted, recover
 from lab.session.session import Session
 from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock
+from lab.supervision.beats import Beats
 
 _NOT_BEGUN: Final = "stopped before the run began; nothing was written"
 _KILLED: Final = "killed before the run began; nothing was written"
@@ -52,8 +54,14 @@ class _Outcome:
     killed: bool = False
     directory: Path | None = None
     """The run's folder, as a user calls it."""
+    beats: Beats = field(factory=lambda: Beats(os.environ))
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
     """What keeps other sessions away, until the last file is written."""
+
+    def beat(self) -> dict[str, object]:
+        """Return what a supervisor is told: where the run is, once it is there, and how long it goes on."""
+        left = self.session.seconds_left if self.session is not None else None
+        return {"directory": str(self.directory.absolute()) if self.directory else None, "seconds_left": left}
 
 
 @own_context()
@@ -149,6 +157,8 @@ async def run_session(
 
             async with anyio.create_task_group() as group:
                 tasks = await group.start(hold_tasks, task_failed)
+                if outcome.beats.supervised:
+                    group.start_soon(outcome.beats.send, outcome.beat, partial(_sleep, speed))
                 runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
                 try:
                     await provider.start(runtime)
@@ -202,6 +212,7 @@ async def _run(
         _seal(run.state_dir, say)
         outcome.directory = directories.create(run.state_dir, label)
         directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
+        outcome.beats.keep_stacks(directory)
     run_id = directory.name if directory is not None else label
     labels = labels_of(run_id, started_ns, run.state_dir)
     try:
@@ -243,6 +254,7 @@ async def _resume(
     outcome.directory, failures.directory = run.directory, directory
     try:
         outcome.held.enter_context(running(directory))
+        outcome.beats.keep_stacks(directory)
         _seal(assembly.settings.state_dir, say)
         journal = Journal(directory, durable=True, labels=None)
         recovered = await recover(run, assembly, journal, failures)
@@ -282,6 +294,11 @@ async def _ask(assembly: Assembly, start: FirstContact, outcome: _Outcome) -> In
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
     return instrument
+
+
+async def _sleep(speed: float | Literal["max"], seconds: float) -> None:
+    """Wait real seconds, as far as there are any."""
+    await anyio.sleep(seconds if speed == "max" else seconds * speed)
 
 
 def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:

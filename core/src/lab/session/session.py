@@ -369,9 +369,13 @@ class Session:
         """How long this session trades, by its clock."""
         return self.settings.minutes * 60 if self._recovered is None else self._recovered.seconds_left
 
+    @property
+    def seconds_left(self) -> float:
+        """How long it goes on, by its clock."""
+        return max(0.0, self._seconds - self.elapsed())
+
     def _status(self, engine: Engine) -> Status:
-        left = max(0.0, self._seconds - self.elapsed())
         halts = {book.name: book.halts for book in engine.state.books}
         tripped = [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
         state, why = self.inbox.state, (*engine.state.halted_by, *tripped)
-        return status_of(engine, self.symbol, seconds_left=left, feed=state, why_not_trading=why)
+        return status_of(engine, self.symbol, seconds_left=self.seconds_left, feed=state, why_not_trading=why)

@@ -1,0 +1,48 @@
+"""What a supervised session tells its supervisor: a line twice a second on a pipe, as long as its loop turns."""
+
+import faulthandler
+import json
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+VARIABLE: Final = "SUPERVISOR_PIPE"
+"""The environment variable that holds the number of the pipe."""
+STACKS_NAME: Final = "stacks.log"
+EVERY_S: Final = 0.5
+_GONE: Final = 1
+
+
+class Beats:
+    """The session's end of the pipe. Without a supervisor nothing is sent."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        pipe = environment.get(VARIABLE, "")
+        self._pipe = int(pipe) if pipe.isdigit() else None
+        self._stacks: BinaryIO | None = None
+
+    @property
+    def supervised(self) -> bool:
+        """Whether somebody listens."""
+        return self._pipe is not None
+
+    def keep_stacks(self, directory: Path) -> None:
+        """Let a process that is aborted write the stack of each thread into the run's folder, as ``stacks.log``."""
+        if self.supervised and self._stacks is None:
+            self._stacks = (directory / STACKS_NAME).open("ab")
+            faulthandler.enable(self._stacks)
+
+    async def send(self, state: Callable[[], Mapping[str, Any]], sleep: Callable[[float], Awaitable[object]]) -> None:
+        """Send what ``state`` returns, again and again. A supervisor that is gone ends the process, as a kill would.
+
+        Nobody would start it again, and the next supervisor could not while it holds its state directory.
+        """
+        while self._pipe is not None:
+            try:
+                os.write(self._pipe, json.dumps(state()).encode() + b"\n")
+            except BlockingIOError:
+                pass  # the supervisor is stopped; it reads on when it wakes
+            except OSError:
+                os._exit(_GONE)
+            await sleep(EVERY_S)

@@ -1,0 +1,190 @@
+"""Runs a session again after it was killed, froze or failed: for the time it had left, and not without end.
+
+Imports no plugin and opens no port, so that what breaks a session does not break what restarts it.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+from lab.exit_codes import EndReason
+from lab.supervision.life import SILENCE_S, Life, live
+from lab.supervision.notify import ServiceManager
+
+CRASHES: Final = frozenset(
+    reason.exit_code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
+)
+"""Exit codes of sessions that are started again; every other one is a verdict."""
+_CANNOT_RESUME: Final = frozenset((EndReason.STORAGE.exit_code, EndReason.CONFIG.exit_code))
+ENDS_MOST: Final = 5
+WINDOW_S: Final = 600.0
+REPORT_NAME: Final = "supervision.json"
+_WAIT_S: Final = 5.0
+_WAIT_MOST_S: Final = 30.0
+_SUMS: Final = ("fills", "trades", "error_count", "duration_seconds")
+_EXACT: Final = ("pnl_absolute", "fees_paid", "funding_paid")
+_LAB: Final = (sys.executable, "-m", "lab", "run")
+
+
+class Supervisor:
+    """Supervises one session over all its lives. `run` returns the exit code of the last, or 10 for a crash loop."""
+
+    def __init__(self, arguments: Sequence[str], say: Callable[[str], object], *, silence_s: float = SILENCE_S) -> None:
+        """``arguments`` are those of ``lab run``, as they were typed, without ``--supervise``."""
+        self._arguments = list(arguments)
+        self._say = say
+        self._silence_s = silence_s
+        self._signals: list[int] = []
+        self._lives: list[Life] = []
+        self._manager = ServiceManager(os.environ)
+        self._stopping = False
+
+    def run(self) -> int:
+        """Run the session until it ends by itself, by a signal, or by too many crashes."""
+        self._manager.forget()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH):
+            signal.signal(number, self._note)
+        arguments, resumed = self._arguments, False
+        while True:
+            life = live([*_LAB, *arguments], self._take_signals, self._show, silence_s=self._silence_s)
+            if resumed and not life.run and life.code in _CANNOT_RESUME:
+                arguments, resumed = self._anew(), False  # it has said why
+                continue
+            self._lives.append(life)
+            if not self._crashed(life):
+                return self._end(life.code)
+            if self._is_loop():
+                why = f"{ENDS_MOST} abnormal ends within {WINDOW_S / 60:.0f} minutes"
+                self._say(f"crash loop: {why}; the last: {_how(life)}")
+                return self._end(EndReason.CRASH_LOOP.exit_code)
+            self._wait(life)
+            if self._stopping:
+                return self._end(EndReason.STOPPED.exit_code)
+            resumed = life.code < 0  # it has no end yet
+            arguments = ["--resume", life.run, *self._arguments] if resumed else self._anew()
+
+    # -- what comes next ---------------------------------------------------------------------------------------------
+
+    def _crashed(self, life: Life) -> bool:
+        """Return whether a life is followed by another: it had begun, and nobody asked for its end."""
+        if self._stopping or not life.run:
+            return False
+        return life.frozen or life.code < 0 or life.code in CRASHES
+
+    def _is_loop(self) -> bool:
+        recent = [life for life in self._lives if time.monotonic() - life.ended_at <= WINDOW_S]
+        return len(recent) >= ENDS_MOST
+
+    def _wait(self, life: Life) -> None:
+        """Wait before the next start: not at all after a freeze, else 5 s, and twice as long each time up to 30."""
+        wait = 0.0 if life.frozen else min(_WAIT_MOST_S, _WAIT_S * 2.0 ** (len(self._lives) - 1))
+        self._say(f"the session ended: {_how(life)}; it starts again{f' in {wait:.0f} s' if wait else ''}")
+        until = time.monotonic() + wait
+        while not self._stopping and time.monotonic() < until:
+            time.sleep(0.1)
+            self._take_signals()
+            self._manager.tell("WATCHDOG=1")
+
+    def _anew(self) -> list[str]:
+        """Return the arguments of a new run for the time that is left; they are those of its later lives, too."""
+        life = next((one for one in reversed(self._lives) if one.run), Life())
+        minutes = max(1.0, life.seconds_left) / 60
+        kept, skip = [], False
+        for argument in self._arguments:
+            if not skip and not argument.startswith("--minutes="):
+                skip = argument == "--minutes"
+                if not skip:
+                    kept.append(argument)
+            else:
+                skip = False
+        self._arguments = [*kept, "--minutes", f"{minutes:.4f}"]
+        return self._arguments
+
+    # -- signals and the service manager -----------------------------------------------------------------------------
+
+    def _note(self, number: int, _frame: object) -> None:
+        self._signals.append(number)
+
+    def _take_signals(self) -> Sequence[int]:
+        taken, self._signals = self._signals, []
+        if any(number != signal.SIGWINCH for number in taken):
+            self._stopping = True
+            self._manager.tell("STOPPING=1")
+        return taken
+
+    def _show(self, life: Life) -> None:
+        if life.beat:
+            again = f", life {len(self._lives) + 1}" if self._lives else ""
+            self._manager.tell("READY=1", "WATCHDOG=1", f"STATUS={Path(life.run).name}{again}")
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def _end(self, code: int) -> int:
+        """Write the report over all lives, where there was more than one; return the exit code."""
+        runs = list(dict.fromkeys(life.run for life in self._lives if life.run))
+        if runs and self._lives[-1].code < 0:
+            _seal(Path(runs[-1]))
+        if len(self._lives) > 1 and runs:
+            path = Path(runs[-1]) / REPORT_NAME
+            try:
+                path.write_text(json.dumps(self._report(runs, code), indent=2) + "\n", encoding="utf-8")
+                self._say(f"report over {len(self._lives)} lives: {path}")
+            except OSError as error:
+                self._say(f"{path}: cannot be written: {error.strerror or error}")
+        return code if code >= 0 else 128 - code
+
+    def _report(self, runs: Sequence[str], code: int) -> dict[str, Any]:
+        reports = [_read(Path(run) / "final_report.json") for run in runs]
+        return {
+            "schema_version": 1,
+            "exit_code": code,
+            "reason": next((one.code for one in EndReason if one.exit_code == code), EndReason.UNKNOWN.code),
+            "lives": [
+                {"run": Path(life.run).name, "exit_code": life.code, "frozen": life.frozen} for life in self._lives
+            ],
+            "runs": [Path(run).name for run in runs],
+            **{name: sum(report.get(name) or 0 for report in reports) for name in _SUMS},
+            **{name: _exact_sum(report.get(name) for report in reports) for name in _EXACT},
+        }
+
+
+def _how(life: Life) -> str:
+    """Return how a life ended, in words."""
+    if life.frozen:
+        return "it was frozen"
+    if life.code < 0:
+        return f"killed by {signal.Signals(-life.code).name}"
+    return f"exit code {life.code}"
+
+
+def _seal(run: Path) -> None:
+    """Write the report of a run that was killed and is not started again."""
+    from lab.errors import LabError
+    from lab.runs.lock import exclusive
+    from lab.runs.previous import finalize_interrupted
+
+    state_dir = run.parent.parent
+    try:
+        with exclusive(state_dir):
+            finalize_interrupted(state_dir)
+    except (LabError, OSError):
+        return  # the next start writes it
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return a run's final report; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _exact_sum(values: Iterable[Any]) -> str:
+    return f"{sum((Decimal(str(value)) for value in values if value is not None), Decimal(0)):f}"
