@@ -17,6 +17,7 @@ from attrs import define, frozen
 from lab.cli.main import run_command_line
 from lab.journal.reader import JournalReader
 from lab.session.signals import Interrupts
+from steady import STEADY
 
 BOOT = "from lab.cli import main; main()"  # what the console script does
 
@@ -225,6 +226,14 @@ def lab_strategies():
 def holder(site: Site) -> Site:
     """A strategy ``holder`` is installed that buys once and keeps what it holds."""
     site.install("their_holder", HOLDER)
+    return site
+
+
+@pytest.fixture
+def steady(lab: Lab, site: Site) -> Site:
+    """A provider ``steady`` and a strategy ``counter`` are installed, for other processes too."""
+    site.install("their_steady", STEADY)
+    lab.environment.update(lab.see(site))
     return site
 
 

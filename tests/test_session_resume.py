@@ -24,80 +24,7 @@ from lab.plugins.discovery import Registry
 from lab.records.run import SessionState
 from lab.runs.failures import FailureLog
 from lab.session.recovery import Interrupted, recover
-
-STEADY = '''
-"""A provider whose prices are a function of the time; a strategy that counts quotes and trades on some."""
-from decimal import Decimal
-from typing import Any
-
-import anyio
-from attrs import define, field
-from lab import Candle, FeedState, Instrument, OrderRequest, PriceSource, Provider, Quote, Realm, Strategy, hookimpl
-from lab.domain.time import MINUTE_NS
-
-STEP_NS = 10_000_000
-
-def price(time_ns):
-    return round(50_000.0 + (time_ns // STEP_NS * 7919 % 1000) / 10, 1)
-
-@define(kw_only=True, eq=False)
-class Steady(Provider):
-    _runtime: Any = field(init=False, default=None)
-
-    def realm(self): return Realm.SYNTHETIC
-    def price_source(self): return PriceSource.QUOTE
-
-    async def start(self, runtime):
-        self._runtime = runtime
-
-    async def stop(self):
-        pass
-
-    async def instrument(self, symbol):
-        step, rate = Decimal("0.0001"), Decimal("0.0006")
-        return Instrument(
-            symbol=symbol, base="BTC", quote="USDT", tick=Decimal("0.1"), lot=step, quantity_min=step,
-            maker_fee_rate=rate, taker_fee_rate=rate,
-        )
-
-    async def history(self, symbol, interval_ns, *, end_ns, count):
-        end = (end_ns or self._runtime.clock.wall_ns()) // interval_ns * interval_ns
-        opens = range(end - count * interval_ns, end, interval_ns)
-        return [Candle(symbol, one, one + interval_ns, *[price(one)] * 4, 1.0, "final") for one in opens]
-
-    async def stream(self, wanted, sink):
-        sink.feed(FeedState.LIVE)
-        while True:
-            now = self._runtime.clock.wall_ns() // STEP_NS * STEP_NS
-            sink.put(Quote(wanted[0].symbol, now, price(now), 50.0, price(now) + 0.1, 50.0))
-            await anyio.sleep(0.004)
-
-@define(kw_only=True)
-class Counter(Strategy):
-    """Buys on each eighth quote it was ever shown, and sells on the one four behind it."""
-    lookback = 0
-    seen: int = field(init=False, default=0)
-
-    def on_candle(self, candle, view):
-        return []
-
-    def on_quote(self, quote, view):
-        self.seen += 1
-        if self.seen % 8 == 0:
-            return [OrderRequest.buy(quote.symbol, Decimal("0.001"), reason=f"quote {self.seen}")]
-        held = view.position(quote.symbol).quantity
-        if self.seen % 8 == 4 and held > 0:
-            return [OrderRequest.sell(quote.symbol, held, reduce_only=True, reason=f"quote {self.seen}")]
-        return []
-
-@hookimpl
-def lab_providers():
-    return {"steady": Steady}
-
-@hookimpl
-def lab_strategies():
-    return {"counter": Counter}
-'''
+from steady import RUN, proved, resumptions
 
 FORKER = """
 import glob, json, os, signal, sys, time
@@ -125,14 +52,6 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
-RUN = ("run", "--provider", "steady", "--strategy", "counter", "--reporter", "none", "--gate", "none")
-
-
-@pytest.fixture
-def steady(lab: Any, site: Any) -> None:
-    site.install("their_steady", STEADY)
-    lab.environment.update(lab.see(site))
-
 
 @pytest.fixture
 def life(lab: Any, steady: None) -> Iterator[Any]:
@@ -155,16 +74,6 @@ def life(lab: Any, steady: None) -> Iterator[Any]:
         yield live
         asks.close()
     assert process.returncode == 0
-
-
-def proved(lab: Any) -> None:
-    for command in ("verify", "audit"):
-        result = lab(command)
-        assert result.code == 0, result.out + result.err
-
-
-def resumptions(run: Any) -> int:
-    return sum(body[1] == "session" and body[2]["state"] == "resumed" for _, _, body in run.rows("notice"))
 
 
 @pytest.mark.behaviour("S11", "J1")
@@ -296,11 +205,11 @@ def test_what_cannot_be_resumed_is_refused_with_its_reason(lab: Any, life: Any, 
     one_line(lab("run", "--resume"), 78, "it ended, completed")
     life(*RUN, "--minutes", "1", killed_after=0.8)
     first = lab.run().folder.name
-    one_line(lab("run", "--resume", "--seed", "3"), 64, "--seed", "leave it out")
-    one_line(lab("run", "--resume", "--set", "paper.latency_ms=3"), 64, "--set", "leave it out")
+    one_line(lab("run", "--resume", "--seed", "3"), 78, "run.seed = 3", "was started with 0")
+    one_line(lab("run", "--resume", "--set", "paper.latency_ms=3"), 78, "paper.latency_ms = 3", "was started with 200")
     one_line(lab("run", "--resume", "nowhere"), 78, "no run 'nowhere'")
     assert lab("backtest", "--provider", "mock", "--set", "mock.minutes=5").code == 0
-    one_line(lab("run", "--resume", "latest", "--strategy", "sma"), 64, "--strategy")
+    one_line(lab("run", "--resume", "latest", "--strategy", "sma"), 78, "was started with")
     time.sleep(1.1)  # a folder is named by the second
     life(*RUN, "--minutes", "1", killed_after=0.8)
     one_line(lab("run", "--resume", first), 78, "is not the newest session")

@@ -1,4 +1,4 @@
-"""Handles SIGINT, SIGTERM and SIGUSR1, from the first moment of the process to its last.
+"""Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1, from the first moment of the process to its last.
 
 Imported before everything else, so it imports next to nothing.
 """
@@ -14,9 +14,9 @@ if sys.platform == "win32":
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGBREAK)
     _KILL = None  # a file throws the kill switch there
 else:
-    # SIGHUP comes when a terminal is closed, SIGQUIT from a key: neither says that positions are to be closed.
+    # SIGHUP comes when a terminal is closed: an orderly end. SIGQUIT comes from a key, and stays what it is.
     _KILL = signal.SIGUSR1
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM, _KILL)
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, _KILL)
 
 
 class Interrupts:

@@ -25,7 +25,7 @@ _CANNOT_RESUME: Final = frozenset((EndReason.STORAGE.exit_code, EndReason.CONFIG
 ENDS_MOST: Final = 5
 WINDOW_S: Final = 600.0
 REPORT_NAME: Final = "supervision.json"
-_WAIT_S: Final = 5.0
+WAIT_S: Final = 5.0
 _WAIT_MOST_S: Final = 30.0
 _SUMS: Final = ("fills", "trades", "error_count", "duration_seconds")
 _EXACT: Final = ("pnl_absolute", "fees_paid", "funding_paid")
@@ -35,11 +35,19 @@ _LAB: Final = (sys.executable, "-m", "lab", "run")
 class Supervisor:
     """Supervises one session over all its lives. `run` returns the exit code of the last, or 10 for a crash loop."""
 
-    def __init__(self, arguments: Sequence[str], say: Callable[[str], object], *, silence_s: float = SILENCE_S) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        say: Callable[[str], object],
+        *,
+        silence_s: float = SILENCE_S,
+        wait_s: float = WAIT_S,
+    ) -> None:
         """``arguments`` are those of ``lab run``, as they were typed, without ``--supervise``."""
         self._arguments = list(arguments)
         self._say = say
         self._silence_s = silence_s
+        self._wait_s = wait_s
         self._signals: list[int] = []
         self._lives: list[Life] = []
         self._manager = ServiceManager(os.environ)
@@ -83,7 +91,7 @@ class Supervisor:
 
     def _wait(self, life: Life) -> None:
         """Wait before the next start: not at all after a freeze, else 5 s, and twice as long each time up to 30."""
-        wait = 0.0 if life.frozen else min(_WAIT_MOST_S, _WAIT_S * 2.0 ** (len(self._lives) - 1))
+        wait = 0.0 if life.frozen else min(_WAIT_MOST_S, self._wait_s * 2.0 ** (len(self._lives) - 1))
         self._say(f"the session ended: {_how(life)}; it starts again{f' in {wait:.0f} s' if wait else ''}")
         until = time.monotonic() + wait
         while not self._stopping and time.monotonic() < until:

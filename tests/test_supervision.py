@@ -1,0 +1,243 @@
+"""``lab run --supervise``: what is killed, frozen or failed starts again, and what was decided does not."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lab.errors import LabError
+from lab.supervision.notify import ServiceManager
+from steady import RUN, proved, resumptions
+
+SUPERVISE = """
+import sys
+from lab.supervision.supervisor import Supervisor
+
+def say(text):
+    print(text, flush=True)
+
+sys.exit(Supervisor(sys.argv[1:], say, silence_s=3.0, wait_s=0.2).run())
+"""
+"""As the command does it, with shorter waits."""
+
+
+@pytest.fixture
+def supervised(lab: Any, steady: Any) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Give a function that supervises a session; whatever is left of it is ended by its id."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(*args: str, **environment: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-c", SUPERVISE, *args], cwd=lab.folder, env={**lab.environment, **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+    for path in lab.folder.glob("runs/*/running"):
+        if path.is_file():
+            wait_for(lambda path=path: not session_of(path.parent))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not so within {seconds} s")
+
+
+def session_of(folder: Path) -> int:
+    """Return the id of the process that has the tape of a run open, 0 where none has."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith(f"{folder.resolve()}/tape-"):
+                return int(link.parts[2])
+    return 0
+
+
+def fills(lab: Any) -> int:
+    with contextlib.suppress(LabError):  # its journal is being made
+        return len(lab.run().rows("order_filled"))
+    return 0
+
+
+def trading(lab: Any, more_than: int = 0) -> int:
+    """Wait until the newest run has more fills than that, and return the id of its process."""
+    wait_for(lambda: fills(lab) > more_than)
+    return int(wait_for(lambda: session_of(lab.run().folder)))
+
+
+def ended(process: subprocess.Popen[str], code: int) -> str:
+    out, _ = process.communicate(timeout=40)
+    assert process.returncode == code, out
+    assert "Traceback" not in out.replace(FAILURE, "")
+    return out
+
+
+def lives(lab: Any) -> list[tuple[int, bool]]:
+    report = json.loads((lab.run().folder / "supervision.json").read_text(encoding="utf-8"))
+    return [(life["exit_code"], life["frozen"]) for life in report["lives"]]
+
+
+@pytest.mark.behaviour("S4", "S11")
+def test_a_session_that_was_killed_goes_on_for_the_time_it_had_left_with_one_report(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "0.25")
+    os.kill(trading(lab), signal.SIGKILL)
+    out = ended(process, 0)
+    assert "killed by SIGKILL; it starts again" in out
+    report = lab.run().report()
+    assert (report["reason"], resumptions(lab.run())) == ("completed", 1)
+    assert 15 <= report["duration_seconds"] < 19
+    assert lives(lab) == [(-9, False), (0, False)]
+    assert len(list((lab.folder / "runs").glob("2*"))) == 1
+    proved(lab)
+
+
+@pytest.mark.behaviour("S2", "S4")
+def test_a_frozen_session_is_noticed_and_trades_again_within_ten_seconds(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5")
+    first = trading(lab)
+    known, frozen_at = fills(lab), time.monotonic()
+    os.kill(first, signal.SIGSTOP)
+    assert trading(lab, known) != first
+    assert time.monotonic() - frozen_at < 10
+    process.send_signal(signal.SIGTERM)
+    assert "it was frozen" in ended(process, 0)
+    assert lives(lab)[0][1]
+    proved(lab)
+
+
+BLOCKING = """
+    import time
+    from attrs import define
+    from lab import Strategy, hookimpl
+
+    @define(kw_only=True)
+    class Blocking(Strategy):
+        lookback = 0
+        def on_candle(self, candle, view):
+            return []
+        def on_quote(self, quote, view):
+            time.sleep(60)
+
+    @hookimpl
+    def lab_strategies():
+        return {"blocking": Blocking}
+"""
+
+
+@pytest.mark.behaviour("S2")
+def test_the_stack_of_what_blocked_a_frozen_session_is_kept(lab: Any, supervised: Any, steady: Any) -> None:
+    steady.install("their_blocking", BLOCKING)
+    process = supervised(*["blocking" if one == "counter" else one for one in RUN[1:]], "--minutes", "5")
+    stacks = wait_for(lambda: next(iter(lab.folder.glob("runs/*/stacks.log")), None))
+    wait_for(lambda: "in on_quote" in stacks.read_text(encoding="utf-8"))
+    assert "their_blocking.py" in stacks.read_text(encoding="utf-8")
+    ended(process, 10)
+    assert lives(lab) == [(-signal.SIGABRT, True)] * 5
+
+
+FAILURE = "provider failing failed in stream: ValueError: it always does\nTraceback"
+FAILING = """
+    from lab import Quote, hookimpl
+    from lab_mock.provider import MockProvider
+    from attrs import define
+
+    @define(kw_only=True, eq=False)
+    class Failing(MockProvider):
+        async def stream(self, wanted, sink):
+            raise ValueError("it always does")
+
+    @hookimpl
+    def lab_providers():
+        return {"failing": Failing}
+"""
+
+
+@pytest.mark.behaviour("S4", "S5")
+def test_a_session_that_fails_again_and_again_is_given_up_with_10(lab: Any, supervised: Any, site: Any) -> None:
+    site.install("their_failing", FAILING)
+    out = ended(supervised("--provider", "failing", "--reporter", "none", "--minutes", "5"), 10)
+    assert "crash loop: 5 abnormal ends within 10 minutes; the last: exit code 69" in out
+    report = json.loads((lab.run().folder / "supervision.json").read_text(encoding="utf-8"))
+    assert (report["reason"], report["exit_code"], len(report["runs"])) == ("crash_loop", 10, 5)
+    assert report["error_count"] >= 5
+    assert lab.run().report()["reason"] == "plugin_refused"
+
+
+@pytest.mark.behaviour("S4")
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (("--provider", "mock", "--minutes", "0.05"), 0),
+        (("--provider", "nowhere"), 64),
+        (("--nonsense",), 64),
+        (("--provider", "mock", "--set", "sma.fast=-1"), 78),
+    ],
+)
+def test_a_verdict_is_not_started_again(lab: Any, supervised: Any, args: tuple[str, ...], code: int) -> None:
+    out = ended(supervised(*args, *(() if "--nonsense" in args else ("--reporter", "none"))), code)
+    assert "starts again" not in out
+    assert not list(lab.folder.glob("runs/*/supervision.json"))
+
+
+@pytest.mark.behaviour("S3", "S4")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 0), ("SIGINT", 0), ("SIGHUP", 0), ("SIGUSR1", 99)])
+def test_signals_reach_the_session_and_end_it_for_good(lab: Any, supervised: Any, name: str, code: int) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5")
+    trading(lab)
+    process.send_signal(signal.Signals[name])
+    assert "starts again" not in ended(process, code)
+    assert lab.run().report()["exit_code"] == code
+    proved(lab)
+
+
+@pytest.mark.behaviour("S4")
+def test_a_session_whose_supervisor_is_gone_ends_as_if_killed_and_can_be_resumed(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5")
+    session = trading(lab)
+    process.kill()
+    wait_for(lambda: session_of(lab.run().folder) != session)
+    process = supervised(*RUN[1:], "--resume", "--minutes", "5")
+    trading(lab, fills(lab))
+    process.send_signal(signal.SIGTERM)
+    ended(process, 0)
+    assert resumptions(lab.run()) == 1
+    proved(lab)
+
+
+@pytest.mark.behaviour("S4")
+def test_a_service_manager_is_told_that_it_is_ready_that_it_lives_and_that_it_stops(lab: Any, supervised: Any) -> None:
+    address = str(lab.folder / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address)
+        manager.settimeout(20)
+        process = supervised(*RUN[1:], "--minutes", "5", NOTIFY_SOCKET=address)
+        assert "READY=1\nWATCHDOG=1\nSTATUS=2" in manager.recv(4096).decode()
+        process.send_signal(signal.SIGTERM)
+        while manager.recv(4096) != b"STOPPING=1":
+            pass
+        ended(process, 0)
+
+
+def test_without_a_service_manager_nothing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    ServiceManager({}).tell("READY=1")
+    ServiceManager({"NOTIFY_SOCKET": "/nowhere/at/all"}).tell("READY=1")
+    monkeypatch.setenv("NOTIFY_SOCKET", "x")
+    ServiceManager(os.environ).forget()
+    assert "NOTIFY_SOCKET" not in os.environ
