@@ -30,6 +30,7 @@ from lab.runs.switch import look
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
 from lab.session.inbox import Inbox
+from lab.session.lag import LagMonitor
 from lab.session.outcome import EndCause, shortfall, unwritten
 from lab.session.provider_feed import ProviderFeed
 from lab.session.recovery import Recovered
@@ -79,6 +80,8 @@ class Session:
         )
         self.end = EndCause(failures, self.inbox.wake)
         self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
+        pace = 1.0 if self.settings.speed == "max" else float(self.settings.speed)
+        self.lag = LagMonitor(self._note_lag, pace=pace)
         self.runner: Runner | None = None
         self.reporters: LiveReporters | None = None
         self._began = clock.monotonic()
@@ -153,6 +156,8 @@ class Session:
             runner.process()
         runner.update_trading_state()
         reporters.start(real_time=self.settings.speed != "max")
+        if self.settings.speed != "max":
+            group.start_soon(self.lag.watch)
         group.start_soon(self.feed.stream)
         group.start_soon(runner.loader.load)
         group.start_soon(runner.monitor)
@@ -213,7 +218,7 @@ class Session:
             tape=self.tape,
             publish=self._publish,
             session_counters=self._state,
-            pace=1.0 if self.settings.speed == "max" else float(self.settings.speed),
+            pace=self.lag.pace,
         )
 
     def _make_reporters(self, engine: Engine, header: Header) -> LiveReporters:
@@ -255,6 +260,9 @@ class Session:
             self.end.stop(EndReason.RISK_HALT, "every book was liquidated")
         if all(strategy.failed for strategy in strategies):
             self.end.stop(EndReason.PLUGIN, "every strategy has failed")
+
+    def _note_lag(self, seconds: float, where: str) -> None:
+        self.inbox.notice("lag", seconds=f"{seconds:.3f}", where=where)
 
     # -- tasks -------------------------------------------------------------------------------------------------------
 
@@ -305,6 +313,7 @@ class Session:
             left_out=self._left_out,
             errors=self.errors,
             waits=self._start.failures,
+            lagged=self.lag.times,
             seconds=self.elapsed(),
             ended=self._finished.is_set(),
         )

@@ -32,6 +32,7 @@ def session_state(
     left_out: Sequence[str],
     errors: int,
     waits: int,
+    lagged: int,
     seconds: float,
     ended: bool,
 ) -> SessionState:
@@ -39,14 +40,15 @@ def session_state(
 
     ``hosts`` are those the provider contacted, ``reporters`` the degradations by reporters while the run goes on,
     ``left_out`` those about what could not be taken over from an earlier run,
-    ``waits`` is how often it was asked for the instrument in vain, ``seconds`` how long the session runs.
+    ``waits`` is how often it was asked for the instrument in vain, ``lagged`` how often the loop stood still,
+    ``seconds`` how long the session runs.
     """
     return SessionState(
         errors=errors + len(reporters),
         duration_seconds=round(seconds, 3),
         first_ns=runner.first_ns if runner is not None else 0,
         contacted_hosts=tuple(hosts),
-        degradations=(*left_out, *_degradations(runner, inbox, waits=waits, ended=ended), *reporters),
+        degradations=(*left_out, *_degradations(runner, inbox, waits=waits, lagged=lagged, ended=ended), *reporters),
         limits=header.limits if header is not None else {},
         fees=header.fees if header is not None else {},
         warm=warmth(runner),
@@ -75,7 +77,7 @@ def added(before: SessionState, since: SessionState) -> SessionState:
     )
 
 
-def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: bool) -> list[str]:
+def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: int, ended: bool) -> list[str]:
     found = []
     if runner is not None and runner.candles < runner.lookback:
         found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
@@ -89,6 +91,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, ended: boo
         found.append(f"trading_shut {runner.shut_seconds:.0f} s after it had been open")
     if runner is not None and runner.slow_steps:
         found.append(_slow(runner))
+    if lagged:
+        found.append(f"loop_stood_still {lagged} times, for more than a quarter of a second each")
     drops = inbox.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")

@@ -9,6 +9,7 @@ from lab_reporters import text
 
 _SENTENCES: Final[Mapping[tuple[str, str], str]] = {
     ("instrument", "unavailable"): "the provider has not described the instrument yet: {error}",
+    ("session", "resumed"): "the session goes on; it was cut off at {cut_off}",
     ("warm-up", "done"): "history for the warm-up is there: {candles} candles, {needed} needed",
     ("warm-up", "failed"): "history for the warm-up could not be fetched: {error}; next try in {retry_seconds} s",
     ("warm-up", "refused"): "there is no history for the warm-up: {error}",
@@ -28,6 +29,8 @@ def sentence(notice: Notice) -> str:
         return f"the feed is {state}{f': {said}' if (said := detail.get('detail')) else ''}"
     if notice.topic == "malformed" and {"number", "reason", "sample"} <= detail.keys():
         return f"malformed input, number {detail['number']}: {detail['reason']}; it begins {detail['sample']}"
+    if notice.topic == "lag" and {"seconds", "where"} <= detail.keys():
+        return f"the event loop stood still for {detail['seconds']} s, in {detail['where'] or 'an unknown place'}"
     if (first_ns := detail.get("first_ns", "")).isdecimal():
         detail["first"] = text.second(int(first_ns))
     try:
