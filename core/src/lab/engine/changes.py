@@ -323,9 +323,9 @@ class OrderChanges:
         answer = self._broker.amend(changed, now_ns)
         if type(answer) is not Accepted:
             return self._broker.name, answer.reason, {}  # type: ignore[union-attr]
+        out.append(AmendSent(open_.book.name, changed.symbol, request, answer.eligible_ns))
         if answer.eligible_ns > now_ns:
             open_.asked = (*open_.asked, changed)
-            out.append(AmendSent(open_.book.name, changed.symbol, request, answer.eligible_ns))
         else:
             reason = request.reason or "asked for by the strategy"
             self._set_figures(open_, changed.quantity, changed.limit, changed.stop, reason, out)
