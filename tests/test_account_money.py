@@ -89,7 +89,8 @@ def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: No
     assert lab("backtest", file, "--strategy", "buyer").code == 0
     report = lab.run().report()
     assert D(report["funding_paid"]) == 0
-    assert "funding_skipped 2" in report["degradations"]
+    said = "funding_skipped 2 buyer: 10 BTCUSDT, from 2024-01-01T08:00:00Z on: no rate was fetched"
+    assert said in report["degradations"]
     assert [row["why"] for _, _, row in lab.run().rows("funding_skipped")] == ["no rate was fetched"] * 2
     assert lab("audit").code == 0
 

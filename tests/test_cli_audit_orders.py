@@ -183,6 +183,10 @@ WRONG_ORDERS: Wrongs = {
     "a rejected end after a partial fill": (rejected_in_part, "cannot become rejected: it is partially_filled"),
     "refusals leave an amendment out": (body("run_ended", totals__refusals=0), "refusals is 0, it should be 1"),
     "a refusal is missing": (without("amend_refused"), "refusals is 1, it should be 0"),
+    "amendments are counted wrong": (body("run_ended", totals__amended=0), "amended is 0, it should be 1"),
+    "refused amendments are counted wrong": (
+        body("run_ended", totals__amendments_refused=0), "amendments_refused is 0, it should be 1",
+    ),
     "an end is missing": (without("order_ended"), "has no end"),
     "an end is counted otherwise": (body("order_ended", outcome="expired"), "expired is 0, it should be 1"),
 }  # fmt: skip

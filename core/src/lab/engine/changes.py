@@ -196,6 +196,7 @@ class OrderChanges:
         more = quantity - order.quantity
         open_.remaining = remaining = open_.remaining + more
         open_.order = replace(order, quantity=quantity, limit=limit, stop=stop)
+        self._state.counters.amended += 1
         out.append(OrderAmended(order.id, open_.book.name, order.symbol, quantity, remaining, limit, stop, reason))
         if more:  # what guards an entry grows and shrinks with it
             for child in self._children(open_):
@@ -228,6 +229,7 @@ class OrderChanges:
             refusal = self._send(open_, changed, request, out)
         if refusal is not None:
             self._state.counters.refusals += 1
+            self._state.counters.amendments_refused += 1
             out.append(AmendRefused(book.name, open_.order.symbol, request, *refusal))
 
     def _changed(self, open_: OpenOrder, request: AmendRequest) -> tuple[Order, Problem | None]:

@@ -143,6 +143,8 @@ class _Auditor(Checks):
         ):  # fmt: skip
             yield name, self.counts[cls]
         yield "refusals", self.counts[OrderRefused] + self.counts[AmendRefused]
+        yield "amended", self.counts[OrderAmended]
+        yield "amendments_refused", self.counts[AmendRefused]
         for outcome in ("cancelled", "expired", "rejected"):
             yield outcome, self._orders.outcomes[outcome]
         yield "liquidations", self.counts[Liquidated]

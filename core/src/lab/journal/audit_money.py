@@ -23,6 +23,7 @@ class _Book:
     """A strategy's book, recomputed."""
 
     ledger: Ledger = field(factory=Ledger)
+    fills: int = 0
     trades: int = 0
 
 
@@ -61,6 +62,7 @@ class Money(Checks):
     def fill(self, event: OrderFilled, quantity: Decimal, *, reduce_only: bool) -> None:
         """Check the postings of a fill of a signed quantity and the position after it, and book it."""
         book = self._books.setdefault(event.strategy, _Book())
+        book.fills += 1
         held = book.ledger.position(event.symbol).quantity
         postings = book.ledger.fill(event.symbol, quantity, self.worth(event.symbol, event.fill.price), event.fill.fee)
         after = book.ledger.position(event.symbol).quantity
@@ -157,10 +159,13 @@ class Money(Checks):
         self._expect("the books", sorted(state.books), sorted(self._books))
         for name, book in state.books.items():
             if name in self._books:
-                self._compare(name, book, self._books[name].ledger)
+                self._compare(name, book, self._books[name])
         self._expect("the equity", state.equity, sum((book.equity for book in state.books.values()), ZERO))
 
-    def _compare(self, name: str, state: BookState, ledger: Ledger) -> None:
+    def _compare(self, name: str, state: BookState, book: _Book) -> None:
+        ledger = book.ledger
+        self._expect(f"the fills of {name}", state.fills, book.fills)
+        self._expect(f"the trades of {name}", state.trades, book.trades)
         self._expect(f"the cash of {name}", state.cash, ledger.cash)
         held = {symbol: one for symbol, one in ledger.positions.items() if one.quantity}
         self._expect(f"what {name} holds", sorted(state.positions), sorted(held))
@@ -172,3 +177,4 @@ class Money(Checks):
                 self._expect(f"the cost of {symbol} of {name}", shown.cost, position.cost)
                 equity += position.quantity * self.worth(symbol, shown.mark) - position.cost
         self._expect(f"the equity of {name}", state.equity, equity)
+        self._expect(f"the profit of {name}", state.pnl, equity + ledger.capital)
