@@ -1,4 +1,4 @@
-"""The band of the profit: the same fills at other prices, where the insurance fund pays what an account does not have."""
+"""The band of the profit: the same fills at other prices, while no account loses more than it has."""
 
 from collections.abc import Sequence
 from decimal import Decimal
