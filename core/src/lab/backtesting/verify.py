@@ -231,7 +231,7 @@ def _compare(
             head = ours[6]
             difference = _compare_end(reader.decoded(RunEnded, ours[0], ours[5]), batch)
         elif ours is None:
-            difference = f"row {count}: the journal has nothing more; the replay gives {row_text(theirs)}"
+            difference = f"row {count}: missing in the journal; the replay gives {row_text(theirs)}"
         elif theirs is None:
             difference = f"row {count}: the journal has {row_text(ours)}; the replay gives nothing more"
         elif ours[:6] != theirs[:6]:
