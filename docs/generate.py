@@ -55,6 +55,8 @@ RECORDS: Final = {
     "RunState": "run state",
     "Instrument": "instrument",
     "Setting": "setting",
+    "ProfitBand": "profit band",
+    "FillTotals": "fills of a rule",
 }
 """The records inside others, by the heading they have on the page."""
 KEYS: Final = {

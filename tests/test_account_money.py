@@ -83,13 +83,30 @@ def test_a_backtest_pays_the_rates_of_a_file_and_says_it(lab: Any, buyer: None) 
     assert "Funding" in result.out
 
 
+@pytest.mark.behaviour("O11", "O15")
+def test_the_report_says_nothing_of_worse_fills_that_the_fund_would_have_paid(lab: Any, buyer: None) -> None:
+    """1,000 bought at 100 on a candle that closes at 101, and sold at 89 on one that closes at 88."""
+    candles = ("100,100,100,100", "100,101,100,101", "101,101,90,90", "89,89,88,88", "88,88,88,88")
+    rows = [f"{1_704_067_200 + 60 * minute},{prices},10" for minute, prices in enumerate(candles)]
+    (lab.folder / "prices.csv").write_text("\n".join(["time,open,high,low,close,volume", *rows]) + "\n")
+    options = ("--strategy", "buyer", "--set", "buyer.quantity=1000", "--gate", "none", "--set", "paper.slippage_bps=0")
+    options += ("--set", "paper.liquidity=unlimited", "--set", "paper.taker_fee=0", "--set", "replay.tick=0.01")
+    assert lab("backtest", "prices.csv", *options).code == 2
+    report = lab.run().report()
+    assert D(report["insurance_paid"]) == 1_000
+    assert {D(profit) for profit in report["pnl_band"].values()} == {D(-10_000)}
+    [(_, _, state)] = lab.run().rows("run_ended")
+    assert D(state["totals"]["loss_at_worst"]) == 2_000  # 1 more at the entry, 1 less at the exit
+
+
 @pytest.mark.behaviour("O10")
 def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: None) -> None:
     file = prices(lab, 100.0, minutes=1_000)
     assert lab("backtest", file, "--strategy", "buyer").code == 0
     report = lab.run().report()
     assert D(report["funding_paid"]) == 0
-    assert "funding_skipped 2" in report["degradations"]
+    said = "funding_skipped 2 buyer: 10 BTCUSDT, from 2024-01-01T08:00:00Z on: no rate was fetched"
+    assert said in report["degradations"]
     assert [row["why"] for _, _, row in lab.run().rows("funding_skipped")] == ["no rate was fetched"] * 2
     assert lab("audit").code == 0
 
@@ -137,6 +154,9 @@ def test_a_file_that_ends_inside_a_liquidation_leaves_no_debt(lab: Any, buyer: N
     assert result.code == (2 if margin == "cross" else 0), result.out + result.err  # isolated: the strategy went on
     report = lab.run().report()
     assert (D(report["ending_equity"]), D(report["insurance_paid"])) == (0, 10_000)
+    assert {name: D(profit) for name, profit in report["pnl_band"].items()} == {
+        "pessimistic": -10_000, "expected": -10_000, "optimistic": -10_000,
+    }  # fmt: skip
     [(_, _, row)] = lab.run().rows("liquidation_settled")
     assert (row["symbols"], D(row["insurance"])) == ([], 10_000)
     audited = lab("audit")
@@ -160,11 +180,16 @@ def test_a_liquidation_is_a_row_a_line_a_figure_and_a_degradation(lab: Any, buye
     assert D(report["ending_equity"]) == 0
     assert D(report["pnl_percent"]) == -100
     assert D(report["insurance_paid"]) == 1_000
+    assert D(report["pnl_band"]["pessimistic"]) == D(report["pnl_band"]["expected"]) == -10_000
     (_, _, row), *_ = lab.run().rows("liquidated")
     scope = "account" if margin == "cross" else "position"
     assert (row["scope"], D(row["balance"])) == (scope, 0)
     assert any(one.startswith(f"liquidated buyer (the {scope}): 1000 BTCUSDT at 90") for one in report["degradations"])
     assert f"liquidated, the {scope}: 1,000 BTCUSDT at 90, 0.00 left" in result.out
+    page = (lab.run().folder / "summary.html").read_text(encoding="utf-8")
+    assert f"Funding and liquidations ({2 * times})" in page
+    assert "<td>liquidation settled</td><td>buyer</td>" in page
+    assert '<td class="n">+1,000.00</td>' in page
     assert lab("audit").code == 0
     assert "identical" in lab("verify").out
     assert json.loads(lab("report", "--json").out)["liquidations"] == times

@@ -1,86 +1,12 @@
-"""`lab audit` finds what is wrong in a journal whose hashes follow one another: whoever edits one may be thorough."""
+"""`lab audit` finds what is wrong in a journal whose hashes follow one another, and takes what is sound."""
 
 import json
 import sqlite3
-from collections.abc import Callable
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.journal.chain import GENESIS, row_hash
-
-Rows = list[dict[str, Any]]
-_COLUMNS = ("seq", "time_ns", "input_n", "kind", "key", "body", "hash")
-
-
-def rows_of(path: Path) -> Rows:
-    with sqlite3.connect(path) as db:
-        rows = [dict(zip(_COLUMNS, row, strict=True)) for row in db.execute("SELECT * FROM event ORDER BY seq")]
-    for row in rows:
-        row["body"] = json.loads(row["body"])
-    return rows
-
-
-def put(path: Path, rows: Rows) -> None:
-    """Write rows instead of those that are there, with a chain that follows."""
-    previous, values = GENESIS, []
-    for row in rows:
-        body = json.dumps(row["body"], separators=(",", ":")).encode()
-        columns = [row[name] for name in _COLUMNS[:5]]
-        previous = row_hash(previous, *columns, body)
-        values.append((*columns, body.decode(), previous))
-    with sqlite3.connect(path) as db:
-        db.execute("DROP INDEX IF EXISTS event_key")
-        db.execute("DELETE FROM event")
-        db.executemany("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-
-
-def nth(rows: Rows, kind: str, number: int = 0) -> dict[str, Any]:
-    found: dict[str, Any] = [row for row in rows if row["kind"] == kind][number]
-    return found
-
-
-def body(kind: str, number: int = 0, **changes: Any) -> Callable[[Rows], None]:
-    """Return what changes fields of one row's body; a name with ``__`` reaches into it."""
-
-    def change(rows: Rows) -> None:
-        for name, value in changes.items():
-            place = nth(rows, kind, number)["body"]
-            *path, last = name.split("__")
-            for step in path:
-                place = place[int(step) if step.isdigit() else step]
-            place[last] = value(place[last]) if callable(value) else value
-
-    return change
-
-
-def column(which: str, number: int = 0, **changes: Any) -> Callable[[Rows], None]:
-    def change(rows: Rows) -> None:
-        row = nth(rows, which, number)
-        for name, value in changes.items():
-            row[name] = value(row[name]) if callable(value) else value
-
-    return change
-
-
-def without(kind: str, number: int = 0) -> Callable[[Rows], None]:
-    def change(rows: Rows) -> None:
-        rows.remove(nth(rows, kind, number))
-        for seq, row in enumerate(rows, 1):
-            row["seq"] = seq
-
-    return change
-
-
-def twice(kind: str, number: int = 0) -> Callable[[Rows], None]:
-    def change(rows: Rows) -> None:
-        row = nth(rows, kind, number)
-        rows.insert(rows.index(row), dict(row))
-        for seq, each in enumerate(rows, 1):
-            each["seq"] = seq
-
-    return change
+from wrong_journals import Rows, Wrongs, body, column, missed, more, nth, put, rows_of, twice, without
 
 
 def gap(rows: Rows) -> None:
@@ -94,15 +20,11 @@ def last_first(rows: Rows) -> None:
         row["seq"] = seq
 
 
-def more(by: str) -> Callable[[Any], str]:
-    return lambda value: format(Decimal(value) + Decimal(by), "f")
-
-
 def other_side(value: str) -> str:
     return "sell" if value == "buy" else "buy"
 
 
-WRONG: dict[str, tuple[Callable[[Rows], None], str]] = {
+WRONG: Wrongs = {
     "a number is missing": (gap, "its number is"),
     "a row goes back in time": (column("order_filled", time_ns=1), "is before that of the row above"),
     "a row goes back to an earlier input": (column("order_filled", 1, input_n=1), "its input 1 is before"),
@@ -147,6 +69,9 @@ WRONG: dict[str, tuple[Callable[[Rows], None], str]] = {
     "orders are counted wrong": (body("run_ended", totals__orders=lambda count: count + 1), "orders is"),
     "trades are counted wrong": (body("run_ended", totals__trades=lambda count: count - 1), "trades is"),
     "refusals are counted wrong": (body("run_ended", totals__refusals=5), "refusals is 5"),
+    "the trades of a book are counted wrong": (body("run_ended", books__sma__trades=9999), "the trades of sma is"),
+    "the fills of a book are counted wrong": (body("run_ended", books__sma__fills=9999), "the fills of sma is"),
+    "the profit of a book is more": (body("run_ended", books__sma__pnl=more("1")), "the profit of sma is"),
     "fees are added up wrong": (body("run_ended", totals__fees_paid=more("0.01")), "fees_paid is"),
     "the cash is more": (body("run_ended", books__sma__cash=more("100")), "the cash of sma is"),
     "the equity of a book is more": (body("run_ended", books__sma__equity=more("100")), "the equity of sma is"),
@@ -194,18 +119,10 @@ def test_a_wrong_journal_with_a_chain_that_follows_is_rejected_with_the_row(lab:
     assert f"sound: {len(rows)} rows, " in result.out
     put(path, rows)
     assert lab("audit").code == 0, "written anew without a change it is sound still"
-    missed = {}
-    for what, (change, said) in WRONG.items():
-        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
-        change(wrong)
-        put(path, wrong)
-        result = lab("audit")
-        if result.code != 1 or "NOT sound" not in result.out or said not in result.out:
-            missed[what] = result.out
-    assert not missed
+    assert not missed(lab, path, WRONG)
 
 
-WRONG_MONEY: dict[str, tuple[Callable[[Rows], None], str]] = {
+WRONG_MONEY: Wrongs = {
     "funding is less": (body("funding_paid", amount=more("-0.01")), "its amount is"),
     "funding is paid at another mark": (body("funding_paid", mark="1"), "its amount is"),
     "funding is paid of more": (body("funding_paid", quantity="1"), "what is held is 1"),
@@ -229,28 +146,22 @@ WRONG_MONEY: dict[str, tuple[Callable[[Rows], None], str]] = {
 }  # fmt: skip
 
 
-@pytest.mark.behaviour("J7", "O10", "O11")
-def test_wrong_funding_and_wrong_liquidations_are_found(lab: Any, holder: Any) -> None:
-    prices = [10_000.01] * 500 + [8_000] * 5
+def falling_prices(lab: Any, prices: list[float]) -> None:
     lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate(prices)]
     (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+
+
+@pytest.mark.behaviour("J7", "O10", "O11")
+def test_wrong_funding_and_wrong_liquidations_are_found(lab: Any, holder: Any) -> None:
+    falling_prices(lab, [10_000.01] * 500 + [8_000] * 5)
     (lab.folder / "rates.csv").write_text("time,rate\n2024-01-01T08:00:00Z,0.0001\n")
     settings = ("--strategy", "holder", "--equity", "10", "--leverage", "20", "--set", "replay.lot=0.0001")
     assert lab("backtest", "fall.csv", *settings, "--set", "replay.funding=rates.csv", "--gate", "none").code == 2
     assert "sound" in lab("audit").out
-    path = lab.run().folder / "journal.db"
-    rows, missed = rows_of(path), {}
-    for what, (change, said) in WRONG_MONEY.items():
-        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
-        change(wrong)
-        put(path, wrong)
-        result = lab("audit")
-        if result.code != 1 or said not in result.out:
-            missed[what] = result.out
-    assert not missed
+    assert not missed(lab, lab.run().folder / "journal.db", WRONG_MONEY)
 
 
-WRONG_ACCOUNT: dict[str, tuple[Callable[[Rows], None], str]] = {
+WRONG_ACCOUNT: Wrongs = {
     "the deposit is less": (body("deposit", amount="9"), "its amount is 9, it should be 10"),
     "the deposit is another's": (body("deposit", strategy="two"), "whose book has the deposit is two"),
     "the balance is less": (body("liquidated", 1, balance=more("-0.01")), "the account's balance is"),
@@ -264,22 +175,12 @@ WRONG_ACCOUNT: dict[str, tuple[Callable[[Rows], None], str]] = {
 
 @pytest.mark.behaviour("J7", "O11", "P6")
 def test_wrong_figures_of_a_shared_account_are_found(lab: Any, holder: Any) -> None:
-    lines = [f"{1_704_067_200 + 60 * n},{p},{p},{p},{p},5" for n, p in enumerate([10_000.01] * 5 + [8_000] * 5)]
-    (lab.folder / "fall.csv").write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n")
+    falling_prices(lab, [10_000.01] * 5 + [8_000] * 5)
     both = ("--strategy", "one=holder", "--strategy", "two=holder", "--account", "shared", "--gate", "none")
     money = ("--equity", "10", "--leverage", "20", "--set", "replay.lot=0.0001")
     assert lab("backtest", "fall.csv", *both, *money).code == 2
     assert "sound" in lab("audit").out
-    path = lab.run().folder / "journal.db"
-    rows, missed = rows_of(path), {}
-    for what, (change, said) in WRONG_ACCOUNT.items():
-        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
-        change(wrong)
-        put(path, wrong)
-        result = lab("audit")
-        if result.code != 1 or said not in result.out:
-            missed[what] = result.out
-    assert not missed
+    assert not missed(lab, lab.run().folder / "journal.db", WRONG_ACCOUNT)
 
 
 @pytest.mark.behaviour("J7")
@@ -321,143 +222,3 @@ def test_a_run_that_was_killed_is_audited_as_far_as_its_last_commit(lab: Any) ->
 
 def test_a_run_that_is_not_there_is_named(lab: Any, one_line: Any) -> None:
     one_line(lab("audit", "nothing"), 78, "no run 'nothing'")
-
-
-PLANNER = """
-from attrs import define, field
-from decimal import Decimal
-from lab import OrderRequest, OrderType, Side, Strategy, hookimpl
-from lab.domain.orders import AmendRequest, CancelRequest
-
-@define(kw_only=True)
-class Planner(Strategy):
-    "Asks for a bracket, for orders that it amends and takes back, and for what is refused."
-    _seen: int = field(init=False, default=0)
-
-    def on_candle(self, candle, view):
-        self._seen += 1
-        return list(self._asks(candle.symbol, {order.limit: order.id for order in view.orders()}))
-
-    def _asks(self, symbol, ids):
-        d, seen = Decimal, self._seen
-        if seen == 1:
-            yield OrderRequest.buy(symbol, d(3), stop_loss=d(95), take_profit=d(130))
-        elif seen == 4:
-            yield OrderRequest.buy(symbol, d(1), type=OrderType.LIMIT, limit=d(50))
-            yield OrderRequest.buy(symbol, d(1), type=OrderType.LIMIT, limit=d(20))
-        elif seen == 5:
-            yield AmendRequest(ids[d(50)], quantity=d(2), limit=d(60))
-            yield AmendRequest(ids[d(20)])
-            yield CancelRequest(ids[d(20)], "enough")
-        elif seen == 9:
-            yield OrderRequest.sell(symbol, d(50), type=OrderType.LIMIT, limit=d(90))
-        elif seen == 11:
-            yield CancelRequest(ids[d(90)])
-
-@hookimpl
-def lab_strategies():
-    return {"planner": Planner}
-"""
-PATH = [100, 100, 101, 94, 90, 80, 70, 55, 60, 70, 91, 91, 92, 92]
-
-
-@pytest.fixture
-def planned(lab: Any, site: Any) -> Path:
-    """The journal of a run with triggers, amendments, cancels, a bracket, and an order that filled in part."""
-    site.install("their_planner", PLANNER)
-    rows, last = ["time,open,high,low,close,volume"], PATH[0]
-    for minute, price in enumerate(PATH):
-        rows.append(f"{1_704_067_200 + 60 * minute},{last},{max(last, price)},{min(last, price)},{price},10")
-        last = price
-    (lab.folder / "prices.csv").write_text("\n".join([*rows, ""]), encoding="utf-8")
-    settings = ("--set", "replay.tick=0.01", "--set", "replay.lot=0.001", "--reporter", "none", "--equity", "100000")
-    result = lab("backtest", "prices.csv", "--strategy", "planner", "--gate", "none", *settings)
-    assert result.code == 0, result.err
-    path: Path = lab.run().folder / "journal.db"
-    return path
-
-
-def of_order(rows: Rows, kind: str, of: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    found: dict[str, Any] = next(row["body"] for row in rows if row["kind"] == kind and of(row["body"]))
-    return found
-
-
-def cancel_of_what_fills(rows: Rows) -> None:
-    """Let the cancel be of the order that was amended, and fills later."""
-    sent = nth(rows, "cancel_sent")["body"]
-    sent["order_id"] = nth(rows, "order_amended")["body"]["order_id"]
-
-
-def first_the_stop(rows: Rows) -> None:
-    """Let the stop fill on the candle of its entry, before it."""
-    entry, stop = nth(rows, "order_filled", 0), nth(rows, "order_filled", 1)
-    rows.remove(stop)
-    rows.insert(rows.index(entry), stop)
-    stop["time_ns"], stop["input_n"] = entry["time_ns"], entry["input_n"]
-    for seq, row in enumerate(rows, 1):
-        row["seq"] = seq
-
-
-def rejected_in_part(rows: Rows) -> None:
-    of_order(rows, "order_ended", lambda end: Decimal(end["remaining"]) not in {1, 3})["outcome"] = "rejected"
-
-
-WRONG_ORDERS: dict[str, tuple[Callable[[Rows], None], str]] = {
-    "a trigger that had not been reached": (
-        body("order_triggered", reference="95.1"), "the price 95.1 had not reached the level 95",
-    ),
-    "a trigger of another level": (body("order_triggered", level="94.5"), "its level is 94.5, the stop of"),
-    "a trigger twice": (twice("order_triggered"), "cannot become triggered: it is triggered"),
-    "a trigger is missing": (without("order_triggered"), "it fills before the price reached its level"),
-    "a trigger of a limit order": (
-        lambda rows: body("order_triggered", order_id=nth(rows, "order_accepted", 2)["body"]["order_id"])(rows),
-        "a limit order has no level to reach",
-    ),
-    "a trigger of nothing": (body("order_triggered", order_id="nobody"), "order nobody does not work"),
-    "a stop that fills before its entry": (first_the_stop, "has not filled"),
-    "a guard of another entry": (body("order_accepted", 1, parent="nobody"), "its entry nobody has not filled"),
-    "an amended quantity that does not add up": (body("order_amended", quantity=more("1")), "what remains is 2"),
-    "a remainder that does not add up": (body("order_amended", remaining=more("1")), "what remains is 3"),
-    "an amendment to nothing": (body("order_amended", quantity="0", remaining="0"), "nothing remains of it: 0"),
-    "an amendment of nothing": (body("order_amended", order_id="nobody"), "order nobody does not work"),
-    "an amendment is missing": (without("order_amended"), "more is filled than was ordered: 1"),
-    "a fill beyond an amended limit": (body("order_amended", limit="55"), "is worse than the limit 55"),
-    "a cancel of an order that does not work": (body("cancel_sent", order_id="nobody"), "order nobody does not work"),
-    "a cancel of another strategy": (body("cancel_sent", strategy="other"), "its strategy is other"),
-    "a cancel that arrives before it is sent": (body("cancel_sent", eligible_ns=1), "it arrives at 1, and was sent at"),
-    "an amendment that arrives before it is sent": (body("amend_sent", eligible_ns=1), "it arrives at 1, and was sent"),
-    "an amendment sent after an order that does not work": (
-        body("amend_sent", request__order_id="nobody"), "order nobody does not work",
-    ),
-    "a fill after a cancel took effect": (cancel_of_what_fills, "its cancel took effect at"),
-    "a rejected end after a partial fill": (rejected_in_part, "cannot become rejected: it is partially_filled"),
-    "refusals leave an amendment out": (body("run_ended", totals__refusals=0), "refusals is 0, it should be 1"),
-    "a refusal is missing": (without("amend_refused"), "refusals is 1, it should be 0"),
-    "an end is missing": (without("order_ended"), "has no end"),
-    "an end is counted otherwise": (body("order_ended", outcome="expired"), "expired is 0, it should be 1"),
-}  # fmt: skip
-
-
-@pytest.mark.behaviour("J7", "O13", "O16")
-def test_a_wrong_journal_of_stops_brackets_amendments_and_cancels_is_rejected_with_the_row(
-    lab: Any, planned: Path
-) -> None:
-    rows = rows_of(planned)
-    kinds = {row["kind"] for row in rows}
-    assert {"order_triggered", "order_amended", "amend_sent", "amend_refused", "cancel_sent", "order_ended"} <= kinds
-    result = lab("audit")
-    assert (result.code, result.err) == (0, ""), result.out
-    missed = {}
-    for what, (change, said) in WRONG_ORDERS.items():
-        wrong = json.loads(json.dumps([{**row, "hash": None} for row in rows]))
-        change(wrong)
-        put(planned, wrong)
-        result = lab("audit")
-        if result.code != 1 or "NOT sound" not in result.out or said not in result.out:
-            missed[what] = result.out
-    assert not missed
-
-
-@pytest.mark.behaviour("J7", "J4")
-def test_a_run_of_stops_brackets_amendments_and_cancels_proves_itself(lab: Any, planned: Path) -> None:
-    assert lab("verify").code == 0

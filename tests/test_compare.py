@@ -1,6 +1,7 @@
 """Equal inputs give equal decisions and ledgers, by whatever way they come; `lab compare` names where two runs part."""
 
 import random
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ def test_other_inputs_are_named_before_the_decision_they_led_to(lab: Any) -> Non
     assert f"{one} and {other}: NOT the same after " in result.out
     causes = [line for line in result.out.splitlines() if line.startswith("  cause: ")]
     assert len(causes) == 1
-    assert causes[0].startswith("  cause: inputs differ: input 10, candle [")
-    assert causes[0].count("input 10, candle") == 2
+    assert causes[0].startswith("  cause: inputs differ: the first run has input 10, candle [")
+    assert ", the second input 10, candle [" in causes[0]
 
 
 @pytest.mark.behaviour("J10")
@@ -138,6 +139,95 @@ def test_other_decisions_on_equal_inputs_are_said_to_be_that(lab: Any, trader: A
     found = lab.process("compare", one, lab.run().folder.name, env=lab.see(trader))
     assert found.code == 1
     assert "cause: equal inputs and settings: the code was changed without a new version number" in found.out
+
+
+@pytest.mark.behaviour("J10")
+def test_other_decisions_at_other_times_are_no_difference_of_the_inputs(lab: Any, trader: Any) -> None:
+    """One run parts on an earlier input than the other; both were fed the inputs between."""
+    file = str(_prices(lab.folder / "one.csv"))
+    source = (trader.folder / "their_trader.py").read_text(encoding="utf-8")
+    runs = []
+    for every in (7, 9):
+        idle = f"        if candle.open_ns // {60 * 10**9} % {every}:\n            return []\n"
+        changed = source.replace("        return [OrderRequest.buy", f"{idle}        return [OrderRequest.buy")
+        (trader.folder / "their_trader.py").write_text(changed, encoding="utf-8")
+        result = lab.process("backtest", file, "--strategy", "trader", env=lab.see(trader))
+        assert result.code == 0, result.err
+        runs.append(lab.run().folder.name)
+    for one, other in (runs, runs[::-1]):
+        found = lab.process("compare", one, other, env=lab.see(trader))
+        causes = [line for line in found.out.splitlines() if line.startswith("  cause: ")]
+        (cause,) = causes
+        assert cause.startswith("  cause: equal inputs and settings: the code was changed without a new version number")
+
+
+@pytest.mark.behaviour("J10")
+def test_settings_have_the_names_that_a_user_gives_and_rows_show_what_differs(lab: Any) -> None:
+    file = str(_prices(lab.folder / "one.csv"))
+    one = _made(lab, "backtest", file, *QUICK)
+    other = _made(lab, "backtest", file, *QUICK[:2], "--set", "sma.fast=3", *QUICK[4:])
+    found = _compared(lab, one, other)
+    assert found["causes"] == ["settings differ: sma.fast is 2 in the first run, 3 in the second"]
+    first, second = found["difference"].split("; " + other)
+    assert first.startswith(f"{one} has row ")
+    assert "order_accepted at 2024-01-01T00:" in first
+    assert "quantity" in first or "placed_ns" in first
+    assert "strategy" not in first, "it is the same in both"
+    assert second.startswith(" has row ")
+    assert "first run, 3 in" in lab("compare", one, other).out
+
+
+@pytest.mark.behaviour("J10")
+def test_other_components_and_other_instruments_are_named(lab: Any) -> None:
+    file = str(_prices(lab.folder / "one.csv"))
+    one = _made(lab, "backtest", file, *QUICK)
+    other = _made(lab, "backtest", file, *QUICK, "--gate", "max_drawdown", "--set", "replay.lot=0.01")
+    causes = _compared(lab, one, other)["causes"]
+    assert "settings differ: gates is max_daily_loss (max_daily_loss), margin (margin) in the first run, " in causes[0]
+    assert causes[0].endswith("max_drawdown (max_drawdown) in the second")
+    assert "settings differ: instruments.BTCUSDT.lot is 0.0001 in the first run, 0.01 in the second" in causes
+
+
+@pytest.mark.behaviour("J10")
+def test_a_journal_that_was_changed_is_not_compared(lab: Any, one_line: Any) -> None:
+    run = _made(lab, "backtest", str(_prices(lab.folder / "one.csv")), *QUICK)
+    with sqlite3.connect(lab.run().folder / "journal.db") as db:
+        db.execute("UPDATE event SET body = replace(body, 'buy', 'sell') WHERE seq = 5")
+    one_line(lab("compare", run, run), 74, f"{run}: row 5 was changed after it was written; nothing is compared")
+
+
+@pytest.mark.behaviour("J10")
+def test_a_run_that_was_cut_off_is_said_to_be(lab: Any) -> None:
+    run = _made(lab, "backtest", str(_prices(lab.folder / "one.csv")), *QUICK)
+    with sqlite3.connect(lab.run().folder / "journal.db") as db:
+        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
+    for command in (("compare", run, run), ("verify",), ("audit",), ("lookahead", "--cuts", "1")):
+        result = lab(*command)
+        assert result.code == 0, result.err
+        assert result.err == f"lab: {run} was cut off before its end; this is about what it had recorded by then\n"
+
+
+@pytest.mark.behaviour("J6", "J10")
+def test_data_that_are_gone_are_named_with_the_run_that_read_them(lab: Any, one_line: Any) -> None:
+    file = _prices(lab.folder / "one.csv")
+    one = _made(lab, "backtest", str(file), *QUICK)
+    other = _made(lab, "backtest", str(file), *QUICK, "--equity", "5000")
+    file.unlink()
+    said = f"{other} cannot read again what it read: replay: {file}: no such file"
+    one_line(lab("verify", other), 78, said, "; put it back")
+    one_line(lab("compare", other, one), 78, said)
+
+
+@pytest.mark.behaviour("J6", "J10")
+def test_a_plugin_that_is_gone_is_named_with_what_to_install(lab: Any, trader: Any, one_line: Any) -> None:
+    file = str(_prices(lab.folder / "one.csv"))
+    assert lab.process("backtest", file, "--strategy", "trader", env=lab.see(trader)).code == 0
+    run = lab.run().folder.name
+    assert lab.process("backtest", file, "--strategy", "sma").code == 0
+    other = lab.run().folder.name
+    said = f"{run} cannot be assembled again: no strategy named 'trader'; known: sma; install their-trader 1.2.3, which"
+    one_line(lab.process("verify", run), 69, said)
+    one_line(lab.process("compare", other, run), 69, said)
 
 
 @pytest.mark.behaviour("J10")

@@ -84,6 +84,29 @@ def test_a_shared_account_has_one_deposit_and_each_book_its_own_part(lab: Any, s
     assert {name: D(book["equity"]) for name, book in report["books"].items()} == {"one": 10_100, "two": 9_960}
 
 
+@pytest.mark.behaviour("P6", "V2")
+@pytest.mark.parametrize("account", ["separate", "shared"])
+def test_the_result_of_each_strategy_is_in_report_summary_and_page(lab: Any, sided: None, account: str) -> None:
+    options = ("--account", account, "--set", "two.quantity=-4", "--reporter", "html")
+    result = backtest(lab, [100.01, 100.01, 110.01], *options)
+    assert result.code == 0, result.err
+    books = lab.run().report()["books"]
+    assert {name: (D(one["pnl"]), one["fills"], one["trades"]) for name, one in books.items()} == {
+        "one": (100, 1, 0), "two": (-40, 1, 0),
+    }  # fmt: skip
+    said = [" ".join(line.split()) for line in lab("report").out.splitlines() if line.startswith("result ")]
+    equity = {"one": "10100", "two": "-40" if account == "shared" else "9960"}
+    assert said == [
+        f"result one pnl: 100, trades: 0, fills: 1, equity: {equity['one']}, holds: (BTCUSDT: 10)",
+        f"result two pnl: -40, trades: 0, fills: 1, equity: {equity['two']}, holds: (BTCUSDT: -4)",
+    ]
+    assert "of which one +100.00, trades 0, fills 1, fees 0.00" in " ".join(result.out.split())
+    assert "two -40.00, trades 0, fills 1, fees 0.00" in " ".join(result.out.split())
+    assert "<td>two</td>" in (lab.run().folder / "summary.html").read_text(encoding="utf-8")
+    assert lab("backtest", "prices.csv", *BOTH[:2], *FREE).code == 0
+    assert "result one" not in lab("report").out
+
+
 @pytest.mark.behaviour("O11", "P6", "J7")
 def test_a_shared_account_is_liquidated_in_a_row_and_a_line_for_each_strategy_and_audited(
     lab: Any, sided: None

@@ -137,7 +137,7 @@ def test_what_the_rules_forbid_is_refused_with_a_reason_and_counted_and_the_orde
     made = engine({0: [LIMIT], 2: [AmendRequest(ENTRY, **change)]}, venue({1: [filled(ENTRY, 4, 90)]}))
     outputs = play(made, 4)
     assert refusals(outputs) == [("engine", reason)]
-    assert made.counters.refusals == 1
+    assert (made.counters.refusals, made.counters.amendments_refused) == (1, 1)
     [order] = made.strategies[0].view.orders()
     assert (order.quantity, order.remaining, order.limit) == (10, 6, 90)
 
@@ -387,6 +387,7 @@ def test_a_later_amendment_builds_on_what_is_on_its_way() -> None:
     made = engine(plan, broker)
     outputs = play(made, 5)
     assert [(one.quantity, one.limit) for one in only(OrderAmended, outputs)] == [(6, 90), (6, 95)]
+    assert made.counters.amended == 2
     assert refusals(outputs) == [("engine", "nothing would change")]
     assert not made.state.working[ENTRY].asked
 

@@ -412,6 +412,9 @@ class Histories(RuleBasedStateMachine):
         assert counters.fills == counts[OrderFilled]
         assert counters.signals == counts[Signal]
         assert counters.refusals == counts[OrderRefused] + counts[AmendRefused]
+        assert (counters.amended, counters.amendments_refused) == (counts[OrderAmended], counts[AmendRefused])
+        books = state.books
+        assert (counters.fills, counters.trades) == (sum(b.fills for b in books), sum(b.trades for b in books))
         ends = [counts[one] for one in ("cancelled", "expired", "rejected")]
         assert [counters.cancelled, counters.expired, counters.rejected] == ends
         assert len(self.lives) == len(self.working) + counts["filled"] + sum(ends)

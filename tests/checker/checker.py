@@ -330,8 +330,9 @@ class Checker:
                     figures[name] = book.off_tick(D(asked[name]), not order.buys)
             if asked["quantity"] is not None:
                 figures["quantity"] = D(asked["quantity"]) // book.lot * book.lot + order.gone
-            order.asked.append(figures)
-            self.market.push(row["eligible_ns"], "amend", order, figures)
+            if row["eligible_ns"] > self.now:  # otherwise the row that follows has them
+                order.asked.append(figures)
+                self.market.push(row["eligible_ns"], "amend", order, figures)
 
     def on_order_triggered(self, row: dict[str, Any], *, expected: bool = False) -> None:
         order = self.working(row)

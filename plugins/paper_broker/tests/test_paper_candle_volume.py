@@ -114,43 +114,28 @@ def test_slippage_grows_with_the_share_of_a_candles_volume_and_three_times_at_mo
     assert fill.slippage == 100 * D("0.001") * D(factor)
 
 
-def test_what_is_typical_is_the_mean_volume_of_the_newest_candles() -> None:
+def market_of(*volumes: float) -> MarketView:
+    """Return a market whose candles, the newest of which ends at `START`, had these volumes."""
     state = EngineState(
-        {"BTCUSDT": instrument()},
-        MINUTE,
-        64,
-        (),
-        config_hash="",
-        leverage=D(1),
-        margin_mode="cross",
-        account_mode="separate",
-        no_orders=False,
-    )
-    for number in range(30):
-        volume = 1_000.0 if number < 10 else 40.0 if number % 2 else 60.0
-        state.markets["BTCUSDT"].history.candles.append(candle((number - 30) * 60_000, volume=volume))
+        {"BTCUSDT": instrument()}, MINUTE, 64, (), config_hash="", leverage=D(1), margin_mode="cross",
+        account_mode="separate", no_orders=False,
+    )  # fmt: skip
+    for number, volume in enumerate(volumes):
+        state.markets["BTCUSDT"].history.candles.append(candle((number - len(volumes)) * 60_000, volume=volume))
+    return MarketView(state)
+
+
+def test_what_is_typical_is_the_mean_volume_of_the_newest_candles() -> None:
     paper = PaperBroker(latency_ms=0, slippage_bps=D(10))
     paper.open({"BTCUSDT": evolve(BTC, tick=D("0.00001"))}, seed=7)
-    paper.attach(MarketView(state))
+    paper.attach(market_of(*[1_000.0] * 10, *[60.0, 40.0] * 10))
     send(paper, order(quantity="5"))
     assert only_fill(paper, candle(0, volume=7.0)).slippage == 100 * D("0.001") * D("1.05")  # 5 of 50
 
 
 def test_a_market_order_on_known_candles_does_not_expire_by_time() -> None:
-    state = EngineState(
-        {"BTCUSDT": instrument()},
-        MINUTE,
-        64,
-        (),
-        config_hash="",
-        leverage=D(1),
-        margin_mode="cross",
-        account_mode="separate",
-        no_orders=False,
-    )
-    state.markets["BTCUSDT"].history.candles.append(candle(-60_000))
     paper = broker(expire_ms=100)
-    paper.attach(MarketView(state))
+    paper.attach(market_of(50.0))
     send(paper, order())
     assert paper.observe(timer(50_000)) == []
     assert only_fill(paper, candle(0)).rule == "candle_open"

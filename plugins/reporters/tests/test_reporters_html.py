@@ -3,6 +3,7 @@
 import logging
 import re
 import sys
+from decimal import Decimal
 from html.parser import HTMLParser
 
 import msgspec
@@ -10,14 +11,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.control import TradingState
-from lab.domain.events import OrderRefused, Signal, StrategyStopped
+from lab.domain.events import (
+    FundingPaid,
+    FundingSkipped,
+    Liquidated,
+    LiquidationSettled,
+    MarginCall,
+    OrderRefused,
+    Signal,
+    StrategyStopped,
+)
 from lab.domain.market import Candle, check_candle
 from lab.domain.orders import OrderRequest, Side
+from lab.records.report import ProfitBand
+from lab.records.run import BookState, FillTotals
 from lab_reporters.series import Candles, Fills, Moves, equity_curve
 from lab_reporters.summary import Html, replace_file
 from lab_reporters.svg import ticks
 from msgspec.structs import replace
 
+D = Decimal
 VOID = {"meta", "br", "hr", "img", "link", "input"}
 MINUTE = 60 * 10**9
 START = 1_800_000_000 * 10**9  # 2027-01-15T08:00:00Z
@@ -93,6 +106,73 @@ async def test_page_tells_the_whole_run_and_needs_nothing_from_outside(rows, run
     ):
         assert part in page, part
     assert [path.name for path in tmp_path.iterdir()] == ["summary.html"]
+
+
+def table_of(page, title):
+    """Return the cells of a table, row by row."""
+    body = page.partition(f"<h2>{title}")[2].partition("</table>")[0].partition("<tbody>")[2]
+    return [re.findall(r"<td[^>]*>([^<]*)</td>", row) for row in body.split("</tr>") if row.startswith("<tr>")]
+
+
+@pytest.mark.behaviour("O15", "V2")
+async def test_the_page_shows_the_band_and_how_fills_were_made(rows, run, drive, tmp_path):
+    band = ProfitBand(pessimistic=D("-3.5"), expected=D("12.34"), optimistic=D(14))
+    rules = {
+        "limit_traded": FillTotals(fills=1, late=0, fees=D("0.1"), slippage=D(0)),
+        "a <rule>": FillTotals(fills=1_200, late=3, fees=D("7.25"), slippage=D("1.5")),
+    }
+    run.report = replace(run.report, pnl_band=band, fill_rules=rules)
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert '<div class="card"><span>P&amp;L band</span><b>-3.50 to +14.00</b></div>' in page
+    assert table_of(page, "How fills were made") == [
+        ["a &lt;rule&gt;", "1,200", "3", "7.25", "1.50"], ["limit_traded", "1", "0", "0.10", "0.00"],
+    ]  # fmt: skip
+
+
+@pytest.mark.behaviour("O15", "V2")
+async def test_a_band_of_no_width_and_fills_that_never_were_are_not_shown(rows, run, drive, tmp_path):
+    band = ProfitBand(pessimistic=D(1), expected=D(1), optimistic=D(1))
+    run.report = replace(run.report, pnl_band=band, fill_rules={})
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    for part in ("P&amp;L band", "How fills were made", "Funding and liquidations", "<h2>Strategies"):
+        assert part not in page
+
+
+@pytest.mark.behaviour("P6", "V2")
+async def test_the_page_shows_the_result_of_each_of_several_strategies(rows, run, drive, tmp_path):
+    book = BookState(
+        cash=D(9_990), equity=D(9_995), pnl=D(-5), fills=7, trades=3, balances={"fees": D("1.5"), "funding": D("-0.2")},
+        positions={}, stopped=False,
+    )  # fmt: skip
+    other = replace(book, equity=D(10_008), pnl=D(8), fills=0, trades=0, balances={})
+    run.report = replace(run.report, books={"sma": book, "other": other})
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert table_of(page, "Strategies") == [
+        ["sma", "-5.00", "3", "7", "1.50", "-0.20", "9,995.00"],
+        ["other", "+8.00", "0", "0", "0.00", "0.00", "10,008.00"],
+    ]  # fmt: skip
+
+
+@pytest.mark.behaviour("O10", "O11", "V2")
+async def test_funding_and_liquidations_have_a_table_of_their_own_where_there_are_any(rows, run, drive, tmp_path):
+    paid = FundingPaid("sma", "BTCUSDT", D("0.0001"), D(102), D(10), D("0.102"), START, (("cash", D("-0.102")),))
+    rows.add("funding_paid", paid)
+    rows.add("funding_skipped", FundingSkipped("sma", "BTCUSDT", D(10), START, 2, "no rate was fetched"))
+    call = MarginCall("BTCUSDT", D(10), D(90), D(900), D("3.6"))
+    rows.add("liquidated", Liquidated("sma", "account", D("3.5"), D("3.6"), (call,)))
+    rows.add("liquidation_settled", LiquidationSettled("sma", ("BTCUSDT",), D(2), D(0), (("cash", D(-2)),)))
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    found = table_of(page, "Funding and liquidations")
+    assert [(kind, strategy, cash) for _, kind, strategy, _, cash in found] == [
+        ("funding paid", "sma", "-0.10"), ("funding skipped", "sma", "–"), ("liquidated", "sma", "–"),
+        ("liquidation settled", "sma", "-2.00"),
+    ]  # fmt: skip
+    assert "no rate was fetched" in found[1][3]
+    assert "10 BTCUSDT at 90" in found[2][3]
 
 
 @pytest.mark.behaviour("V2")

@@ -95,6 +95,18 @@ async def test_a_run_without_trades_says_why(rows, run, drive, pipe):
     assert "No trade      fast never crossed slow" in pipe.getvalue()
 
 
+@pytest.mark.behaviour("O16", "V1")
+@pytest.mark.parametrize(
+    ("amended", "refused", "said"),
+    [(3, 0, "Amended       3"), (1_200, 2, "Amended       1,200, 2 amendments refused"), (0, 0, "")],
+)
+async def test_amendments_are_counted_where_there_were_any(run, drive, pipe, amended, refused, said):
+    run.report = replace(run.report, amended=amended, amendments_refused=refused)
+    await drive(Terminal(), run.info(), [])
+    found = [line.strip() for line in pipe.getvalue().splitlines() if "Amended" in line]
+    assert found == ([said] if said else [])
+
+
 async def test_refusals_show_one_line_a_second_and_count_the_rest(rows, run, drive, pipe):
     for _ in range(50):
         rows.refusal()

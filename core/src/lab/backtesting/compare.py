@@ -1,42 +1,36 @@
 """`lab compare`: the first decision, fill or end in which two runs differ, and whether their inputs did before."""
 
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from itertools import chain, count, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
 
-from lab.backtesting.recorded_source import moved
+from lab.backtesting.recorded_run import assembled_again, check_chain, recorded_batch
+from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
-from lab.backtesting.verify import recorded_batch
-from lab.composition.assembly import reassemble
+from lab.backtesting.setting_differences import setting_differences
 from lab.domain.control import Command, CommandAction, TradingState
 from lab.domain.events import OrderEnded
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
 from lab.domain.market import MARKET_DATA, Backfill
-from lab.domain.time import format_time
-from lab.errors import ConfigError, JournalError, PluginError, RunError
+from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.chain import Row
 from lab.journal.codec import INPUT_KINDS, KINDS, RUN_ENDED, RUN_STARTED, encode
 from lab.journal.reader import JournalReader
 from lab.journal.store import Journal
 from lab.plugins.discovery import Registry
-from lab.records.base import as_data
-from lab.records.run import RunStarted
 from lab.runs.previous import check_begun
 
 _NOT_COMPARED: Final = frozenset({RUN_STARTED, RUN_ENDED, *INPUT_KINDS.values()})
-_DECIDING: Final = (
-    "strategies", "gates", "broker", "symbol", "interval", "equity", "leverage", "margin", "seed", "no_orders",
-    "instruments", "carried_loss", "lab",
-)  # fmt: skip
 _ENDED: Final = KINDS[OrderEnded]
 _BY_THE_END: Final = f'"reason":"{CommandAction.STOP} by '.encode()
 _EVERY: Final = 4096
 _CAUSES_MOST: Final = 10
+_INPUT_MOST: Final = 200
 
 
 @frozen
@@ -55,7 +49,7 @@ def compare(one: Path, other: Path, registry: Registry, *, progress: Progress | 
     """Compare what two runs came to: every output row, in order, by its kind and its content.
 
     Where they part, the market data up to there is compared, then what the sessions said, then the settings. Inputs
-    are read from the tape, or from the source again. Raises `RunError` where a run can't be read.
+    are read from the tape, or from the source again. Raises `RunError` where a run can't be read, or was changed.
     """
     directories = (one, other)
     readers: list[JournalReader] = []
@@ -63,25 +57,34 @@ def compare(one: Path, other: Path, registry: Registry, *, progress: Progress | 
         for directory in directories:
             readers.append(JournalReader.open(directory))
             check_begun(directory, readers[-1])
+            _check_unchanged(directory, readers[-1])
         rows, parted = _outputs(readers[0], readers[1])
-        causes: list[str] = []
-        if parted is not None:
-            started = tuple(reader.run_started() for reader in readers)
-            until = tuple(row[2] if row is not None else None for row in parted)
-            streams = [
-                _inputs(directory, registry, reader, end)
-                for directory, reader, end in zip(directories, readers, until, strict=True)
-            ]
-            causes = _causes(streams, started, progress)
+        if parted is None:
+            return Comparison((one.name, other.name), True, rows, "", ())
+        started = [reader.run_started() for reader in readers]
+        sides = [
+            _Side(_inputs(directory, registry, reader), None if row is None else row[2])
+            for directory, reader, row in zip(directories, readers, parted, strict=True)
+        ]
+        causes = _input_causes(sides[0], sides[1], progress) + setting_differences(*started)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
-    except (ConfigError, PluginError) as error:
-        raise RunError(EndReason.PLUGIN, f"{one.name}, {other.name}: cannot be assembled again: {error}") from None
     finally:
         for reader in readers:
             reader.close()
-    difference = "" if parted is None else f"{_text(one, parted[0])}; {_text(other, parted[1])}"
-    return Comparison((one.name, other.name), parted is None, rows, difference, causes)
+    alike = (
+        "equal inputs and settings: the code was changed without a new version number, or is not deterministic; "
+        "`lab verify` of each run tells which one still repeats"
+    )
+    difference = _difference(directories, parted, [each.config_hash for each in started])
+    return Comparison((one.name, other.name), False, rows, difference, causes[:_CAUSES_MOST] or [alike])
+
+
+def _check_unchanged(directory: Path, reader: JournalReader) -> None:
+    broken = check_chain(reader)
+    if broken is not None:
+        text = f"row {broken} was changed after it was written; nothing is compared"
+        raise RunError(EndReason.STORAGE, f"{directory.name}: {text}")
 
 
 def _outputs(one: JournalReader, other: JournalReader) -> tuple[int, tuple[Row | None, Row | None] | None]:
@@ -105,53 +108,81 @@ def _compared(reader: JournalReader) -> Iterator[Row]:
     )
 
 
-def _text(run: Path, row: Row | None) -> str:
-    if row is None:
-        return f"{run.name} has nothing more"
-    return f"{run.name} has at {format_time(row[1])} row {row[0]}, {row[3]} {row[5].decode()[:300]}"
+def _difference(runs: Sequence[Path], parted: Sequence[Row | None], hashes: Sequence[str]) -> str:
+    """Return what each run has where they part; of two rows of one kind what differs, beside the hash in the ids."""
+    one, other = (
+        None if row is None else (*row[:5], row[5].replace(f"{begin}-".encode(), b""), row[6])
+        for row, begin in zip(parted, hashes, strict=True)
+    )
+    texts = [
+        f"{run.name} has {'nothing more' if row is None else f'row {row[0]}, {row_text(row, against)}'}"
+        for run, row, against in zip(runs, (one, other), (other, one), strict=True)
+    ]
+    return "; ".join(texts)
 
 
-def _inputs(
-    directory: Path, registry: Registry, reader: JournalReader, until: int | None
-) -> Iterator[tuple[int, Input]]:
-    """Yield the inputs up to the one that led to a row, each with its number; all of them without one."""
+# -- inputs ----------------------------------------------------------------------------------------------------------
+
+
+def _inputs(directory: Path, registry: Registry, reader: JournalReader) -> Iterator[tuple[int, Input]]:
+    """Yield the inputs of a run, each with its number."""
     recorded = reader.run_started()
     if not recorded.instruments:
         return
-    assembly = reassemble(registry, moved(recorded, reader.labels().get("state_dir"), directory))
+    assembly = assembled_again(directory, registry, reader)
     journal = Journal(None, durable=False, labels={})
-    number = 0
-    for batch in recorded_batch(directory, assembly, recorded, journal).batches:
-        for event in batch:
-            number += 1
-            if until is not None and number > until:
-                return
-            yield number, event
+    yield from enumerate(chain.from_iterable(recorded_batch(directory, assembly, recorded, journal).batches), 1)
 
 
-def _causes(
-    streams: Sequence[Iterator[tuple[int, Input]]], started: Sequence[RunStarted], progress: Progress | None
-) -> list[str]:
-    market: list[list[tuple[int, Any]]] = [[], []]
-    said: list[list[tuple[int, Any]]] = [[], []]
-    causes: list[str] = []
-    for step, both in enumerate(zip_longest(*streams), 1):
+class _Side:
+    """The inputs of one of two runs: those that are read, and not compared yet.
+
+    ``until`` is the input that led to the row in which the runs part; without one all of them count.
+    """
+
+    def __init__(self, inputs: Iterator[tuple[int, Input]], until: int | None) -> None:
+        self._inputs = inputs
+        self._until = until
+        self._over = self._reached = False
+        self.market: list[tuple[int, Any]] = []
+        self.said: list[tuple[int, Any]] = []
+
+    def read(self, *, more: bool) -> bool:
+        """Read an input up to the one that counts last, or beyond it where the other run needs ``more`` to compare."""
+        if self._over or (self._reached and not more):
+            return False
+        numbered = next(self._inputs, None)
+        if numbered is None:
+            self._over = True
+            return False
+        number, event = numbered
+        kinds = self.said if isinstance(event, Command | TradingState) else self.market
+        kinds += [(number, part) for part in _parts(event)]
+        self._reached = self._until is not None and number >= self._until
+        return True
+
+    def counting(self, parts: Sequence[tuple[int, Any]]) -> Sequence[tuple[int, Any]]:
+        """Return those that came no later than the row in which the runs part."""
+        return [part for part in parts if self._until is None or part[0] <= self._until]
+
+
+def _input_causes(one: _Side, other: _Side, progress: Progress | None) -> list[str]:
+    """Return the first difference of the inputs, of the market before that of what the sessions said."""
+    for step in count(1):
         if progress is not None and step % _EVERY == 0:
             progress("comparing inputs", step, None)
-        for side, numbered in enumerate(both):
-            if numbered is not None:
-                number, event = numbered
-                kinds = said if isinstance(event, Command | TradingState) else market
-                kinds[side] += [(number, part) for part in _parts(event)]
-        if _parted("inputs", market, causes) or len(causes) > _CAUSES_MOST:
+        # One run parted on an earlier input than the other: it goes on, because it was fed those that follow, too.
+        wanted, other_wanted = bool(one.counting(one.market)), bool(other.counting(other.market))
+        read = one.read(more=other_wanted)
+        if not other.read(more=wanted) and not read:
             break
-    if not causes:
-        _parted("inputs", market, causes, at_end=True)
-    if not causes:
-        _parted("what the sessions said", said, causes, at_end=True)
-    causes += _settings(*started)
-    alike = "equal inputs and settings: the code was changed without a new version number, or is not deterministic"
-    return causes[:_CAUSES_MOST] or [alike]
+        causes = _parted("inputs", one.market, other.market)
+        if causes:
+            return causes
+    return _more("inputs", one, one.market, other, other.market) or (
+        _parted("what the sessions said", one.said, other.said)
+        or _more("what the sessions said", one, one.said, other, other.said)
+    )
 
 
 def _parts(event: Input) -> Sequence[Any]:
@@ -161,42 +192,25 @@ def _parts(event: Input) -> Sequence[Any]:
     return (event,) if isinstance(event, (*MARKET_DATA, Command, TradingState)) else ()
 
 
-def _parted(what: str, sides: list[list[tuple[int, Any]]], causes: list[str], *, at_end: bool = False) -> bool:
-    """Compare what both sides have, and forget it; note the first difference. At the end one may have more."""
-    one, other = sides
-    count = min(len(one), len(other))
-    for (first, was), (second, now) in zip(one[:count], other[:count], strict=True):
+def _parted(what: str, one: list[tuple[int, Any]], other: list[tuple[int, Any]]) -> list[str]:
+    """Compare what both sides have, and forget it; return the first difference in words."""
+    known = min(len(one), len(other))
+    for (first, was), (second, now) in zip(one[:known], other[:known], strict=True):
         if type(was) is not type(now) or encode(was) != encode(now):
-            causes.append(f"{what} differ: {_shown(first, was)}; {_shown(second, now)}")
-            return True
-    del one[:count], other[:count]
-    if at_end and (one or other):
-        side, (number, event) = (0, one[0]) if one else (1, other[0])
-        causes.append(f"{what} differ: only the {('first', 'second')[side]} run has {_shown(number, event)}")
-        return True
-    return False
+            return [f"{what} differ: the first run has {_shown(first, was)}, the second {_shown(second, now)}"]
+    del one[:known], other[:known]
+    return []
+
+
+def _more(
+    what: str, one: _Side, mine: Sequence[tuple[int, Any]], other: _Side, theirs: Sequence[tuple[int, Any]]
+) -> list[str]:
+    """Return in words what only one side has of what counts."""
+    for which, left in (("first", one.counting(mine)), ("second", other.counting(theirs))):
+        if left:
+            return [f"{what} differ: only the {which} run has {_shown(*left[0])}"]
+    return []
 
 
 def _shown(number: int, event: Any) -> str:
-    return f"input {number}, {INPUT_KINDS[type(event)]} {encode(event).decode()[:200]}"
-
-
-def _settings(one: RunStarted, other: RunStarted) -> list[str]:
-    """Return a line for each thing that decides and differs."""
-    found = []
-    for name in _DECIDING:
-        was, now = as_data(getattr(one, name)), as_data(getattr(other, name))
-        for key, then, after in _differences(name, was, now):
-            found.append(f"settings differ: {key} is {then} in the first run, {after} in the second")
-    return found
-
-
-def _differences(key: str, was: Any, now: Any) -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(was, dict) and isinstance(now, dict):
-        for name in sorted({*was, *now}):
-            yield from _differences(f"{key}.{name}", was.get(name), now.get(name))
-    elif isinstance(was, list | tuple) and isinstance(now, list | tuple) and len(was) == len(now):
-        for place, (then, after) in enumerate(zip(was, now, strict=True), 1):
-            yield from _differences(f"{key} {place}", then, after)
-    elif was != now:
-        yield key, was, now
+    return f"input {number}, {INPUT_KINDS[type(event)]} {short(encode(event).decode(), _INPUT_MOST)}"

@@ -13,8 +13,9 @@ from attrs import frozen
 from lab.backtesting.changed_file import NotChangeableError, inputs_known, rows_known
 from lab.backtesting.changed_future import draw_of
 from lab.backtesting.opened_files import on_open, packages_of
+from lab.backtesting.recorded_run import recorded_batch
 from lab.backtesting.recorded_source import moved
-from lab.backtesting.verify import recorded_batch, verify
+from lab.backtesting.verify import verify
 from lab.composition.assembly import reassemble
 from lab.domain.control import Command
 from lab.domain.inputs import Input

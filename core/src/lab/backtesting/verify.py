@@ -2,21 +2,22 @@
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice, zip_longest
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
 import attrs
 from attrs import frozen
 
-from lab.backtesting.recorded_source import changed, moved
-from lab.backtesting.runner import Batch, Progress, feed, prepare, run_through
-from lab.composition.assembly import Assembly, reassemble
+from lab.backtesting.recorded_run import assembled_again, check_chain, components, recorded_batch
+from lab.backtesting.row_text import row_text
+from lab.backtesting.runner import Batch, Progress, feed, run_through
+from lab.composition.assembly import Assembly
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
-from lab.errors import ConfigError, JournalError, PluginError, ProviderError, RunError, describe_error
+from lab.errors import JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason
-from lab.journal.chain import GENESIS, Row, row_hash
+from lab.journal.chain import GENESIS, Row
 from lab.journal.codec import RUN_ENDED
 from lab.journal.reader import JournalReader
 from lab.journal.state import end_state
@@ -24,7 +25,7 @@ from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
 from lab.records.base import as_data
-from lab.records.run import ComponentRecord, RunEnded, RunKind, RunStarted
+from lab.records.run import RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
@@ -83,17 +84,12 @@ def verify(
         if damage:
             text = "the tape is not what the run took in"
             return Verdict(directory.name, False, 0, 0, "", text, damage)
-        try:
-            assembly = reassemble(registry, moved(started, reader.labels().get("state_dir"), directory))
-        except (LookupError, TypeError, AttributeError) as error:
-            raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
+        assembly = assembled_again(directory, registry, reader)
         again = Journal(None, durable=False, labels={})
         batch, inputs = _again(directory, assembly, started, reader, again, watch)
         return _compare(directory, reader, again, batch, inputs, watch)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
-    except (ConfigError, PluginError) as error:
-        raise RunError(EndReason.PLUGIN, f"{directory.name} cannot be assembled again: {error}") from None
     finally:
         reader.close()
 
@@ -116,18 +112,6 @@ class _Watch:
     def stopped(self) -> bool:
         """Return whether the proof is to stop."""
         return self._stopped is not None and bool(self._stopped())
-
-
-def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | None = None) -> int | None:
-    """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
-    previous = GENESIS
-    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
-        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
-            return expected
-        previous = digest
-        if watch is not None and seq % _BATCH == 0:
-            watch("checking the hash chain, rows", seq)
-    return None
 
 
 class _Part:
@@ -192,24 +176,6 @@ def _again(
     return batch, number
 
 
-def recorded_batch(
-    directory: Path, assembly: Assembly, started: RunStarted, journal: Journal, most: int | None = None
-) -> Batch:
-    """Return a new engine for a recorded run, and its inputs: those of its tape, ``most`` of them, or of its source.
-
-    Raises `RunError` where the source can't be read again, or is another one by now.
-    """
-    if started.kind == "run":
-        tape = islice(read_tape(directory, torn_ok=True), most)
-        return Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
-    batch = prepare(assembly, started.kind, journal.outcome, started)
-    difference = changed(started.source, batch.started.source)
-    if difference:
-        raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
-    batch.started = started
-    return batch
-
-
 def _stopped_at(reader: JournalReader, kind: RunKind) -> int | None:
     """Return after how many inputs the run may have been stopped, ``None`` where it took all.
 
@@ -240,17 +206,12 @@ def _check_tape(reader: JournalReader, directory: Path, watch: _Watch) -> str:
             if number % _BATCH == 0:
                 watch("checking the tape, inputs", number, ended.session.counters.inputs)
     except JournalError as error:
-        return str(error)
+        return f"{error}; put it back from a copy: the inputs of the run are nowhere else"
     if number != ended.session.counters.inputs:
         return f"the tape holds {number} inputs, the run took {ended.session.counters.inputs}"
     if digest.hexdigest() != ended.tape_sha256:
         return "the tape's SHA-256 is not the one in the journal"
     return ""
-
-
-def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:
-    while events := list(islice(tape, _BATCH)):
-        yield events
 
 
 def _compare(
@@ -270,11 +231,13 @@ def _compare(
             head = ours[6]
             difference = _compare_end(reader.decoded(RunEnded, ours[0], ours[5]), batch)
         elif ours is None:
-            difference = f"row {count}: missing in the journal; the replay gives {_text(theirs)}"
+            difference = f"row {count}: missing in the journal; the replay gives {row_text(theirs)}"
         elif theirs is None:
-            difference = f"row {count}: the journal has {_text(ours)}; the replay has nothing"
+            difference = f"row {count}: the journal has {row_text(ours)}; the replay gives nothing more"
         elif ours[:6] != theirs[:6]:
-            difference = f"row {count}: the journal has {_text(ours)}; the replay gives {_text(theirs)}"
+            difference = (
+                f"row {count}: the journal has {row_text(ours, theirs)}; the replay gives {row_text(theirs, ours)}"
+            )
         else:
             head = ours[6]
             continue
@@ -293,23 +256,15 @@ def _compare_end(recorded: RunEnded, batch: Batch) -> str:
     return ""
 
 
-def _text(row: Row) -> str:
-    return f"{row[3]} {row[5].decode()[:400]} (time {row[1]}, input {row[2]}, key {row[4]})"
-
-
 def _cause(batch: Batch, row: Row | None) -> str:
     """Return the most likely cause of a difference: other code before other data."""
     recorded = batch.started
     current = batch.assembly.describe(recorded.kind, {}, {})
-    for then, now in zip(_components(recorded), _components(current), strict=True):
+    for then, now in zip(components(recorded), components(current), strict=True):
         if (then.distribution, then.version) != (now.distribution, now.version):
             was = f"{then.distribution} {then.version}"
             return f"other code: {then.name} came from {was} then, from {now.distribution} {now.version} now"
     if current.lab != recorded.lab:
         return f"other code: lab {recorded.lab} then, {current.lab} now"
     where = f"input {row[2]}" if row is not None else "the end"
-    return f"code was changed without a new version number, or a component is not deterministic ({where})"
-
-
-def _components(started: RunStarted) -> list[ComponentRecord]:
-    return [started.provider, started.broker, *started.strategies, *started.gates]
+    return f"code was changed without a new version number (put it back), or a component is not deterministic ({where})"

@@ -22,14 +22,15 @@ def command(run: str, as_json: bool, **given: Any) -> int:
     from lab.journal.audit import audit
     from lab.journal.reader import JournalReader
     from lab.runs.directory import find
-    from lab.runs.previous import check_begun, is_running
+    from lab.runs.previous import check_begun, unfinished
 
     directory = find(options.state_dir_of(given), run)
+    note = unfinished(directory)
     with contextlib.closing(JournalReader.open(directory)) as reader:
         check_begun(directory, reader)
         found = audit(reader)
-    if is_running(directory):
-        output.say(f"{directory.name} is still running; this is about what it had recorded when it was read")
+    if note:
+        output.say(note)
     if as_json:
         output.print_json({"schema_version": 1, "kind": "audit", "run": directory.name, **attrs.asdict(found)})
     elif not found.found:

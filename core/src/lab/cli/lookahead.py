@@ -34,14 +34,14 @@ def command(interrupts: Interrupts, /, run: str, cuts: int | None, seed: int, as
     """
     from lab.backtesting.lookahead import lookahead
     from lab.runs.directory import find
-    from lab.runs.previous import is_running
+    from lab.runs.previous import unfinished
 
     directory = find(options.state_dir_of(given), run)
-    running = is_running(directory)
+    note = unfinished(directory)
     with Line() as line:
         proof = lookahead(directory, cuts=cuts, seed=seed, stopped=lambda: interrupts.count, progress=line.step)
-    if running:
-        output.say(f"{proof.run} is still running; this is about what it had recorded when it was read")
+    if note:
+        output.say(note)
     if as_json:
         output.print_json({"schema_version": 1, "kind": "lookahead", "seed": seed, **attrs.asdict(proof)})
     else:

@@ -22,7 +22,7 @@ _SAID_MOST: Final = 1000
 _MONEY_DIGITS: Final = 4
 _DECIMAL: Final = re.compile(r"-?\d+\.\d+")
 _FRACTION_OF_A_SECOND: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)\.\d+Z")
-_NOT_SHOWN: Final = frozenset({"schema_version", "kind", "books", "changed"})
+_NOT_SHOWN: Final = frozenset({"schema_version", "kind", "changed"})
 
 
 def clean(text: str) -> str:
@@ -74,17 +74,27 @@ def files_line(directory: Path | None) -> str:
 
 
 def report_lines(report: "Report") -> str:
-    """Return a final report as a table; what is empty is left out."""
+    """Return a final report as a table; what is empty is left out, and so are the books where there is only one."""
     rows = []
     for key, value in as_data(report).items():
         label = key.replace("_", " ")
         lines = [(label, value)]
         if key == "settings":
             lines = [(f"{label} {part}", _as_given(inner)) for part, inner in value.items()]
+        elif key == "books":  # the result of each strategy
+            lines = [(f"result {part}", _result(inner)) for part, inner in value.items() if len(value) > 1]
         elif key == "degradations":  # a line each
             lines = [("" if place else label, inner) for place, inner in enumerate(value)]
         rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]
     return table(rows)
+
+
+def _result(book: dict[str, Any]) -> dict[str, Any]:
+    """Return what a strategy came to, from its book: what it holds at the end last."""
+    figures = {key: book[key] for key in ("pnl", "trades", "fills")}
+    costs = {key: book["balances"][key] for key in ("fees", "funding") if key in book["balances"]}
+    held = {symbol: position["quantity"] for symbol, position in book["positions"].items()}
+    return {**figures, **costs, "equity": book["equity"], "holds": held}
 
 
 def rounded(amount: Decimal) -> str:

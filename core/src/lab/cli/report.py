@@ -17,7 +17,7 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default).
     """
-    from lab.backtesting.verify import check_chain
+    from lab.backtesting.recorded_run import check_chain
     from lab.errors import RunError
     from lab.exit_codes import EndReason
     from lab.journal.reader import JournalReader

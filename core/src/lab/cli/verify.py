@@ -24,14 +24,14 @@ def command(interrupts: Interrupts, /, run: str, as_json: bool, **given: Any) ->
     from lab.backtesting.verify import verify
     from lab.plugins.discovery import Registry
     from lab.runs.directory import find
-    from lab.runs.previous import is_running
+    from lab.runs.previous import unfinished
 
     directory = find(options.state_dir_of(given), run)
-    running = is_running(directory)
+    note = unfinished(directory)
     with Line() as line:
         verdict = verify(directory, Registry(), stopped=lambda: interrupts.count, progress=line.step)
-    if running:
-        output.say(f"{verdict.run} is still running; this is about what it had recorded when it was read")
+    if note:
+        output.say(note)
     if as_json:
         output.print_json({"schema_version": 1, "kind": "verify", **attrs.asdict(verdict)})
     elif verdict.identical:

@@ -152,7 +152,10 @@ class CancelSent(Struct, frozen=True, gc=False):
 
 
 class AmendSent(Struct, frozen=True, gc=False):
-    """An amendment is on its way: it takes effect at ``eligible_ns``, unless the order ends before."""
+    """An amendment is on its way: it takes effect at ``eligible_ns``, unless the order ends before.
+
+    Where that is the moment at which it was sent, the order's new figures follow at once.
+    """
 
     strategy: str
     symbol: str

@@ -196,6 +196,7 @@ class OrderChanges:
         more = quantity - order.quantity
         open_.remaining = remaining = open_.remaining + more
         open_.order = replace(order, quantity=quantity, limit=limit, stop=stop)
+        self._state.counters.amended += 1
         out.append(OrderAmended(order.id, open_.book.name, order.symbol, quantity, remaining, limit, stop, reason))
         if more:  # what guards an entry grows and shrinks with it
             for child in self._children(open_):
@@ -228,6 +229,7 @@ class OrderChanges:
             refusal = self._send(open_, changed, request, out)
         if refusal is not None:
             self._state.counters.refusals += 1
+            self._state.counters.amendments_refused += 1
             out.append(AmendRefused(book.name, open_.order.symbol, request, *refusal))
 
     def _changed(self, open_: OpenOrder, request: AmendRequest) -> tuple[Order, Problem | None]:
@@ -323,9 +325,9 @@ class OrderChanges:
         answer = self._broker.amend(changed, now_ns)
         if type(answer) is not Accepted:
             return self._broker.name, answer.reason, {}  # type: ignore[union-attr]
+        out.append(AmendSent(open_.book.name, changed.symbol, request, answer.eligible_ns))
         if answer.eligible_ns > now_ns:
             open_.asked = (*open_.asked, changed)
-            out.append(AmendSent(open_.book.name, changed.symbol, request, answer.eligible_ns))
         else:
             reason = request.reason or "asked for by the strategy"
             self._set_figures(open_, changed.quantity, changed.limit, changed.stop, reason, out)

@@ -24,10 +24,10 @@ class RunCounters:
     """
 
     __slots__ = (
-        "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid", "fill_rules", "fills",
-        "funding_paid", "funding_skipped", "gain_at_best", "gaps", "ignored_candles", "insurance_paid", "late_quotes",
-        "liquidation_fees", "liquidations", "loss_at_worst", "max_drawdown", "orders", "peak_equity", "quotes",
-        "refusals", "rejected", "signals", "trades", "unconfirmed",
+        "amended", "amendments_refused", "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid",
+        "fill_rules", "fills", "funding_paid", "funding_skipped", "gain_at_best", "gaps", "ignored_candles",
+        "insurance_paid", "late_quotes", "liquidation_fees", "liquidations", "loss_at_worst", "max_drawdown",
+        "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades", "unconfirmed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -42,6 +42,8 @@ class RunCounters:
         self.fills = 0
         self.trades = 0
         self.refusals = 0
+        self.amended = 0
+        self.amendments_refused = 0
         self.cancelled = 0
         self.expired = 0
         self.rejected = 0

@@ -126,9 +126,11 @@ class FillBooking:
         after = positions[symbol].quantity
         counters = self._state.counters
         counters.fills += 1
+        book.fills += 1
         self._tally(fill, buys, market)
         if held and (not after or (after > ZERO) is not (held > ZERO)):
             counters.trades += 1
+            book.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
         oid = order.id
         if remaining:

@@ -107,7 +107,8 @@ class Book:
     """One strategy's part of an account: its ledger, its working orders, and how its orders ended."""
 
     __slots__ = (
-        "account", "closing", "deposit", "halts", "ledger", "liquidated", "name", "orders", "outcomes", "stopped",
+        "account", "closing", "deposit", "fills", "halts", "ledger", "liquidated", "name", "orders", "outcomes",
+        "stopped", "trades",
     )  # fmt: skip
 
     def __init__(self, name: str, deposit: Decimal) -> None:
@@ -117,6 +118,8 @@ class Book:
         self.ledger = Ledger()
         self.orders: dict[str, OpenOrder] = {}
         self.outcomes: dict[str, str] = {}
+        self.fills = 0
+        self.trades = 0
         self.stopped = False
         # Why a gate refuses every entry for the rest of the run, by the gate's name.
         self.halts: dict[str, str] = {}

@@ -7,8 +7,6 @@ from typing import Any, Final, Literal
 from lab.domain.control import TradingState
 from lab.domain.events import (
     EntriesHalted,
-    GateFailed,
-    Liquidated,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -19,10 +17,12 @@ from lab.domain.ledger import ZERO
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
+from lab.journal.band import profit_band
+from lab.journal.degradations import degradations
 from lab.journal.reader import JournalReader
 from lab.records.base import exact
-from lab.records.report import REPORT_SCHEMA_VERSION, ProfitBand, Report
-from lab.records.run import CarriedLoss, RunStarted, RunState, SessionState, Totals
+from lab.records.report import REPORT_SCHEMA_VERSION, Report
+from lab.records.run import RunStarted, RunState, SessionState, Totals
 
 RUN_SETTINGS: Final = (
     "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "account", "leverage", "margin",
@@ -86,6 +86,8 @@ def _build(reader: JournalReader) -> Report:
         fills=totals.fills,
         trades=totals.trades,
         refusals=totals.refusals,
+        amended=totals.amended,
+        amendments_refused=totals.amendments_refused,
         cancelled=totals.cancelled,
         expired=totals.expired,
         rejected=totals.rejected,
@@ -94,11 +96,7 @@ def _build(reader: JournalReader) -> Report:
         ending_equity=exact(end.equity),
         pnl_absolute=exact(end.equity - starting),
         pnl_percent=exact(((end.equity - starting) / starting * 100).quantize(_HUNDREDTH_OF_A_PERCENT)),
-        pnl_band=ProfitBand(
-            pessimistic=exact(end.equity - starting - totals.loss_at_worst),
-            expected=exact(end.equity - starting),
-            optimistic=exact(end.equity - starting + totals.gain_at_best),
-        ),
+        pnl_band=profit_band(reader, started, end, starting),
         fees_paid=exact(totals.fees_paid),
         fill_rules=totals.fill_rules,
         funding_paid=exact(totals.funding_paid),
@@ -110,7 +108,7 @@ def _build(reader: JournalReader) -> Report:
         limits=session.limits,
         fee_rates=session.fees,
         gates=tuple(entry.name for entry in started.gates),
-        degradations=(*_degradations(started, end, reader, finished=ended is not None), *reporters),
+        degradations=(*degradations(started, end, reader, finished=ended is not None), *reporters),
         counters=session.counters,
         contacted_hosts=session.contacted_hosts,
         first_event=_stamp(first_ns),
@@ -192,51 +190,6 @@ def _time(reader: JournalReader, order: Literal["ASC", "DESC"]) -> int:
 
 def _stamp(time_ns: int) -> str | None:
     return format_time(time_ns) if time_ns > SECOND_NS else None
-
-
-def _degradations(started: RunStarted, end: RunState, reader: JournalReader, *, finished: bool) -> tuple[str, ...]:
-    """Return the degradations of a run, each with its figures."""
-    totals = end.totals
-    found = list(end.session.degradations)
-    if not finished:
-        found.append("unfinished: the journal holds no end of the run")
-    if started.carried_loss.lost:
-        found.append(_restarted(started.carried_loss, reader.labels().get("restarts", "")))
-    if started.gate_memory:
-        run = reader.labels().get("restarts", "")
-        found.append(f"gate_memory {', '.join(started.gate_memory)}: carried over{run and f' from {run}'}")
-    if not started.gates:
-        found.append("no_risk_gates: none were configured")
-    found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
-    found.extend(f"entries_halted {e.strategy}: {e.gate}: {e.reason}" for e in reader.events(EntriesHalted))
-    found.extend(_liquidated(event) for event in reader.events(Liquidated))
-    found.extend(f"gate_failed {event.gate}: {event.error}" for event in reader.events(GateFailed))
-    notes = started.source.get("notes", "").splitlines()
-    found.extend(notes)
-    counts = {
-        "unconfirmed_candles": totals.unconfirmed,
-        "gaps": 0 if any(note.startswith("gaps ") for note in notes) else totals.gaps,  # the source says more of them
-        "ignored_candles": totals.ignored_candles,
-        "late_quotes": totals.late_quotes,
-        "expired": totals.expired,
-        "funding_skipped": totals.funding_skipped,
-    }
-    found.extend(f"{name} {number}" for name, number in counts.items() if number)
-    return tuple(found)
-
-
-def _liquidated(event: Liquidated) -> str:
-    what = ", ".join(f"{exact(one.quantity):f} {one.symbol} at {exact(one.mark):f}" for one in event.positions)
-    figures = f"margin balance {exact(event.balance):f}, maintenance margin {exact(event.maintenance):f}"
-    return f"liquidated {event.strategy} (the {event.scope}): {what or 'no position'}; {figures}"
-
-
-def _restarted(carried: CarriedLoss, run: str) -> str:
-    """Return what a run took over, rounded to two digits or two decimals, whichever is more."""
-    what, amount = "profit" if carried.lost < 0 else "loss", abs(carried.lost)
-    places = max(2, 1 - amount.adjusted())
-    day = format_time(carried.day_ns).partition("T")[0]
-    return f"restarted{run and f' {run}'}: a {what} of {amount:.{places}f} on {day} is carried over"
 
 
 def _why_no_trade(started: RunStarted, totals: Totals, session: SessionState, reader: JournalReader) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from hashlib import sha256
 
-from lab.domain.ledger import ZERO
+from lab.domain.ledger import EXACT, ZERO
 from lab.domain.time import DAY_NS
 from lab.engine.engine import Engine
 from lab.exit_codes import EndReason
@@ -30,6 +30,7 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
     for strategy in engine.strategies:
         book, ledger = strategy.book, strategy.book.ledger
         ledger.check_balance()
+        equity = engine.valuation.book_equity(book)
         positions = {
             symbol: PositionState(
                 quantity=exact(held.quantity),
@@ -41,7 +42,10 @@ def end_state(engine: Engine, session: SessionState) -> RunState:
         }
         books[strategy.name] = BookState(
             cash=exact(ledger.cash),
-            equity=exact(engine.valuation.book_equity(book)),
+            equity=exact(equity),
+            pnl=exact(EXACT.subtract(equity, book.deposit)),
+            fills=book.fills,
+            trades=book.trades,
             balances={account: exact(amount) for account, amount in ledger.balances.items() if amount != ZERO},
             positions=positions,
             stopped=strategy.failed,

@@ -143,8 +143,7 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
     """
     segments = segments_of(directory)
     if not segments:
-        text = "no tape there (tape-0001.jsonl.zst); a backtest has none, because its source can be read again"
-        raise JournalError(f"{directory}: {text}")
+        raise JournalError(f"{directory}: no tape there (tape-0001.jsonl.zst); only live sessions have one")
     for segment in segments:
         if not segment.stat().st_size:
             continue  # a process that was killed before its first input

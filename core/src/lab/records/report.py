@@ -144,7 +144,11 @@ class Report(Record, frozen=True, kw_only=True):
     trades: int
     """round trips: times a position was closed or turned"""
     refusals: int
-    """requests refused by a gate or by the engine's rules"""
+    """requests refused by a gate, by the engine's rules or by the broker, amendments included"""
+    amended: int
+    """times a working order's figures changed: as it was asked for, or with its group or its entry"""
+    amendments_refused: int
+    """amendments among the refusals; the orders work on as they were"""
     cancelled: int
     """orders that were cancelled"""
     expired: int
@@ -162,11 +166,11 @@ class Report(Record, frozen=True, kw_only=True):
     pnl_percent: Decimal
     """the same in % of the starting equity"""
     pnl_band: ProfitBand
-    """the profit at the worst, the booked and the best prices of the same fills"""
+    """the profit at the worst, the booked and the best prices of the same fills; no account loses more than it has"""
     fees_paid: Decimal
     """fees of all fills"""
     fill_rules: Mapping[str, FillTotals]
-    """how fills were made: number, fees and slippage by the broker's rule"""
+    """how fills were made, by the broker's rule"""
     funding_paid: Decimal = ZERO
     """funding of all positions; below 0: received"""
     liquidations: int = 0
@@ -178,7 +182,7 @@ class Report(Record, frozen=True, kw_only=True):
     max_drawdown: Decimal
     """largest fall of equity from a peak"""
     books: Mapping[str, BookState]
-    """per strategy: cash, equity, balances of the accounts, open positions, whether it was stopped"""
+    """per strategy: cash, equity, profit, fills, trades, balances of the accounts, open positions"""
     limits: Mapping[str, Mapping[str, str]]
     """the limits of each gate, as it describes them"""
     fee_rates: Mapping[str, str]

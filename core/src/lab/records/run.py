@@ -148,7 +148,11 @@ class Totals(Record, frozen=True, kw_only=True):
     trades: int = 0
     """round trips: times a position was closed or turned"""
     refusals: int = 0
-    """requests refused by a gate or by the engine's rules"""
+    """requests refused by a gate, by the engine's rules or by the broker, amendments included"""
+    amended: int = 0
+    """times a working order's figures changed: as it was asked for, or with its group or its entry"""
+    amendments_refused: int = 0
+    """amendments among the refusals; the orders work on as they were"""
     cancelled: int = 0
     """orders that were cancelled"""
     expired: int = 0
@@ -201,6 +205,12 @@ class BookState(Record, frozen=True, kw_only=True):
     """money of the book, without unrealised profit"""
     equity: Decimal
     """cash and unrealised profit"""
+    pnl: Decimal
+    """its profit: equity less the deposit that is in this book"""
+    fills: int
+    """fills of its orders"""
+    trades: int
+    """its round trips"""
     balances: Mapping[str, Decimal]
     """balance of each account that is not 0; they sum to 0"""
     positions: Mapping[str, PositionState]

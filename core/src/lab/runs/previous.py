@@ -9,7 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from lab.errors import RunError
+from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.report import build_report
@@ -53,6 +53,21 @@ def is_running(directory: Path) -> bool:
             return not try_lock(file)
     except OSError:
         return False
+
+
+def unfinished(directory: Path) -> str:
+    """Return in a sentence that a run has no end, because it goes on or was cut off; an empty text where it has one.
+
+    To be asked before the run is read: one that ends meanwhile was not cut off.
+    """
+    if is_running(directory):
+        return f"{directory.name} is still running; this is about what it had recorded when it was read"
+    try:
+        with contextlib.closing(JournalReader.open(directory)) as reader:
+            cut_off = reader.count() and reader.run_ended() is None
+    except JournalError:
+        return ""  # whoever reads it next says what is wrong with it
+    return f"{directory.name} was cut off before its end; this is about what it had recorded by then" if cut_off else ""
 
 
 def check_begun(directory: Path, reader: JournalReader) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Final
 
+from lab.domain.ledger import ZERO
 from lab.ports import Header, Report
 from lab.records.report import Setting
 
@@ -102,9 +103,11 @@ def summary_rows(report: Report) -> Rows:
         ("Fills", f"{report.fills:,}"),
         ("Trades", f"{report.trades:,}"),
         ("Refusals", f"{report.refusals:,}"),
+        *_amended_rows(report),
         ("Fees", text.money(report.fees_paid)),
         *margin_rows(report),
         ("P&L", profit_of(report)),
+        *_strategy_rows(report),
         *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
     ]
@@ -114,16 +117,60 @@ def summary_rows(report: Report) -> Rows:
     return rows
 
 
-def _band_rows(report: Report) -> Rows:
-    """Return the profit at the worst and the best prices of the fills, where they differ, and how fills were made."""
-    band = report.pnl_band
-    rows: list[tuple[str, str]] = []
-    if band.pessimistic != band.optimistic:
-        low, high = (text.money(one, signed=True) for one in (band.pessimistic, band.optimistic))
-        rows.append(("P&L band", f"{low} to {high}, at the worst and the best prices of the same fills"))
-    made = [
-        f"{text.clean(rule)} {one.fills:,}" + (f" ({one.late:,} late)" if one.late else "")
+def _amended_rows(report: Report) -> Rows:
+    """Return how often orders were amended, and amendments refused, where any was."""
+    if not report.amended and not report.amendments_refused:
+        return []
+    refused = f", {report.amendments_refused:,} amendments refused" if report.amendments_refused else ""
+    return [("Amended", f"{report.amended:,}{refused}")]
+
+
+def _strategy_rows(report: Report) -> Rows:
+    """Return the result of each strategy, where there are several."""
+    if len(report.books) < 2:
+        return []
+    said = [
+        f"{text.clean(name)} {profit}, trades {trades}, fills {fills}, fees {fees}"
+        for name, profit, trades, fills, fees, *_ in strategy_cells(report)
+    ]
+    return list(zip(chain(("of which",), repeat("")), said, strict=False))
+
+
+def strategy_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each strategy with its profit, its trades and fills, its fees and funding, and the equity of its book."""
+    return [
+        (
+            name, text.money(book.pnl, signed=True), f"{book.trades:,}", f"{book.fills:,}",
+            *(text.money(book.balances.get(account, ZERO)) for account in ("fees", "funding")), text.money(book.equity),
+        )
+        for name, book in report.books.items()
+    ]  # fmt: skip
+
+
+def rule_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each rule with its fills, the late ones among them, their fees and their slippage; the commonest first."""
+    return [
+        (rule, f"{one.fills:,}", f"{one.late:,}", text.money(one.fees), text.money(one.slippage))
         for rule, one in sorted(report.fill_rules.items(), key=lambda item: -item[1].fills)
+    ]
+
+
+def band_text(report: Report) -> str:
+    """Return the profit at the worst and at the best prices of the fills; an empty text where they are the same."""
+    band = report.pnl_band
+    if band.pessimistic == band.optimistic:
+        return ""
+    return " to ".join(text.money(one, signed=True) for one in (band.pessimistic, band.optimistic))
+
+
+def _band_rows(report: Report) -> Rows:
+    """Return the band of the profit, where it is one, and how fills were made."""
+    rows: list[tuple[str, str]] = []
+    if band_text(report):
+        rows.append(("P&L band", f"{band_text(report)}, at the worst and the best prices of the same fills"))
+    made = [
+        f"{text.clean(rule)} {fills}" + (f" ({late} late)" if late != "0" else "")
+        for rule, fills, late, *_ in rule_cells(report)
     ]
     if made:
         rows.append(("Filled by", ", ".join(made)))

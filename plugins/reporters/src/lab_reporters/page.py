@@ -1,6 +1,6 @@
 """Makes the HTML page from the run's header, final report and page model. All data is escaped."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Final
@@ -10,7 +10,16 @@ from lab.domain.market import Candle
 from lab.ports import Header, Report
 
 from lab_reporters import svg, text
-from lab_reporters.outcome import duration_rows, header_rows, profit_of, setting_rows, summary_rows
+from lab_reporters.outcome import (
+    band_text,
+    duration_rows,
+    header_rows,
+    profit_of,
+    rule_cells,
+    setting_rows,
+    strategy_cells,
+    summary_rows,
+)
 from lab_reporters.page_model import PageModel
 from lab_reporters.series import Fills, equity_curve
 from lab_reporters.trades import Cells
@@ -18,7 +27,7 @@ from lab_reporters.trades import Cells
 _MARKS_MAX: Final = 1000
 _NUMBERS: Final = frozenset({
     "Quantity", "Price", "Entry price", "Exit price", "Fee", "Fees", "Profit", "Realised", "Position", "Spread",
-    "Slippage", "Count",
+    "Slippage", "Count", "Cash", "Equity", "Funding", "Late", "P&L", "Number of fills", "Number of trades",
 })  # fmt: skip
 _TIMES: Final = frozenset({"Time", "Entry", "Exit"})
 _TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
@@ -33,10 +42,13 @@ _TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
         ("Time", "Strategy", "Side", "Quantity", "Symbol", "Price", "Fee", "Liquidity", "Realised", "Position",
          "Spread", "Slippage", "Rule"),
     ),
+    ("margin", "Funding and liquidations", ("Time", "Kind", "Strategy", "What happened", "Cash")),
     ("refusals", "Refusals", ("Time", "Strategy", "By", "Request", "Reason", "Figures")),
     ("incidents", "Gate, feed and other incidents", ("Time", "Kind", "What happened")),
     ("signals", "Signals that became no order", ("Time", "Strategy", "Request", "Why", "Reason")),
 )  # fmt: skip
+_WHERE_ANY: Final = frozenset({"margin"})
+"""The tables that are left out where they have no row."""
 # Nothing may be fetched, whatever gets into the page.
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _POLICY_SCRIPT: Final = f"{_POLICY} blob:; script-src 'unsafe-inline' 'unsafe-eval'; font-src data:"
@@ -70,7 +82,12 @@ def page(header: Header, report: Report, story: PageModel, *, charts: str) -> st
         _cards(report),
         _callout(report),
         pictures,
-        *(_table(title, columns, *story.shown(key)) for key, title, columns in _TABLES),
+        *_results(report),
+        *(
+            _table(title, columns, *story.shown(key))
+            for key, title, columns in _TABLES
+            if key not in _WHERE_ANY or story.shown(key)[1]
+        ),
         _reasons(story),
         _pairs("Outcome", summary_rows(report), opened=True),
         _pairs("Set-up", header_rows(header), opened=False),
@@ -144,8 +161,20 @@ def _cards(report: Report) -> str:
     profit = profit_of(report)
     tone = "good" if profit.startswith("+") else "bad" if profit.startswith("-") else ""
     cards = [f'<div class="card"><span>P&amp;L</span><b class="{tone}">{_safe(profit)}</b></div>']
+    if band_text(report):
+        cards.append(f'<div class="card"><span>P&amp;L band</span><b>{_safe(band_text(report))}</b></div>')
     cards += [f'<div class="card"><span>{label}</span><b>{_safe(rows[label])}</b></div>' for label in labels]
     return f'<div class="cards">{"".join(cards)}</div>'
+
+
+def _results(report: Report) -> Iterator[str]:
+    """Yield the tables of the report: the result of each strategy where there are several, and how fills were made."""
+    strategies, rules = strategy_cells(report), rule_cells(report)
+    if len(strategies) > 1:
+        columns = ("Strategy", "P&L", "Number of trades", "Number of fills", "Fees", "Funding", "Equity")
+        yield _table("Strategies", columns, strategies, len(strategies))
+    if rules:
+        yield _table("How fills were made", ("Rule", "Number of fills", "Late", "Fees", "Slippage"), rules, len(rules))
 
 
 def _callout(report: Report) -> str:
@@ -158,7 +187,7 @@ def _table(title: str, columns: Sequence[str], rows: Sequence[Cells], total: int
     if not rows:
         return f'<section><h2>{title}</h2><p class="sub">None.</p></section>'
     body = "".join(f"<tr>{''.join(map(_cell, columns, row))}</tr>" for row in rows)
-    head = "".join(f'<th{_numeric(column)} scope="col">{column}</th>' for column in columns)
+    head = "".join(f'<th{_numeric(column)} scope="col">{_safe(column)}</th>' for column in columns)
     note = f'<p class="note">The newest {len(rows):,} of {total:,}.</p>' if len(rows) < total else ""
     return (
         f"<section><h2>{title} ({total:,})</h2>"

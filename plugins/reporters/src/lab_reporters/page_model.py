@@ -97,7 +97,9 @@ class PageModel:
                 self.table("signals").add(partial(_signal, record.time_ns, event))
             case FundingPaid() | LiquidationSettled():
                 self.moves.add(record.time_ns, event.postings[0][1])
-                self.table("incidents").add(partial(_incident, record, event))
+                self.table("margin").add(partial(_margin, record, event))
+            case FundingSkipped() | Liquidated():
+                self.table("margin").add(partial(_margin, record, event))
             case Deposited():
                 self.deposits += float(event.amount)
             case (
@@ -109,8 +111,6 @@ class PageModel:
                 | EntriesHalted()
                 | BrokerFailed()
                 | EquityExhausted()
-                | Liquidated()
-                | FundingSkipped()
                 | OrderEnded()
                 | Command()
                 | CandleIgnored()
@@ -162,6 +162,14 @@ def _refusal(time_ns: int, event: OrderRefused) -> Cells:
 
 def _signal(time_ns: int, event: Signal) -> Cells:
     return text.second(time_ns), event.strategy, describe_request(event.request), event.why, event.request.reason
+
+
+def _margin(record: Record, event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettled) -> Cells:
+    moved = (
+        text.money(event.postings[0][1], signed=True) if isinstance(event, (FundingPaid, LiquidationSettled)) else "–"
+    )
+    *_, said = _incident(record, event)
+    return text.second(moment_of(record, event)), record.kind.replace("_", " "), event.strategy, said, moved
 
 
 def _incident(record: Record, event: Any) -> Cells:

@@ -1,0 +1,84 @@
+"""A recorded run put together again: its journal whole, its components, and the inputs it took."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Final
+
+from lab.backtesting.recorded_source import changed, moved
+from lab.backtesting.runner import Batch, prepare
+from lab.composition.assembly import Assembly, reassemble
+from lab.domain.inputs import Input
+from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
+from lab.exit_codes import EndReason
+from lab.journal.chain import GENESIS, row_hash
+from lab.journal.reader import JournalReader
+from lab.journal.store import Journal
+from lab.journal.tape import read_tape
+from lab.plugins.discovery import Registry
+from lab.records.run import ComponentRecord, RunStarted
+
+_BATCH: Final = 4096
+
+
+def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | None = None) -> int | None:
+    """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
+    previous = GENESIS
+    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
+        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
+            return expected
+        previous = digest
+        if watch is not None and seq % _BATCH == 0:
+            watch("checking the hash chain, rows", seq)
+    return None
+
+
+def assembled_again(directory: Path, registry: Registry, reader: JournalReader) -> Assembly:
+    """Return the components of a recorded run, put together again.
+
+    Raises `RunError` where they can't be, naming the run and the distributions that are not installed any more;
+    `JournalError` where the row of its start is damaged.
+    """
+    started = reader.run_started()
+    try:
+        return reassemble(registry, moved(started, reader.labels().get("state_dir"), directory))
+    except (ConfigError, PluginError) as error:
+        installed = {plugin.distribution for plugin in registry.plugins}
+        missing = {
+            f"{one.distribution} {one.version}" for one in components(started) if one.distribution not in installed
+        }
+        cure = f"; install {', '.join(sorted(missing))}, which it ran with" if missing else ""
+        raise RunError(EndReason.PLUGIN, f"{directory.name} cannot be assembled again: {error}{cure}") from None
+    except (LookupError, TypeError, AttributeError) as error:
+        raise JournalError(f"{reader.name}: run_started can't be read: {describe_error(error)}") from None
+
+
+def components(started: RunStarted) -> list[ComponentRecord]:
+    """Return all components of a run."""
+    return [started.provider, started.broker, *started.strategies, *started.gates]
+
+
+def recorded_batch(
+    directory: Path, assembly: Assembly, started: RunStarted, journal: Journal, most: int | None = None
+) -> Batch:
+    """Return a new engine for a recorded run, and its inputs: those of its tape, ``most`` of them, or of its source.
+
+    Raises `RunError` where the source can't be read again, or is another one by now.
+    """
+    if started.kind == "run":
+        tape = islice(read_tape(directory, torn_ok=True), most)
+        return Batch(assembly, assembly.engine(started, archive=journal.outcome), started, _tape_batches(tape))
+    try:
+        batch = prepare(assembly, started.kind, journal.outcome, started)
+    except RunError as error:
+        raise RunError(error.reason, f"{directory.name} cannot read again what it read: {error}; put it back") from None
+    difference = changed(started.source, batch.started.source)
+    if difference:
+        raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
+    batch.started = started
+    return batch
+
+
+def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:
+    while events := list(islice(tape, _BATCH)):
+        yield events

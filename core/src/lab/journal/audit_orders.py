@@ -1,0 +1,286 @@
+"""The orders of an audit: each from its acceptance to its one end, with all that may happen to it on the way."""
+
+from collections import Counter
+from decimal import Decimal
+from typing import Final
+
+from attrs import Factory, define, evolve, frozen
+
+from lab.domain.events import (
+    AmendSent,
+    CancelSent,
+    Fill,
+    OrderAccepted,
+    OrderAmended,
+    OrderEnded,
+    OrderFilled,
+    OrderTriggered,
+)
+from lab.domain.ledger import ZERO
+from lab.domain.life_cycle import OrderState, check_step
+from lab.domain.orders import AmendRequest, OrderType, Side
+from lab.journal.audit_findings import Checks, Findings
+from lab.journal.audit_money import Money
+from lab.records.base import exact
+
+_TRIGGERED: Final = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP)
+_LABELS: Final = {
+    "quote": "taker", "stop": "taker", "limit_touched": "maker", "limit_traded": "maker",
+    "candle_open": "taker", "candle_close": "taker", "candle_through": "maker",
+    "stop_open": "taker", "stop_level": "taker", "stop_close": "taker",
+}  # fmt: skip
+"""Whether a fill by a rule of the paper broker makes or takes liquidity. Another broker names its rules as it likes."""
+_PAPER: Final = "lab-paper-broker"
+_OfAnOrder = OrderAccepted | OrderFilled | OrderEnded | OrderTriggered | OrderAmended | CancelSent | AmendSent
+
+
+@frozen
+class _Figures:
+    """What of an order an amendment changes."""
+
+    quantity: Decimal
+    limit: Decimal | None
+    stop: Decimal | None
+
+    def __str__(self) -> str:
+        named = {"quantity": self.quantity, "limit": self.limit, "stop": self.stop}
+        return ", ".join(f"{name} {exact(figure):f}" for name, figure in named.items() if figure is not None)
+
+
+@define
+class _Working:
+    """An order between its acceptance and its end."""
+
+    accepted: OrderAccepted
+    input_n: int
+    figures: _Figures
+    remaining: Decimal
+    asked: list[_Figures] = Factory(list)
+    """What the amendments on their way ask for, in the order in which they were sent."""
+    resized: tuple[int, Decimal] = (0, ZERO)
+    """By how much its quantity changed last, and on which input: what guards it changes with it."""
+    gone_ns: int = 2**63
+    """When a cancel took effect."""
+    guarded: Decimal = ZERO
+    """How much of what it filled its guards took."""
+    fills: int = 0
+    state: OrderState = OrderState.WORKING
+
+
+class Orders(Checks):
+    """Follows every order, and checks each row of one against those before."""
+
+    def __init__(self, at: Findings, money: Money) -> None:
+        super().__init__(at)
+        self.outcomes: Counter[str] = Counter()
+        self._money = money
+        self._working: dict[str, _Working] = {}
+        self._filled_orders: set[str] = set()
+
+    def accepted(self, event: OrderAccepted) -> None:
+        """Take an order that works from now on."""
+        if not self._money.has_deposit(event.strategy):
+            self._note(f"strategy {event.strategy} has no deposit")
+        if not event.quantity > ZERO:
+            self._note(f"its quantity {event.quantity} is not above 0")
+        if event.eligible_ns < event.placed_ns:
+            self._note(f"it may fill from {event.eligible_ns} on, before it was placed at {event.placed_ns}")
+        if event.parent:
+            self._entry(event)
+        figures = _Figures(event.quantity, event.limit, event.stop)
+        self._working[event.order_id] = _Working(event, self._at.input_n, figures, event.quantity)
+
+    def _entry(self, event: OrderAccepted) -> None:
+        """Check the entry that an order guards: it works, and is of the same strategy and symbol."""
+        entry = self._working.get(event.parent)
+        if entry is None:
+            self._note(f"its entry {event.parent} does not work: it was never accepted, or has ended")
+            return
+        self._same_order(event, entry.accepted)
+
+    def _find(self, order_id: str) -> _Working | None:
+        order = self._working.get(order_id)
+        if order is None:
+            self._note(f"order {order_id} does not work: it was never accepted, or has ended")
+        return order
+
+    def _step(self, order: _Working, following: OrderState) -> None:
+        try:
+            check_step(order.accepted.order_id, order.state, following)
+        except ValueError as error:
+            self._note(str(error))
+        order.state = following
+
+    def triggered(self, event: OrderTriggered) -> None:
+        """Check that a price reached the level of an order that waited for it."""
+        order = self._find(event.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        self._step(order, OrderState.TRIGGERED)
+        rises = (order.accepted.side is Side.BUY) is not (order.accepted.type is OrderType.TAKE_PROFIT)
+        if event.reference < event.level if rises else event.reference > event.level:
+            self._note(f"the price {event.reference} had not reached the level {event.level}")
+        if order.accepted.type not in _TRIGGERED:
+            self._note(f"a {order.accepted.type} order has no level to reach")
+        stop = order.figures.stop
+        if stop is not None and float(event.level) != float(stop):
+            self._note(f"its level is {event.level}, the stop of the order {stop}")
+
+    def amended(self, event: OrderAmended) -> None:
+        """Check an order's new figures, and that somebody asked for them."""
+        order = self._find(event.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        before, now = order.figures, _Figures(event.quantity, event.limit, event.stop)
+        self._expect("what remains", event.remaining, now.quantity - (before.quantity - order.remaining))
+        if not event.remaining > ZERO:
+            self._note(f"nothing remains of it: {event.remaining}")
+        more = now.quantity - before.quantity
+        if now in order.asked:
+            del order.asked[: order.asked.index(now) + 1]  # an earlier one did not arrive: this one builds on it
+        else:
+            if not self._changed_by_itself(order, now):
+                asked = "; ".join(map(str, order.asked)) or "nothing"
+                self._note(f"it has {now} now and had {before}; asked for was {asked}")
+            order.asked = [evolve(one, quantity=one.quantity + more) for one in order.asked]
+        order.figures, order.remaining, order.resized = now, event.remaining, (self._at.input_n, more)
+
+    def _changed_by_itself(self, order: _Working, now: _Figures) -> bool:
+        """Return whether nobody had to ask: others of its group took a part, or it follows the entry it guards."""
+        before, accepted = order.figures, order.accepted
+        if (now.limit, now.stop) != (before.limit, before.stop):
+            return False
+        entry = self._working.get(accepted.parent)
+        if now.quantity < before.quantity:
+            return bool(accepted.group or accepted.parent)
+        return entry is not None and entry.resized == (self._at.input_n, now.quantity - before.quantity)
+
+    def cancel_sent(self, event: CancelSent) -> None:
+        """Take a cancel that is on its way."""
+        order = self._find(event.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        if event.eligible_ns <= self._at.time_ns:
+            self._note(f"it arrives at {event.eligible_ns}, and was sent at {self._at.time_ns}")
+        order.gone_ns = event.eligible_ns
+
+    def amend_sent(self, event: AmendSent) -> None:
+        """Take an amendment that is on its way, or arrives at once. It builds on those that were sent before."""
+        order = self._find(event.request.order_id)
+        if order is None:
+            return
+        self._same_order(event, order.accepted)
+        if event.eligible_ns < self._at.time_ns:
+            self._note(f"it arrives at {event.eligible_ns}, and was sent at {self._at.time_ns}")
+        order.asked.append(self._wanted(order, event.request))
+
+    def _wanted(self, order: _Working, request: AmendRequest) -> _Figures:
+        """Return what an order will be, on the lot and on the tick."""
+        base, accepted = order.asked[-1] if order.asked else order.figures, order.accepted
+        quantity, limit, stop = request.quantity, request.limit, request.stop
+        instrument = self._money.instruments.get(accepted.symbol)
+        if instrument is not None:
+            quantity = quantity and instrument.floor_quantity(quantity)
+            limit = limit and instrument.passive_price(limit, accepted.side)
+            stop = stop and instrument.passive_price(stop, accepted.side)
+        return _Figures(quantity or base.quantity, limit or base.limit, stop or base.stop)
+
+    def filled(self, event: OrderFilled) -> None:
+        """Check a fill against its order, and book it."""
+        fill = event.fill
+        order = self._find(fill.order_id)
+        if order is None:
+            return
+        accepted = order.accepted
+        order.fills += 1
+        order.remaining -= fill.quantity
+        self._expect("its id", event.fill_id, f"{fill.order_id}.{order.fills}")
+        self._same_order(event, accepted)
+        self._expect("its side", event.side, accepted.side)
+        self._expect("what remains", event.remaining, order.remaining)
+        if order.remaining < ZERO:
+            self._note(f"more is filled than was ordered: {order.figures.quantity}")
+        if accepted.parent:
+            self._guards(accepted.parent, fill.quantity)
+        if accepted.type in _TRIGGERED and order.state is OrderState.WORKING:
+            self._note("it fills before the price reached its level")
+        if fill.time_ns > order.gone_ns:
+            self._note(f"it fills at {fill.time_ns}, its cancel took effect at {order.gone_ns}")
+        self._step(order, OrderState.FILLED if not order.remaining else OrderState.PARTIALLY_FILLED)
+        self._filled_orders.add(fill.order_id)
+        if self._at.input_n <= order.input_n:
+            self._note(f"it fills on input {self._at.input_n}, the order was decided on input {order.input_n}")
+        if fill.time_ns < accepted.eligible_ns:
+            self._note(f"it is stamped {fill.time_ns}, before the order arrived at {accepted.eligible_ns}")
+        if fill.displayed is not None and fill.quantity > fill.displayed:
+            self._note(f"it is larger than what was displayed: {fill.displayed}")
+        if not accepted.eligible_ns <= self._at.time_ns:
+            self._note(f"it fills at {self._at.time_ns}, the order arrives at {accepted.eligible_ns}")
+        buys = accepted.side is Side.BUY
+        limit = order.figures.limit
+        self._liquidity(fill, accepted, limit)
+        if limit is not None and (fill.price > limit if buys else fill.price < limit):
+            self._note(f"its price {fill.price} is worse than the limit {limit}")
+        self._expect("its fee", fill.fee, self._money.notional(event.symbol, fill.quantity, fill.price) * fill.fee_rate)
+        distance = fill.price - fill.reference if buys else fill.reference - fill.price
+        self._expect("its slippage", fill.slippage, abs(distance))
+        self._money.fill(event, fill.quantity if buys else -fill.quantity, reduce_only=accepted.reduce_only)
+        if not order.remaining:
+            del self._working[fill.order_id]
+
+    def _liquidity(self, fill: Fill, order: OrderAccepted, limit: Decimal | None) -> None:
+        """Check that a fill made or took liquidity as its label says: by its order, its price and its rule."""
+        makes = fill.liquidity == "maker"
+        if not makes:
+            self._expect("its liquidity", fill.liquidity, "taker")
+            if order.post_only:
+                self._note("a post-only order took liquidity")
+            if fill.queue is not None:
+                self._note(f"it took liquidity, and waited behind {fill.queue} in a queue")
+        elif fill.price != limit or fill.slippage:
+            price, slipped = exact(fill.price), exact(fill.slippage)
+            where = "it has no limit" if limit is None else f"its limit is {exact(limit):f}, its slippage {slipped:f}"
+            self._note(f"it made liquidity at {price:f}, and {where}")
+        started = self._money.started
+        if started is not None and started.broker.distribution == _PAPER:
+            known = _LABELS.get(fill.rule)
+            if known is None:
+                self._note(f"the paper broker has no rule {fill.rule}")
+            elif known != fill.liquidity:
+                self._note(f"it is called {fill.liquidity}, and its rule {fill.rule} makes it {known}")
+
+    def _guards(self, parent: str, quantity: Decimal) -> None:
+        """Check that what guards an entry fills after it, and no more."""
+        entry = self._working.get(parent)
+        if entry is not None:
+            entry.guarded += quantity
+            filled = entry.figures.quantity - entry.remaining
+            if ZERO < filled < entry.guarded:
+                self._note(f"its entry {parent} has filled {filled}, what guards it {entry.guarded}")
+        if parent not in self._filled_orders:
+            self._note(f"its entry {parent} has not filled")
+
+    def ended(self, event: OrderEnded) -> None:
+        """Check the end of an order that was not filled whole."""
+        order = self._find(event.order_id)
+        self.outcomes[event.outcome] += 1
+        if order is None:
+            return
+        del self._working[event.order_id]
+        self._step(order, OrderState(event.outcome))
+        self._same_order(event, order.accepted)
+        self._expect("what remains", event.remaining, order.remaining)
+
+    def _same_order(self, event: _OfAnOrder, accepted: OrderAccepted) -> None:
+        self._expect("its strategy", event.strategy, accepted.strategy)
+        self._expect("its symbol", event.symbol, accepted.symbol)
+
+    # -- the end -----------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Note every order that has no end, though the run has one."""
+        for order_id in self._working:
+            self._note(f"order {order_id} has no end")
