@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     from lab.engine.sizing import size_fixed as size_fixed
     from lab.engine.view import MarketView as MarketView
     from lab.engine.view import View as View
+    from lab.errors import AuthenticationFailed as AuthenticationFailed
     from lab.errors import ConfigError as ConfigError
     from lab.errors import EngineError as EngineError
     from lab.errors import JournalError as JournalError
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from lab.errors import PluginError as PluginError
     from lab.errors import ProviderError as ProviderError
     from lab.errors import ProviderUnavailable as ProviderUnavailable
+    from lab.errors import RateLimited as RateLimited
     from lab.errors import RunError as RunError
     from lab.plugins.hookspecs import PluginCommand as PluginCommand
     from lab.plugins.hookspecs import hookimpl as hookimpl
@@ -99,8 +101,8 @@ _HOMES = {
     "lab.engine.sizing": ("size_by_equity", "size_by_risk", "size_by_volatility", "size_fixed"),
     "lab.engine.view": ("MarketView", "View"),
     "lab.errors": (
-        "ConfigError", "EngineError", "JournalError", "LabError", "PluginError", "ProviderError", "ProviderUnavailable",
-        "RunError",
+        "AuthenticationFailed", "ConfigError", "EngineError", "JournalError", "LabError", "PluginError",
+        "ProviderError", "ProviderUnavailable", "RateLimited", "RunError",
     ),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (

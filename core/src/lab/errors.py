@@ -7,7 +7,9 @@
     ├── PluginError              a component that was asked for is not available
     │   └── UnknownPlugin        nothing installed offers that name
     ├── ProviderError            a market-data source that retrying can't repair
+    │   ├── AuthenticationFailed it does not accept who asks: the run ends at once
     │   └── ProviderUnavailable  a call to it failed now and may succeed later
+    │       └── RateLimited      it asks for fewer calls
     ├── ComponentError           a component the run can't do without raised or broke its promise
     ├── EngineError              lab has a defect
     ├── JournalError             a journal or tape can't be written or read
@@ -55,8 +57,16 @@ class ProviderError(LabError):
     reason = EndReason.PLUGIN
 
 
+class AuthenticationFailed(ProviderError):
+    """The source does not accept the key, or the address, of the caller. Whoever meets this ends the run at once."""
+
+
 class ProviderUnavailable(ProviderError):
     """A call failed now and may succeed later."""
+
+
+class RateLimited(ProviderUnavailable):
+    """The source asks for fewer calls. It weighs more than a call that merely failed."""
 
 
 class ComponentError(LabError):

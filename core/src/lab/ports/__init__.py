@@ -14,8 +14,10 @@ from lab.domain.orders import Ended as Ended
 from lab.domain.orders import Rejected as Rejected
 from lab.domain.orders import Triggered as Triggered
 from lab.engine.protocols import Action as Action
+from lab.errors import AuthenticationFailed as AuthenticationFailed
 from lab.errors import ProviderError as ProviderError
 from lab.errors import ProviderUnavailable as ProviderUnavailable
+from lab.errors import RateLimited as RateLimited
 from lab.ports.broker import Broker as Broker
 from lab.ports.component import Component as Component
 from lab.ports.provider import Channel as Channel

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 
 from lab.domain.market import Candle
-from lab.errors import ProviderError, ProviderUnavailable, describe_error, message_of, text_of
+from lab.errors import AuthenticationFailed, ProviderError, ProviderUnavailable, describe_error, message_of, text_of
 from lab.ports import Provider
 from lab.session.inbox import Inbox
 from lab.session.provider_calls import is_cancellation
@@ -21,7 +21,7 @@ class HistoryLoader:
     """Puts back-filled candles into the inbox. Progress is judged by the engine's history, not by what was fetched.
 
     It asks for no more than ``keep`` candles, which is what the engine holds, and at first for ``depth`` at most.
-    ``failed`` is called with an unexpected exception of `Provider.history`, one that is no `ProviderError`.
+    ``failed`` is called with an exception of `Provider.history` that is no `ProviderError`, or `AuthenticationFailed`.
     """
 
     def __init__(
@@ -109,6 +109,9 @@ class HistoryLoader:
             strange = next((candle for candle in candles if candle.__class__ is not Candle), None)
         except ProviderUnavailable:
             self.failures += 1
+            raise
+        except AuthenticationFailed as error:
+            self._failed(error)
             raise
         except ProviderError:
             raise

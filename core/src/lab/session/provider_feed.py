@@ -5,6 +5,7 @@ from decimal import Context, setcontext
 
 from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
+from lab.errors import AuthenticationFailed
 from lab.exit_codes import EndReason
 from lab.ports import Realm
 from lab.runs.failures import FailureLog
@@ -62,6 +63,9 @@ class ProviderFeed:
         self._failed(EndReason.PLUGIN, provider_failure(self._failures, self._name, call, error))
 
     def history_failed(self, error: BaseException) -> None:
-        """Count and keep what fetching history raised."""
+        """Count and keep what fetching history raised. Where the provider does not accept us, the run ends."""
+        if issubclass(type(error), AuthenticationFailed):
+            self.failed("history", error)
+            return
         self.history_failures += 1
         self._failures.note("provider", self._name, "history", error)
