@@ -111,3 +111,20 @@ def test_the_streams_own_candles_are_no_history_even_while_they_wait_for_a_secon
     assert events(made) == [CANDLE]
     assert made.history_of("BTCUSDT", past) == past[:2]
     assert made.state is FeedState.DOWN
+
+
+@pytest.mark.behaviour("F4")
+def test_a_state_that_is_not_journalled_any_more_still_shuts_the_gate() -> None:
+    clock = Clock()
+    made = inbox(clock)
+    for _ in range(100):
+        made.feed(FeedState.LIVE, "here")
+        made.feed(FeedState.DOWN, "gone")
+    assert (made.state, len(made.take())) == (FeedState.DOWN, 40)
+    made.tell_left_out()
+    assert made.take() == [], "the minute is not over"
+    clock.now = 60.0
+    made.tell_left_out()
+    (notice,) = made.take()
+    assert isinstance(notice, Notice)
+    assert notice.detail == {"state": "down", "detail": "160 more messages of the feed within a minute"}

@@ -11,6 +11,7 @@ from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Q
 from lab.domain.time import SECOND_NS
 from lab.errors import text_of
 from lab.ports import Clock, FeedState
+from lab.session.notice_limit import NoticeLimit
 from lab.session.wake import Wake
 
 _SAMPLES_A_REASON: Final = 5
@@ -41,6 +42,7 @@ class Inbox:
         self.conflated = 0
         self.malformed_count = 0
         self._reasons: dict[str, int] = {}
+        self._limit = NoticeLimit()
         self.quote_at = float("-inf")
         """Monotonic time at which the newest quote was fresh."""
         self._quote_ns: dict[str, int] = {}
@@ -58,21 +60,23 @@ class Inbox:
             self._take_in(self._guard.judge(event, now), now)
 
     def feed(self, state: FeedState, detail: str = "") -> None:
-        """Take the connection's state; see `lab.ports.Sink`."""
+        """Take the connection's state; see `lab.ports.Sink`. What is said too often is counted and not journalled."""
         if state is self.state and not detail:
             return
         if state.__class__ is not FeedState:
             raise TypeError(f"feed() was given {text_of(repr, state, 60)}, expected a FeedState")
         self.state = state
         self.states[state.value] = self.states.get(state.value, 0) + 1
-        self.notice("feed", state=state.value, detail=text_of(str, detail))
+        text, now = text_of(str, detail), self._clock.monotonic()
+        self.tell_left_out()
+        if self._limit.admit(f"{state.value} {_without_figures(text)}", now):
+            self.notice("feed", state=state.value, detail=text)
 
     def malformed(self, reason: str, sample: bytes | str) -> None:
         """Count malformed input, and journal the first samples of each reason; see `lab.ports.Sink`."""
         self.malformed_count += 1
         reason = text_of(str, reason, _SAMPLE_BYTES)
-        # Figures differ from one to the next: without them the reasons are few, and so are the samples.
-        short = "".join(c for c in reason if not c.isdigit())[:60]
+        short = _without_figures(reason)
         if short not in self._reasons and len(self._reasons) >= 50:
             return
         seen = self._reasons[short] = self._reasons.get(short, 0) + 1
@@ -107,6 +111,12 @@ class Inbox:
         if symbol in self._first_open_ns:
             begins.append(self._first_open_ns[symbol])
         return [candle for candle in candles if candle.open_ns < min(begins)] if begins else candles
+
+    def tell_left_out(self) -> None:
+        """Say how many messages of the feed were not journalled, once the minute in which they came is over."""
+        left_out = self._limit.take_left_out(self._clock.monotonic())
+        if left_out:
+            self.notice("feed", state=self.state.value, detail=f"{left_out} more messages of the feed within a minute")
 
     def end(self) -> None:
         """Note that recorded data has ended: the feed is down, which is no failure."""
@@ -184,3 +194,8 @@ class Inbox:
             if event.time_ns < waiting.time_ns:
                 return
         self._newest[key] = event
+
+
+def _without_figures(text: str) -> str:
+    """Return the beginning of a text: figures differ from one to the next, and without them the kinds are few."""
+    return "".join(c for c in text if not c.isdigit())[:60]

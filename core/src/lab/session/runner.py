@@ -184,6 +184,7 @@ class Runner:
             if tick % _FLUSH_TICKS == 0:
                 self.tape.flush()
             self.publish(())
+            self.inbox.tell_left_out()
             if self.engine.state.stopping:
                 continue
             # Without quotes an order waits for the next candle, however long a candle is.
