@@ -13,7 +13,7 @@ import lab_bitunix.stream
 import websockets.asyncio.client
 from lab.session.launch import run_live
 from lab.session.signals import Interrupts
-from lab_bitunix.frames import FrameConnection, Take
+from lab_bitunix.frames import FrameConnection, Pinged, Take
 from lab_bitunix.wire import DepthFrame, decode_frame
 
 from benchmarks.build import assembly
@@ -57,7 +57,7 @@ class _Turns(websockets.asyncio.client.ClientConnection):
 class _FrameTurns(FrameConnection):
     """The provider's connection; everybody else goes on after each message, and reading waits until all are taken."""
 
-    async def hand_to(self, take: Take) -> None:
+    async def hand_to(self, take: Take, pinged: Pinged | None = None) -> None:
         waiting: deque[tuple[bytes, float]] = deque()
 
         def keep(message: bytes, now: float) -> None:
@@ -73,7 +73,7 @@ class _FrameTurns(FrameConnection):
             else:
                 self.transport.resume_reading()
 
-        await super().hand_to(keep)
+        await super().hand_to(keep, pinged)
 
 
 def _session(port: int, count: int) -> dict[str, Any]:

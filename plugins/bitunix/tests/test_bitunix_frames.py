@@ -9,7 +9,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
-from lab_bitunix.frames import FRAME_LIMIT, FrameConnection
+from lab_bitunix.frames import FRAME_LIMIT, FloodError, FrameConnection
 from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import Close, Frame, Opcode
@@ -25,6 +25,7 @@ class _Transport(asyncio.Transport):
         super().__init__()
         self.written = b""
         self.paused = 0
+        self.aborted = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -46,6 +47,9 @@ class _Transport(asyncio.Transport):
 
     def close(self) -> None:
         """Do nothing."""
+
+    def abort(self) -> None:
+        self.aborted = True
 
 
 def _protocol() -> tuple[ClientProtocol, bytes]:
@@ -114,8 +118,10 @@ async def _compare(stream: bytes, cuts: Sequence[int], listens: int) -> None:
     """Give a connection the stream in parts, a reader from the part ``listens`` on, and websockets the whole of it."""
     protocol, head = _protocol()
     protocol.receive_data(head + stream)
-    expected, parts = [], []
+    expected, parts, pongs = [], [], 0
     for event in protocol.events_received():
+        if isinstance(event, Frame) and event.opcode is Opcode.PING:
+            pongs += 6 + len(event.data)  # websockets answers each at once
         if isinstance(event, Frame) and event.opcode in {Opcode.TEXT, Opcode.BINARY, Opcode.CONT}:
             parts.append(bytes(event.data))
             if event.fin:
@@ -136,7 +142,7 @@ async def _compare(stream: bytes, cuts: Sequence[int], listens: int) -> None:
     assert connection.protocol.state is protocol.state
     assert connection.protocol.close_rcvd == protocol.close_rcvd
     assert connection.protocol.close_sent == protocol.close_sent
-    assert len(_fed(connection).written) == sum(map(len, protocol.data_to_send()))
+    assert len(_fed(connection).written) == sum(map(len, protocol.data_to_send())) - pongs
 
 
 @given(frames=st.lists(st.one_of(_SOUND, _SOUND, st.sampled_from([*_ENDINGS.values()])), max_size=8), data=st.data())
@@ -257,3 +263,46 @@ async def test_a_reader_that_was_cancelled_is_given_nothing_more() -> None:
         tasks.cancel_scope.cancel()
     connection.data_received(_text(b"late"))
     assert heard == []
+
+
+PING, PONG = Frame(Opcode.PING, b"one").serialize(mask=False), Frame(Opcode.PONG, b"").serialize(mask=False)
+
+
+@pytest.mark.behaviour("F6")
+async def test_of_pings_the_newest_is_kept_and_its_reader_told_once_until_it_is_taken() -> None:
+    connection, head = _connection()
+    connection.data_received(head + PING)
+    heard: list[str] = []
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(connection.hand_to, lambda *_: None, lambda: heard.append("ping"))
+        await checkpoint()
+        assert heard == ["ping"], "also of one that came before it listened"
+        connection.data_received(PING + Frame(Opcode.PING, b"two").serialize(mask=False) + PONG)
+        assert heard == ["ping"]
+        assert connection.take_ping() == b"two"
+        assert connection.take_ping() is None
+        connection.data_received(PING[:3])
+        connection.data_received(PING[3:])
+        assert heard == ["ping", "ping"]
+        tasks.cancel_scope.cancel()
+    assert _fed(connection).written.count(b"\x8a") == 0
+
+
+@pytest.mark.parametrize(
+    ("flood", "words"),
+    [
+        (PING * 101, "more than 100 pings and pongs within 10 s"),
+        (PONG * 101, "more than 100 pings and pongs within 10 s"),
+        (_text(b"a", fin=False) + _continued(b"", fin=False) * 1_024, "a message in more than 1024 parts"),
+    ],
+    ids=["pings", "pongs", "parts"],
+)
+async def test_a_flood_that_means_nothing_breaks_the_connection_at_once(flood: bytes, words: str) -> None:
+    connection, head = _connection()
+    connection.data_received(head + _text(b"1") + flood[: len(flood) // 2])
+    connection.data_received(flood[len(flood) // 2 :] + _text(b"2"))
+    heard: list[bytes] = []
+    with pytest.raises(FloodError, match=words):
+        await connection.hand_to(lambda message, _: heard.append(message))
+    assert heard == [b"1"]
+    assert _fed(connection).aborted

@@ -73,6 +73,13 @@ def test_frames_with_op_are_control_frames(name: str) -> None:
     assert wire.refusal(message) is None
 
 
+@pytest.mark.behaviour("F13")
+@pytest.mark.parametrize("data", ['{"result":true}', '""', "null"])
+def test_an_acknowledgement_that_names_its_channel_is_a_control_frame_too(data: str) -> None:
+    frame = f'{{"op":"subscribe","ch":"depth_book1","symbol":"BTCUSDT","data":{data}}}'
+    assert isinstance(wire.decode_frame(frame.encode()), wire.Control)
+
+
 def test_a_refused_subscription_is_told_in_the_venues_words() -> None:
     frame = wire.decode_frame(b'{"op":"subscribe","data":{"result":false,"msg":"limit 300"}}')
     assert isinstance(frame, wire.Control)

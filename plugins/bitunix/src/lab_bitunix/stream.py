@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
+from lab.errors import AuthenticationFailed, describe_error
 from lab.ports import FeedState, Sink
-from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 
-from lab_bitunix.frames import FRAME_LIMIT, FrameConnection
+from lab_bitunix.frames import FRAME_LIMIT, Connect, FloodError, FrameConnection
 from lab_bitunix.liveness import Action, ChannelKey, ChannelMonitor, Paces, Ping, Replace, Subscribe
 from lab_bitunix.pacing import Backoff, CoolDown, Pacer
 from lab_bitunix.wire import (
@@ -30,6 +30,8 @@ from lab_bitunix.wire import (
     subscribe_frame,
 )
 
+Outgoing = str | None
+"""A frame to be sent, or ``None`` for the answer to the newest ping of the venue's."""
 OPEN_S: Final = 5.0
 _DATA: Final = (DepthFrame, KlineFrame, TradeFrame)
 FRAME_EVERY_S: Final = 0.26
@@ -93,7 +95,7 @@ class SocketClient:
     async def _connection(self) -> str:
         """Open a socket, use it up, and return why it ended."""
         try:
-            socket = await connect(
+            socket = await Connect(
                 self.url,
                 create_connection=FrameConnection,
                 compression=None,
@@ -104,14 +106,11 @@ class SocketClient:
                 proxy=None,
             )
         except InvalidStatus as error:
-            status = error.response.status_code
-            if status in {403, 429}:
-                self.cool_down.begin(anyio.current_time(), f"HTTP {status} for the socket")
-            return f"refused with HTTP {status}"
+            return self._refused(error.response.status_code)
         except TimeoutError:
             return f"no connection within {OPEN_S:g} s"
-        except (OSError, WebSocketException) as error:
-            return f"can't connect: {type(error).__name__} {error}".rstrip()
+        except Exception as error:  # whatever the other side makes of it is one more failed try
+            return f"can't connect: {describe_error(error)[:200].rstrip(': ')}"
         assert isinstance(socket, FrameConnection)
         try:
             self.contacted(urlsplit(self.url).netloc)
@@ -121,10 +120,18 @@ class SocketClient:
                 await socket.close()
             socket.transport.abort()
 
+    def _refused(self, status: int) -> str:
+        if status == 401:
+            raise AuthenticationFailed(f"{urlsplit(self.url).netloc}: HTTP 401 for the socket, which needs no key")
+        if status in {403, 429}:
+            self.cool_down.begin(anyio.current_time(), f"HTTP {status} for the socket")
+        redirect = "; redirects are not followed" if 300 <= status < 400 else ""
+        return f"refused with HTTP {status}{redirect}"
+
     async def _use(self, socket: FrameConnection) -> str:
         monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces, self.optional)
         self._reason = ""
-        outgoing, queue = anyio.create_memory_object_stream[str](8)
+        outgoing, queue = anyio.create_memory_object_stream[Outgoing](8)
         async with anyio.create_task_group() as tasks:
             with outgoing, queue:
                 tasks.start_soon(self._read, socket, monitor, outgoing, tasks.cancel_scope)
@@ -140,7 +147,7 @@ class SocketClient:
         self,
         socket: FrameConnection,
         monitor: ChannelMonitor,
-        outgoing: MemoryObjectSendStream[str],
+        outgoing: MemoryObjectSendStream[Outgoing],
         scope: anyio.CancelScope,
     ) -> None:
         """Decode, check, hand on: each frame reaches the sink in the callback that brought its bytes."""
@@ -154,7 +161,7 @@ class SocketClient:
                 if channel is not None:
                     monitor.data(channel, now)
             elif isinstance(message, Control):
-                self._control(message, monitor, outgoing, now, scope)
+                self._control(message, frame, monitor, outgoing, now, scope)
             elif isinstance(message, Malformed):
                 malformed(message.reason, frame[:SAMPLE_BYTES])
             else:
@@ -163,41 +170,47 @@ class SocketClient:
                 self._tell(monitor)
 
         try:
-            await socket.hand_to(take)
+            await socket.hand_to(take, lambda: self._send(None, outgoing, scope))
         except ConnectionClosed as error:
             received = error.rcvd
             how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
             self._end(f"connection closed: {how}", scope)
+        except FloodError as error:
+            self._end(f"given up: {error}", scope)
         except WebSocketException as error:
             self._end(f"connection broken: {error}", scope)
 
     def _control(
         self,
-        frame: Control,
+        message: Control,
+        frame: bytes,
         monitor: ChannelMonitor,
-        outgoing: MemoryObjectSendStream[str],
+        outgoing: MemoryObjectSendStream[Outgoing],
         now: float,
         scope: anyio.CancelScope,
     ) -> None:
-        refused = refusal(frame)
+        refused = refusal(message)
         if refused is not None:
-            self.say(refused)
-        elif frame.op == "connect":
+            self.sink.malformed(refused, frame[:SAMPLE_BYTES])  # counted and sampled, however many come
+        elif message.op == "connect":
             self._do(monitor.hello(now), outgoing, scope)
 
     async def _write(
-        self, socket: FrameConnection, queue: MemoryObjectReceiveStream[str], scope: anyio.CancelScope
+        self, socket: FrameConnection, queue: MemoryObjectReceiveStream[Outgoing], scope: anyio.CancelScope
     ) -> None:
         pacer = Pacer(FRAME_EVERY_S)
         try:
             async for text in queue:
                 await pacer.wait()
-                await socket.send(text)
+                if text is not None:
+                    await socket.send(text)
+                elif (ping := socket.take_ping()) is not None:
+                    await socket.pong(ping)
         except ConnectionClosed:
             self._end("connection closed while sending", scope)
 
     async def _keep_alive(
-        self, monitor: ChannelMonitor, outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope
+        self, monitor: ChannelMonitor, outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope
     ) -> None:
         """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""
         while True:
@@ -205,18 +218,23 @@ class SocketClient:
             self._tell(monitor)
             await anyio.sleep_until(monitor.next_due())
 
-    def _do(self, actions: Sequence[Action], outgoing: MemoryObjectSendStream[str], scope: anyio.CancelScope) -> None:
+    def _do(
+        self, actions: Sequence[Action], outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope
+    ) -> None:
         for action in actions:
-            try:
-                if isinstance(action, Subscribe):
-                    self.subscribing(action.channels)
-                    outgoing.send_nowait(subscribe_frame(action.channels))
-                elif isinstance(action, Ping):
-                    outgoing.send_nowait(ping_frame(self.wall_ns() // 10**9))
-                elif isinstance(action, Replace):
-                    self._end(action.reason, scope)
-            except anyio.WouldBlock:
-                self._end("nothing can be sent", scope)
+            if isinstance(action, Subscribe):
+                self.subscribing(action.channels)
+                self._send(subscribe_frame(action.channels), outgoing, scope)
+            elif isinstance(action, Ping):
+                self._send(ping_frame(self.wall_ns() // 10**9), outgoing, scope)
+            elif isinstance(action, Replace):
+                self._end(action.reason, scope)
+
+    def _send(self, frame: Outgoing, outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope) -> None:
+        try:
+            outgoing.send_nowait(frame)
+        except anyio.WouldBlock:
+            self._end("nothing can be sent", scope)
 
     def _tell(self, monitor: ChannelMonitor) -> None:
         changes, monitor.changes = monitor.changes, []

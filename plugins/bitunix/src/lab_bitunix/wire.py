@@ -112,7 +112,7 @@ class TradeFrame(msgspec.Struct, tag_field="ch", tag=TRADE_CHANNEL):
 
 
 class Control(msgspec.Struct):
-    """A frame with ``op``: connect, ping reply, unsubscribe reply, refusal."""
+    """A frame with ``op``: connect, ping reply, subscribe reply (which may name its ``ch``), refusal."""
 
     op: str
     data: Any = None
@@ -171,18 +171,15 @@ def decode_frame(frame: bytes | str) -> Frame:
 
 
 def _decode_rest(frame: bytes | str, error: Exception) -> Frame:
-    try:
-        channel = _decode_other(frame)
-    except (ValueError, RecursionError):
-        channel = None
-    if channel is not None:
-        if channel.ch in _KNOWN:
-            return Malformed(f"{channel.ch}: {error}")
-        return channel
-    try:
-        return _decode_control(frame)
-    except (ValueError, RecursionError):
-        return Malformed(f"neither op nor ch: {error}")
+    for decode in (_decode_control, _decode_other):
+        try:
+            found: Control | Other = decode(frame)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(found, Other) and found.ch in _KNOWN:
+            return Malformed(f"{found.ch}: {error}")
+        return found
+    return Malformed(f"neither op nor ch: {error}")
 
 
 def quote_of(frame: DepthFrame) -> Quote | str:
