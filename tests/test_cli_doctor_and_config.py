@@ -157,6 +157,7 @@ def test_completion_scripts_are_printed(lab: Any, shell: str) -> None:
 
 HEAVY: Final = {
     "asyncio",
+    "httpcore",
     "httpx",
     "websockets",
     "rich",

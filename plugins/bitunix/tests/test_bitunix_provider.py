@@ -59,13 +59,26 @@ async def test_a_probe_says_when_quotes_flow_without_levels_and_trades_and_asks_
         ({"vip": 9}, "'vip' must be <= 8: 9"),
         ({"depth": 10}, r"'depth' must be in \(0, 1, 5, 15\) \(got 10\)"),
         ({"ws_url": "https://x/"}, r"ws_url = 'https://x/': expected wss://host"),
-        ({"rest_url": "https://me:pw@x"}, "without a user name"),
+        ({"rest_url": "https://x:99999999"}, "rest_url = 'https://x:99999999': expected https://host"),
         ({"port": -1}, "'port' must be >= 0: -1"),
     ],
 )
 def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         Bitunix(**settings)
+
+
+@pytest.mark.behaviour("X1")
+@pytest.mark.parametrize(
+    "url", ["https://me:canary@x", "https://canary@x", "https://x/?key=canary", "https://x/#canary"]
+)
+@pytest.mark.parametrize("key", ["rest_url", "ws_url"])
+def test_an_address_with_a_secret_in_it_is_refused_and_not_shown(key: str, url: str) -> None:
+    layers = Layers()
+    layers.add_set(f"bitunix.{key}={url}")
+    with pytest.raises(ConfigError, match=f"^--set: bitunix: {key}: expected .*, without a user name, pass") as told:
+        build("bitunix", Bitunix, layers)
+    assert "canary" not in str(told.value)
 
 
 def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:

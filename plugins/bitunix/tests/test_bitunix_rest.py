@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 import time
 from itertools import pairwise
 from typing import Any
@@ -11,7 +9,7 @@ from typing import Any
 import anyio
 import anyio.abc
 import anyio.lowlevel
-import httpx
+import httpcore
 import pytest
 from fake_venue import T0_S, Answer, FakeVenue, answering, long_waits, running_at, started
 from lab.domain.instrument import ASSUMED_TIERS
@@ -196,14 +194,14 @@ async def test_a_hundred_cancelled_calls_do_not_spoil_the_next() -> None:
 
 
 async def test_the_client_is_replaced_after_a_cancellation_and_only_then(monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[httpx.AsyncClient] = []
+    made: list[httpcore.AsyncConnectionPool] = []
 
-    class Counted(httpx.AsyncClient):
+    class Counted(httpcore.AsyncConnectionPool):
         def __init__(self, **more: Any) -> None:
             super().__init__(**more)
             made.append(self)
 
-    monkeypatch.setattr(httpx, "AsyncClient", Counted)
+    monkeypatch.setattr(httpcore, "AsyncConnectionPool", Counted)
     venue = FakeVenue(rest=answering(502, b""))
     async with started(venue) as provider:
         for _ in range(2):
@@ -218,7 +216,7 @@ async def test_the_client_is_replaced_after_a_cancellation_and_only_then(monkeyp
         venue.rest = lambda *_: None
         assert await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
     assert len(made) == 2
-    assert all(client.is_closed for client in made)
+    assert [pool.connections for pool in made] == [[], []]
 
 
 @long_waits
@@ -247,12 +245,3 @@ async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
         assert 10 <= anyio.current_time() - began < 12
         await client.aclose()
         tasks.cancel_scope.cancel()
-
-
-def test_httpx_is_imported_without_its_command_line_and_that_can_still_be_imported() -> None:
-    code = (
-        "import sys, lab_bitunix.rest\n"
-        "assert 'rich' not in sys.modules and 'pygments' not in sys.modules\n"
-        "import httpx._main, rich\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)

@@ -6,7 +6,7 @@ import anyio
 from attrs import define, field
 from lab.domain.market import FINAL, Candle
 from lab.domain.time import format_time
-from lab.errors import ProviderError
+from lab.errors import AuthenticationFailed, ProviderError
 from lab.ports import Sink
 
 from lab_bitunix.candles import CandleAssembler
@@ -61,6 +61,8 @@ class CandleChain:
         end_ns = open_ns + assembler.interval_ns
         try:
             rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=_ROWS)
+        except AuthenticationFailed:
+            raise
         except ProviderError as error:
             self._error = str(error)
             return

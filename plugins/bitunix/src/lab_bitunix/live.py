@@ -8,7 +8,7 @@ from attrs import define, field
 from lab.domain.market import Depth, Quote
 from lab.domain.time import SECOND_NS, format_time
 from lab.domain.venue_clock import VenueClock
-from lab.errors import ProviderError
+from lab.errors import AuthenticationFailed, ProviderError
 from lab.ports import Channel, Sink, Subscription
 
 from lab_bitunix.candles import CandleAssembler
@@ -228,6 +228,8 @@ class LiveStream:
         while True:
             try:
                 funding = await self.rest.funding(symbol)
+            except AuthenticationFailed:
+                raise
             except ProviderError as error:
                 if str(error) != told:
                     told = str(error)

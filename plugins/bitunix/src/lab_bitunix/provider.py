@@ -28,9 +28,16 @@ def _loopback(*urls: str) -> bool:
 
 def _url(*schemes: str) -> Any:
     def check(_: object, attribute: "Attribute[str]", value: str) -> None:
+        expected = f"expected {schemes[0]}://host, without a user name, password or query"
         parts = urlsplit(value)
-        if parts.scheme not in schemes or not parts.hostname or parts.username is not None:
-            raise ValueError(f"{attribute.name} = {value!r}: expected {schemes[0]}://host, without a user name")
+        if "@" in parts.netloc or parts.query or parts.fragment:
+            raise ValueError(f"{attribute.name}: {expected}; the value is not shown, it may hold a password")
+        try:
+            sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
+        except ValueError:  # of the port
+            sound = False
+        if not sound:
+            raise ValueError(f"{attribute.name} = {value!r}: {expected}")
 
     return [validators.instance_of(str), check]
 
@@ -87,7 +94,7 @@ class Bitunix(Provider):
     )
 
     _runtime: Runtime | None = field(init=False, default=None)
-    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpx, are imported when it is made
+    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpcore, are imported when it is made
     _local: Any = field(init=False, default=None)  # a LocalVenue, likewise
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))

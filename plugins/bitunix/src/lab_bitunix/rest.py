@@ -3,22 +3,24 @@
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio
 import attrs
 from attrs import define, field
+from lab.domain.circuit_breaker import CircuitBreaker
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding
 from lab.domain.time import MILLISECOND_NS
-from lab.errors import ProviderError, ProviderUnavailable
+from lab.errors import AuthenticationFailed, ProviderError, ProviderUnavailable, RateLimited, describe_error
 
-from lab_bitunix.connections import BODY_LIMIT, Connections, date_ns
-from lab_bitunix.lean_httpx import httpx
+from lab_bitunix.connections import BODY_LIMIT, CALL_ERRORS, Answer, Connections, date_ns, encoding_of
 from lab_bitunix.pacing import CoolDown, Pacer
 from lab_bitunix.rows import (
     BAD_JSON,
     Envelope,
     PairRow,
+    closed_by,
     decode_candles,
     decode_envelope,
     decode_funding,
@@ -31,9 +33,12 @@ from lab_bitunix.wire import SAMPLE_BYTES, supported
 PAGE: Final = 200
 DEADLINE_S: Final = 10.0
 _PREFIX: Final = "/api/v1/futures/"
+_NO_KEY: Final = "public data needs no key; whoever answers there is not the venue, or does not serve this address"
 _TOO_FAST: Final = frozenset({10005, 10006})
 _UNKNOWN_SYMBOL: Final = frozenset({2, 20001, 20012, 20015})
-_OUR_FAULT: Final = frozenset({403, 404, 10002, 10008})
+_OUR_FAULT: Final = frozenset({404, 10002, 10008})
+_NOT_ACCEPTED: Final = frozenset({403, 10003, 10004, 10007})
+"""The key may not do this, there is none, its address is not on the list, its signature is wrong."""
 
 
 class UnknownSymbolError(ProviderError):
@@ -64,6 +69,7 @@ class RestClient:
     malformed: Callable[[str, bytes], None] = lambda _reason, _sample: None
     contacted: Callable[[str], None] = lambda _host: None
     pacer: Pacer = field(factory=lambda: Pacer(0.21))
+    breaker: CircuitBreaker = field(factory=lambda: CircuitBreaker(anyio.current_time))
     deadline_s: float = DEADLINE_S
     pace: float = 1.0
     symbols: list[str] = field(init=False, factory=list)
@@ -75,7 +81,7 @@ class RestClient:
     @property
     def host(self) -> str:
         """The host and, where given, port that is called."""
-        return httpx.URL(self.base_url).netloc.decode()
+        return urlsplit(self.base_url).netloc
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -90,44 +96,52 @@ class RestClient:
         found: dict[int, Candle] = {}
         pages_left = count // PAGE + 10
         end_ms = None if end_ns is None else -(-end_ns // MILLISECOND_NS)
-        with anyio.CancelScope(deadline=anyio.current_time() + self.deadline_s * self.pace) as scope:
-            while len(found) < count and pages_left > 0:
-                pages_left -= 1
-                # One more than wanted: the newest row is usually the open candle.
-                limit = min(PAGE, count - len(found) + 1)
-                oldest_ms = await self._page(symbol, interval_ns, name, end_ms, limit, found)
-                # No rows, or none older than those there: the venue has no more, or does not obey endTime.
-                if oldest_ms is None or (end_ms is not None and oldest_ms >= end_ms):
+        until = anyio.current_time() + self.deadline_s * self.pace
+        while len(found) < count and pages_left > 0:
+            pages_left -= 1
+            # One more than wanted: the newest row is usually the open candle.
+            limit = min(PAGE, count - len(found) + 1)
+            try:
+                oldest_ms = await self._page(symbol, interval_ns, name, end_ms, limit, found, until)
+            except ProviderUnavailable:
+                if found and anyio.current_time() >= until:
                     break
-                end_ms = oldest_ms
-        if scope.cancelled_caught and not found:
-            raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s (kline)")
+                raise
+            # No rows, or none older than those there: the venue has no more, or does not obey endTime.
+            if oldest_ms is None or (end_ms is not None and oldest_ms >= end_ms):
+                break
+            end_ms = oldest_ms
         return [found[open_ns] for open_ns in sorted(found)][-count:] if count else []
 
     async def _page(
-        self, symbol: str, interval_ns: int, name: str, end_ms: int | None, limit: int, found: dict[int, Candle]
+        self,
+        symbol: str,
+        interval_ns: int,
+        name: str,
+        end_ms: int | None,
+        limit: int,
+        found: dict[int, Candle],
+        until: float,
     ) -> int | None:
         """Add one page's closed candles to ``found`` and return the oldest open time of the page, in ms."""
         params = {"symbol": symbol, "interval": name, "limit": str(limit)}
         if end_ms is not None:
             params["endTime"] = str(end_ms)
-        reply = await self.get("kline", params)
+        reply = await self.get("kline", params, until=until)
         try:
             candles, bad = decode_candles(reply.data, symbol, interval_ns)
         except BAD_JSON as error:
             raise self._not_as_agreed("kline", str(error), reply.data) from None
         for reason, sample in bad:
             self.malformed(reason, sample[:SAMPLE_BYTES])
-        now_ns = self._newest(reply.date_ns)
-        before_ns = None if end_ms is None else end_ms * MILLISECOND_NS
         if not candles:
             return None
-        if now_ns is None and not found:
-            # Nobody said what time it is at the venue: the newest row may be open, so it is left out.
-            now_ns = max(candle.open_ns for candle in candles)
+        before_ns = None if end_ms is None else end_ms * MILLISECOND_NS
+        now_ns = self.now_ns()
+        if now_ns is None:
+            now_ns = closed_by(candles, reply.date_ns, first=not found, newest=end_ms is None)
         for candle in candles:
-            closed = now_ns is None or candle.time_ns <= now_ns
-            if closed and (before_ns is None or candle.open_ns < before_ns):
+            if candle.time_ns <= now_ns and (before_ns is None or candle.open_ns < before_ns):
                 found.setdefault(candle.open_ns, candle)
         return min(candle.open_ns for candle in candles) // MILLISECOND_NS
 
@@ -153,6 +167,8 @@ class RestClient:
         """Return the reply with the margin tiers, or as text why there is none: a run needs no such reply."""
         try:
             return (await self.get("get_position_tiers", {"symbol": symbol}, group="position")).data
+        except AuthenticationFailed:
+            raise
         except ProviderError as error:
             return str(error)
 
@@ -165,44 +181,74 @@ class RestClient:
         except BAD_JSON as error:
             raise self._not_as_agreed("funding_rate", str(error), reply.data) from None
 
-    async def get(self, path: str, params: Mapping[str, str], *, group: str = "market") -> Reply:
+    async def get(
+        self, path: str, params: Mapping[str, str], *, group: str = "market", until: float | None = None
+    ) -> Reply:
         """Make one call and return its data. ``group`` is the part of the address before the path.
 
-        Raises `ProviderUnavailable` for what may pass (no answer, 429, 403, HTML, 5xx, most codes),
-        `UnknownSymbolError` and `ProviderError` for what will not.
+        It ends at the monotonic time ``until``, ten seconds from now unless given. Raises `ProviderUnavailable` for
+        what may pass (no answer, 429, 403, HTML, 5xx, most codes), `AuthenticationFailed`, `UnknownSymbolError` and
+        `ProviderError` for what will not.
         """
+        if until is None:
+            until = anyio.current_time() + self.deadline_s * self.pace
+        self._refuse_for_now()
+        with anyio.CancelScope(deadline=until) as scope:
+            await self.pacer.wait()
+        if scope.cancelled_caught:
+            raise self._late(path)
+        self._refuse_for_now()
+        with self.breaker.call():
+            started = anyio.current_time()
+            answer = await self._fetch(group, path, params, until)
+            envelope = self._envelope(path, answer)
+            self._check_code(path, params, envelope)
+        self.cool_down.succeeded()
+        return Reply(bytes(envelope.data), date_ns(answer.headers), (anyio.current_time() - started) / self.pace)
+
+    def _refuse_for_now(self) -> None:
+        """Raise `ProviderUnavailable` while nothing may be called."""
         left = self.cool_down.remaining(anyio.current_time())
         if left:
             raise ProviderUnavailable(f"{self.host}: cooling down for {left:.0f} s more after {self.cool_down.reason}")
-        try:
-            with anyio.fail_after(self.deadline_s * self.pace):
-                await self.pacer.wait()
-                started = anyio.current_time()
-                status, headers, body = await self._connections.fetch(f"{_PREFIX}{group}/{path}", params)
-        except TimeoutError:
-            raise ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            what = f"{type(error).__name__} {error}".rstrip()
-            raise ProviderUnavailable(f"{self.host}: {what} ({path})") from None
-        self.contacted(self.host)
-        envelope = self._envelope(path, status, headers, body)
-        self._check_code(path, params, envelope)
-        self.cool_down.succeeded()
-        return Reply(bytes(envelope.data), date_ns(headers), (anyio.current_time() - started) / self.pace)
+        refused = self.breaker.refusal()
+        if refused:
+            raise ProviderUnavailable(refused)
 
-    def _envelope(self, path: str, status: int, headers: httpx.Headers, body: bytes | None) -> Envelope:
+    def _late(self, path: str) -> ProviderUnavailable:
+        return ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})")
+
+    async def _fetch(self, group: str, path: str, params: Mapping[str, str], until: float) -> Answer:
+        try:
+            with anyio.CancelScope(deadline=until) as scope:
+                answer = await self._connections.fetch(f"{_PREFIX}{group}/{path}", params)
+        except CALL_ERRORS as error:
+            raise ProviderUnavailable(f"{self.host}: {describe_error(error).rstrip(': ')} ({path})") from None
+        if scope.cancelled_caught:
+            raise self._late(path)
+        self.contacted(self.host)
+        return answer
+
+    def _envelope(self, path: str, answer: Answer) -> Envelope:
+        status, headers, body = answer
+        start = (body or b"").lstrip()[:1]
+        if status == 401:
+            raise AuthenticationFailed(f"{self.host}: HTTP 401 ({path}): {_NO_KEY}")
         if status in {403, 429}:
-            page = " (challenge page)" if headers.get("cf-mitigated") or (body or b"").lstrip()[:1] == b"<" else ""
+            page = " (challenge page)" if headers.get("cf-mitigated") or start == b"<" else ""
             self.cool_down.begin(anyio.current_time(), f"HTTP {status}{page}")
-            raise ProviderUnavailable(f"{self.host}: HTTP {status}{page} ({path}): calling less for a while")
+            raise RateLimited(f"{self.host}: HTTP {status}{page} ({path}): calling less for a while")
         if status != 200:
             raise ProviderUnavailable(f"{self.host}: HTTP {status} ({path})")
+        encoding = encoding_of(headers)
+        if encoding:
+            raise self._not_as_agreed(path, f"Content-Encoding {encoding[:40]}, which was not asked for", b"")
         if body is None:
-            raise ProviderUnavailable(f"{self.host}: more than {BODY_LIMIT} bytes ({path})")
+            raise ProviderUnavailable(f"{self.host}: more than {BODY_LIMIT} bytes, or in too many parts ({path})")
         try:
             return decode_envelope(body)
         except BAD_JSON as error:
-            what = "HTML instead of JSON" if body.lstrip()[:1] == b"<" else str(error)
+            what = "HTML instead of JSON" if start == b"<" else str(error)
             raise self._not_as_agreed(path, what, body) from None
 
     def _check_code(self, path: str, params: Mapping[str, str], envelope: Envelope) -> None:
@@ -213,10 +259,13 @@ class RestClient:
         if code in _UNKNOWN_SYMBOL:
             symbol = params.get("symbol") or params.get("symbols", "")
             raise UnknownSymbolError(f"bitunix: symbol {symbol} is not traded there (code {code} {words!r})")
+        if code in _NOT_ACCEPTED:
+            raise AuthenticationFailed(f"{text}: {_NO_KEY}")
         if code in _OUR_FAULT:
             raise ProviderError(f"{text}; the call was {path}?{'&'.join(f'{k}={v}' for k, v in params.items())}")
         if code in _TOO_FAST:
             self.cool_down.begin(anyio.current_time(), f"code {code}")
+            raise RateLimited(text)
         raise ProviderUnavailable(text)
 
     def _not_as_agreed(self, path: str, what: str, body: bytes) -> ProviderUnavailable:

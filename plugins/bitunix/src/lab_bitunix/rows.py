@@ -1,6 +1,7 @@
 """REST bodies: the envelope, candle rows in both volume regimes, contracts and funding."""
 
 import math
+from collections.abc import Sequence
 from decimal import Decimal, DecimalException
 from typing import Final
 
@@ -9,6 +10,7 @@ from attrs import evolve
 from lab.domain.instrument import ASSUMED_TIERS, Instrument, MarginTier, check_instrument
 from lab.domain.market import BACKFILLED, Candle, Funding, check_candle
 from lab.domain.time import MILLISECOND_NS
+from lab.domain.venue_clock import TOLERANCE_NS
 from lab.errors import ProviderError, ProviderUnavailable
 
 _HOUR_NS: Final = 3_600_000 * MILLISECOND_NS
@@ -152,6 +154,23 @@ def _candle(row: _KlineRow, symbol: str, interval_ns: int) -> Candle | str:
     if reason is not None:
         return f"kline row: {reason}"
     return candle._replace(volume=coin_volume(row.quoteVol, row.baseVol, row.low, row.high))
+
+
+def closed_by(candles: Sequence[Candle], date_ns: int | None, *, first: bool, newest: bool) -> int:
+    """Return the time by which a row's candle must have ended to count as closed, while no frame has told the time.
+
+    The ``Date`` header, which may be wrong, is all there is. So the newest row of the first page never counts where the
+    venue's newest were asked for: it is usually the open candle. Where an end was given, it counts if it ended an
+    interval and 5 s before that date.
+    """
+    last = max(candles, key=lambda candle: candle.open_ns)
+    date_ns = last.open_ns if date_ns is None and first else date_ns
+    if date_ns is None:
+        return last.time_ns
+    length_ns = last.time_ns - last.open_ns
+    if first and (newest or last.time_ns + length_ns + TOLERANCE_NS > date_ns):
+        return min(date_ns, last.open_ns)
+    return date_ns
 
 
 def decode_pairs(data: bytes) -> list[PairRow]:
