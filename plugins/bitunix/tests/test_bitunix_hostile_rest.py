@@ -331,3 +331,22 @@ def test_rest_calls_keep_their_distance_in_every_window_of_a_storm(monkeypatch: 
     assert len(times) > 100
     assert min(later - earlier for earlier, later in pairwise(times)) > 0.2099
     assert max(sum(first <= at < first + 1 for at in times) for first in times) <= 5
+
+
+@long_waits
+async def test_where_a_later_page_does_not_come_in_time_the_newest_candles_are_returned() -> None:
+    rows = FakeVenue(start_s=30).kline({"limit": "200"})
+    body = json.dumps({"code": 0, "data": rows}).encode()
+    heads: list[bytes] = []
+
+    async def answer(write: Write) -> None:
+        if len(heads) > 1:
+            await anyio.sleep_forever()
+        await write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+
+    async with server(answer, heads) as url:
+        client = RestClient(base_url=url, pace=5)
+        candles = await client.klines("BTCUSDT", MINUTE_NS, end_ns=None, count=450)
+        await client.aclose()
+    assert [candle.open_ns // SECOND_NS for candle in candles[-2:]] == [T0_S - 120, T0_S - 60]
+    assert len(candles) == 199

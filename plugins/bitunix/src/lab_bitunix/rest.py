@@ -45,6 +45,10 @@ class UnknownSymbolError(ProviderError):
     """The venue does not list the symbol (or no longer does)."""
 
 
+class _LateError(ProviderUnavailable):
+    """A call was not answered in time."""
+
+
 @attrs.frozen
 class Reply:
     """The data of a good answer. ``date_ns`` is the ``Date`` header (whole seconds), ``took_s`` the real round trip."""
@@ -103,10 +107,10 @@ class RestClient:
             limit = min(PAGE, count - len(found) + 1)
             try:
                 oldest_ms = await self._page(symbol, interval_ns, name, end_ms, limit, found, until)
-            except ProviderUnavailable:
-                if found and anyio.current_time() >= until:
-                    break
-                raise
+            except _LateError:
+                if not found:
+                    raise
+                break
             # No rows, or none older than those there: the venue has no more, or does not obey endTime.
             if oldest_ms is None or (end_ms is not None and oldest_ms >= end_ms):
                 break
@@ -216,7 +220,7 @@ class RestClient:
             raise ProviderUnavailable(refused)
 
     def _late(self, path: str) -> ProviderUnavailable:
-        return ProviderUnavailable(f"{self.host}: no answer within {self.deadline_s:g} s ({path})")
+        return _LateError(f"{self.host}: no answer within {self.deadline_s:g} s ({path})")
 
     async def _fetch(self, group: str, path: str, params: Mapping[str, str], until: float) -> Answer:
         try:
