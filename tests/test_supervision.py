@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from lab.errors import LabError
+from lab.exit_codes import EndReason
 from lab.supervision.notify import ServiceManager
 from steady import RUN, proved, resumptions
 
@@ -241,3 +243,32 @@ def test_without_a_service_manager_nothing_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NOTIFY_SOCKET", "x")
     ServiceManager(os.environ).forget()
     assert "NOTIFY_SOCKET" not in os.environ
+
+
+# -- what is deployed --------------------------------------------------------------------------------------------------
+
+UNIT = Path(__file__).parent.parent / "deploy" / "lab.service"
+
+
+@pytest.mark.behaviour("S4", "X1")
+def test_the_unit_for_systemd_is_sound_and_hardly_exposed(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed here")
+    text = UNIT.read_text(encoding="utf-8").replace("/srv/lab/.venv/bin/lab", sys.executable).replace("User=lab\n", "")
+    unit = tmp_path / "lab.service"
+    unit.write_text(text, encoding="utf-8")
+    verified = subprocess.run([analyze, "verify", "--man=no", unit], capture_output=True, text=True, check=False)
+    assert (verified.returncode, verified.stderr) == (0, "")
+    exposed = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=20", unit], capture_output=True, text=True, check=False
+    )
+    assert exposed.returncode == 0, exposed.stdout[-2000:]
+
+
+def test_the_unit_is_not_restarted_after_a_verdict() -> None:
+    [line] = [one for one in UNIT.read_text(encoding="utf-8").splitlines() if one.startswith("RestartPrevent")]
+    codes = {int(one) for one in line.partition("=")[2].split()}
+    assert codes == {
+        one.exit_code for one in EndReason if one.exit_code and one.exit_code not in {1, 4, 70, 74, 75, 130}
+    }
