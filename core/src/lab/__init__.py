@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     from lab.ports import Strategy as Strategy
     from lab.ports import Subscription as Subscription
     from lab.ports import Triggered as Triggered
+    from lab.secret import Secret as Secret
 
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
@@ -110,6 +111,7 @@ _HOMES = {
         "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
         "Subscription", "Triggered",
     ),
+    "lab.secret": ("Secret",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -13,6 +13,7 @@ from lab.composition.config import RunSettings
 from lab.errors import ConfigError
 from lab.plugins.discovery import Registry
 from lab.plugins.settings import Layers, build, convert, settings_of
+from lab.secret import Secret
 
 _STATE_DIR: Final = ("LAB_RUN_STATE_DIR",)
 _FILE: Final = "lab.toml"
@@ -152,6 +153,9 @@ def gather(
     _note_unused_file(given.get("config"))
     _set_broker(registry, layers, {key: given.get(key) for key in ("latency_ms", "fills")})
     assembly = assemble(registry, layers, os.environ)
+    for one in assembly.in_force:
+        if isinstance(one.value, Secret):
+            os.environ.pop(one.origin, None)  # what runs from here on has no use for it
     output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
         output.say(f"the environment variable {name} matches no setting of this run; ignored")

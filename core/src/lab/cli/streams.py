@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
+from lab.secret import without_secrets
+
 _STORAGE = 74
 
 
@@ -28,7 +30,7 @@ class Stream:
         if self.before_write is not None:
             self.before_write()
         if self.error is None:
-            self._try(lambda: self._stream.write(text))
+            self._try(lambda: self._stream.write(without_secrets(text)))
         return len(text)
 
     def close(self) -> None:

@@ -25,6 +25,7 @@ from lab.plugins.settings import Effective, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.records.report import Setting
 from lab.records.run import ComponentRecord, RunKind, RunStarted
+from lab.secret import HIDDEN, Secret
 
 C = TypeVar("C")
 FLAGS: Final[Mapping[str, str]] = {"strategies": "--strategy", "gates": "--gate", "reporters": "--reporter"}
@@ -225,7 +226,8 @@ def layers_for(
         layers.put(table, key, raw, "default")
     if config is not None:
         layers.add_file(config, of_run=settings_of(RunSettings))
-    layers.add_command(taken_over or {})
+    # What was hidden in the record is given again.
+    layers.add_command({key: given for key, given in (taken_over or {}).items() if given[0] != HIDDEN})
     for text in sets:
         layers.add_set(text)
     typed = {dotted: raw for dotted, raw in options.items() if raw is not None}
@@ -362,7 +364,7 @@ def reassemble(registry: Registry, started: RunStarted) -> Assembly:
 
 
 def _plain(value: Any) -> Any:
-    return str(value) if isinstance(value, Path) else value
+    return str(value) if isinstance(value, Path | Secret) else value
 
 
 def _default(field: "attrs.Attribute[Any]") -> Any:

@@ -8,6 +8,7 @@ import attrs
 from lab.engine.protocols import describe_failure, describe_value
 from lab.errors import PluginError
 from lab.ports import PriceSource, Provider, Realm
+from lab.secret import without_secrets
 
 
 @attrs.frozen
@@ -32,7 +33,7 @@ _CHECKS: Final[dict[str, tuple[Callable[[Any], bool], str]]] = {
 
 def declared(name: str, provider: Provider) -> Declared:
     """Ask a provider. Raises `PluginError` naming the method that raises, or gives what it may not."""
-    answers = {}
+    answers: dict[str, Any] = {}
     for call, (is_sound, expected) in _CHECKS.items():
         try:
             answer = getattr(provider, call)()
@@ -40,5 +41,5 @@ def declared(name: str, provider: Provider) -> Declared:
             raise PluginError(f"provider {name} failed in {call}: {describe_failure(error)}") from error
         if not is_sound(answer):
             raise PluginError(f"provider {name}: {call}() gave {describe_value(answer)}, expected {expected}")
-        answers[call] = answer
+        answers[call] = without_secrets(answer) if type(answer) is str else answer
     return Declared(**answers)

@@ -15,6 +15,7 @@ from lab.ports import FeedState, Holding, Status
 from lab.records.base import exact
 from lab.records.report import Header
 from lab.records.run import RunKind
+from lab.secret import without_secrets
 
 
 def make_header(
@@ -78,7 +79,7 @@ def status_of(
         seconds_left=seconds_left,
         price=(quote.bid + quote.ask) / 2 if quote else candles[-1].close if candles else None,
         feed=feed.value,
-        why_not_trading=tuple(why_not_trading),
+        why_not_trading=tuple(map(without_secrets, why_not_trading)),
         equity=engine.valuation.equity(),
         starting_equity=engine.valuation.starting_equity,
         positions=positions,

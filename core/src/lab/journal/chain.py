@@ -21,6 +21,7 @@ from lab.domain.events import (
 )
 from lab.domain.market import Candle
 from lab.journal.codec import KINDS, encode
+from lab.secret import bytes_without_secrets, knows_secrets
 
 GENESIS: Final = b"\0" * 32
 """What stands for the hash before the first row."""
@@ -70,10 +71,13 @@ def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, k
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
     """Return the rows of events that follow row ``seq``, whose hash is ``previous``."""
     rows: list[WrittenRow] = []
+    secrets = knows_secrets()
     for events, time_ns, input_n in gathered:
         for event in events:
             seq += 1
             kind, key, body = KINDS[type(event)], key_of(event), encode(event)
+            if secrets:
+                body = bytes_without_secrets(body)
             previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
             rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
     return rows

@@ -10,6 +10,7 @@ from lab.domain.control import Command, Notice, Timer, TradingState
 from lab.domain.inputs import Input
 from lab.domain.market import MARKET_KINDS, Backfill
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
+from lab.secret import bytes_without_secrets, knows_secrets
 
 T = TypeVar("T")
 
@@ -86,7 +87,8 @@ def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
 
 def tape_line(event: Input) -> bytes:
     """Return an input as one line of the tape."""
-    return _line_begins[event.__class__] + encode(event) + b"]\n"
+    line: bytes = _line_begins[event.__class__] + encode(event) + b"]\n"
+    return bytes_without_secrets(line) if knows_secrets() else line
 
 
 def read_tape_line(line: bytes) -> Input:

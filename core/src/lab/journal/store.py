@@ -18,6 +18,7 @@ from lab.journal.reader import JournalReader, records_after
 from lab.journal.schema import FILE_NAME, INDEX, REPORTERS, RUN_STATE, SCHEMA_VERSION, TABLES
 from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
+from lab.secret import bytes_without_secrets, without_secrets
 
 _ONE_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO event VALUES {_ONE_ROW}"
@@ -97,7 +98,7 @@ class Journal:
     def append_record(self, record: RunStarted | RunEnded, time_ns: int, input_n: int) -> None:
         """Gather the row of how a run was started, or how it ended: each happens once."""
         kind = ROW_KINDS[record.__class__]
-        self.append_raw(kind, kind, encode(record), time_ns, input_n)
+        self.append_raw(kind, kind, bytes_without_secrets(encode(record)), time_ns, input_n)
 
     def append_raw(self, kind: str, key: str | None, body: bytes, time_ns: int, input_n: int) -> None:
         """Gather one row of any kind."""
@@ -166,7 +167,7 @@ class Journal:
             self._insert(rows)
             for name, value in ((RUN_STATE, state), (REPORTERS, reporters)):
                 if value is not None:
-                    values = (name, self._seq, encode(value).decode())
+                    values = (name, self._seq, without_secrets(encode(value).decode()))
                     self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:

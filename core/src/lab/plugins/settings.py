@@ -5,6 +5,7 @@ from the command line and the environment included) and checked by the class's v
 """
 
 import contextlib
+import os
 import re
 import tomllib
 import types
@@ -19,6 +20,7 @@ import msgspec
 
 from lab.compiled import SWITCHES
 from lab.errors import ConfigError, PluginError, describe_error, did_you_mean, message_of, text_of
+from lab.secret import HIDDEN, Secret
 
 ENV_PREFIX: Final = "LAB_"
 NO_SETTINGS: Final = SWITCHES | {"LAB_CACHE_DIR"}
@@ -153,6 +155,11 @@ def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:
     return settings
 
 
+def is_secret(kind: Any) -> bool:
+    """Return whether a setting of this type is a secret, or none."""
+    return kind is Secret or Secret in typing.get_args(kind)
+
+
 def type_name(kind: Any) -> str:
     """Return a setting's type as a user would say it."""
     if kind is None or kind is type(None):
@@ -164,7 +171,14 @@ def type_name(kind: Any) -> str:
         return " or ".join(type_name(part) for part in typing.get_args(kind))
     if origin is not None:
         return f"list of {type_name(typing.get_args(kind)[0])}"
-    names = {"str": "text", "int": "whole number", "float": "number", "Decimal": "decimal", "bool": "true or false"}
+    names = {
+        "str": "text",
+        "int": "whole number",
+        "float": "number",
+        "Decimal": "decimal",
+        "bool": "true or false",
+        "Secret": "secret",
+    }
     return names.get(getattr(kind, "__name__", ""), getattr(kind, "__name__", str(kind)))
 
 
@@ -204,6 +218,20 @@ def _as_written(raw: Any) -> str:
     return repr(raw) if isinstance(raw, str | list | tuple | dict) else str(raw)
 
 
+def _check_origin(table: str, key: str, value: Value) -> None:
+    """Refuse a secret where others can read it: on the command line, in a file that is not its owner's alone."""
+    if value.raw == HIDDEN or not isinstance(value.raw, str):
+        return
+    variable = f"{ENV_PREFIX}{table}_{key}".upper()
+    if value.of_command:
+        text = f"{value.origin}: {table}.{key} is a secret, which every user can read on a command line"
+        raise ConfigError(f"{text}; give it as {variable}, or in a file of mode 600")
+    file = Path(value.origin)
+    if os.name == "posix" and file.is_file() and file.stat().st_mode & 0o077:
+        text = f"{file}: holds the secret {table}.{key}, and others can read it"
+        raise ConfigError(f"{text}; run chmod 600 {file}, or give it as {variable}")
+
+
 def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
     """Return a component with its settings in force, and what is in force. Raises `ConfigError`."""
     known = settings_of(cls)
@@ -212,10 +240,14 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
     for key, value in given.items():
         if key not in known:
             raise ConfigError(f"{value.origin}: {table} has no setting {key!r}{did_you_mean(key, list(known))}")
+        secret = is_secret(known[key].type)
+        if secret:
+            _check_origin(table, key, value)
         try:
-            values[key] = convert(value.raw, known[key].type)
+            values[key] = Secret(str(value.raw)) if secret else convert(value.raw, known[key].type)
         except ValueError as error:
-            raise ConfigError(f"{value.origin}: {table}.{key} = {_as_written(value.raw)}: {error}") from None
+            shown = HIDDEN if secret else _as_written(value.raw)
+            raise ConfigError(f"{value.origin}: {table}.{key} = {shown}: {error}") from None
     try:
         component = cls(**values)
     except (TypeError, ValueError) as error:

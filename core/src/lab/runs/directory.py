@@ -12,6 +12,7 @@ from lab.errors import RunError
 from lab.exit_codes import EndReason
 from lab.records.base import as_data
 from lab.records.report import Report
+from lab.secret import bytes_without_secrets
 
 REPORT_NAME = "final_report.json"
 KILL = "kill"
@@ -101,7 +102,7 @@ def _follow(latest: Path) -> Path:
 
 def write_report(directory: Path, report: Report) -> None:
     """Write ``final_report.json`` whole or not at all, and synced. Raises ``OSError``."""
-    text = msgspec.json.format(msgspec.json.encode(as_data(report)), indent=2)
+    text = bytes_without_secrets(msgspec.json.format(msgspec.json.encode(as_data(report)), indent=2))
     temporary = directory / f".{REPORT_NAME}.{os.getpid()}"
     try:
         with temporary.open("wb") as file:

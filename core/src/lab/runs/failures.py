@@ -10,6 +10,7 @@ from typing import Final
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import describe_error
 from lab.runs.result import Echo, to_stderr
+from lab.secret import without_secrets
 
 NAME: Final = "errors.log"
 _FAILURES_MOST: Final = 50
@@ -57,7 +58,7 @@ class FailureLog:
         stamp = format_time(now_ns - now_ns % SECOND_NS)
         try:
             with (self.directory / NAME).open("a", encoding="utf-8", errors="backslashreplace") as file:
-                file.write(f"{stamp} {line}\n{details}\n")
+                file.write(without_secrets(f"{stamp} {line}\n{details}\n"))
         except OSError as error:
             self._print(f"{self.directory / NAME}: cannot be written: {error.strerror or error}")
 
