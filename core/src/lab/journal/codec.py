@@ -76,7 +76,7 @@ def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
     """Return the input whose body this is. Raises ``ValueError`` for an unknown kind or a body that does not fit."""
     decoder = _input_decoders.get(kind)
     if decoder is None:
-        raise ValueError(f"unknown input kind {kind!r}")
+        raise ValueError(f"unknown input kind {kind!r:.60}")
     try:
         decoded: Input = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
