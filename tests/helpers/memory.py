@@ -56,8 +56,8 @@ def _status(name: str) -> float:
 def _main() -> None:
     import resource
 
-    from lab.session.signals import Interrupts
     from lab.cli.main import run_command_line
+    from lab.session.signals import Interrupts
 
     resource.setrlimit(resource.RLIMIT_AS, (_LIMIT, _LIMIT))
     results = []

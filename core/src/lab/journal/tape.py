@@ -24,7 +24,9 @@ _OPTIONS: Final[dict[int, int]] = {
     zstd.CompressionParameter.compression_level: 3,
     zstd.CompressionParameter.checksum_flag: 1,
 }
-_READING: Final = {zstd.DecompressionParameter.window_log_max: 23}  # 8 MiB: more than a frame of the longest line asks
+_READING: Final[dict[int, int]] = {
+    zstd.DecompressionParameter.window_log_max: 23
+}  # 8 MiB: more than a frame of the longest line asks
 _UNPACKED_MOST: Final = _FRAME_BYTES + LONGEST
 _PART: Final = 2 * LONGEST  # bytes; a frame is shorter
 

@@ -98,7 +98,7 @@ class KeptColumns(Generic[_Columns]):
         if magic != _MAGIC or named != crc32(name.encode()):
             raise DamagedError("it is not the file of its name")
         self._file.seek(place)
-        found = self._file.read(min(length, _BLOCK_MOST) + 1)
+        found = self._file.read(length + 1) if length <= _BLOCK_MOST else b""
         if len(found) != length or crc32(found) != checksum:
             raise DamagedError("its end is damaged")
         try:

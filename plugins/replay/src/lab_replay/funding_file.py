@@ -5,7 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from lab.domain.guard import check_funding
 from lab.domain.inputs import Input
@@ -43,10 +43,10 @@ class FundingFile:
         if not self.rates:
             raise RecordingError(path, 1, "it holds no rate")
 
-    def _read(self, path: Path, rows: "csv._reader") -> None:
+    def _read(self, path: Path, rows: Any) -> None:
         header = [name.strip().lower() for name in next(rows, [])]
         if "time" not in header or "rate" not in header:
-            has = listed(header)
+            has = listed(header) or "none"
             raise RecordingError(path, 1, f"expected the columns time, rate and, if known, mark; it has {has}")
         for row in rows:
             if row:

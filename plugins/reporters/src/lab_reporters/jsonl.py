@@ -163,6 +163,6 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 def _decoded(line: bytes) -> Mapping[str, Any]:
     try:
         found = msgspec.json.decode(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
