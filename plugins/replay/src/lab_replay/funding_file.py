@@ -60,7 +60,7 @@ class FundingFile:
             time_ns = parse_time(row["time"].strip())
             rate, mark = float(row["rate"]), float(row.get("mark", "").strip() or 0.0)
         except (KeyError, ValueError) as error:
-            raise RecordingError(path, line, f"time, rate and mark are not all there: {error}") from None
+            raise RecordingError(path, line, f"time, rate and mark are not all there: {str(error)[:200]}") from None
         problem = check_funding(Funding("", time_ns, rate, time_ns, mark))
         if problem is not None:
             raise RecordingError(path, line, problem)
