@@ -22,7 +22,6 @@ from lab_recordings.errors import RecordingError
 from lab_recordings.survey import Survey
 from lab_recordings.tick_csv import Tick, TickBlock, TickTrade, read_tick_blocks
 
-
 TICKS_MOST: Final = 200_000
 """Ticks of the longest recording that a path is made of: they take some 55 MB of memory."""
 
