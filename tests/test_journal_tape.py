@@ -137,11 +137,18 @@ def test_a_frame_that_lab_did_not_write_is_neither_unpacked_as_a_whole_nor_cut_o
     assert file.stat().st_size == kept
 
 
-def test_a_line_of_an_unknown_kind_is_told_in_a_few_words(tmp_path: Path) -> None:
-    (tmp_path / FIRST_SEGMENT).write_bytes(zstd.compress(b'["' + b"k" * 100_000 + b'",{}]\n'))
-    with pytest.raises(JournalError, match="line 1: not an input: unknown input kind 'kkk") as raised:
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'["%s",{}]\n', "unknown input kind 'kkk"),
+        (b'["command",[1,"%s","session","SIGINT"]]\n', "command: Invalid enum"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_told_in_a_few_words(tmp_path: Path, line: bytes, said: str) -> None:
+    (tmp_path / FIRST_SEGMENT).write_bytes(zstd.compress(line % (b"k" * 100_000)))
+    with pytest.raises(JournalError, match=f"line 1: not an input: {said}") as raised:
         list(read_tape(tmp_path))
-    assert len(str(raised.value)) < 300
+    assert len(str(raised.value)) < 500
 
 
 def test_nothing_is_journalled_that_no_reader_would_take(tmp_path: Path) -> None:

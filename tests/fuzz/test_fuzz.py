@@ -29,7 +29,7 @@ def _take(name: str, count: int, seed: int) -> None:
         try:
             target.take(data)
         except BaseException as error:
-            error.add_note(f"damage {number} of seed {seed}: python tools/fuzz.py {name} --bytes {data.hex()}")
+            error.add_note(f"damage {number} of seed {seed}; python tools/fuzz.py {name} --bytes {data.hex()}"[:4000])
             raise
         assert time.monotonic() - begun < SLOWEST_S, (name, seed, number, data[:1000])
 

@@ -3,6 +3,7 @@
 The samples are real ones. Two drivers share the targets: the tests in ``tests/fuzz``, and ``tools/fuzz.py``.
 """
 
+import atexit
 import gzip
 import tempfile
 from collections.abc import Callable, Sequence
@@ -46,6 +47,8 @@ MESSAGE_MOST: Final = 1000
 _CHECKS: Final[dict[type, Callable[[Any], str | None]]] = {
     Candle: check_candle, Quote: check_quote, Trade: check_trade, Depth: check_depth,
 }  # fmt: skip
+_TEMPORARY: Final = tempfile.TemporaryDirectory(prefix="lab-fuzz-", ignore_cleanup_errors=True)
+atexit.register(_TEMPORARY.cleanup)
 _BTC: Final = instrument("BTCUSDT")
 
 
@@ -71,8 +74,10 @@ def _sound(made: object) -> None:
 
 @cache
 def _in(folder: str) -> Path:
-    """Return a folder of this process for files that are fuzzed."""
-    return Path(tempfile.mkdtemp(prefix=f"lab-fuzz-{folder}-"))
+    """Return a folder of this process for files that are fuzzed; it is removed at the end."""
+    path = Path(_TEMPORARY.name) / folder
+    path.mkdir()
+    return path
 
 
 # -- what the venue sends ----------------------------------------------------------------------------------------------
@@ -247,7 +252,7 @@ def tape(data: bytes) -> None:
 def _tapes() -> list[bytes]:
     made = []
     for count in (3, 400):
-        folder = Path(tempfile.mkdtemp(prefix="lab-fuzz-"))
+        folder = _in(f"tape-{count}")
         writer = TapeWriter(folder)
         for number, candle in enumerate(candles([100.0] * count)):
             writer.add(candle)
