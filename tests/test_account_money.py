@@ -114,7 +114,7 @@ def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: No
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "rates.csv:1: expected the columns time, rate and, if known, mark; it has []"),
+        ("", "rates.csv:1: expected the columns time, rate and, if known, mark; it has none"),
         ("time,rate\n", "rates.csv:1: it holds no rate"),
         ("time,rate\nnever,0.1\n", "rates.csv:2: time, rate and mark are not all there"),
         ("time,rate\n1704067200000\n", "rates.csv:2: time, rate and mark are not all there: 'rate'"),

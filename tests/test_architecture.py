@@ -16,10 +16,10 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
-    "compiled", "exit_codes", "secret", "errors", "domain", "engine", "records", "ports", "journal", "plugins",
+    "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "journal", "plugins",
     "composition", "runs", "reporting", "backtesting", "simulation", "supervision", "session", "cli",
 )  # fmt: skip
-PURE: Final = ("exit_codes", "errors", "domain", "engine", "records")
+PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")
 WITH_CLOCK: Final = ("simulation", "supervision", "session", "runs", "reporting", "cli", "testing")
 DECIDING_HOOKS: Final = {"lab_strategies", "lab_risk_gates", "lab_brokers"}
 

@@ -36,6 +36,9 @@ WRONG: Wrongs = {
     "an order is placed twice": (twice("order_accepted"), "it happened twice"),
     "the start is missing": (without("run_started"), "how the run was started is missing"),
     "a deposit is larger": (body("deposit", amount=more("1")), "its postings is"),
+    "a posting's exponent has nine digits": (
+        body("deposit", postings=[["cash", "1e-999999999"], ["capital", "-10000"]]), "cash 1E-999999999, capital",
+    ),
     "a deposit is missing": (without("deposit"), "has no deposit"),
     "an order was never accepted": (without("order_accepted"), "does not work"),
     "a fill is missing": (without("order_filled"), "the position after it is"),

@@ -113,6 +113,7 @@ WRONG_ORDERS: Wrongs = {
         body("order_triggered", reference="95.1"), "the price 95.1 had not reached the level 95",
     ),
     "a trigger of another level": (body("order_triggered", level="94.5"), "its level is 94.5, the stop of"),
+    "an outcome is none": (body("order_ended", outcome="vanished"), "what it says cannot be: 'vanished' is not"),
     "a trigger twice": (twice("order_triggered"), "cannot become triggered: it is triggered"),
     "a trigger is missing": (without("order_triggered"), "it fills before the price reached its level"),
     "a trigger of a limit order": (

@@ -62,6 +62,12 @@ def _journal(directory: Path) -> Journal:
     return journal
 
 
+@pytest.mark.parametrize("text", ["1e-999999999", "1e999999999", "-1e101", "0e-999999999"])
+def test_a_figure_that_is_no_amount_is_never_written_out(text: str) -> None:
+    with pytest.raises(ValueError, match="is not an amount"):
+        exact(Decimal(text))
+
+
 def test_a_run_without_an_end_reports_what_was_committed_last(tmp_path: Path) -> None:
     _journal(tmp_path).close()
     reader = JournalReader.open(tmp_path)

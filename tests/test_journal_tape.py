@@ -2,16 +2,26 @@
 
 import contextlib
 import hashlib
+import random
 import sqlite3
+import sys
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.domain.control import Notice
+from lab.domain.market import Backfill
 from lab.errors import JournalError
 from lab.journal.schema import FIRST_SEGMENT
 from lab.journal.store import Journal
-from lab.journal.tape import TapeWriter, read_tape
+from lab.journal.tape import RecordedTape, TapeWriter, read_tape
 from lab.testing import candles
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PRICES = [100.0, 101.0, 102.0, 103.0]
 
@@ -76,3 +86,74 @@ def test_a_run_that_has_ended_leaves_one_file_that_readers_leave_alone(lab: Any)
     assert [path.name for path in folder.glob("journal.db*")] == ["journal.db"]
     assert lab("report").code == 0
     assert [path.name for path in folder.glob("journal.db*")] == ["journal.db"]
+
+
+def _long(count: int) -> Backfill:
+    return Backfill("BTCUSDT", 1, tuple(candles([100.0] * count)))
+
+
+def test_an_input_that_no_reader_would_take_is_not_written(tmp_path: Path) -> None:
+    tape = TapeWriter(tmp_path)
+    tape.add(_long(20_000))
+    with pytest.raises(
+        JournalError, match=r"cannot take an input of \d,\d+,\d+ bytes \(Backfill\); the longest .* 4,194"
+    ):
+        tape.add(_long(70_000))
+    tape.close()
+    assert list(read_tape(tmp_path)) == [_long(20_000)]
+
+
+def test_a_tape_of_a_run_that_was_cut_off_is_cut_to_its_last_whole_frame_wherever_that_lies(tmp_path: Path) -> None:
+    """The file is looked at in parts, which end within a frame."""
+    tape, noise = TapeWriter(tmp_path), random.Random(1)
+    for number in range(130):
+        tape.add(Notice(number, "noise", {"text": noise.randbytes(65_536).hex()}))
+        tape.flush()
+    tape.close()
+    file = tmp_path / FIRST_SEGMENT
+    whole = file.read_bytes()
+    assert len(whole) > 8 << 20
+    for end, inputs in ((len(whole), 130), (len(whole) - 1, 129), (len(whole) - 100_000, 128)):
+        file.write_bytes(whole[:end])
+        recorded = RecordedTape(tmp_path)
+        assert sum(1 for _ in recorded) == recorded.inputs == inputs
+    file.write_bytes(whole[:-4] + bytes(4))  # the length was written, the checksum not
+    assert sum(1 for _ in RecordedTape(tmp_path)) == 129
+
+
+def test_a_frame_that_lab_did_not_write_is_neither_unpacked_as_a_whole_nor_cut_off(tmp_path: Path) -> None:
+    file = tmp_path / FIRST_SEGMENT
+    file.write_bytes(zstd.compress(bytes(50 << 20)))
+    tracemalloc.start()
+    with pytest.raises(JournalError, match=r"jsonl\.zst: line 1: not an input: longer than 4,194,304 bytes"):
+        list(RecordedTape(tmp_path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20 << 20
+    file.write_bytes(zstd.compress(random.Random(1).randbytes(9 << 20)))
+    kept = file.stat().st_size
+    with pytest.raises(JournalError, match=r"a frame of more than 8,388,608 bytes at byte 0: no tape of lab's"):
+        list(RecordedTape(tmp_path))
+    assert file.stat().st_size == kept
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b'["%s",{}]\n', "unknown input kind 'kkk"),
+        (b'["command",[1,"%s","session","SIGINT"]]\n', "command: Invalid enum"),
+    ],
+)
+def test_what_is_wrong_with_a_line_is_told_in_a_few_words(tmp_path: Path, line: bytes, said: str) -> None:
+    (tmp_path / FIRST_SEGMENT).write_bytes(zstd.compress(line % (b"k" * 100_000)))
+    with pytest.raises(JournalError, match=f"line 1: not an input: {said}") as raised:
+        list(read_tape(tmp_path))
+    assert len(str(raised.value)) < 500
+
+
+def test_nothing_is_journalled_that_no_reader_would_take(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, durable=True, labels={})
+    journal.append_raw("notice", None, b'"' + b"x" * (4 << 20) + b'"', 1, 1)
+    with pytest.raises(JournalError, match=r"cannot commit: string or blob too big"):
+        journal.commit()
+    journal.close()

@@ -153,6 +153,16 @@ def test_a_contract_needs_only_symbol_and_precisions_and_says_what_it_cannot_tra
         rows.instrument_of(pair(b'{"symbol":"BTCUSD","quote":"USD"}'), 0)
 
 
+@pytest.mark.parametrize("least", ["1e-999999999", "1e999999999", "-1", '"NaN"', "0"])
+def test_a_smallest_quantity_that_is_none_is_a_lot_and_no_number_is_written_out_over_millions_of_places(
+    least: str,
+) -> None:
+    text = f'[{{"symbol":"ABCUSDT","basePrecision":2,"quotePrecision":4,"minTradeVolume":{least}}}]'
+    instrument = rows.instrument_of(rows.decode_pairs(text.encode())[0], 0)
+    assert instrument.quantity_min == Decimal("0.01")
+    assert len(instrument.origin) < 200
+
+
 BTC = rows.instrument_of(rows.decode_pairs(data_of("rest-trading-pairs-docs"))[0], 0)
 
 

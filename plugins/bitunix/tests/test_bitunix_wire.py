@@ -211,3 +211,14 @@ def test_no_body_yields_a_bad_candle_contract_or_rate(body: bytes) -> None:
             assert instrument.quantity_min > 0
     except (*rows.BAD_JSON, ProviderError):
         pass
+
+
+def test_the_reason_for_a_frame_is_short_however_long_what_is_wrong_with_it() -> None:
+    long = "x" * 200_000
+    for frame in (f'{{"ch":"{long}', f'{{"ch":"depth_book1","ts":"{long}"}}', f'{{"ch":["{long}"],"op":1}}'):
+        found = wire.decode_frame(frame)
+        assert isinstance(found, wire.Malformed)
+        assert len(found.reason) <= wire.SAMPLE_BYTES
+    control = wire.decode_frame(f'{{"op":"{long}","data":{{"result":false,"msg":"{long}"}}}}')
+    assert isinstance(control, wire.Control)
+    assert len(wire.refusal(control) or "") < 300

@@ -51,6 +51,22 @@ def test_candles_and_their_survey_come_back_as_they_were_read(blocks: list[Candl
     assert list(map(same, kept.columns())) == list(map(same, [*blocks, uneven]))
 
 
+def test_no_block_is_read_that_is_longer_than_any_that_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Long:
+        def __len__(self) -> int:
+            return 1
+
+        def dumped(self) -> bytes:
+            return bytes((4 << 20) + 1)
+
+    data: Any = [Long()]
+    with pytest.raises(DamagedError, match="block 1 of 1 is damaged"):
+        KeptColumns(BytesIO(written(data, Survey())), "n", CandleColumns.loaded)
+    monkeypatch.setattr(Survey, "dumped", Long.dumped)
+    with pytest.raises(DamagedError, match="its end is damaged"):
+        KeptColumns(BytesIO(written([], Survey())), "n", CandleColumns.loaded)
+
+
 def test_ticks_and_their_survey_come_back_as_they_were_read() -> None:
     survey = Survey()
     ticks = list(read_tick_columns(recording("btcusdt-ticks").path, survey))[:20]

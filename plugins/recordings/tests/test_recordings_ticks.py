@@ -181,3 +181,16 @@ def test_a_file_loads_as_the_recording_of_its_ticks(before: int, after: str, tmp
         assert getattr(loaded, name) == getattr(made, name)
     for open_ns in range(-700 * MS, 700 * MS, 7 * MS):
         assert loaded.candle(open_ns, 50 * MS) == made.candle(open_ns, 50 * MS)
+
+
+def test_a_file_of_more_ticks_than_memory_is_meant_for_is_refused_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab_recordings.ticks.TICKS_MOST", 600)
+    rows = [f"{10**12 + n},10,1,11,1" for n in range(601)]
+    for count in (600, 601):
+        path = tmp_path / f"{count}.csv"
+        path.write_text("\n".join(["time,bid,bid_size,ask,ask_size", *rows[:count]]))
+    assert len(TickRecording.load(tmp_path / "600.csv").quotes) == 600
+    with pytest.raises(RecordingError, match=r"601.csv: more than 600 ticks; a path is made of fewer: cut the file"):
+        TickRecording.load(tmp_path / "601.csv")

@@ -272,6 +272,21 @@ def test_a_file_that_is_not_held_is_played_from_the_file_and_named_by_what_was_r
     assert held[2]["sha256"] == sha256_of(path)
 
 
+def test_a_file_that_unpacks_to_more_than_it_looks_is_held_no_longer_than_its_columns_are_few(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path := tmp_path / "packed.csv.gz").write_bytes(gzip.compress(candle_rows(40_000, missing=7).encode()))
+    held = told(ReplayProvider(file=str(path), keep=False))
+    monkeypatch.setattr(price_file, "_HELD", 1 << 18)
+    tracemalloc.start()
+    count = sum(map(len, ReplayProvider(file=str(path), keep=False).batches([BTC], seed=0)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count == 39_999
+    assert peak < 2_000_000, "its columns are 1.9 MB"
+    assert told(ReplayProvider(file=str(path), keep=False)) == held
+
+
 @pytest.mark.parametrize("how", ["setting", "no file", "small", "folder is a file", "too full", "too small"])
 def test_where_nothing_is_kept_the_file_is_played_all_the_same(
     how: str, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

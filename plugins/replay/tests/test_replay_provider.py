@@ -16,12 +16,13 @@ from lab.domain.orders import Side
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.journal.store import Journal
-from lab.journal.tape import TapeWriter
+from lab.journal.tape import RecordedTape, TapeWriter
 from lab.ports import Channel, FeedState, Runtime, Subscription
 from lab.testing import RecordingSink
 from lab.testing.sample_runs import run_started
 from lab.testing.simulation import simulate
 from lab_recordings import recording, sha256_of
+from lab_replay.funding_file import FundingFile
 from lab_replay.provider import ReplayProvider
 
 BEGIN_NS = parse_time("2024-01-01")
@@ -322,6 +323,57 @@ def test_a_run_that_does_not_fit_or_has_no_tape_is_refused(run: Path) -> None:
     (run / "tape-0001.jsonl.zst").unlink()
     with pytest.raises(ProviderError, match="no tape there"):
         anyio.run(start, ReplayProvider(run=str(run)))
+
+
+def test_of_a_run_no_more_symbols_and_steps_are_counted_and_no_more_of_the_past_is_taken_than_is_of_use(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab_replay.tape._PAST_MOST", 2)
+    assert list(history(ReplayProvider(run=str(run)), 10)) == PAST[1:]
+    monkeypatch.setattr("lab_replay.tape._STEPS_MOST", 1)
+    tape = TapeWriter(run, RecordedTape(run))
+    for minute in (100, 300, 700):
+        tape.add(_candle(minute, "final"))
+    tape.close()
+    assert len(all_of(ReplayProvider(run=str(run)))) == 15, "the steps that came first are counted"
+    monkeypatch.setattr("lab_replay.tape._SYMBOLS_MOST", 1)
+    with pytest.raises(ProviderError, match="replay: run-1: its tape holds more than 1 symbols"):
+        all_of(ReplayProvider(run=str(run)))
+
+
+RATES = "time,rate\n2024-01-01,0.0001\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            RATES.encode() + b"2024-01-02," + b"0" * 5000 + b"1\n",
+            r"rates.csv:3: longer than 4,096 bytes; expected a rate",
+        ),
+        (b"x" * 5000, r"rates.csv:1: longer than 4,096 bytes"),
+        ((RATES + "2024-01-02,0\n2024-01-03,0\n").encode(), r"rates.csv:4: more than 2 rates; cut the file"),
+        (RATES.encode() + b"\xff,1\n", r"rates.csv: is no text in UTF-8"),
+        (RATES.encode() + b'2024-01-02,"' + b"0\n" * 70_000, r"rates.csv:\d+: not CSV \(field larger"),
+        (b",".join([b"name"] * 500), r"rates.csv:1: expected the columns time, rate .* it has name, [name, ]{70,80}…$"),
+        (b"time,rate\n", r"rates.csv:1: it holds no rate"),
+    ],
+    ids=["line", "header", "rates", "bytes", "field", "columns", "none"],
+)
+def test_a_file_that_holds_more_than_rates_is_refused_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: bytes, message: str
+) -> None:
+    monkeypatch.setattr("lab_replay.funding_file._RATES_MOST", 2)
+    (tmp_path / "rates.csv").write_bytes(text)
+    with pytest.raises(ProviderError, match=message):
+        ReplayProvider(file="btcusd-1m", funding=str(tmp_path / "rates.csv")).channels()
+
+
+def test_rates_are_read_as_they_were_written_whatever_begins_the_file_or_ends_its_lines(tmp_path: Path) -> None:
+    (path := tmp_path / "rates.csv").write_bytes(b"\xef\xbb\xbf" + RATES.replace("\n", "\r\n").encode())
+    rates = FundingFile(path)
+    assert [rate for _, rate, _ in rates.rates] == [0.0001]
+    assert rates.sha256 == sha256_of(path)
 
 
 def test_the_hook_offers_the_provider_by_name() -> None:

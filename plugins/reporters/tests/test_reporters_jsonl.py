@@ -2,6 +2,7 @@
 
 import json
 import logging
+import tracemalloc
 from decimal import Decimal
 from pathlib import Path
 
@@ -137,6 +138,20 @@ async def test_what_another_run_left_is_put_aside(rows, run, drive, tmp_path, le
     rows.everything()
     await drive(Jsonl(), run.info(tmp_path), rows.rows)
     assert (tmp_path / "events.jsonl.1").read_bytes() == left
+    assert len(lines_of(tmp_path / "events.jsonl")) == len(rows.rows) + 1
+
+
+async def test_of_a_file_that_is_one_endless_line_no_more_than_a_beginning_is_read(rows, run, drive, tmp_path):
+    with (tmp_path / "events.jsonl").open("wb") as file:
+        file.write(b"[" * 100_000)
+        file.truncate(50 << 20)
+    rows.everything()
+    tracemalloc.start()
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8 << 20
+    assert (tmp_path / "events.jsonl.1").stat().st_size == 50 << 20
     assert len(lines_of(tmp_path / "events.jsonl")) == len(rows.rows) + 1
 
 

@@ -13,6 +13,7 @@ from lab.backtesting.changed_future import STRETCH, Draw, Future, changed_inputs
 from lab.domain.time import parse_time
 from lab.journal.schema import FILE_NAME
 from lab.journal.tape import TapeWriter, read_tape
+from lab.lines import bounded_lines
 
 _TIMES: Final = ("venue_ms", "time", "timestamp", "datetime", "date", "open_time", "received_ns")
 _PRICES: Final = frozenset({"open", "high", "low", "close", "bid", "ask", "price"})
@@ -71,7 +72,7 @@ def change_csv(path: Path, target: Path, rows: int, how: Future, draw: Draw) -> 
         first = file.readline(_LONGEST)
         copy.write(first)
         header = _names(first)
-        copy.writelines(islice(file, rows))
+        copy.writelines(islice(bounded_lines(file.readline, _LONGEST), rows))
         if how == "ended":
             return
         text = io.TextIOWrapper(copy, encoding="utf-8", newline="")
@@ -142,7 +143,7 @@ def _names(line: bytes) -> list[str]:
 
 
 def _lines(file: Iterable[bytes]) -> Iterator[str]:
-    return (line.decode() for line in file)
+    return map(bytes.decode, bounded_lines(cast("IO[bytes]", file).readline, _LONGEST))
 
 
 def _is_packed(path: Path) -> bool:

@@ -42,31 +42,31 @@ def parse_time(value: object) -> int:
     if isinstance(value, float) and value == value and abs(value) < 2**63:
         whole, _, fraction = repr(value).partition(".") if "e" not in repr(value) else (str(int(value)), "", "")
         return _number(int(whole), fraction, value)
-    raise ValueError(f"not a time: {value!r}; expected ISO 8601 text or a number of s, ms, µs or ns")
+    raise ValueError(f"not a time: {value!r:.100}; expected ISO 8601 text or a number of s, ms, µs or ns")
 
 
 def _number(whole: int, fraction: str, value: object) -> int:
     for low, high, unit_ns in _NUMBER_UNITS:
         if low <= whole < high:
             return whole * unit_ns + int((fraction[:9]).ljust(9, "0")) * unit_ns // SECOND_NS
-    raise ValueError(f"not a time: {value!r}; a number of s, ms, µs or ns since 1970 lies between 1e8 and 9.2e18")
+    raise ValueError(f"not a time: {value!r:.100}; a number of s, ms, µs or ns since 1970 lies between 1e8 and 9.2e18")
 
 
 def _iso(text: str) -> int:
     match = _ISO.fullmatch(text)
     if match is None:
-        raise ValueError(f"not a time: {text!r}; expected for example 2024-08-08T23:54:15.088Z")
+        raise ValueError(f"not a time: {text!r:.100}; expected for example 2024-08-08T23:54:15.088Z")
     day, clock, fraction, zone = match.groups()
     try:
         moment = datetime.fromisoformat(f"{day}T{clock or '00:00'}").replace(tzinfo=UTC)
         offset = timedelta(0) if zone in {None, "Z", "z"} else datetime.strptime(zone, "%z").utcoffset()
     except ValueError as error:
-        raise ValueError(f"not a time: {text!r}; {error}") from None
+        raise ValueError(f"not a time: {text!r:.100}; {str(error)[:100]}") from None
     since = moment - _EPOCH - (offset or timedelta(0))
     seconds = since.days * 86_400 + since.seconds
     time_ns = seconds * SECOND_NS + int((fraction or "").ljust(9, "0"))
     if abs(time_ns) >= 2**63:
-        raise ValueError(f"not a time: {text!r}; nanoseconds in 64 bits reach from 1678 to 2262")
+        raise ValueError(f"not a time: {text!r:.100}; nanoseconds in 64 bits reach from 1678 to 2262")
     return time_ns
 
 
@@ -85,7 +85,7 @@ def parse_interval(text: str) -> int:
     """Return the nanoseconds of an interval such as ``1m``, ``15m``, ``4h`` or ``1d``. Raises ``ValueError``."""
     match = _INTERVAL.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"not an interval: {text!r}; expected a number and s, m, h, d or w, for example 1m")
+        raise ValueError(f"not an interval: {text!r:.100}; expected a number and s, m, h, d or w, for example 1m")
     return int(match[1]) * _UNIT_NS[match[2]]
 
 

@@ -93,7 +93,7 @@ class _Auditor(Checks):
         seq, time_ns, input_n, kind, key, body, digest = row
         at = self._at
         self.rows += 1
-        at.where = f"row {seq} ({kind})"
+        at.where = f"row {seq} ({kind:.60})"
         if self._ended:
             self._note("it comes after the end of the run")
         self._expect("its number", seq, at.seq + 1)
@@ -122,7 +122,10 @@ class _Auditor(Checks):
             self._keys.add(key)
         taker = self._takers.get(cls)
         if taker is not None:
-            taker(event)
+            try:
+                taker(event)
+            except (ValueError, ArithmeticError) as error:  # such as an outcome that is none, or a figure beyond all
+                self._note(f"what it says cannot be: {error!s:.200}")
 
     def finish(self, state: RunState | None, *, ended: bool) -> None:
         """Compare what was counted and booked with the state that the run recorded of itself."""

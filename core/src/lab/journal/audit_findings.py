@@ -4,6 +4,9 @@ from decimal import Decimal
 from typing import Final
 
 _FOUND_MOST: Final = 100
+_LINE_MOST: Final = 600  # characters of a finding
+_POSTINGS_MOST: Final = 8  # shown of a row
+_PLACES_MOST: Final = 60  # of a figure that is written out
 
 
 class Findings:
@@ -18,7 +21,7 @@ class Findings:
         """Take a finding about the row that is looked at."""
         self.found += 1
         if len(self.lines) < _FOUND_MOST:
-            self.lines.append(f"{self.where}: {text}")
+            self.lines.append(f"{self.where}: {text:.{_LINE_MOST}}")
 
 
 class Checks:
@@ -37,5 +40,7 @@ class Checks:
 
 def _shown(value: object) -> str:
     if isinstance(value, tuple):  # postings
-        return ", ".join(f"{account} {amount:f}" for account, amount in value)
-    return format(value, "f") if isinstance(value, Decimal) else f"{value!s:.200}"
+        return ", ".join(f"{account:.60} {_shown(amount)}" for account, amount in value[:_POSTINGS_MOST])
+    if isinstance(value, Decimal) and abs(value.adjusted()) < _PLACES_MOST:
+        return f"{value:f}"
+    return f"{value!s:.200}"

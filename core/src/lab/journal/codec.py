@@ -69,19 +69,24 @@ def decode_as(cls: type[T], body: bytes | str) -> T:
     except RecursionError:
         raise ValueError("nested too deep") from None
     except (ValueError, TypeError, ArithmeticError) as error:  # msgspec's errors are ValueErrors
-        raise ValueError(" ".join(str(error).split())[:300]) from None
+        raise ValueError(_short(error)) from None
     return decoded
+
+
+def _short(error: Exception) -> str:
+    """Return what is wrong, which may repeat what was read, as one line of bounded length."""
+    return " ".join(str(error).split())[:300]
 
 
 def decode_input(kind: str, body: bytes | msgspec.Raw) -> Input:
     """Return the input whose body this is. Raises ``ValueError`` for an unknown kind or a body that does not fit."""
     decoder = _input_decoders.get(kind)
     if decoder is None:
-        raise ValueError(f"unknown input kind {kind!r}")
+        raise ValueError(f"unknown input kind {kind!r:.60}")
     try:
         decoded: Input = decoder.decode(body)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(f"{kind}: {error}") from None
+        raise ValueError(f"{kind}: {_short(error)}") from None
     return decoded
 
 
@@ -96,5 +101,5 @@ def read_tape_line(line: bytes) -> Input:
     try:
         kind, body = _raw_line.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(_short(error)) from None
     return decode_input(kind, body)

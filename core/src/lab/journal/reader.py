@@ -9,13 +9,21 @@ from typing import Any, Final, Literal, TypeVar
 from lab.errors import JournalError, SchemaVersionError
 from lab.journal.chain import GENESIS, Row, row_hash
 from lab.journal.codec import ROW_KINDS, decode_as
-from lab.journal.schema import FILE_NAME, REPORTERS, RUN_STATE, SCHEMA_VERSION, bring_up_to_date
+from lab.journal.schema import (
+    FILE_NAME,
+    LONGEST,
+    REPORTERS,
+    RUN_STATE,
+    SCHEMA_VERSION,
+    bring_up_to_date,
+)
 from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 
 T = TypeVar("T")
 
 _AFTER: Final = "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
+_LABELS_MOST: Final = 1_000
 
 
 class JournalReader:
@@ -49,7 +57,7 @@ class JournalReader:
 
     def labels(self) -> dict[str, str]:
         """Return what labels the run: its id, the wall clock at the start, the machine."""
-        return dict(self._select("SELECT key, value FROM meta"))
+        return dict(self._select("SELECT key, value FROM meta LIMIT ?", (_LABELS_MOST,)))
 
     def rows(self) -> Iterator[Row]:
         """Yield every row."""
@@ -129,6 +137,9 @@ class JournalReader:
         try:
             for row in self._db.execute(sql, values):  # noqa: UP028 - `yield from` closes a cursor its reader has closed
                 yield row
+        except sqlite3.DataError as error:
+            text = f"a value in it is longer than {LONGEST:,} bytes, and lab writes none ({error})"
+            raise JournalError(f"{self.name}: cannot be read: {text}") from error
         except sqlite3.Error as error:
             raise JournalError(f"{self.name}: cannot be read: {error}") from error
 
@@ -171,4 +182,5 @@ def _connect(path: Path) -> tuple[sqlite3.Connection, int]:
     """
     how = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
     db = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, isolation_level=None)
+    db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)
     return db, int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -11,6 +11,8 @@ from lab.errors import SchemaVersionError
 FILE_NAME: Final = "journal.db"
 FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
 """The first file of the tape beside a live run's journal."""
+LONGEST: Final = 4 << 20
+"""Bytes of the longest line of a tape, and of the longest value in a journal: nothing longer is read."""
 SCHEMA_VERSION: Final = 1
 RUN_STATE: Final = "run"
 """The name of the state that is written with every commit."""

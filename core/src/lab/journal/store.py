@@ -15,7 +15,7 @@ from lab.errors import JournalError
 from lab.journal.chain import GENESIS, Gathered, Row, WrittenRow, chain_rows, row_hash
 from lab.journal.codec import ROW_KINDS, encode
 from lab.journal.reader import JournalReader, records_after
-from lab.journal.schema import FILE_NAME, INDEX, REPORTERS, RUN_STATE, SCHEMA_VERSION, TABLES
+from lab.journal.schema import FILE_NAME, INDEX, LONGEST, REPORTERS, RUN_STATE, SCHEMA_VERSION, TABLES
 from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 from lab.secret import bytes_without_secrets, without_secrets
@@ -52,6 +52,7 @@ class Journal:
         try:
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
+            self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)  # nothing is written that no reader takes
             if not durable:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")

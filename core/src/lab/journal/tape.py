@@ -10,6 +10,8 @@ from typing import Final
 from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
+from lab.journal.schema import LONGEST
+from lab.lines import LineTooLong, bounded_lines
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -22,6 +24,11 @@ _OPTIONS: Final[dict[int, int]] = {
     zstd.CompressionParameter.compression_level: 3,
     zstd.CompressionParameter.checksum_flag: 1,
 }
+_READING: Final[dict[int, int]] = {
+    zstd.DecompressionParameter.window_log_max: 23
+}  # 8 MiB: more than a frame of the longest line asks
+_UNPACKED_MOST: Final = _FRAME_BYTES + LONGEST
+_PART: Final = 2 * LONGEST  # bytes; a frame is shorter
 
 
 class TapeWriter:
@@ -42,14 +49,19 @@ class TapeWriter:
         self.inputs = 0 if recorded is None else recorded.inputs
 
     def add(self, event: Input) -> int:
-        """Take an input and return its number, counted from 1."""
-        self.inputs += 1
+        """Take an input and return its number, counted from 1. Raises `JournalError` for one that no reader takes."""
         if self._file is not None:
             line = tape_line(event)
+            if len(line) > LONGEST:
+                text = (
+                    f"an input of {len(line):,} bytes ({type(event).__name__}); the longest that is read is {LONGEST:,}"
+                )
+                raise JournalError(f"{self._directory}: the tape cannot take {text}")
             self._lines.append(line)
             self._size += len(line)
             if self._size >= _FRAME_BYTES:
                 self.flush()
+        self.inputs += 1
         return self.inputs
 
     def flush(self, *, sync: bool = False) -> None:
@@ -120,19 +132,46 @@ def _cut_torn_frame(newest: Sequence[Path]) -> None:
     """Shorten the newest file of a tape to its last whole frame. Whole frames are never changed."""
     for path in newest:
         with path.open("r+b") as file:
-            frames = memoryview(file.read())
-            whole = 0
-            while whole < len(frames):
-                try:
-                    size = zstd.get_frame_size(frames[whole:])
-                    if whole + size == len(frames):
-                        zstd.decompress(frames[whole:])  # the length may have been written and the bytes not
-                except zstd.ZstdError:
-                    break
-                whole += size
-            if whole < len(frames):
+            length = file.seek(0, os.SEEK_END)
+            whole, more = 0, True
+            while more:
+                file.seek(whole)
+                part = memoryview(file.read(_PART))
+                frames = _whole_frames(part, last=whole + len(part) == length)
+                if not frames and len(part) == _PART:
+                    raise JournalError(
+                        f"{path}: a frame of more than {_PART:,} bytes at byte {whole:,}: no tape of lab's"
+                    )
+                whole, more = whole + frames, frames > 0
+            if whole < length:
                 file.truncate(whole)
                 os.fsync(file.fileno())
+
+
+def _whole_frames(part: memoryview, *, last: bool) -> int:
+    """Return how many bytes the whole frames at the beginning of a part take, which may be the file's last one."""
+    whole = 0
+    while whole < len(part):
+        try:
+            end = whole + zstd.get_frame_size(part[whole:])
+            if last and end == len(part) and not _is_intact(part[whole:]):
+                break  # the length may have been written and the bytes not
+        except zstd.ZstdError:
+            break
+        whole = end
+    return whole
+
+
+def _is_intact(frame: memoryview) -> bool:
+    """Return whether a frame can be unpacked to its end, or is longer than what lab writes. Raises ``ZstdError``."""
+    unpacker = zstd.ZstdDecompressor(options=_READING)
+    length, left = 0, frame
+    while length <= _UNPACKED_MOST and not unpacker.eof:
+        unpacked = unpacker.decompress(left, _FRAME_BYTES)
+        if not unpacked and unpacker.needs_input:
+            return False
+        length, left = length + len(unpacked), frame[:0]
+    return True
 
 
 def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash | None" = None) -> Iterator[Input]:
@@ -147,10 +186,10 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
     for segment in segments:
         if not segment.stat().st_size:
             continue  # a process that was killed before its first input
-        with zstd.open(segment, "rb") as lines:
+        with zstd.open(segment, "rb", options=_READING) as file:
             number = 0
             try:
-                for line in lines:
+                for line in bounded_lines(file.readline, LONGEST):
                     number += 1
                     if digest is not None:
                         digest.update(line)
@@ -159,5 +198,7 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
                 if torn_ok:
                     return
                 raise JournalError(f"{segment}: torn or damaged after line {number}: {error}") from None
+            except LineTooLong as error:
+                raise JournalError(f"{segment}: line {number + 1}: not an input: {error}") from None
             except ValueError as error:
                 raise JournalError(f"{segment}: line {number}: not an input: {error}") from None

@@ -26,6 +26,7 @@ ENV_PREFIX: Final = "LAB_"
 NO_SETTINGS: Final = SWITCHES | {"LAB_CACHE_DIR"}
 """Variables of lab that are no component's: how its modules run, and where kept columns of files lie."""
 _FILE_MOST: Final = 1_000_000
+_NAME_MOST: Final = 100  # characters
 
 
 @attrs.frozen
@@ -82,18 +83,20 @@ class Layers:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: cannot be read: {error}") from None
         except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path}: not TOML: {error}") from None
+            raise ConfigError(f"{path}: not TOML: {str(error)[:300]}") from None
         except RecursionError:
             raise ConfigError(f"{path}: not TOML: nested too deep") from None
         except (ValueError, ArithmeticError) as error:  # a number of thousands of digits, a name that is none
             raise ConfigError(f"{path}: cannot be read: {message_of(error)[:300]}") from None
         for table, values in data.items():
+            _check_name(path, table)
             if not isinstance(values, dict):
                 cure = "put it under [run]"
                 if table not in of_run:
                     cure = f"settings of a component {table} stand under [{table}], those of the run under [run]"
-                raise ConfigError(f"{path}: {table} = {values!r} stands outside a table; {cure}")
+                raise ConfigError(f"{path}: {table} = {values!r:.200} stands outside a table; {cure}")
             for key, raw in values.items():
+                _check_name(path, key)
                 self.put(table, key, raw, str(path))
 
     def add_set(self, text: str) -> None:
@@ -142,6 +145,11 @@ class Layers:
             if table not in known:
                 origin = next(iter(values.values())).origin if values else "the file"
                 raise ConfigError(f"{origin}: no component {table!r} in this run{did_you_mean(table, known)}")
+
+
+def _check_name(path: Path, name: str) -> None:
+    if len(name) > _NAME_MOST:
+        raise ConfigError(f"{path}: {name[:40]!r}... is no name of a table or of a setting")
 
 
 def settings_of(cls: type) -> dict[str, "attrs.Attribute[Any]"]:

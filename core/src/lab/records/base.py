@@ -7,6 +7,7 @@ from msgspec import Struct, to_builtins
 from msgspec.structs import astuple
 
 _DIGITS_MAX: Final = 40
+_PLACES_MAX: Final = 100
 
 
 class Record(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
@@ -23,7 +24,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, gc=False):
 
 
 def exact(amount: Decimal) -> Decimal:
-    """Return the same amount without trailing zeros and without a positive exponent: what is written is then short."""
+    """Return the same amount without trailing zeros and without a positive exponent: what is written is then short.
+
+    Raises ``ValueError`` for one that would be long: an exponent of millions, written out, fills the memory.
+    """
+    if abs(amount.adjusted()) > _PLACES_MAX:
+        raise ValueError(f"{amount:.10} is not an amount")
     text = format(amount, "f")
     if "." in text:
         text = text.rstrip("0").rstrip(".")

@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,7 @@ from lab.records.report import Report
 from lab.secret import bytes_without_secrets
 
 REPORT_NAME = "final_report.json"
+_NAME_MOST: Final = 1024  # bytes; no run has so long a name
 KILL = "kill"
 """The file beside the runs, and in a run's folder, that throws the kill switch."""
 
@@ -91,7 +93,8 @@ def find(state_dir: Path, run: str) -> Path:
 def _follow(latest: Path) -> Path:
     """Read the text file that stands for a link to a run. Raises `RunError` where it names none."""
     if latest.is_file():
-        name = latest.read_text(encoding="utf-8", errors="replace").strip()
+        with latest.open("rb") as file:
+            name = file.read(_NAME_MOST).decode("utf-8", "replace").strip()
         if 0 < len(name) < 256 and "\0" not in name and (latest.parent / name / "journal.db").is_file():
             return (latest.parent / name).resolve()
         said = f"holds {name[:60]!r}"

@@ -15,6 +15,8 @@ from lab.errors import ProviderError, ProviderUnavailable
 
 _HOUR_NS: Final = 3_600_000 * MILLISECOND_NS
 _TIME_LIMIT_MS: Final = 5 * 10**12
+_LEAST: Final = Decimal("1e-18")  # written out, a number with an exponent of millions fills the memory
+_MOST: Final = Decimal("1e18")
 
 FEE_TIERS: Final = tuple(
     (Decimal(maker) / 100, Decimal(taker) / 100)
@@ -190,12 +192,16 @@ def instrument_of(row: PairRow, vip: int) -> Instrument:
     Raises `ProviderError` for what lab can't trade, and `ProviderUnavailable` when the reply lacks the steps.
     """
     if row.symbol_status not in {None, "OPEN"}:
-        raise ProviderError(f"bitunix: {row.symbol} is {row.symbol_status}, not OPEN; choose a symbol that trades")
+        raise ProviderError(
+            f"bitunix: {row.symbol:.40} is {row.symbol_status:.40}, not OPEN; choose a symbol that trades"
+        )
     if row.quote == "USD":
-        raise ProviderError(f"bitunix: {row.symbol} is a coin-margined (inverse) contract; choose a USDT or USDC one")
+        raise ProviderError(
+            f"bitunix: {row.symbol:.40} is a coin-margined (inverse) contract; choose a USDT or USDC one"
+        )
     places = (row.base_precision, row.quote_precision)
     if any(place is None or not 0 <= place <= 18 for place in places):
-        raise ProviderUnavailable(f"bitunix: trading_pairs gives {row.symbol} no usable precision: {places}")
+        raise ProviderUnavailable(f"bitunix: trading_pairs gives {row.symbol:.40} no usable precision: {places!s:.60}")
     lot, tick = (Decimal(1).scaleb(-place) for place in places if place is not None)
     quantity_min = _positive(row.min_trade_volume) or lot
     maker, taker = FEE_TIERS[vip]
@@ -250,7 +256,7 @@ def _percent(rate: Decimal) -> str:
 
 
 def _positive(value: Decimal | None) -> Decimal | None:
-    return value if value is not None and value.is_finite() and 0 < value < Decimal("1e18") else None
+    return value if value is not None and value.is_finite() and _LEAST <= value < _MOST else None
 
 
 def decode_funding(data: bytes, symbol: str, now_ns: int) -> Funding:
@@ -269,9 +275,9 @@ def decode_funding(data: bytes, symbol: str, now_ns: int) -> Funding:
     try:
         rate = float(row.funding_rate.scaleb(-2))
     except DecimalException as error:
-        raise ValueError(f"funding_rate: {row.funding_rate} is not a rate ({error!r})") from None
+        raise ValueError(f"funding_rate: {row.funding_rate:.20} is not a rate ({error!r:.60})") from None
     if not -0.5 < rate < 0.5:
-        raise ValueError(f"funding_rate: {row.funding_rate} percent is not a rate")
+        raise ValueError(f"funding_rate: {row.funding_rate:.20} percent is not a rate")
     mark = row.mark_price if row.mark_price is not None else row.last_price
     if mark is None or not 0.0 < mark < 1e15:
         raise ValueError(f"funding_rate: mark price {mark!r} is not a price")

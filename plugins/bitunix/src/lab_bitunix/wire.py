@@ -177,9 +177,9 @@ def _decode_rest(frame: bytes | str, error: Exception) -> Frame:
         except (ValueError, RecursionError):
             continue
         if isinstance(found, Other) and found.ch in _KNOWN:
-            return Malformed(f"{found.ch}: {error}")
+            return Malformed(f"{found.ch}: {error}"[:SAMPLE_BYTES])
         return found
-    return Malformed(f"neither op nor ch: {error}")
+    return Malformed(f"neither op nor ch: {error}"[:SAMPLE_BYTES])
 
 
 def quote_of(frame: DepthFrame) -> Quote | str:
@@ -245,7 +245,7 @@ def refusal(frame: Control) -> str | None:
     """Return the venue's words when a control frame refuses something, for example the 301st subscription."""
     data = frame.data
     if isinstance(data, dict) and data.get("result") is False:
-        return f"{frame.op} refused: {str(data.get('msg', 'no reason given'))[:200]}"
+        return f"{frame.op:.40} refused: {str(data.get('msg', 'no reason given'))[:200]}"
     return None
 
 

@@ -19,8 +19,10 @@ from zlib import crc32
 
 from attrs import define, field, validators
 from lab import MILLISECOND_NS, MarketView, Order
+from lab.lines import LineTooLong, bounded_lines
 
 _MEASURED_MOST = 1_000_000
+_LINE_MOST = 4096  # bytes
 
 
 class Latency(Protocol):
@@ -127,8 +129,8 @@ class Measured:
 def _read_latencies(path: str) -> list[float]:
     values: list[float] = []
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
-            for number, row in enumerate(csv.reader(file), 1):
+        with Path(path).open("rb") as file:
+            for number, row in enumerate(csv.reader(map(bytes.decode, bounded_lines(file.readline, _LINE_MOST))), 1):
                 if not row or not row[0].strip():
                     continue
                 try:
@@ -143,7 +145,7 @@ def _read_latencies(path: str) -> list[float]:
                         f"{_MEASURED_MOST} lines"
                     )
                 values.append(value)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, LineTooLong, csv.Error) as error:
         raise ValueError(f"{path}: cannot be read: {error}") from None
     if not values:
         raise ValueError(f"{path}: no latencies; expected a line for each, in milliseconds")

@@ -18,6 +18,7 @@ _HEAD: Final = Struct("<8sIQQQII")  # magic, checksum of the name, rows, blocks,
 _CHECKED: Final = Struct("<I")  # the head's own checksum
 _BLOCK: Final = Struct("<II")  # length and checksum
 _BEGIN: Final = _HEAD.size + _CHECKED.size
+_BLOCK_MOST: Final = 4 << 20  # bytes, of a block's columns or of the survey; one of 512 rows has some 50 KB
 
 
 class DamagedError(ValueError):
@@ -97,7 +98,7 @@ class KeptColumns(Generic[_Columns]):
         if magic != _MAGIC or named != crc32(name.encode()):
             raise DamagedError("it is not the file of its name")
         self._file.seek(place)
-        found = self._file.read(length + 1)
+        found = self._file.read(length + 1) if length <= _BLOCK_MOST else b""
         if len(found) != length or crc32(found) != checksum:
             raise DamagedError("its end is damaged")
         try:
@@ -111,7 +112,7 @@ class KeptColumns(Generic[_Columns]):
             head = self._file.read(_BLOCK.size)
             length, checksum = _BLOCK.unpack(head) if len(head) == _BLOCK.size else (left, 0)
             left -= _BLOCK.size + length
-            data = self._file.read(length) if left >= 0 else b""
+            data = self._file.read(length) if left >= 0 and length <= _BLOCK_MOST else b""
             if len(data) != length or crc32(data) != checksum:
                 raise DamagedError(f"block {number} of {self._blocks} is damaged")
             yield data

@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import accumulate, islice, repeat
 from operator import mul, sub
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from attrs import field, frozen
 from lab.domain.market import Quote
@@ -21,6 +21,9 @@ from lab_recordings.catalog import Recording, locate, shipped
 from lab_recordings.errors import RecordingError
 from lab_recordings.survey import Survey
 from lab_recordings.tick_csv import Tick, TickBlock, TickTrade, read_tick_blocks
+
+TICKS_MOST: Final = 200_000
+"""Ticks of the longest recording that a path is made of: they take some 55 MB of memory."""
 
 
 class PathQuote(NamedTuple):
@@ -273,4 +276,15 @@ def _steps(known: Recording | Survey | None) -> dict[str, Decimal]:
 @lru_cache(maxsize=4)
 def _load(path: Path, _mtime_ns: int, _size: int) -> TickRecording:
     survey = Survey()
-    return TickRecording.from_blocks(read_tick_blocks(path, survey), path, shipped(path) or survey)
+    blocks = _bounded(path, read_tick_blocks(path, survey))
+    return TickRecording.from_blocks(blocks, path, shipped(path) or survey)
+
+
+def _bounded(path: Path, blocks: Iterable[TickBlock]) -> Iterator[TickBlock]:
+    """Yield the blocks. Raises `RecordingError` where they hold more ticks than are kept in memory."""
+    count = 0
+    for block in blocks:
+        count += len(block.quotes[0]) + len(block.trades[0])
+        if count > TICKS_MOST:
+            raise RecordingError(path, None, f"more than {TICKS_MOST:,} ticks; a path is made of fewer: cut the file")
+        yield block

@@ -1,18 +1,23 @@
 """Funding rates in CSV, put between the events of a file of prices."""
 
 import csv
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Final
+from typing import Any, BinaryIO, Final
 
 from lab.domain.guard import check_funding
 from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.time import parse_time
+from lab.lines import LineTooLong, bounded_lines
 from lab_recordings import RecordingError
+from lab_recordings.errors import listed
+from lab_recordings.opening import Digest
 
-_BYTES_MOST: Final = 64 * 1024 * 1024
+_LINE_MOST: Final = 4096  # bytes
+_RATES_MOST: Final = 200_000  # one an hour for more than twenty years
 
 
 class FundingFile:
@@ -22,31 +27,40 @@ class FundingFile:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.stat().st_size > _BYTES_MOST:
-            raise RecordingError(path, None, f"more than {_BYTES_MOST} bytes are no file of funding rates")
-        data = path.read_bytes()
-        self.sha256 = sha256(data).hexdigest()
-        try:
-            lines = data.decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise RecordingError(path, None, "is no text in UTF-8") from None
-        rows = csv.reader(lines)
-        header = [name.strip().lower() for name in next(rows, [])]
-        if "time" not in header or "rate" not in header:
-            raise RecordingError(path, 1, f"expected the columns time, rate and, if known, mark; it has {header}")
         self.rates: list[tuple[int, float, float]] = []
-        for row in rows:
-            if row:
-                self.rates.append(self._rate(path, rows.line_num, dict(zip(header, row, strict=False))))
+        digest = sha256()
+        with path.open("rb") as file:
+            rows = csv.reader(_texts(file, digest))
+            try:
+                self._read(path, rows)
+            except UnicodeDecodeError:
+                raise RecordingError(path, None, "is no text in UTF-8") from None
+            except LineTooLong as error:
+                raise RecordingError(path, rows.line_num + 1, f"{error}; expected a rate a line") from None
+            except csv.Error as error:
+                raise RecordingError(path, rows.line_num, f"not CSV ({error})") from None
+        self.sha256 = digest.hexdigest()
         if not self.rates:
             raise RecordingError(path, 1, "it holds no rate")
+
+    def _read(self, path: Path, rows: Any) -> None:
+        header = [name.strip().lower() for name in next(rows, [])]
+        if "time" not in header or "rate" not in header:
+            has = listed(header) or "none"
+            raise RecordingError(path, 1, f"expected the columns time, rate and, if known, mark; it has {has}")
+        for row in rows:
+            if row:
+                if len(self.rates) == _RATES_MOST:
+                    reason = f"more than {_RATES_MOST:,} rates; cut the file to the time that is replayed"
+                    raise RecordingError(path, rows.line_num, reason)
+                self.rates.append(self._rate(path, rows.line_num, dict(zip(header, row, strict=False))))
 
     def _rate(self, path: Path, line: int, row: dict[str, str]) -> tuple[int, float, float]:
         try:
             time_ns = parse_time(row["time"].strip())
             rate, mark = float(row["rate"]), float(row.get("mark", "").strip() or 0.0)
         except (KeyError, ValueError) as error:
-            raise RecordingError(path, line, f"time, rate and mark are not all there: {error}") from None
+            raise RecordingError(path, line, f"time, rate and mark are not all there: {str(error)[:200]}") from None
         problem = check_funding(Funding("", time_ns, rate, time_ns, mark))
         if problem is not None:
             raise RecordingError(path, line, problem)
@@ -77,6 +91,13 @@ class FundingFile:
                     begun = True
                 mixed.append(event)
             yield mixed
+
+
+def _texts(file: BinaryIO, digest: Digest) -> Iterator[str]:
+    """Yield the lines of a file, which the digest takes in."""
+    for line in bounded_lines(file.readline, _LINE_MOST):
+        digest.update(line)
+        yield line.removeprefix(BOM_UTF8).decode()
 
 
 def _time(event: Input) -> int:

@@ -17,7 +17,7 @@ from lab_recordings.table import Table
 from lab_replay.source import Source, exhaust
 
 _Columns = TypeVar("_Columns", CandleColumns, TickColumns)
-_HELD: Final = 128 * 1024 * 1024  # bytes of text; packed columns take about as many
+_HELD: Final = 48 * 1024 * 1024  # bytes of packed columns
 _PACKED: Final = 4  # how much smaller prices are under gzip
 
 
@@ -79,15 +79,17 @@ class PriceFile(Source, Generic[_Columns]):
         if kept is not None:
             self._survey, self.rows = kept.survey, kept.rows
             return self._played(kept)
-        survey, digest, rows, held = Survey(), hashlib.sha256(), 0, []
-        hold = hold and _length(self.path) <= _HELD
+        survey, digest, rows, held, left = Survey(), hashlib.sha256(), 0, [], _HELD if hold else 0
         for columns in self._read(survey, digest):
             rows += len(columns)
-            if hold:
+            left -= len(columns.dumped())
+            if left >= 0:
                 held.append(columns)
+            else:
+                held.clear()
             yield
         self._survey, self.rows, self._sha256 = survey, rows, digest.hexdigest()
-        return iter(held) if hold else self._again()
+        return iter(held) if left >= 0 else self._again()
 
     @abstractmethod
     def _read(self, survey: Survey | None, digest: Digest | None) -> Iterator[_Columns]:

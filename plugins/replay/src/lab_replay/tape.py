@@ -1,7 +1,7 @@
 """A run of lab, replayed from its tape."""
 
 import hashlib
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,9 @@ from lab_recordings import sha256_of
 from lab_replay.source import Batch, Source, exhaust, other_interval
 
 _BATCH: Final = 512
+_SYMBOLS_MOST: Final = 1_000
+_STEPS_MOST: Final = 1_000  # different distances between candles that are counted, per symbol
+_PAST_MOST: Final = 10_000
 _Event = TypeVar("_Event")
 
 
@@ -60,13 +63,15 @@ class RunTape(Source):
         opened: dict[str, int] = {}
         steps: dict[str, Counter[int]] = {}
         for number, event in enumerate(_market_of(self._read())):
+            if isinstance(event, Candle | Quote) and event.symbol not in steps:
+                if len(steps) == _SYMBOLS_MOST:
+                    raise ProviderError(f"replay: {self.name}: its tape holds more than {_SYMBOLS_MOST} symbols")
+                steps[event.symbol] = Counter()
             if isinstance(event, Candle):
-                if event.symbol in opened:
-                    steps[event.symbol][event.open_ns - opened[event.symbol]] += 1
-                steps.setdefault(event.symbol, Counter())
+                counted, step = steps[event.symbol], event.open_ns - opened.get(event.symbol, event.open_ns)
+                if step and (step in counted or len(counted) < _STEPS_MOST):
+                    counted[step] += 1
                 opened[event.symbol] = event.open_ns
-            elif isinstance(event, Quote):
-                steps.setdefault(event.symbol, Counter())
             if number % _BATCH == 0:
                 yield
         if not steps:
@@ -74,7 +79,7 @@ class RunTape(Source):
         self._intervals = {symbol: next(iter(dict(each.most_common(1))), 0) for symbol, each in steps.items()}
 
     def past(self, wanted: Subscription) -> list[Candle]:
-        found = []
+        found: deque[Candle] = deque(maxlen=_PAST_MOST)
         for event in _market_of(self._read()):
             if isinstance(event, Candle) and event.symbol == wanted.symbol:
                 if event.status != BACKFILLED:

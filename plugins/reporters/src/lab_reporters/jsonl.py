@@ -124,7 +124,7 @@ class Lines:
         if not self._path.exists() or not self._path.stat().st_size:
             return 0
         with self._path.open("r+b") as file:
-            header = _decoded(file.readline())
+            header = _decoded(file.readline(_TAIL_BYTES))
             if header.get("kind") == "header" and header.get("run_id") == run_id:
                 end = file.seek(0, os.SEEK_END)
                 start = file.seek(max(0, end - _TAIL_BYTES))
@@ -163,6 +163,6 @@ def _encoded(line: Mapping[str, Any]) -> bytes:
 def _decoded(line: bytes) -> Mapping[str, Any]:
     try:
         found = msgspec.json.decode(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
