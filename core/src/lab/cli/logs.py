@@ -116,7 +116,8 @@ class Lines(logging.Handler):
         if self._said > _A_SECOND_MOST:
             return
         level = "" if record.levelno < logging.WARNING else f"{record.levelname.lower()}: "
-        self._say(f"{level}{record.name}: {text_of(lambda one: one.getMessage(), record)}")
+        name = "" if record.name.partition(".")[0] == "lab" else f"{record.name}: "
+        self._say(f"{level}{name}{text_of(lambda one: one.getMessage(), record)}")
         error = record.exc_info[1] if record.exc_info else None
         if error is not None:
             sys.stderr.write(traceback_of(error))

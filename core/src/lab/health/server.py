@@ -6,6 +6,7 @@ most fifty a second are taken; the others wait in the system's queue.
 
 import asyncio
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -60,16 +61,21 @@ class HealthServer:
 
     def _run(self) -> None:
         try:
-            with contextlib.suppress(asyncio.CancelledError):
-                asyncio.run(self._serve())
+            with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+                runner.run(self._serve())
+        except asyncio.CancelledError:
+            return
         except BaseException as error:
             self._failed(error)
 
     async def _serve(self) -> None:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         while not self._closed:
+            await self._called()
             try:
-                connection, _ = await self._loop.sock_accept(self._listener)
+                connection, _ = self._listener.accept()
+            except BlockingIOError:  # who called has left
+                continue
             except OSError:  # no descriptor is free, say
                 await asyncio.sleep(_AGAIN_S)
                 continue
@@ -80,6 +86,15 @@ class HealthServer:
             self._open[task] = None
             task.add_done_callback(partial(self._ended, connection))
             await asyncio.sleep(_PACE_S)
+
+    async def _called(self) -> None:
+        """Wait for a caller. The loop's own ``sock_accept`` loses the connection where it is cancelled just then."""
+        called = asyncio.Event()
+        _loop().add_reader(self._listener, called.set)
+        try:
+            await called.wait()
+        finally:
+            _loop().remove_reader(self._listener)
 
     def _ended(self, connection: socket.socket, task: asyncio.Task[None]) -> None:
         connection.close()
@@ -140,7 +155,7 @@ def _listening(port: int) -> socket.socket:
     try:
         listener = socket.create_server((HOST, port), backlog=64)
     except OSError as error:
-        why = error.strerror or str(error)
+        why = os.strerror(error.errno) if error.errno else str(error)
         text = f"--health-port {port}: {why}; choose another port, or 0 for any that is free"
         raise RunError(EndReason.CONFIG, text) from None
     listener.setblocking(False)

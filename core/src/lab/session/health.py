@@ -9,6 +9,7 @@ from lab.domain.market import Funding
 from lab.domain.time import SECOND_NS
 from lab.health.board import Board
 from lab.ports import Status
+from lab.records.base import exact
 from lab.records.health import Health, HealthStatus, HeldPosition
 from lab.records.run import SessionState
 from lab.session.runner import Price, Runner
@@ -53,7 +54,7 @@ class HealthTeller:
         """Post how a session is that has begun."""
         market = runner.engine.state.markets[runner.symbol]
         held = (
-            HeldPosition(strategy=one.strategy, symbol=one.symbol, quantity=one.quantity, price=one.price)
+            HeldPosition(strategy=one.strategy, symbol=one.symbol, quantity=exact(one.quantity), price=exact(one.price))
             for one in status.positions
         )
         health = replace(
@@ -66,11 +67,11 @@ class HealthTeller:
             feed=status.feed,
             feed_ages=_ages(runner),
             price=status.price,
-            equity=status.equity,
-            starting_equity=status.starting_equity,
+            equity=exact(status.equity),
+            starting_equity=exact(status.starting_equity),
             positions=tuple(held),
             working_orders=len(runner.engine.state.working),
-            seconds_left=status.seconds_left,
+            seconds_left=None if status.seconds_left is None else round(status.seconds_left, 3),
             totals=status.totals,
         )
         self._post(health, state, uptime)
