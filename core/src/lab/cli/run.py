@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lab.cli import options, output
-from lab.cli.logs import begin_log_file, library_logs
 from lab.cli.progress import Line, WaitingLine, offline_command
 from lab.exit_codes import EndReason
 from lab.session.signals import Interrupts
@@ -73,6 +72,8 @@ def command(
     """
     if supervise:
         return _supervised(context)
+    from lab.cli.logs import begin_log_file, library_logs
+    from lab.session.launch import run_live
     from lab.session.launch import run_live
 
     if log_file is not None:
