@@ -20,14 +20,16 @@ from typing import Any
 import pytest
 from lab.health import board
 from lab.health.metrics import METRICS
+from lab.session.health import HealthTeller
 
 PLUGINS = '''
 """A strategy that buys at once and may get stuck, and a provider that goes dark in its twentieth second."""
+import asyncio
 import time
 from decimal import Decimal
 
 from attrs import define, field
-from lab import FeedState, OrderRequest, Quote, Strategy, hookimpl
+from lab import FeedState, OrderRequest, Quote, Reporter, Strategy, hookimpl
 from lab_mock.provider import MockProvider
 
 @define(kw_only=True)
@@ -71,6 +73,17 @@ class Dark(MockProvider):
                 if Dims.seen < 20:
                     sink.put(event)
         await super().stream(wanted, Dims() if self.dark else sink)
+
+@define(kw_only=True)
+class Slow(Reporter):
+    async def report(self, run, records):
+        async for _ in records:
+            pass
+        await asyncio.sleep(0.5)
+
+@hookimpl
+def lab_reporters():
+    return {"slow": Slow}
 
 @hookimpl
 def lab_strategies():
@@ -128,7 +141,7 @@ class Watch:
                 code, text = fetched(self.port, "/health")
                 self.seen.append((code, json.loads(text)))
 
-    def first(self, status: str) -> tuple[int, dict[str, Any]]:
+    def last(self, status: str) -> tuple[int, dict[str, Any]]:
         found = [one for one in self.seen if one[1]["status"] == status]
         assert found, [(code, told["status"], told["why_not_trading"]) for code, told in self.seen]
         return found[-1]
@@ -139,12 +152,12 @@ def health(lab: Any, site: Any) -> Callable[..., tuple[Any, Watch]]:
     site.install("their_health", PLUGINS)
     lab.environment.update(lab.see(site))
 
-    def run(*args: str, minutes: float = 0.5, strategy: str = "eager") -> tuple[Any, Watch]:
+    def run(*args: str, minutes: float = 0.5, strategy: str = "eager", reporter: str = "none") -> tuple[Any, Watch]:
         port = free_port()
         with Watch(port) as watch:
             result = lab(
                 "run", "--provider", "dark", "--strategy", strategy, "--speed", "20", "--minutes", str(minutes),
-                "--reporter", "none", "--health-port", str(port), *args,
+                "--reporter", reporter, "--health-port", str(port), *args,
             )  # fmt: skip
         assert f"lab: health: http://127.0.0.1:{port}/health and /metrics\n" in result.err
         with pytest.raises(ConnectionRefusedError):
@@ -158,7 +171,7 @@ def health(lab: Any, site: Any) -> Callable[..., tuple[Any, Watch]]:
 def test_health_has_the_figures_of_the_session_and_the_port_is_free_after_it(health: Any, lab: Any) -> None:
     result, watch = health(minutes=1)
     assert result.code == 0
-    code, told = watch.first("trading")
+    code, told = watch.last("trading")
     assert code == 200
     assert told["why_not_trading"] == []
     assert (told["run_id"], told["provider"], told["symbol"]) == (lab.run().folder.name, "dark", "BTCUSDT")
@@ -172,13 +185,22 @@ def test_health_has_the_figures_of_the_session_and_the_port_is_free_after_it(hea
     assert 0 < told["totals"]["quotes"] <= lab.run().report()["quotes"]
 
 
+def test_health_has_the_figures_of_the_end_while_reporters_end(health: Any, lab: Any) -> None:
+    result, watch = health(reporter="slow")
+    assert result.code == 0
+    code, told = watch.last("ending")
+    assert (code, told["why_not_trading"]) == (503, ["the run ends: completed"])
+    assert (told["equity"], told["positions"]) == (lab.run().report()["ending_equity"], [])
+    assert told["totals"]["fills"] == 2
+
+
 @pytest.mark.behaviour("V4")
 @pytest.mark.parametrize(("how", "why"), [("silent", "quote stale"), ("down", "feed down")])
 def test_health_is_503_while_the_feed_is_down_or_silent(health: Any, how: str, why: str) -> None:
-    result, watch = health("--set", f"dark.dark={how}")
+    result, watch = health("--set", f"dark.dark={how}", minutes=1)
     assert result.code == 0
-    assert watch.first("trading")[0] == 200
-    code, told = watch.first("stale")
+    assert watch.last("trading")[0] == 200
+    code, told = watch.last("stale")
     assert (code, told["why_not_trading"]) == (503, [why])
     assert told["feed_ages"]["quote"] > 5 or how == "down"
 
@@ -187,7 +209,7 @@ def test_health_is_503_while_the_feed_is_down_or_silent(health: Any, how: str, w
 def test_health_is_503_once_a_breaker_has_halted_every_strategy(health: Any) -> None:
     result, watch = health("--gate", "max_daily_loss", "--set", "max_daily_loss.usd=0.01")
     assert result.code == 0
-    code, told = watch.first("halted")
+    code, told = watch.last("halted")
     assert code == 503
     assert told["why_not_trading"][0].startswith("eager: max_daily_loss: ")
 
@@ -195,7 +217,7 @@ def test_health_is_503_once_a_breaker_has_halted_every_strategy(health: Any) -> 
 def test_health_is_200_while_one_strategy_of_two_trades(health: Any) -> None:
     result, watch = health("--strategy", "other=eager", "--set", "eager.fails=true")
     assert result.code == 0
-    code, told = watch.first("trading")
+    code, told = watch.last("trading")
     assert (code, told["why_not_trading"], told["errors"]) == (200, ["eager: stopped"], 1)
 
 
@@ -203,7 +225,7 @@ def test_health_is_200_while_one_strategy_of_two_trades(health: Any) -> None:
 def test_health_says_how_much_history_is_missing(health: Any) -> None:
     result, watch = health("--set", "eager.need=70", "--set", "dark.history_count=20")
     assert result.code == 3
-    code, told = watch.first("warming")
+    code, told = watch.last("warming")
     assert (code, told["why_not_trading"]) == (503, ["warming 20/70"])
 
 
@@ -215,6 +237,15 @@ def test_a_session_that_is_stuck_in_a_strategy_is_stale(health: Any, monkeypatch
     stuck = [told for _, told in watch.seen if "the session has been busy or stuck" in "".join(told["why_not_trading"])]
     assert [told["status"] for told in stuck[:1]] == ["stale"]
     assert all(told["age_seconds"] >= 0.6 for told in stuck)
+
+
+@pytest.mark.behaviour("V6")
+def test_a_defect_in_its_figures_is_named_once_and_ends_nothing(health: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(HealthTeller, "running", lambda *_: 1 // 0)
+    result, watch = health()
+    assert result.code == 0
+    assert result.err.count("the health server failed in its figures: ZeroDivisionError") == 1
+    assert {told["status"] for _, told in watch.seen} == {"starting"}
 
 
 def test_serving_changes_no_byte_of_what_is_decided(lab: Any) -> None:
@@ -251,7 +282,7 @@ def test_a_session_whose_provider_is_out_of_reach_says_so(lab: Any) -> None:
             "run", "--set", "bitunix.rest_url=http://127.0.0.1:1", "--start-timeout", "2", "--health-port", str(port)
         )
     assert result.code == 3
-    code, told = watch.first("starting")
+    code, told = watch.last("starting")
     assert (code, told["equity"]) == (503, None)
     assert any("127.0.0.1:1" in "".join(told["why_not_trading"]) for _, told in watch.seen), watch.seen[-1]
 

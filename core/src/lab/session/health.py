@@ -31,27 +31,23 @@ def first_health(assembly: Assembly) -> Health:
 
 
 class HealthTeller:
-    """Posts a session's health on a board, twice a second at most. Only for the trading thread."""
+    """Posts a session's health on a board. Only for the trading thread."""
 
     def __init__(self, board: Board, run_id: str) -> None:
         self._board = board
         self._run_id = run_id
 
-    @property
-    def due(self) -> bool:
-        """Whether it is time to post again."""
-        return self._board.due
+    def due(self, begun: bool) -> bool:
+        """Whether it is time to post again: twice a second, and at once when the session has ``begun``."""
+        return self._board.due or (begun and self._board.newest.status == "starting")
 
-    def waiting(self, why: str, state: SessionState) -> None:
-        """Post that the provider has not described the instrument yet."""
-        self._post(replace(self._board.newest, status="starting", why_not_trading=(why,)), state, 0.0)
+    def waiting(self, why: str, state: SessionState, ending: str) -> None:
+        """Post that the provider has not described the instrument; ``why`` is what it said to that."""
+        reason = why or "the provider was not asked yet"
+        self._post(replace(self._board.newest, status="starting", why_not_trading=(reason,)), state, 0.0, ending)
 
-    def ending(self, why: str) -> None:
-        """Post that the run comes to its end; all else is what it was."""
-        self._board.post(replace(self._board.newest, status="ending", why_not_trading=(why,)))
-
-    def running(self, runner: Runner, status: Status, state: SessionState, uptime: float) -> None:
-        """Post how a session is that has begun."""
+    def running(self, runner: Runner, status: Status, state: SessionState, uptime: float, ending: str) -> None:
+        """Post how a session is that has begun; ``ending`` is why it comes to its end, empty while it does not."""
         market = runner.engine.state.markets[runner.symbol]
         held = (
             HeldPosition(strategy=one.strategy, symbol=one.symbol, quantity=exact(one.quantity), price=exact(one.price))
@@ -74,9 +70,11 @@ class HealthTeller:
             seconds_left=None if status.seconds_left is None else round(status.seconds_left, 3),
             totals=status.totals,
         )
-        self._post(health, state, uptime)
+        self._post(health, state, uptime, ending)
 
-    def _post(self, health: Health, state: SessionState, uptime: float) -> None:
+    def _post(self, health: Health, state: SessionState, uptime: float, ending: str) -> None:
+        if ending:
+            health = replace(health, status="ending", why_not_trading=(f"the run ends: {ending}",))
         self._board.post(
             replace(
                 health,

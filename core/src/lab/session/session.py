@@ -244,18 +244,21 @@ class Session:
         tell(records)
         if self.reporters is not None:
             self.reporters.publish(records)
-        self._post_health()
+        try:
+            self._post_health()
+        except Exception as error:  # a defect there is no reason to trade no more
+            self.failures.note("the", "health server", "its figures", error)
 
     def _post_health(self) -> None:
         """Say how the session is, for whoever asks over HTTP; twice a second of real time at most."""
-        if self._health is None or not self._health.due:
+        ending = self.end.reason.code if self.end.reason is not None else ""
+        if self._health is None or not (self._finished.is_set() or self._health.due(self.runner is not None)):
             return
-        if self.end.reason is not None:
-            self._health.ending(f"the run ends: {self.end.reason.code}")
-        elif self.runner is None:
-            self._health.waiting(self._start.cause or "the provider was not asked yet", self._state())
+        if self.runner is None:
+            self._health.waiting(self._start.cause, self._state(), ending)
         else:
-            self._health.running(self.runner, self._status(self.runner.engine), self._state(), self.elapsed())
+            status = self._status(self.runner.engine)
+            self._health.running(self.runner, status, self._state(), self.elapsed(), ending)
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.end.reason is None:
@@ -293,7 +296,7 @@ class Session:
         """Look for the files that end a session, each second of its clock, or of the real one where that is faster."""
         pause = _LOOK_S if self.settings.speed == "max" else _LOOK_S * min(1.0, float(self.settings.speed))
         while self.end.killed is None:
-            self._post_health()
+            self._publish(())
             thrown = look(self._state_dir, self.directory)
             if thrown is not None and thrown.kills:
                 self.kill(thrown.who, thrown.why)
