@@ -74,7 +74,6 @@ def command(
         return _supervised(context)
     from lab.cli.logs import begin_log_file, library_logs
     from lab.session.launch import run_live
-    from lab.session.launch import run_live
 
     if log_file is not None:
         begin_log_file(log_file)

@@ -144,8 +144,7 @@ async def run_session(
 
     failures = FailureLog(say=say)
     with outcome.held:
-        if assembly.settings.health_port is not None:
-            _serve_health(assembly, assembly.settings.health_port, outcome, failures, say)
+        _serve_health(assembly, outcome, failures, say)
         with scope, interrupts.handled_by(heard, heard_kill):
             if interrupts.killed:
                 _kill(outcome, scope, "a signal")
@@ -185,8 +184,11 @@ async def run_session(
         return _result(outcome, interrupts, say)
 
 
-def _serve_health(assembly: Assembly, port: int, outcome: _Outcome, failures: FailureLog, say: Echo) -> None:
-    """Serve how the session is, from now on until its last file is written."""
+def _serve_health(assembly: Assembly, outcome: _Outcome, failures: FailureLog, say: Echo) -> None:
+    """Serve how the session is, where a port is given for that, from now on until its last file is written."""
+    port = assembly.settings.health_port
+    if port is None:
+        return
     board = outcome.board = Board(first_health(assembly))
     failed = partial(failures.note, "the", "health server", "its thread")
     outcome.held.enter_context(serving(port, board.read, say=say, failed=failed))
