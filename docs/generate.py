@@ -27,6 +27,7 @@ from lab.domain.ledger import Posting
 from lab.domain.market import Level
 from lab.domain.orders import OrderRequest, OrderType
 from lab.exit_codes import EndReason
+from lab.health.metrics import METRICS
 from lab.journal.codec import INPUT_KINDS, KINDS
 from lab.journal.schema import FILE_NAME
 from lab.journal.store import Journal
@@ -34,6 +35,7 @@ from lab.plugins import hookspecs
 from lab.plugins.discovery import KINDS as COMPONENT_KINDS
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.settings import settings_of, type_name
+from lab.records import health as health_records
 from lab.records import report as report_records
 from lab.records import run as run_records
 from lab.testing.contracts import by_kind
@@ -57,6 +59,7 @@ RECORDS: Final = {
     "Setting": "setting",
     "ProfitBand": "profit band",
     "FillTotals": "fills of a rule",
+    "HeldPosition": "held position",
 }
 """The records inside others, by the heading they have on the page."""
 KEYS: Final = {
@@ -174,8 +177,8 @@ def field_docs(cls: type) -> dict[str, str]:
 
 def record(*names: str) -> str:
     """Return a table for each of these records: field, JSON and meaning."""
-    classes = {cls.__name__: cls for module in (run_records, report_records) for cls in vars(module).values()
-               if isinstance(cls, type)}  # fmt: skip
+    modules = (run_records, report_records, health_records)
+    classes = {cls.__name__: cls for module in modules for cls in vars(module).values() if isinstance(cls, type)}
     parts = []
     for name in names:
         cls = classes[name]
@@ -311,6 +314,22 @@ def schema() -> str:
     return "```sql\n" + ";\n".join(statements) + ";\n```"
 
 
+# -- health.md -------------------------------------------------------------------------------------------------------
+
+
+def metrics() -> str:
+    """Return every metric, with the labels that a session in full has."""
+    everything = health_records.Health(
+        status="trading", version="", provider="", strategies=("",), symbol="", interval="", currency="USDT",
+        feed_ages={"quote": 0.0},
+    )  # fmt: skip
+    rows = []
+    for metric in METRICS:
+        labels = list(dict.fromkeys(name for labels, _ in metric.samples(everything) for name in labels))
+        rows.append([f"`{metric.name}`", metric.kind, ", ".join(f"`{name}`" for name in labels), metric.help])
+    return table(("metric", "type", "labels", "what it is"), rows)
+
+
 # -- pages -----------------------------------------------------------------------------------------------------------
 
 PARTS: Final[dict[str, Callable[..., str]]] = {
@@ -327,6 +346,7 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "names": names,
     "testing-names": testing_names,
     "schema": schema,
+    "metrics": metrics,
 }
 
 

@@ -169,7 +169,8 @@ def test_a_secret_that_components_show_everywhere_comes_out_nowhere(
     lab: Any, leaky: None, canary: str, dies: str
 ) -> None:
     outputs = {}
-    shown = lab.process(*RUN, "--set", f"leaky.dies={dies}", env=given(canary))
+    verbose = ("--verbose", "--log-file", "lab.log")
+    shown = lab.process(*RUN, *verbose, "--set", f"leaky.dies={dies}", env=given(canary))
     assert shown.code == (69 if dies == "true" else 0), shown.err
     outputs["stdout"], outputs["stderr"] = shown.out.encode(), shown.err.encode()
     assert "stdout ***" in shown.out

@@ -89,6 +89,7 @@ async def test_files_rotate_at_their_size_and_five_old_ones_stay(rows, run, driv
     assert seqs[0] > 1
 
 
+@pytest.mark.behaviour("J8")
 def test_the_limit_is_ten_megabytes_and_five_files_unless_told():
     assert (Jsonl().rotate_bytes, Jsonl().keep) == (10_000_000, 5)
 
@@ -130,6 +131,25 @@ async def test_a_run_that_starts_again_goes_on_after_its_last_whole_line(rows, r
     lines = lines_of(path)[1:]
     assert [line["seq"] for line in lines] == [row.seq for row in rows.rows]
     assert path.read_bytes().startswith(whole)
+
+
+@pytest.mark.behaviour("J8")
+@pytest.mark.parametrize("begun", [None, 0, 30, "header"], ids=["moved", "empty", "torn_header", "header_alone"])
+async def test_a_run_that_was_killed_while_the_file_rotated_writes_no_row_twice(rows, run, drive, tmp_path, begun):
+    rows.everything()
+    path, old = tmp_path / "events.jsonl", tmp_path / "events.jsonl.1"
+    await drive(Jsonl(), run.info(tmp_path), rows.rows[:20])
+    header = path.read_bytes().splitlines(keepends=True)[0]
+    path.replace(old)
+    before = old.read_bytes()
+    if begun is not None:
+        path.write_bytes(header if begun == "header" else header[:begun])
+    await drive(Jsonl(), run.info(tmp_path), rows.rows)
+    assert old.read_bytes() == before
+    first, *lines = lines_of(path)
+    assert first["kind"] == "header"
+    assert [line["seq"] for line in lines] == [row.seq for row in rows.rows[20:]]
+    assert sorted(tmp_path.iterdir()) == [path, old]
 
 
 @pytest.mark.parametrize("left", [b"no json\n", b'{"kind":"header","run_id":"other"}\n', b'{"kind":"hea'])

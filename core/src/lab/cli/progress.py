@@ -69,7 +69,10 @@ class Line:
 
     @staticmethod
     def _write(text: str) -> None:
-        sys.stderr.write(text)
+        if isinstance(sys.stderr, Stream):
+            sys.stderr.paint(text)
+        else:
+            sys.stderr.write(text)
         sys.stderr.flush()
 
 

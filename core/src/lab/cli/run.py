@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,10 +37,28 @@ if TYPE_CHECKING:
     "--supervise", is_flag=True,
     help="Start again, for the time that is left, what was killed, froze or failed.",
 )  # fmt: skip
+@click.option(
+    "--health-port", metavar="PORT",
+    help="Answer /health and /metrics on this port of loopback; 0 picks one and says which.",
+)  # fmt: skip
+@click.option(
+    "--log-file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Copy what is said on standard error to a file: 10 MB, and five older ones.",
+)  # fmt: skip
+@click.option("--verbose", is_flag=True, help="Say on standard error what feed, warm-up and libraries do.")
 @options.parts
 @options.as_json
 @click.pass_context
-def command(context: click.Context, /, as_json: bool, resume: str | None, supervise: bool, **given: Any) -> int:
+def command(
+    context: click.Context,
+    /,
+    as_json: bool,
+    resume: str | None,
+    supervise: bool,
+    log_file: Path | None,
+    verbose: bool,
+    **given: Any,
+) -> int:
     """Trade on paper, live, until the time is up.
 
     Files go to runs/<run id>/; runs/latest points there. Ctrl-C ends in order, a second one at once.
@@ -53,14 +72,17 @@ def command(context: click.Context, /, as_json: bool, resume: str | None, superv
     """
     if supervise:
         return _supervised(context)
+    from lab.cli.logs import begin_log_file, library_logs
     from lab.session.launch import run_live
 
-    if resume is None:
-        resumed, (_, assembly) = None, options.gather(given)
-    else:
-        resumed, assembly = _resumed(resume, given)
+    if log_file is not None:
+        begin_log_file(log_file)
     interrupts = context.obj if isinstance(context.obj, Interrupts) else Interrupts()
-    with Line() as line:
+    with Line() as line, library_logs(line.say, verbose=verbose):
+        if resume is None:
+            resumed, (_, assembly) = None, options.gather(given)
+        else:
+            resumed, assembly = _resumed(resume, given)
         finished = run_live(
             assembly,
             wall_ns=time.time_ns,

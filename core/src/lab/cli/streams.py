@@ -4,11 +4,21 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, Protocol, TextIO
 
 from lab.secret import without_secrets
 
 _STORAGE = 74
+
+
+class Log(Protocol):
+    """What is given a copy of all that is written. Never raises."""
+
+    def write(self, text: str) -> None:
+        """Take text."""
+
+    def close(self) -> None:
+        """End."""
 
 
 class Stream:
@@ -17,6 +27,7 @@ class Stream:
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
         self.error: OSError | None = None
+        self.log: Log | None = None
         self.before_write: Callable[[], None] | None = None
         """Called before anything is written; a progress line on the other stream is removed that way."""
 
@@ -29,9 +40,15 @@ class Stream:
             raise TypeError(f"write() takes text, not {type(text).__name__}")
         if self.before_write is not None:
             self.before_write()
+        if self.log is not None:
+            self.log.write(text)
+        self.paint(text)
+        return len(text)
+
+    def paint(self, text: str) -> None:
+        """Write text that is replaced in a moment, such as a progress line: no copy of it is kept."""
         if self.error is None:
             self._try(lambda: self._stream.write(without_secrets(text)))
-        return len(text)
 
     def close(self) -> None:
         """Flush only: what a component closes goes on being the others' output."""
@@ -81,4 +98,6 @@ def with_streams(act: Callable[[], int]) -> int:
         err.close_down()
     finally:
         sys.stdout, sys.stderr = before
+        if err.log is not None:
+            err.log.close()
     return code

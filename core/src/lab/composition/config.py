@@ -84,6 +84,11 @@ class RunSettings:
         default=30.0,
         validator=[validators.ge(0), validators.le(31_536_000)],
     )
+    health_port: int | None = _key(
+        "port on loopback for /health and /metrics of a live run; 0 = any that is free; none = not served",
+        default=None,
+        validator=validators.optional([validators.ge(0), validators.le(65_535)]),
+    )
     equity: Decimal = _key(
         "starting money: each strategy's, or that of the shared account",
         default=Decimal(10_000),

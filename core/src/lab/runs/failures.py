@@ -43,7 +43,7 @@ class FailureLog:
             if len(self._seen) > _FAILURES_MOST:
                 self._write(f"{_FAILURES_MOST} different failures of components are written; further ones are not", "")
             else:
-                self._write(f"{role} {name} failed in {call}: {what}", _traceback_of(error))
+                self._write(f"{role} {name} failed in {call}: {what}", traceback_of(error))
 
     def say(self, text: str) -> None:
         """Write one line on standard error."""
@@ -71,7 +71,7 @@ class FailureLog:
             return  # nobody reads standard error any more: a component closed it, or put something else in its place
 
 
-def _traceback_of(error: BaseException) -> str:
+def traceback_of(error: BaseException) -> str:
     """Return a traceback of bounded size; of a long one the beginning and the end."""
     try:
         lines = "".join(traceback.format_exception(error)).splitlines()

@@ -17,6 +17,8 @@ from lab.domain.ledger import own_context
 from lab.domain.time import SECOND_NS
 from lab.errors import JournalError, RunError, message_of
 from lab.exit_codes import EndReason
+from lab.health.board import Board
+from lab.health.server import serving
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
 from lab.ports import Clock, Runtime
@@ -28,6 +30,7 @@ from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.runs.switch import check_not_killed
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
+from lab.session.health import first_health
 from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
 from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
@@ -55,6 +58,8 @@ class _Outcome:
     directory: Path | None = None
     """The run's folder, as a user calls it."""
     beats: Beats = field(factory=lambda: Beats(os.environ))
+    board: Board | None = None
+    """Where the session says how it is, if somebody may ask."""
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
     """What keeps other sessions away, until the last file is written."""
 
@@ -137,13 +142,14 @@ async def run_session(
     def heard_kill(name: str) -> None:
         loop.call_soon_threadsafe(_kill, outcome, scope, name)
 
+    failures = FailureLog(say=say)
     with outcome.held:
+        _serve_health(assembly, outcome, failures, say)
         with scope, interrupts.handled_by(heard, heard_kill):
             if interrupts.killed:
                 _kill(outcome, scope, "a signal")
             if interrupts.count:  # one that came before anybody could listen counts
                 _interrupt(outcome, scope, interrupts.count, "a signal")
-            failures = FailureLog(say=say)
             provider = Guarded(assembly.provider, failures)
             start = FirstContact(provider, assembly.settings, clock, waiting)
 
@@ -176,6 +182,16 @@ async def run_session(
                     await provider.stop()
                     group.cancel_scope.cancel()
         return _result(outcome, interrupts, say)
+
+
+def _serve_health(assembly: Assembly, outcome: _Outcome, failures: FailureLog, say: Echo) -> None:
+    """Serve how the session is, where a port is given for that, from now on until its last file is written."""
+    port = assembly.settings.health_port
+    if port is None:
+        return
+    board = outcome.board = Board(first_health(assembly))
+    failed = partial(failures.note, "the", "health server", "its thread")
+    outcome.held.enter_context(serving(port, board.read, say=say, failed=failed))
 
 
 def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
@@ -232,6 +248,7 @@ async def _run(
         quiet=quiet,
         start=start,
         failures=failures,
+        board=outcome.board,
     )
     await session.run(instrument)
 
@@ -273,6 +290,7 @@ async def _resume(
         start=start,
         failures=failures,
         recovered=recovered,
+        board=outcome.board,
     )
     await session.run(run.started.instruments[run.started.symbol])
 

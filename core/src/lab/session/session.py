@@ -17,6 +17,7 @@ from lab.domain.time import format_time
 from lab.engine.engine import Engine
 from lab.errors import EngineError, RunError
 from lab.exit_codes import EndReason
+from lab.health.board import Board
 from lab.journal.report import build_report, empty_state
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
@@ -29,14 +30,16 @@ from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
 from lab.session.backfill import HistoryLoader
 from lab.session.first_contact import FirstContact
+from lab.session.health import HealthTeller
 from lab.session.inbox import Inbox
 from lab.session.lag import LagMonitor
+from lab.session.notices import tell
 from lab.session.outcome import EndCause, shortfall, unwritten
 from lab.session.provider_feed import ProviderFeed
 from lab.session.recovery import Recovered
 from lab.session.reporters import LiveReporters
 from lab.session.runner import Runner
-from lab.session.status import added, session_state
+from lab.session.status import added, session_state, tripped
 
 _LOOK_S: Final = 1.0
 
@@ -58,6 +61,7 @@ class Session:
         start: FirstContact,
         failures: FailureLog,
         recovered: Recovered | None = None,
+        board: Board | None = None,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -89,6 +93,7 @@ class Session:
         self.header: Header | None = None
         self._state_dir = assembly.settings.state_dir.absolute()  # a component may change the working folder
         self._left_out: tuple[str, ...] = ()
+        self._health = HealthTeller(board, run_id) if board is not None else None
 
     # -- from outside ------------------------------------------------------------------------------------------------
 
@@ -236,8 +241,24 @@ class Session:
         )
 
     def _publish(self, records: Sequence[Record]) -> None:
+        tell(records)
         if self.reporters is not None:
             self.reporters.publish(records)
+        try:
+            self._post_health()
+        except Exception as error:  # a defect there is no reason to trade no more
+            self.failures.note("the", "health server", "its figures", error)
+
+    def _post_health(self) -> None:
+        """Say how the session is, for whoever asks over HTTP; twice a second of real time at most."""
+        ending = self.end.reason.code if self.end.reason is not None else ""
+        if self._health is None or not (self._finished.is_set() or self._health.due(self.runner is not None)):
+            return
+        if self.runner is None:
+            self._health.waiting(self._start.cause, self._state(), ending)
+        else:
+            status = self._status(self.runner.engine)
+            self._health.running(self.runner, status, self._state(), self.elapsed(), ending)
 
     async def _take_until_stopped(self, runner: Runner, group: TaskGroup) -> None:
         while self.end.reason is None:
@@ -275,6 +296,7 @@ class Session:
         """Look for the files that end a session, each second of its clock, or of the real one where that is faster."""
         pause = _LOOK_S if self.settings.speed == "max" else _LOOK_S * min(1.0, float(self.settings.speed))
         while self.end.killed is None:
+            self._publish(())
             thrown = look(self._state_dir, self.directory)
             if thrown is not None and thrown.kills:
                 self.kill(thrown.who, thrown.why)
@@ -384,7 +406,5 @@ class Session:
         return max(0.0, self._seconds - self.elapsed())
 
     def _status(self, engine: Engine) -> Status:
-        halts = {book.name: book.halts for book in engine.state.books}
-        tripped = [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
-        state, why = self.inbox.state, (*engine.state.halted_by, *tripped)
+        state, why = self.inbox.state, (*engine.state.halt_reasons, *tripped(engine))
         return status_of(engine, self.symbol, seconds_left=self.seconds_left, feed=state, why_not_trading=why)

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from lab.composition.header import left_open
 from lab.domain.time import format_time
+from lab.engine.engine import Engine
 from lab.journal.codec import INPUT_KINDS
 from lab.journal.report import cold
 from lab.ports import FeedState
@@ -20,6 +21,12 @@ def warmth(runner: Runner | None) -> str:
     if runner is None or runner.candles >= runner.lookback:
         return ""
     return cold(runner.candles, runner.lookback)
+
+
+def tripped(engine: Engine) -> list[str]:
+    """Return which breakers stopped which strategy's entries, and why."""
+    halts = {book.name: book.halts for book in engine.state.books}
+    return [f"{name}: {gate}: {why}" for name, found in halts.items() for gate, why in found.items()]
 
 
 def session_state(

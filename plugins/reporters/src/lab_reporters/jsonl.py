@@ -111,31 +111,46 @@ class Lines:
         return file
 
     def _rotate(self) -> None:
-        def numbered(number: int) -> Path:
-            return self._path.with_name(f"{self._path.name}.{number}")
-
         for number in range(self._keep - 1, 0, -1):
-            if numbered(number).exists():
-                numbered(number).replace(numbered(number + 1))
-        self._path.replace(numbered(1))
+            if self._numbered(number).exists():
+                self._numbered(number).replace(self._numbered(number + 1))
+        self._path.replace(self._numbered(1))
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
 
     def _resume(self, run_id: str) -> int:
-        """Cut a torn last line off and return the last row's number; another run's file is rotated away."""
-        if not self._path.exists() or not self._path.stat().st_size:
+        """Return the last row's number, which is in the file before where a rotation was cut off.
+
+        A torn last line is cut off; another run's file is rotated away.
+        """
+        newest = self._last_row(self._path, run_id)
+        if newest is None:
+            self._rotate()
             return 0
-        with self._path.open("r+b") as file:
-            header = _decoded(file.readline(_TAIL_BYTES))
-            if header.get("kind") == "header" and header.get("run_id") == run_id:
-                end = file.seek(0, os.SEEK_END)
-                start = file.seek(max(0, end - _TAIL_BYTES))
-                tail = file.read()
-                whole = tail[: tail.rfind(b"\n") + 1]
-                if whole:
-                    file.truncate(start + len(whole))
-                    seq = _decoded(whole[whole.rfind(b"\n", 0, -1) + 1 :]).get("seq", 0)
-                    return seq if isinstance(seq, int) else 0
-        self._rotate()
-        return 0
+        return newest or self._last_row(self._numbered(1), run_id) or 0
+
+    def _last_row(self, path: Path, run_id: str) -> int | None:
+        """Return the last row's number, 0 where the file holds no row, ``None`` where it is another run's."""
+        if not path.exists() or not path.stat().st_size:
+            return 0
+        with path.open("r+b") as file:
+            first = file.readline(_TAIL_BYTES)
+            if self._header.startswith(first) and not first.endswith(b"\n"):
+                file.truncate(0)  # killed while the header was written
+                return 0
+            header = _decoded(first)
+            if header.get("kind") != "header" or header.get("run_id") != run_id:
+                return None
+            end = file.seek(0, os.SEEK_END)
+            start = file.seek(max(0, end - _TAIL_BYTES))
+            tail = file.read()
+            whole = tail[: tail.rfind(b"\n") + 1]
+            if not whole:
+                return None
+            file.truncate(start + len(whole))
+            seq = _decoded(whole[whole.rfind(b"\n", 0, -1) + 1 :]).get("seq", 0)
+            return seq if isinstance(seq, int) else 0
 
 
 def _readable(record: Record) -> dict[str, Any]:
