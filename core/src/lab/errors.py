@@ -25,7 +25,6 @@ from collections.abc import Callable
 from typing import Any
 
 from lab.exit_codes import EndReason
-from lab.secret import without_secrets
 
 
 class LabError(Exception):
@@ -136,7 +135,7 @@ def text_of(describe: Callable[[Any], str], value: object, most: int = 500) -> s
         text = str.__str__(describe(value))
     except BaseException as worse:
         text = f"<{class_name(value)} that cannot be described: {class_name(worse)}>"
-    return without_secrets(text)[:most].encode("utf-8", "backslashreplace").decode()
+    return text[:most].encode("utf-8", "backslashreplace").decode()
 
 
 def did_you_mean(wrong: str, known: list[str]) -> str:

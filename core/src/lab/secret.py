@@ -52,8 +52,8 @@ class Secret:
         return isinstance(other, Secret) and self._text == other._text
 
     def __hash__(self) -> int:
-        """Return what is equal for all secrets: a hash of a short text tells the text."""
-        return hash(Secret)
+        """Return the same for all secrets: a hash of a short text tells the text."""
+        return 0
 
     def __reduce__(self) -> NoReturn:
         """Refuse to be written to bytes. Raises ``TypeError``."""

@@ -53,8 +53,8 @@ def _described(part: Part[Any], about: object) -> dict[str, str]:
     try:
         figures = dict(part.component.describe(about))
     except BaseException as error:
-        return {"unknown": f"describe failed: {describe_error(error)}"}
-    return {text_of(str, name): text_of(str, figure) for name, figure in figures.items()}
+        return {"unknown": without_secrets(f"describe failed: {describe_error(error)}")}
+    return {text_of(str, name): without_secrets(text_of(str, figure)) for name, figure in figures.items()}
 
 
 def status_of(
