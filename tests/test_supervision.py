@@ -1,6 +1,7 @@
 """``lab run --supervise``: what is killed, frozen or failed starts again, and what was decided does not."""
 
 import contextlib
+import http.client
 import json
 import os
 import shutil
@@ -243,6 +244,35 @@ def test_without_a_service_manager_nothing_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("NOTIFY_SOCKET", "x")
     ServiceManager(os.environ).forget()
     assert "NOTIFY_SOCKET" not in os.environ
+
+
+def asked(port: int) -> dict[str, Any]:
+    """Return what /health says now; a 503 has the same body."""
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=5)) as connection:
+        connection.request("GET", "/health")
+        answer: dict[str, Any] = json.loads(connection.getresponse().read())
+        return answer
+
+
+@pytest.mark.behaviour("S4", "V4")
+def test_the_supervisor_serves_health_over_all_lives_and_between_them(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5", "--health-port", "0")
+    said = process.stdout.readline()
+    assert said.startswith("health: http://127.0.0.1:"), said
+    port = int(said.split(":")[3].partition("/")[0])
+    session = trading(lab)
+    wait_for(lambda: asked(port)["status"] == "trading")
+    first = asked(port)
+    assert (first["lives"], first["run_id"]) == (1, lab.run().folder.name)
+    os.kill(session, signal.SIGKILL)
+    between = wait_for(lambda: (found := asked(port))["status"] == "starting" and found)
+    assert "ended (killed by SIGKILL) and starts again" in between["why_not_trading"][0]
+    wait_for(lambda: (found := asked(port))["status"] == "trading" and found["lives"] == 2)
+    again = asked(port)
+    assert again["totals"]["fills"] >= first["totals"]["fills"]
+    process.send_signal(signal.SIGTERM)
+    ended(process, 0)
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 # -- what is deployed --------------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ METRICS: Final = (
         lambda health: [({"kind": kind}, age) for kind, age in health.feed_ages.items()],
     ),
     _one("lab_silence_seconds", "gauge", "Time since the session last said how it is.", lambda h: h.age_seconds),
+    _one("lab_lives", "gauge", "Processes that a supervisor has started for the session so far.", lambda h: h.lives),
     _one("lab_uptime_seconds", "gauge", "How long this process has run the session.", lambda h: h.uptime_seconds),
     _one("lab_run_seconds", "gauge", "How long the run lasts, in all processes.", lambda h: h.duration_seconds),
     _one("lab_remaining_seconds", "gauge", "How long the run goes on.", lambda h: h.seconds_left),

@@ -68,6 +68,8 @@ class Health(Record, frozen=True, kw_only=True):
     """open positions"""
     working_orders: int = 0
     """orders that have neither been filled nor ended"""
+    lives: int = 1
+    """how many processes have run the session under a supervisor, this one included; 1 without one"""
     uptime_seconds: float = 0.0
     """how long this process has run the session, by the session's clock"""
     duration_seconds: float = 0.0

@@ -1,7 +1,9 @@
 """Says how a session is, for ``/health`` and ``/metrics``."""
 
 from importlib.metadata import version
+from typing import Final
 
+import msgspec
 from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
@@ -14,6 +16,9 @@ from lab.records.health import Health, HealthStatus, HeldPosition
 from lab.records.run import SessionState
 from lab.session.runner import Price, Runner
 from lab.session.status import tripped
+
+_BEAT_TEXTS: Final = 20
+_TEXT_MOST: Final = 200
 
 
 def first_health(assembly: Assembly) -> Health:
@@ -28,6 +33,12 @@ def first_health(assembly: Assembly) -> Health:
         symbol=run.symbol,
         interval=run.interval,
     )
+
+
+def as_beat(health: Health) -> str:
+    """Return a health as a supervisor is told it, which has room for some of the degradations."""
+    short = replace(health, degradations=tuple(text[:_TEXT_MOST] for text in health.degradations[:_BEAT_TEXTS]))
+    return msgspec.json.encode(short).decode()
 
 
 class HealthTeller:

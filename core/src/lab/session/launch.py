@@ -30,7 +30,7 @@ from lab.runs.previous import finalize_interrupted, running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.runs.switch import check_not_killed
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
-from lab.session.health import first_health
+from lab.session.health import as_beat, first_health
 from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
 from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
@@ -58,6 +58,7 @@ class _Outcome:
     directory: Path | None = None
     """The run's folder, as a user calls it."""
     beats: Beats = field(factory=lambda: Beats(os.environ))
+    health_port: int | None = None
     board: Board | None = None
     """Where the session says how it is, if somebody may ask."""
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
@@ -66,7 +67,12 @@ class _Outcome:
     def beat(self) -> dict[str, object]:
         """Return what a supervisor is told: where the run is, once it is there, and how long it goes on."""
         left = self.session.seconds_left if self.session is not None else None
-        return {"directory": str(self.directory.absolute()) if self.directory else None, "seconds_left": left}
+        told: dict[str, object] = {
+            "directory": str(self.directory.absolute()) if self.directory else None, "seconds_left": left,
+        }  # fmt: skip
+        if self.board is not None:
+            told |= {"health_port": self.health_port, "health": as_beat(self.board.read())}
+        return told
 
 
 @own_context()
@@ -190,6 +196,9 @@ def _serve_health(assembly: Assembly, outcome: _Outcome, failures: FailureLog, s
     if port is None:
         return
     board = outcome.board = Board(first_health(assembly))
+    if outcome.beats.supervised:  # the supervisor serves it, over all lives of the run
+        outcome.health_port = port
+        return
     failed = partial(failures.note, "the", "health server", "its thread")
     outcome.held.enter_context(serving(port, board.read, say=say, failed=failed))
 

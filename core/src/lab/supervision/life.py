@@ -18,7 +18,7 @@ START_S: Final = 60.0
 _ABORT_S: Final = 2.0
 _POLL_S: Final = 0.2
 _ASLEEP_S: Final = 2.0
-_LINE_BYTES: Final = 4096
+_LINE_BYTES: Final = 65_536
 
 
 @dataclass
@@ -105,7 +105,7 @@ def _watch(
 def _newest(reads: int, rest: bytes) -> tuple[bytes, dict[str, Any] | None]:
     """Return what is left of an unfinished line, and the newest whole beat."""
     try:
-        rest += os.read(reads, 16 * _LINE_BYTES)
+        rest += os.read(reads, 4 * _LINE_BYTES)
     except BlockingIOError:
         return rest, None
     *lines, rest = rest.split(b"\n")

@@ -1,6 +1,6 @@
 """Runs a session again after it was killed, froze or failed: for the time it had left, and not without end.
 
-Imports no plugin and opens no port, so that what breaks a session does not break what restarts it.
+Imports no plugin, so that what breaks a session does not break what restarts it.
 """
 
 import json
@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.exit_codes import EndReason
+from lab.supervision.health import HealthOfAllLives
 from lab.supervision.life import SILENCE_S, Life, live
 from lab.supervision.notify import ServiceManager
 
@@ -38,7 +39,7 @@ class Supervisor:
     def __init__(
         self,
         arguments: Sequence[str],
-        say: Callable[[str], object],
+        say: Callable[[str], None],
         *,
         silence_s: float = SILENCE_S,
         wait_s: float = WAIT_S,
@@ -52,6 +53,7 @@ class Supervisor:
         self._lives: list[Life] = []
         self._manager = ServiceManager(os.environ)
         self._stopping = False
+        self._health = HealthOfAllLives(say)
 
     def run(self) -> int:
         """Run the session until it ends by itself, by a signal, or by too many crashes."""
@@ -60,7 +62,7 @@ class Supervisor:
             signal.signal(number, self._note)
         arguments, resumed = self._arguments, False
         while True:
-            life = live([*_LAB, *arguments], self._take_signals, self._show, silence_s=self._silence_s)
+            life = self._live([*_LAB, *arguments])
             if resumed and not life.run and life.code in _CANNOT_RESUME:
                 arguments, resumed = self._anew(), False  # it has said why
                 continue
@@ -76,6 +78,9 @@ class Supervisor:
                 return self._end(EndReason.STOPPED.exit_code)
             resumed = life.code < 0  # it has no end yet
             arguments = ["--resume", life.run, *self._arguments] if resumed else self._anew()
+
+    def _live(self, command: Sequence[str]) -> Life:
+        return live(command, self._take_signals, self._show, silence_s=self._silence_s)
 
     # -- what comes next ---------------------------------------------------------------------------------------------
 
@@ -93,6 +98,7 @@ class Supervisor:
         """Wait before the next start: not at all after a freeze, else 5 s, and twice as long each time up to 30."""
         wait = 0.0 if life.frozen else min(_WAIT_MOST_S, self._wait_s * 2.0 ** (len(self._lives) - 1))
         self._say(f"the session ended: {_how(life)}; it starts again{f' in {wait:.0f} s' if wait else ''}")
+        self._health.between(_how(life))
         until = time.monotonic() + wait
         while not self._stopping and time.monotonic() < until:
             time.sleep(0.1)
@@ -128,6 +134,7 @@ class Supervisor:
 
     def _show(self, life: Life) -> None:
         if life.beat:
+            self._health.show(life, len(self._lives) + 1)
             again = f", life {len(self._lives) + 1}" if self._lives else ""
             self._manager.tell("READY=1", "WATCHDOG=1", f"STATUS={Path(life.run).name}{again}")
 
@@ -135,6 +142,7 @@ class Supervisor:
 
     def _end(self, code: int) -> int:
         """Write the report over all lives, where there was more than one; return the exit code."""
+        self._health.close()
         runs = list(dict.fromkeys(life.run for life in self._lives if life.run))
         if runs and self._lives[-1].code < 0:
             _seal(Path(runs[-1]))
