@@ -10,9 +10,9 @@ from typing import BinaryIO, Final
 from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
+from lab.journal.files import private
 from lab.journal.schema import LONGEST
 from lab.lines import LineTooLong, bounded_lines
-from lab.journal.files import private
 
 if sys.version_info >= (3, 14):
     from compression import zstd
