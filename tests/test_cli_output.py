@@ -19,7 +19,7 @@ from lab.runs.previous import running
 
 RUN = ("run", "--provider", "mock", "--speed", "max", "--minutes", "2")
 FULL = Path("/dev/full")
-FILES = {"events.jsonl", "final_report.json", "journal.db", "summary.html", "tape-0001.jsonl.zst"}
+FILES = {"events.jsonl", "final_report.json", "journal.db", "journal.mark", "summary.html", "tape-0001.jsonl.zst"}
 
 
 def _process(lab: Any, *args: str, **streams: Any) -> subprocess.CompletedProcess[str]:
@@ -218,6 +218,7 @@ def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_li
     with sqlite3.connect(folder / "journal.db") as db:
         db.execute("DELETE FROM event WHERE kind = 'run_ended'")
     db.close()
+    (folder / "journal.mark").unlink()  # which would tell that the row is missing
     with running(folder):
         shown = lab("report", "--json")
         report = shown.json()
@@ -242,6 +243,7 @@ def test_a_run_that_ends_while_it_is_read_is_not_shown_as_failed(lab: Any, monke
     with sqlite3.connect(folder / "journal.db") as db:
         db.execute("DELETE FROM event WHERE kind = 'run_ended'")
     db.close()
+    (folder / "journal.mark").unlink()  # which would tell that the row is missing
     for command in (("report", "--json"), ("runs", "--json")):
         alive = contextlib.ExitStack()
         alive.enter_context(running(folder))

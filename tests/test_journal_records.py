@@ -11,7 +11,7 @@ import pytest
 from lab.domain.events import Deposited
 from lab.engine.counters import RunCounters
 from lab.errors import JournalError
-from lab.journal.chain import GENESIS, row_hash
+from lab.journal.chain import GENESIS, row_hash, state_seal
 from lab.journal.codec import decode_as, encode
 from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
@@ -88,10 +88,14 @@ def _report_of(state: RunState, labels: dict[str, str] | None = None, **started:
 @pytest.mark.parametrize(
     ("lost", "labels", "said"),
     [
-        ("-7.91048", {"restarts": "20240809T101500Z-mock-sma"}, " 20240809T101500Z-mock-sma: a profit of 7.91"),
-        ("7.915001", {"restarts": "killed"}, " killed: a loss of 7.92"),
-        ("12", {}, ": a loss of 12.00"),
-        ("-0.00012345", {}, ": a profit of 0.00012"),
+        (
+            "-7.91048",
+            {"restarts": "20240809T101500Z-mock-sma"},
+            "restarted 20240809T101500Z-mock-sma: a profit of 7.91",
+        ),
+        ("7.915001", {"restarts": "killed"}, "restarted killed: a loss of 7.92"),
+        ("12", {"day_runs": "3"}, "earlier_runs: a loss of 3 runs of 12.00"),
+        ("-0.00012345", {"day_runs": "1"}, "earlier_runs: a profit of 0.00012"),
     ],
 )
 def test_a_restart_names_the_run_it_restarts_and_what_is_carried_over_from_that_day(
@@ -99,7 +103,7 @@ def test_a_restart_names_the_run_it_restarts_and_what_is_carried_over_from_that_
 ) -> None:
     carried = CarriedLoss(day_ns=1_723_161_600 * 10**9, lost=Decimal(lost))
     report = _report_of(_state(), labels, carried_loss=carried)
-    assert f"restarted{said} on 2024-08-09 is carried over" in report.degradations
+    assert f"{said} on 2024-08-09 is carried over" in report.degradations
 
 
 @pytest.mark.parametrize(("decisions", "said"), [(1, "1 candle"), (2, "2 candles")])
@@ -140,7 +144,8 @@ def test_a_damaged_state_is_named_and_never_a_traceback(tmp_path: Path, body: st
     _journal(tmp_path).close()
     db = sqlite3.connect(tmp_path / "journal.db")
     with db:
-        db.execute("UPDATE state SET body = ?", (body,))
+        [(head,)] = db.execute("SELECT hash FROM event ORDER BY seq DESC LIMIT 1")
+        db.execute("UPDATE state SET body = ?, seal = ?", (body, state_seal(head, body.encode())))
     db.close()
     reader = JournalReader.open(tmp_path)
     with pytest.raises(JournalError, match=r"journal\.db: state run cannot be read"):

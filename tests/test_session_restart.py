@@ -20,9 +20,10 @@ from lab.journal.schema import FIRST_SEGMENT
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.records.run import RunState, SessionState
+from lab.runs.cut_off import finalize_interrupted
 from lab.runs.directory import create, run_label
 from lab.runs.lock import try_lock
-from lab.runs.previous import finalize_interrupted, is_running, running
+from lab.runs.previous import is_running, running
 from lab.runs.restart import taken_over
 from lab.testing import START_NS, ScriptedStrategy, candles, engine_with
 from lab.testing.sample_runs import run_started
@@ -147,15 +148,17 @@ def test_a_backtest_that_still_runs_is_not_taken_for_one_that_was_cut_off(lab: A
     report = folder / "final_report.json"
     report.unlink()
     with running(folder):
-        assert finalize_interrupted(lab.folder) == []
+        assert finalize_interrupted(lab.folder).finished == []
         assert not report.exists()
-    assert [path.name for path in finalize_interrupted(lab.folder)] == [folder.name]
+    assert finalize_interrupted(lab.folder).finished == [folder.name]
     assert report.exists()
 
 
 @pytest.mark.behaviour("R1", "J6")
-def test_what_a_killed_run_lost_today_counts_in_its_restart_and_in_no_later_run(lab: Any, killed: Killed) -> None:
-    """The killed run had reached the limit: its restart places nothing more on that day, and is proved like any run."""
+def test_what_a_killed_run_lost_today_counts_in_its_restart_and_in_every_later_run_of_that_day(
+    lab: Any, killed: Killed
+) -> None:
+    """The killed run had reached the limit: no run places anything more on that day, and each is proved."""
     again(lab)
     report = lab.run().report()
     assert restart_in(report).startswith(f"restarted {killed.folder.name}: a loss of {killed.lost:.2f} on 20")
@@ -166,14 +169,19 @@ def test_what_a_killed_run_lost_today_counts_in_its_restart_and_in_no_later_run(
     assert lab("verify", "latest").code == 0
     again(lab)
     report = lab.run().report()
-    assert report["fills"] > 0
-    assert not restart_in(report)
+    assert (report["fills"], restart_in(report)) == (0, "")
+    assert f"earlier_runs: a loss of {killed.lost:.2f} on 20" in str(report["degradations"])
+    assert lab("verify", "latest").code == 0
 
 
 @pytest.mark.behaviour("R1")
-def test_a_run_with_other_settings_restarts_nothing(lab: Any, killed: Killed) -> None:
+def test_a_run_with_other_settings_restarts_nothing_and_yet_the_days_loss_counts(lab: Any, killed: Killed) -> None:
     assert again(lab, "--set", "trader.quantity=0.02").code == 0
-    assert lab.run().report()["fills"] > 0
+    report = lab.run().report()
+    assert (report["fills"], restart_in(report)) == (0, "")
+    assert "the day's loss" in report["no_trade_reason"]
+    assert again(lab, "--set", "mock.begin=2024-03-01T00:00:00Z").code == 0
+    assert lab.run().report()["fills"] > 0, "another day"
 
 
 def _many_other_runs(lab: Any, number: int) -> None:
@@ -217,11 +225,15 @@ def test_a_damaged_run_that_was_killed_blocks_no_later_start(lab: Any, killed: K
         db.execute("UPDATE event SET body = '[]' WHERE kind = 'candle'")
         db.execute("UPDATE state SET body = '[]'")
     db.close()
-    assert again(lab).code == 0
     for command in (("runs",), ("report", killed.folder.name), ("verify", killed.folder.name)):
         result = lab(*command)
         assert "Traceback" not in result.err
         assert result.code in {0, 1, 74}, result
+    assert again(lab).code == 0
+    assert not killed.folder.exists()
+    aside = killed.folder.parent / "quarantine" / killed.folder.name
+    assert "was changed after it was written" in (aside / "damage.txt").read_text(encoding="utf-8")
+    assert f"quarantined {killed.folder.name}: " in str(lab.run().report()["degradations"])
 
 
 BROKEN = """
@@ -291,7 +303,7 @@ def test_what_a_days_last_candle_lost_is_carried_over_to_that_day_though_it_beca
     assert engine.state.now_ns == START_NS + DAY_NS
     journal.commit(end_state(engine, SessionState()))
     journal.close()
-    taken = taken_over(tmp_path, started)
+    taken = taken_over(tmp_path, started, "20240101T")
     assert taken.run == folder.name
     assert taken.loss.lost >= 1_000
     assert taken.loss.day_ns == START_NS

@@ -13,6 +13,7 @@
     ├── ComponentError           a component the run can't do without raised or broke its promise
     ├── EngineError              lab has a defect
     ├── JournalError             a journal or tape can't be written or read
+    │   ├── NotBegunError        its process was killed before it was made
     │   └── SchemaVersionError   its version is one this lab does not read
     └── RunError                 a run can't start or go on, for any reason of the table
 
@@ -85,6 +86,10 @@ class JournalError(LabError):
     """The journal can't be written or read; the message names the file and the reason."""
 
     reason = EndReason.STORAGE
+
+
+class NotBegunError(JournalError):
+    """The run was cut off before it began: its journal was never made whole."""
 
 
 class SchemaVersionError(JournalError):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import tracemalloc
 from decimal import Decimal
 from pathlib import Path
@@ -191,8 +192,8 @@ async def test_the_header_has_the_settings_in_force_and_money_as_plain_text(rows
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-async def test_a_full_disk_is_named_by_the_error(rows, run, drive, tmp_path):
-    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+async def test_a_full_disk_is_named_by_the_error(rows, run, drive, tmp_path, monkeypatch):
+    monkeypatch.setattr("lab_reporters.jsonl.private", lambda _, flags: os.open("/dev/full", flags))
     rows.everything()
     with pytest.raises(ExceptionGroup) as caught:  # the one of the test's own task group
         await drive(Jsonl(), run.info(tmp_path), [*rows.rows, 0.3])

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from lab.backtesting.recorded_run import assembled_again, check_chain, recorded_batch
+from lab.backtesting.recorded_run import assembled_again, recorded_batch
 from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
 from lab.backtesting.setting_differences import setting_differences
@@ -20,7 +20,7 @@ from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.chain import Row
 from lab.journal.codec import INPUT_KINDS, KINDS, RUN_ENDED, RUN_STARTED, encode
-from lab.journal.reader import JournalReader
+from lab.journal.reader import JournalReader, check_chain
 from lab.journal.store import Journal
 from lab.plugins.discovery import Registry
 from lab.runs.previous import check_begun

@@ -1,6 +1,6 @@
 """A recorded run put together again: its journal whole, its components, and the inputs it took."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Final
@@ -11,7 +11,6 @@ from lab.composition.assembly import Assembly, reassemble
 from lab.domain.inputs import Input
 from lab.errors import ConfigError, JournalError, PluginError, RunError, describe_error
 from lab.exit_codes import EndReason
-from lab.journal.chain import GENESIS, row_hash
 from lab.journal.reader import JournalReader
 from lab.journal.store import Journal
 from lab.journal.tape import read_tape
@@ -19,18 +18,6 @@ from lab.plugins.discovery import Registry
 from lab.records.run import ComponentRecord, RunStarted
 
 _BATCH: Final = 4096
-
-
-def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | None = None) -> int | None:
-    """Return the number of the first row whose hash or number does not follow from those before, or ``None``."""
-    previous = GENESIS
-    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
-        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
-            return expected
-        previous = digest
-        if watch is not None and seq % _BATCH == 0:
-            watch("checking the hash chain, rows", seq)
-    return None
 
 
 def assembled_again(directory: Path, registry: Registry, reader: JournalReader) -> Assembly:

@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 from attrs import frozen
 
-from lab.backtesting.recorded_run import assembled_again, check_chain, components, recorded_batch
+from lab.backtesting.recorded_run import assembled_again, components, recorded_batch
 from lab.backtesting.row_text import row_text
 from lab.backtesting.runner import Batch, Progress, feed, run_through
 from lab.composition.assembly import Assembly
@@ -19,7 +19,7 @@ from lab.errors import JournalError, ProviderError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.chain import GENESIS, Row
 from lab.journal.codec import RUN_ENDED
-from lab.journal.reader import JournalReader
+from lab.journal.reader import JournalReader, check_chain
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import read_tape
@@ -29,6 +29,7 @@ from lab.records.run import RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
+_CHANGED: Final = "the journal was changed after it was written"
 _REPLAYED: Final = ("totals", "equity", "books", "gate_memory")
 
 
@@ -74,8 +75,11 @@ def verify(
                 0,
                 "",
                 f"row {broken}: its hash does not follow",
-                "the journal was changed after it was written",
+                _CHANGED,
             )
+        lost = reader.lost()
+        if lost:
+            return Verdict(directory.name, False, reader.count(), 0, "", lost, _CHANGED)
         started = reader.run_started()
         if not started.instruments:  # the provider never described the instrument: nothing was decided
             head = [row[6] for row in reader.rows()][-1]
@@ -87,7 +91,9 @@ def verify(
         assembly = assembled_again(directory, registry, reader)
         again = Journal(None, durable=False, labels={})
         batch, inputs = _again(directory, assembly, started, reader, again, watch)
-        return _compare(directory, reader, again, batch, inputs, watch)
+        verdict = _compare(directory, reader, again, batch, inputs, watch)
+        wrong = reader.damage() or reader.state_damage() if verdict.identical else ""
+        return attrs.evolve(verdict, identical=False, difference=wrong, cause=_CHANGED) if wrong else verdict
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
     finally:

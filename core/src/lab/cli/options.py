@@ -138,7 +138,7 @@ def gather(
     options: dict[str, Any] = {}
     for key in (
         "provider", "symbol", "interval", "broker", "equity", "account", "leverage", "margin", "seed", "speed",
-        "minutes", "no_orders", "no_write", "state_dir", "start_timeout", "health_port",
+        "minutes", "no_orders", "no_write", "state_dir", "start_timeout", "health_port", "strict_state",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
     for key, flag in FLAGS.items():

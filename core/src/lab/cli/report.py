@@ -17,10 +17,9 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
 
     RUN is a run's id, a part of it, its folder, or `latest` (the default).
     """
-    from lab.backtesting.recorded_run import check_chain
     from lab.errors import RunError
     from lab.exit_codes import EndReason
-    from lab.journal.reader import JournalReader
+    from lab.journal.reader import JournalReader, check_chain
     from lab.journal.report import build_report
     from lab.runs.directory import find, write_report
     from lab.runs.previous import check_begun, is_running, so_far
@@ -37,7 +36,7 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
         if report.reason == "unfinished" and alive:
             report = so_far(report)
             output.say(f"{directory.name} is still running; these are its figures at its last commit")
-        broken = check_chain(reader)
+        broken, wrong = check_chain(reader), reader.damage()
     finally:
         reader.close()
     if write:
@@ -48,5 +47,6 @@ def command(run: str, write: bool, as_json: bool, **given: Any) -> int:
         click.echo(output.report_lines(report))
     if broken is not None:
         output.say(f"{reader.name}: row {broken} was changed after it was written")
-        return 1
-    return 0
+    if wrong:
+        output.say(f"{reader.name}: {wrong}")
+    return 1 if broken is not None or wrong else 0

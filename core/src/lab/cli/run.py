@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     help="End when the provider can't be reached for so long; 0 waits for ever. Default: 30.",
 )  # fmt: skip
 @click.option(
+    "--strict-state", is_flag=True, default=None,
+    help="End with 74 where an earlier session is damaged; without it, it is put aside.",
+)  # fmt: skip
+@click.option(
     "--resume", metavar="[RUN]", is_flag=False, flag_value="latest",
     help="Go on with a session that was cut off, for the time it had left. Default: the newest.",
 )  # fmt: skip

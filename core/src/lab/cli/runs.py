@@ -20,7 +20,8 @@ _SETTINGS_MAX: Final = 60
 @options.as_json
 def command(as_json: bool, **given: Any) -> int:
     """List the runs in the state directory, newest last."""
-    from lab.runs.directory import age
+    from lab.runs.directory import QUARANTINE, age
+    from lab.runs.quarantine import held
 
     folder = options.state_dir_of(given) / "runs"
     found = [
@@ -28,6 +29,9 @@ def command(as_json: bool, **given: Any) -> int:
         for path in (sorted(folder.iterdir(), key=lambda path: age(path.name)) if folder.is_dir() else [])
         if not path.is_symlink() and (path / "journal.db").is_file()
     ]
+    aside = len(held(folder))
+    if aside:
+        output.say(f"{aside} damaged session{' lies' if aside == 1 else 's lie'} in {folder / QUARANTINE}")
     if as_json:
         output.print_json({"schema_version": 1, "kind": "runs", "runs": [run.data() for run in found]})
         return 0

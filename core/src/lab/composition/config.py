@@ -111,6 +111,7 @@ class RunSettings:
     speed: str = _key("1, n times faster, or max (virtual time)", default="1", validator=_speed)
     no_orders: bool = _key("compute and record signals, place none", default=False)
     no_write: bool = _key("leave no file behind", default=False)
+    strict_state: bool = _key("end with 74 where an earlier session is damaged, and leave it as it is", default=False)
     close_on_stop: bool = _key("close positions at the end, on a fresh price", default=True)
     state_dir: Path = _key(
         "the folder that holds runs/, from the current folder on; ~ is the home folder",

@@ -57,7 +57,12 @@ def audit(reader: JournalReader) -> Audit:
         auditor = _Auditor(at)
         for row in reader.rows():
             auditor.take(row)
-        auditor.finish(reader.run_ended() or reader.run_state(), ended=reader.run_ended() is not None)
+        ended = reader.run_ended()
+        damage = [reader.damage(), reader.state_damage()]
+        for text in filter(None, damage):
+            auditor.note_damage(text)
+        if ended is not None or not any(damage):
+            auditor.finish(ended or reader.run_state(), ended=ended is not None)
     return Audit(auditor.rows, auditor.counts[OrderAccepted], auditor.counts[OrderFilled], at.found, tuple(at.lines))
 
 
@@ -87,6 +92,11 @@ class _Auditor(Checks):
             Liquidated: self._money.liquidated,
             LiquidationSettled: self._money.settled,
         }
+
+    def note_damage(self, text: str) -> None:
+        """Note what is wrong with the newest rows as a whole."""
+        self._at.where = f"after row {self._at.seq}"
+        self._note(text)
 
     def take(self, row: Row) -> None:
         """Check a row's place, hash and key, then what it says."""

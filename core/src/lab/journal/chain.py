@@ -68,6 +68,14 @@ def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, k
     return sha256(previous + head.encode() + body).digest()
 
 
+def state_seal(head: bytes, body: bytes) -> bytes:
+    """Return what tells a state from one that was changed, or that belongs to other rows: ``head`` is its row's hash.
+
+    The state is no row, because it is replaced with every commit; with its seal it is as hard to change as a row.
+    """
+    return sha256(head + body).digest()
+
+
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
     """Return the rows of events that follow row ``seq``, whose hash is ``previous``."""
     rows: list[WrittenRow] = []

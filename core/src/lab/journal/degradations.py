@@ -1,6 +1,6 @@
 """What did not go as planned in a run, from its journal."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from lab.domain.events import EntriesHalted, FundingSkipped, GateFailed, Liquidated, StrategyStopped
@@ -19,8 +19,10 @@ def degradations(started: RunStarted, end: RunState, reader: JournalReader, *, f
     found = list(end.session.degradations)
     if not finished:
         found.append("unfinished: the journal holds no end of the run")
+    if wrong := reader.damage():
+        found.append(f"damaged: {wrong}; the figures are those of the rows that are there")
     if started.carried_loss.lost:
-        found.append(_restarted(started.carried_loss, reader.labels().get("restarts", "")))
+        found.append(_carried(started.carried_loss, reader.labels()))
     if started.gate_memory:
         run = reader.labels().get("restarts", "")
         found.append(f"gate_memory {', '.join(started.gate_memory)}: carried over{run and f' from {run}'}")
@@ -65,9 +67,12 @@ def _funding_skipped(events: Iterable[FundingSkipped]) -> list[str]:
     return lines
 
 
-def _restarted(carried: CarriedLoss, run: str) -> str:
-    """Return what a run took over, rounded to two digits or two decimals, whichever is more."""
+def _carried(carried: CarriedLoss, labels: Mapping[str, str]) -> str:
+    """Return what earlier runs lost on a day, rounded to two digits or two decimals, whichever is more."""
     what, amount = "profit" if carried.lost < 0 else "loss", abs(carried.lost)
     places = max(2, 1 - amount.adjusted())
     day = format_time(carried.day_ns).partition("T")[0]
-    return f"restarted{run and f' {run}'}: a {what} of {amount:.{places}f} on {day} is carried over"
+    run, runs = labels.get("restarts", ""), labels.get("day_runs", "")
+    who = f"restarted {run}" if run else "earlier_runs"
+    of = f" of {runs} runs" if runs not in ("", "1") else ""
+    return f"{who}: a {what}{of} of {amount:.{places}f} on {day} is carried over"

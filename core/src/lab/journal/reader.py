@@ -2,13 +2,14 @@
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
-from lab.errors import JournalError, SchemaVersionError
-from lab.journal.chain import GENESIS, Row, row_hash
-from lab.journal.codec import ROW_KINDS, decode_as
+from lab.errors import JournalError, NotBegunError, SchemaVersionError
+from lab.journal.chain import GENESIS, Row, row_hash, state_seal
+from lab.journal.codec import ROW_KINDS, RUN_ENDED, decode_as
+from lab.journal.mark import Mark, read_mark
 from lab.journal.schema import (
     FILE_NAME,
     LONGEST,
@@ -16,12 +17,20 @@ from lab.journal.schema import (
     RUN_STATE,
     SCHEMA_VERSION,
     bring_up_to_date,
+    part_of,
 )
 from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 
 T = TypeVar("T")
 
+_WATCHED: Final = 4096
+_STATE: Final = """
+SELECT state.seq, body, seal, (SELECT hash FROM event WHERE event.seq = state.seq),
+    (SELECT max(seq) FROM event), EXISTS (SELECT 1 FROM event WHERE kind = ?)
+FROM state WHERE name = ?
+"""
+_ROWS: Final = "SELECT seq, time_ns, input_n, kind, key, body, hash FROM event"
 _AFTER: Final = "SELECT seq, time_ns, kind, body FROM event WHERE seq > ? ORDER BY seq LIMIT ?"
 _LABELS_MOST: Final = 1_000
 
@@ -29,21 +38,31 @@ _LABELS_MOST: Final = 1_000
 class JournalReader:
     """Reads a journal; never writes. Rows come in order."""
 
-    def __init__(self, db: sqlite3.Connection, name: str) -> None:
+    def __init__(self, db: sqlite3.Connection, name: str, mark: Mark | None = None) -> None:
+        """Read over a connection; ``mark`` is what the side mark said before it was made."""
         self._db = db
         self.name = name
+        self._mark = mark
 
     @classmethod
     def open(cls, directory: Path) -> "JournalReader":
         """Open the journal of a run directory. Raises `JournalError` naming the file and what is wrong with it.
 
-        One of an older version is brought up to date first, and kept beside it as it was.
+        One of an older version is brought up to date first, and kept beside it as it was. Raises `NotBegunError` for
+        a journal that was being made when its process was killed.
         """
         path = directory / FILE_NAME
+        mark = read_mark(directory)  # first: rows that are committed meanwhile are no loss
         if not path.is_file():
+            if part_of(path).exists():
+                raise NotBegunError(f"{path}: not made yet, or the run was cut off before it began")
             raise JournalError(f"{path}: no journal there; expected a run directory such as runs/latest")
         try:
+            _roll_back(path)
             db, version = _connect(path)
+            if version == 0 and not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                db.close()
+                raise NotBegunError(f"{path}: holds nothing: the run was cut off before it began")
             if version != SCHEMA_VERSION:
                 db.close()
                 bring_up_to_date(path, version)
@@ -53,15 +72,18 @@ class JournalReader:
             raise JournalError(f"{path}: cannot be read: {error}") from error
         except SchemaVersionError as error:
             raise JournalError(f"{path}: {error}") from None
-        return cls(db, str(path))
+        return cls(db, str(path), mark)
 
     def labels(self) -> dict[str, str]:
         """Return what labels the run: its id, the wall clock at the start, the machine."""
         return dict(self._select("SELECT key, value FROM meta LIMIT ?", (_LABELS_MOST,)))
 
     def rows(self) -> Iterator[Row]:
-        """Yield every row."""
-        for row in self._select("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"):
+        """Yield every row. Raises `JournalError` for one that cannot be read."""
+        return self._rows(f"{_ROWS} ORDER BY seq")
+
+    def _rows(self, sql: str) -> Iterator[Row]:
+        for row in self._select(sql):
             if not (isinstance(row[5], str) and isinstance(row[6], bytes)):
                 raise JournalError(f"{self.name}: row {row[0]} cannot be read: its body or its hash is of another type")
             yield (*row[:5], row[5].encode(), row[6])
@@ -100,8 +122,47 @@ class JournalReader:
                 raise JournalError(f"{self.name}: cannot be read: the time {time_ns!r:.40} of a row is no whole number")
             yield time_ns
 
+    def lost(self) -> str:
+        """Return which rows are missing at the end, by the side mark; empty where none is."""
+        marked = self._mark.seq if self._mark is not None else 0
+        newest = next(iter(self._select("SELECT max(seq) FROM event")))[0] or 0 if marked else 0
+        if newest >= marked:
+            return ""
+        which = f"row {marked} is" if newest + 1 == marked else f"rows {newest + 1} to {marked} are"
+        return f"{which} missing in the journal: committed, and not there any more"
+
+    def damage(self) -> str:
+        """Return what is wrong with the newest rows, by the side mark: missing, or others than were written."""
+        mark = self._mark
+        if mark is None or not mark.seq:
+            return ""
+        found = [digest for (digest,) in self._select("SELECT hash FROM event WHERE seq = ?", (mark.seq,))]
+        if found and found[0] != mark.hash:
+            return f"row {mark.seq} is not the one that was committed: another journal is in the place of this run's"
+        return self.lost()
+
+    def check_ends(self) -> None:
+        """Raise `JournalError` where the first or the newest row does not follow from the one before it."""
+        before, newest = GENESIS, self.count()
+        for row in self._rows(f"{_ROWS} WHERE seq = 1 OR seq >= (SELECT max(seq) - 1 FROM event) ORDER BY seq"):
+            if row[0] in (1, newest) and row_hash(before, *row[:6]) != row[6]:
+                raise JournalError(f"{self.name}: row {row[0]} was changed after it was written")
+            before = row[6]
+
+    def state_damage(self) -> str:
+        """Return what is wrong with a state beside the rows, empty where nothing is."""
+        try:
+            self._state(RUN_STATE, RunState)
+            self._state(REPORTERS, ReportersState)
+        except JournalError as error:
+            return str(error)
+        return ""
+
     def run_state(self) -> RunState | None:
-        """Return the state of the run at its last commit, or ``None`` where none was committed."""
+        """Return the state of the run at its last commit, or ``None`` where none was committed.
+
+        Raises `JournalError` where it is not that of the last commit, or was changed.
+        """
         return self._state(RUN_STATE, RunState)
 
     def reporter_degradations(self) -> Sequence[str]:
@@ -109,7 +170,11 @@ class JournalReader:
         return found.degradations if (found := self._state(REPORTERS, ReportersState)) is not None else ()
 
     def _state(self, name: str, kind: type[T]) -> T | None:
-        for (body,) in self._select("SELECT body FROM state WHERE name = ?", (name,)):
+        for seq, body, seal, head, newest, ended in self._select(_STATE, (RUN_ENDED, name)):
+            if not isinstance(body, str) or state_seal(head or GENESIS, body.encode()) != seal:
+                raise JournalError(f"{self.name}: state {name} was changed after it was written, or is of other rows")
+            if not ended and seq != (newest or 0):
+                raise JournalError(f"{self.name}: state {name} is of row {seq}, and the newest is {newest}")
             try:
                 return decode_as(kind, body)
             except (TypeError, ValueError) as error:
@@ -156,6 +221,21 @@ def read_run_started(directory: Path) -> RunStarted:
         reader.close()
 
 
+def check_chain(reader: JournalReader, watch: Callable[[str, int], object] | None = None) -> int | None:
+    """Return the number of the first row whose hash or number does not follow from those before, or ``None``.
+
+    ``watch`` is called now and then with how far it came.
+    """
+    previous = GENESIS
+    for expected, (seq, time_ns, input_n, kind, key, body, digest) in enumerate(reader.rows(), 1):
+        if seq != expected or row_hash(previous, seq, time_ns, input_n, kind, key, body) != digest:
+            return expected
+        previous = digest
+        if watch is not None and seq % _WATCHED == 0:
+            watch("checking the hash chain, rows", seq)
+    return None
+
+
 def records_after(db: sqlite3.Connection, seq: int, limit: int) -> Sequence[Record]:
     """Return up to ``limit`` committed rows after ``seq``, in order."""
     rows = db.execute(_AFTER, (seq, limit)).fetchall()
@@ -173,6 +253,16 @@ def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
             return records_after(db, seq, limit)
     except sqlite3.Error as error:
         raise JournalError(f"{path}: cannot be read: {error}") from error
+
+
+def _roll_back(path: Path) -> None:
+    """Undo the transaction of a process that was killed in it, where SQLite left a rollback journal.
+
+    Only older versions of lab, and upgrades, write one. Who may do this, and when, SQLite's own locks decide.
+    """
+    if path.with_name(f"{path.name}-journal").exists():
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+            db.execute("SELECT count(*) FROM sqlite_master").fetchone()
 
 
 def _connect(path: Path) -> tuple[sqlite3.Connection, int]:

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Final
 
 from lab.errors import JournalError
-from lab.journal.chain import GENESIS, Gathered, Row, WrittenRow, chain_rows, row_hash
+from lab.journal.chain import GENESIS, Gathered, Row, WrittenRow, chain_rows, row_hash, state_seal
 from lab.journal.codec import ROW_KINDS, encode
+from lab.journal.mark import Mark, MarkWriter, read_mark
 from lab.journal.reader import JournalReader, records_after
-from lab.journal.schema import FILE_NAME, INDEX, LONGEST, REPORTERS, RUN_STATE, SCHEMA_VERSION, TABLES
+from lab.journal.schema import FILE_NAME, INDEX, LONGEST, REPORTERS, RUN_STATE, make_file, make_tables
 from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
-from lab.secret import bytes_without_secrets, without_secrets
+from lab.secret import bytes_without_secrets
 
 _ONE_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO event VALUES {_ONE_ROW}"
@@ -49,28 +50,30 @@ class Journal:
         self._failure = ""
         self._indexed = durable
         self._stored: Iterator[Row] | None = None
+        self._marks: MarkWriter | None = None
+        self._marked: Mark | None = None
         try:
+            if self.path is not None and labels is not None:
+                make_file(self.path, labels, durable=durable)
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
             self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)  # nothing is written that no reader takes
-            if not durable:
+            if self.path is None:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
             if labels is None:
                 self._stored = self.reader().rows()
-            else:
-                self._create(labels)
-        except sqlite3.Error as error:
+            elif self.path is None:
+                make_tables(self._db, labels, indexed=durable)
+            if directory is not None and durable:
+                self._marked = read_mark(directory) if labels is None else None
+                self._marks = MarkWriter(directory)
+                if labels is not None:
+                    self._marks.write(Mark(0, GENESIS))
+        except (sqlite3.Error, OSError) as error:
             done = "opened" if labels is None else "created"
             raise JournalError(f"{self.path}: the journal cannot be {done}: {error}") from error
-
-    def _create(self, labels: Mapping[str, str]) -> None:
-        self._db.executescript(TABLES)
-        if self._durable:
-            self._db.execute(INDEX)
-        self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
-        self._db.executemany("INSERT INTO meta VALUES (?, ?)", labels.items())
 
     def label(self, key: str, value: str) -> None:
         """Add a label that is known only once the journal is there. Raises `JournalError`."""
@@ -116,7 +119,10 @@ class Journal:
             self._add(chain_rows(gathered, self._seq, self._hash))
 
     def _add(self, rows: Sequence[WrittenRow]) -> None:
-        self._seq, self._hash = rows[-1][0], rows[-1][6]
+        before, self._seq, self._hash = self._seq, rows[-1][0], rows[-1][6]
+        marked = self._marked
+        if marked is not None and before < marked.seq <= self._seq and rows[marked.seq - before - 1][6] != marked.hash:
+            raise self._refused(f"row {marked.seq} is not the one that was there")
         self._rows += rows if self._stored is None else self._unknown(self._stored, rows)
 
     def _unknown(self, stored: Iterator[Row], rows: Sequence[WrittenRow]) -> Sequence[WrittenRow]:
@@ -127,22 +133,28 @@ class Journal:
                 self._stored = None
                 return rows[place:]
             if known != (*row[:5], row[5].encode(), row[6]):
-                self._failure = f"{self.path}: row {known[0]} is not what its inputs give again: it cannot be resumed"
-                raise JournalError(self._failure)
+                raise self._refused(f"row {known[0]} is not what its inputs give again")
         return ()
+
+    def _refused(self, why: str) -> JournalError:
+        """Return why a run cannot be resumed; nothing can be committed after it."""
+        self._failure = f"{self.path}: {why}: it cannot be resumed"
+        return JournalError(self._failure)
 
     def compare(self, *, all_of_it: bool = False) -> None:
         """Compare what was gathered with the rows that are stored, in a journal that was opened again.
 
-        Raises `JournalError` for one that differs and, with ``all_of_it``, where rows are stored that were not given.
+        Raises `JournalError` for one that differs and, with ``all_of_it``, where rows are stored that were not given,
+        or the journal had a newer row than the newest given, by its side mark.
         """
         self._chain()
         if all_of_it and self._stored is not None:
             left = next(self._stored, None)
             self._stored = None
             if left is not None:
-                self._failure = f"{self.path}: row {left[0]} has no input on the tape: it cannot be resumed"
-                raise JournalError(self._failure)
+                raise self._refused(f"row {left[0]} has no input on the tape")
+        if all_of_it and self._marked is not None and self._marked.seq > self._seq:
+            raise self._refused(f"it had {self._marked.seq} rows, and its tape gives {self._seq}")
 
     def _insert(self, rows: Sequence[WrittenRow]) -> None:
         """Insert rows, most of them many to a statement: they then cost a third less."""
@@ -168,8 +180,9 @@ class Journal:
             self._insert(rows)
             for name, value in ((RUN_STATE, state), (REPORTERS, reporters)):
                 if value is not None:
-                    values = (name, self._seq, without_secrets(encode(value).decode()))
-                    self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", values)
+                    body = bytes_without_secrets(encode(value))
+                    values = (name, self._seq, body.decode(), state_seal(self._hash, body))
+                    self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
             self._failure = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
@@ -177,6 +190,8 @@ class Journal:
                 with contextlib.suppress(sqlite3.Error):  # SQLite may have done so itself
                     self._db.execute("ROLLBACK")
             raise JournalError(self._failure) from error
+        if self._marks is not None and rows:
+            self._marks.write(Mark(self._seq, self._hash))
         return [Record(row[0], row[1], row[3], row[5].encode()) for row in rows] if self._durable else ()
 
     def since(self, seq: int, limit: int) -> Sequence[Record]:
@@ -219,3 +234,5 @@ class Journal:
                 # The mode stays: what changes it writes a rollback journal, which a kill leaves behind for good.
                 self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._db.close()
+        if self._marks is not None:
+            self._marks.close()

@@ -5,11 +5,12 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from lab.domain.inputs import Input
 from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
+from lab.journal.files import private
 from lab.journal.schema import LONGEST
 from lab.lines import LineTooLong, bounded_lines
 
@@ -45,7 +46,7 @@ class TapeWriter:
         self._segment = 1 if recorded is None else len(segments_of(recorded.directory)) + 1
         self._digest = hashlib.sha256() if recorded is None else recorded.digest
         self._synced = True
-        self._file = None if directory is None else (directory / _segment_name(self._segment)).open("xb")
+        self._file = None if directory is None else _new_segment(directory, self._segment)
         self.inputs = 0 if recorded is None else recorded.inputs
 
     def add(self, event: Input) -> int:
@@ -86,7 +87,7 @@ class TapeWriter:
             os.fsync(self._file.fileno())
             self._file.close()
             self._segment += 1
-            self._file = (self._directory / _segment_name(self._segment)).open("xb")
+            self._file = _new_segment(self._directory, self._segment)
 
     def digest(self) -> str:
         """Flush, and return the SHA-256 of every line so far: the journal keeps it, so that a changed tape is found."""
@@ -124,8 +125,8 @@ def segments_of(directory: Path) -> list[Path]:
     return sorted(directory.glob("tape-*.jsonl.zst"))
 
 
-def _segment_name(number: int) -> str:
-    return f"tape-{number:04d}.jsonl.zst"
+def _new_segment(directory: Path, number: int) -> BinaryIO:
+    return open(directory / f"tape-{number:04d}.jsonl.zst", "xb", opener=private)
 
 
 def _cut_torn_frame(newest: Sequence[Path]) -> None:

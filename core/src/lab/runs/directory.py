@@ -11,6 +11,8 @@ import msgspec
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import RunError
 from lab.exit_codes import EndReason
+from lab.journal.files import make_folder, private, sync_folder, write_new
+from lab.journal.schema import FILE_NAME, part_of
 from lab.records.base import as_data
 from lab.records.report import Report
 from lab.secret import bytes_without_secrets
@@ -19,12 +21,20 @@ REPORT_NAME = "final_report.json"
 _NAME_MOST: Final = 1024  # bytes; no run has so long a name
 KILL = "kill"
 """The file beside the runs, and in a run's folder, that throws the kill switch."""
+QUARANTINE: Final = "quarantine"
+"""The folder beside the runs that holds the damaged ones."""
+_RUN_NAME: Final = re.compile(r"\d{8}T\d{6}Z-[A-Za-z0-9_.-]{1,100}")
 
 
 def run_label(started_ns: int, provider: str, strategies: str) -> str:
     """Return the readable part of a run id: when, with what data, which strategies."""
     stamp = re.sub(r"[-:]", "", format_time(started_ns - started_ns % SECOND_NS))
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{stamp}-{provider}-{strategies}")[:80]
+
+
+def is_run_name(name: str) -> bool:
+    """Return whether a folder's name is one that lab gives to runs."""
+    return _RUN_NAME.fullmatch(name) is not None
 
 
 def age(name: str) -> tuple[str, int, str]:
@@ -41,11 +51,12 @@ def create(state_dir: Path, label: str) -> Path:
     if latest.is_dir() and not latest.is_symlink():
         raise RunError(EndReason.STORAGE, f"{latest}: a folder, where lab keeps a link to the newest run; move it away")
     try:
-        runs.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            make_folder(runs, parents=True)
         for number in range(1, 1000):
             directory = runs / (label if number == 1 else f"{label}-{number}")
             try:
-                directory.mkdir()
+                make_folder(directory)
             except FileExistsError:
                 continue
             _point_latest(runs, directory.name)
@@ -65,7 +76,7 @@ def _point_latest(runs: Path, name: str) -> None:
     try:
         temporary.symlink_to(name, target_is_directory=True)
     except OSError:
-        temporary.write_text(name + "\n", encoding="utf-8")
+        write_new(temporary, name + "\n")
     temporary.replace(latest)
 
 
@@ -75,12 +86,12 @@ def find(state_dir: Path, run: str) -> Path:
     if len(str(state_dir)) > 4000 or any(len(part) > 255 for part in (*state_dir.parts, *Path(run).parts)):
         raise RunError(EndReason.CONFIG, f"no folder has such a name: {str(state_dir)[:60]}...")
     for candidate in (Path(run), runs / run):
-        if candidate.is_dir() and (candidate / "journal.db").is_file():
+        if candidate.is_dir() and is_run(candidate):
             return candidate.resolve()
         if candidate.name == "latest" and os.path.lexists(candidate):
             return _follow(candidate)
     names = sorted((path.name for path in runs.iterdir()), key=age) if runs.is_dir() else []
-    names = [name for name in names if name not in ("latest", KILL) and not name.startswith(".")]
+    names = [name for name in names if name not in ("latest", KILL, QUARANTINE) and not name.startswith(".")]
     fitting = [name for name in names if run in name]
     if len(fitting) == 1:
         return runs / fitting[0]
@@ -90,17 +101,22 @@ def find(state_dir: Path, run: str) -> Path:
     raise RunError(EndReason.CONFIG, f"no run {run!r}; {runs} holds {len(names)} runs; see `lab runs`")
 
 
+def is_run(directory: Path) -> bool:
+    """Return whether a folder is that of a run, or of one that was cut off before its journal was made."""
+    return (directory / FILE_NAME).is_file() or part_of(directory / FILE_NAME).is_file()
+
+
 def _follow(latest: Path) -> Path:
     """Read the text file that stands for a link to a run. Raises `RunError` where it names none."""
     if latest.is_file():
         with latest.open("rb") as file:
             name = file.read(_NAME_MOST).decode("utf-8", "replace").strip()
-        if 0 < len(name) < 256 and "\0" not in name and (latest.parent / name / "journal.db").is_file():
+        if is_run_name(name) and is_run(latest.parent / name):
             return (latest.parent / name).resolve()
-        said = f"holds {name[:60]!r}"
+        said = "is a file whose text is no run's name"  # what it holds is not shown: it may be any file
     else:
-        said = f"leads to {latest.readlink()}" if latest.is_symlink() else "is a folder"
-    raise RunError(EndReason.CONFIG, f"{latest} {said}, which is no run; remove it, and name one of `lab runs`")
+        said = f"leads to {latest.readlink()}, which is no run" if latest.is_symlink() else "is a folder"
+    raise RunError(EndReason.CONFIG, f"{latest} {said}; remove it, and name one of `lab runs`")
 
 
 def write_report(directory: Path, report: Report) -> None:
@@ -108,11 +124,12 @@ def write_report(directory: Path, report: Report) -> None:
     text = bytes_without_secrets(msgspec.json.format(msgspec.json.encode(as_data(report)), indent=2))
     temporary = directory / f".{REPORT_NAME}.{os.getpid()}"
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=private) as file:
             file.write(text + b"\n")
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(directory / REPORT_NAME)
+        sync_folder(directory)
     except OSError:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)

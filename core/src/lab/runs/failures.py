@@ -9,6 +9,7 @@ from typing import Final
 
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import describe_error
+from lab.journal.files import private
 from lab.runs.result import Echo, to_stderr
 from lab.secret import without_secrets
 
@@ -57,7 +58,8 @@ class FailureLog:
         now_ns = time.time_ns()
         stamp = format_time(now_ns - now_ns % SECOND_NS)
         try:
-            with (self.directory / NAME).open("a", encoding="utf-8", errors="backslashreplace") as file:
+            path = self.directory / NAME
+            with open(path, "a", encoding="utf-8", errors="backslashreplace", opener=private) as file:
                 file.write(without_secrets(f"{stamp} {line}\n{details}\n"))
         except OSError as error:
             self._print(f"{self.directory / NAME}: cannot be written: {error.strerror or error}")

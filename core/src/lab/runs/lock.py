@@ -1,13 +1,15 @@
 """Kernel locks: released however a process ends, so that nothing has to be cleaned up after a crash."""
 
-import sys
+import contextlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 from lab.errors import RunError
 from lab.exit_codes import EndReason
+from lab.journal.files import make_folder, private, try_lock
 
 NAME: Final = ".lock"
 
@@ -22,7 +24,7 @@ def exclusive(state_dir: Path) -> Iterator[None]:
 def check_free(state_dir: Path) -> None:
     """Raise as `exclusive` does where another live session is there already; make nothing, and keep no lock."""
     path = state_dir / "runs" / NAME
-    if path.exists():
+    if os.path.lexists(path):
         with _locked(path, make=False):
             pass
 
@@ -31,9 +33,13 @@ def check_free(state_dir: Path) -> None:
 def _locked(path: Path, *, make: bool) -> Iterator[None]:
     try:
         if make:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("ab")
+            with contextlib.suppress(FileExistsError):
+                make_folder(path.parent, parents=True)
+        file = open(path, "ab", opener=private)  # noqa: SIM115 - closed below
     except OSError as error:
+        if path.is_symlink():
+            text = f"{path}: a link, where lab keeps the lock of a state directory; remove it"
+            raise RunError(EndReason.STORAGE, text) from None
         text = f"{path.parent}: cannot be written: {error.strerror or error}; choose another with --state-dir"
         raise RunError(EndReason.STORAGE, text) from None
     with file:
@@ -41,26 +47,3 @@ def _locked(path: Path, *, make: bool) -> Iterator[None]:
             text = f"{path.parent}: another session is running there; wait for its end, or choose another --state-dir"
             raise RunError(EndReason.IN_USE, text)
         yield
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file; ``False`` where another process, or another opening of the file, holds it."""
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def try_lock(file: IO[bytes]) -> bool:
-        """Lock an open file; ``False`` where another process, or another opening of the file, holds it."""
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

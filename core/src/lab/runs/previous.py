@@ -11,15 +11,13 @@ from msgspec.structs import replace
 
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
+from lab.journal.files import private, try_lock
 from lab.journal.reader import JournalReader, read_run_started
-from lab.journal.report import build_report
-from lab.journal.schema import FILE_NAME, FIRST_SEGMENT
+from lab.journal.schema import FILE_NAME, FIRST_SEGMENT, RUNNING
 from lab.records.report import Report
 from lab.records.run import RunStarted
-from lab.runs.directory import REPORT_NAME, age, remove_leftovers, write_report
-from lab.runs.lock import try_lock
+from lab.runs.directory import age
 
-LOCK_NAME: Final = "running"
 _TRIES: Final = 50
 _MOMENT_S: Final = 0.001
 NOT_ENDED: Final = "not ended yet"
@@ -34,8 +32,8 @@ def running(directory: Path | None) -> Iterator[None]:
     if directory is None:
         yield
         return
-    path = directory / LOCK_NAME
-    with path.open("wb") as file:
+    path = directory / RUNNING
+    with open(path, "wb", opener=private) as file:
         for _ in range(_TRIES):
             if try_lock(file):
                 break
@@ -49,7 +47,7 @@ def running(directory: Path | None) -> Iterator[None]:
 def is_running(directory: Path) -> bool:
     """Return whether the process of a run is alive."""
     try:
-        with (directory / LOCK_NAME).open("r+b") as file:
+        with (directory / RUNNING).open("r+b") as file:
             return not try_lock(file)
     except OSError:
         return False
@@ -74,6 +72,8 @@ def check_begun(directory: Path, reader: JournalReader) -> None:
     """Raise `RunError` for a run whose journal holds nothing yet, saying whether it waits for its provider."""
     if reader.count():
         return
+    if wrong := reader.damage():
+        raise RunError(EndReason.STORAGE, f"{directory.name}: {wrong}")
     if is_running(directory):
         text = "is still starting: it waits for its provider, and its journal holds nothing yet"
         raise RunError(EndReason.IN_USE, f"{directory.name} {text}")
@@ -99,29 +99,6 @@ def so_far(report: Report) -> Report:
         degradations=tuple(text for text in report.degradations if not text.startswith("unfinished:")),
         no_trade_reason=None,
     )
-
-
-def finalize_interrupted(state_dir: Path) -> list[Path]:
-    """Write the report of every run that was cut off before it could; return their directories, oldest first.
-
-    All runs are looked at, whatever their number: one that needs nothing costs two looks at its folder. A report that
-    was written while the run was alive is written again. A damaged run is skipped; `lab runs` names it.
-    """
-    finalized = []
-    for directory in reversed(list(newest_first(state_dir))):
-        marker = directory / LOCK_NAME
-        if ((directory / REPORT_NAME).exists() and not marker.exists()) or is_running(directory):
-            continue
-        with contextlib.suppress(Exception):  # whatever a damaged run does to its reader, it blocks no later start
-            reader = JournalReader.open(directory)
-            try:
-                write_report(directory, build_report(reader))
-            finally:
-                reader.close()
-            remove_leftovers(directory)
-            marker.unlink(missing_ok=True)
-            finalized.append(directory)
-    return finalized
 
 
 def newest_session(state_dir: Path) -> Path | None:

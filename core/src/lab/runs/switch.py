@@ -14,6 +14,7 @@ from attrs import frozen
 
 from lab.errors import RunError
 from lab.exit_codes import EndReason
+from lab.journal.files import write_new
 from lab.journal.reader import JournalReader
 from lab.journal.schema import FIRST_SEGMENT
 from lab.runs.directory import KILL
@@ -64,7 +65,7 @@ def throw(directory: Path, *, kill: bool, why: str) -> None:
     path = directory / (KILL if kill else STOP)
     temporary = directory / f".{path.name}.{os.getpid()}"
     try:
-        temporary.write_text(f"{why}\n", encoding="utf-8")
+        write_new(temporary, f"{why}\n")
         temporary.replace(path)  # whole or not at all
     except OSError as error:
         with contextlib.suppress(OSError):

@@ -24,9 +24,11 @@ from lab.journal.tape import TapeWriter
 from lab.ports import Clock, Runtime
 from lab.records.report import Report
 from lab.runs import directory as directories
+from lab.runs.cut_off import finalize_interrupted
+from lab.runs.directory import QUARANTINE
 from lab.runs.failures import FailureLog
 from lab.runs.lock import check_free, exclusive
-from lab.runs.previous import finalize_interrupted, running
+from lab.runs.previous import running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.runs.switch import check_not_killed
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
@@ -231,10 +233,10 @@ async def _run(
     run = assembly.settings
     instrument = await _ask(assembly, start, outcome)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
-    directory = None
+    directory, left_out = None, tuple[str, ...]()
     if not run.no_write:
         outcome.held.enter_context(exclusive(run.state_dir))
-        _seal(run.state_dir, say)
+        left_out = _seal(assembly, say)
         outcome.directory = directories.create(run.state_dir, label)
         directory = failures.directory = outcome.directory.absolute()  # a component may change the working folder
         outcome.beats.keep_stacks(directory)
@@ -258,6 +260,7 @@ async def _run(
         start=start,
         failures=failures,
         board=outcome.board,
+        left_out=left_out,
     )
     await session.run(instrument)
 
@@ -281,7 +284,7 @@ async def _resume(
     try:
         outcome.held.enter_context(running(directory))
         outcome.beats.keep_stacks(directory)
-        _seal(assembly.settings.state_dir, say)
+        left_out = _seal(assembly, say)
         journal = Journal(directory, durable=True, labels=None)
         recovered = await recover(run, assembly, journal, failures)
     except (JournalError, OSError) as error:
@@ -300,14 +303,22 @@ async def _resume(
         failures=failures,
         recovered=recovered,
         board=outcome.board,
+        left_out=left_out,
     )
     await session.run(run.started.instruments[run.started.symbol])
 
 
-def _seal(state_dir: Path, say: Echo) -> None:
-    """Write the reports of runs that were cut off; one that is held is none of them."""
-    for earlier in finalize_interrupted(state_dir):
-        say(f"{earlier.name} was cut off before its end; its report is written now")
+def _seal(assembly: Assembly, say: Echo) -> tuple[str, ...]:
+    """Do what runs that were cut off need; one that is held is none of them. Return the entries of the report."""
+    run = assembly.settings
+    done = finalize_interrupted(run.state_dir, strict=run.strict_state)
+    for name in done.finished:
+        say(f"{name} was cut off before its end; its report is written now")
+    for name in done.removed:
+        say(f"{name} was cut off before it began; its folder is removed")
+    for name, why in done.damaged.items():
+        say(f"{name} is damaged and is put aside in {run.state_dir / 'runs' / QUARANTINE}: {why}")
+    return done.degradations
 
 
 async def _ask(assembly: Assembly, start: FirstContact, outcome: _Outcome) -> Instrument | None:

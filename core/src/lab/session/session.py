@@ -62,6 +62,7 @@ class Session:
         failures: FailureLog,
         recovered: Recovered | None = None,
         board: Board | None = None,
+        left_out: tuple[str, ...] = (),
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -92,7 +93,7 @@ class Session:
         self._finished = anyio.Event()
         self.header: Header | None = None
         self._state_dir = assembly.settings.state_dir.absolute()  # a component may change the working folder
-        self._left_out: tuple[str, ...] = ()
+        self._left_out = left_out
         self._health = HealthTeller(board, run_id) if board is not None else None
 
     # -- from outside ------------------------------------------------------------------------------------------------
@@ -191,11 +192,15 @@ class Session:
 
     def _take_over(self, started: RunStarted) -> RunStarted:
         """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
-        taken = taken_over(self.settings.state_dir, started)
+        taken = taken_over(self.settings.state_dir, started, self.run_id)
+        if taken.damaged and self.settings.strict_state:
+            raise RunError(EndReason.STORAGE, f"{taken.left_out[0]}; move it away, or start without --strict-state")
         memory, taken = accepted_memory(taken, self.assembly.gates, started.config_hash)
-        self._left_out = taken.left_out
+        self._left_out += taken.left_out
         if taken.run:
             self.journal.label("restarts", taken.run)
+        if taken.runs:
+            self.journal.label("day_runs", str(taken.runs))
         return replace(started, carried_loss=taken.loss, gate_memory=memory)
 
     def _make_runner(self, engine: Engine) -> Runner:

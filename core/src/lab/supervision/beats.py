@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from lab.journal.files import private
+
 VARIABLE: Final = "SUPERVISOR_PIPE"
 """The environment variable that holds the number of the pipe."""
 STACKS_NAME: Final = "stacks.log"
@@ -30,7 +32,7 @@ class Beats:
     def keep_stacks(self, directory: Path) -> None:
         """Let a process that is aborted write the stack of each thread into the run's folder, as ``stacks.log``."""
         if self.supervised and self._stacks is None:
-            self._stacks = (directory / STACKS_NAME).open("ab")
+            self._stacks = open(directory / STACKS_NAME, "ab", opener=private)  # noqa: SIM115 - kept open
             faulthandler.enable(self._stacks)
 
     async def send(self, state: Callable[[], Mapping[str, Any]], sleep: Callable[[float], Awaitable[object]]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lab.exit_codes import EndReason
+from lab.journal.files import write_new
 from lab.supervision.health import HealthOfAllLives
 from lab.supervision.life import SILENCE_S, Life, live
 from lab.supervision.notify import ServiceManager
@@ -149,7 +150,7 @@ class Supervisor:
         if len(self._lives) > 1 and runs:
             path = Path(runs[-1]) / REPORT_NAME
             try:
-                path.write_text(json.dumps(self._report(runs, code), indent=2) + "\n", encoding="utf-8")
+                write_new(path, json.dumps(self._report(runs, code), indent=2) + "\n")
                 self._say(f"report over {len(self._lives)} lives: {path}")
             except OSError as error:
                 self._say(f"{path}: cannot be written: {error.strerror or error}")
@@ -182,13 +183,13 @@ def _how(life: Life) -> str:
 def _seal(run: Path) -> None:
     """Write the report of a run that was killed and is not started again."""
     from lab.errors import LabError
+    from lab.runs.cut_off import finalize_interrupted
     from lab.runs.lock import exclusive
-    from lab.runs.previous import finalize_interrupted
 
     state_dir = run.parent.parent
     try:
         with exclusive(state_dir):
-            finalize_interrupted(state_dir)
+            finalize_interrupted(state_dir, strict=True)  # what is damaged is the next start's
     except (LabError, OSError):
         return  # the next start writes it
 

@@ -9,6 +9,7 @@ import anyio
 import msgspec
 from anyio.lowlevel import checkpoint
 from attrs import define, field, validators
+from lab.journal.files import private
 from lab.ports import Record, Reporter, RunInfo
 from lab.records.base import as_data
 
@@ -103,7 +104,7 @@ class Lines:
         self._file.close()
 
     def _open(self) -> BinaryIO:
-        file = self._path.open("ab")
+        file = open(self._path, "ab", opener=private)  # noqa: SIM115 - closed in `close`
         self._size = file.tell()
         if not self._size:
             file.write(self._header)

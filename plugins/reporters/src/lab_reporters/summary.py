@@ -8,6 +8,7 @@ from typing import Literal
 from anyio.lowlevel import checkpoint
 from attrs import define, field, validators
 from lab.domain.time import MINUTE_NS, parse_interval
+from lab.journal.files import private
 from lab.ports import Record, Reporter, RunInfo
 
 from lab_reporters.page_model import PageModel
@@ -68,7 +69,7 @@ def replace_file(path: Path, content: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=private) as file:
             file.write(content.encode("utf-8", "replace"))
             file.flush()
             os.fsync(file.fileno())
