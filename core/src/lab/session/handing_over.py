@@ -10,7 +10,7 @@ from lab.domain.market import Candle
 from lab.session.candle_line import CandleLine
 from lab.session.inbox import Inbox
 
-_MOST: Final = 256
+_MOST: Final = 8
 _SHORT_S: Final = 0.05
 _LONG_S: Final = 0.2
 

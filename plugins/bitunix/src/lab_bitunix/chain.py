@@ -90,8 +90,9 @@ class CandleChain:
                 continue
             tries += 1
             first_ns, last_ns = unproved
-            count = (last_ns - first_ns) // assembler.interval_ns + 1
-            end_ns = last_ns + assembler.interval_ns
+            # With the rows beside them: an answer that has those and lacks these says that there are none.
+            count = (last_ns - first_ns) // assembler.interval_ns + 3
+            end_ns = last_ns + 2 * assembler.interval_ns
             with contextlib.suppress(ProviderError):
                 self._take(await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count))
 
