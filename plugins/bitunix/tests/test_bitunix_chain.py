@@ -78,6 +78,15 @@ def test_after_a_quarter_of_an_hour_without_rows_every_candle_that_differs_is_to
 
 
 @pytest.mark.behaviour("F7")
+def test_of_very_many_revisions_the_number_is_told_and_the_time() -> None:
+    _, said = run(64, Rest(down=range(2, 62)))
+    revised = [words for words in said if "revised" in words]
+    assert len(revised) <= 20
+    more = [int(words.split()[1]) for words in revised if " more candles from " in words]
+    assert len(revised) - len(more) + sum(more) == 60
+
+
+@pytest.mark.behaviour("F7")
 def test_a_candle_whose_row_never_comes_is_asked_about_three_times_and_no_more() -> None:
     rest = Rest(down=range(3, 4), lacks=frozenset({2}))
     _, said = run(40, rest)

@@ -11,8 +11,10 @@ from lab.domain.time import MILLISECOND_NS, SECOND_NS
 _CARRY_NS: Final = 2000 * MILLISECOND_NS
 """How long after a boundary a push may still describe the candle before it (nobody has shown that none does)."""
 _KEPT: Final = 20
-_UNPROVED: Final = 1000
+_NEWEST: Final = 1000
+"""How many intervals back a row is awaited of a candle that went out without."""
 _ANSWERS: Final = 3
+"""How many answers that lack a row, and have those around it, say that there is none."""
 _FIGURES: Final = slice(3, 8)  # open, high, low, close, volume
 
 
@@ -61,7 +63,7 @@ class CandleAssembler:
     _given: deque[Candle] = field(init=False, factory=lambda: deque(maxlen=_KEPT))
     _unproved: dict[int, _Unproved] = field(init=False, factory=dict)
     _revisions: list[Revision] = field(init=False, factory=list)
-    _told: deque[Revision] = field(init=False, factory=lambda: deque(maxlen=_KEPT))
+    _told: dict[int, Candle] = field(init=False, factory=dict)
     _last_open_ns: int = field(init=False, default=0)
 
     def subscribed(self) -> None:
@@ -130,10 +132,12 @@ class CandleAssembler:
     def _compare(self, given: Candle, row: Candle | None) -> None:
         if row is None or row[_FIGURES] == given[_FIGURES]:
             return
-        revision = Revision(given, row)
-        if revision not in self._told:
-            self._told.append(revision)
-            self._revisions.append(revision)
+        told = self._told.get(given.open_ns)
+        if told is None or told[_FIGURES] != row[_FIGURES]:
+            self._told[given.open_ns] = row
+            self._revisions.append(Revision(given, row))
+            if len(self._told) > _NEWEST + _KEPT:
+                del self._told[min(self._told)]
 
     def _prove(self, by_open: Mapping[int, Candle]) -> None:
         """Compare candles that went out unconfirmed with their rows; one that has none in three answers has none."""
@@ -168,7 +172,7 @@ class CandleAssembler:
         if candle.status != FINAL:
             self._unproved[candle.open_ns] = _Unproved(candle)
             oldest_ns = next(iter(self._unproved))
-            if oldest_ns <= candle.open_ns - _UNPROVED * self.interval_ns:
+            if oldest_ns <= candle.open_ns - _NEWEST * self.interval_ns:
                 del self._unproved[oldest_ns]
         return candle
 

@@ -1,6 +1,5 @@
 """Makes one symbol's candles: takes pushes, fetches REST rows, and puts closed candles into the sink."""
 
-import contextlib
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -16,6 +15,8 @@ from lab_bitunix.rest import RestClient
 
 _ROWS: Final = 3
 """Rows asked for with each confirmation: the candle itself, and those before it, which may have been revised."""
+_TOLD: Final = 15
+"""Revisions of one answer that are told each with its figures; of more, the number and the time are."""
 _PROVE_S: Final = (30.0, 60.0, 120.0, 300.0)
 """Waits before the rows are asked for of candles that went out without; a call that succeeds ends such a wait."""
 
@@ -93,18 +94,30 @@ class CandleChain:
             # With the rows beside them: an answer that has those and lacks these says that there are none.
             count = (last_ns - first_ns) // assembler.interval_ns + 3
             end_ns = last_ns + 2 * assembler.interval_ns
-            with contextlib.suppress(ProviderError):
-                self._take(await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count))
+            try:
+                rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count)
+            except AuthenticationFailed:
+                raise
+            except ProviderError:
+                continue  # why is told when a candle goes out without its row
+            self._take(rows)
 
     def _take(self, rows: Sequence[Candle]) -> None:
         """Give out what the rows confirm, and tell what they revise."""
         for candle in self.assembler.rows(rows, self.venue_ns()):
             self._error = ""
             self._give(candle)
-        for given, row in self.assembler.take_revisions():
+        revisions = self.assembler.take_revisions()
+        for given, row in revisions[:_TOLD]:
             self.say(
                 f"{given.symbol} candle {format_time(given.open_ns)} was revised after it was given out: "
                 f"{_figures(given)} became {_figures(row)}; what was given stays"
+            )
+        if rest := revisions[_TOLD:]:
+            first, last = (format_time(one.given.open_ns) for one in (rest[0], rest[-1]))
+            self.say(
+                f"{self.assembler.symbol}: {len(rest)} more candles from {first} to {last} were revised after they "
+                "were given out; what was given stays"
             )
 
     def _give(self, candle: Candle) -> None:
