@@ -36,6 +36,7 @@ class Venue(Provider):
     rest_at: float = field(default=0.0, metadata={"help": "second at which history fails"})
     rest_for: float = field(default=0.0, metadata={"help": "seconds for which it does"})
     lacks: int = field(default=0, metadata={"help": "answers, after the first, without the newest candle"})
+    step: float = field(default=1.0, metadata={"help": "seconds between quotes"})
     _runtime: Any = field(init=False, default=None)
     _began: float = field(init=False, default=0.0)
     _asked: int = field(init=False, default=0)
@@ -88,7 +89,7 @@ class Venue(Provider):
                         sink.put(candle(n * MINUTE_NS, "final")._replace(time_ns=now))
                     given = now // MINUTE_NS
                 sink.put(Quote("BTCUSDT", now, 100.0, 1000.0, 100.01, 1000.0))
-            await anyio.sleep(1)
+            await anyio.sleep(self.step)
 
 @define(kw_only=True)
 class Rememberer(Strategy):
@@ -222,9 +223,13 @@ def test_a_strategy_that_is_slow_on_history_lets_the_session_have_its_turn_betwe
 SINCE = f"rememberer.since={VIRTUAL_START_NS // MINUTE_NS}"
 
 
+def _steps(lost: int) -> list[str]:
+    return ["venue.step=4"] if lost > 10 else []
+
+
 def _outage(lab: Any, lost: int, *faults: str) -> list[tuple[int, int, bool]]:
     """Run with an outage over so many candles; return its decisions, on each candle of the run once and in order."""
-    outage = ("venue.down_at=90", f"venue.down_for={lost * 60}")
+    outage = ("venue.down_at=90", f"venue.down_for={lost * 60}", *_steps(lost))
     assert _run(lab, SINCE, *outage, *faults, minutes=lost + 6).code == 0
     decided = _decided(lab)
     begin = VIRTUAL_START_NS // MINUTE_NS
@@ -245,7 +250,7 @@ def test_after_an_outage_strategies_have_seen_each_candle_once_in_order_and_deci
     states = [(number, body[1]) for number, _, body in lab.run().rows("trading_state")]
     assert ["backfill"] in [reasons for _, reasons in states]
     assert lab("verify").code == 0
-    assert _run(lab, SINCE, minutes=lost + 6).code == 0
+    assert _run(lab, SINCE, *_steps(lost), minutes=lost + 6).code == 0
     assert [one[:2] for one in _decided(lab)] == [one[:2] for one in decided]
 
 

@@ -28,9 +28,9 @@ def test_closed_candles_come_back_as_history_ascending_and_without_those_that_ar
     assert cache(tmp_path).read() == past(SOME[:8])
     made = cache(tmp_path)
     made.add([*SOME[3:8], SOME[8]._replace(status=UNCONFIRMED), SOME[9]])
-    made.read()
+    assert cache(tmp_path).read() == past([*SOME[:8], SOME[9]])
     made.add([SOME[8], SOME[10]])
-    assert cache(tmp_path).read() == past([*SOME[:8], *SOME[9:11]]), "what is older than the newest is not added"
+    assert cache(tmp_path).read() == past(SOME[:11])
     assert made.path.stat().st_mode & 0o777 == 0o600
 
 

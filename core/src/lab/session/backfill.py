@@ -92,6 +92,7 @@ class HistoryLoader:
             if next_.open_ns - one.open_ns > self._interval_ns:
                 self._gaps.add(one.open_ns + self._interval_ns, next_.open_ns - self._interval_ns)
         self._catching_up = Retry(_WAITS_S)
+        self._left_out_ns = 0  # what opened before it was too much to fetch
         self._patient_until = _NEVER
         self._wake = anyio.Event()
         inbox.changed = self._changed
@@ -118,7 +119,7 @@ class HistoryLoader:
 
         Of a gap longer than the history that is kept, only the newest candles are, and a notice says so.
         """
-        if last_ns < self._gaps.oldest_ns:
+        if last_ns < max(self._gaps.oldest_ns, self._left_out_ns):
             return
         missing, keep = (last_ns - first_ns) // self._interval_ns + 1, self._history.keep
         if missing > keep:
@@ -184,7 +185,9 @@ class HistoryLoader:
             self._go_on()
             return
         last_ns = line.next_ns + (lost - 1) * step
-        if lost > _MOST and self._catching_up.tries == 0:
+        begin_ns = last_ns - (_MOST - 1) * step
+        if line.next_ns < begin_ns and self._left_out_ns < line.next_ns:
+            self._left_out_ns = begin_ns
             self._inbox.notice("backfill", state="too long", candles=str(lost), fetched=str(_MOST))
         answer = None
         try:

@@ -39,7 +39,7 @@ class CandleCache:
         readable = re.sub(r"[^A-Za-z0-9._]+", "_", "-".join((key["provider"], key["symbol"], key["interval"])))[:80]
         self.path = state_dir / FOLDER / f"{readable}-{sha256(self._head).hexdigest()[:12]}.jsonl"
         self._lines = 0
-        self._newest_ns = 0
+        self._known: set[int] = set()
 
     def read(self) -> Sequence[Candle]:
         """Return the candles that are whole, ascending, each once, as history."""
@@ -49,30 +49,32 @@ class CandleCache:
             if candle is not None:
                 found[candle.open_ns] = candle
         candles = [found[open_ns] for open_ns in sorted(found)][-self.keep :]
-        self._newest_ns = candles[-1].open_ns if candles else 0
+        self._known = {candle.open_ns for candle in candles}
         return candles
 
     def add(self, candles: Iterable[Candle]) -> None:
-        """Append those that are newer than what is there; an unconfirmed one may still change and is left out.
+        """Add those that are not there yet; an unconfirmed one may still change and is left out.
 
-        The file is written anew, whole or not at all, where it has grown too long or did not begin as it should.
+        The file is written anew, whole or not at all, where it has grown too long, did not begin as it should, or
+        lacks a candle among those it has.
         """
         if self.problem:
             return
-        confirmed = [candle for candle in candles if candle.status != UNCONFIRMED]
-        newer = [candle for candle in confirmed if candle.open_ns > self._newest_ns]
-        if not newer:
+        oldest_ns, newest_ns = min(self._known, default=0), max(self._known, default=0)
+        confirmed = [one for one in candles if one.status != UNCONFIRMED and one.open_ns > oldest_ns]
+        new = [one for one in confirmed if one.open_ns not in self._known]
+        if not new:
             return
         try:
-            if self._lines and self._lines + len(newer) <= self.keep + _SPARE:
-                self._append(b"".join(map(self._line, newer)))
-                self._lines += len(newer)
+            if self._lines and new[0].open_ns > newest_ns and self._lines + len(new) <= self.keep + _SPARE:
+                self._append(b"".join(map(self._line, new)))
+                self._lines += len(new)
+                self._known.update(one.open_ns for one in new)
             else:
                 kept = {candle.open_ns: candle for candle in (*self.read(), *confirmed)}
                 self._write([kept[open_ns] for open_ns in sorted(kept)][-self.keep :])
         except OSError as error:
             self.problem = f"{self.path}: {error.strerror or error}"
-        self._newest_ns = newer[-1].open_ns
 
     def _read_lines(self) -> Sequence[bytes]:
         self._lines = 0
@@ -120,3 +122,4 @@ class CandleCache:
             file.write(b"\n".join((self._head, b"")) + b"".join(map(self._line, candles)))
         temporary.replace(self.path)
         self._lines = len(candles)
+        self._known = {candle.open_ns for candle in candles}
