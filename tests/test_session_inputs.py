@@ -193,7 +193,8 @@ def test_a_missing_candle_whose_row_is_malformed_stays_missing_and_is_said_to(la
     assert _run(lab, "rotten row", minutes=5).code == 0
     [told] = _notices(lab, "backfill")
     assert (told["state"], told["candles"]) == ("missing", "1")
-    assert lab.run().report()["counters"]["malformed"] == 3
+    assert lab.run().report()["counters"]["malformed"] > 3, "it is asked for again after it was said"
+    assert "candles_missing 1" in lab.run().report()["degradations"]
 
 
 def test_no_more_history_is_asked_for_than_the_provider_says_it_has(lab: Any, strange: Any) -> None:

@@ -43,6 +43,24 @@ async def test_history_pages_backward_through_the_exclusive_end_without_doubles_
     assert all(int(params["limit"]) <= 200 for _, _, params in venue.calls)
 
 
+@pytest.mark.behaviour("F10")
+async def test_the_tail_of_a_history_takes_one_call() -> None:
+    venue = FakeVenue(start_s=30)
+    async with started(venue) as provider:
+        assert len(await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=3)) == 3
+    assert len(venue.calls) == 1
+
+
+@pytest.mark.behaviour("F8")
+async def test_five_hundred_candles_are_fetched_in_as_many_pages_as_they_fill() -> None:
+    venue = FakeVenue(start_s=30)
+    async with started(venue) as provider:
+        end_ns = T0_S * SECOND_NS + MINUTE_NS
+        candles = await provider.history("BTCUSDT", MINUTE_NS, end_ns=end_ns, count=501)
+    assert [c.open_ns for c in candles] == [(T0_S - 60 * n) * SECOND_NS for n in range(501, 0, -1)]
+    assert len(venue.calls) == 3
+
+
 async def test_history_ends_where_the_venue_has_no_more() -> None:
     venue = FakeVenue(start_s=30, rows_from_minute=-20)
     async with started(venue) as provider:

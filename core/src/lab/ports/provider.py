@@ -198,8 +198,8 @@ class Provider(Component, ABC):
     async def history(self, symbol: str, interval_ns: int, *, end_ns: int | None, count: int) -> Sequence[Candle]:
         """Return the newest closed candles that open before ``end_ns`` (``None``: now), ascending, at most ``count``.
 
-        Each is marked ``backfilled``. Fewer (or none) is an honest answer. One attempt, 10 real s at most; the session
-        retries. Raises `ProviderUnavailable`.
+        Each is marked ``backfilled``. Fewer (or none) is an honest answer; the session asks again while it needs more.
+        One attempt, 10 real s at most. Raises `ProviderUnavailable`.
         """
 
     @abstractmethod

@@ -1,8 +1,10 @@
 """The sink of a live session: keeps a provider's events until the runner takes them. Bounded; never raises for data."""
 
 from collections import deque
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
+
+import anyio
 
 from lab.domain.control import Notice
 from lab.domain.guard import Judged, LiveGuard
@@ -10,7 +12,8 @@ from lab.domain.inputs import Input
 from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Quote
 from lab.domain.time import SECOND_NS
 from lab.errors import text_of
-from lab.ports import Clock, FeedState
+from lab.ports import Clock, FeedState, Realm
+from lab.session.candle_line import CandleLine
 from lab.session.notice_limit import NoticeLimit
 from lab.session.wake import Wake
 
@@ -25,15 +28,27 @@ class Inbox:
 
     Every event passes a `LiveGuard` first; what it holds out is counted and reported as malformed.
     Candles, trades and notices are never dropped: the queue's bound is far beyond what they fill; reaching it is an
-    error.
+    error. A candle may wait in its `CandleLine` until those before it were fetched.
     """
 
-    def __init__(self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, recorded: bool = False) -> None:
-        """Make it empty. ``recorded`` is as in `lab.domain.guard.LiveGuard`."""
+    def __init__(
+        self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, realm: Realm = Realm.SYNTHETIC
+    ) -> None:
+        """Make it empty. ``realm`` says how far stamps and gaps can be believed."""
         self._clock = clock
         self._guard = LiveGuard(
-            symbols, interval_ns, monotonic=clock.monotonic, wall_ns=clock.wall_ns, recorded=recorded
+            symbols,
+            interval_ns,
+            monotonic=clock.monotonic,
+            wall_ns=clock.wall_ns,
+            recorded=realm is Realm.RECORDED,
         )
+        self.realm = realm
+        self.lines = {symbol: CandleLine(interval_ns, realm is Realm.REAL) for symbol in self._guard.symbols}
+        """The order of each symbol's candles."""
+        self.changed: Callable[[], None] = lambda: None
+        """Called when the feed's state changes, or a candle has to wait for others."""
+        self._taken: anyio.Event | None = None
         self._newest: dict[object, Quote | Depth] = {}
         self._queue: deque[Input] = deque()
         self._wake = Wake()
@@ -65,7 +80,11 @@ class Inbox:
             return
         if state.__class__ is not FeedState:
             raise TypeError(f"feed() was given {text_of(repr, state, 60)}, expected a FeedState")
-        self.state = state
+        if state is not self.state:
+            self.state = state
+            for line in self.lines.values():
+                line.feed(state, self.now_ns())
+            self.changed()
         self.states[state.value] = self.states.get(state.value, 0) + 1
         text, now = text_of(str, detail), self._clock.monotonic()
         self.tell_left_out()
@@ -92,16 +111,32 @@ class Inbox:
     # -- the session's side ------------------------------------------------------------------------------------------
 
     def backfill(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
-        """Take candles of the past, fetched together, as one input; return those that were sound."""
+        """Take candles of the past, fetched together, as one input; return those that were sound.
+
+        Those that are newer than what the engine has come to its strategies one by one, as `hand_over` gives them.
+        """
         now = self._clock.monotonic()
         sound: list[Candle] = []
         for candle in candles:
             judged = self._guard.judge(candle, now)
             self._report(judged)
             sound += [one for one in judged.let_in if isinstance(one, Candle)]
+        for candle in sound:
+            self.lines[symbol].passed(candle)
         if sound:
             self.give(Backfill(symbol, self.now_ns() or sound[-1].time_ns, tuple(sound)))
         return sound
+
+    def go_on(self, candles: Iterable[Candle]) -> None:
+        """Give candles to the engine that had to wait in their line."""
+        for candle in candles:
+            self.give(candle)
+
+    async def taken(self) -> None:
+        """Wait until the runner is through with everything that waits now."""
+        if self._taken is None:
+            self._taken = anyio.Event()
+        await self._taken.wait()
 
     def history_of(self, symbol: str, candles: Sequence[Candle]) -> Sequence[Candle]:
         """Return the candles, ascending, that opened before the stream's first candle."""
@@ -121,6 +156,9 @@ class Inbox:
     def end(self) -> None:
         """Note that recorded data has ended: the feed is down, which is no failure."""
         self._take_in(self._guard.end(), self._clock.monotonic())
+        for line in self.lines.values():
+            while line.held:
+                self.go_on(line.release())
         self.state = FeedState.DOWN
         self.notice("feed", state=FeedState.DOWN.value, detail="the data ended")
 
@@ -151,6 +189,9 @@ class Inbox:
         """Return everything that waits: the queue in order, then the newest quote and depth of each symbol."""
         newest = self._newest
         if self._queue:
+            if self._taken is not None:  # who waits has a turn when the runner is through with all of it
+                self._taken.set()
+                self._taken = None
             taken: list[Input] = [*self._queue, *newest.values()]
             self._queue.clear()
         else:
@@ -169,9 +210,20 @@ class Inbox:
                 # A quote's key is its symbol: nearly all events are quotes, and this one is hashed already.
                 self._conflate(event, event.symbol if event.__class__ is Quote else (event.__class__, event.symbol))
                 continue
-            if isinstance(event, Candle) and event.status != BACKFILLED:
-                self._first_open_ns.setdefault(event.symbol, event.open_ns)
+            if isinstance(event, Candle) and self._waits(event, self.lines[event.symbol]):
+                self.changed()
+                continue
             self.give(event)
+
+    def _waits(self, candle: Candle, line: CandleLine) -> bool:
+        """Return whether a candle has to wait for others. Raises ``OverflowError`` where too many do."""
+        if candle.status == BACKFILLED:
+            line.passed(candle)
+            return False
+        self._first_open_ns.setdefault(candle.symbol, candle.open_ns)
+        if len(line.held) >= _QUEUE_MOST:
+            raise OverflowError(f"{_QUEUE_MOST} candles wait for those before them")
+        return not line.take(candle)
 
     def _report(self, judged: Judged) -> None:
         for reason, event in judged.held_out:

@@ -150,10 +150,13 @@ class Runner:
         price = self.price()
         if price is not Price.FRESH:
             reasons.append(price.value.format(state=self.inbox.state.value))
-        if not self.loader.done:
+        warm_up = self.loader.warm_up
+        if not warm_up.done:
             reasons.append("warm-up")
-        if self.candles < self.lookback:
-            reasons.append(f"warming {self.candles}/{self.lookback}")
+        if warm_up.candles < self.lookback:
+            reasons.append(f"warming {warm_up.candles}/{self.lookback}")
+        elif self.loader.waits:
+            reasons.append("backfill")
         return tuple(reasons)
 
     def update_trading_state(self) -> None:

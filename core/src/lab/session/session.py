@@ -22,13 +22,13 @@ from lab.journal.report import build_report, empty_state
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.ports import Clock, Realm, Record, Status
+from lab.ports import Clock, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
 from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
-from lab.session.backfill import HistoryLoader
+from lab.session.backfill import make_loader
 from lab.session.first_contact import FirstContact
 from lab.session.health import HealthTeller
 from lab.session.inbox import Inbox
@@ -81,7 +81,7 @@ class Session:
             [self.symbol],
             assembly.settings.interval_ns,
             clock,
-            recorded=assembly.declared.realm is Realm.RECORDED,
+            realm=assembly.declared.realm,
         )
         self.end = EndCause(failures, self.inbox.wake)
         self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
@@ -165,7 +165,7 @@ class Session:
         if self.settings.speed != "max":
             group.start_soon(self.lag.watch)
         group.start_soon(self.feed.stream)
-        group.start_soon(runner.loader.load)
+        group.start_soon(runner.loader.run)
         group.start_soon(runner.monitor)
         try:
             await self._take_until_stopped(runner, group)
@@ -204,23 +204,19 @@ class Session:
         return replace(started, carried_loss=taken.loss, gate_memory=memory)
 
     def _make_runner(self, engine: Engine) -> Runner:
-        provider = self.assembly.provider.component
-        need, keep = self.assembly.lookback, engine.state.markets[self.symbol].history.keep
-        loader = HistoryLoader(
-            provider,
+        loader = make_loader(
+            self.assembly,
             self.inbox,
-            self.symbol,
-            self.settings.interval_ns,
-            need=need,
-            keep=keep,
-            depth=self.assembly.declared.history_depth,
+            engine.state.markets[self.symbol].history,
             failed=self.feed.history_failed,
+            wall_ns=self.clock.wall_ns,
+            state_dir=self._state_dir if self.directory is not None else None,
         )
         return Runner(
             engine=engine,
             symbol=self.symbol,
             declared=self.assembly.declared,
-            lookback=need,
+            lookback=self.assembly.lookback,
             clock=self.clock,
             inbox=self.inbox,
             loader=loader,
@@ -271,7 +267,7 @@ class Session:
             if self.end.killed is not None:
                 break  # what waits may be an order's cause
             for first_ns, last_ns in runner.process():
-                group.start_soon(runner.loader.fill, first_ns, last_ns)
+                runner.loader.miss(first_ns, last_ns)
             self._check_components(runner)
 
     def _check_components(self, runner: Runner) -> None:

@@ -90,8 +90,10 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
         found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
     if runner is not None and runner.loader.failures:
         found.append(f"history_failures {runner.loader.failures}")
-    if runner is not None and runner.loader.refused:
-        found.append(f"history_refused: {runner.loader.refused}")
+    if runner is not None and runner.loader.warm_up.refused:
+        found.append(f"history_refused: {runner.loader.warm_up.refused}")
+    if runner is not None and (missing := runner.loader.missing):
+        found.append(f"candles_missing {missing}")
     if waits:
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:

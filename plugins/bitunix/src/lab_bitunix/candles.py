@@ -1,7 +1,7 @@
 """Assembles closed, confirmed candles from pushes without open time and closed flag. Pure: no I/O, no clock."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from attrs import define, field
@@ -11,6 +11,10 @@ from lab.domain.time import MILLISECOND_NS, SECOND_NS
 _CARRY_NS: Final = 2000 * MILLISECOND_NS
 """How long after a boundary a push may still describe the candle before it (nobody has shown that none does)."""
 _KEPT: Final = 20
+_NEWEST: Final = 1000
+"""How many intervals back a row is awaited of a candle that went out without."""
+_ANSWERS: Final = 3
+"""How many answers that lack a row, and have those around it, say that there is none."""
 _FIGURES: Final = slice(3, 8)  # open, high, low, close, volume
 
 
@@ -19,6 +23,12 @@ class Revision(NamedTuple):
 
     given: Candle
     row: Candle
+
+
+@define
+class _Unproved:
+    candle: Candle
+    answers: int = 0  # that had rows of its time, but none of it
 
 
 @define
@@ -35,8 +45,8 @@ class CandleAssembler:
 
     Pushes (status ``unconfirmed``) are cumulative: the newest one is the open bucket. It closes when a push of a later
     bucket arrives, unless that is the first one after a (re)subscription. A closed bucket waits for its REST row, asked
-    about 2 s later, which wins; after 5 s it goes out ``unconfirmed``. Candles that were never seen open are not
-    invented: the session finds the gap.
+    about 2 s later, which wins; after 5 s it goes out ``unconfirmed``, and while it is one of the newest 1,000 its row
+    is still to be seen. Candles that were never seen open are not invented: the session finds the gap.
 
     ``now`` is monotonic seconds, ``venue_ns`` the newest venue time known.
     """
@@ -51,8 +61,9 @@ class CandleAssembler:
     _snapshot: bool = field(init=False, default=True)
     _closed: deque[_Closed] = field(init=False, factory=deque)
     _given: deque[Candle] = field(init=False, factory=lambda: deque(maxlen=_KEPT))
+    _unproved: dict[int, _Unproved] = field(init=False, factory=dict)
     _revisions: list[Revision] = field(init=False, factory=list)
-    _told: deque[Revision] = field(init=False, factory=lambda: deque(maxlen=_KEPT))
+    _told: dict[int, Candle] = field(init=False, factory=dict)
     _last_open_ns: int = field(init=False, default=0)
 
     def subscribed(self) -> None:
@@ -106,13 +117,8 @@ class CandleAssembler:
         """Take closed REST rows, in any order, and return the candles that may go out now."""
         by_open = {row.open_ns: row for row in rows}
         for given in self._given:
-            row = by_open.get(given.open_ns)
-            if row is None or row[_FIGURES] == given[_FIGURES]:
-                continue
-            revision = Revision(given, row)
-            if revision not in self._told:
-                self._told.append(revision)
-                self._revisions.append(revision)
+            self._compare(given, by_open.get(given.open_ns))
+        self._prove(by_open)
         out: list[Candle] = []
         # Order is kept: a confirmed candle waits for an earlier one that is not, at most until that one's limit.
         for closed in self._closed:
@@ -122,6 +128,30 @@ class CandleAssembler:
         while self._closed and self._closed[0].candle.status == FINAL:
             out.append(self._give(self._closed.popleft().candle, venue_ns))
         return out
+
+    def _compare(self, given: Candle, row: Candle | None) -> None:
+        if row is None or row[_FIGURES] == given[_FIGURES]:
+            return
+        told = self._told.get(given.open_ns)
+        if told is None or told[_FIGURES] != row[_FIGURES]:
+            self._told[given.open_ns] = row
+            self._revisions.append(Revision(given, row))
+            if len(self._told) > _NEWEST + _KEPT:
+                del self._told[min(self._told)]
+
+    def _prove(self, by_open: Mapping[int, Candle]) -> None:
+        """Compare candles that went out unconfirmed with their rows; one that has none in three answers has none."""
+        oldest_ns, newest_ns = min(by_open, default=0), max(by_open, default=0)
+        for open_ns, unproved in [*self._unproved.items()]:
+            row = by_open.get(open_ns)
+            self._compare(unproved.candle, row)
+            unproved.answers += row is None and oldest_ns <= open_ns <= newest_ns
+            if row is not None or unproved.answers == _ANSWERS:
+                del self._unproved[open_ns]
+
+    def unproved(self) -> tuple[int, int] | None:
+        """Return the open times of the oldest and the newest candle that went out and may still be confirmed."""
+        return (min(self._unproved), max(self._unproved)) if self._unproved else None
 
     def tick(self, now: float, venue_ns: int) -> list[Candle]:
         """Return the candles whose confirmation took too long, and what waited behind them."""
@@ -139,6 +169,11 @@ class CandleAssembler:
         known_ns = max(venue_ns, self._newest_ns, candle.open_ns + self.interval_ns)
         candle = candle._replace(time_ns=known_ns)
         self._given.append(candle)
+        if candle.status != FINAL:
+            self._unproved[candle.open_ns] = _Unproved(candle)
+            oldest_ns = next(iter(self._unproved))
+            if oldest_ns <= candle.open_ns - _NEWEST * self.interval_ns:
+                del self._unproved[oldest_ns]
         return candle
 
     def take_revisions(self) -> list[Revision]:

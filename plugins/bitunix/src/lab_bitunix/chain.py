@@ -1,6 +1,7 @@
 """Makes one symbol's candles: takes pushes, fetches REST rows, and puts closed candles into the sink."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Final
 
 import anyio
 from attrs import define, field
@@ -12,8 +13,12 @@ from lab.ports import Sink
 from lab_bitunix.candles import CandleAssembler
 from lab_bitunix.rest import RestClient
 
-_ROWS = 3
+_ROWS: Final = 3
 """Rows asked for with each confirmation: the candle itself, and those before it, which may have been revised."""
+_TOLD: Final = 15
+"""Revisions of one answer that are told each with its figures; of more, the number and the time are."""
+_PROVE_S: Final = (30.0, 60.0, 120.0, 300.0)
+"""Waits before the rows are asked for of candles that went out without; a call that succeeds ends such a wait."""
 
 
 @define(kw_only=True)
@@ -31,6 +36,7 @@ class CandleChain:
     _closed: anyio.Event = field(init=False, factory=anyio.Event)
     _asking: bool = field(init=False, default=False)
     _error: str = field(init=False, default="")
+    _answered: anyio.Event = field(init=False, factory=anyio.Event)
 
     def push(self, candle: Candle, now: float) -> None:
         """Take a push."""
@@ -41,6 +47,7 @@ class CandleChain:
         """Confirm closed candles and give them out, until cancelled."""
         assembler = self.assembler
         async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._prove)
             while True:
                 due = assembler.next_due()
                 if due is None:
@@ -68,13 +75,49 @@ class CandleChain:
             return
         finally:
             self._asking = False
-        for candle in assembler.rows(rows, self.venue_ns()):
+        self._answered.set()
+        self._take(rows)
+
+    async def _prove(self) -> None:
+        """Ask for the rows of candles that went out without, oldest to newest, until they were seen."""
+        assembler, tries = self.assembler, 0
+        while True:
+            self._answered = anyio.Event()
+            with anyio.move_on_after(_PROVE_S[min(tries, len(_PROVE_S) - 1)]):
+                await self._answered.wait()
+            unproved = assembler.unproved()
+            if unproved is None:
+                tries = 0
+                continue
+            tries += 1
+            first_ns, last_ns = unproved
+            # With the rows beside them: an answer that has those and lacks these says that there are none.
+            count = (last_ns - first_ns) // assembler.interval_ns + 3
+            end_ns = last_ns + 2 * assembler.interval_ns
+            try:
+                rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count)
+            except AuthenticationFailed:
+                raise
+            except ProviderError:
+                continue  # why is told when a candle goes out without its row
+            self._take(rows)
+
+    def _take(self, rows: Sequence[Candle]) -> None:
+        """Give out what the rows confirm, and tell what they revise."""
+        for candle in self.assembler.rows(rows, self.venue_ns()):
             self._error = ""
             self._give(candle)
-        for given, row in assembler.take_revisions():
+        revisions = self.assembler.take_revisions()
+        for given, row in revisions[:_TOLD]:
             self.say(
                 f"{given.symbol} candle {format_time(given.open_ns)} was revised after it was given out: "
                 f"{_figures(given)} became {_figures(row)}; what was given stays"
+            )
+        if rest := revisions[_TOLD:]:
+            first, last = (format_time(one.given.open_ns) for one in (rest[0], rest[-1]))
+            self.say(
+                f"{self.assembler.symbol}: {len(rest)} more candles from {first} to {last} were revised after they "
+                "were given out; what was given stays"
             )
 
     def _give(self, candle: Candle) -> None:

@@ -1,0 +1,49 @@
+"""Calls of a provider's history, one at a time, with whatever it raises made an error of the provider."""
+
+from collections.abc import Callable, Sequence
+from decimal import Context, setcontext
+
+from attrs import define, field
+
+from lab.domain.market import Candle
+from lab.errors import AuthenticationFailed, ProviderError, ProviderUnavailable, describe_error, text_of
+from lab.ports import Provider
+from lab.session.provider_calls import is_cancellation
+
+
+@define
+class HistorySource:
+    """The history of one symbol's candles.
+
+    ``failed`` is called with an exception of `Provider.history` that is no `ProviderError`, or `AuthenticationFailed`.
+    """
+
+    provider: Provider
+    symbol: str
+    interval_ns: int
+    failed: Callable[[BaseException], None]
+    failures: int = field(init=False, default=0)
+    """How often the provider had no answer."""
+
+    async def ask(self, end_ns: int | None, count: int) -> Sequence[Candle]:
+        """Make one call. Raises `ProviderUnavailable` or `ProviderError`, whatever the provider raises."""
+        setcontext(Context())  # a task shares its starter's, in which the strategies compute
+        try:
+            candles = await self.provider.history(self.symbol, self.interval_ns, end_ns=end_ns, count=count)
+            strange = next((candle for candle in candles if candle.__class__ is not Candle), None)
+        except ProviderUnavailable:
+            self.failures += 1
+            raise
+        except AuthenticationFailed as error:
+            self.failed(error)
+            raise
+        except ProviderError:
+            raise
+        except BaseException as error:
+            if is_cancellation(error):
+                raise
+            self.failed(error)
+            raise ProviderError(f"history() failed: {describe_error(error)}") from error
+        if strange is not None:
+            raise ProviderError(f"history() gave {text_of(repr, strange, 150)}, which is no Candle")
+        return candles[-count:] if count else []
