@@ -103,7 +103,8 @@ def _in_a_word(runner: Runner) -> HealthStatus:
     """Return whether a session trades, and if not, what is first in the way."""
     if runner.price() is not Price.FRESH:
         return "stale"
-    if not runner.loader.done or runner.candles < runner.lookback:
+    warm_up = runner.loader.warm_up
+    if not warm_up.done or warm_up.candles < runner.lookback:
         return "warming"
     state = runner.engine.state
     if runner.halt_reasons() or state.paused_by or all(book.halts or book.stopped for book in state.books):
