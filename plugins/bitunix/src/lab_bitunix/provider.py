@@ -94,7 +94,7 @@ class Bitunix(Provider):
     )
 
     _runtime: Runtime | None = field(init=False, default=None)
-    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpcore, are imported when it is made
+    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpx, are imported when it is made
     _local: Any = field(init=False, default=None)  # a LocalVenue, likewise
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
