@@ -126,7 +126,7 @@ def median(values: Iterable[float]) -> float:
 
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on, with versions of what takes part."""
-    names = ("lab-trading", "anyio", "attrs", "click", "httpcore", "msgspec", "pluggy", "rich", "websockets")
+    names = ("lab-trading", "anyio", "attrs", "click", "httpx", "msgspec", "pluggy", "rich", "websockets")
     versions = {}
     for name in names:
         try:

@@ -185,15 +185,33 @@ async def test_a_cookie_is_neither_kept_nor_sent() -> None:
     assert not any(b"cookie" in head.lower() for head in heads)
 
 
-async def test_a_redirect_of_a_call_is_a_failure_and_not_followed() -> None:
+@pytest.mark.behaviour("F6")
+@pytest.mark.parametrize(
+    "location",
+    [b"http://127.0.0.2/", b"http://xn--" + b"a" * 9_000, "http://\u202e\u0301.x".encode() * 900, b"mailto:x"],
+    ids=["another host", "no host", "words of theirs", "no address"],
+)
+async def test_a_redirect_of_a_call_is_a_failure_neither_followed_nor_read(location: bytes) -> None:
     heads: list[bytes] = []
 
     async def answer(write: Write) -> None:
-        await write(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.2/\r\nContent-Length: 0\r\n\r\n")
+        await write(b"HTTP/1.1 302 Found\r\nLocation: " + location + b"\r\nContent-Length: 0\r\n\r\n")
 
     async with server(answer, heads) as url:
-        assert "HTTP 302 (kline)" in await failure(url)
+        words = await failure(url)
+    assert words.endswith(": HTTP 302 (kline)")
+    assert len(words) < 50
     assert len(heads) == 1
+
+
+async def test_what_a_broken_head_says_is_told_in_few_words() -> None:
+    async def answer(write: Write) -> None:
+        await write(b"HTTP/1.1 200 OK\r\nX: \0" + b"a" * 20_000 + b"\r\n\r\n")
+
+    async with server(answer) as url:
+        words = await failure(url)
+    assert "RemoteProtocolError: illegal header line" in words
+    assert len(words) < 250
 
 
 class _DateAhead(FakeVenue):

@@ -57,6 +57,9 @@ async def test_a_probe_says_when_quotes_flow_without_levels_and_trades_and_asks_
     [
         ({"venue": "moon"}, "^venue = 'moon': expected live or local$"),
         ({"vip": 9}, "'vip' must be <= 8: 9"),
+        ({"renew_hours": 0.01}, "^renew_hours = 0.01: expected 0.1 to 168 hours, or 0$"),
+        ({"renew_hours": 200}, "expected 0.1 to 168 hours"),
+        ({"renew_hours": float("nan")}, "expected 0.1 to 168 hours"),
         ({"depth": 10}, r"'depth' must be in \(0, 1, 5, 15\) \(got 10\)"),
         ({"ws_url": "https://x/"}, r"ws_url = 'https://x/': expected wss://host"),
         ({"rest_url": "https://x:99999999"}, "rest_url = 'https://x:99999999': expected https://host"),

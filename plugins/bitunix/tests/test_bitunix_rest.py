@@ -2,6 +2,8 @@
 
 import json
 import socket
+import subprocess
+import sys
 import time
 from itertools import pairwise
 from typing import Any
@@ -10,14 +12,17 @@ import anyio
 import anyio.abc
 import anyio.lowlevel
 import httpcore
+import httpx
 import pytest
 from fake_venue import T0_S, Answer, FakeVenue, answering, long_waits, running_at, started
 from lab.domain.instrument import ASSUMED_TIERS
 from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderUnavailable
+from lab_bitunix.connections import CALL_ERRORS
 from lab_bitunix.pacing import Pacer
 from lab_bitunix.rest import RestClient, UnknownSymbolError
+from lab_bitunix.transport import ERRORS
 
 
 @pytest.fixture
@@ -263,3 +268,20 @@ async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
         assert 10 <= anyio.current_time() - began < 12
         await client.aclose()
         tasks.cancel_scope.cancel()
+
+
+def test_httpx_is_imported_without_its_command_line_and_that_can_still_be_imported() -> None:
+    code = (
+        "import sys, lab_bitunix.rest\n"
+        "assert 'rich' not in sys.modules and 'pygments' not in sys.modules\n"
+        "import httpx._main, rich\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=30)
+
+
+def test_every_error_of_a_connection_has_its_like_in_httpx() -> None:
+    def all_of(error: type[Exception]) -> set[type[Exception]]:
+        return {error}.union(*(all_of(below) for below in error.__subclasses__()))
+
+    ours = (error for base in ERRORS for error in all_of(base) if error.__module__.startswith("httpcore"))
+    assert {error.__name__ for error in ours if not issubclass(getattr(httpx, error.__name__), CALL_ERRORS)} == set()

@@ -1,22 +1,21 @@
 """Connections of the REST client: kept while they are good, released where they may be lost.
 
-They are httpcore's: it keeps no cookies, follows no redirect, inflates nothing and knows no proxy.
+The client is httpx's. It keeps no cookie, follows no redirect, inflates nothing and knows no proxy.
 """
 
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, NamedTuple
-from urllib.parse import urlencode, urlsplit
 
 import anyio
-import certifi
-import httpcore
 from attrs import define, field
 from lab.domain.time import SECOND_NS
 
-from lab_bitunix.bounded import BoundedNetwork, BoundedStream
+from lab_bitunix.lean_httpx import httpx
+from lab_bitunix.transport import BoundedTransport
 
 CONNECT_S: Final = 5.0
 BODY_LIMIT: Final = 2 * 1024 * 1024
@@ -24,17 +23,15 @@ BODY_LIMIT: Final = 2 * 1024 * 1024
 _PARTS_MOST: Final = 8_192
 """Parts that a body may come in: each costs time, however short it is."""
 _KEPT_S: Final = 5.0
-_HEADERS: Final[Mapping[bytes | str, bytes | str]] = {
+_HEADERS: Final = {
     # The venue has answered 403 to other user agents.
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
     "Accept": "application/json",
     "Accept-Encoding": "identity",  # a few compressed bytes may become gigabytes
     "language": "en-US",
 }
-CALL_ERRORS: Final = (
-    httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol, OSError,
-    UnicodeError,
-)  # fmt: skip
+_CONNECTIONS_MOST: Final = 4
+CALL_ERRORS: Final = (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError)
 """What a call may fail with. The last is what Python makes of some host names."""
 
 
@@ -48,7 +45,7 @@ class Answer(NamedTuple):
 
 @define
 class _Pool:
-    connections: httpcore.AsyncConnectionPool
+    client: httpx.AsyncClient
     users: int = 0
     retired: bool = False
 
@@ -69,44 +66,31 @@ class Connections:
 
         Raises one of `CALL_ERRORS`.
         """
-        base = urlsplit(self.base_url)
-        target = base.path.rstrip("/") + path + (f"?{urlencode(params)}" if params else "")
-        url = httpcore.URL(
-            scheme=base.scheme.encode(), host=_ascii(base.hostname or ""), port=base.port, target=target.encode()
-        )
-        limit_s = self.timeout_s * self.pace
-        timeouts = {"connect": CONNECT_S * self.pace, "read": limit_s, "write": limit_s, "pool": limit_s}
-        async with (
-            self._lease() as pool,
-            pool.stream("GET", url, headers=_HEADERS, extensions={"timeout": timeouts}) as response,
-        ):
-            stream = response.extensions["network_stream"]
-            assert isinstance(stream, BoundedStream)
-            stream.head_is_over()
-            headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers}
-            return Answer(response.status, headers, None if encoding_of(headers) else await _read(response))
+        async with self._lease() as client, client.stream("GET", path, params=params) as response:
+            headers = response.headers
+            return Answer(response.status_code, headers, None if encoding_of(headers) else await _read(response))
 
     async def aclose(self) -> None:
         """Close them."""
         pool, self._pool = self._pool, None
         if pool is not None:
-            await pool.connections.aclose()
+            await pool.client.aclose()
 
     @asynccontextmanager
-    async def _lease(self) -> AsyncIterator[httpcore.AsyncConnectionPool]:
-        """Lend the pool, and never again after a cancellation or when it is full: its slots may be lost for ever then.
+    async def _lease(self) -> AsyncIterator[httpx.AsyncClient]:
+        """Lend the client, and never again after a cancellation or when it is full: slots may be lost for ever then.
 
         Other failures leave it as good as it was.
         """
         pool = self._pool
         if pool is None:
-            pool = self._pool = _Pool(self._new_pool())
+            pool = self._pool = _Pool(self._new_client())
         pool.users += 1
         broken = True
         try:
-            yield pool.connections
+            yield pool.client
             broken = False
-        except httpcore.PoolTimeout:
+        except httpx.PoolTimeout:
             raise
         except CALL_ERRORS:
             broken = False
@@ -119,28 +103,30 @@ class Connections:
                     self._pool = None
             if pool.retired and not pool.users:
                 with anyio.move_on_after(self.pace, shield=True):
-                    await pool.connections.aclose()
+                    await pool.client.aclose()
 
-    def _new_pool(self) -> httpcore.AsyncConnectionPool:
+    def _new_client(self) -> httpx.AsyncClient:
         if self._ssl is None and self.base_url.startswith("https"):
-            self._ssl = ssl.create_default_context(cafile=certifi.where())
-        return httpcore.AsyncConnectionPool(
-            ssl_context=self._ssl, max_connections=4, keepalive_expiry=_KEPT_S, network_backend=BoundedNetwork()
+            self._ssl = httpx.create_ssl_context(trust_env=False)
+        return httpx.AsyncClient(
+            base_url=self.base_url,
+            headers=_HEADERS,
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # none at all
+            follow_redirects=False,
+            trust_env=False,
+            timeout=httpx.Timeout(self.timeout_s * self.pace, connect=CONNECT_S * self.pace),
+            transport=BoundedTransport(tls=self._ssl, most=_CONNECTIONS_MOST, kept_s=_KEPT_S),
         )
 
 
-async def _read(response: httpcore.Response) -> bytes | None:
+async def _read(response: httpx.Response) -> bytes | None:
     body, parts = bytearray(), 0
-    async for part in response.aiter_stream():
+    async for part in response.aiter_raw():
         body += part
         parts += 1
         if len(body) > BODY_LIMIT or parts > _PARTS_MOST:
             return None
     return bytes(body)
-
-
-def _ascii(host: str) -> bytes:
-    return host.encode("ascii" if host.isascii() else "idna")
 
 
 def encoding_of(headers: Mapping[str, str]) -> str:

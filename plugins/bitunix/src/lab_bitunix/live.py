@@ -13,6 +13,7 @@ from lab.ports import Channel, Sink, Subscription
 
 from lab_bitunix.candles import CandleAssembler
 from lab_bitunix.chain import CandleChain
+from lab_bitunix.doubles import Doubles
 from lab_bitunix.liveness import ChannelKey
 from lab_bitunix.pacing import CoolDown
 from lab_bitunix.rest import RestClient
@@ -29,6 +30,7 @@ from lab_bitunix.wire import (
     TradeFrame,
     candle_of,
     depth_of,
+    keys_of,
     quote_of,
     supported,
     trades_of,
@@ -64,13 +66,15 @@ class LiveStream:
     wall_ns: Callable[[], int]
     levels: int = 0
     trades: bool = False
+    renew_hours: float = 0.0
     pace: float = 1.0
     socket: SocketClient = field(init=False)
     _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
     _books: dict[tuple[str, type], tuple[ChannelKey, tuple[ReadBook, ...]]] = field(init=False, factory=dict)
     """By symbol and frame: the channel, and what is read of it. The one of one level may give quotes and depth."""
-    _traded: dict[str, bytes] = field(init=False, factory=dict)
-    """The newest frame of trades, by symbol: a second one with the same bytes is the first one again."""
+    _traded: dict[str, tuple[int, bytes]] = field(init=False, factory=dict)
+    """The newest frame of trades, by symbol, and the number of its socket: with the same bytes it is the same again."""
+    _doubles: Doubles = field(init=False, factory=Doubles)
     _funded: dict[str, None] = field(init=False, factory=dict)
     _changes: int = field(init=False, default=0)
     _late: int = field(init=False, default=0)
@@ -88,7 +92,7 @@ class LiveStream:
                 self._read(one.symbol, self.levels, depth_of)
         self._funded = dict.fromkeys(one.symbol for one in self.wanted if Channel.FUNDING in one.channels)
         if self.trades:
-            self._traded = {one.symbol: b"" for one in self.wanted if Channel.TRADES in one.channels}
+            self._traded = {one.symbol: (0, b"") for one in self.wanted if Channel.TRADES in one.channels}
         wanted = [channel for channel, reads in self._books.values() if quote_of in reads]
         wanted += dict.fromkeys((one.symbol, CANDLE_CHANNELS[one.interval_ns]) for one in candles)
         optional = [channel for channel, reads in self._books.values() if quote_of not in reads]
@@ -105,6 +109,8 @@ class LiveStream:
             receive=self.receive,
             subscribing=self.subscribing,
             cool_down=self.cool_down,
+            doubles=self._doubles,
+            renew_hours=self.renew_hours,
             pace=self.pace,
         )
         for one in candles:
@@ -143,24 +149,26 @@ class LiveStream:
             if chain is not None:
                 chain.assembler.subscribed()
 
-    def receive(self, message: DataFrame, frame: bytes, now: float) -> ChannelKey | None:
-        """Check a data frame and hand it on; return its channel when it was good."""
+    def receive(self, message: DataFrame, frame: bytes, now: float, line: int) -> ChannelKey | None:
+        """Check a data frame and hand it on; return its channel when it was good. ``line`` numbers its socket."""
         if isinstance(message, DepthFrame):
             known = self._books.get((message.symbol, type(message)))
             if known is None:
                 return None
             channel, reads = known
-            for read in reads:
+            for place, read in enumerate(reads):
                 event = read(message)
                 if isinstance(event, str):
                     self.sink.malformed(event, frame[:SAMPLE_BYTES])
                     return None
                 if not self._timely(event.time_ns, frame, now):
                     return None
+                if place == 0 and now < self._doubles.until and not self._doubles.newer(channel, event.time_ns):
+                    break
                 self.sink.put(event)
             return channel
         if isinstance(message, TradeFrame):
-            return self._take_trades(message, frame, now)
+            return self._take_trades(message, frame, now, line)
         interval_ns = KLINE_INTERVAL[type(message)]
         channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
         chain = self._chains.get(channel)
@@ -175,12 +183,12 @@ class LiveStream:
         chain.push(candle, now)
         return channel
 
-    def _take_trades(self, message: TradeFrame, frame: bytes, now: float) -> ChannelKey | None:
+    def _take_trades(self, message: TradeFrame, frame: bytes, now: float, line: int) -> ChannelKey | None:
         before = self._traded.get(message.symbol)
         if before is None:
             return None
         channel = (message.symbol, TRADE_CHANNEL)
-        if frame == before:
+        if frame == before[1] and line == before[0]:
             return channel
         trades = trades_of(message)
         if isinstance(trades, str):
@@ -188,7 +196,10 @@ class LiveStream:
             return None
         if trades and not self._timely(trades[0].time_ns, frame, now):
             return None
-        self._traded[message.symbol] = frame
+        self._traded[message.symbol] = line, frame
+        if now < self._doubles.until:
+            new = self._doubles.new_rows(keys_of(message), line)
+            trades = [trade for trade, is_new in zip(trades, new, strict=True) if is_new]
         for trade in trades:
             self.sink.put(trade)
         return channel

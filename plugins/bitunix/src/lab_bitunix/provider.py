@@ -47,6 +47,11 @@ def _is_venue(_: object, attribute: "Attribute[str]", value: str) -> None:
         raise ValueError(f"{attribute.name} = {value!r}: expected {' or '.join(_VENUES)}")
 
 
+def _is_renewal(_: object, attribute: "Attribute[float]", value: float) -> None:
+    if value != 0 and not 0.1 <= value <= 168:
+        raise ValueError(f"{attribute.name} = {value!r}: expected 0.1 to 168 hours, or 0")
+
+
 @define(kw_only=True)
 class Bitunix(Provider):
     """Quotes, depth, trades and candles of Bitunix USDT-M and USDC-M perpetuals. Public data: no key is needed or read.
@@ -82,6 +87,11 @@ class Bitunix(Provider):
         metadata={"help": "displayed levels a side, beside the quotes: 5, 15, 1, or 0 for none"},
     )
     trades: bool = field(default=True, metadata={"help": "trades of the market, for resting limits and on_trade"})
+    renew_hours: float = field(
+        default=0.0,
+        validator=[validators.instance_of((int, float)), _is_renewal],
+        metadata={"help": "hours, 0.1 to 168, after which another socket takes over; 0 draws 12 to 20 each time"},
+    )
     faults: str = field(
         default="",
         validator=validators.instance_of(str),
@@ -94,7 +104,7 @@ class Bitunix(Provider):
     )
 
     _runtime: Runtime | None = field(init=False, default=None)
-    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpcore, are imported when it is made
+    _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpx, are imported when it is made
     _local: Any = field(init=False, default=None)  # a LocalVenue, likewise
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
@@ -199,6 +209,7 @@ class Bitunix(Provider):
             wall_ns=runtime.clock.wall_ns,
             levels=self.depth,
             trades=self.trades,
+            renew_hours=self.renew_hours,
             pace=runtime.pace,
         )
         try:

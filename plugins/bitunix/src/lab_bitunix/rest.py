@@ -227,7 +227,7 @@ class RestClient:
             with anyio.CancelScope(deadline=until) as scope:
                 answer = await self._connections.fetch(f"{_PREFIX}{group}/{path}", params)
         except CALL_ERRORS as error:
-            raise ProviderUnavailable(f"{self.host}: {describe_error(error).rstrip(': ')} ({path})") from None
+            raise ProviderUnavailable(f"{self.host}: {describe_error(error)[:200].rstrip(': ')} ({path})") from None
         if scope.cancelled_caught:
             raise self._late(path)
         self.contacted(self.host)

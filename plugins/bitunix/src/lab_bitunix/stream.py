@@ -1,4 +1,4 @@
-"""The socket client: connects, subscribes, reads, watches for silence and reconnects, for ever."""
+"""The socket client: connects, subscribes, watches for silence and reconnects, for ever; renews a socket in time."""
 
 from collections.abc import Callable, Sequence
 from random import Random
@@ -6,45 +6,38 @@ from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+import anyio.abc
 from attrs import define, field
 from lab.errors import AuthenticationFailed, describe_error
 from lab.ports import FeedState, Sink
-from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
+from websockets.exceptions import InvalidStatus
 
-from lab_bitunix.frames import FRAME_LIMIT, Connect, FloodError, FrameConnection
-from lab_bitunix.liveness import Action, ChannelKey, ChannelMonitor, Paces, Ping, Replace, Subscribe
-from lab_bitunix.pacing import Backoff, CoolDown, Pacer
-from lab_bitunix.wire import (
-    SAMPLE_BYTES,
-    Control,
-    DataFrame,
-    DepthFrame,
-    KlineFrame,
-    Malformed,
-    Other,
-    TradeFrame,
-    decode_frame,
-    ping_frame,
-    refusal,
-    subscribe_frame,
-)
+from lab_bitunix.doubles import Doubles
+from lab_bitunix.frames import FRAME_LIMIT, Connect, FrameConnection
+from lab_bitunix.line import Line, Receive
+from lab_bitunix.liveness import ChannelKey, ChannelMonitor, Paces
+from lab_bitunix.pacing import Backoff, CoolDown
 
-Outgoing = str | None
-"""A frame to be sent, or ``None`` for the answer to the newest ping of the venue's."""
 OPEN_S: Final = 5.0
-_DATA: Final = (DepthFrame, KlineFrame, TradeFrame)
-FRAME_EVERY_S: Final = 0.26
-"""At most four frames in any second: the venue closes at more than five, and may block the address."""
+RENEWED_WITHIN_S: Final = 20.0
+"""How long the second socket may take to bring all that is wanted, before it is given up and the first one kept."""
+LINGER_S: Final = 3.0
+"""How long the first socket is read after that: what it brings late, the second one may have missed."""
+RENEWAL_RETRY_S: Final = 1800.0
+_RENEWAL_HOURS: Final = (12.0, 20.0)
 
 
 @define(kw_only=True)
 class SocketClient:
     """One connection at a time, with the wanted and the optional channels subscribed on it.
 
-    ``receive`` takes each decoded data frame, its bytes and the monotonic time, and returns its channel when it could
-    be used; ``subscribing`` hears of the channels just before they are asked for. Opening and closing a connection may
-    take so many real seconds, by ``pace`` (see `lab.ports.Runtime`); silence is judged by the clock the data has.
+    ``receive`` takes each decoded data frame; ``subscribing`` hears of the channels just before they are asked for,
+    because their data had a gap. Opening and closing a connection may take so many real seconds, by ``pace`` (see
+    `lab.ports.Runtime`); silence is judged by the clock the data has.
+
+    After ``renew_hours``, drawn between 12 and 20 if it is 0, another connection opens beside the first and takes its
+    place once all wanted channels spoke on it: before the venue ends the first, and without a gap. Until then both are
+    read, and ``doubles`` knows it.
     """
 
     url: str
@@ -54,17 +47,22 @@ class SocketClient:
     contacted: Callable[[str], None]
     seed: int
     wall_ns: Callable[[], int]
-    receive: Callable[[DataFrame, bytes, float], ChannelKey | None]
+    receive: Receive
     subscribing: Callable[[Sequence[ChannelKey]], None]
     cool_down: CoolDown = field(factory=CoolDown)
+    doubles: Doubles = field(factory=Doubles)
+    renew_hours: float = 0.0
     pace: float = 1.0
     state: FeedState = field(init=False, default=FeedState.DOWN)
     backoff: Backoff = field(init=False)
-    _reason: str = field(init=False, default="")
+    _renewals: Random = field(init=False)
     _paces: Paces = field(init=False, factory=Paces)
+    _line: Line | None = field(init=False, default=None)
+    _opened: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(Random(self.seed))
+        self._renewals = Random(f"{self.seed}/renewals")
 
     def say(self, detail: str) -> None:
         """Report something about the feed that changes no state."""
@@ -79,6 +77,10 @@ class SocketClient:
             self.backoff.not_live(now)
         self.sink.feed(state, detail)
 
+    def renewal_s(self) -> float:
+        """Return how long the next connection is used before another one takes over."""
+        return 3600.0 * (self.renew_hours or self._renewals.uniform(*_RENEWAL_HOURS))
+
     async def run(self) -> None:
         """Keep a connection up until cancelled. Never gives up: the waits grow to 36 s and stay there."""
         while True:
@@ -87,13 +89,14 @@ class SocketClient:
                 self._enter(FeedState.DOWN, f"cooling down for {left:.0f} s after {self.cool_down.reason}")
                 await anyio.sleep(left)
             self._enter(FeedState.CONNECTING, self.url)
-            reason = await self._connection()
+            line = await self._open()
+            reason = line if isinstance(line, str) else await self._use(line)
             wait_s = self.backoff.wait_s(anyio.current_time())
             self._enter(FeedState.DOWN, f"{reason}; next try in {wait_s:.1f} s")
             await anyio.sleep(wait_s)
 
-    async def _connection(self) -> str:
-        """Open a socket, use it up, and return why it ended."""
+    async def _open(self) -> Line | str:
+        """Open a socket, or return why there is none."""
         try:
             socket = await Connect(
                 self.url,
@@ -112,13 +115,19 @@ class SocketClient:
         except Exception as error:  # whatever the other side makes of it is one more failed try
             return f"can't connect: {describe_error(error)[:200].rstrip(': ')}"
         assert isinstance(socket, FrameConnection)
-        try:
-            self.contacted(urlsplit(self.url).netloc)
-            return await self._use(socket)
-        finally:
-            with anyio.move_on_after(0.7 * self.pace, shield=True):
-                await socket.close()
-            socket.transport.abort()
+        self.contacted(urlsplit(self.url).netloc)
+        self._opened += 1
+        return Line(
+            number=self._opened,
+            socket=socket,
+            monitor=ChannelMonitor(self.wanted, anyio.current_time(), self._paces, self.optional),
+            sink=self.sink,
+            receive=self.receive,
+            subscribing=self._subscribing,
+            changed=self._changed,
+            wall_ns=self.wall_ns,
+            pace=self.pace,
+        )
 
     def _refused(self, status: int) -> str:
         if status == 401:
@@ -128,115 +137,82 @@ class SocketClient:
         redirect = "; redirects are not followed" if 300 <= status < 400 else ""
         return f"refused with HTTP {status}{redirect}"
 
-    async def _use(self, socket: FrameConnection) -> str:
-        monitor = ChannelMonitor(self.wanted, anyio.current_time(), self._paces, self.optional)
-        self._reason = ""
-        outgoing, queue = anyio.create_memory_object_stream[Outgoing](8)
-        async with anyio.create_task_group() as tasks:
-            with outgoing, queue:
-                tasks.start_soon(self._read, socket, monitor, outgoing, tasks.cancel_scope)
-                tasks.start_soon(self._write, socket, queue, tasks.cancel_scope)
-                await self._keep_alive(monitor, outgoing, tasks.cancel_scope)
-        return self._reason
-
-    def _end(self, reason: str, scope: anyio.CancelScope) -> None:
-        self._reason = self._reason or reason
-        scope.cancel()
-
-    async def _read(
-        self,
-        socket: FrameConnection,
-        monitor: ChannelMonitor,
-        outgoing: MemoryObjectSendStream[Outgoing],
-        scope: anyio.CancelScope,
-    ) -> None:
-        """Decode, check, hand on: each frame reaches the sink in the callback that brought its bytes."""
-        receive, malformed = self.receive, self.sink.malformed
-
-        def take(frame: bytes, now: float) -> None:
-            monitor.frame(now)
-            message = decode_frame(frame)
-            if isinstance(message, _DATA):
-                channel = receive(message, frame, now)
-                if channel is not None:
-                    monitor.data(channel, now)
-            elif isinstance(message, Control):
-                self._control(message, frame, monitor, outgoing, now, scope)
-            elif isinstance(message, Malformed):
-                malformed(message.reason, frame[:SAMPLE_BYTES])
-            else:
-                assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
-            if monitor.changes:
-                self._tell(monitor)
-
-        try:
-            await socket.hand_to(take, lambda: self._send(None, outgoing, scope))
-        except ConnectionClosed as error:
-            received = error.rcvd
-            how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
-            self._end(f"connection closed: {how}", scope)
-        except FloodError as error:
-            self._end(f"given up: {error}", scope)
-        except WebSocketException as error:
-            self._end(f"connection broken: {error}", scope)
-
-    def _control(
-        self,
-        message: Control,
-        frame: bytes,
-        monitor: ChannelMonitor,
-        outgoing: MemoryObjectSendStream[Outgoing],
-        now: float,
-        scope: anyio.CancelScope,
-    ) -> None:
-        refused = refusal(message)
-        if refused is not None:
-            self.sink.malformed(refused, frame[:SAMPLE_BYTES])  # counted and sampled, however many come
-        elif message.op == "connect":
-            self._do(monitor.hello(now), outgoing, scope)
-
-    async def _write(
-        self, socket: FrameConnection, queue: MemoryObjectReceiveStream[Outgoing], scope: anyio.CancelScope
-    ) -> None:
-        pacer = Pacer(FRAME_EVERY_S)
-        try:
-            async for text in queue:
-                await pacer.wait()
-                if text is not None:
-                    await socket.send(text)
-                elif (ping := socket.take_ping()) is not None:
-                    await socket.pong(ping)
-        except ConnectionClosed:
-            self._end("connection closed while sending", scope)
-
-    async def _keep_alive(
-        self, monitor: ChannelMonitor, outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope
-    ) -> None:
-        """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""
-        while True:
-            self._do(monitor.due(anyio.current_time()), outgoing, scope)
-            self._tell(monitor)
-            await anyio.sleep_until(monitor.next_due())
-
-    def _do(
-        self, actions: Sequence[Action], outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope
-    ) -> None:
-        for action in actions:
-            if isinstance(action, Subscribe):
-                self.subscribing(action.channels)
-                self._send(subscribe_frame(action.channels), outgoing, scope)
-            elif isinstance(action, Ping):
-                self._send(ping_frame(self.wall_ns() // 10**9), outgoing, scope)
-            elif isinstance(action, Replace):
-                self._end(action.reason, scope)
-
-    def _send(self, frame: Outgoing, outgoing: MemoryObjectSendStream[Outgoing], scope: anyio.CancelScope) -> None:
-        try:
-            outgoing.send_nowait(frame)
-        except anyio.WouldBlock:
-            self._end("nothing can be sent", scope)
-
-    def _tell(self, monitor: ChannelMonitor) -> None:
-        changes, monitor.changes = monitor.changes, []
-        for state, detail in changes:
+    def _changed(self, line: Line, state: FeedState, detail: str) -> None:
+        if line is self._line:
             self._enter(state, detail)
+
+    def _subscribing(self, line: Line, channels: Sequence[ChannelKey]) -> None:
+        if line is self._line:
+            self.subscribing(channels)
+
+    async def _use(self, line: Line) -> str:
+        """Use a connection up, and those that take its place in time; return why the last one ended."""
+        self._line = line
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(line.run)
+            while (successor := await self._successor(line, tasks)) is not None:
+                tasks.start_soon(self._let_go, line)
+                self._line = line = successor
+                self._enter(FeedState.LIVE, f"moved to socket {line.number}, opened beside the one before as planned")
+            tasks.cancel_scope.cancel()
+        self._line = None
+        return line.reason
+
+    async def _let_go(self, line: Line) -> None:
+        try:
+            await anyio.sleep(LINGER_S)
+        finally:
+            self.doubles.end(anyio.current_time())
+            line.end("renewed")
+
+    async def _successor(self, line: Line, tasks: anyio.abc.TaskGroup) -> Line | None:
+        """Return the connection that takes over, all its channels flowing, or ``None`` when ``line`` was lost."""
+        wait_s = self.renewal_s()
+        while True:
+            with anyio.move_on_after(wait_s):
+                await line.ended.wait()
+                return None
+            found: Line | str | None = None
+            async with anyio.create_task_group() as watch:
+                watch.start_soon(_cancel_after, line.ended, watch.cancel_scope)
+                found = await self._open_beside(tasks)
+                watch.cancel_scope.cancel()
+            if isinstance(found, Line) or line.ended.is_set():
+                return found if isinstance(found, Line) else None
+            wait_s = RENEWAL_RETRY_S
+            self.say(f"the socket is kept, a second one is tried again in {wait_s / 60:g} min: {found}")
+
+    async def _open_beside(self, tasks: anyio.abc.TaskGroup) -> Line | str:
+        """Return a second connection, live, or why there is none."""
+        left = self.cool_down.remaining(anyio.current_time())
+        if left:
+            return f"cooling down for {left:.0f} s after {self.cool_down.reason}"
+        self.doubles.begin()
+        line: Line | str = "cancelled"
+        live = False
+        try:
+            line = await self._open()
+            if isinstance(line, str):
+                return line
+            tasks.start_soon(line.run)
+            with anyio.move_on_after(RENEWED_WITHIN_S):
+                await _either(line.live, line.ended)
+            live = line.live.is_set() and not line.ended.is_set()
+            return line if live else line.reason or f"not all channels spoke within {RENEWED_WITHIN_S:g} s"
+        finally:
+            if not live:
+                self.doubles.end(anyio.current_time())
+                if isinstance(line, Line):
+                    line.end("not needed")
+
+
+async def _cancel_after(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
+
+
+async def _either(first: anyio.Event, second: anyio.Event) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_cancel_after, second, tasks.cancel_scope)
+        await first.wait()
+        tasks.cancel_scope.cancel()

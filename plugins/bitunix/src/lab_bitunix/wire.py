@@ -85,6 +85,8 @@ class _TradeRow(msgspec.Struct, gc=False):
     p: float
     v: float
     s: Side
+    t: msgspec.Raw = msgspec.Raw()
+    """Only compared, never read: the time of the trade, in whole seconds."""
 
 
 class DepthFrame(msgspec.Struct):
@@ -221,6 +223,11 @@ def trades_of(frame: TradeFrame) -> Sequence[Trade] | str:
         if problem is not None:
             return f"{TRADE_CHANNEL}: {problem}"
     return trades
+
+
+def keys_of(frame: TradeFrame) -> Sequence[tuple[object, ...]]:
+    """Return what tells the frame's trades from others, in their order: the same on each socket that brings them."""
+    return [(frame.symbol, row.p, row.v, row.s, bytes(row.t)) for row in frame.data]
 
 
 def candle_of(frame: KlineFrame, interval_ns: int) -> Candle | str:
