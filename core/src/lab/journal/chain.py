@@ -70,10 +70,11 @@ def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, k
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
     """Return the rows of events that follow row ``seq``, whose hash is ``previous``."""
     rows: list[WrittenRow] = []
+    kinds, as_json = KINDS, encode
     for events, time_ns, input_n in gathered:
         for event in events:
             seq += 1
-            kind, key, body = KINDS[type(event)], key_of(event), encode(event)
+            kind, key, body = kinds[type(event)], key_of(event), as_json(event)
             previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
             rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
     return rows
