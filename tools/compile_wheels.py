@@ -23,10 +23,15 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).parents[1]
 SUFFIX: Final = sysconfig.get_config_var("EXT_SUFFIX")
 SETUP: Final = """\
+import sys
+
 from mypyc.build import mypycify
 from setuptools import setup
 
 modules = mypycify({arguments!r}, opt_level="3", debug_level="0", group_name={name!r})
+if sys.platform == "linux":
+    for module in modules:  # a library's calls within itself need not go through a table: others do so anyway
+        module.extra_link_args += ["-Wl,-Bsymbolic-functions"]
 setup(name={name!r}, packages=[], ext_modules=modules)
 """
 MYPY: Final = ("--strict", "--follow-imports=silent", "--config-file=")

@@ -12,13 +12,13 @@ from lab.domain.ledger import EXACT, Ledger
 from lab.domain.margin import (
     breach_notional,
     breach_price,
-    breach_price_in_float,
     figures_of,
     initial_margin,
     maintenance_margin,
     notional_most,
     tier_of,
 )
+from lab.engine.breach import breach_price_in_float
 from lab.testing.builders import instrument
 
 D = Decimal

@@ -133,6 +133,18 @@ def test_what_is_typical_is_the_mean_volume_of_the_newest_candles() -> None:
     assert only_fill(paper, candle(0, volume=7.0)).slippage == 100 * D("0.001") * D("1.05")  # 5 of 50
 
 
+@pytest.mark.behaviour("O4")
+def test_a_part_too_small_to_be_felt_slips_no_more_though_the_whole_order_would() -> None:
+    paper = PaperBroker(latency_ms=0, slippage_bps=D(10))
+    paper.open({"BTCUSDT": evolve(BTC, tick=D("0.00001"))}, seed=7)
+    paper.attach(market_of(*[50.0] * 10))
+    send(paper, order(quantity="5"))
+    part = only_fill(paper, candle(0, volume=0.001))  # 0.001 of 50 is × 1.00001, which is 1 to four decimals
+    assert (part.quantity, part.slippage) == (D("0.001"), 100 * D("0.001"))
+    rest = only_fill(paper, candle(60_000, volume=50.0))
+    assert (rest.quantity, rest.slippage) == (D("4.999"), 100 * D("0.001") * D("1.05"))
+
+
 def test_a_market_order_on_known_candles_does_not_expire_by_time() -> None:
     paper = broker(expire_ms=100)
     paper.attach(market_of(50.0))

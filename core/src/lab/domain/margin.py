@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
-from math import inf
 from typing import Final, Literal, TypeVar
 
 from lab.domain.instrument import Instrument, MarginTier
@@ -55,7 +54,7 @@ def figures_of(tiers: Sequence[MarginTier]) -> tuple[TierFigures[Decimal], ...]:
     )
 
 
-def breach_notional(aside: N, *, falls: bool, tiers: Sequence[TierFigures[N]]) -> N | None:
+def breach_notional(aside: Decimal, *, falls: bool, tiers: Sequence[TierFigures[Decimal]]) -> Decimal | None:
     """Return the notional at which a margin balance is down to the maintenance margin; ``None``: at none.
 
     The balance is ``aside`` + notional where a loss lets the notional fall (``falls``: a linear long, an inverse
@@ -88,17 +87,3 @@ def breach_price(instrument: Instrument, quantity: Decimal, aside: Decimal) -> D
         size = abs(quantity)
         price = notional / size if linear else size * instrument.contract_value / notional
         return price.quantize(_STEP)
-
-
-def breach_price_in_float(value: float, quantity: float, aside: float, tiers: Sequence[TierFigures[float]]) -> float:
-    """Return the same in float, to know from when on to look exactly; ``value`` is the contract's, 0 for a linear one.
-
-    Where no mark is low or high enough it is 0 for a long and infinite for a short; where every mark is, the reverse.
-    """
-    notional = breach_notional(aside, falls=(quantity > 0.0) is not bool(value), tiers=tiers)
-    if notional is None:
-        return 0.0 if quantity > 0.0 else inf
-    if notional <= 0.0:
-        return inf if quantity > 0.0 else 0.0
-    size = abs(quantity)
-    return size * value / notional if value else notional / size

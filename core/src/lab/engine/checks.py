@@ -36,7 +36,9 @@ _AT_ONCE: Final = 100
 _MOST: Final = Decimal(10**15)
 _LEAST: Final = -_MOST
 _FEE_MOST: Final = _MOST * _MOST
+_FEE_LEAST: Final = -_FEE_MOST
 _ONE: Final = Decimal(1)
+_MINUS_ONE: Final = -_ONE
 _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
@@ -247,8 +249,8 @@ def _is_sound(fill: Any, event_ns: int) -> bool:
         and (spread is None or (type(spread) is Decimal and ZERO <= spread < _MOST))
         and ZERO < quantity < _MOST
         and ZERO < price < _MOST
-        and -_FEE_MOST < fee < _FEE_MOST
-        and -_ONE < rate < _ONE
+        and _FEE_LEAST < fee < _FEE_MOST
+        and _MINUS_ONE < rate < _ONE
         and ZERO <= reference < _MOST
         and ZERO <= slippage < _MOST
         and type(oid) is type(rule) is type(liquidity) is str

@@ -124,11 +124,12 @@ class FillBooking:
         except Inexact:
             raise self._entry.broker.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
+        closed = bool(held) and (not after or (after > ZERO) is not (held > ZERO))
         counters = self._state.counters
         counters.fills += 1
         book.fills += 1
-        self._tally(fill, buys, market)
-        if held and (not after or (after > ZERO) is not (held > ZERO)):
+        self._tally(fill, market)
+        if closed:
             counters.trades += 1
             book.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
@@ -145,10 +146,10 @@ class FillBooking:
             self._entry.changes.end_idle(open_, out)
         if open_.children:
             self._entry.changes.wake(open_)
-        if book.orders and held and (not after or (after > ZERO) is not (held > ZERO)):
+        if closed and book.orders:
             self._entry.changes.position_closed(open_, out)
 
-    def _tally(self, fill: Fill, buys: bool, market: Market) -> None:
+    def _tally(self, fill: Fill, market: Market) -> None:
         """Count a fill under its rule, and what it would have cost at the best and at the worst of its references."""
         counters = self._state.counters
         rules = counters.fill_rules

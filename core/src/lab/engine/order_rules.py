@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import astuple
+
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.domain.money import as_decimal
@@ -29,17 +31,22 @@ _IMMEDIATE: Final = (TimeInForce.IOC, TimeInForce.FOK)
 
 def is_plain(request: OrderRequest) -> bool:
     """Return whether a request is a market order without anything beside its quantity."""
+    # All fields in one call: a look-up of each costs more.
+    (
+        _, _, _, kind, limit, _, _, _, _, stop, trail, stop_loss, take_profit, post_only, time_in_force, expires_ns,
+        group,
+    ) = astuple(request)  # fmt: skip
     return (
-        request.type is _MARKET
-        and request.limit is None
-        and request.stop is None
-        and request.trail is None
-        and request.stop_loss is None
-        and request.take_profit is None
-        and request.time_in_force is _GTC
-        and request.expires_ns is None
-        and not request.post_only
-        and not request.group
+        kind is _MARKET
+        and limit is None
+        and stop is None
+        and trail is None
+        and stop_loss is None
+        and take_profit is None
+        and time_in_force is _GTC
+        and expires_ns is None
+        and not post_only
+        and not group
     )
 
 

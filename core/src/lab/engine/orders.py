@@ -7,9 +7,12 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Final
 
+from msgspec.structs import astuple
+
 from lab.domain.events import OrderAccepted, OrderRefused, Signal
 from lab.domain.ids import order_id
 from lab.domain.ledger import ZERO
+from lab.domain.money import step_down
 from lab.domain.orders import Order, OrderRequest, OrderType, Rejected, Side
 from lab.domain.position import FLAT
 from lab.engine.bound_broker import BoundBroker
@@ -74,7 +77,7 @@ class OrderEntry:
             self._refuse(book, oid, request, "engine", f"unknown symbol {symbol!r}; this run has {known}", {}, out)
             return
         instrument = market.instrument
-        quantity = instrument.floor_quantity(wanted) if wanted > ZERO else ZERO
+        quantity = step_down(wanted, instrument.lot) if wanted > ZERO else ZERO
         if request.reduce_only and quantity > reducible:
             quantity = reducible
         problem = self._problem(market, request, quantity, held, 0 if closes else len(book.orders))
@@ -190,21 +193,24 @@ class OrderEntry:
         remarks: tuple[str, ...],
         out: Outputs,
     ) -> None:
-        now_ns = self._state.now_ns
-        limit, stop, trail, instrument = request.limit, request.stop, request.trail, market.instrument
+        now_ns, instrument = self._state.now_ns, market.instrument
+        # All fields in one call: a look-up of each costs more.
+        (
+            _, side, _, kind, limit, _, _, _, _, stop, trail, stop_loss, take_profit, post_only, time_in_force,
+            expires_ns, group,
+        ) = astuple(request)  # fmt: skip
         if limit is not None:
-            limit = instrument.passive_price(limit, request.side)
+            limit = instrument.passive_price(limit, side)
         if stop is not None:
-            stop = on_tick("stop", stop, request.side, instrument)
+            stop = on_tick("stop", stop, side, instrument)
         if trail is not None:
-            trail = on_tick("trail", trail, request.side, instrument)
-        group = f"{book.name}/{request.group}" if request.group else ""
+            trail = on_tick("trail", trail, side, instrument)
         order = Order(
-            oid, book.name, market.symbol, request.side, quantity, request.type, limit, reduce_only, now_ns, quantity,
-            0, stop, trail, request.post_only, request.time_in_force, request.expires_ns, "", group,
+            oid, book.name, market.symbol, side, quantity, kind, limit, reduce_only, now_ns, quantity,
+            0, stop, trail, post_only, time_in_force, expires_ns, "", f"{book.name}/{group}" if group else "",
         )  # fmt: skip
         entry = self._give(book, order, request, request.quantity, remarks, out)
-        if entry is not None and not reduce_only and (request.stop_loss is not None or request.take_profit is not None):
+        if entry is not None and not reduce_only and (stop_loss is not None or take_profit is not None):
             self._guard(book, market, entry, request, out)
 
     def _give(
@@ -217,7 +223,11 @@ class OrderEntry:
         out: Outputs,
     ) -> OpenOrder | None:
         """Give an order to the broker, and return it where it works."""
-        oid, now_ns = order.id, order.placed_ns
+        # All fields in one call: a look-up of each costs more.
+        (
+            oid, _, symbol, side, quantity, kind, limit, reduce_only, now_ns, _, _, stop, trail, post_only,
+            time_in_force, expires_ns, parent, group,
+        ) = astuple(order)  # fmt: skip
         try:
             answer = self.broker.submit(order, now_ns)
         except ComponentError as failure:
@@ -229,9 +239,8 @@ class OrderEntry:
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
             OrderAccepted(
-                oid, book.name, order.symbol, order.side, order.type, order.quantity, order.limit, order.reduce_only,
-                request.reason, requested, now_ns, eligible_ns, remarks, order.stop, order.trail, order.post_only,
-                order.time_in_force, order.expires_ns, order.parent, order.group,
+                oid, book.name, symbol, side, kind, quantity, limit, reduce_only, request.reason, requested, now_ns,
+                eligible_ns, remarks, stop, trail, post_only, time_in_force, expires_ns, parent, group,
             )
         )  # fmt: skip
         if rejection is not None:

@@ -5,10 +5,11 @@ from decimal import Decimal, localcontext
 from math import inf
 
 from lab.domain.ledger import EXACT, ZERO
-from lab.domain.margin import breach_price, breach_price_in_float, initial_margin, maintenance_margin
+from lab.domain.margin import breach_price, initial_margin, maintenance_margin
 from lab.domain.money import as_decimal
 from lab.domain.position import Position
 from lab.domain.time import DAY_NS
+from lab.engine.breach import breach_price_in_float
 from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.margin_watch import MarginWatch
 from lab.engine.state import Account, Book, EngineState, Market
@@ -46,9 +47,13 @@ class Valuation:
 
     def mark(self, symbol: str, quantity: Decimal) -> Decimal:
         """Return the price a quantity is valued at: long at the bid, short at the ask, without quotes at the close."""
-        value = self._markets[symbol].mark(quantity >= ZERO)
+        return self._mark(self._markets[symbol], quantity)
+
+    @staticmethod
+    def _mark(market: Market, quantity: Decimal) -> Decimal:
+        value = market.last if market.quote is None else market.mark(quantity >= ZERO)
         if not value:
-            raise LookupError(f"no price of {symbol} yet")
+            raise LookupError(f"no price of {market.symbol} yet")
         return as_decimal(value)
 
     def book_equity(self, book: Book) -> Decimal:
@@ -57,8 +62,11 @@ class Valuation:
         for symbol, held in book.ledger.positions.items():
             quantity = held.quantity
             if quantity:  # the context's own methods: to change the context and back costs more
-                mark = self._markets[symbol].instrument.worth(self.mark(symbol, quantity))
-                total = EXACT.subtract(EXACT.fma(quantity, mark, total), held.cost)
+                market = self._markets[symbol]
+                worth = self._mark(market, quantity)
+                if market.contract_value:
+                    worth = market.instrument.worth(worth)
+                total = EXACT.subtract(EXACT.fma(quantity, worth, total), held.cost)
         return total
 
     def profit(self, book: Book, symbol: str) -> Decimal:
@@ -273,11 +281,12 @@ class Valuation:
 
     def _moment(self) -> Moment:
         held = []
-        cash = ZERO
-        for book in self._state.books:
-            ledger = book.ledger
-            cash = EXACT.add(cash, ledger.cash)
-            for symbol, position in ledger.positions.items():
+        books = self._state.books
+        cash = books[0].ledger.cash
+        for book in books[1:]:
+            cash = EXACT.add(cash, book.ledger.cash)
+        for book in books:
+            for symbol, position in book.ledger.positions.items():
                 quantity = position.quantity
                 if quantity:
                     market = self._markets[symbol]

@@ -79,11 +79,11 @@ def state_seal(head: bytes, body: bytes) -> bytes:
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
     """Return the rows of events that follow row ``seq``, whose hash is ``previous``."""
     rows: list[WrittenRow] = []
-    secrets = knows_secrets()
+    kinds, as_json, secrets = KINDS, encode, knows_secrets()
     for events, time_ns, input_n in gathered:
         for event in events:
             seq += 1
-            kind, key, body = KINDS[type(event)], key_of(event), encode(event)
+            kind, key, body = kinds[type(event)], key_of(event), as_json(event)
             if secrets:
                 body = bytes_without_secrets(body)
             previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)

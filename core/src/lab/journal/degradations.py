@@ -28,11 +28,12 @@ def degradations(started: RunStarted, end: RunState, reader: JournalReader, *, f
         found.append(f"gate_memory {', '.join(started.gate_memory)}: carried over{run and f' from {run}'}")
     if not started.gates:
         found.append("no_risk_gates: none were configured")
-    found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in reader.events(StrategyStopped))
-    found.extend(f"entries_halted {e.strategy}: {e.gate}: {e.reason}" for e in reader.events(EntriesHalted))
-    found.extend(_liquidated(event) for event in reader.events(Liquidated))
-    found.extend(_funding_skipped(reader.events(FundingSkipped)))
-    found.extend(f"gate_failed {event.gate}: {event.error}" for event in reader.events(GateFailed))
+    events = reader.gathered(StrategyStopped, EntriesHalted, Liquidated, FundingSkipped, GateFailed)
+    found.extend(f"strategy_stopped {event.strategy}: {event.error}" for event in events[StrategyStopped])
+    found.extend(f"entries_halted {e.strategy}: {e.gate}: {e.reason}" for e in events[EntriesHalted])
+    found.extend(_liquidated(event) for event in events[Liquidated])
+    found.extend(_funding_skipped(events[FundingSkipped]))
+    found.extend(f"gate_failed {event.gate}: {event.error}" for event in events[GateFailed])
     notes = started.source.get("notes", "").splitlines()
     found.extend(notes)
     counts = {

@@ -97,6 +97,18 @@ class JournalReader:
         for seq, body in self._select("SELECT seq, body FROM event WHERE kind = ? ORDER BY seq", (kind,)):
             yield self.decoded(cls, seq, body)
 
+    def gathered(self, *classes: type) -> dict[type, list[Any]]:
+        """Return the bodies of the rows of several classes, by class: each look for one alone reads the whole file.
+
+        Raises `JournalError` naming the row whose body does not fit, and what is wrong with it.
+        """
+        found: dict[type, list[Any]] = {cls: [] for cls in classes}
+        kinds = {ROW_KINDS[cls]: cls for cls in classes}
+        sql = f"SELECT seq, kind, body FROM event WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY seq"
+        for seq, kind, body in self._select(sql, tuple(kinds)):
+            found[kinds[kind]].append(self.decoded(kinds[kind], seq, body))
+        return found
+
     def has(self, cls: type) -> bool:
         """Return whether there is a row of this class."""
         return any(self._select("SELECT 1 FROM event WHERE kind = ? LIMIT 1", (ROW_KINDS[cls],)))

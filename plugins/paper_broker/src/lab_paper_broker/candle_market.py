@@ -64,17 +64,18 @@ class CandleMarket:
         else:
             return
         orders = list(self._working.orders.values())
+        typical = self._typical(candle)
         most: Decimal | None = None
         if not self._unlimited and self._has_volume(candle) and not self._is_plenty(candle, orders):
             most = as_decimal(candle[7]) * self._share
         for resting in orders:
             if resting.symbol != symbol or resting.seen_n == event_n:
                 continue
-            if resting.order.group:
+            if resting.group:
                 for other in families.others(resting):
                     if other.seen_n != event_n and _comes_before(other, resting, candle):
-                        most = self._meet(other, candle, most, event_n, reports)
-            most = self._meet(resting, candle, most, event_n, reports)
+                        most = self._meet(other, candle, most, typical, event_n, reports)
+            most = self._meet(resting, candle, most, typical, event_n, reports)
 
     def _has_volume(self, candle: Candle) -> bool:
         """Return whether the candles of a symbol have a volume: one of 0 is then a candle in which nobody traded."""
@@ -90,11 +91,11 @@ class CandleMarket:
         wanted = 0.0
         for resting in orders:
             if resting.symbol == candle[0]:
-                wanted += float(resting.total)
+                wanted += resting.size
         return wanted < candle[7] * self._most
 
     def _meet(
-        self, resting: Resting, candle: Candle, most: Decimal | None, event_n: int, reports: Reports
+        self, resting: Resting, candle: Candle, most: Decimal | None, typical: float, event_n: int, reports: Reports
     ) -> Decimal | None:
         """Let an order meet a candle; return what is left of the volume."""
         resting.seen_n = event_n
@@ -108,14 +109,14 @@ class CandleMarket:
         known, before, shown = len(reports), resting.done, most
         if self._liquidity is not None:
             shown = self._liquidity.available(resting.order, most)
-        terms = self._terms[resting.symbol]
-        where = meet_candle(resting, candle, shown, self._typical(terms, candle), terms, reports)
+        where = meet_candle(resting, candle, shown, typical, self._terms[resting.symbol], reports)
         if len(reports) > known:
             self._working.settle(resting, before, candle[1], where, candle[2], reports)
         return None if most is None else max(most - (resting.done - before), _ZERO)
 
-    def _typical(self, terms: Terms, candle: Candle) -> float:
+    def _typical(self, candle: Candle) -> float:
         """Return the mean volume of the newest candles, this one's where there are no others; 0: not needed."""
+        terms = self._terms[candle[0]]
         if not terms.slippage and terms.slippage_model is None:
             return 0.0
         mean = 0.0 if self.market is None else self.market.mean_volume(candle[0])

@@ -24,20 +24,19 @@ class Families:
 
     def add_child(self, resting: Resting) -> None:
         """Let an order sleep until its entry fills."""
-        self._children.setdefault(resting.order.parent, []).append(resting)
-        if resting.order.group:
+        self._children.setdefault(resting.parent, []).append(resting)
+        if resting.group:
             self.join(resting)
 
     def join(self, resting: Resting) -> None:
         """Take an order into its group."""
-        self._groups.setdefault(resting.order.group, []).append(resting)
+        self._groups.setdefault(resting.group, []).append(resting)
 
     def leave(self, resting: Resting) -> bool:
         """Forget an order that has ended in its group and as a child; return whether it has children of its own."""
-        order = resting.order
-        if not order.group and not order.parent:
+        if not resting.group and not resting.parent:
             return resting.id in self._children
-        for families, name in ((self._groups, order.group), (self._children, order.parent)):
+        for families, name in ((self._groups, resting.group), (self._children, resting.parent)):
             members = families.get(name)
             if members is not None and resting in members:
                 members.remove(resting)
@@ -60,9 +59,9 @@ class Families:
 
     def others(self, resting: Resting) -> Sequence[Resting]:
         """Return the other members of an order's group."""
-        if not resting.order.group:
+        if not resting.group:
             return _NOBODY
-        return [one for one in self._groups.get(resting.order.group, _NOBODY) if one is not resting]
+        return [one for one in self._groups.get(resting.group, _NOBODY) if one is not resting]
 
     def filled(
         self, resting: Resting, quantity: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports

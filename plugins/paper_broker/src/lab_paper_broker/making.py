@@ -4,6 +4,7 @@ from decimal import Decimal
 from typing import Final
 
 from lab import Fill
+from lab.domain.money import step_down, step_up
 
 from lab_paper_broker.resting import Resting
 from lab_paper_broker.terms import Terms
@@ -28,12 +29,12 @@ def take(
     """Take liquidity at the reference price ± slippage, on the tick, never beyond the order's limit."""
     price, order = reference, resting.order
     instrument = terms.instrument
-    slippage = terms.beyond(order, quantity, typical, spread is not None)
+    slippage = terms.beyond(resting, quantity, typical, spread is not None)
     if slippage or price % instrument.tick:
         if resting.buys:
-            price = instrument.worse_price(price * (_ONE + slippage), order.side)
+            price = step_up(price * (_ONE + slippage), instrument.tick)
         else:
-            price = instrument.worse_price(price * (_ONE - slippage), order.side)
+            price = step_down(price * (_ONE - slippage), instrument.tick)
             if not price:
                 price = instrument.tick  # a price of 0 is none: even the worst sale gets a tick
         limit = order.limit
@@ -44,7 +45,7 @@ def take(
     resting.fill(quantity)
     fee = (price * quantity if terms.linear else instrument.notional(quantity, price)) * rate
     return Fill(
-        order.id, quantity, price, fee, rate, "taker", rule, reference, spread, lost, time_ns,
+        resting.id, quantity, price, fee, rate, "taker", rule, reference, spread, lost, time_ns,
         resting.age_ns, displayed, None, best, worst,
     )  # fmt: skip
 
@@ -65,7 +66,7 @@ def make(
     resting.fill(quantity)
     fee = terms.instrument.notional(quantity, price) * rate
     return Fill(
-        order.id, quantity, price, fee, rate, "maker", rule, price, spread, _ZERO, time_ns,
+        resting.id, quantity, price, fee, rate, "maker", rule, price, spread, _ZERO, time_ns,
         0, displayed, resting.queue,
     )  # fmt: skip
 
@@ -80,6 +81,6 @@ def take_at_limit(
     resting.fill(quantity)
     fee = terms.instrument.notional(quantity, price) * rate
     return Fill(
-        order.id, quantity, price, fee, rate, "taker", rule, reference, None,
+        resting.id, quantity, price, fee, rate, "taker", rule, reference, None,
         abs(price - reference), time_ns,
     )  # fmt: skip

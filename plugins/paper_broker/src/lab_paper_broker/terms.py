@@ -7,8 +7,11 @@ from lab import Instrument, Order
 from lab.domain.money import as_decimal
 
 from lab_paper_broker.models import Fees, Slippage
+from lab_paper_broker.resting import Resting
 
 _IMPACT_MOST: Final = Decimal(3)
+_FELT: Final = 1.00005
+"""The least factor that is above 1 to four decimals."""
 
 
 class Terms:
@@ -56,7 +59,7 @@ class Terms:
             raise TypeError(f"fee_model: rate() gave {what}; expected a fraction as Decimal, such as Decimal('0.0006')")
         return rate
 
-    def beyond(self, order: Order, quantity: Decimal, typical: float, quoted: bool) -> Decimal:
+    def beyond(self, resting: Resting, quantity: Decimal, typical: float, quoted: bool) -> Decimal:
         """Return the fraction lost beyond the reference price.
 
         It grows with the quantity's share of what is typical, displayed at the touch or traded in a candle; 0: that is
@@ -64,15 +67,15 @@ class Terms:
         """
         if self.slippage_model is not None:
             known = as_decimal(typical) if typical else None
-            fraction = self.slippage_model.fraction(order, quantity, known, quoted)
+            fraction = self.slippage_model.fraction(resting.order, quantity, known, quoted)
             if type(fraction) is not Decimal or not 0 <= fraction < 1:
                 what = f"{fraction!r:.60} ({type(fraction).__name__})"
                 raise TypeError(f"slippage_model: fraction() gave {what}; expected a Decimal from 0 to under 1")
             return fraction
         fraction = self.quote_slippage if quoted else self.slippage
-        if not typical or not fraction:
-            return fraction
+        if not typical or not fraction or 1.0 + 0.5 * resting.size / typical < _FELT:
+            return fraction  # not even the whole order is felt
         factor = 1.0 + 0.5 * float(quantity) / typical
-        if factor < 1.00005:
+        if factor < _FELT:
             return fraction
         return fraction * (_IMPACT_MOST if factor > 3.0 else as_decimal(round(factor, 4)))

@@ -70,11 +70,12 @@ class Working:
         self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
     ) -> None:
         """Pass an order's fills on to its family, and remove it where it has ended."""
-        filled = resting.done - before
-        if filled and (resting.order.group or self.families.has_children(resting)):
-            for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
-                self.remove(other)
-        if resting.ended or resting.done == resting.total:
+        if resting.group or self.families.has_children(resting):
+            filled = resting.done - before
+            if filled:
+                for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
+                    self.remove(other)
+        if resting.ended or (not resting.left and resting.done == resting.total):
             self.remove(resting)
 
     def end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:

@@ -7,6 +7,7 @@ from typing import Final, Literal
 from attrs import define, field
 from lab import PASS, OrderRequest, Refuse, RiskGate, Verdict, View
 
+from lab_risk_limits.day import is_within, limit_of
 from lab_risk_limits.figures import above_0, check_figures, texts
 
 _FIGURES: Final = ("loss", "limit", "day_starting_equity", "equity")
@@ -44,21 +45,20 @@ class MaxDailyLoss(RiskGate):
 
     def limit(self, view: View) -> Decimal:
         """Return the limit in force, in the quote currency."""
-        usd, percent = self.usd, self.percent
-        if percent is None and usd is not None:
-            return usd
-        limit = view.session_starting_equity * (percent or 0) / 100
-        return limit if usd is None else min(usd, limit)
+        return limit_of(view, self.usd, self.percent)
 
     def review(self, request: OrderRequest, view: View) -> Verdict:
         """Pass while no day's loss has reached the limit."""
+        if not self._tripped and is_within(view, self.usd, self.percent):
+            return PASS
         numbers = self._tripped or self._find(view)
-        return Refuse(_said(numbers, self.lasts), {**numbers}) if numbers else PASS
+        return Refuse(_said(numbers, self.lasts), {**numbers})
 
     def tripped(self, view: View) -> str:
         """Return what the loss was that reached the limit for the session."""
-        numbers = self._tripped or self._find(view) if self.lasts == "session" else {}
-        return _said(numbers, self.lasts) if numbers else ""
+        if self.lasts == "day" or (not self._tripped and is_within(view, self.usd, self.percent)):
+            return ""
+        return _said(self._tripped or self._find(view), self.lasts)
 
     def snapshot(self) -> Mapping[str, str]:
         """Return the figures of the loss that reached the limit."""
@@ -70,12 +70,9 @@ class MaxDailyLoss(RiskGate):
         self._tripped = dict(memory)
 
     def _find(self, view: View) -> dict[str, str]:
-        """Return the figures of a loss that reached the limit, empty where there is none; what lasts is kept."""
+        """Return the figures of a loss that has reached the limit; what lasts is kept."""
         began, equity = view.day_starting_equity, view.session_equity
-        loss, limit = began - equity, self.limit(view)
-        if loss < limit:
-            return {}
-        numbers = texts(loss=loss, limit=limit, day_starting_equity=began, equity=equity)
+        numbers = texts(loss=began - equity, limit=self.limit(view), day_starting_equity=began, equity=equity)
         if self.lasts == "session":
             self._tripped = numbers
         return numbers

@@ -13,12 +13,15 @@ _LIMIT: Final = OrderType.LIMIT
 _MARKET: Final = OrderType.MARKET
 
 
-class Load(NamedTuple):
+class Load:
     """The load of an order: ``offset`` is the quantity that closes, ``bound`` the notional held beside it."""
 
-    price: Decimal
-    offset: Decimal
-    bound: Decimal
+    __slots__ = ("bound", "offset", "price")
+
+    def __init__(self, price: Decimal, offset: Decimal, bound: Decimal) -> None:
+        self.price = price
+        self.offset = offset
+        self.bound = bound
 
 
 class Excess(NamedTuple):

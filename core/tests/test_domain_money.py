@@ -1,0 +1,30 @@
+"""Floats as exact decimals, and figures on their steps."""
+
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+from lab.domain.money import as_decimal, step_down, step_up
+
+D = Decimal
+
+
+def test_a_float_is_the_decimal_of_its_shortest_text_however_many_came_before() -> None:
+    values = [number / 10 for number in range(1_000)]
+    for _ in range(2):
+        assert [str(as_decimal(value)) for value in values] == [repr(value) for value in values]
+
+
+def test_a_whole_number_is_taken_as_a_float_whichever_came_first() -> None:
+    assert str(as_decimal(7654321)) == str(as_decimal(7654321.0)) == "7654321.0"
+    assert str(as_decimal(7654322.0)) == str(as_decimal(7654322)) == "7654322.0"
+
+
+@given(st.integers(0, 10**9), st.integers(1, 10**4))
+def test_the_steps_below_and_above_a_figure_are_the_nearest(value: int, step: int) -> None:
+    one, tick = D(value).scaleb(-3), D(step).scaleb(-2)
+    low, high = step_down(one, tick), step_up(one, tick)
+    assert low % tick == high % tick == 0
+    assert low <= one <= high
+    assert high - low in {0, tick}
+    assert (high == low) is (one % tick == 0)
