@@ -14,6 +14,7 @@ from lab.composition.assembly import Assembly
 from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.time import format_time
+from lab.domain.venue_clock import PATIENCE_S
 from lab.engine.engine import Engine
 from lab.errors import EngineError, RunError
 from lab.exit_codes import EndReason
@@ -29,6 +30,7 @@ from lab.runs.failures import FailureLog
 from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
 from lab.session.backfill import HistoryLoader
+from lab.session.clock_watch import ClockWatch
 from lab.session.first_contact import FirstContact
 from lab.session.health import HealthTeller
 from lab.session.inbox import Inbox
@@ -81,6 +83,7 @@ class Session:
             assembly.settings.interval_ns,
             clock,
             recorded=assembly.declared.realm is Realm.RECORDED,
+            patience_s=PATIENCE_S if assembly.declared.realm is Realm.REAL else 0.0,
         )
         self.end = EndCause(failures, self.inbox.wake)
         self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
@@ -156,6 +159,7 @@ class Session:
         reporters = self.reporters = self._make_reporters(engine, self.header)
         runner.commit()
         if self._recovered is not None:
+            self.inbox.resume_at(engine.state.now_ns)
             self.inbox.notice("session", state="resumed", cut_off=format_time(engine.state.now_ns))
             runner.first_ns = self._recovered.run.state.first_ns
             runner.process()
@@ -223,6 +227,7 @@ class Session:
             tape=self.tape,
             publish=self._publish,
             session_counters=self._state,
+            clocks=ClockWatch(self.clock, self.inbox, self.lag.pace),
             pace=self.lag.pace,
         )
 

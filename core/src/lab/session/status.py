@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from lab.composition.header import left_open
-from lab.domain.time import format_time
+from lab.domain.time import SECOND_NS, format_time
 from lab.engine.engine import Engine
 from lab.journal.codec import INPUT_KINDS
 from lab.journal.report import cold
@@ -100,6 +100,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
         found.append(_slow(runner))
     if lagged:
         found.append(f"loop_stood_still {lagged} times, for more than a quarter of a second each")
+    for clock, (times, most_ns) in inbox.steps.items():
+        found.append(f"clock_stepped {clock} {times} times, by {most_ns / SECOND_NS:.0f} s at most")
     drops = inbox.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")
