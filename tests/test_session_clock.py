@@ -1,6 +1,9 @@
 """A live session on a venue whose clock is wrong for a while, or steps for good: it says so, and trades on."""
 
 import itertools
+import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,3 +138,38 @@ def test_one_wrong_frame_is_no_step(lab: Any, skewed: Any) -> None:
     run = skewed(by=600, until=31)
     assert run.rows("clock_stepped") == []
     assert ["clock"] not in reasons(run)
+
+
+LIBRARY = next(iter(sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))), None)
+
+
+@pytest.mark.skipif(LIBRARY is None, reason="libfaketime is not installed (apt install libfaketime)")
+def test_an_hour_either_way_on_the_machines_clock_is_told_and_nothing_else_comes_of_it(lab: Any) -> None:
+    """A process of its own whose wall clock is set while it trades; the monotonic one goes on."""
+    offset = lab.folder / "offset"
+    offset.write_text("+0", encoding="ascii")
+    faked = {
+        "LD_PRELOAD": str(LIBRARY), "FAKETIME_TIMESTAMP_FILE": str(offset), "FAKETIME_NO_CACHE": "1",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+    }  # fmt: skip
+    command = lab.command("run", "--provider", "mock", "--strategy", "sma", "--reporter", "none", "--minutes", "0.15")
+    with subprocess.Popen(command, cwd=lab.folder, env=lab.environment | faked) as process:
+        try:
+            until = time.monotonic() + 20
+            while not list(lab.folder.glob("runs/*/tape-*")) and time.monotonic() < until:
+                time.sleep(0.05)
+            for set_to in ("+1h", "+0"):
+                time.sleep(2.5)
+                offset.write_text(set_to, encoding="ascii")
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+    run = lab.run()
+    steps = [body for _, _, body in run.rows("clock_stepped")]
+    assert [round(body[1] / SECOND_NS / 60) for body in steps if abs(body[1]) > 60 * SECOND_NS] == [60, -60]
+    assert {body[2] for body in steps} == {"wall"}
+    assert ["clock"] not in reasons(run)
+    assert run.report()["status"] == "completed"
+    assert abs(run.report()["duration_seconds"] - 9) < 3
+    assert time.time() - run.folder.joinpath("final_report.json").stat().st_mtime < 60
+    assert lab("verify", str(run.folder)).code == 0

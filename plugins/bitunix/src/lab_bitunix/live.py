@@ -172,7 +172,7 @@ class LiveStream:
             self.sink.malformed(candle, frame[:SAMPLE_BYTES])
             return None
         if not self._timely(candle.time_ns, frame, now):
-            return None
+            return channel if self._doubtful(now) else None
         chain.push(candle, now)
         return channel
 
