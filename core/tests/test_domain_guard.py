@@ -420,3 +420,14 @@ def test_after_a_quote_a_candle_ahead_of_its_clock_is_held_out_though_candles_ca
     ahead = CANDLE._replace(open_ns=CANDLE.time_ns, time_ns=CANDLE.time_ns + MINUTE_NS)
     judged = guard.judge(ahead, 2.0)
     assert (judged.let_in, len(judged.held_out)) == ((), 1)
+
+
+@pytest.mark.behaviour("T2")
+def test_a_clock_says_for_how_long_all_stamps_agreed_on_another_time() -> None:
+    clock = VenueClock(lambda: 0.0)
+    clock.admit(START_NS, 0.0)
+    assert clock.rival_s(1.0) == 0.0
+    assert not clock.admit(START_NS + 600 * SECOND_NS, 1.0)
+    assert clock.rival_s(3.0) == 2.0
+    clock.begin(START_NS - SECOND_NS, 4.0)
+    assert (clock.rival_s(5.0), clock.newest_ns, clock.at(4.0)) == (0.0, START_NS, START_NS - SECOND_NS)
