@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 from lab import BACKFILLED, Candle, Depth, Funding, Quote, Side, Trade
 from lab.domain.batches import CandleColumns, CheckedBatch
-from lab.domain.guard import InputGuard, LiveGuard
+from lab.domain.control import ClockStepped
+from lab.domain.guard import InputGuard
+from lab.domain.live_guard import Judged, LiveGuard
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.domain.venue_clock import VenueClock
 from lab.testing import START_NS
@@ -155,15 +157,44 @@ def test_a_candle_from_the_future_is_held_out_and_moves_no_clock() -> None:
     assert made.judge(quote(2), 2.0).let_in == (quote(2),)
 
 
+@pytest.mark.behaviour("T2")
 @pytest.mark.parametrize("first", [quote(10**9), candle(10**7)])
 def test_a_first_frame_from_the_future_sets_no_clock(first: Any) -> None:
     made = live()
     assert made.judge(first, 0.0).let_in == ()
-    assert made.judge(quote(0.5), 0.5).let_in == (), "nothing yet says which of the two is right"
-    judged = made.judge(quote(1), 1.0)
-    assert judged.let_in == (quote(0.5), quote(1)), "two that agree are, and none of them is lost"
-    assert [event for _, event in judged.held_out] == [first]
-    assert made.clock.at(1.0) == START_NS + SECOND_NS
+    for second in (0.5, 1.0, 3.0, 5.4):
+        assert made.judge(quote(second), second).let_in == (), "nothing yet says which of the two is right"
+    assert made.unsure_s(5.4) == 5.4
+    judged = made.judge(quote(5.5), 5.5)
+    assert judged.let_in == (quote(5.5),), "all agreed for five seconds; of what waited only the newest quote counts"
+    assert [event for _, event in judged.held_out] == ([first] if isinstance(first, Candle) else [])
+    assert made.clock.at(5.5) == START_NS + int(5.5 * SECOND_NS)
+    assert made.unsure_s(5.5) == 0.0
+
+
+@pytest.mark.behaviour("T2")
+def test_candles_and_trades_that_wait_for_their_time_to_be_believed_are_not_lost() -> None:
+    made = live()
+    waited = [candle(-1), DEPTH, TRADE, quote(0), DEPTH]
+    for event in waited:
+        made.judge(event, 0.0)
+    assert made.waiting == [candle(-1), TRADE, quote(0), DEPTH]
+    assert made.judge(quote(5), 5.0).let_in == (candle(-1), TRADE, DEPTH, quote(5))
+
+
+@pytest.mark.behaviour("T2")
+def test_an_hour_ahead_for_the_first_second_and_a_half_never_reaches_the_engine() -> None:
+    made = live(wall_ns=START_NS)
+    early = [made.judge(quote(3600 + step / 10), step / 10) for step in range(15)]
+    assert all(judged.let_in == () for judged in early)
+    judged = made.judge(quote(1.5), 1.5)
+    assert (judged.let_in, judged.stepped) == ((quote(1.5),), None)
+
+
+def test_made_up_data_waits_for_a_second_stamp_only() -> None:
+    made = LiveGuard(["BTCUSDT"], MINUTE_NS, monotonic=lambda: 0.0, wall_ns=lambda: 0, patience_s=0.0)
+    assert made.judge(quote(0), 0.0).let_in == ()
+    assert made.judge(quote(1), 1.0).let_in == (quote(1),)
 
 
 def test_a_first_frame_that_agrees_with_the_machines_clock_is_believed_at_once() -> None:
@@ -178,11 +209,11 @@ def test_the_only_frame_there_ever_was_is_let_in_at_the_end() -> None:
     assert made.end().let_in == ()
 
 
-def test_what_waits_for_a_second_frame_is_bounded() -> None:
+def test_what_waits_for_its_time_to_be_believed_is_bounded() -> None:
     made = live()
-    held_out = [len(made.judge(quote(1000 * number), 0.0).held_out) for number in range(20)]
-    assert held_out == [0] * 8 + [1] * 12
-    assert len(made.waiting) == 8
+    held_out = [len(made.judge(candle(1000 * number), 0.0).held_out) for number in range(70)]
+    assert held_out == [0] * 64 + [1] * 6
+    assert len(made.waiting) == 64
 
 
 @pytest.mark.parametrize(("ahead_s", "let_in"), [(4.9, True), (5.1, False)])
@@ -221,11 +252,91 @@ def test_without_quotes_a_candle_may_be_one_interval_ahead_of_those_before_it() 
     assert made.judge(candle(6), 241.0).let_in == ()
 
 
-def test_when_all_stamps_agree_on_another_time_for_five_seconds_that_is_the_venues() -> None:
+@pytest.mark.behaviour("T2")
+@pytest.mark.parametrize(("by_s", "where"), [(3600, "ahead of"), (-30, "behind")])
+def test_when_all_stamps_agree_on_another_time_for_five_seconds_the_venues_clock_stepped(by_s: int, where: str) -> None:
     made = live(wall_ns=START_NS)
     made.judge(quote(0), 0.0)
-    taken = [bool(made.judge(quote(3600 + step), 1.0 + step).let_in) for step in range(8)]
-    assert taken == [False] * 5 + [True] * 3
+    judged = [made.judge(quote(by_s + 1 + step), 1.0 + step) for step in range(8)]
+    assert [one.stepped is not None for one in judged] == [False] * 5 + [True] + [False] * 2
+    step = judged[5].stepped
+    assert step is not None
+    assert step == ClockStepped(
+        quote(by_s + 6).time_ns, by_s * SECOND_NS, "venue", f"all stamps were {abs(by_s)}.0 s {where} its clock for 5 s"
+    )
+    assert [bool(one.let_in) for one in judged] == [by_s < 0] * 5 + [True] * 3
+    assert made.clock.now_ns() == START_NS + by_s * SECOND_NS
+
+
+@pytest.mark.behaviour("T2")
+@pytest.mark.parametrize("by_s", [3, -3, 4.9])
+def test_a_step_within_the_tolerance_is_told_too_and_its_stamps_are_used_at_once(by_s: float) -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    judged = [made.judge(quote(by_s + 1 + step), 1.0 + step) for step in range(8)]
+    assert all(one.let_in for one in judged)
+    assert [one.stepped.by_ns for one in judged if one.stepped] == [int(by_s * SECOND_NS)]
+
+
+@pytest.mark.behaviour("T2")
+def test_stamps_that_creep_back_little_by_little_are_a_step_too() -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    for step in range(1, 30):
+        assert made.judge(quote(-step), step / 2).stepped is None
+    assert made.unsure_s(14.5) > 5.0
+    steps = [made.judge(quote(-29 + step), 14.5 + step).stepped for step in range(7)]
+    assert [one.by_ns < 0 for one in steps if one] == [True]
+    assert made.follows(quote(-22), 21.5)
+
+
+@pytest.mark.behaviour("T2")
+def test_one_stamp_that_agrees_ends_the_doubt() -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    made.judge(quote(600), 1.0)
+    assert made.unsure_s(3.0) == 2.0
+    assert made.follows(quote(4), 4.0)
+    assert made.unsure_s(4.0) == 0.0
+    assert not made.judge(quote(600), 7.0).let_in
+
+
+@pytest.mark.behaviour("T2")
+def test_a_source_of_candles_alone_may_step_back_too() -> None:
+    made = live(wall_ns=candle(9).time_ns)
+    assert made.judge(candle(9), 0.0).let_in == (candle(9),)
+    assert made.judge(candle(10), 60.0).stepped is None
+    assert made.judge(candle(1), 120.0).stepped is None, "late, it may be"
+    step = made.judge(candle(2), 180.0).stepped
+    assert step is not None
+    assert (step.time_ns, step.by_ns) == (candle(2).time_ns, -600 * SECOND_NS)
+    assert made.judge(candle(3), 240.0) == Judged((candle(3),))
+    assert made.judge(candle(2), 241.0) == Judged((candle(2),)), "and a late one is no step"
+
+
+@pytest.mark.behaviour("T2")
+def test_a_candle_beside_quotes_is_no_clock() -> None:
+    made = live(wall_ns=START_NS)
+    made.judge(quote(0), 0.0)
+    ahead = candle(-1)._replace(time_ns=START_NS + 4 * SECOND_NS)
+    assert made.judge(ahead, 0.0).let_in == (ahead,)
+    assert made.clock.newest_ns == START_NS
+    assert made.unsure_s(1.0) == 0.0
+
+
+@pytest.mark.behaviour("T2", "S11")
+def test_a_session_that_goes_on_behind_the_time_it_had_come_to_says_so_with_its_first_stamp() -> None:
+    for reached_s, steps in ((600, True), (1, False)):
+        made = live(wall_ns=START_NS)
+        made.resume_at(quote(reached_s).time_ns)
+        judged = made.judge(quote(0), 0.0)
+        assert judged.let_in == (quote(0),)
+        assert (judged.stepped is not None) is steps
+        if judged.stepped is not None:
+            assert judged.stepped.by_ns == -600 * SECOND_NS
+    made = live(wall_ns=candle(0).time_ns)
+    made.judge(candle(5)._replace(status=BACKFILLED), 0.0)
+    assert made.judge(candle(0), 0.0).stepped is None, "a candle may be one that is known already"
 
 
 def test_frames_off_the_venues_clock_are_not_used_until_all_agree_for_five_seconds() -> None:
@@ -309,3 +420,14 @@ def test_after_a_quote_a_candle_ahead_of_its_clock_is_held_out_though_candles_ca
     ahead = CANDLE._replace(open_ns=CANDLE.time_ns, time_ns=CANDLE.time_ns + MINUTE_NS)
     judged = guard.judge(ahead, 2.0)
     assert (judged.let_in, len(judged.held_out)) == ((), 1)
+
+
+@pytest.mark.behaviour("T2")
+def test_a_clock_says_for_how_long_all_stamps_agreed_on_another_time() -> None:
+    clock = VenueClock(lambda: 0.0)
+    clock.admit(START_NS, 0.0)
+    assert clock.rival_s(1.0) == 0.0
+    assert not clock.admit(START_NS + 600 * SECOND_NS, 1.0)
+    assert clock.rival_s(3.0) == 2.0
+    clock.begin(START_NS - SECOND_NS, 4.0)
+    assert (clock.rival_s(5.0), clock.newest_ns, clock.at(4.0)) == (0.0, START_NS, START_NS - SECOND_NS)

@@ -19,7 +19,8 @@ from checker_matching import ZERO, Book, Matching, Order, exact
 
 D = Decimal
 DAY_NS, MS = 86_400 * 10**9, 10**6
-INPUTS = {"candle", "quote", "trade", "depth", "funding", "backfill", "trading_state", "notice", "timer", "command"}
+UNNAMED = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # of no symbol
+INPUTS = {"candle", "quote", "trade", "depth", "funding", "backfill"} | UNNAMED
 MARKET = {"candle", "quote", "trade", "depth", "timer", "trading_state"}
 NAMES = {"q": "quote", "t": "trade", "d": "depth"}
 REPORTS = {"order_filled", "order_triggered", "order_amended", "order_ended"}
@@ -111,7 +112,8 @@ class Checker:
         for seq, time_ns, input_n, kind, key, body, stored in rows:
             self.where = f"row {seq} ({kind})"
             self.expect("its number", seq, before[0] + 1)
-            self.true("it goes back in time or input", time_ns >= before[1] and input_n >= before[2])
+            self.true("it goes back in time", time_ns >= before[1] or kind == "clock_stepped")
+            self.true("it goes back in input", input_n >= before[2])
             digest = hashlib.sha256(
                 digest + f"{seq}\n{time_ns}\n{input_n}\n{kind}\n{key or ''}\n{body}".encode()
             ).digest()
@@ -136,7 +138,7 @@ class Checker:
         self.kinds.update(row["kind"] for row in self.step)
         self.present = {row["kind"] for row in self.step}
         self.filled_now, self.liquidated_now = set[str](), set[str]()
-        symbol = fields[0] if kind not in ("timer", "command", "trading_state", "notice") else ""
+        symbol = fields[0] if kind not in UNNAMED else ""
         time_ns = fields[1] if symbol else fields[0]
         book = self.books.get(symbol)
         live = kind in MARKET
@@ -151,7 +153,10 @@ class Checker:
             self.newest[kind, symbol] = max(time_ns, self.newest.get((kind, symbol), 0))
         while self.step and self.step[0]["kind"] in INPUTS | {"gap", "candle_ignored"} and kind != "backfill":
             self.input_row(self.step.popleft())
-        if (live or kind == "command") and kind != "trading_state" and time_ns > self.now:
+        stepped = kind == "clock_stepped" and fields[2] == "venue"
+        if stepped:
+            self.set_back(time_ns)
+        if (live or kind == "command" or stepped) and kind != "trading_state" and time_ns > self.now:
             day_ns = fields[1] + self.start["interval_ns"] - 1 if kind == "candle" else time_ns
             if day_ns >= self.day_end:
                 self.day_start, self.day_end = self.equity(), day_ns - day_ns % DAY_NS + DAY_NS
@@ -182,6 +187,20 @@ class Checker:
             flat = [symbol for symbol in account.closing if not account.held[symbol][0]]
             self.true(f"the liquidation of {name} is not settled", not flat or len(account.closing) > len(flat))
         self.look()
+
+    def set_back(self, time_ns: int) -> None:
+        """The venue's clock stepped: no time of before counts, what is displayed is old, later candles are none yet."""
+        self.newest.clear()
+        self.arrived.clear()
+        self.market.due.clear()
+        before, self.now = self.now, time_ns
+        for book in self.books.values():
+            book.begin_anew(time_ns + 5 * 10**9 if time_ns < before else None, self.start["interval_ns"])
+        while self.step and self.step[0]["kind"] == "order_ended":
+            row = self.step.popleft()
+            self.where = row["where"]
+            self.on_order_ended(row["body"])
+        self.now = min(time_ns, before)
 
     def market_failed(self) -> bool:
         return "broker_failed" in self.kinds
@@ -408,11 +427,12 @@ class Checker:
         if order is None:
             return
         last = self.start["kind"] == "backtest" and bool(self.rows) and self.rows[0]["kind"] == "run_ended"
-        why = {"command", "liquidated", "broker_failed"} & self.present or not self.cancel_ms + self.feed or last
+        stepped = "clock_stepped" in self.present
+        why = {"command", "liquidated", "broker_failed", "clock_stepped"} & self.present
+        why = why or not self.cancel_ms + self.feed or last
         rejected = row["outcome"] == "rejected" and order.n == self.n
-        self.true(
-            f"nothing ends it: {row['outcome']}", bool(expected or rejected or (why and row["outcome"] == "cancelled"))
-        )
+        why = (why and row["outcome"] == "cancelled") or (stepped and row["outcome"] == "expired")
+        self.true(f"nothing ends it: {row['outcome']}", bool(expected or rejected or why))
         self.true("it was rejected after it had filled", row["outcome"] != "rejected" or not order.fills)
         self.expect("what remains", row["remaining"], order.remaining)
         order.open = False

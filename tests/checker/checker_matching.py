@@ -85,6 +85,14 @@ class Book:
         self.taken: dict[tuple[bool, D], list[D]] = {}
         self.last, self.candles, self.has_volume, self.next_ns = ZERO, dict[int, float](), False, 0
 
+    def begin_anew(self, until_ns: int | None, interval_ns: int) -> None:
+        """The venue's clock stepped: what is displayed is in force no more, and candles that end later are none."""
+        self.quote_ns, self.depth, self.depth_ns = -1, None, -1
+        self.taken.clear()
+        if until_ns is not None:
+            self.candles = {one: volume for one, volume in self.candles.items() if one + interval_ns <= until_ns}
+            self.next_ns = max(self.candles) + interval_ns if self.candles else 0
+
     def worth(self, price: D) -> D:
         """Return what a contract counts for at a price."""
         return price if self.value is None else -(self.value / price).quantize(D("1e-18"))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from lab.compiled import choose
 
 if TYPE_CHECKING:
+    from lab.domain.control import ClockStepped as ClockStepped
     from lab.domain.control import Command as Command
     from lab.domain.control import CommandAction as CommandAction
     from lab.domain.control import Notice as Notice
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
     "lab.domain.instrument": ("Instrument",),
-    "lab.domain.control": ("Command", "CommandAction", "Notice", "Timer", "TradingState"),
+    "lab.domain.control": ("ClockStepped", "Command", "CommandAction", "Notice", "Timer", "TradingState"),
     "lab.domain.inputs": ("Input",),
     "lab.domain.market": (
         "BACKFILLED", "FINAL", "UNCONFIRMED", "Backfill", "Candle", "Depth", "Funding", "MarketData", "Quote", "Trade",

@@ -11,7 +11,7 @@ from lab.backtesting.recorded_run import assembled_again, recorded_batch
 from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
 from lab.backtesting.setting_differences import setting_differences
-from lab.domain.control import Command, CommandAction, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, TradingState
 from lab.domain.events import OrderEnded
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
@@ -156,7 +156,7 @@ class _Side:
             self._over = True
             return False
         number, event = numbered
-        kinds = self.said if isinstance(event, Command | TradingState) else self.market
+        kinds = self.said if isinstance(event, Command | TradingState | ClockStepped) else self.market
         kinds += [(number, part) for part in _parts(event)]
         self._reached = self._until is not None and number >= self._until
         return True
@@ -189,7 +189,7 @@ def _parts(event: Input) -> Sequence[Any]:
     """Return the market data of an input, back-filled candles one by one; nothing for a timer or a notice."""
     if isinstance(event, Backfill):
         return event.candles
-    return (event,) if isinstance(event, (*MARKET_DATA, Command, TradingState)) else ()
+    return (event,) if isinstance(event, (*MARKET_DATA, Command, TradingState, ClockStepped)) else ()
 
 
 def _parted(what: str, one: list[tuple[int, Any]], other: list[tuple[int, Any]]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 
 class TradingState(NamedTuple):
@@ -24,6 +24,19 @@ class Timer(NamedTuple):
     """Venue time passed without market data: orders can expire, and timers of components fall due."""
 
     time_ns: int
+
+
+class ClockStepped(NamedTuple):
+    """A clock stepped: it parted from the monotonic clock by ``by_ns``, above 0 where it went ahead.
+
+    ``clock`` is ``venue`` or ``wall``. The engine's time follows a step of the venue's to ``time_ns``, also back, and
+    working orders expire: what they wait for lies in another time. A step of the machine's changes no decision.
+    """
+
+    time_ns: int
+    by_ns: int
+    clock: Literal["venue", "wall"]
+    why: str
 
 
 class CommandAction(StrEnum):

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from lab.domain.control import Command, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, Timer, TradingState
 from lab.domain.market import MARKET_DATA, Backfill, MarketData
 
-Input = MarketData | Backfill | TradingState | Notice | Timer | Command
-INPUTS: Final[tuple[type, ...]] = (*MARKET_DATA, Backfill, TradingState, Notice, Timer, Command)
+Input = MarketData | Backfill | TradingState | Notice | Timer | Command | ClockStepped
+INPUTS: Final[tuple[type, ...]] = (*MARKET_DATA, Backfill, TradingState, Notice, Timer, Command, ClockStepped)

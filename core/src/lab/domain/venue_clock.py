@@ -6,47 +6,85 @@ from typing import Final
 from lab.domain.time import SECOND_NS
 
 TOLERANCE_NS: Final = 5 * SECOND_NS
-"""How far a stamp may lie from the estimate. Stamps of one venue scatter by network delay and by its own servers'
+"""How far ahead of the estimate a stamp may lie. Stamps of one venue scatter by network delay and by its own servers'
 clocks, well under a second; five seconds is also the age from which a quote is stale."""
+STEP_NS: Final = 2 * SECOND_NS
+"""How far a stamp may lie from the estimate to be followed at once."""
+PATIENCE_S: Final = 5.0
+"""How long all stamps must agree on another time before that is the venue's."""
 
 
 class VenueClock:
     """The venue's time: learnt from time stamps, and advanced by the monotonic clock that the caller passes in.
 
-    A stamp more than 5 s off is not followed: old bytes that a healed network delivers, or a wrong stamp. When all
+    A stamp more than 2 s off is not followed: old bytes that a healed network delivers, or a wrong stamp. When all
     stamps agree on another time for 5 s, that one is right and the estimate was not.
     """
 
-    __slots__ = ("_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns")
+    __slots__ = (
+        "_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns", "stepped_ns", "unsure_since",
+    )  # fmt: skip
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.monotonic = monotonic
         self.newest_ns = 0
+        """The newest stamp that was used."""
         self.changes = 0
         """How often the estimate was replaced."""
+        self.stepped_ns = 0
+        """By how much the newest replacement changed it."""
+        self.unsure_since: float | None = None
+        """Since when no stamp agrees with the estimate; ``None`` while the newest did."""
         self._offset_ns: int | None = None
         self._rival_ns: int | None = None
         self._rival_since = 0.0
 
     def admit(self, time_ns: int, now: float) -> bool:
         """Take a time stamp that came at the monotonic time ``now``; ``False`` when its event must not be used."""
+        if self._offset_ns is None:
+            self.begin(time_ns, now)
+            return True
+        if self.follows(time_ns, now):
+            return True
         offset_ns = time_ns - int(now * SECOND_NS)
-        known = self._offset_ns
-        if known is None or -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:
-            self._rival_ns = None
-        elif self._rival_ns is None or abs(offset_ns - self._rival_ns) > TOLERANCE_NS:
-            self._rival_ns, self._rival_since = offset_ns, now
-            return False
-        elif now - self._rival_since < TOLERANCE_NS / SECOND_NS:
-            return False
-        else:
-            self._rival_ns = None
-            self.newest_ns = 0
+        apart_ns = offset_ns - self._offset_ns
+        if self.agrees_for_long(offset_ns, now):
+            self.stepped_ns = apart_ns
             self.changes += 1
-        self._offset_ns = offset_ns
+            self.newest_ns = 0
+            self.begin(time_ns, now)
+            return True
+        if not -TOLERANCE_NS <= apart_ns <= TOLERANCE_NS:
+            return False
         if time_ns > self.newest_ns:
             self.newest_ns = time_ns
         return True
+
+    def agrees_for_long(
+        self, offset_ns: int, now: float, tolerance_ns: int = TOLERANCE_NS, patience_s: float = PATIENCE_S
+    ) -> bool:
+        """Take a stamp, less its monotonic time, that nothing confirms; return whether all agreed for so long."""
+        if self.unsure_since is None:
+            self.unsure_since = now
+        if self._rival_ns is None or not -tolerance_ns <= offset_ns - self._rival_ns <= tolerance_ns:
+            self._rival_ns, self._rival_since = offset_ns, now
+            return False
+        return now - self._rival_since >= patience_s
+
+    def rival_s(self, now: float) -> float:
+        """Return for how long all stamps have agreed on another time; 0 where the newest agrees with the estimate."""
+        return 0.0 if self._rival_ns is None else now - self._rival_since
+
+    def begin(self, time_ns: int, now: float) -> None:
+        """Believe a stamp, whatever the estimate was."""
+        self._offset_ns = time_ns - int(now * SECOND_NS)
+        self.confirm()
+        if time_ns > self.newest_ns:
+            self.newest_ns = time_ns
+
+    def confirm(self) -> None:
+        """Note that something agrees with the estimate."""
+        self._rival_ns = self.unsure_since = None
 
     def follows(self, time_ns: int, now: float) -> bool:
         """Take a stamp that agrees with the estimate, as `admit` does, and nearly all do; else change nothing."""
@@ -54,12 +92,14 @@ class VenueClock:
         if known is None:
             return False
         offset_ns = time_ns - int(now * SECOND_NS)
-        if not -TOLERANCE_NS <= offset_ns - known <= TOLERANCE_NS:
+        if not -STEP_NS <= offset_ns - known <= STEP_NS:
             return False
-        self._rival_ns = None
-        self._offset_ns = offset_ns
         if time_ns > self.newest_ns:
             self.newest_ns = time_ns
+        elif time_ns < self.newest_ns - STEP_NS:
+            return False  # out of order, or the stamps go back little by little
+        self._rival_ns = self.unsure_since = None
+        self._offset_ns = offset_ns
         return True
 
     def now_ns(self) -> int | None:

@@ -64,7 +64,7 @@ class CandleOrder:
         for candle, outcome in zip(older, outcomes, strict=True):
             if outcome != "placed":
                 self._ignore(market, candle.open_ns, "" if outcome == "same" else outcome, out)
-            elif self._record:
+            elif self._record and not market.history.was_dropped(candle.open_ns):
                 out.append(candle)
         if "placed" in outcomes:
             self._strategies.history_changed(out)

@@ -74,7 +74,7 @@ class OrderChanges:
             return
         self.end(open_, "cancelled", reason, out)
 
-    def withdraw(self, open_: OpenOrder, reason: str, out: Outputs) -> None:
+    def withdraw(self, open_: OpenOrder, reason: str, out: Outputs, outcome: str = "cancelled") -> None:
         """End a working order now: it has nothing left to do, or the run is over.
 
         Where this happens while reports are booked, a later one of the same moment may still name it.
@@ -83,7 +83,7 @@ class OrderChanges:
         if order_id in self._working:
             self._broker.forget(order_id)
             self._state.ended.add(order_id)
-            self.end(open_, "cancelled", reason, out)
+            self.end(open_, outcome, reason, out)
 
     # -- ends --------------------------------------------------------------------------------------------------------
 

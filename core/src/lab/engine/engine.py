@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any
 
-from lab.domain.control import Command, CommandAction, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, Notice, Timer, TradingState
 from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -29,6 +29,7 @@ from lab.domain.market import (
 from lab.engine.bound_broker import BoundBroker
 from lab.engine.candle_order import CandleOrder
 from lab.engine.checks import validated_actions
+from lab.engine.clock_steps import ClockSteps
 from lab.engine.commands import Commands
 from lab.engine.counters import RunCounters
 from lab.engine.fills import FillBooking
@@ -53,8 +54,8 @@ class Engine:
     """One run. Build it, `begin`, then `step` every input in order."""
 
     __slots__ = (
-        "_candle_order", "_commands", "_due_ns", "_fills", "_funding", "_gates", "_handlers", "_liquidation",
-        "_meeting", "_record", "_restored", "_strategies", "_timers", "state", "stepped", "valuation",
+        "_candle_order", "_clock_steps", "_commands", "_due_ns", "_fills", "_funding", "_gates", "_handlers",
+        "_liquidation", "_meeting", "_record", "_restored", "_strategies", "_timers", "state", "stepped", "valuation",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +113,7 @@ class Engine:
         self._commands = Commands(state, entry, self._strategies)
         self._funding = FundingWindows(state, self.valuation)
         self._liquidation = Liquidation(state, self.valuation, entry, self._strategies)
+        self._clock_steps = ClockSteps(state, entry, self._strategies, self._timers)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
         self._record = record_inputs
         # Not empty while the broker is to see market events.
@@ -129,6 +131,7 @@ class Engine:
             TradingState: self._trading_state,
             Notice: self._notice,
             Command: self._command,
+            ClockStepped: self._clock_stepped,
         }
 
     # -- what others may know ----------------------------------------------------------------------------------------
@@ -210,7 +213,9 @@ class Engine:
         state = self.state
         market = state.markets[symbol]
         history = market.history
-        out: Outputs = [event] if self._record else []
+        out: Outputs = []
+        if self._record and (open_ns > history.dropped_ns or not history.was_dropped(open_ns)):
+            out.append(event)
         if open_ns != history.next_ns and not self._candle_order.in_line(market, event, out):
             return out
         if time_ns > state.now_ns:
@@ -368,9 +373,21 @@ class Engine:
             self._liquidation.end(out)
         return out
 
+    def _clock_stepped(self, step: ClockStepped) -> Sequence[object]:
+        """Follow a step of the venue's clock; without a row of it, later ones would go back in time."""
+        out: Outputs = [step]
+        if step.clock == "venue":
+            self._clock_steps.expire_orders(out)
+            self._meet(step, out)
+            self._clock_steps.set_time(step, out)
+            self._strategies.tell(out, 0)
+            self._due_ns = min(self._due_ns, self._timers.next_ns)
+            self._advance(step.time_ns, out)
+        return out
+
     # -- money and time ----------------------------------------------------------------------------------------------
 
-    def _meet(self, event: Candle | Quote | Trade | Depth | Timer | TradingState, out: Outputs) -> None:
+    def _meet(self, event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped, out: Outputs) -> None:
         """Show the event to the broker; then call the gates and strategies that listen to fills and ends."""
         if self.state.failure is not None:
             return

@@ -5,7 +5,7 @@ from typing import Final
 
 from msgspec.structs import astuple, replace
 
-from lab.domain.control import Timer, TradingState
+from lab.domain.control import ClockStepped, Timer, TradingState
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
@@ -40,7 +40,9 @@ class FillBooking:
         self._valuation = valuation
         self._entry = entry
 
-    def observe(self, event: Candle | Quote | Trade | Depth | Timer | TradingState, out: Outputs) -> None:
+    def observe(
+        self, event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped, out: Outputs
+    ) -> None:
         """Show the event to the broker, unless it is nothing to it; book its reports, and value the books filled.
 
         Equity is looked at once an event, after all its fills.

@@ -38,7 +38,7 @@ class FundingWindows:
         market = self._state.markets[funding.symbol]
         market.kept[Funding] = funding
         due_ns, next_ns, rates = market.funding_due_ns, funding.next_ns, market.rates
-        if next_ns <= self._state.now_ns:
+        if next_ns <= self._state.now_ns or next_ns <= market.funded_ns:  # the clock may have gone back meanwhile
             return
         newest_ns = max(rates, default=market.funded_ns)
         if newest_ns and 0 < next_ns - newest_ns < market.funding_period_ns:

@@ -59,7 +59,8 @@ class History:
     """
 
     __slots__ = (
-        "_columns", "backfilled", "candles", "count", "full", "interval_ns", "keep", "next_ns", "trim_at",
+        "_columns", "_dropped", "backfilled", "candles", "count", "dropped", "dropped_ns", "full", "interval_ns",
+        "keep", "next_ns", "trim_at",
     )  # fmt: skip
 
     def __init__(self, interval_ns: int, keep: int) -> None:
@@ -72,6 +73,31 @@ class History:
         self.count = 0
         self.next_ns = 0
         self._columns: dict[str, Column] = {}
+        self.dropped = 0
+        """How many candles were dropped; ``count`` is without them."""
+        self.dropped_ns = -1
+        """The newest open time of those."""
+        self._dropped: set[int] = set()
+
+    def drop_after(self, time_ns: int) -> int:
+        """Drop the candles that end after a time, because it is the present one; return how many there were."""
+        candles = self.candles
+        interval_ns = self.interval_ns
+        late = [candle.open_ns for candle in candles if candle.open_ns + interval_ns > time_ns]
+        if late:
+            del candles[-len(late) :]
+            self.count -= len(late)
+            self.dropped += len(late)
+            self.next_ns = candles[-1].open_ns + interval_ns if candles else 0
+            self._dropped.update(late)
+            self.dropped_ns = max(self._dropped)
+            for column in self._columns.values():
+                column.forget()
+        return len(late)
+
+    def was_dropped(self, open_ns: int) -> bool:
+        """Return whether a candle of this time was dropped: the journal has its row, and a second one it takes not."""
+        return open_ns in self._dropped
 
     def trim(self) -> None:
         """Drop the oldest candles; called when ``count`` reaches ``trim_at``."""

@@ -301,4 +301,4 @@ class Strategies:
     def live_candles(self) -> int:
         """How many candles came that were not back-filled."""
         histories = [market.history for market in self._state.markets.values()]
-        return sum(history.count - history.backfilled for history in histories)
+        return sum(history.count + history.dropped - history.backfilled for history in histories)

@@ -96,7 +96,7 @@ class MarketView:
 
     @property
     def now_ns(self) -> int:
-        """The newest venue time seen, in UTC nanoseconds."""
+        """The newest venue time seen, in UTC nanoseconds; a step of the venue's clock may take it back."""
         return self._state.now_ns
 
     @property

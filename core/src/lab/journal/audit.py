@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
+from lab.domain.control import ClockStepped
 from lab.domain.events import (
     AmendRefused,
     AmendSent,
@@ -32,11 +33,12 @@ from lab.journal.audit_findings import Checks, Findings
 from lab.journal.audit_money import Money
 from lab.journal.audit_orders import Orders
 from lab.journal.chain import GENESIS, Row, key_of, row_hash
-from lab.journal.codec import ROW_KINDS, RUN_STARTED, decode_as
+from lab.journal.codec import INPUT_KINDS, ROW_KINDS, RUN_STARTED, decode_as
 from lab.journal.reader import JournalReader
 from lab.records.run import RunEnded, RunStarted, RunState
 
 _CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}
+_MAY_GO_BACK: Final = (RUN_STARTED, INPUT_KINDS[ClockStepped])
 
 
 @frozen
@@ -107,7 +109,7 @@ class _Auditor(Checks):
         if self._ended:
             self._note("it comes after the end of the run")
         self._expect("its number", seq, at.seq + 1)
-        if time_ns < at.time_ns and kind != RUN_STARTED:
+        if time_ns < at.time_ns and kind not in _MAY_GO_BACK:
             self._note(f"its time {time_ns} is before that of the row above, {at.time_ns}")
         if input_n < at.input_n:
             self._note(f"its input {input_n} is before that of the row above, {at.input_n}")

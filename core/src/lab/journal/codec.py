@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.domain import events
-from lab.domain.control import Command, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, Timer, TradingState
 from lab.domain.inputs import Input
 from lab.domain.market import MARKET_KINDS, Backfill
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
@@ -21,6 +21,7 @@ INPUT_KINDS: Final[dict[type, str]] = {
     Notice: "notice",
     Timer: "timer",
     Command: "command",
+    ClockStepped: "clock_stepped",
 }
 KINDS: Final[dict[type, str]] = {
     **INPUT_KINDS,

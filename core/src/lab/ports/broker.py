@@ -73,6 +73,8 @@ class Broker(Component, ABC):
     def observe(self, event: Input) -> Sequence[Fill | Report]:
         """Apply a candle, quote, trade, depth, timer or trading state to the orders; fills come in their order.
 
+        A step of the venue's clock comes after every order was forgotten: what is stamped from then on may be earlier.
+
         A quote counts from ``eligible_ns`` on. Of a candle that opened before ``eligible_ns``, only the close counts,
         unless all of the order's way was shorter than the candle. The engine gives no back-filled candle. The broker
         keeps count of what remains of each order and forgets one that is filled or that it ended.

@@ -6,11 +6,12 @@ from typing import Final
 
 import anyio
 
-from lab.domain.control import Notice
-from lab.domain.guard import Judged, LiveGuard
+from lab.domain.control import ClockStepped, Notice
 from lab.domain.inputs import Input
+from lab.domain.live_guard import Judged, LiveGuard
 from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Quote
 from lab.domain.time import SECOND_NS
+from lab.domain.venue_clock import PATIENCE_S
 from lab.errors import text_of
 from lab.ports import Clock, FeedState, Realm
 from lab.session.candle_line import CandleLine
@@ -20,6 +21,7 @@ from lab.session.wake import Wake
 _SAMPLES_A_REASON: Final = 5
 _SAMPLE_BYTES: Final = 200
 _QUEUE_MOST: Final = 100_000
+_UNSURE_S: Final = 1.0
 _CONFLATED: Final = (Quote, Depth)
 
 
@@ -34,7 +36,7 @@ class Inbox:
     def __init__(
         self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, realm: Realm = Realm.SYNTHETIC
     ) -> None:
-        """Make it empty. ``realm`` says how far stamps and gaps can be believed."""
+        """Make it empty. ``realm`` says how far stamps and gaps can be believed: only real clocks step."""
         self._clock = clock
         self._guard = LiveGuard(
             symbols,
@@ -42,6 +44,7 @@ class Inbox:
             monotonic=clock.monotonic,
             wall_ns=clock.wall_ns,
             recorded=realm is Realm.RECORDED,
+            patience_s=PATIENCE_S if realm is Realm.REAL else 0.0,
         )
         self.realm = realm
         self.lines = {symbol: CandleLine(interval_ns, realm is Realm.REAL) for symbol in self._guard.symbols}
@@ -62,6 +65,9 @@ class Inbox:
         """Monotonic time at which the newest quote was fresh."""
         self._quote_ns: dict[str, int] = {}
         self._first_open_ns: dict[str, int] = {}
+        self.steps: dict[str, tuple[int, int]] = {}
+        """How often each clock stepped, and by how much at most, in nanoseconds."""
+        self._stepped = False
 
     # -- the provider's side -----------------------------------------------------------------------------------------
 
@@ -177,6 +183,27 @@ class Inbox:
         """Return the estimate of the venue's time; 0 before any stamp was believed."""
         return self._guard.clock.now_ns() or 0
 
+    def resume_at(self, time_ns: int) -> None:
+        """Note the time up to which the engine came before its session was cut off."""
+        self._guard.resume_at(time_ns)
+
+    def is_unsure(self) -> bool:
+        """Return whether nobody knows the venue's time: no stamp agrees with it, or it stepped and no quote came."""
+        return self._stepped or self._guard.unsure_s(self._clock.monotonic()) > _UNSURE_S
+
+    def clock_stepped(self, step: ClockStepped) -> None:
+        """Take a step of a clock, behind all that came before it."""
+        times, most_ns = self.steps.get(step.clock, (0, 0))
+        self.steps[step.clock] = times + 1, max(most_ns, abs(step.by_ns))
+        if step.clock == "venue":
+            for event in self._newest.values():
+                self.give(event)
+            self._newest.clear()
+            self._quote_ns.clear()
+            self.quote_at = float("-inf")
+            self._stepped = self._guard.quoted
+        self.give(step)
+
     def wake(self) -> None:
         """Let the runner look again."""
         self._wake.set()
@@ -201,6 +228,8 @@ class Inbox:
 
     def _take_in(self, judged: Judged, now: float) -> None:
         self._report(judged)
+        if judged.stepped is not None:
+            self.clock_stepped(judged.stepped)
         last = len(judged.let_in) - 1
         for place, event in enumerate(judged.let_in):
             if event.__class__ is Quote:
@@ -236,6 +265,7 @@ class Inbox:
             self._quote_ns[symbol] = time_ns
             if fresh_at > self.quote_at:
                 self.quote_at = fresh_at
+                self._stepped = False
 
     def _conflate(self, event: Quote | Depth, key: object) -> None:
         waiting = self._newest.get(key)

@@ -22,6 +22,7 @@ from lab.journal.tape import TapeWriter
 from lab.ports import Clock, FeedState, PriceSource, Record
 from lab.records.run import SessionState
 from lab.session.backfill import HistoryLoader
+from lab.session.clock_watch import ClockWatch
 from lab.session.inbox import Inbox
 
 _TICK_S: Final = 0.5
@@ -40,6 +41,7 @@ class Price(Enum):
     FEED_NOT_LIVE = "feed {state}"
     NO_QUOTE = "no quote yet"
     STALE_QUOTE = "quote stale"
+    CLOCK = "clock"
 
 
 @define
@@ -61,6 +63,7 @@ class Runner:
     tape: TapeWriter
     publish: Callable[[Sequence[Record]], None]
     session_counters: Callable[[], SessionState]
+    clocks: ClockWatch
     pace: float = 1.0
     slow_steps: int = 0
     """How many steps took more than a real second: none in virtual time, which stands still meanwhile."""
@@ -137,6 +140,8 @@ class Runner:
         """Return whether there is a price to trade at, with the reason where there is none."""
         if self.inbox.state is not FeedState.LIVE:
             return Price.FEED_NOT_LIVE
+        if self.inbox.is_unsure():
+            return Price.CLOCK
         if not self._quoted:
             return Price.FRESH
         age = self.clock.monotonic() - self.inbox.quote_at
@@ -188,6 +193,7 @@ class Runner:
                 self.tape.flush()
             self.publish(())
             self.inbox.tell_left_out()
+            self.clocks.look()
             if self.engine.state.stopping:
                 continue
             # Without quotes an order waits for the next candle, however long a candle is.

@@ -29,6 +29,7 @@ from lab.runs.failures import FailureLog
 from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
 from lab.session.backfill import make_loader
+from lab.session.clock_watch import ClockWatch
 from lab.session.first_contact import FirstContact
 from lab.session.health import HealthTeller
 from lab.session.inbox import Inbox
@@ -157,6 +158,7 @@ class Session:
         reporters = self.reporters = self._make_reporters(engine, self.header)
         runner.commit()
         if self._recovered is not None:
+            self.inbox.resume_at(engine.state.now_ns)
             self.inbox.notice("session", state="resumed", cut_off=format_time(engine.state.now_ns))
             runner.first_ns = self._recovered.run.state.first_ns
             runner.process()
@@ -224,6 +226,7 @@ class Session:
             tape=self.tape,
             publish=self._publish,
             session_counters=self._state,
+            clocks=ClockWatch(self.clock, self.inbox, self.lag.pace),
             pace=self.lag.pace,
         )
 

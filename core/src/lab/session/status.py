@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from lab.composition.header import left_open
-from lab.domain.time import format_time
+from lab.domain.time import SECOND_NS, format_time
 from lab.engine.engine import Engine
 from lab.journal.codec import INPUT_KINDS
 from lab.journal.report import cold
@@ -85,15 +85,7 @@ def added(before: SessionState, since: SessionState) -> SessionState:
 
 
 def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: int, ended: bool) -> list[str]:
-    found = []
-    if runner is not None and runner.candles < runner.lookback:
-        found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
-    if runner is not None and runner.loader.failures:
-        found.append(f"history_failures {runner.loader.failures}")
-    if runner is not None and runner.loader.warm_up.refused:
-        found.append(f"history_refused: {runner.loader.warm_up.refused}")
-    if runner is not None and (missing := runner.loader.missing):
-        found.append(f"candles_missing {missing}")
+    found = [] if runner is None else _history(runner)
     if waits:
         found.append(f"instrument_failures {waits}")
     if runner is not None and runner.shut_seconds >= 1.0:
@@ -102,6 +94,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
         found.append(_slow(runner))
     if lagged:
         found.append(f"loop_stood_still {lagged} times, for more than a quarter of a second each")
+    for clock, (times, most_ns) in inbox.steps.items():
+        found.append(f"clock_stepped {clock} {times} times, by {most_ns / SECOND_NS:.0f} s at most")
     drops = inbox.states.get(FeedState.DOWN.value, 0)
     if drops:
         found.append(f"feed_down {drops}")
@@ -109,6 +103,19 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
         found.append(f"malformed {inbox.malformed_count}")
     if ended and runner is not None:
         found += left_open(runner.engine)
+    return found
+
+
+def _history(runner: Runner) -> list[str]:
+    found = []
+    if runner.candles < runner.lookback:
+        found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
+    if runner.loader.failures:
+        found.append(f"history_failures {runner.loader.failures}")
+    if runner.loader.warm_up.refused:
+        found.append(f"history_refused: {runner.loader.warm_up.refused}")
+    if missing := runner.loader.missing:
+        found.append(f"candles_missing {missing}")
     return found
 
 

@@ -40,6 +40,7 @@ FUNDING_EVERY_S: Final = 3600.0
 FUNDING_BEFORE_S: Final = 60.0
 FUNDING_RETRY_S: Final = 60.0
 LATE_TOLD_EVERY_S: Final = 60.0
+DOUBT_S: Final = 1.0
 _CHANNELS_MAX: Final = 300
 
 ReadBook = Callable[[DepthFrame], Quote | Depth | str]
@@ -161,7 +162,7 @@ class LiveStream:
                 if isinstance(event, str):
                     self.sink.malformed(event, frame[:SAMPLE_BYTES])
                     return None
-                if not self._timely(event.time_ns, frame, now):
+                if not self._timely(event.time_ns, frame, now) and not self._doubtful(now):
                     return None
                 if place == 0 and now < self._doubles.until and not self._doubles.newer(channel, event.time_ns):
                     break
@@ -179,7 +180,7 @@ class LiveStream:
             self.sink.malformed(candle, frame[:SAMPLE_BYTES])
             return None
         if not self._timely(candle.time_ns, frame, now):
-            return None
+            return channel if self._doubtful(now) else None
         chain.push(candle, now)
         return channel
 
@@ -194,7 +195,7 @@ class LiveStream:
         if isinstance(trades, str):
             self.sink.malformed(trades, frame[:SAMPLE_BYTES])
             return None
-        if trades and not self._timely(trades[0].time_ns, frame, now):
+        if trades and not self._timely(trades[0].time_ns, frame, now) and not self._doubtful(now):
             return None
         self._traded[message.symbol] = line, frame
         if now < self._doubles.until:
@@ -225,6 +226,13 @@ class LiveStream:
                 chain.assembler.clock_changed()
             self.socket.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
         return True
+
+    def _doubtful(self, now: float) -> bool:
+        """Return whether the venue's clock may have stepped: the session then sees what this clock does not follow.
+
+        It judges for itself, and comes to its answer a second after this one.
+        """
+        return self.clock.rival_s(now) >= DOUBT_S
 
     def _tell_late(self, now: float) -> None:
         """Report, at most once a minute, that frames were late; they are otherwise sound."""

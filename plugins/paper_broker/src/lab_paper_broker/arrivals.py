@@ -43,6 +43,10 @@ class Arrivals:
             return self._in_turn(order.strategy, now_ns + drawn)
         return self._in_turn(order.strategy, now_ns + self._cancel_ns)
 
+    def forget(self) -> None:
+        """Forget what arrived when: the venue's clock stepped."""
+        self._newest.clear()
+
     def _in_turn(self, strategy: str, arrival_ns: int) -> int:
         newest = self._newest
         newest_ns = newest.get(strategy, 0)

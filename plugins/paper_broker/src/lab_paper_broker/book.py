@@ -76,6 +76,15 @@ class DisplayedBook:
         if self._taken_bids:
             self._taken_bids = self._standing(self._taken_bids, False)
 
+    def grow_old(self) -> None:
+        """Let what is displayed be in force no more, and what was taken of it be forgotten."""
+        quote = self.quote
+        if quote is not None:
+            self.quote = quote._replace(time_ns=0)
+        self._depth = None
+        self._taken_asks = {}
+        self._taken_bids = {}
+
     def levels(self, asks: bool) -> list[Level]:
         """Return what is displayed on one side, the touch first: the quote's, then deeper levels that are no older.
 

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Final
 
 from lab import Accepted, Candle, Depth, MarketView, Order, OrderType, Quote, Rejected, Trade, TradingState, format_time
-from lab.domain.control import Timer
+from lab.domain.control import ClockStepped, Timer
 from lab.domain.time import MILLISECOND_NS
 from lab.ports import Amended
 from msgspec.structs import replace
@@ -187,16 +187,30 @@ class Desk:
             book = self.quotes.books.get(event[0])
             if book is not None and book.quote is None:
                 self._candles.observe(event, self._event_n, reports)
+        elif kind is ClockStepped:
+            self._begin_anew()
         elif kind is Trade or kind is Depth or kind is Timer or kind is TradingState:
-            if self.working.is_due(event.time_ns):
-                self._catch_up(event.time_ns, None, reports)
-            if kind is Trade:
-                self.quotes.observe_trade(event, self._event_n, reports)
-            elif kind is Depth:
-                self.quotes.observe_depth(event, self._event_n, reports)
-            elif kind is TradingState:
-                self.quotes.is_dark = bool(event.halted_by)
+            self._observe_other(event, reports)
         return reports
+
+    def _observe_other(self, event: Any, reports: Reports) -> None:
+        """Apply what is neither quote nor candle."""
+        kind = type(event)
+        if self.working.is_due(event.time_ns):
+            self._catch_up(event.time_ns, None, reports)
+        if kind is Trade:
+            self.quotes.observe_trade(event, self._event_n, reports)
+        elif kind is Depth:
+            self.quotes.observe_depth(event, self._event_n, reports)
+        elif kind is TradingState:
+            self.quotes.is_dark = bool(event.halted_by)
+
+    def _begin_anew(self) -> None:
+        """The venue's clock stepped, and every order was forgotten: no time of before means anything now."""
+        self._arrivals.forget()
+        self.working.forget_due()
+        for book in self.quotes.books.values():
+            book.grow_old()
 
     def idle(self, symbol: str) -> tuple[float, float, int] | None:
         """Return between which prices, and until when, nothing can happen; ``None`` where something always may.

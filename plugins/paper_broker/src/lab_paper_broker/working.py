@@ -44,6 +44,10 @@ class Working:
         self._turn += 1
         heappush(due, (time_ns, self._turn, what, resting, order, sent_ns))
 
+    def forget_due(self) -> None:
+        """Forget what was to be done: no order works any more."""
+        self._due = []
+
     def is_due(self, time_ns: int) -> bool:
         """Return whether something fell due before a time."""
         return bool(self._due) and self._due[0][0] < time_ns

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Literal
 
 from attrs import frozen
-from lab.domain.control import Command, CommandAction, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, Notice, TradingState
 from lab.domain.events import (
     BrokerFailed,
     EntriesHalted,
@@ -22,6 +22,7 @@ from lab.domain.events import (
     StrategyStopped,
 )
 from lab.domain.orders import PRICE_FIELDS, OrderRequest
+from lab.domain.time import SECOND_NS
 from lab.ports import Record
 
 from lab_reporters import text
@@ -49,6 +50,7 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     TradingState: "trading",
     Notice: "notice",
     GapFound: "feed",
+    ClockStepped: "feed",
 }
 
 
@@ -124,6 +126,9 @@ def _condition(event: Any) -> str:
             return f"halted: {'; '.join(event.halted_by)}" if event.halted_by else "open"
         case Notice():
             return sentence(event)
+        case ClockStepped():
+            whose = "venue" if event.clock == "venue" else "machine"
+            return f"the {whose}'s clock stepped by {event.by_ns / SECOND_NS:+.1f} s: {event.why}"
         case GapFound():
             first, last = text.second(event.first_ns), text.second(event.last_ns)
             return f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"

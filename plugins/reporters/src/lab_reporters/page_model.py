@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import define, field
-from lab.domain.control import Command, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, TradingState
 from lab.domain.events import (
     BrokerFailed,
     CandleIgnored,
@@ -113,6 +113,7 @@ class PageModel:
                 | EquityExhausted()
                 | OrderEnded()
                 | Command()
+                | ClockStepped()
                 | CandleIgnored()
             ):
                 self.table("incidents").add(partial(_incident, record, event))
