@@ -45,7 +45,7 @@ class Venue:
         for text in (depth(now_ms), kline_push(now_ms)):
             message = decode_frame(text)
             assert isinstance(message, DepthFrame | KlineFrame)
-            heard.append(self.stream.receive(message, text.encode(), self.clock.now) is not None)
+            heard.append(self.stream.receive(message, text.encode(), self.clock.now, 1) is not None)
         events = [event for event in self.inbox.take() if not isinstance(event, Notice)]
         return heard[0], heard[1], any(isinstance(event, Quote) for event in events)
 
