@@ -14,6 +14,7 @@
     ├── EngineError              lab has a defect
     ├── JournalError             a journal or tape can't be written or read
     │   ├── NotBegunError        its process was killed before it was made
+    │   ├── JournalWaits         it can't be written now, and may be later
     │   └── SchemaVersionError   its version is one this lab does not read
     └── RunError                 a run can't start or go on, for any reason of the table
 
@@ -90,6 +91,17 @@ class JournalError(LabError):
 
 class NotBegunError(JournalError):
     """The run was cut off before it began: its journal was never made whole."""
+
+
+class JournalWaits(JournalError):
+    """The journal can't be written now: the disk is full, or another program holds the file. Nothing was written.
+
+    ``why`` says it in a few words.
+    """
+
+    def __init__(self, why: str, message: str) -> None:
+        super().__init__(message)
+        self.why = why
 
 
 class SchemaVersionError(JournalError):

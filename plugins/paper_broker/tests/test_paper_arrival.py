@@ -268,3 +268,14 @@ def test_it_declares_every_type_and_never_takes_another_for_one_of_them() -> Non
         "the paper broker takes market, limit, stop, stop_limit, take_profit, trailing_stop orders, not iceberg"
     )
     assert not works(paper)
+
+
+@pytest.mark.behaviour("O2")
+def test_a_quote_that_comes_late_fills_no_order_before_it_arrived() -> None:
+    """A timer says that the order, of 2, arrived at 200 ms; the rest of it meets a quote that is stamped 195 ms."""
+    paper = broker()
+    paper.observe(quote(0, ask_size=0.5))
+    eligible_ns = send(paper, order(quantity="2"))
+    assert only_fill(paper, timer(300)).quantity == D("0.5")
+    [fill] = [one for one in paper.observe(quote(195, 99.9, 100.1, ask_size=5.0)) if isinstance(one, Fill)]
+    assert (fill.quantity, fill.time_ns) == (D("1.5"), eligible_ns)

@@ -11,7 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Final
 
-from lab.errors import JournalError
+from lab.errors import JournalError, JournalWaits
 from lab.journal.chain import GENESIS, Gathered, Row, WrittenRow, chain_rows, row_hash, state_seal
 from lab.journal.codec import ROW_KINDS, encode
 from lab.journal.mark import Mark, MarkWriter, read_mark
@@ -21,6 +21,14 @@ from lab.ports import Record
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
 from lab.secret import bytes_without_secrets
 
+_BUSY_S: Final = 0.1
+"""How long a commit waits for another program that holds the file: the event loop stands still meanwhile."""
+_WAITS: Final[Mapping[int, str]] = {
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_BUSY: "another program holds the journal",
+    sqlite3.SQLITE_LOCKED: "another program holds the journal",
+}
+_WAITING_MOST: Final = 100_000
 _ONE_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO event VALUES {_ONE_ROW}"
 _MANY: Final = 64  # 448 values: SQLite takes at least 999 in a statement
@@ -56,7 +64,9 @@ class Journal:
             if self.path is not None and labels is not None:
                 make_file(self.path, labels, durable=durable)
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
-            self._db = sqlite3.connect(self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path))
+            self._db = sqlite3.connect(
+                self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path), timeout=_BUSY_S
+            )
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)  # nothing is written that no reader takes
             if self.path is None:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
@@ -168,8 +178,9 @@ class Journal:
 
         ``reporters`` are the degradations by reporters, once all have ended.
 
-        Raises `JournalError`; whether the rows are on disk is then unknown, the run must not go on, and every later
-        commit fails alike: its rows would not follow from those on disk.
+        Raises `JournalWaits` where a durable journal can't be written now: its rows are gathered still, and a later
+        commit writes them. Raises `JournalError` otherwise; whether the rows are on disk is then unknown, the run must
+        not go on, and every later commit fails alike: its rows would not follow from those on disk.
         """
         if self._failure:
             raise JournalError(self._failure)
@@ -185,10 +196,15 @@ class Journal:
                     self._db.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?, ?)", values)
             self._db.execute("COMMIT")
         except sqlite3.Error as error:
-            self._failure = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
+            text = f"{self.path or 'the journal in memory'}: cannot commit: {error}"
             if self._durable:
                 with contextlib.suppress(sqlite3.Error):  # SQLite may have done so itself
                     self._db.execute("ROLLBACK")
+                why = _WAITS.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+                if why is not None and len(rows) < _WAITING_MOST:
+                    self._rows, self._waiting = [*rows, *self._rows], len(rows)
+                    raise JournalWaits(why, text) from error
+            self._failure = text
             raise JournalError(self._failure) from error
         if self._marks is not None and rows:
             self._marks.write(Mark(self._seq, self._hash))

@@ -1,5 +1,6 @@
 """The tape: every input in the order the engine took it, JSON lines in independent zstd frames, beside the journal."""
 
+import errno
 import hashlib
 import os
 import sys
@@ -20,6 +21,9 @@ else:
     from backports import zstd
 
 _FRAME_BYTES: Final = 64 * 1024
+_HELD_MOST: Final = 32 * 1024 * 1024
+FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk without space."""
 _SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _OPTIONS: Final[dict[int, int]] = {
     zstd.CompressionParameter.compression_level: 3,
@@ -61,22 +65,22 @@ class TapeWriter:
             self._lines.append(line)
             self._size += len(line)
             if self._size >= _FRAME_BYTES:
-                self.flush()
+                self.flush_if_possible()
         self.inputs += 1
         return self.inputs
 
     def flush(self, *, sync: bool = False) -> None:
         """Write what is gathered as one frame and hand it to the operating system; with ``sync`` also to the disk.
 
-        Synced before a commit, the tape has every input that a committed row came from, also after a power cut.
+        Synced before a commit, the tape has every input that a committed row came from, also after a power cut. Raises
+        ``OSError``; what is gathered then stays so, and a part of a frame is taken back.
         """
         if self._file is None or self._file.closed:
             return
         if self._lines:
             lines = b"".join(self._lines)
+            self._put(self._file, zstd.compress(lines, options=_OPTIONS))
             self._digest.update(lines)
-            self._file.write(zstd.compress(lines, options=_OPTIONS))
-            self._file.flush()
             self._synced = False
             self._lines.clear()
             self._size = 0
@@ -88,6 +92,25 @@ class TapeWriter:
             self._file.close()
             self._segment += 1
             self._file = _new_segment(self._directory, self._segment)
+
+    def flush_if_possible(self) -> None:
+        """Flush; on a full disk keep what is gathered, up to a limit, until there is space. Raises ``OSError``."""
+        try:
+            self.flush()
+        except OSError as error:
+            if error.errno not in FULL or self._size >= _HELD_MOST:
+                raise
+
+    @staticmethod
+    def _put(file: BinaryIO, frame: bytes) -> None:
+        begin, left = file.tell(), memoryview(frame)
+        try:
+            while left:
+                left = left[file.write(left) :]
+        except OSError:
+            file.truncate(begin)
+            file.seek(begin)
+            raise
 
     def digest(self) -> str:
         """Flush, and return the SHA-256 of every line so far: the journal keeps it, so that a changed tape is found."""
@@ -126,7 +149,7 @@ def segments_of(directory: Path) -> list[Path]:
 
 
 def _new_segment(directory: Path, number: int) -> BinaryIO:
-    return open(directory / f"tape-{number:04d}.jsonl.zst", "xb", opener=private)
+    return open(directory / f"tape-{number:04d}.jsonl.zst", "xb", buffering=0, opener=private)
 
 
 def _cut_torn_frame(newest: Sequence[Path]) -> None:

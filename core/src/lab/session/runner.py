@@ -16,9 +16,11 @@ from lab.domain.market import Quote
 from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
 from lab.engine.history import History
+from lab.errors import JournalWaits
+from lab.journal.reserve import Reserve
 from lab.journal.state import end_state
 from lab.journal.store import Journal
-from lab.journal.tape import TapeWriter
+from lab.journal.tape import FULL, TapeWriter
 from lab.ports import Clock, FeedState, PriceSource, Record
 from lab.records.run import SessionState
 from lab.session.backfill import HistoryLoader
@@ -65,6 +67,11 @@ class Runner:
     session_counters: Callable[[], SessionState]
     clocks: ClockWatch
     pace: float = 1.0
+    reserve: Reserve | None = None
+    held: str = ""
+    """Why rows wait that can't be committed now; empty while none has to."""
+    holds: int = 0
+    """How often that happened."""
     slow_steps: int = 0
     """How many steps took more than a real second: none in virtual time, which stands still meanwhile."""
     slowest: tuple[float, Input | None] = (0.0, None)
@@ -104,7 +111,7 @@ class Runner:
             if ended - began > self._slow_s:
                 self._note_slow(event, ended - began)
             began = ended
-        if self.journal.waiting:
+        if self.journal.waiting and not self.held:
             self.commit()
         if look:
             self.update_trading_state()
@@ -112,9 +119,34 @@ class Runner:
         return gaps
 
     def commit(self) -> None:
-        """Commit the rows of the steps so far, and publish them."""
-        self.tape.flush(sync=True)
-        self.publish(self.journal.commit(end_state(self.engine, self.session_counters())))
+        """Commit the rows of the steps so far, and publish them.
+
+        Where the disk is full, or another program holds the journal, nothing is published, entries are refused, and
+        `monitor` tries again.
+        """
+        try:
+            self.tape.flush(sync=True)
+            records = self.journal.commit(end_state(self.engine, self.session_counters()))
+        except JournalWaits as error:
+            self._hold(error.why)
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            self._hold("the disk is full")
+        else:
+            self.publish(records)
+            if self.held and (self.reserve is None or self.reserve.restore()):
+                self.held, self._look = "", True
+                self.inbox.wake()
+
+    def _hold(self, why: str) -> None:
+        if not self.held:
+            self.holds += 1
+            self._look = True
+            self.inbox.wake()
+        self.held = why
+        if self.reserve is not None and why == "the disk is full":
+            self.reserve.spend()
 
     def _step(self, event: Input) -> None:
         number = self.tape.add(event)
@@ -151,7 +183,7 @@ class Runner:
 
     def halt_reasons(self) -> tuple[str, ...]:
         """Return why no entry may be placed now; empty when trading is allowed."""
-        reasons = []
+        reasons = [self.held] if self.held else []
         price = self.price()
         if price is not Price.FRESH:
             reasons.append(price.value.format(state=self.inbox.state.value))
@@ -170,7 +202,8 @@ class Runner:
         if reasons != self.engine.state.halted_by and not self.engine.state.stopping:
             self._note_shut(bool(reasons))
             self._step(TradingState(self.inbox.now_ns(), reasons))
-            self.commit()
+            if not self.held:
+                self.commit()
 
     def _note_shut(self, shut: bool) -> None:
         """Add up how long trading was not allowed after it first was."""
@@ -189,8 +222,10 @@ class Runner:
         """Look twice a second for what no event shows: a stale quote, or an order that waits without market data."""
         for tick in count(1):
             await anyio.sleep(_TICK_S)
-            if tick % _FLUSH_TICKS == 0:
-                self.tape.flush()
+            if self.held:
+                self.commit()
+            elif tick % _FLUSH_TICKS == 0:
+                self.tape.flush_if_possible()
             self.publish(())
             self.inbox.tell_left_out()
             self.clocks.look()

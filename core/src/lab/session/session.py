@@ -15,10 +15,11 @@ from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.time import format_time
 from lab.engine.engine import Engine
-from lab.errors import EngineError, RunError
+from lab.errors import EngineError, JournalWaits, RunError
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.journal.report import build_report, empty_state
+from lab.journal.reserve import Reserve
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
@@ -69,6 +70,7 @@ class Session:
         self.clock = clock
         self.journal = journal
         self.tape = tape
+        self.reserve = None if directory is None else Reserve(directory)
         self.run_id = run_id
         self.directory = directory
         self.hosts = hosts
@@ -225,6 +227,7 @@ class Session:
             journal=self.journal,
             tape=self.tape,
             publish=self._publish,
+            reserve=self.reserve,
             session_counters=self._state,
             clocks=ClockWatch(self.clock, self.inbox, self.lag.pace),
             pace=self.lag.pace,
@@ -326,8 +329,19 @@ class Session:
             state = replace(empty_state(self._undecided()), session=self._state())
         record = ended(state, reason, error, tape_sha256=self.tape.digest())
         self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
+        self._publish(self._commit_end())
+
+    def _commit_end(self) -> Sequence[Record]:
+        """Commit the last rows, in the reserve's room where the disk is full. Raises `JournalError`, ``OSError``."""
+        try:
+            self.tape.close()
+            return self.journal.commit()
+        except (JournalWaits, OSError):
+            if self.reserve is None or self.reserve.spent:
+                raise
+            self.reserve.spend()
         self.tape.close()
-        self._publish(self.journal.commit())
+        return self.journal.commit()
 
     def _state(self) -> SessionState:
         state = session_state(
@@ -370,6 +384,8 @@ class Session:
         with contextlib.suppress(OSError):
             self.tape.close()
         self.journal.close()
+        if self.reserve is not None:
+            self.reserve.close()
 
     def _undecided(self) -> RunStarted:
         """Return the start record of a run whose provider never described the instrument."""

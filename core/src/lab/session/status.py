@@ -92,6 +92,8 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
         found.append(f"trading_shut {runner.shut_seconds:.0f} s after it had been open")
     if runner is not None and runner.slow_steps:
         found.append(_slow(runner))
+    if runner is not None and runner.holds:
+        found.append(f"journal_waited {runner.holds} times: the disk was full, or another program held the journal")
     if lagged:
         found.append(f"loop_stood_still {lagged} times, for more than a quarter of a second each")
     for clock, (times, most_ns) in inbox.steps.items():

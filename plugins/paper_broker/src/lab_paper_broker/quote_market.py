@@ -126,7 +126,8 @@ class QuoteMarket:
                 continue
             else:
                 resting.age_ns = time_ns - quote[1]  # above 0 on a depth only
-            self._meet(resting, book, time_ns, 0.0, event_n, reports)
+            # A quote may come after an order whose arrival is later than its stamp: a timer told of that first.
+            self._meet(resting, book, max(time_ns, resting.eligible_ns), 0.0, event_n, reports)
 
     def _meet(
         self, resting: Resting, book: DisplayedBook, time_ns: int, later: float, event_n: int, reports: Reports
