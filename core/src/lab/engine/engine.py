@@ -359,6 +359,7 @@ class Engine:
         out: Outputs = [event] if self._record else []
         self.state.halt(tuple(event.halted_by), self.state.paused_by)
         if self._meeting:
+            self._advance(event.time_ns, out)  # an order may have arrived by then
             self._meet(event, out)
         return out
 
