@@ -74,3 +74,20 @@ def test_a_candle_that_is_late_known_or_off_the_grid_is_the_engines_to_judge() -
     line = after_outage(whole=True)
     for candle in (SOME[0], SOME[2]._replace(open_ns=SOME[2].open_ns + 1)):
         assert line.take(candle)
+
+
+@pytest.mark.behaviour("T2")
+def test_when_the_venues_clock_steps_back_candles_of_the_wrong_time_are_forgotten() -> None:
+    line = after_outage(whole=True)
+    assert not line.take(SOME[3])
+    assert not line.take(SOME[9])
+    line.set_back(SOME[3].time_ns)
+    assert list(line.held) == [SOME[3]]
+    line = CandleLine(MINUTE_NS, whole=True)
+    line.set_back(START_NS)
+    assert line.next_ns == 0, "none has passed"
+    assert line.take(SOME[9])
+    line.set_back(SOME[2].time_ns - 10 * SECOND_NS)
+    assert line.next_ns == SOME[2].open_ns
+    assert line.take(SOME[2])
+    assert line.take(SOME[3])

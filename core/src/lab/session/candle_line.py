@@ -7,6 +7,7 @@ from attrs import define, field
 
 from lab.domain.market import Candle
 from lab.domain.time import SECOND_NS
+from lab.domain.venue_clock import TOLERANCE_NS
 from lab.ports import FeedState
 
 _STREAMED_NS: Final = 10 * SECOND_NS
@@ -69,6 +70,12 @@ class CandleLine:
         self.passed(candle)
         self._interrupted = not self._live
         return True
+
+    def set_back(self, time_ns: int) -> None:
+        """The venue's clock stepped: forget candles that end later than the new time, as the engine does."""
+        until_ns = time_ns + TOLERANCE_NS
+        self.held = deque(candle for candle in self.held if candle.open_ns + self.interval_ns <= until_ns)
+        self.next_ns -= max(0, -(-(self.next_ns - until_ns) // self.interval_ns)) * self.interval_ns
 
     def passed(self, candle: Candle) -> None:
         """Note a candle that goes to the engine."""

@@ -202,6 +202,8 @@ class Inbox:
             self._quote_ns.clear()
             self.quote_at = float("-inf")
             self._stepped = self._guard.quoted
+            for line in self.lines.values():
+                line.set_back(step.time_ns)
         self.give(step)
 
     def wake(self) -> None:
