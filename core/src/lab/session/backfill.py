@@ -35,6 +35,7 @@ def make_loader(
     failed: Callable[[BaseException], None],
     wall_ns: Callable[[], int],
     state_dir: Path | None,
+    pace: float,
 ) -> "HistoryLoader":
     """Return the loader of a session, with a cache under ``state_dir`` where there is one and the venue is real.
 
@@ -51,7 +52,7 @@ def make_loader(
         cache = CandleCache(state_dir, key, keep=2 * history.keep)
     source = HistorySource(assembly.provider.component, run.symbol, run.interval_ns, failed)
     need, depth = assembly.lookback, declared.history_depth
-    return HistoryLoader(source, inbox, history, need=need, depth=depth, wall_ns=wall_ns, cache=cache)
+    return HistoryLoader(source, inbox, history, need=need, depth=depth, wall_ns=wall_ns, pace=pace, cache=cache)
 
 
 class HistoryLoader:
@@ -71,6 +72,7 @@ class HistoryLoader:
         need: int,
         depth: int | None,
         wall_ns: Callable[[], int],
+        pace: float = 1.0,
         cache: CandleCache | None = None,
     ) -> None:
         """Begin with a history that is empty, or that of a run that goes on: what it missed is as after an outage."""
@@ -80,7 +82,7 @@ class HistoryLoader:
         self._history = history
         self._line = line = inbox.lines[source.symbol]
         line.next_ns, line.behind = history.next_ns, bool(history.next_ns)
-        self._handing_over = HandingOver(inbox, source.symbol, line)
+        self._handing_over = HandingOver(inbox, source.symbol, line, pace)
         self.warm_up = WarmUp(
             source, inbox, history, self._handing_over, need=need, depth=depth, wall_ns=wall_ns, cache=cache
         )
@@ -93,6 +95,7 @@ class HistoryLoader:
                 self._gaps.add(one.open_ns + self._interval_ns, next_.open_ns - self._interval_ns)
         self._catching_up = Retry(_WAITS_S)
         self._left_out_ns = 0  # what opened before it was too much to fetch
+        self._patience_s = _PATIENCE_S * pace  # a provider's answers take real time
         self._patient_until = _NEVER
         self._wake = anyio.Event()
         inbox.changed = self._changed
@@ -142,7 +145,7 @@ class HistoryLoader:
         if not self._line.wanted:
             self._patient_until = _NEVER
         elif self._patient_until == _NEVER:
-            self._patient_until = now + _PATIENCE_S
+            self._patient_until = now + self._patience_s
         elif self._patient_until <= now:
             self._go_on_without()
         jobs = (

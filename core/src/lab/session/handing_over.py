@@ -19,13 +19,14 @@ _LONG_S: Final = 0.2
 class HandingOver:
     """Gives candles of the past to the engine. The stream's candles wait meanwhile.
 
-    A piece is one candle at first, twice as many where the engine was through with the last one in under 50 ms, half
-    as many where it took over 200 ms.
+    A piece is one candle at first, twice as many where the engine was through with the last one in under 50 real ms
+    (eight at most), half as many where it took over 200. ``pace`` is as `lab.ports.Runtime.pace`.
     """
 
     inbox: Inbox
     symbol: str
     line: CandleLine
+    pace: float = 1.0
     _size: int = field(init=False, default=1)
 
     async def give(self, candles: Sequence[Candle]) -> int:
@@ -43,7 +44,7 @@ class HandingOver:
                 began = anyio.current_time()
                 piece, rest = rest[: self._size], rest[self._size :]
                 taken += await self._piece(piece)
-                self._took(anyio.current_time() - began)
+                self._took((anyio.current_time() - began) / self.pace)
         finally:
             self.line.handing_over = False
         self.inbox.go_on(self.line.settle())

@@ -215,6 +215,7 @@ class Session:
             failed=self.feed.history_failed,
             wall_ns=self.clock.wall_ns,
             state_dir=self._state_dir if self.directory is not None else None,
+            pace=self.lag.pace,
         )
         return Runner(
             engine=engine,
