@@ -17,10 +17,21 @@ ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
     "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "journal", "plugins",
-    "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "session", "cli",
+    "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "session", "campaign",
+    "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")
-WITH_CLOCK: Final = ("simulation", "supervision", "session", "runs", "reporting", "health", "cli", "testing")
+WITH_CLOCK: Final = (
+    "simulation",
+    "supervision",
+    "session",
+    "runs",
+    "reporting",
+    "health",
+    "campaign",
+    "cli",
+    "testing",
+)
 DECIDING_HOOKS: Final = {"lab_strategies", "lab_risk_gates", "lab_brokers"}
 
 # Of the standard library, what the pure half may not import: clocks, randomness, I/O, concurrency, logging.

@@ -70,11 +70,13 @@ if TYPE_CHECKING:
     from lab.ports import Channel as Channel
     from lab.ports import Check as Check
     from lab.ports import Ended as Ended
+    from lab.ports import Evidence as Evidence
     from lab.ports import FeedState as FeedState
     from lab.ports import PriceSource as PriceSource
     from lab.ports import Provider as Provider
     from lab.ports import Realm as Realm
     from lab.ports import Record as Record
+    from lab.ports import Rehearsal as Rehearsal
     from lab.ports import Rejected as Rejected
     from lab.ports import Reporter as Reporter
     from lab.ports import RiskGate as RiskGate
@@ -108,9 +110,9 @@ _HOMES = {
     ),
     "lab.plugins.hookspecs": ("PluginCommand", "hookimpl"),
     "lab.ports": (
-        "Accepted", "Amended", "Broker", "Channel", "Check", "Ended", "FeedState", "PriceSource", "Provider", "Realm",
-        "Record", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink", "Status", "Strategy",
-        "Subscription", "Triggered",
+        "Accepted", "Amended", "Broker", "Channel", "Check", "Ended", "Evidence", "FeedState", "PriceSource",
+        "Provider", "Realm", "Record", "Rehearsal", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink",
+        "Status", "Strategy", "Subscription", "Triggered",
     ),
     "lab.secret": ("Secret",),
 }  # fmt: skip

@@ -21,6 +21,7 @@ COMMANDS: Final[dict[str, str]] = {
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
     "lookahead": "Prove that no decision of a run depends on what came after it.",
+    "simulate": "Torture whole sessions in virtual time, with faults drawn from seeds.",
     "compare": "Name the first difference of two runs, and its cause.",
     "audit": "Check a run's journal against itself.",
     "stop": "End the running session, or kill it: close its positions at once.",
@@ -33,7 +34,7 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "Print the completion script for your shell.",
 }
 
-ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify", "lookahead"})
+ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify", "lookahead", "simulate"})
 """Commands that bring things to an end when they are interrupted; the others just end."""
 
 EPILOG: Final = """

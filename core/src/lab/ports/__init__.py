@@ -30,6 +30,8 @@ from lab.ports.provider import Realm as Realm
 from lab.ports.provider import Runtime as Runtime
 from lab.ports.provider import Sink as Sink
 from lab.ports.provider import Subscription as Subscription
+from lab.ports.rehearsal import Evidence as Evidence
+from lab.ports.rehearsal import Rehearsal as Rehearsal
 from lab.ports.reporter import Holding as Holding
 from lab.ports.reporter import Record as Record
 from lab.ports.reporter import Reporter as Reporter

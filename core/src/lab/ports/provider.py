@@ -12,6 +12,7 @@ from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Depth, Funding, MarketData, Quote, Trade
 from lab.ports.component import Component
+from lab.ports.rehearsal import Evidence, Rehearsal
 
 
 class Channel(StrEnum):
@@ -223,6 +224,21 @@ class Provider(Component, ABC):
         A run that never reached the provider ends with a command line that has them.
         """
         return {}
+
+    def rehearsal(self, seed: int, seconds: float) -> Rehearsal:
+        """Return how `lab simulate` runs a session of this provider: in virtual time, with faults drawn from the seed.
+
+        ``seconds`` is the time in which faults may be in force. The same arguments give the same answer. The default is
+        right for a provider whose sessions run in virtual time as they are, and which has no faults of its own.
+        """
+        return Rehearsal()
+
+    def objections(self, evidence: Evidence) -> Sequence[str]:
+        """Return what a simulated venue found wrong with a session that ended: each a line, none where all was right.
+
+        It is asked after `stop`: how fast the venue was called, and whether the candles were the ones it had.
+        """
+        return ()
 
     def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
         """Return all the data in batches, ascending by ``time_ns``, without a clock, for ``lab backtest``.

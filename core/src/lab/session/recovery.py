@@ -50,8 +50,11 @@ class Recovered:
         return _LEAST_S if self.ending is not None else max(_LEAST_S, 60 * minutes - self.run.state.duration_seconds)
 
 
-def interrupted(state_dir: Path, directory: Path) -> Interrupted:
-    """Return the run in a folder, where it can be resumed. Raises `RunError` saying why it cannot."""
+def interrupted(state_dir: Path, directory: Path, *, same_time: bool = False) -> Interrupted:
+    """Return the run in a folder, where it can be resumed. Raises `RunError` saying why it cannot.
+
+    With ``same_time`` virtual time goes on where it was, instead of beginning anew.
+    """
     name = directory.name
 
     def refused(why: str) -> RunError:
@@ -70,7 +73,7 @@ def interrupted(state_dir: Path, directory: Path) -> Interrupted:
         raise RunError(EndReason.STORAGE, f"{error}; start a new run without --resume") from None
     if ended is not None:
         raise refused(f"was not cut off: it ended, {ended.reason}")
-    if started.speed == "max":
+    if started.speed == "max" and not same_time:
         raise refused("ran in virtual time, which begins anew each time")
     if not started.instruments:
         raise refused("was cut off before its provider described the instrument")

@@ -10,7 +10,17 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.venue_clock import VenueClock
 from lab.errors import ProviderError
-from lab.ports import Channel, Check, Provider, Realm, Runtime, Sink, Subscription
+from lab.ports import (
+    Channel,
+    Check,
+    Evidence,
+    Provider,
+    Realm,
+    Rehearsal,
+    Runtime,
+    Sink,
+    Subscription,
+)
 
 from lab_bitunix.pacing import CoolDown
 from lab_bitunix.wire import DEPTH_CHANNELS, supported
@@ -106,6 +116,7 @@ class Bitunix(Provider):
     _runtime: Runtime | None = field(init=False, default=None)
     _rest: Any = field(init=False, default=None)  # a RestClient: its module, and httpx, are imported when it is made
     _local: Any = field(init=False, default=None)  # a LocalVenue, likewise
+    _played: Any = field(init=False, default=None)  # the same, kept for `objections`
     _cool_down: CoolDown = field(init=False, factory=CoolDown)
     _clock: VenueClock = field(init=False, factory=lambda: VenueClock(anyio.current_time))
     _sink: Sink | None = field(init=False, default=None)
@@ -138,9 +149,11 @@ class Bitunix(Provider):
             from lab_bitunix.venue import LocalVenue, reason_of
 
             try:
-                self._local = LocalVenue(
+                self._local = self._played = LocalVenue(
                     recording=self.recording, faults=self.faults, seed=runtime.seed, port=self.port
                 )
+                if runtime.speed == "max":  # a session that is killed and resumed finds the venue where it was
+                    self._local.began_s = 0.0
                 await self._local.start(runtime.tasks)
             except (ValueError, OSError) as error:
                 self._local = None
@@ -216,6 +229,21 @@ class Bitunix(Provider):
             await live.run()
         finally:
             self._sink = None
+
+    def rehearsal(self, seed: int, seconds: float) -> Rehearsal:
+        """Return settings of the local venue, without depth and trades, and the faults drawn for it."""
+        from lab_bitunix.venue.swarm import draw
+
+        settings = {"venue": "local", "depth": "0", "trades": "false"}
+        return Rehearsal(settings=settings, faults=draw(seed, seconds), faults_setting="faults", goes_on=True)
+
+    def objections(self, evidence: Evidence) -> Sequence[str]:
+        """Return where the local venue's budgets were not kept, and which candles were not its own."""
+        if self._played is None:
+            return ()
+        from lab_bitunix.venue.verdict import objections
+
+        return objections(self._played, evidence)
 
     async def probe(self, wanted: Subscription) -> Sequence[Check]:
         """Try candles, prices, the socket's channels, clock skew and round trip."""

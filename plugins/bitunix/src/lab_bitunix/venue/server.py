@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import math
 import os
 from functools import partial
 from random import Random
@@ -22,6 +23,7 @@ from lab_bitunix.venue.hub import Hub
 from lab_bitunix.venue.world import World
 
 _FOREVER_S: Final = 10.0**9
+_LATE_S: Final = 1.0
 
 
 def _loopback(_: object, attribute: "Attribute[str]", value: str) -> None:
@@ -70,6 +72,8 @@ class LocalVenue:
     counters: Counters = field(init=False, factory=Counters)
     world: World = field(init=False)
     sockets: dict[VenueSocket, None] = field(init=False, factory=dict)
+    began_s: float | None = field(init=False, default=None)
+    """The loop's time at which the venue's clock shows ``start_ns``: when it starts, unless set before."""
     _began: float = field(init=False, default=0.0)
     _over: anyio.Event = field(init=False)
     _ended: anyio.Event = field(init=False)
@@ -96,7 +100,7 @@ class LocalVenue:
     async def start(self, tasks: TaskGroup) -> None:
         """Listen, and run in the task group until `stop` or its end. Raises ``OSError`` when the port is taken."""
         self._over, self._ended = anyio.Event(), anyio.Event()
-        self._began = anyio.current_time()
+        self._began = anyio.current_time() if self.began_s is None else self.began_s
         await tasks.start(self._live)
 
     async def stop(self) -> None:
@@ -172,7 +176,14 @@ class LocalVenue:
 
     async def _strike(self, fault: Fault) -> None:
         """Do what happens at a time, once or again and again."""
-        at_s = fault.start_s
+        at_s, now_s = fault.start_s, self.elapsed_s()
+        if at_s < now_s - _LATE_S:  # the venue was started again: what was due before is over
+            if fault.kind == "refuse":
+                at_s = now_s
+            elif fault.value is None:
+                return
+            else:
+                at_s += fault.value * math.ceil((now_s - at_s) / fault.value)
         while at_s < fault.end_s:
             await anyio.sleep(max(0.0, at_s - self.elapsed_s()))
             self.counters.faults[fault.kind] += 1
@@ -192,5 +203,5 @@ class LocalVenue:
 
     async def _refuse(self, fault: Fault) -> None:
         self._servers[-1].close(close_connections=False)
-        await anyio.sleep(min(fault.end_s - self.elapsed_s(), _FOREVER_S))
+        await anyio.sleep(min(max(0.0, fault.end_s - self.elapsed_s()), _FOREVER_S))
         await self._listen(self.port)
