@@ -17,12 +17,13 @@ from typing import Any
 from checker_market import MAKER, MS, Market
 from checker_money import ZERO, D, plain
 
-STOPS = {"command", "liquidated", "broker_failed"}
+STOPS = {"command", "liquidated", "broker_failed", "clock_stepped"}
 MARKET = {"candle", "quote", "trade", "depth", "timer"}
-BARE = {"timer", "command", "trading_state", "notice"}  # their time comes first
+BARE = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # their time comes first
 INPUTS = MARKET | BARE | {"funding", "backfill", "gap", "candle_ignored"}
 FRESH = {"stop": None, "trail": None, "post_only": False, "time_in_force": "gtc", "expires_ns": D("Infinity"),
-         "group": "", "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "woke": -1, "changed": -1}  # fmt: skip
+         "group": "", "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "woke": -1,
+         "changed": -1}  # fmt: skip
 
 
 class Checker(Market):
@@ -43,7 +44,7 @@ class Checker(Market):
             self.where = f"row {seq} ({kind})"
             digest = hashlib.sha256(digest + f"{seq}\n{time_ns}\n{n}\n{kind}\n{key or ''}\n{body}".encode()).digest()
             self.same({"number": seq, "hash": stored}, number=last[0] + 1, hash=digest)
-            self.hold(in_the_order_of_times_and_inputs=time_ns >= last[1] and n >= last[2])
+            self.hold(in_order=n >= last[2] and (time_ns >= last[1] or kind == "clock_stepped"))
             last = seq, time_ns, n
             yield SimpleNamespace(where=self.where, time=time_ns, n=n, kind=kind, body=plain(body))
 
@@ -55,7 +56,9 @@ class Checker(Market):
             self.live, self.newest[kind] = self.time >= self.newest[kind], max(self.time, self.newest[kind])
         self.live, self.working = self.live and fields[-1] != "backfilled", [one for one in self.working if one.open]
         self.working, self.accepted = self.working + self.accepted, []
-        if (self.live or kind == "command") and self.time > self.now:
+        if kind == "clock_stepped" and fields[2] == "venue":
+            self.set_clock()
+        elif (self.live or kind == "command") and self.time > self.now:
             self.pass_time(self.time)
         while self.rows and self.rows[0].n == n and self.rows[0].kind != "run_ended":
             step.append(self.rows.popleft())
@@ -176,7 +179,9 @@ class Checker(Market):
         stopped = self.instant or self.present & STOPS or (self.rows and self.rows[0].kind == "run_ended")
         at_once = met and (order.post_only or order.time_in_force in ("ioc", "fok"))
         why = {
-            "expired": order.expires_ns <= self.time or (order.type == "market" and late_ns < self.time),
+            "expired": "clock_stepped" in self.present
+            or order.expires_ns <= self.time
+            or (order.type == "market" and late_ns < self.time),
             "rejected": not order.done and (order.n == self.n or (order.post_only and met)),
             "cancelled": self.family(order)
             or stopped

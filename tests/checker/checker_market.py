@@ -1,5 +1,6 @@
 """The market that orders meet: what is displayed, what is left of it, and what a fill may take."""
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -43,6 +44,14 @@ class Market(Money):
             if (not size and not hidden) or (since and self.quote_ns - since > 10 * S):
                 del self.taken[sign, price]
 
+    def set_clock(self) -> None:
+        """The venue's clock stepped: no time of before counts any more, and no quote is in force."""
+        self.newest, self.sent, self.taken = Counter(), Counter(), {}
+        self.quote_ns, self.depth, self.depth_ns = -1, [[], []], -1
+        if self.time > self.now:
+            self.pass_time(self.time)
+        self.now = self.time
+
     def levels(self, sign: int) -> dict[D, D]:
         """Return price and size of what is displayed for a buyer or a seller, the touch of the quote first."""
         touch, shown = self.quote[sign + 1 :][:2], self.depth[sign > 0] if self.depth_ns + S >= self.quote_ns else []
@@ -52,7 +61,7 @@ class Market(Money):
 
     def fresh(self, at_ns: int, quote_ns: int) -> bool:
         """Return whether a quote is in force."""
-        return -1 < quote_ns and at_ns - quote_ns <= self.set["stale_ms"] * MS
+        return quote_ns > -1 and at_ns - quote_ns <= self.set["stale_ms"] * MS
 
     def within(self, order: SimpleNamespace, price: D) -> bool:
         """Return whether a price is no worse than the limit."""
@@ -101,14 +110,16 @@ class Market(Money):
         """A trade or a candle reaches it, and has so much left."""
         rule, trade = fill["rule"], self.kind == "trade"
         first, high, low, last = [self.fields[2]] * 4 if trade else self.prices
-        fair = {"candle_open": [order.limit, first, last], "candle_close": [last]}
+        fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
+        fair = fair.get(rule, [order.limit if rule in MAKER else order.met])
         limited = trade or (self.fields[7] and self.set["liquidity"] == "displayed")  # 0 is not known
         self.hold(
             reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high),
             of_the_other_side=not trade or self.fields[4] == ("sell" if order.sign > 0 else "buy"),
-            at_a_price_in_force=fill["reference"] in fair.get(rule, [order.limit if rule in MAKER else order.met]),
             after_its_arrival=order.eligible_ns <= self.time,
             within_what_is_left=not limited or fill["quantity"] <= self.most,
         )
-        self.same(fill, time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time)
+        reference = fill["reference"] if fill["reference"] in fair else fair[0]
+        at_ns = max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time
+        self.same(fill, reference=reference, time_ns=at_ns)
         self.most -= fill["quantity"]
