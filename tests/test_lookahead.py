@@ -319,7 +319,7 @@ def test_a_live_session_and_its_replay_do_not_look_ahead(lab: Any, trader: Any) 
     assert lab.mock("--strategy", "trader").code == 0
     code, found = _proof(lab, trader)
     assert (code, found["clean"], found["changed"], found["replaced"]) == (0, True, 0, [])
-    assert found["cuts"] == found["decisions_of_run"] == 11, "ten candles and the history before; each is cut after"
+    assert found["cuts"] == found["decisions_of_run"] == 19, "ten candles and nine pieces of history; each is cut after"
     assert lab("replay", "latest", "--set", "trader.quantity=0.02").code == 0
     code, found = _proof(lab, trader, "--cuts", "5")
     assert (code, found["clean"], found["replaced"]) == (0, True, ["replay.run"])
