@@ -279,8 +279,10 @@ def test_the_command_that_the_local_venue_prints_works_at_its_speed(lab: Any) ->
         assert command[-2:] == ["--speed", "20"]  # at 60 a busy machine's 80 ms are five seconds of the venue
         done = lab.process(*command[1:], "--minutes", "4", "--reporter", "none")
         assert done.code == 0, done
-        report = lab.run().report()
-        assert (report["counters"]["malformed"], report["candles"] >= 3) == (0, True)
+        assert lab.run().report()["candles"] >= 3
+        # Its clock began earlier than the session's, and runs as fast: its first stamps wait until they agree.
+        reasons = [body[2]["reason"] for _, _, body in lab.run().rows("notice") if body[1] == "malformed"]
+        assert all("agrees with no other stamp" in reason for reason in reasons), reasons
     finally:
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=10)

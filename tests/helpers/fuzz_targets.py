@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
-from lab.domain.live_guard import LiveGuard
 from lab.domain.instrument import check_instrument
+from lab.domain.live_guard import LiveGuard
 from lab.domain.market import (
     Candle,
     Depth,
