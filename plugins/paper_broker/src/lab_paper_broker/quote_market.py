@@ -122,12 +122,11 @@ class QuoteMarket:
                     continue
                 resting.arrived = True
                 resting.age_ns = resting.eligible_ns - quote[1]  # below 0: it came after the arrival
-            elif not resting.left or resting.woke_in == event_n:
-                continue
+            elif not resting.left or resting.woke_in == event_n or time_ns < resting.eligible_ns:
+                continue  # the last: a timer told of its arrival, and this quote, which comes late, is of before it
             else:
                 resting.age_ns = time_ns - quote[1]  # above 0 on a depth only
-            # A quote may come after an order whose arrival is later than its stamp: a timer told of that first.
-            self._meet(resting, book, max(time_ns, resting.eligible_ns), 0.0, event_n, reports)
+            self._meet(resting, book, time_ns, 0.0, event_n, reports)
 
     def _meet(
         self, resting: Resting, book: DisplayedBook, time_ns: int, later: float, event_n: int, reports: Reports
