@@ -25,7 +25,7 @@ from lab_bitunix.venue.swarm import draw as draw_of_venue
 from lab_paper_broker.broker import PaperBroker
 
 BUSY = Recipe({"run.provider": "bitunix", "run.strategies": ["busy"]})
-SEEDS = 30
+SEEDS = 10
 SEEDS_A_TEST = 5
 SHORT = 4.0
 

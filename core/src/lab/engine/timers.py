@@ -42,10 +42,9 @@ class Timers:
             self._call(due_ns, due[due_ns], out, live=live, record=record)
 
     def set_back(self, time_ns: int) -> None:
-        """Let each timer that had a due time fall due next after an earlier time."""
+        """Let each timer fall due next after an earlier time."""
         for owner in self._owners:
-            if owner.next_timer_ns:
-                owner.next_timer_ns = time_ns - time_ns % owner.timer_ns + owner.timer_ns
+            owner.next_timer_ns = time_ns - time_ns % owner.timer_ns + owner.timer_ns
         if self._owners:
             self.next_ns = min(owner.next_timer_ns for owner in self._owners)
 
