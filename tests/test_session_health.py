@@ -341,7 +341,8 @@ def test_a_run_that_is_resumed_goes_on_counting_where_it_was_cut_off(lab: Any) -
         after = until(lambda: (found := metrics(port)).get('lab_status{status="trading"}') and found)
         told = json.loads(fetched(port, "/health")[1])
     assert all(after[name] >= value for name, value in before.items() if name.partition("{")[0].endswith("_total"))
-    assert after["lab_run_seconds"] >= before["lab_run_seconds"] > after["lab_uptime_seconds"]
+    # What passed after the last commit is not known any more.
+    assert after["lab_run_seconds"] > before["lab_run_seconds"] - 15 > after["lab_uptime_seconds"] - 15
     assert told["run_id"] == lab.run().folder.name
     assert told["duration_seconds"] + told["seconds_left"] == pytest.approx(3600, abs=60)
 
