@@ -71,7 +71,8 @@ class OrderRequest(Struct, frozen=True, gc=False, omit_defaults=True):
 
     ``leg`` names the request within its candle (default: its place in the list) and ``decided_ns`` the candle it
     belongs to, by its open time (default: the event being decided on). The two make the order's id, so a request sent
-    again with the same two is refused as a duplicate. ``reduce_only`` never opens or turns a position.
+    again with the same two is refused as a duplicate. ``reduce_only`` never opens or turns a position, and the order
+    ends when the position is closed.
 
     ``stop`` is the price that triggers an order, ``trail`` the distance at which a trailing stop follows. ``post_only``
     is for limits: an order that would take is rejected. ``expires_ns`` is the venue time at which a GTD order expires.

@@ -122,17 +122,19 @@ class OrderChanges:
             child.awake = True
 
     def position_closed(self, closing: OpenOrder, out: Outputs) -> None:
-        """A position was closed: what guarded it ends, unless its entry goes on filling.
+        """A position was closed: what reduces or guarded it ends, unless its entry goes on filling.
 
-        The broker ends the orders of the closing order's group.
+        The broker ends the others of the closing order's group.
         """
         order = closing.order
         for open_ in list(closing.book.orders.values()):
             other = open_.order
-            guards = other.parent and open_.awake and other.symbol == order.symbol
-            over = other.parent not in self._working and other.parent != order.id
-            if guards and over and other.group != order.group:
-                self.withdraw(open_, "the position is closed", out)
+            if not other.reduce_only or other.symbol != order.symbol:
+                continue
+            guards_on = other.parent and (other.parent in self._working or other.parent == order.id)
+            in_group = other.group and other.group == order.group and open_ is not closing
+            if not guards_on and not in_group:
+                self.withdraw(open_, "the position is closed" if other.parent else _IDLE, out)
 
     def end_idle(self, open_: OpenOrder, out: Outputs) -> None:
         """End a reduce-only order that has nothing left to reduce.

@@ -106,12 +106,15 @@ class CandleMarket:
         if unmet and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
             self._working.end(resting, "expired", _too_late(candle, late_ns, resting), reports)
             return most
+        if resting.reduces and not self._working.can_fill(resting, reports):
+            return most
         known, before, shown = len(reports), resting.done, most
         if self._liquidity is not None:
             shown = self._liquidity.available(resting.order, most)
         where = meet_candle(resting, candle, shown, typical, self._terms[resting.symbol], reports)
         if len(reports) > known:
             self._working.settle(resting, before, candle[1], where, candle[2], reports)
+        resting.show()
         return None if most is None else max(most - (resting.done - before), _ZERO)
 
     def _typical(self, candle: Candle) -> float:

@@ -173,6 +173,7 @@ class Desk:
     def observe(self, event: Any) -> Sequence[Any]:
         """Apply an event of the market to the working orders, in the order they were submitted."""
         self._event_n += 1
+        self.working.begin()
         reports: Reports = []
         kind = type(event)
         if kind is Quote:

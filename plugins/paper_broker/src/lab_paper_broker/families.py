@@ -64,9 +64,19 @@ class Families:
         return [one for one in self._groups.get(resting.group, _NOBODY) if one is not resting]
 
     def filled(
-        self, resting: Resting, quantity: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
+        self,
+        resting: Resting,
+        quantity: Decimal,
+        over: bool,
+        woke_in: int,
+        where: int,
+        time_ns: int,
+        reports: Reports,
     ) -> Sequence[Resting]:
-        """Wake the children for what filled, take it from the rest of the group; return those that have ended by it."""
+        """Wake the children for what filled, take it from the rest of the group; return those that have ended by it.
+
+        ``over`` says that nothing is left to reduce, nor will be: all of the group that only reduces ends.
+        """
         for child in self._children.get(resting.id, _NOBODY):
             guards = child.takes and bool(child.left)  # a stop goes on guarding what filled before
             child.wake(quantity)
@@ -75,7 +85,7 @@ class Families:
         ended: list[Resting] = []
         for other in self.others(resting):
             left = other.total - other.done
-            if not other.order.reduce_only or left <= quantity:
+            if not other.reduces or left <= quantity or (over and other.holder == resting.holder):
                 ended.append(other)
                 reports.append(Ended(other.id, "cancelled", f"{resting.id} of its group filled"))
             else:

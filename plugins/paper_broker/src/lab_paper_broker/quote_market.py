@@ -101,9 +101,12 @@ class QuoteMarket:
             if trade.time_ns < resting.eligible_ns:
                 continue  # a late one, of before the order was there
             before = resting.done
+            if resting.reduces and not self._working.can_fill(resting, reports):
+                continue
             left = meet_trade(resting, trade, left, self._terms[trade.symbol], reports)
             if resting.done != before:
                 self._working.settle(resting, before, event_n, 0, trade.time_ns, reports)
+            resting.show()
 
     def _first(self, quote: Quote) -> None:
         """Let the orders that are on their way meet the quote in force at their arrival: there was none before."""
@@ -131,7 +134,10 @@ class QuoteMarket:
     def _meet(
         self, resting: Resting, book: DisplayedBook, time_ns: int, later: float, event_n: int, reports: Reports
     ) -> None:
+        if resting.reduces and not self._working.can_fill(resting, reports):
+            return
         known, before = len(reports), resting.done
         meet_book(resting, book, time_ns, self._terms[resting.symbol], self._liquidity, self._queue, later, reports)
         if len(reports) > known:
             self._working.settle(resting, before, event_n, 0, time_ns, reports)
+        resting.show()

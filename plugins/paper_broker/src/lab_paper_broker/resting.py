@@ -34,27 +34,30 @@ class Resting:
     amendments made it smaller: its group, or its entry. ``first``
     says that it has not met the market. ``ahead`` is the queue before it, ``None`` before it rests; ``unseen`` says
     that its level was never displayed, so that nobody knows the queue. ``sent_ns`` and ``since_ns`` are when its prices
-    were sent and arrived: with the order, or with an amendment.
+    were sent and arrived: with the order, or with an amendment. ``holder`` is whose position of which symbol it
+    changes, ``reduces`` says that it may only make that smaller, and ``hidden`` is what of ``left`` would not.
 
     What does not change of the order is copied: a look-up in `Order` costs much more than one here.
     """
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
-        "ended", "entry_rises", "first", "group", "id", "immediate", "left", "level", "limit", "order", "parent",
-        "queue", "rises", "seen_n", "sent_ns", "shrunk", "since_ns", "size", "symbol", "takes", "total", "trails",
-        "unseen", "waits", "whole", "woke_in", "woke_ns", "woken",
+        "ended", "entry_rises", "first", "group", "hidden", "holder", "id", "immediate", "left", "level", "limit",
+        "order", "parent", "queue", "reduces", "rises", "seen_n", "sent_ns", "shrunk", "since_ns", "size", "symbol",
+        "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns", "woken",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
         # All fields in one call: a look-up of each costs more.
         (
-            oid, _, symbol, side, quantity, kind, limit, _, placed_ns, _, _, stop, _, _, time_in_force, _,
-            parent, group,
+            oid, strategy, symbol, side, quantity, kind, limit, reduce_only, placed_ns, _, _, stop, _, _, time_in_force,
+            _, parent, group,
         ) = astuple(order)  # fmt: skip
         self.order = order
         self.id: str = oid
         self.symbol: str = symbol
+        self.holder = (strategy, symbol)
+        self.reduces: bool = reduce_only
         self.parent: str = parent
         self.group: str = group
         self.eligible_ns = self.since_ns = eligible_ns
@@ -70,6 +73,7 @@ class Resting:
         self.whole = time_in_force is _FOK
         self.total: Decimal = quantity
         self.size = float(quantity)
+        self.hidden = _ZERO
         self.done = _ZERO
         self.shrunk = _ZERO
         self.woken: Decimal | None = _ZERO if parent else None
@@ -136,6 +140,12 @@ class Resting:
         """Count a fill."""
         self.left -= quantity
         self.done += quantity
+
+    def show(self) -> None:
+        """Have left again what was hidden from the market."""
+        if self.hidden:
+            self.left += self.hidden
+            self.hidden = _ZERO
 
     def follow(self, price: float) -> None:
         """Let a trailing stop follow the best price; its level never goes back."""

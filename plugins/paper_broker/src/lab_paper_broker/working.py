@@ -1,4 +1,7 @@
-"""The working orders of the paper broker: what falls due for them, how they wake and cancel each other, and end."""
+"""The working orders of the paper broker: what falls due for them, how they wake and cancel each other, and end.
+
+And the positions that their fills make: a reduce-only order takes no more from the market than it may fill.
+"""
 
 from decimal import Decimal
 from heapq import heapify, heappop, heappush
@@ -16,6 +19,8 @@ CANCEL: Final = 1
 AMEND: Final = 2
 EXPIRES: Final = 3
 
+_ZERO: Final = Decimal(0)
+_IDLE: Final = "nothing left to reduce"
 _IDLE_MOST: Final = 1_000
 _NEVER_NS: Final = 2**63 - 1
 Due = tuple[int, int, int, Resting, Order | None, int]
@@ -25,13 +30,52 @@ Due = tuple[int, int, int, Resting, Order | None, int]
 class Working:
     """Orders by their id, in the order they were submitted."""
 
-    __slots__ = ("_due", "_turn", "families", "orders")
+    __slots__ = ("_closed", "_due", "_held", "_turn", "families", "orders")
 
     def __init__(self) -> None:
         self.orders: dict[str, Resting] = {}
         self.families = Families()
         self._due: list[Due] = []  # a heap by time, then by turn
         self._turn = 0
+        self._held: dict[tuple[str, str], Decimal] = {}
+        self._closed: set[tuple[str, str]] = set()  # by the present event: their reduce-only orders have ended
+
+    # -- positions ---------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Note that another event begins."""
+        if self._closed:
+            self._closed.clear()
+
+    def can_fill(self, resting: Resting, reports: Reports) -> bool:
+        """Return whether a reduce-only order has something to reduce; hide from the market what is more than that.
+
+        One that has nothing ends, unless it guards an entry that still works. Of a position that did not begin here
+        nothing is known: the engine cuts what is too much.
+        """
+        held = self._held.get(resting.holder)
+        if held is None:
+            return True
+        if resting.holder in self._closed or (held >= _ZERO if resting.buys else held <= _ZERO):
+            if resting.parent not in self.orders:
+                self.end(resting, "cancelled", _IDLE, reports)
+            return False
+        excess = resting.left - abs(held)
+        if excess > _ZERO:
+            resting.left, resting.hidden = abs(held), excess
+        return True
+
+    def _hold(self, resting: Resting, filled: Decimal) -> bool:
+        """Add a fill to its position; return whether it closed the one there was."""
+        holder = resting.holder
+        if resting.reduces and holder not in self._held:
+            return False
+        held = self._held.get(holder, _ZERO)
+        after = self._held[holder] = held + filled if resting.buys else held - filled
+        closed = bool(held) and (not after or (after > _ZERO) is not (held > _ZERO))
+        if closed:
+            self._closed.add(holder)
+        return closed
 
     # -- what falls due ----------------------------------------------------------------------------------------------
 
@@ -73,14 +117,19 @@ class Working:
     def settle(
         self, resting: Resting, before: Decimal, woke_in: int, where: int, time_ns: int, reports: Reports
     ) -> None:
-        """Pass an order's fills on to its family, and remove it where it has ended."""
-        if resting.group or self.families.has_children(resting):
-            filled = resting.done - before
-            if filled:
-                for other in self.families.filled(resting, filled, woke_in, where, time_ns, reports):
+        """Pass an order's fills on to its position and its family, and remove it where it has ended."""
+        resting.show()
+        filled = resting.done - before
+        over = False
+        if filled:
+            over = self._hold(resting, filled) and resting.parent not in self.orders
+            if resting.group or self.families.has_children(resting):
+                for other in self.families.filled(resting, filled, over, woke_in, where, time_ns, reports):
                     self.remove(other)
         if resting.ended or (not resting.left and resting.done == resting.total):
             self.remove(resting)
+        elif over and resting.reduces:
+            self.end(resting, "cancelled", _IDLE, reports)
 
     def end(self, resting: Resting, outcome: Any, reason: str, reports: Reports) -> None:
         """End an order, and report it."""

@@ -53,6 +53,7 @@ class Desk:
         self.now_ns = START
         self.event_n = 0
         self.known: dict[str, Known] = {}
+        self.held: dict[str, Decimal] = {}  # by strategy, once one of its fills made a position
         self.calls: list[tuple[str, tuple[object, ...]]] = []
         self.answers: list[object] = []
 
@@ -82,10 +83,14 @@ class Desk:
         elif turn < 0.8:
             self.bracket()
         else:
-            side, quantity = random.choice((BUY, SELL)), random.choice(QUANTITIES)
+            side, quantity, strategy = random.choice((BUY, SELL)), random.choice(QUANTITIES), random.choice("ab")
             name, reduces = f"group-{len(self.known)}", random.random() < 0.6
+            held = self.held.get(strategy)
+            if reduces and held and random.random() < 0.9:
+                side = SELL if held > 0 else BUY
             for _ in range(random.choice((2, 3))):
-                self.submit(self.some_order(side, quantity, group=name, reduce_only=reduces, grouped=True))
+                made = self.some_order(side, quantity, group=name, reduce_only=reduces, grouped=True)
+                self.submit(replace(made, strategy=strategy))
 
     def some_order(
         self, side: Side | None = None, quantity: str = "", *, grouped: bool = False, **more: object
@@ -252,6 +257,11 @@ class Desk:
         if made.parent:
             entry = self.known[made.parent]
             assert any(self.came_before(when, fill) for when in entry.fills), f"{made.id} filled before its entry"
+        held = self.held.get(made.strategy)
+        if held is not None or not made.reduce_only:
+            after = self.held[made.strategy] = (held or Decimal(0)) + (fill.quantity if buys else -fill.quantity)
+            cut = held is not None and abs(after) == abs(held) - fill.quantity
+            assert cut or not made.reduce_only, f"{made.id} reduces {held} by {fill.quantity}"
         one.filled += fill.quantity
         one.fills.append((self.event_n, fill.time_ns))
         assert one.filled <= one.quantity, f"{made.id} filled {one.filled} of {one.quantity}"
@@ -274,7 +284,7 @@ class Desk:
             if made.time_in_force in {_IOC, _FOK} and one.fills:
                 assert one.ended, f"{made.id} rests"
                 assert len({number for number, _ in one.fills}) == 1
-            if made.time_in_force is _FOK and one.filled:
+            if made.time_in_force is _FOK and one.filled and not made.reduce_only:
                 assert one.filled == one.quantity
             if made.expires_ns is not None and event.time_ns >= made.expires_ns:
                 assert one.ended, f"{made.id} works after its time"
