@@ -286,7 +286,7 @@ def test_why_nothing_was_traded_names_the_strategys_own_failure(lab: Any, site: 
 
 @pytest.mark.behaviour("J6")
 def test_a_backtest_that_was_killed_is_proved_as_far_as_its_rows_go(lab: Any) -> None:
-    settings = ("--set", "mock.minutes=20000", "--set", "sma.fast=2", "--set", "sma.slow=3", "--reporter", "none")
+    settings = ("--set", "mock.minutes=8000", "--set", "sma.fast=2", "--set", "sma.slow=3", "--reporter", "none")
     command = lab.command("backtest", "--provider", "mock", "--set", "sma.confirmation=1", *settings)
     process = subprocess.Popen(command, cwd=lab.folder, env=lab.environment, stdout=subprocess.DEVNULL)
     try:

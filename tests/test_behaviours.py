@@ -1,6 +1,7 @@
 """The list of behaviours and the tests agree: every row that is called done is shown by a test that names it."""
 
 import ast
+import functools
 import re
 import textwrap
 from collections.abc import Iterator
@@ -77,6 +78,7 @@ def read_marks(code: str, name: str) -> Iterator[Mark]:
                 yield Mark(place, argument.value)
 
 
+@functools.cache
 def all_marks() -> list[Mark]:
     files = sorted(path for folder in FOLDERS for base in ROOT.glob(folder) for path in base.rglob("*.py"))
     return [

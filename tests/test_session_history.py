@@ -238,7 +238,7 @@ def _outage(lab: Any, lost: int, *faults: str) -> list[tuple[int, int, bool]]:
 
 
 @pytest.mark.behaviour("F8")
-@pytest.mark.parametrize("lost", [1, 2, 7, 500])
+@pytest.mark.parametrize("lost", [1, 2, 7, 60, pytest.param(500, marks=pytest.mark.night)])
 def test_after_an_outage_strategies_have_seen_each_candle_once_in_order_and_decide_as_without_it(
     lab: Any, venue: Any, lost: int
 ) -> None:
