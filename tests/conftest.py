@@ -101,7 +101,7 @@ class Lab:
         """Run ``lab`` in a process of its own, to its end."""
         done = subprocess.run(
             self.command(*args), cwd=self.folder, env={**self.environment, **(env or {})},
-            capture_output=True, text=True, timeout=60, check=False,
+            capture_output=True, text=True, timeout=100, check=False,
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
 
