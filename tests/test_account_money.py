@@ -111,6 +111,61 @@ def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: No
     assert lab("audit").code == 0
 
 
+@pytest.mark.behaviour("O10", "O14")
+def test_models_of_funding_and_margin_decide_what_is_paid_and_what_is_liquidated(lab: Any, buyer: None) -> None:
+    """10 coins x 100 x 0.1 % = 1 in each of two windows; then 450 coins fall from 100 to 91."""
+    models = "lab_paper_broker.models"
+    file, funding = prices(lab, 100.0, minutes=1_000), f"paper.funding_model={models}:FixedFunding(each=0.001)"
+    assert lab("backtest", file, "--strategy", "buyer", "--set", funding, "--latency-ms", "0").code == 0
+    report = lab.run().report()
+    assert D(report["funding_paid"]) == 2
+    assert not [one for one in report["degradations"] if one.startswith("funding")]
+    assert (lab("audit").code, lab("verify").code) == (0, 0)
+    margin = ("--set", f"paper.margin_model={models}:FlatMargin(maintenance=0.2, leverage_max=10)")
+    options = ("--strategy", "buyer", "--set", "buyer.quantity=450", "--gate", "none", *margin, "--latency-ms", "0")
+    options += ("--set", "paper.liquidity=unlimited", "--set", "paper.taker_fee=0", "--set", "paper.slippage_bps=0")
+    # 10,000 - 450 x 9 = 5,950 are left, 450 x 91 x 0.2 = 8,190 are needed; by the assumed tiers 205 would be enough.
+    assert lab("backtest", prices(lab, 100.0, 100.0, 91.0, 91.0), *options, "--set", "replay.tick=0.01").code in {0, 2}
+    [(_, _, row)] = lab.run().rows("liquidated")
+    assert (D(row["maintenance"]), lab.run().report()["liquidations"]) == (D("8190"), 1)
+    assert (lab("audit").code, lab("verify").code) == (0, 0)
+    refused = lab("backtest", file, *options, "--leverage", "11")
+    assert (refused.code, refused.err.count("\n")) == (78, 1)
+    assert "BTCUSDT has at most 10; give --leverage 10" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("[MarginTier(notional_from=Decimal(5))]", "gave what cannot be used"),
+        ("7", "its margin_tiers fails: TypeError"),
+        ("1 / 0", "its margin_tiers fails: ZeroDivisionError"),
+    ],
+)
+def test_a_broker_whose_margin_table_cannot_be_used_is_named_before_anything_is_written(
+    lab: Any, site: Any, buyer: None, one_line: Any, answer: str, said: str
+) -> None:
+    site.install("their_broker", MARGINS.replace("ANSWER", answer))
+    result = lab("backtest", prices(lab, 100.0, 101.0), "--strategy", "buyer", "--broker", "margins")
+    one_line(result, 69, "margins", said)
+    assert not list(lab.folder.glob("runs/*/journal.db"))
+
+
+MARGINS = """
+from decimal import Decimal
+from lab import MarginTier, hookimpl
+from lab_paper_broker.broker import PaperBroker
+
+class Margins(PaperBroker):
+    def margin_tiers(self, symbol):
+        return ANSWER
+
+@hookimpl
+def lab_brokers():
+    return {"margins": Margins}
+"""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

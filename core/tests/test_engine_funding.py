@@ -4,8 +4,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from attrs import define, field
 from lab.domain.control import Timer
-from lab.domain.events import FundingPaid, FundingSkipped, Liquidated
+from lab.domain.events import BrokerFailed, FundingPaid, FundingSkipped, Liquidated
 from lab.domain.instrument import Instrument, MarginTier
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.orders import OrderRequest
@@ -68,6 +69,70 @@ def test_longs_pay_a_rate_above_0_and_shorts_receive_it(buys: bool, value: float
     assert made.counters.funding_paid == D(amount)
     assert not only(FundingSkipped, outputs)
     assert key_of(paid) == f"funding:s0:{X}:{EIGHT}"
+
+
+@define
+class Paying(SimpleBroker):
+    """A broker with rates of its own: what ``rates`` has for what was fetched."""
+
+    rates: dict[Any, Any] = field(kw_only=True, factory=dict)
+    asked: list[tuple[str, Decimal | None, int]] = field(init=False, factory=list)
+
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+        self.asked.append((symbol, fetched, window_ns))
+        rate = self.rates.get(fetched, fetched)
+        if isinstance(rate, Exception):
+            raise rate
+        return rate  # type: ignore[no-any-return]
+
+
+def paying(**rates: Any) -> tuple[Engine, Paying]:
+    """An engine that holds 50 coins from 100 on, with a broker that has rates: ``none`` for a window without."""
+    broker = Paying(
+        latency_ms=0, rates={None if name == "none" else D("0.0001"): value for name, value in rates.items()}
+    )
+    made = engine_with([ScriptedStrategy(plan={0: (OrderRequest.buy(X, D(50)),)})], broker=broker, instruments=[FREE])
+    run(made, [candle(1), candle(2)])
+    return made, broker
+
+
+@pytest.mark.behaviour("O10")
+def test_a_brokers_rate_is_paid_in_every_window_also_where_none_was_fetched() -> None:
+    """50 coins at a mark of 100 are 5,000; 0.02 % of that is 1, in each of three windows of eight hours."""
+    made, broker = paying(none=D("0.0002"))
+    outputs = run(made, [candle(3 * 480 + 1)])
+    windows = [EIGHT + number * 8 * HOUR_NS for number in range(3)]
+    assert [(paid.amount, paid.mark, paid.window_ns) for paid in only(FundingPaid, outputs)] == [
+        (1, 100, window_ns) for window_ns in windows
+    ]
+    assert broker.asked == [(X, None, window_ns) for window_ns in windows]
+    assert not only(FundingSkipped, outputs)
+
+
+def test_a_broker_changes_a_fetched_rate_or_pays_none() -> None:
+    made, broker = paying(fetched=D("0.00005"))
+    [paid] = only(FundingPaid, run(made, [rate(0.0001), candle(480)]))
+    assert (paid.rate, paid.amount) == (D("0.00005"), D("0.25"))
+    broker.rates = {D("0.0001"): None}
+    outputs = run(made, [rate(0.0001, EIGHT + 8 * HOUR_NS, at_ns=EIGHT), candle(960)])
+    assert [one.why for one in only(FundingSkipped, outputs)] == ["the broker's funding model gives none"]
+    assert broker.asked[-1][1] == D("0.0001")
+
+
+def test_a_broker_is_not_asked_for_a_rate_while_nothing_is_held() -> None:
+    broker = Paying(latency_ms=0)
+    run(engine_with([ScriptedStrategy(plan={})], broker=broker, instruments=[FREE]), [candle(1), candle(481)])
+    assert not broker.asked
+
+
+@pytest.mark.parametrize("wrong", [0.0001, D("NaN"), D(1), "0.1", KeyError("no rate")], ids=repr)
+def test_a_broker_whose_rate_cannot_be_paid_ends_the_run_as_its_own_failure(wrong: Any) -> None:
+    made, _ = paying(none=wrong)
+    [failed] = only(BrokerFailed, run(made, [candle(481)]))
+    assert "failed in funding_rate" in failed.error
+    outputs = run(made, [candle(482), candle(483)])
+    assert not only(BrokerFailed, outputs)
+    assert [one.window_ns for one in only(FundingSkipped, outputs)] == [EIGHT]
 
 
 @pytest.mark.behaviour("O10")

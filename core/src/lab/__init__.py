@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lab.domain.events import OrderFilled as OrderFilled
     from lab.domain.inputs import Input as Input
     from lab.domain.instrument import Instrument as Instrument
+    from lab.domain.instrument import MarginTier as MarginTier
     from lab.domain.market import BACKFILLED as BACKFILLED
     from lab.domain.market import FINAL as FINAL
     from lab.domain.market import UNCONFIRMED as UNCONFIRMED
@@ -91,7 +92,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "lab.domain.events": ("Fill", "OrderEnded", "OrderFilled"),
-    "lab.domain.instrument": ("Instrument",),
+    "lab.domain.instrument": ("Instrument", "MarginTier"),
     "lab.domain.control": ("ClockStepped", "Command", "CommandAction", "Notice", "Timer", "TradingState"),
     "lab.domain.inputs": ("Input",),
     "lab.domain.market": (

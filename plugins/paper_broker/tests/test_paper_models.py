@@ -300,3 +300,26 @@ def test_a_latency_that_is_none_is_named_when_it_is_drawn() -> None:
     paper = broker(latency_model=f"{__name__}:Nonsense")
     with pytest.raises(TypeError, match=r"latency_model: submit_ns\(\) gave 1000000.0 \(float\); expected nanoseconds"):
         paper.submit(order(), at(0))
+
+
+def test_models_of_margin_and_funding_replace_tiers_and_rates_and_stand_in_the_header() -> None:
+    plain = broker()
+    assert plain.margin_tiers("BTCUSDT") is None
+    assert plain.funding_rate("BTCUSDT", D("0.0001"), 0) == D("0.0001")
+    assert plain.funding_rate("BTCUSDT", None, 0) is None
+    assert not {"margin", "funding"} & plain.describe(BTC).keys()
+    margin, funding = f"{MODELS}:FlatMargin(maintenance=0.02, leverage_max=20)", f"{MODELS}:FixedFunding(each=-0.0003)"
+    paper = broker(margin_model=margin, funding_model=funding)
+    [tier] = paper.margin_tiers("BTCUSDT") or ()
+    assert (tier.notional_from, tier.notional_to, tier.leverage_max) == (0, None, 20)
+    assert (tier.maintenance_rate, tier.deduction) == (D("0.02"), 0)
+    assert paper.funding_rate("BTCUSDT", None, 0) == D("-0.0003")
+    assert paper.funding_rate("BTCUSDT", D("0.0001"), 0) == D("0.0001")
+    assert (paper.describe(BTC)["margin"], paper.describe(BTC)["funding"]) == (margin, funding)
+
+
+@pytest.mark.parametrize("text", ["FlatMargin(maintenance=1)", "FlatMargin(leverage_max=0)", "FixedFunding(each=1)"])
+def test_figures_that_no_margin_or_funding_has_are_refused(text: str) -> None:
+    setting = "margin_model" if text.startswith("Flat") else "funding_model"
+    with pytest.raises(ValueError, match=f"{setting}: .*ValueError"):
+        PaperBroker(**{setting: f"{MODELS}:{text}"})

@@ -13,7 +13,7 @@ import msgspec
 from lab.composition.config import RunSettings
 from lab.composition.declared import Declared, declared
 from lab.domain.ids import config_hash
-from lab.domain.instrument import Instrument
+from lab.domain.instrument import Instrument, check_instrument
 from lab.engine.engine import Engine, ignore_failure
 from lab.engine.protocols import OnFailure
 from lab.errors import ComponentError, ConfigError, PluginError, describe_error, text_of
@@ -119,6 +119,7 @@ class Assembly:
     def describe(self, kind: RunKind, instruments: Mapping[str, Instrument], source: Mapping[str, str]) -> RunStarted:
         """Return how this run is started. No label of place or time is in it."""
         run = self.settings
+        instruments = {symbol: self._under_its_terms(one) for symbol, one in instruments.items()}
         strategies = tuple(component_record(entry) for entry in self.strategies)
         gates = tuple(component_record(entry) for entry in self.gates)
         broker = component_record(self.broker)
@@ -157,10 +158,25 @@ class Assembly:
             speed=run.speed,
             no_orders=run.no_orders,
             lookback=self.lookback,
-            instruments=dict(instruments),
+            instruments=instruments,
             source=dict(source),
             changed=tuple(f"{one.component}.{one.key}" for one in self.settings_in_force() if one.changed),
         )
+
+    def _under_its_terms(self, instrument: Instrument) -> Instrument:
+        """Return an instrument with the broker's margin table, where it has one of its own. Raises `PluginError`."""
+        name = self.broker.name
+        try:
+            tiers = self.broker.component.margin_tiers(instrument.symbol)
+            if tiers is None:
+                return instrument
+            changed = attrs.evolve(instrument, tiers=tuple(tiers))
+            problem = check_instrument(changed)
+        except BaseException as error:
+            raise PluginError(f"{name}: its margin_tiers fails: {describe_error(error)}") from error
+        if problem is not None:
+            raise PluginError(f"{name}: margin_tiers({instrument.symbol!r}) gave what cannot be used: {problem}")
+        return changed
 
     def settings_in_force(self) -> tuple[Setting, ...]:
         """Return every setting that decides how the run comes out: the run's own, then each component's."""

@@ -1,7 +1,7 @@
 """Calls the broker of a run, in a decimal context that it is lent and finds exact again at its next call."""
 
 from collections.abc import Callable
-from decimal import ROUND_HALF_EVEN, getcontext, setcontext
+from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from functools import partial
 from typing import Any
 
@@ -108,6 +108,21 @@ class BoundBroker:
     def amend(self, order: Order, now_ns: int) -> Accepted | Rejected:
         """Return the broker's checked answer to an amendment."""
         return self._ask("amend", partial(self._broker.amend, order, now_ns))
+
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+        """Return the broker's checked rate for a window, ``None`` where nothing is paid."""
+        before = getcontext()
+        setcontext(self._lent)
+        try:
+            rate = self._broker.funding_rate(symbol, fetched, window_ns)
+            if rate is not None and (type(rate) is not Decimal or not rate.is_finite() or not -1 < rate < 1):
+                raise TypeError(f"it gave {describe_value(rate)}; expected None or a Decimal between -1 and 1")
+            return rate
+        except BaseException as error:
+            raise self._failure("funding_rate", error) from error
+        finally:
+            setcontext(before)
+            renew(self._lent)
 
     def _ask(self, call: str, ask: Callable[[], Accepted | Rejected]) -> Accepted | Rejected:
         self._idle.clear()

@@ -111,7 +111,7 @@ class Engine:
         self._strategies = Strategies(state, self.valuation, strategies, bound, entry, on_failure)
         self._timers = Timers(state, bound, self._strategies)
         self._commands = Commands(state, entry, self._strategies)
-        self._funding = FundingWindows(state, self.valuation)
+        self._funding = FundingWindows(state, bound_broker, self.valuation)
         self._liquidation = Liquidation(state, self.valuation, entry, self._strategies)
         self._clock_steps = ClockSteps(state, entry, self._strategies, self._timers)
         self._candle_order = CandleOrder(state, self._strategies, record=record_inputs)
@@ -420,7 +420,10 @@ class Engine:
         """
         if market_ns >= self.valuation.day_end_ns:
             self.valuation.new_day(market_ns)
-        self._funding.fall_due(time_ns, out)
+        try:
+            self._funding.fall_due(time_ns, out)
+        except ComponentError as error:
+            self._strategies.fail(error, out)
         self._timers.fire(time_ns, out, live=live, record=self._record)
         self._due_ns = min(self.valuation.day_end_ns, self._funding.next_ns, self._timers.next_ns)
 

@@ -7,13 +7,13 @@ from lab.domain.events import FundingPaid, FundingSkipped
 from lab.domain.ledger import EXACT
 from lab.domain.market import Funding
 from lab.domain.money import as_decimal
+from lab.engine.bound_broker import BoundBroker
 from lab.engine.state import NEVER_NS, EngineState, Market, Outputs
 from lab.engine.valuation import Valuation
 
 _WIDE: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _STEP: Final = Decimal("1e-12")
 _RATES_MOST: Final = 1_000
-_NO_RATE: Final = "no rate was fetched"
 
 
 class FundingWindows:
@@ -23,10 +23,11 @@ class FundingWindows:
     owed for a window before its first input, and no window is paid a second time after a restart.
     """
 
-    __slots__ = ("_state", "_valuation", "next_ns")
+    __slots__ = ("_broker", "_state", "_valuation", "next_ns")
 
-    def __init__(self, state: EngineState, valuation: Valuation) -> None:
+    def __init__(self, state: EngineState, broker: BoundBroker, valuation: Valuation) -> None:
         self._state = state
+        self._broker = broker
         self._valuation = valuation
         self.next_ns = 0
 
@@ -54,7 +55,10 @@ class FundingWindows:
         self._find_next()
 
     def fall_due(self, time_ns: int, out: Outputs) -> None:
-        """Pay, or say why not, for every window until ``time_ns``, before anything else happens at that time."""
+        """Pay, or say why not, for every window until ``time_ns``, before anything else happens at that time.
+
+        Raises `ComponentError` where the broker has no rate that can be paid.
+        """
         if time_ns < self.next_ns:
             return
         for market in self._state.markets.values():
@@ -72,33 +76,44 @@ class FundingWindows:
 
     def _pass(self, market: Market, time_ns: int, out: Outputs) -> None:
         """Pass the window that is due, or all until ``time_ns`` for which no rate is there."""
-        due_ns, period_ns, rates = market.funding_due_ns, market.funding_period_ns, market.rates
-        rate = rates.pop(due_ns, None)
+        due_ns, period_ns, rates, symbol = market.funding_due_ns, market.funding_period_ns, market.rates, market.symbol
+        funding = rates.get(due_ns)
+        holders = [(book, held) for book in self._state.books if (held := book.ledger.position(symbol).quantity)]
+        rate = self._rate(symbol, funding, due_ns) if holders else None
+        rates.pop(due_ns, None)
         windows = 1
-        if rate is None:
+        if funding is None and rate is None:
             until_ns = min(time_ns, *(window_ns - 1 for window_ns in rates)) if rates else time_ns
             windows += (until_ns - due_ns) // period_ns
         market.funded_ns = due_ns + (windows - 1) * period_ns
         market.funding_due_ns = min(market.funded_ns + period_ns, *rates) if rates else market.funded_ns + period_ns
-        symbol = market.symbol
-        for book in self._state.books:
-            held = book.ledger.position(symbol).quantity
-            if not held:
-                continue
+        for book, held in holders:
             if rate is None:
-                why = "the rate that was fetched last is of another window" if Funding in market.kept else _NO_RATE
-                out.append(FundingSkipped(book.name, symbol, held, due_ns, windows, why))
+                out.append(FundingSkipped(book.name, symbol, held, due_ns, windows, _why_none(market, funding)))
                 self._state.counters.funding_skipped += windows
                 continue
             with localcontext(EXACT):
-                fraction, mark, amount = self._figures(market, rate, held)
+                mark = self._mark(market, funding)
+                notional = market.instrument.notional(held, mark)
+                amount = notional * rate if held > 0 else -notional * rate
                 postings = book.ledger.pay_funding(amount)
-            out.append(FundingPaid(book.name, symbol, fraction, mark, held, amount, due_ns, postings))
+            out.append(FundingPaid(book.name, symbol, rate, mark, held, amount, due_ns, postings))
 
-    def _figures(self, market: Market, funding: Funding, held: Decimal) -> tuple[Decimal, Decimal, Decimal]:
-        """Return rate, mark and amount: longs pay a rate above 0. Rate and mark are kept to 1e-12."""
-        rate, mark = (_WIDE.quantize(as_decimal(value), _STEP) for value in (funding.rate, funding.mark))
-        if not mark:
-            mark = self._valuation.margin_mark(market.symbol)
-        notional = market.instrument.notional(held, mark)
-        return rate, mark, notional * rate if held > 0 else -notional * rate
+    def _rate(self, symbol: str, funding: Funding | None, due_ns: int) -> Decimal | None:
+        """Return the rate of a window by the broker's model, to 1e-12: longs pay one above 0."""
+        fetched = None if funding is None else _WIDE.quantize(as_decimal(funding.rate), _STEP)
+        if self._state.failure is not None:
+            return fetched  # the broker that failed is asked nothing more
+        rate = self._broker.funding_rate(symbol, fetched, due_ns)
+        return None if rate is None else _WIDE.quantize(rate, _STEP)
+
+    def _mark(self, market: Market, funding: Funding | None) -> Decimal:
+        """Return the mark price that was fetched with the rate, to 1e-12, or the market's own."""
+        mark = _WIDE.quantize(as_decimal(funding.mark), _STEP) if funding is not None else None
+        return mark or self._valuation.margin_mark(market.symbol)
+
+
+def _why_none(market: Market, funding: Funding | None) -> str:
+    if funding is not None:
+        return "the broker's funding model gives none"
+    return "the rate that was fetched last is of another window" if Funding in market.kept else "no rate was fetched"

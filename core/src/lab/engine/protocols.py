@@ -5,6 +5,7 @@ The port classes of `lab.ports` satisfy these protocols; the engine does not imp
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 from typing import Any, Protocol, TypeVar
 
 from lab.domain.events import Fill
@@ -59,6 +60,7 @@ class BrokerProtocol(Protocol):
     def forget(self, order_id: str) -> None: ...
     def amend(self, order: Order, now_ns: int) -> Accepted | Rejected: ...
     def observe(self, event: Input) -> Sequence[Fill | Report]: ...
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Any: ...  # likewise
     def idle(self, symbol: str) -> Any: ...  # checked by hand, so that a mistake is told alike compiled and not
 
 

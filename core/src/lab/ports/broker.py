@@ -3,10 +3,11 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from decimal import Decimal
 
 from lab.domain.events import Fill
 from lab.domain.inputs import Input
-from lab.domain.instrument import Instrument
+from lab.domain.instrument import Instrument, MarginTier
 from lab.domain.orders import Accepted, Feature, Order, OrderType, Rejected, Report
 from lab.engine.view import MarketView
 from lab.ports.component import Component
@@ -88,6 +89,21 @@ class Broker(Component, ABC):
         it. For speed alone: ``None``, the default, means that every event counts.
         """
         return None
+
+    def margin_tiers(self, symbol: str) -> Sequence[MarginTier] | None:
+        """Return the margin table of a symbol's positions, as `Instrument.tiers` has it; ``None``: the venue's own.
+
+        Asked once, before `open`, whose instruments have it already; so has the journal.
+        """
+        return None
+
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+        """Return the rate that a position pays at the end of a funding window: above 0 longs pay. ``None``: nothing.
+
+        ``fetched`` is the venue's, ``None`` where none was fetched. Asked once a window while a position is held; while
+        the answer is ``None``, the windows without a fetched rate that pass at one moment are one.
+        """
+        return fetched
 
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
         """Return what is in force, for the run's header: latency, effective fee rates."""

@@ -13,6 +13,7 @@ from lab import (
     Fill,
     Input,
     Instrument,
+    MarginTier,
     MarketView,
     Order,
     OrderType,
@@ -23,7 +24,7 @@ from lab.domain.orders import Report
 from lab_paper_broker.arrivals import Arrivals
 from lab_paper_broker.candle_market import CANDLES_TO_EXPIRE
 from lab_paper_broker.desk import Desk, Models
-from lab_paper_broker.models import load_model
+from lab_paper_broker.models import FundingRates, Margin, load_model
 from lab_paper_broker.terms import Terms
 
 _BPS: Final = Decimal(10_000)
@@ -172,8 +173,20 @@ class PaperBroker(Broker):
         validator=_model("reason"),
         metadata={"help": "a model of the venue's rejects, as module:Class(name=value)"},
     )
+    margin_model: str = field(
+        default="",
+        validator=_model("tiers"),
+        metadata={"help": "a model of margin in place of the venue's tiers, as module:Class(name=value)"},
+    )
+    funding_model: str = field(
+        default="",
+        validator=_model("rate"),
+        metadata={"help": "a model of funding in place of the fetched rates, as module:Class(name=value)"},
+    )
 
     _models: Models = field(init=False)
+    _margin: Margin | None = field(init=False)
+    _funding: FundingRates | None = field(init=False)
     _desk: Desk = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -183,6 +196,8 @@ class PaperBroker(Broker):
             load_model(self.queue_model, ("ahead",)),
             load_model(self.reject_model, ("reason",)),
         )
+        self._margin = load_model(self.margin_model, ("tiers",))
+        self._funding = load_model(self.funding_model, ("rate",))
         self.open({}, 0)
 
     def order_types(self) -> frozenset[OrderType]:
@@ -236,9 +251,18 @@ class PaperBroker(Broker):
         """Return between which prices, and until when, nothing can happen to a symbol's orders."""
         return self._desk.idle(symbol)
 
+    def margin_tiers(self, symbol: str) -> Sequence[MarginTier] | None:
+        """Return the tiers of the margin model, where there is one."""
+        return None if self._margin is None else self._margin.tiers(symbol)
+
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+        """Return the rate of the funding model, where there is one, else the fetched one."""
+        return fetched if self._funding is None else self._funding.rate(symbol, fetched, window_ns)
+
     def describe(self, instrument: Instrument) -> Mapping[str, str]:
-        """Return the effective fee rates, latency, slippage, liquidity and expiry as text."""
+        """Return the effective fee rates, latency, slippage, liquidity, expiry, and the models of money as text."""
         terms = self._terms_of(instrument)
+        models = {"margin": self.margin_model, "funding": self.funding_model}
         return {
             "taker": self.fee_model or _percent(terms.taker),
             "maker": self.fee_model or _percent(terms.maker),
@@ -248,6 +272,7 @@ class PaperBroker(Broker):
             "liquidity": self._liquidity_text(),
             "without quotes": f"the next candle's open; {self.fills} fills",
             "expiry": f"market orders {self.expire_ms} ms after arrival, {CANDLES_TO_EXPIRE} candles without quotes",
+            **{name: model for name, model in models.items() if model},
         }
 
     def _latency_text(self) -> str:

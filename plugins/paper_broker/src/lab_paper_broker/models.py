@@ -7,7 +7,7 @@ reads no clock and draws nothing but from the order's id and the seed.
 
 import ast
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from hashlib import sha256
 from importlib import import_module
@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from zlib import crc32
 
 from attrs import define, field, validators
-from lab import MILLISECOND_NS, MarketView, Order
+from lab import MILLISECOND_NS, MarginTier, MarketView, Order
 from lab.lines import LineTooLong, bounded_lines
 
 _MEASURED_MOST = 1_000_000
@@ -64,6 +64,21 @@ class Rejects(Protocol):
     """Why the venue rejects an order; an empty text where it does not."""
 
     def reason(self, order: Order, market: MarketView | None, seed: int) -> str: ...
+
+
+class Margin(Protocol):
+    """The margin table of a symbol, from notional 0 on without a hole; ``None``: the venue's own."""
+
+    def tiers(self, symbol: str) -> Sequence[MarginTier] | None: ...
+
+
+class FundingRates(Protocol):
+    """The rate that is paid at the end of a window, above 0 by longs; ``None``: nothing is paid.
+
+    ``fetched`` is the venue's rate, ``None`` where none was fetched.
+    """
+
+    def rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None: ...
 
 
 def _share(text: str, seed: int) -> float:
@@ -181,6 +196,29 @@ class ShareOfDisplayed:
     def available(self, order: Order, shown: Decimal | None) -> Decimal | None:
         """Return the share of what is displayed."""
         return None if shown is None else shown * Decimal(repr(self.share))
+
+
+@define(kw_only=True)
+class FlatMargin:
+    """One tier for positions of any size, whatever the venue's table says."""
+
+    maintenance: float = field(default=0.005, validator=[validators.ge(0), validators.lt(1)])
+    leverage_max: int = field(default=100, validator=[validators.ge(1), validators.le(1000)])
+
+    def tiers(self, symbol: str) -> Sequence[MarginTier]:
+        """Return it."""
+        return (MarginTier(leverage_max=self.leverage_max, maintenance_rate=Decimal(repr(self.maintenance))),)
+
+
+@define(kw_only=True)
+class FixedFunding:
+    """The same rate in every window for which none was fetched, as in a backtest on candles alone."""
+
+    each: float = field(default=0.0001, validator=[validators.gt(-1), validators.lt(1)])
+
+    def rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal:
+        """Return the fetched rate where there is one, else the fixed one."""
+        return Decimal(repr(self.each)) if fetched is None else fetched
 
 
 def load_model(text: str, methods: tuple[str, ...]) -> Any:
