@@ -11,13 +11,18 @@ MAKER = {"limit_touched", "limit_traded", "candle_through"}
 
 
 class Market(Money):
-    """The newest quote, depth and candle; of a level that was taken of its size, what is left and since when hidden."""
+    """The newest quote, depth and candle, and of each level that was taken of its size and what is left."""
 
     def __init__(self, start: dict[str, Any]) -> None:
         super().__init__(start)
-        self.taken, self.depth, self.depth_ns, self.quote_ns = {}, [[], []], -1, -1
-        self.before, self.before_ns, self.shown_n, self.shown_ns = [], -1, -1, -1
-        self.orders, self.working, self.tick, self.lot = {}, [], self.row["tick"], self.row["lot"]
+        self.before, self.before_ns, self.shown_n, self.orders, self.working = [], -1, -1, {}, []
+        self.tick, self.lot = self.row["tick"], self.row["lot"]
+        self.forget()
+
+    def forget(self) -> None:
+        """No quote is in force, and no time of before counts."""
+        self.newest, self.sent, self.taken = Counter(), Counter(), {}
+        self.depth, self.depth_ns, self.quote_ns = [[], []], -1, -1
 
     def apply(self, kind: str, fields: list[Any]) -> None:
         """Let an input be in force. A level that shows more has that much more to give."""
@@ -31,26 +36,17 @@ class Market(Money):
         elif kind == "trade":
             self.most = fields[3]
         elif kind == "quote" and self.live:
-            self.before, self.before_ns, self.quote, self.quote_ns = self.quote, self.quote_ns, fields[2:], self.time
+            self.before, self.quote, self.quote_ns = self.quote, fields[2:], self.time
         elif kind == "depth" and self.live:
             self.depth, self.depth_ns = fields[2:], self.time
-        if kind in ("quote", "depth") and self.live and self.fresh(self.time, self.quote_ns):
-            self.shown_n, self.shown_ns = self.n, self.time
-        for (sign, price), (before, left, since) in list(self.taken.items()) if kind in ("quote", "depth") else ():
-            levels = self.levels(sign)
-            size, hidden = levels.get(price, ZERO), price not in levels and (price - list(levels)[-1]) * sign > 0
-            more = [size, min(size, left + max(size - before, ZERO)), 0]
-            self.taken[sign, price] = [before, left, since or self.quote_ns] if hidden else more
-            if (not size and not hidden) or (since and self.quote_ns - since > 10 * S):
-                del self.taken[sign, price]
-
-    def set_clock(self) -> None:
-        """The venue's clock stepped: no time of before counts any more, and no quote is in force."""
-        self.newest, self.sent, self.taken = Counter(), Counter(), {}
-        self.quote_ns, self.depth, self.depth_ns = -1, [[], []], -1
-        if self.time > self.now:
-            self.pass_time(self.time)
-        self.now = self.time
+        if kind in ("quote", "depth") and self.live and self.fresh(self.time):
+            self.shown_n = self.n
+        known, self.taken = self.taken, {} if kind in ("quote", "depth") else self.taken
+        for (sign, price), (before, left, seen_ns) in known.items() if self.taken is not known else ():
+            size = self.levels(sign).get(price, ZERO)
+            seen_ns = self.time if size else seen_ns
+            if self.time - seen_ns < 60 * S:
+                self.taken[sign, price] = size, min(size, left + max(size - before, ZERO)), seen_ns
 
     def levels(self, sign: int) -> dict[D, D]:
         """Return price and size of what is displayed for a buyer or a seller, the touch of the quote first."""
@@ -59,51 +55,41 @@ class Market(Money):
         gone = shown and deeper == shown and self.depth_ns > self.quote_ns  # a newer depth without the touch
         return dict(deeper if gone else [touch, *deeper])
 
-    def fresh(self, at_ns: int, quote_ns: int) -> bool:
-        """Return whether a quote is in force."""
-        return quote_ns > -1 and at_ns - quote_ns <= self.set["stale_ms"] * MS
+    def fresh(self, at_ns: int) -> bool:
+        """Return whether the quote is in force at a time."""
+        return self.quote_ns > -1 and at_ns - self.quote_ns <= self.set["stale_ms"] * MS
 
     def within(self, order: SimpleNamespace, price: D) -> bool:
         """Return whether a price is no worse than the limit."""
         return order.limit is None or (order.limit - price) * order.sign >= 0
 
-    def show(self) -> None:
-        """Look at the orders that met the quote before this input: it had nothing more for them, or they rest."""
-        unfilled = []
+    def meet(self) -> None:
+        """Let the orders rest that met the quote in force before this input, and did not fit."""
         for order in self.working if self.quote else ():
-            touch, size = self.quote[order.sign + 1 :][:2]
-            fits, at_ns = self.within(order, touch), max(order.arrivals[-1], self.quote_ns)
             came = order.eligible_ns < self.time and (order.placed_ns < order.eligible_ns or order.n < self.shown_n)
             awake = not order.entry or (order.entry.done and order.woke < self.shown_n)
-            if came and awake and not order.waits and self.fresh(at_ns, self.quote_ns):
-                order.rested |= not fits
-            if order.eligible_ns <= self.shown_ns and max(order.n, order.changed) < self.shown_n and not order.entry:
-                at_once = order.time_in_force in ("ioc", "fok") or (order.post_only and not order.rested)
-                offers = size and fits and not order.reduce_only and (order.sign, touch) not in self.taken
-                reached = order.waits and not order.trail and (touch - order.stop) * order.rises >= 0
-                more = not order.waits and (at_once or (offers and touch in self.levels(order.sign)))
-                unfilled += [order.order_id] if reached or more else []
-        self.same({"unfilled": unfilled}, unfilled=[])
+            if came and awake and not order.waits and self.fresh(max(order.arrived_ns, self.quote_ns)):
+                order.rested |= not self.within(order, self.quote[order.sign + 1])
 
     def of_quote(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
         """It takes the best level within its limit that has something left, at its arrival or later."""
-        sign, shown, levels, left = order.sign, fill["displayed"], self.levels(order.sign), order.quantity - order.done
-        level = next(iter(levels)) if order.rested else fill["reference"]
-        size, at_ns = levels.get(level, ZERO), order.arrivals[-1] if fill["time_ns"] < self.time else self.time
-        most = left if shown is None else min(left, shown // self.lot * self.lot)
-        gets = min(most, max(-self.accounts[order.strategy].held * sign, ZERO)) if order.reduce_only else most
-        ages = [0] if order.rested else [one - self.quote_ns for one in (at_ns, order.eligible_ns)]
-        self.hold(
-            displayed=level in levels and (shown is None or shown <= self.taken.get((sign, level), [size, size])[1]),
-            the_best_displayed=all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels),
-            for_all_that_it_could=fill["quantity"] == gets or (order.entry and 0 < fill["quantity"] < gets),
-            of_that_age=fill["age_ns"] in ages,
-            best_as_decided=fill["best"] in (None, order.best),
-        )
+        sign, shown, levels, most = order.sign, fill["displayed"], self.levels(order.sign), order.quantity - order.done
+        rested = fill["rule"] in MAKER if order.amended == self.n else order.rested  # it may have met two quotes
+        level = next(iter(levels)) if rested else fill["reference"]
+        size = levels.get(level, ZERO)
         if shown is not None:
-            self.taken[sign, level] = [size, shown - fill["quantity"], 0]
-        rule = "limit_touched" if order.rested else "stop" if order.stops else "quote"
-        reference, spread = order.limit if order.rested else level, self.quote[2] - self.quote[0]
+            self.hold(displayed=shown <= self.taken.get((sign, level), [size, size])[1])
+            self.taken[sign, level] = size, shown - fill["quantity"], self.time
+            most = min(most, shown // self.lot * self.lot)
+        if order.reduce_only:
+            most = min(most, max(-self.accounts[order.strategy].held * sign, ZERO))
+        self.hold(
+            the_best_displayed=all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels),
+            for_all_that_it_could=fill["quantity"] == most or (order.entry and 0 < fill["quantity"] < most),
+        )
+        rule = "limit_touched" if rested else "stop" if order.rises else "quote"
+        reference, spread = order.limit if rested else level, self.quote[2] - self.quote[0]
+        at_ns = order.arrived_ns if fill["time_ns"] < self.time else self.time
         self.same(fill, rule=rule, reference=reference, spread=spread, time_ns=at_ns)
 
     def of_rest(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
