@@ -7,30 +7,37 @@ and the books are computed anew. ``check`` returns what differs, each a line wit
 import hashlib
 import json
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from decimal import Context, localcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from checker_market import MAKER, MS, Market
-from checker_money import ZERO, D, plain
+from checker_money import ZERO, D, Money, plain
 
+MS, S, NEVER = 10**6, 10**9, D("Infinity")
 MARKET = {"candle", "quote", "trade", "depth", "timer"}
 BARE = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # their time comes first
 INPUTS = MARKET | BARE | {"funding", "backfill", "gap", "candle_ignored"}
-RISES = {"stop": 1, "stop_limit": 1, "trailing_stop": 1, "take_profit": -1}  # where a buyer's level is
-FRESH = {"stop": None, "trail": None, "time_in_force": "gtc", "expires_ns": D("Infinity"), "group": "",
-         "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "woke": -1, "amended": -1}  # fmt: skip
+MAKER = {"limit_touched", "limit_traded", "candle_through"}
+RISES = {"stop": 1, "stop_limit": 1, "trailing_stop": 1, "take_profit": -1}  # to its level, if it buys
+FRESH = {"stop": None, "trail": None, "time_in_force": "gtc", "expires_ns": NEVER, "group": "", "met": None,
+         "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "amended": -1}  # fmt: skip
 
 
-class Checker(Market):
-    """Takes inputs in their order with the rows that each gave."""
+class Checker(Money):
+    """Takes inputs in their order with the rows that each gave, and holds the market in force and the orders.
+
+    Of a displayed level that was taken of, it holds its size, what is left, and since when it is hidden.
+    """
 
     def __init__(self, rows: list[tuple[Any, ...]]) -> None:
         """Check numbers, times and hashes of the rows."""
         super().__init__(plain(rows[0][5]))
+        self.tick, self.lot, self.stale_ns = self.row["tick"], self.row["lot"], self.set["stale_ms"] * MS
+        self.orders, self.working, self.before, self.shown_n = {}, [], [], -1
+        self.forget()
         self.steps, digest, last = defaultdict(list), bytes(32), (0, 0, 0)
         for seq, time_ns, n, kind, key, body, stored in rows:
             self.where = f"row {seq} ({kind})"
@@ -39,8 +46,12 @@ class Checker(Market):
             self.hold(in_order=n >= last[2] and (time_ns >= last[1] or kind == "clock_stepped"))
             last = seq, time_ns, n
             self.steps[n].append(SimpleNamespace(where=self.where, time=time_ns, kind=kind, body=plain(body)))
-        self.end, latency, cancel = self.steps[n].pop(), self.set["latency_ms"], self.set["cancel_latency_ms"]
-        self.cancel_ms = latency if cancel is None else cancel
+        self.end = self.steps[n].pop()
+
+    def forget(self) -> None:
+        """No quote is in force, and no time of before counts."""
+        self.newest, self.sent, self.taken = Counter(), Counter(), {}
+        self.depth, self.depth_ns, self.quote_ns = [[], []], -NEVER, -NEVER
 
     def take(self, n: int, kind: str, fields: list[Any]) -> None:
         """Take an input and its rows: what came before it met the market of before, the rest meets this one."""
@@ -49,17 +60,17 @@ class Checker(Market):
         self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= self.newest[kind]
         if kind in ("quote", "depth"):
             self.newest[kind] = max(self.time, self.newest[kind])
-        self.working = [one for one in self.working if one.open]
         stepped = kind == "clock_stepped" and fields[2] == "venue"
         if (self.live or kind == "command" or stepped) and self.time > self.now:
-            self.pass_time(self.time)
-        if stepped:
-            self.forget()
             self.now = self.time
+            self.pass_time()
+        if stepped:
+            self.now = self.time
+            self.forget()
+        self.meet()
         for place, row in enumerate(step, 1):
             if kind != "candle" and row.kind == "order_filled" and row.body["fill"]["time_ns"] < self.time:
                 early = place
-        self.meet()
         for row in step[:early]:
             self.read(row)
         self.apply(kind, fields)
@@ -85,12 +96,61 @@ class Checker(Market):
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as problem:
             self.same({"row": repr(problem)}, row="one that can be")
 
+    def apply(self, kind: str, fields: list[Any]) -> None:
+        """Let an input be in force. A level that shows more has that much more to give."""
+        if kind == "funding" and fields[3] > self.now:
+            self.rates = {at: one for at, one in self.rates.items() if not fields[1] < at < fields[3]}
+            self.rates[fields[3]] = (fields[2], fields[4])
+        elif kind == "backfill":
+            self.now = max([self.now, *(one[2] for one in fields[2])])
+        elif kind == "candle":
+            self.prices, self.last, self.most = fields[3:7], fields[6], fields[7] * self.set["candle_share"]
+        elif kind == "trade":
+            self.most = fields[3]
+        elif kind == "quote" and self.live:
+            self.before, self.quote, self.quote_ns = self.quote, fields[2:], self.time
+            self.show()
+        elif kind == "depth" and self.live:
+            self.depth, self.depth_ns = fields[2:], self.time
+            self.show()
+
+    def show(self) -> None:
+        """Display what is in force. A level that shows more has that much more to give."""
+        if self.time - self.quote_ns <= self.stale_ns:
+            self.shown_n = self.n
+        for (sign, price), (before, left, since) in list(self.taken.items()):
+            levels = self.levels(sign)
+            size, hidden = levels.get(price, ZERO), price not in levels and (price - list(levels)[-1]) * sign > 0
+            more = size, min(size, left + max(size - before, ZERO)), 0
+            self.taken[sign, price] = (before, left, since or self.quote_ns) if hidden else more
+            if (not size and not hidden) or (since and self.quote_ns - since > 10 * S):
+                del self.taken[sign, price]
+
+    def levels(self, sign: int) -> dict[D, D]:
+        """Return price and size of what is displayed for a buyer or a seller, the touch of the quote first."""
+        touch, shown = self.quote[sign + 1 :][:2], self.depth[sign > 0] if self.depth_ns + S >= self.quote_ns else []
+        deeper = [one for one in shown if (one[0] - touch[0]) * sign > 0]
+        gone = shown and deeper == shown and self.depth_ns > self.quote_ns  # a newer depth without the touch
+        return dict(deeper if gone else [touch, *deeper])
+
+    def within(self, order: SimpleNamespace, price: D) -> bool:
+        """Return whether a price is no worse than the limit."""
+        return order.limit is None or (order.limit - price) * order.sign >= 0
+
+    def meet(self) -> None:
+        """Let the orders rest that met the quote in force before this input, and did not fit."""
+        self.working = [one for one in self.working if one.open]
+        for order in self.working if self.quote else ():
+            met = order.eligible_ns < self.time and order.ready_n < self.shown_n and not order.waits
+            if met and order.arrived_ns - self.quote_ns <= self.stale_ns:
+                order.rested |= not self.within(order, self.quote[order.sign + 1])
+
     def finish(self) -> None:
         """Nothing is left that should have happened on this input."""
         self.hold(paid_all_funding=not self.owed)
         self.owed.clear()
         for account in self.accounts.values() if self.live and not self.counts["broker_failed"] else ():
-            self.hold(liquidated=not self.call(account), settled=account.held or not account.closing)
+            self.hold(liquidated=not self.calls(account), settled=account.held or not account.closing)
         # Where there are quotes, no candle fills.
         works = [one for one in self.working if one.open and self.live and not (self.quote and self.kind == "candle")]
         late = [one for one in works if one.expires_ns <= self.time or any(at < self.time for at in one.asked)]
@@ -102,7 +162,7 @@ class Checker(Market):
         order, entry = SimpleNamespace(**FRESH | row, n=self.n, asked=[]), self.orders.get(row.get("parent"))
         order.entry, order.sign, order.arrived_ns = entry, {"buy": 1, "sell": -1}[row["side"]], row["eligible_ns"]
         order.rises = order.waits = RISES.get(order.type, 0) * order.sign
-        order.met = None
+        order.ready_n = NEVER if entry else self.n if order.placed_ns == order.eligible_ns else -1
         self.orders[order.order_id] = order
         self.working.append(order)
         self.hold(
@@ -124,8 +184,9 @@ class Checker(Market):
 
     def on_cancel_sent(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """It arrives after its latency."""
+        latency = self.set["cancel_latency_ms"]
         order.asked.append(row["eligible_ns"])
-        self.arrives(order, row["eligible_ns"], self.cancel_ms)
+        self.arrives(order, row["eligible_ns"], self.set["latency_ms"] if latency is None else latency)
 
     on_amend_sent = on_cancel_sent
 
@@ -153,7 +214,7 @@ class Checker(Market):
         order.open = False
         self.counts[row["outcome"]] += 1
         for price, size in self.levels(order.sign).items() if self.quote and order.reduce_only else ():
-            self.taken.setdefault((order.sign, price), (size, size, self.time))  # before its position was closed
+            self.taken.setdefault((order.sign, price), (size, size, 0))  # before its position was closed
 
     def on_order_filled(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """It fills at the price, and for as much, as the market in force has for it."""
@@ -177,13 +238,46 @@ class Checker(Market):
         self.same(fill, liquidity=role, fee_rate=rate, fee=worth * rate, slippage=abs(price - reference))
         postings = self.book_fill(account, quantity * sign, price, fill["fee"])
         self.same(row, fill_id=number, side=order.side, remaining=left, position=account.held, postings=postings)
-        order.open = left > 0
-        if account.closing:
-            account.closing["result"] += postings[0][1]
-            account.closing["fee"] += worth * self.row["liquidation_fee_rate"]
+        order.open, account.fee = left > 0, account.fee + worth * self.row["liquidation_fee_rate"]
         for mate in self.working:
             mate.cut |= bool(order.group) and mate.group == order.group and mate is not order
-            mate.woke = self.n if mate.entry is order else mate.woke
+            mate.ready_n = self.n if mate.entry is order else mate.ready_n
+
+    def of_quote(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
+        """It takes the best level within its limit that has something left, at its arrival or later."""
+        sign, shown, levels, most = order.sign, fill["displayed"], self.levels(order.sign), order.quantity - order.done
+        rested = fill["rule"] in MAKER if order.amended == self.n else order.rested  # it may have met two quotes
+        level = next(iter(levels)) if rested else fill["reference"]
+        if shown is not None:
+            size, left, _ = self.taken.get((sign, level), [levels.get(level, ZERO)] * 3)
+            self.hold(displayed=shown <= left)
+            self.taken[sign, level] = size, shown - fill["quantity"], 0
+            most = min(most, shown // self.lot * self.lot)
+        if order.reduce_only:
+            most = min(most, max(-self.accounts[order.strategy].held * sign, ZERO))
+        self.hold(
+            the_best_displayed=all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels),
+            for_all_that_it_could=fill["quantity"] == most or (order.entry and 0 < fill["quantity"] < most),
+        )
+        rule = "limit_touched" if rested else "stop" if order.rises else "quote"
+        at_ns = order.arrived_ns if fill["time_ns"] < self.time else self.time
+        self.same(fill, rule=rule, reference=order.limit if rested else level, time_ns=at_ns)
+
+    def of_rest(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
+        """A trade or a candle reaches it, and has so much left."""
+        rule, trade = fill["rule"], self.kind == "trade"
+        first, high, low, last = [self.fields[2]] * 4 if trade else self.prices
+        fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
+        limited = trade or (self.fields[7] and self.set["liquidity"] == "displayed")  # 0 is not known
+        self.hold(
+            reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high),
+            of_the_other_side=not trade or self.fields[4] == ("sell" if order.sign > 0 else "buy"),
+            after_its_arrival=order.eligible_ns <= self.time,
+            within_what_is_left=not limited or fill["quantity"] <= self.most,
+            fair=fill["reference"] in fair.get(rule, [order.limit if rule in MAKER else order.met]),
+        )
+        self.same(fill, time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time)
+        self.most -= fill["quantity"]
 
 
 def check(journal: Path, inputs: Iterable[Any], tape: str | None = None) -> tuple[list[str], int, int]:
@@ -198,10 +292,8 @@ def check(journal: Path, inputs: Iterable[Any], tape: str | None = None) -> tupl
             if checker.counts["equity_exhausted"] and n == rows[-1][2]:
                 break  # nothing is left to trade with
         checker.read(checker.end)
-        checker.hold(
-            the_last_row_and_all_that_the_inputs_gave=checker.end.kind == "run_ended"
-            and not any(checker.steps.values()),
-            the_end_of_every_order=not any(one.open for one in checker.orders.values()),
-        )
+        whole = checker.end.kind == "run_ended" and not any(checker.steps.values())
+        checker.hold(the_last_row_and_all_that_the_inputs_gave=whole)
+        checker.hold(the_end_of_every_order=not any(one.open for one in checker.orders.values()))
         checker.same(checker.end.body | checker.end.body["session"]["counters"], tape_sha256=tape, inputs=n)
     return checker.findings, len(rows), checker.checks

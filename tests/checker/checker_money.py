@@ -9,7 +9,7 @@ from typing import Any
 
 D, ZERO = Decimal, Decimal(0)
 NUMBER = re.compile(r'(?<=[:\[,])"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:E[+-]\d+)?)"(?=[,\]}])')
-COUNTS = {"orders": "order_accepted", "fills": "order_filled", "liquidations": "liquidated", "signals": "signal"}
+COUNTS = {"orders": "order_accepted", "fills": "order_filled", "liquidations": "liquidated"}
 COUNTS |= {name: name for name in ("trades", "cancelled", "expired", "rejected")}
 SUMS = {"fees_paid": "fees", "funding_paid": "funding", "liquidation_fees": "liquidation_fees"}
 
@@ -46,8 +46,8 @@ class Money:
 
     def on_deposit(self, row: dict[str, Any]) -> None:
         """Open the book of a strategy."""
-        account, amount = SimpleNamespace(balance=Counter(), held=ZERO, cost=ZERO, closing={}), self.start["equity"]
-        self.accounts[row["strategy"]] = account
+        account = SimpleNamespace(balance=Counter(), held=ZERO, cost=ZERO, closing=False, apart=ZERO, fee=ZERO)
+        self.accounts[row["strategy"]], amount = account, self.start["equity"]
         self.same(row, amount=amount, postings=self.post(account, cash=amount, capital=-amount))
 
     def worth(self, quantity: D, price: D) -> D:
@@ -75,75 +75,69 @@ class Money:
         """Return cash and what the position would bring over its cost at a price."""
         return account.balance["cash"] + (self.worth(account.held, mark) - account.cost if account.held else ZERO)
 
-    def pass_time(self, time_ns: int) -> None:
+    def pass_time(self) -> None:
         """Every position pays once at each window for which a rate was fetched, before anything else at that time."""
-        self.now = time_ns
-        for at in sorted(one for one in self.rates if one <= time_ns):
+        for at in sorted(one for one in self.rates if one <= self.now):
             rate, given = (value.quantize(D("1e-12")) for value in self.rates.pop(at))
-            mark = given or self.mark()
-            for name, account in self.accounts.items():
-                amount = abs(self.worth(account.held, mark)).copy_sign(account.held) * rate if account.held else ZERO
-                due = {"rate": rate, "mark": mark, "quantity": account.held, "amount": amount}
-                if account.held:
-                    self.owed[name, at] = due | {"postings": self.post(account, cash=-amount, funding=amount)}
+            for name, account in [one for one in self.accounts.items() if one[1].held]:
+                mark, held = given or self.mark(), account.held
+                amount = abs(self.worth(held, mark)).copy_sign(held) * rate
+                postings = self.post(account, cash=-amount, funding=amount)
+                due = {"rate": rate, "mark": mark, "quantity": held, "amount": amount, "postings": postings}
+                self.owed[name, at] = due
+                account.apart -= amount if account.apart else ZERO
 
     def on_funding_paid(self, row: dict[str, Any]) -> None:
         """It is due, once, by what is held and the rate that was fetched."""
-        due = self.owed.pop((row["strategy"], row["window_ns"]), {})
-        self.hold(due_by_position_and_rate=due)
-        self.same(row, **due)
+        self.same(row, **self.owed.pop((row["strategy"], row["window_ns"])))
 
-    def call(self, account: SimpleNamespace) -> dict[str, Any]:
-        """Return what of a strategy's book is down to its maintenance margin, as a row tells it: nothing, mostly."""
+    def calls(self, account: SimpleNamespace) -> list[dict[str, Any]]:
+        """Return what of a book is down to its maintenance margin, as a row tells it: nothing, mostly."""
         if not account.held or account.closing:
-            return {}
+            return []
         mark, worth = self.mark(), self.worth(account.held, self.mark())
         tier = [one for one in self.row["tiers"] if one["notional_from"] <= abs(worth)][-1]
         needs, whole = abs(worth) * tier["maintenance_rate"] - tier["deduction"], self.equity(account, mark)
         account.margin = (abs(account.cost) / self.start["leverage"]).quantize(D("1e-10"))
-        calls = [("account", whole, needs)]
+        found = [("account", whole, needs)]
         if self.start["margin"] == "isolated":
-            calls = [("position", account.margin + worth - account.cost, needs), ("account", whole, ZERO)]
+            found = [("position", account.margin + worth - account.cost, needs), ("account", whole, ZERO)]
         held = {"symbol": self.start["symbol"], "quantity": account.held, "mark": mark, "notional": abs(worth)}
-        for scope, balance, least in calls:
-            if balance <= least:
-                figures = {"scope": scope, "balance": balance, "maintenance": least}
-                return figures | {"positions": [held | {"maintenance": needs}]}
-        return {}
+        held["maintenance"] = needs
+        names = ("scope", "balance", "maintenance", "positions")
+        return [dict(zip(names, (*one, [held]), strict=True)) for one in found if one[1] <= one[2]]
 
     def on_liquidated(self, row: dict[str, Any]) -> None:
-        """Its balance is down to the maintenance margin."""
+        """Its balance is down to the maintenance margin. What does not back a position that goes alone is apart."""
         account = self.accounts[row["strategy"]]
-        call = self.call(account)
-        self.hold(down_to_its_maintenance_margin=call)
-        self.same(row, **call)
-        account.closing = {"alone": row["scope"] == "position", "result": account.margin, "fee": ZERO}
+        self.same(row, **self.calls(account)[0])
+        account.closing, account.fee = True, ZERO
+        account.apart = account.balance["cash"] - account.margin if row["scope"] == "position" else ZERO
 
     def on_liquidation_settled(self, row: dict[str, Any]) -> None:
         """What is left pays the fee; what is missing the insurance pays, before the close if the run ends first."""
         account = self.accounts[row["strategy"]]
-        closing = account.closing or {"alone": False, "result": ZERO, "fee": ZERO}
-        equity, fee = self.equity(account, self.mark(account.held)), ZERO
-        left = equity - account.balance["cash"] + closing["result"] if closing["alone"] else equity
-        if row["symbols"]:
-            self.hold(closed_before=not account.held)
-            fee, account.closing = min(closing["fee"], max(left, ZERO)), {}
-        paid = max(-left, ZERO)
-        closing["result"] += paid
+        left = self.equity(account, self.mark(account.held)) - account.apart
+        fee, paid = min(account.fee, max(left, ZERO)) if row["symbols"] else ZERO, max(-left, ZERO)
         postings = self.post(account, cash=paid - fee, liquidation_fees=fee, insurance=-paid)
         self.same(row, fee=fee, insurance=paid, postings=postings)
+        if row["symbols"]:
+            self.hold(closed_before=not account.held)
+            account.closing, account.apart, account.fee = False, ZERO, ZERO
 
     def on_run_ended(self, body: dict[str, Any]) -> None:
         """Compare what was counted and booked with the totals."""
         sums = Counter()
         for name, account in self.accounts.items():
             held = {"quantity": account.held, "cost": account.cost, "mark": self.mark(account.held)}
-            found, equity = body["books"][name], self.equity(account, held["mark"])
             balances = {one: amount for one, amount in account.balance.items() if amount}
-            sums.update({"equity": equity, **balances})
-            self.same(found, cash=account.balance["cash"], equity=equity, balances=balances)
-            self.same(found, positions={self.start["symbol"]: held} if account.held else {})
+            books = {
+                "cash": account.balance["cash"],
+                "equity": self.equity(account, held["mark"]),
+                "balances": balances,
+            }
+            self.same(body["books"][name], **books, positions={self.start["symbol"]: held} if account.held else {})
+            sums.update({"equity": books["equity"], **balances})
         totals = {name: self.counts[kind] for name, kind in COUNTS.items()} | {"insurance_paid": -sums["insurance"]}
-        totals |= {"refusals": self.counts["order_refused"] + self.counts["amend_refused"]}
         self.same(body["totals"], **totals, **{name: sums[one] for name, one in SUMS.items()})
         self.same(body, equity=sums["equity"])
