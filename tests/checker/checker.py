@@ -19,7 +19,6 @@ from checker_money import ZERO, D, Money, plain
 MS, S, NEVER = 10**6, 10**9, D("Infinity")
 MARKET = {"candle", "quote", "trade", "depth", "timer"}
 BARE = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # their time comes first
-INPUTS = MARKET | BARE | {"funding", "backfill", "gap", "candle_ignored"}
 MAKER = {"limit_touched", "limit_traded", "candle_through"}
 RISES = {"stop": 1, "stop_limit": 1, "trailing_stop": 1, "take_profit": -1}  # to its level, if it buys
 FRESH = {"stop": None, "trail": None, "time_in_force": "gtc", "expires_ns": NEVER, "group": "", "met": None,
@@ -32,18 +31,18 @@ class Checker(Money):
     Of a displayed level that was taken of, it holds its size, what is left, and since when it is hidden.
     """
 
-    def __init__(self, rows: list[tuple[Any, ...]]) -> None:
+    def __init__(self, rows: list[tuple[Any, ...]], tape: str | None) -> None:
         """Check numbers, times and hashes of the rows."""
         super().__init__(plain(rows[0][5]))
         self.tick, self.lot, self.stale_ns = self.row["tick"], self.row["lot"], self.set["stale_ms"] * MS
-        self.orders, self.working, self.before, self.shown_n = {}, [], [], -1
+        self.tape, self.n, self.orders, self.working, self.before, self.shown_n = tape, 0, {}, [], [], -1
         self.forget()
         self.steps, digest, last = defaultdict(list), bytes(32), (0, 0, 0)
         for seq, time_ns, n, kind, key, body, stored in rows:
             self.where = f"row {seq} ({kind})"
             digest = hashlib.sha256(digest + f"{seq}\n{time_ns}\n{n}\n{kind}\n{key or ''}\n{body}".encode()).digest()
-            self.same({"number": seq, "hash": stored}, number=last[0] + 1, hash=digest)
-            self.hold(in_order=n >= last[2] and (time_ns >= last[1] or kind == "clock_stepped"))
+            ordered = n >= last[2] and (time_ns >= last[1] or kind == "clock_stepped")
+            self.expect({"number": seq, "hash": stored}, number=last[0] + 1, hash=digest, in_order=ordered)
             last = seq, time_ns, n
             self.steps[n].append(SimpleNamespace(where=self.where, time=time_ns, kind=kind, body=plain(body)))
         self.end = self.steps[n].pop()
@@ -60,13 +59,8 @@ class Checker(Money):
         self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= self.newest[kind]
         if kind in ("quote", "depth"):
             self.newest[kind] = max(self.time, self.newest[kind])
-        stepped = kind == "clock_stepped" and fields[2] == "venue"
-        if (self.live or kind == "command" or stepped) and self.time > self.now:
-            self.now = self.time
-            self.pass_time()
-        if stepped:
-            self.now = self.time
-            self.forget()
+        if (self.live or kind == "command") and self.time > self.now:
+            self.pass_time(self.time)
         self.meet()
         for place, row in enumerate(step, 1):
             if kind != "candle" and row.kind == "order_filled" and row.body["fill"]["time_ns"] < self.time:
@@ -83,22 +77,24 @@ class Checker(Money):
         """Take a row of this input."""
         kind, body, self.where = row.kind, row.body, row.where
         self.counts[kind] += 1
-        if kind in INPUTS:
-            self.hold(the_input_that_came=kind != self.kind or body == self.fields)
+        if isinstance(body, list):
+            self.expect({}, the_input_that_came=kind != self.kind or body == self.fields)
             return
-        self.same({"time": row.time}, time=self.now)
+        self.expect({"time": row.time}, time=self.now)
         order = self.orders.get({**body, **body.get("request", {}), **body.get("fill", {})}.get("order_id"))
         try:
             if order:
-                self.hold(of_an_order_that_works=order.open)
-                self.same(body, strategy=order.strategy, symbol=order.symbol)
+                self.expect(body, of_an_order_that_works=order.open, strategy=order.strategy, symbol=order.symbol)
             getattr(self, f"on_{kind}", lambda *_: None)(body, *([order] if order else []))
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as problem:
-            self.same({"row": repr(problem)}, row="one that can be")
+            self.expect({"row": repr(problem)}, row="one that can be")
 
     def apply(self, kind: str, fields: list[Any]) -> None:
         """Let an input be in force. A level that shows more has that much more to give."""
-        if kind == "funding" and fields[3] > self.now:
+        if kind == "clock_stepped" and fields[2] == "venue":
+            self.pass_time(self.time)
+            self.forget()
+        elif kind == "funding" and fields[3] > self.now:
             self.rates = {at: one for at, one in self.rates.items() if not fields[1] < at < fields[3]}
             self.rates[fields[3]] = (fields[2], fields[4])
         elif kind == "backfill":
@@ -109,16 +105,11 @@ class Checker(Money):
             self.most = fields[3]
         elif kind == "quote" and self.live:
             self.before, self.quote, self.quote_ns = self.quote, fields[2:], self.time
-            self.show()
         elif kind == "depth" and self.live:
             self.depth, self.depth_ns = fields[2:], self.time
-            self.show()
-
-    def show(self) -> None:
-        """Display what is in force. A level that shows more has that much more to give."""
-        if self.time - self.quote_ns <= self.stale_ns:
+        if kind in ("quote", "depth") and self.live and self.time - self.quote_ns <= self.stale_ns:
             self.shown_n = self.n
-        for (sign, price), (before, left, since) in list(self.taken.items()):
+        for (sign, price), (before, left, since) in list(self.taken.items()) if kind in ("quote", "depth") else ():
             levels = self.levels(sign)
             size, hidden = levels.get(price, ZERO), price not in levels and (price - list(levels)[-1]) * sign > 0
             more = size, min(size, left + max(size - before, ZERO)), 0
@@ -147,15 +138,15 @@ class Checker(Money):
 
     def finish(self) -> None:
         """Nothing is left that should have happened on this input."""
-        self.hold(paid_all_funding=not self.owed)
+        self.expect({}, paid_all_funding=not self.owed)
         self.owed.clear()
         for account in self.accounts.values() if self.live and not self.counts["broker_failed"] else ():
-            self.hold(liquidated=not self.calls(account), settled=account.held or not account.closing)
+            settled = bool(account.held) or not account.closing
+            self.expect({}, liquidated=not self.calls(account), settled=settled)
         # Where there are quotes, no candle fills.
         works = [one for one in self.working if one.open and self.live and not (self.quote and self.kind == "candle")]
-        late = [one for one in works if one.expires_ns <= self.time or any(at < self.time for at in one.asked)]
-        found = {"late": [one.order_id for one in late], "uncut": [one.order_id for one in works if one.cut]}
-        self.same(found, late=[], uncut=[])
+        late = [one.order_id for one in works if min([one.expires_ns - 1, *one.asked]) < self.time]
+        self.expect({"late": late, "uncut": [one.order_id for one in works if one.cut]}, late=[], uncut=[])
 
     def on_order_accepted(self, row: dict[str, Any]) -> None:
         """It is on lot and tick, and arrives after its latency."""
@@ -165,21 +156,21 @@ class Checker(Money):
         order.ready_n = NEVER if entry else self.n if order.placed_ns == order.eligible_ns else -1
         self.orders[order.order_id] = order
         self.working.append(order)
-        self.hold(
-            on_lot=order.quantity > 0 == order.quantity % self.lot,
-            on_tick=not any((price or ZERO) % self.tick for price in (order.limit, order.stop, order.trail)),
-            of_this_run=order.order_id.startswith(f"{self.start['config_hash']}-{order.strategy}-{order.symbol}-"),
-            within_its_entry=not entry or order.quantity <= entry.quantity,
-        )
-        self.same(row, placed_ns=self.now, eligible_ns=entry.eligible_ns if entry else order.eligible_ns)
-        if not entry:
+        own = order.order_id.startswith(f"{self.start['config_hash']}-{order.strategy}-{order.symbol}-")
+        on_tick = not any((price or ZERO) % self.tick for price in (order.limit, order.stop, order.trail))
+        on_lot = order.quantity > 0 == order.quantity % self.lot
+        self.expect(row, placed_ns=self.now, on_lot=on_lot, on_tick=on_tick, of_this_run=own)
+        if entry:
+            smaller = order.quantity <= entry.quantity
+            self.expect(row, eligible_ns=entry.eligible_ns, within_its_entry=smaller)
+        else:
             self.arrives(order, order.eligible_ns, self.set["latency_ms"], self.set["jitter_ms"])
 
     def arrives(self, order: SimpleNamespace, at_ns: int, latency: int, jitter: int = 0) -> None:
         """What one strategy sends arrives after its latency, and in the order it was sent."""
         ways = (latency + self.set["feed_ms"] + part for part in (-min(jitter, latency), min(jitter, latency)))
         low, high = (max(self.now + way * MS, self.sent[order.strategy]) for way in ways)
-        self.hold(**{f"from_{low}_to_{high}_but_{at_ns}": low <= at_ns <= high})
+        self.expect({}, **{f"from_{low}_to_{high}_but_{at_ns}": low <= at_ns <= high})
         self.sent[order.strategy] = at_ns
 
     def on_cancel_sent(self, row: dict[str, Any], order: SimpleNamespace) -> None:
@@ -192,7 +183,7 @@ class Checker(Money):
 
     def on_order_amended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What arrived first of what was asked, or its group or its entry, changed it."""
-        self.same(row, remaining=row["quantity"] - order.done)
+        self.expect(row, remaining=row["quantity"] - order.done)
         order.rested, order.cut, order.amended = order.rested and row["limit"] == order.limit, False, self.n
         order.limit, order.stop, order.quantity = row["limit"], row["stop"], row["quantity"]
         if order.asked and order.asked[0] <= self.time:
@@ -202,15 +193,15 @@ class Checker(Money):
         """The market in force reached its level."""
         level, met = row["level"], row["reference"]
         prices = [one[order.sign + 1] for one in (self.quote, self.before) if one] or [level, *self.prices]
-        self.hold(waiting=order.waits, in_force=met in prices, at_its_level=(met - level) * order.rises >= 0)
-        self.same(row, level=level if order.trail else order.stop)
+        self.expect(row, level=level if order.trail else order.stop, waiting=bool(order.waits))
+        self.expect(row, in_force=met in prices, at_its_level=(met - level) * order.rises >= 0)
         order.waits, order.met = 0, met
         order.rested = order.limit is not None and not (self.quote and self.within(order, met))
 
     def on_order_ended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What did not fill of it remains: all of it or nothing, if it says so."""
-        self.hold(filled_whole_or_not_at_all=order.time_in_force != "fok" or not order.done or order.reduce_only)
-        self.same(row, remaining=order.quantity - order.done)
+        whole = order.time_in_force != "fok" or not order.done or order.reduce_only
+        self.expect(row, filled_whole_or_not_at_all=whole, remaining=order.quantity - order.done)
         order.open = False
         self.counts[row["outcome"]] += 1
         for price, size in self.levels(order.sign).items() if self.quote and order.reduce_only else ():
@@ -225,19 +216,18 @@ class Checker(Money):
         role, least, most = ("maker", ZERO, ZERO) if rule in MAKER else ("taker", slip, 3 * slip + self.tick)
         order.done, order.fills = order.done + quantity, order.fills + 1
         left, number = order.quantity - order.done, f"{order.order_id}.{order.fills}"
-        self.hold(
-            after_its_decision=self.n > order.n,
-            after_its_trigger=not order.waits,
-            after_its_entry=not order.entry or order.done <= order.entry.done,
-            within_its_quantity=left >= 0,
-            within_its_limit=self.within(order, price),
-            at_what_the_market_gives=price == order.limit or least <= (price - reference) * sign <= most,
-        )
+        self.expect(row, after_its_decision=self.n > order.n, after_its_trigger=not order.waits)
+        self.expect(row, within_its_quantity=left >= 0, within_its_limit=self.within(order, price))
+        self.expect(row, after_its_entry=not order.entry or order.done <= order.entry.done)
+        fair = price == order.limit or least <= (price - reference) * sign <= most
         own, worth = self.set[f"{role}_fee"], abs(self.worth(quantity, price))
         rate = self.row[f"{role}_fee_rate"] if own is None else own
-        self.same(fill, liquidity=role, fee_rate=rate, fee=worth * rate, slippage=abs(price - reference))
+        slipped = abs(price - reference)
+        self.expect(
+            fill, at_what_the_market_gives=fair, liquidity=role, slippage=slipped, fee_rate=rate, fee=worth * rate
+        )
         postings = self.book_fill(account, quantity * sign, price, fill["fee"])
-        self.same(row, fill_id=number, side=order.side, remaining=left, position=account.held, postings=postings)
+        self.expect(row, fill_id=number, side=order.side, remaining=left, position=account.held, postings=postings)
         order.open, account.fee = left > 0, account.fee + worth * self.row["liquidation_fee_rate"]
         for mate in self.working:
             mate.cut |= bool(order.group) and mate.group == order.group and mate is not order
@@ -248,35 +238,36 @@ class Checker(Money):
         sign, shown, levels, most = order.sign, fill["displayed"], self.levels(order.sign), order.quantity - order.done
         rested = fill["rule"] in MAKER if order.amended == self.n else order.rested  # it may have met two quotes
         level = next(iter(levels)) if rested else fill["reference"]
+        size, left, _ = self.taken.get((sign, level), [levels.get(level, ZERO)] * 3)
+        self.expect(fill, displayed=level in levels and (shown is None or shown <= left))
         if shown is not None:
-            size, left, _ = self.taken.get((sign, level), [levels.get(level, ZERO)] * 3)
-            self.hold(displayed=shown <= left)
             self.taken[sign, level] = size, shown - fill["quantity"], 0
             most = min(most, shown // self.lot * self.lot)
         if order.reduce_only:
             most = min(most, max(-self.accounts[order.strategy].held * sign, ZERO))
-        self.hold(
-            the_best_displayed=all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels),
-            for_all_that_it_could=fill["quantity"] == most or (order.entry and 0 < fill["quantity"] < most),
-        )
+        all_of_it = fill["quantity"] == most or (bool(order.entry) and 0 < fill["quantity"] < most)
+        best = all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels)
+        self.expect(fill, the_best_displayed=best, for_all_that_it_could=all_of_it)
         rule = "limit_touched" if rested else "stop" if order.rises else "quote"
         at_ns = order.arrived_ns if fill["time_ns"] < self.time else self.time
-        self.same(fill, rule=rule, reference=order.limit if rested else level, time_ns=at_ns)
+        self.expect(fill, rule=rule, reference=order.limit if rested else level, time_ns=at_ns)
 
     def of_rest(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
         """A trade or a candle reaches it, and has so much left."""
         rule, trade = fill["rule"], self.kind == "trade"
         first, high, low, last = [self.fields[2]] * 4 if trade else self.prices
         fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
+        fair = fair.get(rule, [order.limit if rule in MAKER else order.met])
         limited = trade or (self.fields[7] and self.set["liquidity"] == "displayed")  # 0 is not known
-        self.hold(
+        self.expect(
+            fill,
+            of_this_market=fill["reference"] in fair,
             reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high),
             of_the_other_side=not trade or self.fields[4] == ("sell" if order.sign > 0 else "buy"),
             after_its_arrival=order.eligible_ns <= self.time,
             within_what_is_left=not limited or fill["quantity"] <= self.most,
-            fair=fill["reference"] in fair.get(rule, [order.limit if rule in MAKER else order.met]),
+            time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time,
         )
-        self.same(fill, time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time)
         self.most -= fill["quantity"]
 
 
@@ -284,7 +275,7 @@ def check(journal: Path, inputs: Iterable[Any], tape: str | None = None) -> tupl
     """Return what differs, and how many rows and figures were compared. ``tape`` is the SHA-256 of a tape's lines."""
     with sqlite3.connect(journal) as db, localcontext(Context(prec=100)):
         rows = list(db.execute("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"))
-        checker, n = Checker(rows), 0
+        checker = Checker(rows, tape)
         for row in checker.steps.pop(0, []):
             checker.read(row)
         for n, (kind, fields) in enumerate(inputs, 1):
@@ -293,7 +284,6 @@ def check(journal: Path, inputs: Iterable[Any], tape: str | None = None) -> tupl
                 break  # nothing is left to trade with
         checker.read(checker.end)
         whole = checker.end.kind == "run_ended" and not any(checker.steps.values())
-        checker.hold(the_last_row_and_all_that_the_inputs_gave=whole)
-        checker.hold(the_end_of_every_order=not any(one.open for one in checker.orders.values()))
-        checker.same(checker.end.body | checker.end.body["session"]["counters"], tape_sha256=tape, inputs=n)
+        ended = not any(one.open for one in checker.orders.values())
+        checker.expect({}, the_last_row_and_all_that_the_inputs_gave=whole, the_end_of_every_order=ended)
     return checker.findings, len(rows), checker.checks

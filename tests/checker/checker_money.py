@@ -28,16 +28,14 @@ class Money:
         self.accounts, self.rates, self.owed = {}, {}, {}  # by strategy, by window, by both
         self.last = self.now = ZERO
 
-    def hold(self, **facts: Any) -> None:
-        """Note the facts that do not hold, each named for what should be."""
-        self.checks += len(facts)
-        self.findings += [f"{self.where}: not {name.replace('_', ' ')}" for name, holds in facts.items() if not holds]
-
-    def same(self, found: dict[str, Any], **wanted: Any) -> None:
-        """Compare fields of a row."""
+    def expect(self, found: dict[str, Any], /, **wanted: Any) -> None:
+        """Note which fields of a row differ, and which of the facts, named for what should be, are false."""
         self.checks += len(wanted)
-        other = [(name, value) for name, value in wanted.items() if found.get(name) != value]
-        self.findings += [f"{self.where}: its {one} is {found.get(one)}, it should be {value}" for one, value in other]
+        for name, value in wanted.items():
+            if value is False:
+                self.findings.append(f"{self.where}: not {name.replace('_', ' ')}")
+            elif value is not True and found.get(name) != value:
+                self.findings.append(f"{self.where}: its {name} is {found.get(name)}, it should be {value}")
 
     def post(self, account: SimpleNamespace, **amounts: D) -> list[list[Any]]:
         """Book amounts that add up to zero, and return them as a row holds them."""
@@ -48,7 +46,7 @@ class Money:
         """Open the book of a strategy."""
         account = SimpleNamespace(balance=Counter(), held=ZERO, cost=ZERO, closing=False, apart=ZERO, fee=ZERO)
         self.accounts[row["strategy"]], amount = account, self.start["equity"]
-        self.same(row, amount=amount, postings=self.post(account, cash=amount, capital=-amount))
+        self.expect(row, amount=amount, postings=self.post(account, cash=amount, capital=-amount))
 
     def worth(self, quantity: D, price: D) -> D:
         """Return what a quantity counts for at a price."""
@@ -75,44 +73,45 @@ class Money:
         """Return cash and what the position would bring over its cost at a price."""
         return account.balance["cash"] + (self.worth(account.held, mark) - account.cost if account.held else ZERO)
 
-    def pass_time(self) -> None:
+    def pass_time(self, time_ns: int) -> None:
         """Every position pays once at each window for which a rate was fetched, before anything else at that time."""
-        for at in sorted(one for one in self.rates if one <= self.now):
+        self.now = time_ns
+        for at in sorted(one for one in self.rates if one <= time_ns):
             rate, given = (value.quantize(D("1e-12")) for value in self.rates.pop(at))
             for name, account in [one for one in self.accounts.items() if one[1].held]:
                 mark, held = given or self.mark(), account.held
                 amount = abs(self.worth(held, mark)).copy_sign(held) * rate
-                postings = self.post(account, cash=-amount, funding=amount)
-                due = {"rate": rate, "mark": mark, "quantity": held, "amount": amount, "postings": postings}
-                self.owed[name, at] = due
+                due = {"rate": rate, "mark": mark, "quantity": held, "amount": amount}
+                self.owed[name, at] = due | {"postings": self.post(account, cash=-amount, funding=amount)}
                 account.apart -= amount if account.apart else ZERO
 
     def on_funding_paid(self, row: dict[str, Any]) -> None:
         """It is due, once, by what is held and the rate that was fetched."""
-        self.same(row, **self.owed.pop((row["strategy"], row["window_ns"])))
+        due = self.owed.pop((row["strategy"], row["window_ns"]), {})
+        self.expect(row, due_by_position_and_rate=bool(due), **due)
 
-    def calls(self, account: SimpleNamespace) -> list[dict[str, Any]]:
-        """Return what of a book is down to its maintenance margin, as a row tells it: nothing, mostly."""
+    def calls(self, account: SimpleNamespace) -> list[tuple[str, D, D]]:
+        """Return what is down to its maintenance margin, which balance, and to what: nothing, mostly."""
         if not account.held or account.closing:
             return []
         mark, worth = self.mark(), self.worth(account.held, self.mark())
         tier = [one for one in self.row["tiers"] if one["notional_from"] <= abs(worth)][-1]
         needs, whole = abs(worth) * tier["maintenance_rate"] - tier["deduction"], self.equity(account, mark)
+        account.call = {"symbol": self.start["symbol"], "quantity": account.held, "mark": mark}
+        account.call |= {"notional": abs(worth), "maintenance": needs}
         account.margin = (abs(account.cost) / self.start["leverage"]).quantize(D("1e-10"))
         found = [("account", whole, needs)]
         if self.start["margin"] == "isolated":
             found = [("position", account.margin + worth - account.cost, needs), ("account", whole, ZERO)]
-        held = {"symbol": self.start["symbol"], "quantity": account.held, "mark": mark, "notional": abs(worth)}
-        held["maintenance"] = needs
-        names = ("scope", "balance", "maintenance", "positions")
-        return [dict(zip(names, (*one, [held]), strict=True)) for one in found if one[1] <= one[2]]
+        return [one for one in found if one[1] <= one[2]]
 
     def on_liquidated(self, row: dict[str, Any]) -> None:
         """Its balance is down to the maintenance margin. What does not back a position that goes alone is apart."""
         account = self.accounts[row["strategy"]]
-        self.same(row, **self.calls(account)[0])
+        scope, balance, least = self.calls(account)[0]
+        self.expect(row, scope=scope, balance=balance, maintenance=least, positions=[account.call])
         account.closing, account.fee = True, ZERO
-        account.apart = account.balance["cash"] - account.margin if row["scope"] == "position" else ZERO
+        account.apart = account.balance["cash"] - account.margin if scope == "position" else ZERO
 
     def on_liquidation_settled(self, row: dict[str, Any]) -> None:
         """What is left pays the fee; what is missing the insurance pays, before the close if the run ends first."""
@@ -120,9 +119,9 @@ class Money:
         left = self.equity(account, self.mark(account.held)) - account.apart
         fee, paid = min(account.fee, max(left, ZERO)) if row["symbols"] else ZERO, max(-left, ZERO)
         postings = self.post(account, cash=paid - fee, liquidation_fees=fee, insurance=-paid)
-        self.same(row, fee=fee, insurance=paid, postings=postings)
+        self.expect(row, fee=fee, insurance=paid, postings=postings)
         if row["symbols"]:
-            self.hold(closed_before=not account.held)
+            self.expect(row, closed_before=not account.held)
             account.closing, account.apart, account.fee = False, ZERO, ZERO
 
     def on_run_ended(self, body: dict[str, Any]) -> None:
@@ -136,8 +135,9 @@ class Money:
                 "equity": self.equity(account, held["mark"]),
                 "balances": balances,
             }
-            self.same(body["books"][name], **books, positions={self.start["symbol"]: held} if account.held else {})
+            self.expect(body["books"][name], **books, positions={self.start["symbol"]: held} if account.held else {})
             sums.update({"equity": books["equity"], **balances})
         totals = {name: self.counts[kind] for name, kind in COUNTS.items()} | {"insurance_paid": -sums["insurance"]}
-        self.same(body["totals"], **totals, **{name: sums[one] for name, one in SUMS.items()})
-        self.same(body, equity=sums["equity"])
+        self.expect(body["totals"], **totals, **{name: sums[one] for name, one in SUMS.items()})
+        counters = body["session"]["counters"]
+        self.expect(body | counters, equity=sums["equity"], inputs=self.n, tape_sha256=self.tape)
