@@ -8,7 +8,6 @@ import hashlib
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable
 from decimal import Context, localcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,20 +21,17 @@ BARE = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # their
 MAKER = {"limit_touched", "limit_traded", "candle_through"}
 RISES = {"stop": 1, "stop_limit": 1, "trailing_stop": 1, "take_profit": -1}  # to its level, if it buys
 FRESH = {"stop": None, "trail": None, "time_in_force": "gtc", "expires_ns": NEVER, "group": "", "met": None,
-         "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "amended": -1}  # fmt: skip
+         "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "filled_n": NEVER}  # fmt: skip
 
 
 class Checker(Money):
-    """Takes inputs in their order with the rows that each gave, and holds the market in force and the orders.
-
-    Of a displayed level that was taken of, it holds its size, what is left, and since when it is hidden.
-    """
+    """Takes inputs in their order with the rows that each gave, and holds the market in force and the orders."""
 
     def __init__(self, rows: list[tuple[Any, ...]], tape: str | None) -> None:
         """Check numbers, times and hashes of the rows."""
         super().__init__(plain(rows[0][5]))
         self.tick, self.lot, self.stale_ns = self.row["tick"], self.row["lot"], self.set["stale_ms"] * MS
-        self.tape, self.n, self.orders, self.working, self.before, self.shown_n = tape, 0, {}, [], [], -1
+        self.tape, self.n, self.orders, self.working, self.before = tape, 0, {}, [], []
         self.forget()
         self.steps, digest, last = defaultdict(list), bytes(32), (0, 0, 0)
         for seq, time_ns, n, kind, key, body, stored in rows:
@@ -49,45 +45,43 @@ class Checker(Money):
 
     def forget(self) -> None:
         """No quote is in force, and no time of before counts."""
-        self.newest, self.sent, self.taken = Counter(), Counter(), {}
+        self.sent, self.taken = Counter(), {}  # of a level that was taken of: size, what is left, since when hidden
         self.depth, self.depth_ns, self.quote_ns = [[], []], -NEVER, -NEVER
 
     def take(self, n: int, kind: str, fields: list[Any]) -> None:
         """Take an input and its rows: what came before it met the market of before, the rest meets this one."""
         self.n, self.kind, self.fields, step, early = n, kind, fields, self.steps.pop(n, []), 0
         self.time = fields[0 if kind in BARE else 2 if kind == "candle" else 1]
-        self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= self.newest[kind]
-        if kind in ("quote", "depth"):
-            self.newest[kind] = max(self.time, self.newest[kind])
+        newest = {"quote": self.quote_ns, "depth": self.depth_ns}.get(kind, ZERO)
+        self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= newest
+        self.working = [one for one in self.working if one.open]
         if (self.live or kind == "command") and self.time > self.now:
             self.pass_time(self.time)
-        self.meet()
         for place, row in enumerate(step, 1):
             if kind != "candle" and row.kind == "order_filled" and row.body["fill"]["time_ns"] < self.time:
                 early = place
-        for row in step[:early]:
-            self.read(row)
+        self.read(step[:early])
         self.apply(kind, fields)
-        for row in step[early:]:
-            self.read(row)
+        self.read(step[early:])
         self.where = f"input {n}"
         self.finish()
 
-    def read(self, row: SimpleNamespace) -> None:
-        """Take a row of this input."""
-        kind, body, self.where = row.kind, row.body, row.where
-        self.counts[kind] += 1
-        if isinstance(body, list):
-            self.expect({}, the_input_that_came=kind != self.kind or body == self.fields)
-            return
-        self.expect({"time": row.time}, time=self.now)
-        order = self.orders.get({**body, **body.get("request", {}), **body.get("fill", {})}.get("order_id"))
-        try:
-            if order:
-                self.expect(body, of_an_order_that_works=order.open, strategy=order.strategy, symbol=order.symbol)
-            getattr(self, f"on_{kind}", lambda *_: None)(body, *([order] if order else []))
-        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as problem:
-            self.expect({"row": repr(problem)}, row="one that can be")
+    def read(self, rows: list[SimpleNamespace]) -> None:
+        """Take rows of this input."""
+        for row in rows:
+            kind, body, self.where = row.kind, row.body, row.where
+            self.counts[kind] += 1
+            if isinstance(body, list):
+                self.expect({}, the_input_that_came=kind != self.kind or body == self.fields)
+                continue
+            self.expect({"time": row.time}, time=self.now)
+            order = self.orders.get({**body, **body.get("request", {}), **body.get("fill", {})}.get("order_id"))
+            try:
+                if order:
+                    self.expect(body, of_an_order_that_works=order.open, strategy=order.strategy, symbol=order.symbol)
+                getattr(self, f"on_{kind}", lambda *_: None)(body, *([order] if order else []))
+            except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as problem:
+                self.expect({"row": repr(problem)}, row="one that can be")
 
     def apply(self, kind: str, fields: list[Any]) -> None:
         """Let an input be in force. A level that shows more has that much more to give."""
@@ -107,8 +101,6 @@ class Checker(Money):
             self.before, self.quote, self.quote_ns = self.quote, fields[2:], self.time
         elif kind == "depth" and self.live:
             self.depth, self.depth_ns = fields[2:], self.time
-        if kind in ("quote", "depth") and self.live and self.time - self.quote_ns <= self.stale_ns:
-            self.shown_n = self.n
         for (sign, price), (before, left, since) in list(self.taken.items()) if kind in ("quote", "depth") else ():
             levels = self.levels(sign)
             size, hidden = levels.get(price, ZERO), price not in levels and (price - list(levels)[-1]) * sign > 0
@@ -128,32 +120,27 @@ class Checker(Money):
         """Return whether a price is no worse than the limit."""
         return order.limit is None or (order.limit - price) * order.sign >= 0
 
-    def meet(self) -> None:
-        """Let the orders rest that met the quote in force before this input, and did not fit."""
-        self.working = [one for one in self.working if one.open]
-        for order in self.working if self.quote else ():
-            met = order.eligible_ns < self.time and order.ready_n < self.shown_n and not order.waits
-            if met and order.arrived_ns - self.quote_ns <= self.stale_ns:
-                order.rested |= not self.within(order, self.quote[order.sign + 1])
-
     def finish(self) -> None:
-        """Nothing is left that should have happened on this input."""
+        """Nothing is left that should have happened on this input. What does not fit what it displays rests."""
         self.expect({}, paid_all_funding=not self.owed)
         self.owed.clear()
         for account in self.accounts.values() if self.live and not self.counts["broker_failed"] else ():
-            settled = bool(account.held) or not account.closing
-            self.expect({}, liquidated=not self.calls(account), settled=settled)
+            self.expect({}, liquidated=not self.calls(account), settled=account.held != 0 or not account.closing)
         # Where there are quotes, no candle fills.
         works = [one for one in self.working if one.open and self.live and not (self.quote and self.kind == "candle")]
         late = [one.order_id for one in works if min([one.expires_ns - 1, *one.asked]) < self.time]
         self.expect({"late": late, "uncut": [one.order_id for one in works if one.cut]}, late=[], uncut=[])
+        shown = self.kind in ("quote", "depth") and self.time - self.quote_ns <= self.stale_ns
+        for one in works if shown else ():
+            met = one.n < self.n and one.arrived_ns < self.time and not one.waits
+            if met and (not one.entry or one.entry.filled_n < self.n):
+                one.rested |= not self.within(one, self.quote[one.sign + 1])
 
     def on_order_accepted(self, row: dict[str, Any]) -> None:
         """It is on lot and tick, and arrives after its latency."""
         order, entry = SimpleNamespace(**FRESH | row, n=self.n, asked=[]), self.orders.get(row.get("parent"))
         order.entry, order.sign, order.arrived_ns = entry, {"buy": 1, "sell": -1}[row["side"]], row["eligible_ns"]
         order.rises = order.waits = RISES.get(order.type, 0) * order.sign
-        order.ready_n = NEVER if entry else self.n if order.placed_ns == order.eligible_ns else -1
         self.orders[order.order_id] = order
         self.working.append(order)
         own = order.order_id.startswith(f"{self.start['config_hash']}-{order.strategy}-{order.symbol}-")
@@ -184,7 +171,7 @@ class Checker(Money):
     def on_order_amended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What arrived first of what was asked, or its group or its entry, changed it."""
         self.expect(row, remaining=row["quantity"] - order.done)
-        order.rested, order.cut, order.amended = order.rested and row["limit"] == order.limit, False, self.n
+        order.rested, order.cut = order.rested and row["limit"] == order.limit, False
         order.limit, order.stop, order.quantity = row["limit"], row["stop"], row["quantity"]
         if order.asked and order.asked[0] <= self.time:
             order.arrived_ns = order.asked.pop(0)
@@ -196,7 +183,6 @@ class Checker(Money):
         self.expect(row, level=level if order.trail else order.stop, waiting=bool(order.waits))
         self.expect(row, in_force=met in prices, at_its_level=(met - level) * order.rises >= 0)
         order.waits, order.met = 0, met
-        order.rested = order.limit is not None and not (self.quote and self.within(order, met))
 
     def on_order_ended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What did not fill of it remains: all of it or nothing, if it says so."""
@@ -218,25 +204,23 @@ class Checker(Money):
         left, number = order.quantity - order.done, f"{order.order_id}.{order.fills}"
         self.expect(row, after_its_decision=self.n > order.n, after_its_trigger=not order.waits)
         self.expect(row, within_its_quantity=left >= 0, within_its_limit=self.within(order, price))
+        fair, slipped = least <= (price - reference) * sign <= most, abs(price - reference)
+        self.expect(row, at_what_the_market_gives=fair or price == order.limit)
         self.expect(row, after_its_entry=not order.entry or order.done <= order.entry.done)
-        fair = price == order.limit or least <= (price - reference) * sign <= most
         own, worth = self.set[f"{role}_fee"], abs(self.worth(quantity, price))
         rate = self.row[f"{role}_fee_rate"] if own is None else own
-        slipped = abs(price - reference)
-        self.expect(
-            fill, at_what_the_market_gives=fair, liquidity=role, slippage=slipped, fee_rate=rate, fee=worth * rate
-        )
+        self.expect(fill, liquidity=role, fee_rate=rate, fee=worth * rate, slippage=slipped)
         postings = self.book_fill(account, quantity * sign, price, fill["fee"])
         self.expect(row, fill_id=number, side=order.side, remaining=left, position=account.held, postings=postings)
-        order.open, account.fee = left > 0, account.fee + worth * self.row["liquidation_fee_rate"]
+        order.open, order.filled_n = left > 0, self.n
+        account.fee += worth * self.row["liquidation_fee_rate"]
         for mate in self.working:
             mate.cut |= bool(order.group) and mate.group == order.group and mate is not order
-            mate.ready_n = self.n if mate.entry is order else mate.ready_n
 
     def of_quote(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
         """It takes the best level within its limit that has something left, at its arrival or later."""
         sign, shown, levels, most = order.sign, fill["displayed"], self.levels(order.sign), order.quantity - order.done
-        rested = fill["rule"] in MAKER if order.amended == self.n else order.rested  # it may have met two quotes
+        rested = order.rested or (fill["rule"] in MAKER and fill["time_ns"] == self.time)  # on its arrival it takes
         level = next(iter(levels)) if rested else fill["reference"]
         size, left, _ = self.taken.get((sign, level), [levels.get(level, ZERO)] * 3)
         self.expect(fill, displayed=level in levels and (shown is None or shown <= left))
@@ -259,30 +243,25 @@ class Checker(Money):
         fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
         fair = fair.get(rule, [order.limit if rule in MAKER else order.met])
         limited = trade or (self.fields[7] and self.set["liquidity"] == "displayed")  # 0 is not known
-        self.expect(
-            fill,
-            of_this_market=fill["reference"] in fair,
-            reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high),
-            of_the_other_side=not trade or self.fields[4] == ("sell" if order.sign > 0 else "buy"),
-            after_its_arrival=order.eligible_ns <= self.time,
-            within_what_is_left=not limited or fill["quantity"] <= self.most,
-            time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time,
-        )
+        self.expect(fill, of_this_market=fill["reference"] in fair, after_its_arrival=order.eligible_ns <= self.time)
+        self.expect(fill, reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high))
+        self.expect(fill, of_the_other_side=not trade or (self.fields[4] == "sell") == (order.sign > 0))
+        self.expect(fill, within_what_is_left=not limited or fill["quantity"] <= self.most)
+        self.expect(fill, time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time)
         self.most -= fill["quantity"]
 
 
-def check(journal: Path, inputs: Iterable[Any], tape: str | None = None) -> tuple[list[str], int, int]:
+def check(journal: Path, inputs: list[Any], tape: str | None = None) -> tuple[list[str], int, int]:
     """Return what differs, and how many rows and figures were compared. ``tape`` is the SHA-256 of a tape's lines."""
     with sqlite3.connect(journal) as db, localcontext(Context(prec=100)):
         rows = list(db.execute("SELECT seq, time_ns, input_n, kind, key, body, hash FROM event ORDER BY seq"))
         checker = Checker(rows, tape)
-        for row in checker.steps.pop(0, []):
-            checker.read(row)
+        checker.read(checker.steps.pop(0, []))
         for n, (kind, fields) in enumerate(inputs, 1):
             checker.take(n, kind, plain(json.dumps(fields, separators=(",", ":"))))
             if checker.counts["equity_exhausted"] and n == rows[-1][2]:
                 break  # nothing is left to trade with
-        checker.read(checker.end)
+        checker.read([checker.end])
         whole = checker.end.kind == "run_ended" and not any(checker.steps.values())
         ended = not any(one.open for one in checker.orders.values())
         checker.expect({}, the_last_row_and_all_that_the_inputs_gave=whole, the_end_of_every_order=ended)
