@@ -21,7 +21,7 @@ BARE = {"timer", "command", "trading_state", "notice", "clock_stepped"}  # their
 MAKER = {"limit_touched", "limit_traded", "candle_through"}
 RISES = {"stop": 1, "stop_limit": 1, "trailing_stop": 1, "take_profit": -1}  # to its level, if it buys
 FRESH = {"stop": None, "trail": None, "time_in_force": "gtc", "expires_ns": NEVER, "group": "", "met": None,
-         "open": True, "rested": False, "cut": False, "done": ZERO, "fills": 0, "filled_n": NEVER}  # fmt: skip
+         "open": True, "rested": False, "done": ZERO, "fills": 0, "filled_n": NEVER}  # fmt: skip
 
 
 class Checker(Money):
@@ -117,51 +117,43 @@ class Checker(Money):
         return dict(deeper if gone else [touch, *deeper])
 
     def within(self, order: SimpleNamespace, price: D) -> bool:
-        """Return whether a price is no worse than the limit."""
         return order.limit is None or (order.limit - price) * order.sign >= 0
 
     def finish(self) -> None:
-        """Nothing is left that should have happened on this input. What does not fit what it displays rests."""
+        """Nothing is left that should have happened. Where there are quotes, no candle fills. What does not fit rests."""
         self.expect({}, paid_all_funding=not self.owed)
-        self.owed.clear()
         for account in self.accounts.values() if self.live and not self.counts["broker_failed"] else ():
             self.expect({}, liquidated=not self.calls(account), settled=account.held != 0 or not account.closing)
-        # Where there are quotes, no candle fills.
         works = [one for one in self.working if one.open and self.live and not (self.quote and self.kind == "candle")]
         late = [one.order_id for one in works if min([one.expires_ns - 1, *one.asked]) < self.time]
-        self.expect({"late": late, "uncut": [one.order_id for one in works if one.cut]}, late=[], uncut=[])
-        shown = self.kind in ("quote", "depth") and self.time - self.quote_ns <= self.stale_ns
-        for one in works if shown else ():
-            met = one.n < self.n and one.arrived_ns < self.time and not one.waits
-            if met and (not one.entry or one.entry.filled_n < self.n):
-                one.rested |= not self.within(one, self.quote[one.sign + 1])
+        groups = {one.group for one in self.working if one.filled_n == self.n} - {""}
+        uncut = [one.order_id for one in works if one.group in groups and self.n not in (one.filled_n, one.changed_n)]
+        self.expect({"late": late, "uncut": uncut}, late=[], uncut=[])
+        for one in works if self.kind in ("quote", "depth") and self.time - self.quote_ns <= self.stale_ns else ():
+            awake = (one.met or not one.rises) and (not one.entry or one.entry.filled_n < self.n)
+            one.rested |= bool(awake) and one.arrived_ns < self.time and not self.within(one, self.quote[one.sign + 1])
 
     def on_order_accepted(self, row: dict[str, Any]) -> None:
         """It is on lot and tick, and arrives after its latency."""
-        order, entry = SimpleNamespace(**FRESH | row, n=self.n, asked=[]), self.orders.get(row.get("parent"))
-        order.entry, order.sign, order.arrived_ns = entry, {"buy": 1, "sell": -1}[row["side"]], row["eligible_ns"]
-        order.rises = order.waits = RISES.get(order.type, 0) * order.sign
-        self.orders[order.order_id] = order
+        order = self.orders[row["order_id"]] = SimpleNamespace(**FRESH | row, n=self.n, changed_n=self.n)
+        order.entry, order.sign = self.orders.get(row.get("parent")), {"buy": 1, "sell": -1}[row["side"]]
+        order.rises, order.arrived_ns, order.asked = RISES.get(order.type, 0) * order.sign, order.eligible_ns, []
         self.working.append(order)
         own = order.order_id.startswith(f"{self.start['config_hash']}-{order.strategy}-{order.symbol}-")
         on_tick = not any((price or ZERO) % self.tick for price in (order.limit, order.stop, order.trail))
         on_lot = order.quantity > 0 == order.quantity % self.lot
         self.expect(row, placed_ns=self.now, on_lot=on_lot, on_tick=on_tick, of_this_run=own)
-        if entry:
-            smaller = order.quantity <= entry.quantity
-            self.expect(row, eligible_ns=entry.eligible_ns, within_its_entry=smaller)
-        else:
+        if not order.entry:
             self.arrives(order, order.eligible_ns, self.set["latency_ms"], self.set["jitter_ms"])
 
     def arrives(self, order: SimpleNamespace, at_ns: int, latency: int, jitter: int = 0) -> None:
         """What one strategy sends arrives after its latency, and in the order it was sent."""
         ways = (latency + self.set["feed_ms"] + part for part in (-min(jitter, latency), min(jitter, latency)))
         low, high = (max(self.now + way * MS, self.sent[order.strategy]) for way in ways)
-        self.expect({}, **{f"from_{low}_to_{high}_but_{at_ns}": low <= at_ns <= high})
+        self.expect({"eligible_ns": at_ns}, eligible_ns=min(max(at_ns, low), high))
         self.sent[order.strategy] = at_ns
 
     def on_cancel_sent(self, row: dict[str, Any], order: SimpleNamespace) -> None:
-        """It arrives after its latency."""
         latency = self.set["cancel_latency_ms"]
         order.asked.append(row["eligible_ns"])
         self.arrives(order, row["eligible_ns"], self.set["latency_ms"] if latency is None else latency)
@@ -171,7 +163,7 @@ class Checker(Money):
     def on_order_amended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What arrived first of what was asked, or its group or its entry, changed it."""
         self.expect(row, remaining=row["quantity"] - order.done)
-        order.rested, order.cut = order.rested and row["limit"] == order.limit, False
+        order.rested, order.changed_n = order.rested and row["limit"] == order.limit, self.n
         order.limit, order.stop, order.quantity = row["limit"], row["stop"], row["quantity"]
         if order.asked and order.asked[0] <= self.time:
             order.arrived_ns = order.asked.pop(0)
@@ -180,9 +172,9 @@ class Checker(Money):
         """The market in force reached its level."""
         level, met = row["level"], row["reference"]
         prices = [one[order.sign + 1] for one in (self.quote, self.before) if one] or [level, *self.prices]
-        self.expect(row, level=level if order.trail else order.stop, waiting=bool(order.waits))
+        self.expect(row, level=level if order.trail else order.stop, waiting=order.met is None)
         self.expect(row, in_force=met in prices, at_its_level=(met - level) * order.rises >= 0)
-        order.waits, order.met = 0, met
+        order.met = met
 
     def on_order_ended(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """What did not fill of it remains: all of it or nothing, if it says so."""
@@ -202,20 +194,17 @@ class Checker(Money):
         role, least, most = ("maker", ZERO, ZERO) if rule in MAKER else ("taker", slip, 3 * slip + self.tick)
         order.done, order.fills = order.done + quantity, order.fills + 1
         left, number = order.quantity - order.done, f"{order.order_id}.{order.fills}"
-        self.expect(row, after_its_decision=self.n > order.n, after_its_trigger=not order.waits)
+        self.expect(row, after_its_decision=self.n > order.n, after_its_trigger=bool(order.met or not order.rises))
         self.expect(row, within_its_quantity=left >= 0, within_its_limit=self.within(order, price))
-        fair, slipped = least <= (price - reference) * sign <= most, abs(price - reference)
-        self.expect(row, at_what_the_market_gives=fair or price == order.limit)
-        self.expect(row, after_its_entry=not order.entry or order.done <= order.entry.done)
+        fair = price == order.limit or least <= (price - reference) * sign <= most
+        self.expect(row, at_what_the_market_gives=fair, after_its_entry=order.done <= (order.entry or order).done)
         own, worth = self.set[f"{role}_fee"], abs(self.worth(quantity, price))
         rate = self.row[f"{role}_fee_rate"] if own is None else own
-        self.expect(fill, liquidity=role, fee_rate=rate, fee=worth * rate, slippage=slipped)
+        self.expect(fill, liquidity=role, fee_rate=rate, fee=worth * rate, slippage=abs(price - reference))
         postings = self.book_fill(account, quantity * sign, price, fill["fee"])
         self.expect(row, fill_id=number, side=order.side, remaining=left, position=account.held, postings=postings)
         order.open, order.filled_n = left > 0, self.n
         account.fee += worth * self.row["liquidation_fee_rate"]
-        for mate in self.working:
-            mate.cut |= bool(order.group) and mate.group == order.group and mate is not order
 
     def of_quote(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
         """It takes the best level within its limit that has something left, at its arrival or later."""
@@ -227,8 +216,7 @@ class Checker(Money):
         if shown is not None:
             self.taken[sign, level] = size, shown - fill["quantity"], 0
             most = min(most, shown // self.lot * self.lot)
-        if order.reduce_only:
-            most = min(most, max(-self.accounts[order.strategy].held * sign, ZERO))
+        most = min(most, max(-self.accounts[order.strategy].held * sign, ZERO)) if order.reduce_only else most
         all_of_it = fill["quantity"] == most or (bool(order.entry) and 0 < fill["quantity"] < most)
         best = all((level - one) * sign <= 0 or (sign, one) in self.taken for one in levels)
         self.expect(fill, the_best_displayed=best, for_all_that_it_could=all_of_it)
@@ -262,7 +250,6 @@ def check(journal: Path, inputs: list[Any], tape: str | None = None) -> tuple[li
             if checker.counts["equity_exhausted"] and n == rows[-1][2]:
                 break  # nothing is left to trade with
         checker.read([checker.end])
-        whole = checker.end.kind == "run_ended" and not any(checker.steps.values())
-        ended = not any(one.open for one in checker.orders.values())
-        checker.expect({}, the_last_row_and_all_that_the_inputs_gave=whole, the_end_of_every_order=ended)
+        checker.expect({}, the_end_of_every_order=not any(one.open for one in checker.orders.values()))
+        checker.expect({}, all_rows_and_an_end=checker.end.kind == "run_ended" and not any(checker.steps.values()))
     return checker.findings, len(rows), checker.checks

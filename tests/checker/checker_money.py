@@ -25,8 +25,7 @@ class Money:
     def __init__(self, start: dict[str, Any]) -> None:
         self.start, self.set, self.row = start, start["broker"]["settings"], start["instruments"][start["symbol"]]
         self.findings, self.where, self.checks, self.counts, self.quote = [], "", 0, Counter(), []
-        self.accounts, self.rates, self.owed = {}, {}, {}  # by strategy, by window, by both
-        self.last = self.now = ZERO
+        self.accounts, self.rates, self.owed, self.last, self.now = {}, {}, {}, ZERO, ZERO
 
     def expect(self, found: dict[str, Any], /, **wanted: Any) -> None:
         """Note which fields of a row differ, and which of the facts, named for what should be, are false."""
@@ -87,8 +86,7 @@ class Money:
 
     def on_funding_paid(self, row: dict[str, Any]) -> None:
         """It is due, once, by what is held and the rate that was fetched."""
-        due = self.owed.pop((row["strategy"], row["window_ns"]), {})
-        self.expect(row, due_by_position_and_rate=bool(due), **due)
+        self.expect(row, **self.owed.pop((row["strategy"], row["window_ns"]), {"amount": "none, none is due"}))
 
     def calls(self, account: SimpleNamespace) -> list[tuple[str, D, D]]:
         """Return what is down to its maintenance margin, which balance, and to what: nothing, mostly."""
@@ -139,5 +137,4 @@ class Money:
             sums.update({"equity": books["equity"], **balances})
         totals = {name: self.counts[kind] for name, kind in COUNTS.items()} | {"insurance_paid": -sums["insurance"]}
         self.expect(body["totals"], **totals, **{name: sums[one] for name, one in SUMS.items()})
-        counters = body["session"]["counters"]
-        self.expect(body | counters, equity=sums["equity"], inputs=self.n, tape_sha256=self.tape)
+        self.expect(body | body["session"]["counters"], equity=sums["equity"], inputs=self.n, tape_sha256=self.tape)
