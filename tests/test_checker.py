@@ -33,6 +33,11 @@ def test_the_checker_imports_the_standard_library_and_itself_only() -> None:
             assert {one.split(".")[0] for one in modules} <= {*own, *sys.stdlib_module_names}, (path, modules)
 
 
+def test_the_checker_stays_under_four_hundred_lines_so_that_a_person_can_read_it_whole() -> None:
+    files = sorted((Path(__file__).parent / "checker").glob("*.py"))
+    assert 0 < sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files) < 400
+
+
 SMA = ("--strategy", "sma", "--reporter", "none", *sets(sma__fast=2, sma__slow=5, sma__confirmation=1))
 QUICK = ("--strategy", "sma", "--reporter", "none", *sets(sma__fast=1, sma__slow=2, sma__confirmation=1))
 LIVE = ("run", "--provider", "mock", "--speed", "max", "--minutes", "20", *TWO)

@@ -120,7 +120,7 @@ class Checker(Money):
         return order.limit is None or (order.limit - price) * order.sign >= 0
 
     def finish(self) -> None:
-        """Nothing is left that should have happened. Where there are quotes, no candle fills. What does not fit rests."""
+        """Nothing is left that should have happened (no candle fills where quotes are). What does not fit rests."""
         self.expect({}, paid_all_funding=not self.owed)
         for account in self.accounts.values() if self.live and not self.counts["broker_failed"] else ():
             self.expect({}, liquidated=not self.calls(account), settled=account.held != 0 or not account.closing)
@@ -141,8 +141,8 @@ class Checker(Money):
         self.working.append(order)
         own = order.order_id.startswith(f"{self.start['config_hash']}-{order.strategy}-{order.symbol}-")
         on_tick = not any((price or ZERO) % self.tick for price in (order.limit, order.stop, order.trail))
-        on_lot = order.quantity > 0 == order.quantity % self.lot
-        self.expect(row, placed_ns=self.now, on_lot=on_lot, on_tick=on_tick, of_this_run=own)
+        self.expect(row, of_this_run=own, on_tick=on_tick, on_lot=order.quantity > 0 == order.quantity % self.lot)
+        self.expect(row, placed_ns=self.now, within_its_entry=order.quantity <= (order.entry or order).quantity)
         if not order.entry:
             self.arrives(order, order.eligible_ns, self.set["latency_ms"], self.set["jitter_ms"])
 

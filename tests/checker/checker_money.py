@@ -86,7 +86,7 @@ class Money:
 
     def on_funding_paid(self, row: dict[str, Any]) -> None:
         """It is due, once, by what is held and the rate that was fetched."""
-        self.expect(row, **self.owed.pop((row["strategy"], row["window_ns"]), {"amount": "none, none is due"}))
+        self.expect(row, **self.owed.pop((row["strategy"], row["window_ns"]), {"amount": "nothing"}))
 
     def calls(self, account: SimpleNamespace) -> list[tuple[str, D, D]]:
         """Return what is down to its maintenance margin, which balance, and to what: nothing, mostly."""
