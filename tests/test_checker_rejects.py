@@ -223,8 +223,8 @@ WRONG: Wrongs = {
 
 WRONG_MONEY: Wrongs = {
     "a candle's price without its slippage": (price("-0.02", taker), "not at what the market gives"),
-    "a price that no candle had": (edit("order_filled", fill__reference=more("-1")), "not of this market"),
-    "more than a candle's volume": (edit("order_filled", fill__quantity="9000.001"), "not within what is left"),
+    "a price that no candle had": (edit("order_filled", fill__reference=more("-1")), "its reference is"),
+    "more than a candle's volume": (edit("order_filled", fill__quantity="9000.001"), "not of what is left"),
     "a liquidation too late": (cut("liquidated"), "not liquidated"),
     "a liquidation at another balance": (edit("liquidated", balance=more("-1")), "its balance is"),
     "a maintenance margin": (edit("liquidated", maintenance=more("1")), "its maintenance is"),

@@ -230,11 +230,11 @@ class Checker(Money):
         first, high, low, last = [self.fields[2]] * 4 if trade else self.prices
         fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
         fair = fair.get(rule, [order.limit if rule in MAKER else order.met])
-        limited = trade or (self.fields[7] and self.set["liquidity"] == "displayed")  # 0 is not known
-        self.expect(fill, of_this_market=fill["reference"] in fair, after_its_arrival=order.eligible_ns <= self.time)
+        most = self.most if trade or (self.fields[7] and self.set["liquidity"] == "displayed") else NEVER
+        self.expect(fill, reference=fill["reference"] if fill["reference"] in fair else fair[0])
         self.expect(fill, reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high))
         self.expect(fill, of_the_other_side=not trade or (self.fields[4] == "sell") == (order.sign > 0))
-        self.expect(fill, within_what_is_left=not limited or fill["quantity"] <= self.most)
+        self.expect(fill, of_what_is_left=fill["quantity"] <= most, after_its_arrival=order.eligible_ns <= self.time)
         self.expect(fill, time_ns=max(self.fields[1], order.eligible_ns) if rule.endswith("open") else self.time)
         self.most -= fill["quantity"]
 
