@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
-import lab_bitunix.stream
+import lab_bitunix.sockets
 import websockets.asyncio.client
 from lab.session.launch import run_live
 from lab.session.signals import Interrupts
@@ -36,7 +36,7 @@ def flood(*, port: int, count: int, turns: bool) -> dict[str, Any]:
     event loop has a turn after each message: every quote then goes through the engine and to the strategy.
     """
     if turns:
-        setattr(lab_bitunix.stream, "FrameConnection", _FrameTurns)  # noqa: B010 - it is not exported
+        setattr(lab_bitunix.sockets, "FrameConnection", _FrameTurns)  # noqa: B010 - it is not exported
     result = _session(port, count)
     if turns and result["decided"] < 0.99 * count:
         raise RuntimeError(f"only {result['decided']} of {count} quotes reached the strategy")

@@ -16,12 +16,13 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
-    "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "journal", "plugins",
-    "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "session", "campaign",
-    "cli",
+    "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "feed", "journal",
+    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "session",
+    "campaign", "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")
 WITH_CLOCK: Final = (
+    "feed",
     "simulation",
     "supervision",
     "session",

@@ -16,9 +16,9 @@ from lab.campaign.seeds import SOMETIMES, Table, run_all
 from lab.campaign.trial import Trial
 from lab.engine.state import EngineState
 from lab.errors import ConfigError
+from lab.feed.pacing import Backoff
 from lab.journal.tape import RecordedTape
 from lab.session.inbox import Inbox
-from lab_bitunix.pacing import Backoff
 from lab_bitunix.venue.faults import FAULTS, Faults
 from lab_bitunix.venue.swarm import ALL_THE_TIME, FOR_A_WHILE
 from lab_bitunix.venue.swarm import draw as draw_of_venue

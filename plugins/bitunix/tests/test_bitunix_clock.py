@@ -1,5 +1,6 @@
 """The venue's clock is wrong for a while: the stream's clock and the session's come to their answers together."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -8,11 +9,10 @@ from fake_venue import depth, kline_push
 from lab import Notice, Quote, Subscription
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.domain.venue_clock import VenueClock
+from lab.feed.pacing import CoolDown
 from lab.ports import Realm
 from lab.session.inbox import Inbox
 from lab_bitunix.live import LiveStream
-from lab_bitunix.pacing import CoolDown
-from lab_bitunix.wire import DepthFrame, KlineFrame, decode_frame
 
 pytestmark = pytest.mark.behaviour("T2")
 START_S = 1_700_000_000
@@ -41,11 +41,8 @@ class Venue:
         """Send a quote and a candle's push; return whether each counts as heard, and whether the quote was taken."""
         self.clock.now += 0.25
         now_ms = int((START_S + self.clock.now + wrong_s) * 1000)
-        heard = []
-        for text in (depth(now_ms), kline_push(now_ms)):
-            message = decode_frame(text)
-            assert isinstance(message, DepthFrame | KlineFrame)
-            heard.append(self.stream.receive(message, text.encode(), self.clock.now, 1) is not None)
+        texts = (depth(now_ms), kline_push(now_ms))
+        heard = [self.stream.receive(text.encode(), self.clock.now, 1) is not None for text in texts]
         events = [event for event in self.inbox.take() if not isinstance(event, Notice)]
         return heard[0], heard[1], any(isinstance(event, Quote) for event in events)
 
@@ -53,7 +50,7 @@ class Venue:
 def venue() -> Venue:
     clock = Clock()
     inbox = Inbox(["BTCUSDT"], MINUTE_NS, clock, realm=Realm.REAL)
-    rest: Any = None
+    rest: Any = SimpleNamespace(klines=None)
     stream = LiveStream(
         rest=rest, ws_url="ws://127.0.0.1:9/", wanted=[Subscription("BTCUSDT", MINUTE_NS)], sink=inbox,
         contacted=lambda host: None, clock=VenueClock(clock.monotonic), cool_down=CoolDown(), seed=0,

@@ -8,13 +8,12 @@ from typing import Any
 import anyio
 import anyio.abc
 import pytest
-from fake_venue import FakeVenue, depth, in_good_time, kline_push, long_waits, running_at, streaming
+from fake_venue import FakeVenue, deaf_feed, depth, in_good_time, kline_push, long_waits, running_at, streaming
 from lab.errors import AuthenticationFailed
 from lab.ports import FeedState
 from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
 from lab_bitunix.frames import FrameConnection
-from lab_bitunix.stream import SocketClient
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
@@ -100,7 +99,7 @@ async def test_whatever_an_attempt_to_connect_raises_is_one_failed_try(
         failures += 1
         raise error
 
-    monkeypatch.setattr("lab_bitunix.stream.Connect", fail)
+    monkeypatch.setattr("lab_bitunix.sockets.Connect", fail)
     async with streaming(FakeVenue()) as sink:
         await sink.until(lambda: failures >= 5)
     assert FeedState.DOWN in sink.states
@@ -109,11 +108,7 @@ async def test_whatever_an_attempt_to_connect_raises_is_one_failed_try(
 async def _fails_to_connect(url: str, words: str) -> None:
     sink = RecordingSink()
     async with anyio.create_task_group() as tasks:
-        client = SocketClient(
-            url=url, wanted=[("BTCUSDT", "depth_book1")], sink=sink, seed=0, contacted=lambda _: None,
-            wall_ns=lambda: 0, receive=lambda *_: None, subscribing=lambda _: None, pace=60,
-        )  # fmt: skip
-        tasks.start_soon(client.run)
+        tasks.start_soon(deaf_feed(url, sink).run)
         with anyio.move_on_after(200):
             await sink.until(lambda: sum(words in told for _, told, _ in sink.feeds) >= 3)
         tasks.cancel_scope.cancel()

@@ -1,14 +1,13 @@
 """The planned renewal of the socket, in virtual time: another one takes over, and nothing is lost or doubled."""
 
 import json
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from itertools import pairwise
 
 import anyio
 import pytest
-from attrs import define, field
+from attrs import define, evolve, field
 from fake_venue import MINUTE, FakeVenue, answering, depth, kline_push, started
 from lab.domain.market import FINAL
 from lab.domain.time import SECOND_NS
@@ -16,8 +15,7 @@ from lab.errors import AuthenticationFailed
 from lab.ports import FeedState
 from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
-from lab_bitunix.doubles import _ROWS_MOST, KEPT_S, Doubles
-from lab_bitunix.stream import SocketClient
+from lab_bitunix.sockets import HABITS
 from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 
@@ -153,8 +151,7 @@ def test_a_candle_that_ends_while_a_socket_is_renewed_is_whole_without_its_row()
 def test_where_the_second_socket_is_no_good_the_first_is_kept_and_another_tried_later(
     status: int, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab_bitunix.stream.RENEWAL_RETRY_S", 120.0)
-    monkeypatch.setattr("lab_bitunix.stream.RENEWED_WITHIN_S", 1.0)
+    monkeypatch.setattr("lab_bitunix.live.HABITS", evolve(HABITS, renewal_retry_s=120.0, renewed_within_s=1.0))
 
     async def main() -> None:
         venue = Market(start_s=5, silent=frozenset() if status else frozenset({1}))
@@ -210,44 +207,6 @@ def test_a_second_socket_is_not_opened_while_the_venue_asked_for_fewer_calls() -
             assert any("cooling down for" in told and "socket is kept" in told for told in words_of(sink))
 
     run(main)
-
-
-def test_the_hours_until_each_renewal_are_drawn_from_the_seed_between_twelve_and_twenty() -> None:
-    def drawn(seed: int, hours: float = 0.0) -> list[float]:
-        client = SocketClient(
-            url="", wanted=[], sink=RecordingSink(), seed=seed, contacted=lambda _: None, wall_ns=lambda: 0,
-            receive=lambda *_: None, subscribing=lambda _: None, renew_hours=hours,
-        )  # fmt: skip
-        return [client.renewal_s() for _ in range(100)]
-
-    every = [drawn(seed) for seed in range(20)]
-    assert all(12 * 3600 <= one <= 20 * 3600 for row in every for one in row)
-    assert len({one for row in every for one in row}) == 2_000
-    assert every == [drawn(seed) for seed in range(20)]
-    assert set(drawn(3, 0.5)) == {1800.0}
-
-
-def test_trades_that_are_alike_on_one_socket_are_not_taken_for_repeats() -> None:
-    doubles = Doubles()
-    doubles.begin()
-    assert doubles.new_rows(["a", "a", "b"], 1) == [True, True, True]
-    assert doubles.new_rows(["a", "b", "a", "a"], 2) == [False, False, False, True]
-    assert doubles.new_rows(["a", "b"], 1) == [False, True]
-    assert doubles.new_rows(["b"], 2) == [False]
-
-
-def test_what_is_known_of_repeats_is_bounded_and_forgotten_ten_seconds_after_the_change() -> None:
-    doubles = Doubles()
-    assert doubles.until < 0
-    doubles.begin()
-    for row in range(_ROWS_MOST + 500):
-        doubles.new_rows([row], 1)
-    assert Counter(doubles.new_rows(range(500, _ROWS_MOST + 500), 2)) == {False: _ROWS_MOST}
-    assert doubles.new_rows([0], 2) == [True]
-    doubles.end(100.0)
-    assert doubles.until == 100.0 + KEPT_S
-    doubles.begin()
-    assert doubles.new_rows([_ROWS_MOST], 2) == [True]
 
 
 def test_a_second_socket_that_is_refused_for_want_of_a_key_ends_the_stream_as_the_first_would() -> None:

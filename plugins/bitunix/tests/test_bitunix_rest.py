@@ -19,8 +19,8 @@ from lab.domain.instrument import ASSUMED_TIERS
 from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderUnavailable
+from lab.feed.pacing import Pacer
 from lab_bitunix.connections import CALL_ERRORS
-from lab_bitunix.pacing import Pacer
 from lab_bitunix.rest import RestClient, UnknownSymbolError
 from lab_bitunix.transport import ERRORS
 

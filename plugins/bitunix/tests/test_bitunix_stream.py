@@ -7,10 +7,12 @@ from typing import Any
 
 import anyio
 import pytest
+from attrs import evolve
 from fake_venue import (
     T0_S,
     FakeVenue,
     answering,
+    deaf_feed,
     depth,
     in_good_time,
     kline_push,
@@ -25,7 +27,7 @@ from lab.errors import ProviderError
 from lab.ports import FeedState, Subscription
 from lab.testing import RecordingSink
 from lab_bitunix.frames import Connect
-from lab_bitunix.stream import SocketClient
+from lab_bitunix.sockets import HABITS
 from websockets.asyncio.server import ServerConnection
 
 
@@ -235,7 +237,7 @@ async def test_the_socket_sends_no_protocol_ping_and_uses_neither_compression_no
         given.update(options)
         return Connect(url, **options)
 
-    monkeypatch.setattr("lab_bitunix.stream.Connect", note)
+    monkeypatch.setattr("lab_bitunix.sockets.Connect", note)
     async with streaming(FakeVenue(start_s=5)) as sink:
         await sink.until(lambda: bool(sink.quotes))
     assert given["ping_interval"] is None, "the venue drops a socket whose first frame is a protocol ping"
@@ -252,19 +254,14 @@ async def test_unsupported_intervals_are_refused_before_anything_is_opened() -> 
 
 
 @long_waits
-async def test_a_venue_has_real_seconds_to_open_a_socket_however_fast_the_runs_clock_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("lab_bitunix.stream.OPEN_S", 0.5)
+async def test_a_venue_has_real_seconds_to_open_a_socket_however_fast_the_runs_clock_is() -> None:
     sink = RecordingSink()
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = SocketClient(
-            url=f"ws://127.0.0.1:{silent.getsockname()[1]}", wanted=[("BTCUSDT", "depth_book1")], sink=sink, seed=0,
-            contacted=lambda _: None, wall_ns=lambda: 0, receive=lambda *_: None, subscribing=lambda _: None, pace=60,
-        )  # fmt: skip
+        url = f"ws://127.0.0.1:{silent.getsockname()[1]}"
+        feed = deaf_feed(url, sink, evolve(HABITS, open_s=0.5))
         began = time.monotonic()
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(client.run)
+            tasks.start_soon(feed.run)
             await sink.until(lambda: any(words.startswith("no connection within 0.5 s") for _, words, _ in sink.feeds))
             assert 0.45 < time.monotonic() - began < 5
             tasks.cancel_scope.cancel()

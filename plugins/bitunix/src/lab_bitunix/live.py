@@ -1,23 +1,24 @@
 """A running stream: hands the socket's quotes, depth and trades to the sink, and closed candles after confirmation."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Final
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 from lab.domain.market import Depth, Quote
 from lab.domain.time import SECOND_NS, format_time
 from lab.domain.venue_clock import VenueClock
 from lab.errors import AuthenticationFailed, ProviderError
+from lab.feed.candles import CandleAssembler
+from lab.feed.doubles import Doubles
+from lab.feed.pacing import CoolDown
+from lab.feed.socket_feed import SocketFeed
+from lab.feed.venue import HELLO, ChannelKey
 from lab.ports import Channel, Sink, Subscription
 
-from lab_bitunix.candles import CandleAssembler
-from lab_bitunix.chain import CandleChain
-from lab_bitunix.doubles import Doubles
-from lab_bitunix.liveness import ChannelKey
-from lab_bitunix.pacing import CoolDown
 from lab_bitunix.rest import RestClient
-from lab_bitunix.stream import SocketClient
+from lab_bitunix.sockets import HABITS, open_socket
 from lab_bitunix.wire import (
     CANDLE_CHANNELS,
     DEPTH_CHANNELS,
@@ -25,13 +26,19 @@ from lab_bitunix.wire import (
     KLINE_INTERVAL,
     SAMPLE_BYTES,
     TRADE_CHANNEL,
-    DataFrame,
+    Control,
     DepthFrame,
+    KlineFrame,
+    Malformed,
     TradeFrame,
     candle_of,
+    decode_frame,
     depth_of,
     keys_of,
+    ping_frame,
     quote_of,
+    refusal,
+    subscribe_frame,
     supported,
     trades_of,
 )
@@ -49,7 +56,7 @@ ReadBook = Callable[[DepthFrame], Quote | Depth | str]
 
 @define(kw_only=True)
 class LiveStream:
-    """Everything that runs while a provider streams. ``wanted`` has its symbols in upper case.
+    """Everything that runs while a provider streams, and the feed's dialect. ``wanted`` has its symbols in upper case.
 
     ``levels`` is how many a side depth has: 1, 5, 15, or 0 for no depth, whatever is wanted; without ``trades`` none
     are taken. The feed is live without either: trades come while somebody trades, and the venue's frames of some levels
@@ -69,8 +76,7 @@ class LiveStream:
     trades: bool = False
     renew_hours: float = 0.0
     pace: float = 1.0
-    socket: SocketClient = field(init=False)
-    _chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
+    socket: SocketFeed = field(init=False)
     _books: dict[tuple[str, type], tuple[ChannelKey, tuple[ReadBook, ...]]] = field(init=False, factory=dict)
     """By symbol and frame: the channel, and what is read of it. The one of one level may give quotes and depth."""
     _traded: dict[str, tuple[int, bytes]] = field(init=False, factory=dict)
@@ -99,28 +105,27 @@ class LiveStream:
         optional = [channel for channel, reads in self._books.values() if quote_of not in reads]
         optional += [(symbol, TRADE_CHANNEL) for symbol in self._traded]
         self._check_number(len(wanted) + len(optional))
-        self.socket = SocketClient(
+        hours = self.renew_hours
+        self.socket = SocketFeed(
             url=self.ws_url,
+            connect=partial(open_socket, pace=self.pace),
+            dialect=self,
             wanted=wanted,
             optional=optional,
             sink=self.sink,
             contacted=self.contacted,
             seed=self.seed,
-            wall_ns=self.wall_ns,
-            receive=self.receive,
-            subscribing=self.subscribing,
+            habits=evolve(HABITS, renew_after_hours=(hours, hours)) if hours else HABITS,
             cool_down=self.cool_down,
             doubles=self._doubles,
-            renew_hours=self.renew_hours,
             pace=self.pace,
         )
         for one in candles:
-            self._chains[one.symbol, CANDLE_CHANNELS[one.interval_ns]] = CandleChain(
-                assembler=CandleAssembler(one.symbol, one.interval_ns),
-                rest=self.rest,
-                sink=self.sink,
+            self.socket.assemble(
+                (one.symbol, CANDLE_CHANNELS[one.interval_ns]),
+                CandleAssembler(one.symbol, one.interval_ns),
+                rows=self.rest.klines,
                 venue_ns=lambda: self.clock.newest_ns,
-                say=self.socket.say,
             )
 
     def _check_number(self, needed: int) -> None:
@@ -137,21 +142,23 @@ class LiveStream:
         """Stream until cancelled."""
         self._changes = self.clock.changes
         async with anyio.create_task_group() as tasks:
-            for chain in self._chains.values():
-                tasks.start_soon(chain.run)
             for symbol in self._funded:
                 tasks.start_soon(self._funding, symbol)
             await self.socket.run()
 
-    def subscribing(self, channels: Sequence[ChannelKey]) -> None:
-        """Note that the next push of these candle channels is a snapshot."""
-        for channel in channels:
-            chain = self._chains.get(channel)
-            if chain is not None:
-                chain.assembler.subscribed()
+    # -- the dialect ---------------------------------------------------------------------------------------------------
 
-    def receive(self, message: DataFrame, frame: bytes, now: float, line: int) -> ChannelKey | None:
-        """Check a data frame and hand it on; return its channel when it was good. ``line`` numbers its socket."""
+    def subscribe_frame(self, channels: Sequence[ChannelKey]) -> str:
+        """Return the one frame that asks for these channels."""
+        return subscribe_frame(channels)
+
+    def ping_frame(self) -> str:
+        """Return the JSON ping."""
+        return ping_frame(self.wall_ns() // SECOND_NS)
+
+    def receive(self, frame: bytes, now: float, line: int) -> ChannelKey | None:
+        """Decode, check, hand on; return the channel of a good data frame. ``line`` numbers the socket."""
+        message = decode_frame(frame)
         if isinstance(message, DepthFrame):
             known = self._books.get((message.symbol, type(message)))
             if known is None:
@@ -170,9 +177,21 @@ class LiveStream:
             return channel
         if isinstance(message, TradeFrame):
             return self._take_trades(message, frame, now, line)
+        if isinstance(message, KlineFrame):
+            return self._take_push(message, frame, now)
+        if isinstance(message, Control):
+            refused = refusal(message)
+            if refused is None:
+                return HELLO if message.op == "connect" else None
+            self.sink.malformed(refused, frame[:SAMPLE_BYTES])  # counted and sampled, however many come
+        elif isinstance(message, Malformed):
+            self.sink.malformed(message.reason, frame[:SAMPLE_BYTES])
+        return None  # or a channel nobody asked for: not ours to judge
+
+    def _take_push(self, message: KlineFrame, frame: bytes, now: float) -> ChannelKey | None:
         interval_ns = KLINE_INTERVAL[type(message)]
         channel = (message.symbol, CANDLE_CHANNELS[interval_ns])
-        chain = self._chains.get(channel)
+        chain = self.socket.chains.get(channel)
         if chain is None:
             return None
         candle = candle_of(message, interval_ns)
@@ -222,7 +241,7 @@ class LiveStream:
             return False
         if self.clock.changes != self._changes:
             self._changes = self.clock.changes
-            for chain in self._chains.values():
+            for chain in self.socket.chains.values():
                 chain.assembler.clock_changed()
             self.socket.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
         return True

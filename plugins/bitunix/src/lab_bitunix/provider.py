@@ -10,6 +10,7 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.venue_clock import VenueClock
 from lab.errors import ProviderError
+from lab.feed.pacing import CoolDown
 from lab.ports import (
     Channel,
     Check,
@@ -22,7 +23,6 @@ from lab.ports import (
     Subscription,
 )
 
-from lab_bitunix.pacing import CoolDown
 from lab_bitunix.wire import DEPTH_CHANNELS, supported
 
 if TYPE_CHECKING:

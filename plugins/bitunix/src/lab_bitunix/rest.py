@@ -13,9 +13,9 @@ from lab.domain.instrument import Instrument
 from lab.domain.market import Candle, Funding
 from lab.domain.time import MILLISECOND_NS
 from lab.errors import AuthenticationFailed, ProviderError, ProviderUnavailable, RateLimited, describe_error
+from lab.feed.pacing import CoolDown, Pacer
 
 from lab_bitunix.connections import BODY_LIMIT, CALL_ERRORS, Answer, Connections, date_ns, encoding_of
-from lab_bitunix.pacing import CoolDown, Pacer
 from lab_bitunix.rows import (
     BAD_JSON,
     Envelope,

@@ -15,9 +15,12 @@ import anyio
 import pytest
 from attrs import define, field
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.feed.habits import Habits
+from lab.feed.socket_feed import SocketFeed
 from lab.ports import Runtime, Subscription
 from lab.testing import RecordingSink
 from lab_bitunix.provider import Bitunix
+from lab_bitunix.sockets import HABITS, open_socket
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
@@ -234,3 +237,24 @@ async def streaming(venue: FakeVenue) -> AsyncIterator[RecordingSink]:
 
 def answering(status: int, body: bytes, path: str = "") -> Callable[[str, dict[str, str]], Answer | None]:
     return lambda asked, _: (status, body) if not path or path == asked else None
+
+
+class Deaf:
+    """A dialect that understands no frame."""
+
+    def receive(self, frame: bytes, now: float, line: int) -> None:
+        return None
+
+    def subscribe_frame(self, channels: object) -> str:
+        return "{}"
+
+    def ping_frame(self) -> None:
+        return None
+
+
+def deaf_feed(url: str, sink: RecordingSink, habits: Habits = HABITS, pace: float = 60.0) -> SocketFeed:
+    """Return a feed over the venue's kind of socket that wants one channel."""
+    return SocketFeed(
+        url=url, connect=partial(open_socket, pace=pace), dialect=Deaf(), wanted=[("BTCUSDT", "depth_book1")],
+        sink=sink, contacted=lambda _: None, seed=0, habits=habits, pace=pace,
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from attrs import define, field
+
 from lab.domain.market import FINAL, Candle
 from lab.domain.time import MILLISECOND_NS, SECOND_NS
 

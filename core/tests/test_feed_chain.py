@@ -8,10 +8,10 @@ from attrs import define, field
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderUnavailable
+from lab.feed.candles import CandleAssembler
+from lab.feed.chain import CandleChain
 from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
-from lab_bitunix.candles import CandleAssembler
-from lab_bitunix.chain import CandleChain
 
 T0 = 29_800_000 * MINUTE_NS
 
@@ -46,7 +46,7 @@ def run(minutes: int, rest: Rest) -> tuple[list[Candle], list[str]]:
         given: Any = rest
         chain = CandleChain(
             assembler=CandleAssembler("X", MINUTE_NS),
-            rest=given,
+            rows=given.klines,
             sink=sink,
             venue_ns=lambda: T0 + int(anyio.current_time() * SECOND_NS),
             say=said.append,

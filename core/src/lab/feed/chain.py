@@ -1,17 +1,16 @@
-"""Makes one symbol's candles: takes pushes, fetches REST rows, and puts closed candles into the sink."""
+"""Makes one symbol's candles: takes pushes, fetches the venue's rows, and puts closed candles into the sink."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import anyio
 from attrs import define, field
+
 from lab.domain.market import FINAL, Candle
 from lab.domain.time import format_time
 from lab.errors import AuthenticationFailed, ProviderError
+from lab.feed.candles import CandleAssembler
 from lab.ports import Sink
-
-from lab_bitunix.candles import CandleAssembler
-from lab_bitunix.rest import RestClient
 
 _ROWS: Final = 3
 """Rows asked for with each confirmation: the candle itself, and those before it, which may have been revised."""
@@ -21,15 +20,27 @@ _PROVE_S: Final = (30.0, 60.0, 120.0, 300.0)
 """Waits before the rows are asked for of candles that went out without; a call that succeeds ends such a wait."""
 
 
+class FetchCandles(Protocol):
+    """Fetches closed candles: `lab.ports.Provider.history` is one."""
+
+    async def __call__(self, symbol: str, interval_ns: int, /, *, end_ns: int, count: int) -> Sequence[Candle]:
+        """Return the newest closed candles that open before ``end_ns``, at most ``count``, in any order.
+
+        One attempt. Raises `ProviderError` for one that failed; `AuthenticationFailed` ends the stream.
+        """
+
+
 @define(kw_only=True)
 class CandleChain:
     """The assembler of one symbol and interval, with the I/O it must not do itself.
 
-    ``venue_ns`` gives the newest venue time known, ``say`` takes a remark for the journal.
+    ``venue_ns`` gives the newest venue time known, ``say`` takes a remark for the journal. What went out without its
+    row is asked for again until it was seen, at once when a call succeeds after an outage. Candles that were never seen
+    are the session's business: it finds the gap and fetches it.
     """
 
     assembler: CandleAssembler
-    rest: RestClient
+    rows: FetchCandles
     sink: Sink
     venue_ns: Callable[[], int]
     say: Callable[[str], None]
@@ -67,7 +78,7 @@ class CandleChain:
         assembler = self.assembler
         end_ns = open_ns + assembler.interval_ns
         try:
-            rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=_ROWS)
+            rows = await self.rows(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=_ROWS)
         except AuthenticationFailed:
             raise
         except ProviderError as error:
@@ -95,7 +106,7 @@ class CandleChain:
             count = (last_ns - first_ns) // assembler.interval_ns + 3
             end_ns = last_ns + 2 * assembler.interval_ns
             try:
-                rows = await self.rest.klines(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count)
+                rows = await self.rows(assembler.symbol, assembler.interval_ns, end_ns=end_ns, count=count)
             except AuthenticationFailed:
                 raise
             except ProviderError:

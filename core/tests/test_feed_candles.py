@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab_bitunix.candles import CandleAssembler
+from lab.feed.candles import CandleAssembler
 
 T0 = 29_800_000 * MINUTE_NS  # the start of some minute
 MS = 1_000_000

@@ -1,12 +1,10 @@
-"""Silence, waits and budgets, judged on a clock that the test moves."""
+"""The silence of a connection and its channels, judged on a clock that the test moves."""
 
 from collections.abc import Sequence
-from random import Random
 
 import pytest
+from lab.feed.liveness import Action, ChannelMonitor, Paces, Ping, Replace, Subscribe
 from lab.ports import FeedState
-from lab_bitunix.liveness import Action, ChannelMonitor, Paces, Ping, Replace, Subscribe
-from lab_bitunix.pacing import Backoff, CoolDown
 
 QUOTES = ("BTCUSDT", "depth_book1")
 CANDLES = ("BTCUSDT", "market_kline_1min")
@@ -222,50 +220,3 @@ def test_the_next_deadline_is_never_after_the_next_action(quiet_from: float) -> 
         if any(isinstance(action, Replace) for action in monitor.due(now)):
             return
     pytest.fail("silence was never noticed")
-
-
-@pytest.mark.behaviour("F1")
-@pytest.mark.parametrize("seed", range(20))
-def test_waits_double_to_thirty_seconds_with_jitter_and_never_exceed_36(seed: int) -> None:
-    backoff = Backoff(Random(seed))
-    waits = [backoff.wait_s(0) for _ in range(200)]
-    for place, wait in enumerate(waits):
-        base = min(30.0, 0.5 * 2**place)
-        assert 0.8 * base <= wait <= 1.2 * base
-    assert len(set(waits)) > 190
-
-
-@pytest.mark.behaviour("F1")
-@pytest.mark.parametrize("seed", range(20))
-def test_a_venue_that_accepts_and_closes_sees_at_most_ten_connects_a_minute(seed: int) -> None:
-    backoff, now, connects = Backoff(Random(seed)), 0.0, []
-    while now < 600:
-        connects.append(now)
-        backoff.live(now)  # accepted, spoke, and closed at once
-        now += backoff.wait_s(now)
-    assert max(sum(first <= at < first + 60 for at in connects) for first in connects) <= 10
-
-
-@pytest.mark.behaviour("F1")
-def test_only_thirty_seconds_of_live_data_start_the_waits_over() -> None:
-    backoff = Backoff(Random(1), jitter=0.0)
-    assert [backoff.wait_s(0) for _ in range(4)] == [0.5, 1, 2, 4]
-    backoff.live(100)
-    assert backoff.wait_s(129.9) == 8
-    backoff.live(200)
-    backoff.live(220)
-    assert backoff.wait_s(230) == 0.5
-
-
-def test_a_cool_down_doubles_to_five_minutes_until_a_call_succeeds() -> None:
-    cool, now, lengths = CoolDown(), 0.0, []
-    for _ in range(6):
-        cool.begin(now, "HTTP 429")
-        cool.begin(now + 1, "HTTP 429")  # the rest of the same burst
-        lengths.append(cool.remaining(now))
-        now = cool.until
-    assert lengths == [30, 60, 120, 240, 300, 300]
-    assert cool.remaining(now) == 0
-    cool.succeeded()
-    cool.begin(now, "HTTP 429")
-    assert cool.remaining(now) == 30

@@ -1,40 +1,19 @@
 """One connection in use: read, written to and watched for silence, from its opening to its end."""
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
-from lab.ports import FeedState, Sink
-from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from lab_bitunix.frames import FloodError, FrameConnection
-from lab_bitunix.liveness import Action, ChannelKey, ChannelMonitor, Ping, Replace, Subscribe
-from lab_bitunix.pacing import Pacer
-from lab_bitunix.wire import (
-    SAMPLE_BYTES,
-    Control,
-    DataFrame,
-    DepthFrame,
-    KlineFrame,
-    Malformed,
-    Other,
-    TradeFrame,
-    decode_frame,
-    ping_frame,
-    refusal,
-    subscribe_frame,
-)
+from lab.feed.habits import Habits
+from lab.feed.liveness import Action, ChannelMonitor, Ping, Replace, Subscribe
+from lab.feed.pacing import Pacer
+from lab.feed.venue import HELLO, ChannelKey, Connection, Dialect, Lost
+from lab.ports import FeedState
 
 Outgoing = str | None
 """A frame to be sent, or ``None`` for the answer to the newest ping of the venue's."""
-Receive = Callable[[DataFrame, bytes, float, int], ChannelKey | None]
-"""Takes a decoded data frame, its bytes, the monotonic time and the number of the connection that brought it; returns
-its channel when it could be used."""
-_DATA: Final = (DepthFrame, KlineFrame, TradeFrame)
-FRAME_EVERY_S: Final = 0.26
-"""At most four frames in any second: the venue closes at more than five, and may block the address."""
 
 
 @define(kw_only=True, eq=False)
@@ -46,13 +25,12 @@ class Line:
     """
 
     number: int
-    socket: FrameConnection
+    connection: Connection
+    dialect: Dialect
     monitor: ChannelMonitor
-    sink: Sink
-    receive: Receive
+    habits: Habits
     subscribing: Callable[["Line", Sequence[ChannelKey]], None]
     changed: Callable[["Line", FeedState, str], None]
-    wall_ns: Callable[[], int]
     pace: float = 1.0
     reason: str = field(init=False, default="")
     live: anyio.Event = field(init=False, factory=anyio.Event)
@@ -62,7 +40,10 @@ class Line:
     _queue: MemoryObjectReceiveStream[Outgoing] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._outgoing, self._queue = anyio.create_memory_object_stream[Outgoing](8)
+        # Pings and pongs, and all channels asked for twice: more means that nothing goes out.
+        most = self.habits.channels_per_frame
+        frames = 2 * (len(self.monitor.wanted) + len(self.monitor.optional)) // most if most else 0
+        self._outgoing, self._queue = anyio.create_memory_object_stream[Outgoing](8 + frames)
 
     async def run(self) -> None:
         """Use the connection until it is lost, or until `end`; then close it."""
@@ -75,8 +56,8 @@ class Line:
         finally:
             self.ended.set()
             with anyio.move_on_after(0.7 * self.pace, shield=True):
-                await self.socket.close()
-            self.socket.transport.abort()
+                await self.connection.close()
+            self.connection.abort()
 
     def end(self, reason: str) -> None:
         """Give the connection up. The first reason counts."""
@@ -84,54 +65,37 @@ class Line:
         self._scope.cancel()
 
     async def _read(self) -> None:
-        """Decode, check, hand on: each frame reaches the sink in the callback that brought its bytes."""
-        receive, malformed, monitor, number = self.receive, self.sink.malformed, self.monitor, self.number
+        """Hand each frame on in the callback that brought its bytes."""
+        receive, monitor, number = self.dialect.receive, self.monitor, self.number
 
         def take(frame: bytes, now: float) -> None:
             monitor.frame(now)
-            message = decode_frame(frame)
-            if isinstance(message, _DATA):
-                channel = receive(message, frame, now, number)
-                if channel is not None:
-                    monitor.data(channel, now)
-            elif isinstance(message, Control):
-                self._control(message, frame, now)
-            elif isinstance(message, Malformed):
-                malformed(message.reason, frame[:SAMPLE_BYTES])
-            else:
-                assert isinstance(message, Other)  # a channel nobody asked for: not ours to judge
+            channel = receive(frame, now, number)
+            if channel is HELLO:
+                self._do(monitor.hello(now))
+            elif channel is not None:
+                monitor.data(channel, now)
             if monitor.changes:
                 self._tell()
 
         try:
-            await self.socket.hand_to(take, lambda: self._send(None))
-        except ConnectionClosed as error:
-            received = error.rcvd
-            how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
-            self.end(f"connection closed: {how}")
-        except FloodError as error:
-            self.end(f"given up: {error}")
-        except WebSocketException as error:
-            self.end(f"connection broken: {error}")
-
-    def _control(self, message: Control, frame: bytes, now: float) -> None:
-        refused = refusal(message)
-        if refused is not None:
-            self.sink.malformed(refused, frame[:SAMPLE_BYTES])  # counted and sampled, however many come
-        elif message.op == "connect":
-            self._do(self.monitor.hello(now))
+            await self.connection.read(take, lambda: self._send(None))
+        except Lost as error:
+            self.end(str(error))
+        else:
+            self.end("connection closed")
 
     async def _write(self) -> None:
-        pacer = Pacer(FRAME_EVERY_S)
+        pacer = Pacer(self.habits.frame_every_s)
         try:
             async for text in self._queue:
                 await pacer.wait()
                 if text is not None:
-                    await self.socket.send(text)
-                elif (ping := self.socket.take_ping()) is not None:
-                    await self.socket.pong(ping)
-        except ConnectionClosed:
-            self.end("connection closed while sending")
+                    await self.connection.write(text)
+                else:
+                    await self.connection.answer_ping()
+        except Lost as error:
+            self.end(str(error))
 
     async def _keep_alive(self) -> None:
         """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""
@@ -144,9 +108,11 @@ class Line:
         for action in actions:
             if isinstance(action, Subscribe):
                 self.subscribing(self, action.channels)
-                self._send(subscribe_frame(action.channels))
+                self._send(self.dialect.subscribe_frame(action.channels))
             elif isinstance(action, Ping):
-                self._send(ping_frame(self.wall_ns() // 10**9))
+                ping = self.dialect.ping_frame()
+                if ping is not None:
+                    self._send(ping)
             elif isinstance(action, Replace):
                 self.end(action.reason)
 

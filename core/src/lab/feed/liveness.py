@@ -4,23 +4,13 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from attrs import define, field
+
+from lab.feed.habits import Habits
+from lab.feed.venue import ChannelKey
 from lab.ports import FeedState
 
-PING_EVERY_S: Final = 5.0
-SILENT_S: Final = 5.0
-PONG_WITHIN_S: Final = 3.0
-FIRST_DATA_S: Final = 3.0
-HELLO_WITHIN_S: Final = 2.0
-CHANNEL_DEGRADED_S: Final = 5.5
-CHANNEL_DEAD_S: Final = 9.5
-QUIET_S: Final = 30.0
-"""The silence after which an optional channel is asked for again; then twice as long each time, to `QUIET_MOST_S`."""
-QUIET_MOST_S: Final = 300.0
 _GUESS_MOST_S: Final = 24.0
 _QUICK_AGAIN_S: Final = 60.0
-
-ChannelKey = tuple[str, str]
-"""Symbol and channel name."""
 
 
 class Subscribe(NamedTuple):
@@ -30,11 +20,11 @@ class Subscribe(NamedTuple):
 
 
 class Ping(NamedTuple):
-    """Send the JSON ping."""
+    """Send the dialect's ping."""
 
 
 class Replace(NamedTuple):
-    """Give this socket up."""
+    """Give this connection up."""
 
     reason: str
 
@@ -51,6 +41,7 @@ class Paces:
     minute in which it was quick it counts as quick again.
     """
 
+    habits: Habits = field(factory=Habits)
     _slow_s: dict[ChannelKey, float] = field(init=False, factory=dict)
     _told: set[ChannelKey] = field(init=False, factory=set)
 
@@ -62,20 +53,20 @@ class Paces:
 
     def first_s(self, channel: ChannelKey) -> float:
         """Return how long a channel may take to send after its subscription."""
-        return max(FIRST_DATA_S, self._slow_s.get(channel, 0.0))
+        return max(self.habits.first_data_s, self._slow_s.get(channel, 0.0))
 
     def degraded_s(self, channel: ChannelKey) -> float:
         """Return the silence after which a channel is subscribed again."""
-        return max(CHANNEL_DEGRADED_S, 1.5 * self._slow_s.get(channel, 0.0))
+        return max(self.habits.degraded_s, 1.5 * self._slow_s.get(channel, 0.0))
 
     def dead_s(self, channel: ChannelKey) -> float:
         """Return the silence after which the socket is replaced."""
-        return max(CHANNEL_DEAD_S, 2.5 * self._slow_s.get(channel, 0.0))
+        return max(self.habits.dead_s, 2.5 * self._slow_s.get(channel, 0.0))
 
     def gave_up(self, channel: ChannelKey) -> None:
         """Note that a socket was replaced because of this channel."""
         slow_s = self._slow_s.get(channel, 0.0)
-        self._slow_s[channel] = max(slow_s, min(_GUESS_MOST_S, max(CHANNEL_DEAD_S, 2.0 * slow_s)))
+        self._slow_s[channel] = max(slow_s, min(_GUESS_MOST_S, max(self.habits.dead_s, 2.0 * slow_s)))
 
     def spoke(self, channel: ChannelKey, silent_s: float, quick_s: float) -> None:
         """Note a silence that ended, and the time since the last noticeable one."""
@@ -101,7 +92,7 @@ class _Quiet:
     """An optional channel: when it was asked for or heard last, and the silence it is allowed now."""
 
     since: float
-    allowed_s: float = QUIET_S
+    allowed_s: float
 
     @property
     def due(self) -> float:
@@ -110,17 +101,17 @@ class _Quiet:
 
 @define
 class ChannelMonitor:
-    """One connection, from its opening to its end.
+    """One connection, from its opening to its end, by the `Habits` of ``paces``.
 
-    connecting → (connect frame, or 2 s without it) → subscribed → (each wanted channel spoke) → warm, live. Where none
-    is wanted, live at once.
-    Live → (a channel silent 5.5 s while others flow: asked for again) → degraded → live, or replaced at 9.5 s; later
-    where the channel is known to be slow.
-    Any → (no frame for 5 s: ping) → suspect → what it was, or replaced 3 s later.
-    A channel that does not speak within 3 s of subscribing is asked for once more, then the socket is replaced: the
-    venue acknowledges no subscription.
-    A silent ``optional`` channel changes no state and replaces no socket: it may have nothing to say. It is told once,
-    and asked for again after 30 s, 60 s, and so on up to every 5 minutes.
+    connecting → (greeting, or ``hello_within_s`` without it) → subscribed → (each wanted channel spoke) → warm, live.
+    Where none is wanted, live at once.
+    Live → (a channel silent for ``degraded_s`` while others flow: asked for again) → degraded → live, or replaced at
+    ``dead_s``; later where the channel is known to be slow.
+    Any → (no frame for ``silent_s``: ping) → suspect → what it was, or replaced ``pong_within_s`` later.
+    A channel that does not speak within ``first_data_s`` of subscribing is asked for once more, then the connection is
+    replaced: data alone proves that a subscription was taken.
+    A silent ``optional`` channel changes no state and replaces no connection: it may have nothing to say. It is told
+    once, and asked for again after ``quiet_s``, twice that, and so on up to ``quiet_most_s``.
 
     `due` says what to do now, `next_due` when to ask again; ``changes`` collects the states entered.
     """
@@ -131,6 +122,8 @@ class ChannelMonitor:
     optional: Sequence[ChannelKey] = ()
     state: FeedState = field(init=False, default=FeedState.CONNECTING)
     changes: list[tuple[FeedState, str]] = field(init=False, factory=list)
+    _habits: Habits = field(init=False)
+    _degraded_s: float = field(init=False)
     _frame_at: float = field(init=False)
     _ping_at: float = field(init=False)
     _doubted_at: float | None = field(init=False, default=None)
@@ -140,8 +133,10 @@ class ChannelMonitor:
     _unheard: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
+        self._habits = self.paces.habits
+        self._degraded_s = self._habits.degraded_s
         self._frame_at = self.opened_at
-        self._ping_at = self.opened_at + PING_EVERY_S
+        self._ping_at = self.opened_at + self._habits.ping_every_s
 
     def frame(self, now: float) -> None:
         """Note that any frame came."""
@@ -156,14 +151,14 @@ class ChannelMonitor:
         if line is None:
             quiet = self._quiet.get(channel)
             if quiet is not None:
-                quiet.since, quiet.allowed_s = now, QUIET_S
+                quiet.since, quiet.allowed_s = now, self._habits.quiet_s
             return
         before, again = line.heard_at, line.asked_again
         if before == now and not again:
             return  # one read brought several
         line.heard_at = now
         line.asked_again = False
-        if before is None or now - before > CHANNEL_DEGRADED_S:
+        if before is None or now - before > self._degraded_s:
             line.quick_since = now
         if before is not None:
             self.paces.spoke(channel, now - before, now - line.quick_since)
@@ -176,22 +171,22 @@ class ChannelMonitor:
             self._settle(f"{_name(channel)} flows again")
 
     def hello(self, now: float) -> Sequence[Action]:
-        """Note the venue's connect frame: time to subscribe."""
+        """Note the venue's greeting: time to subscribe."""
         return self._subscribe(now) if self._awaits_subscription() else ()
 
     def due(self, now: float) -> list[Action]:
         """Return what is to be done now, in this order."""
         actions: list[Action] = []
-        if self._awaits_subscription() and now >= self.opened_at + HELLO_WITHIN_S:
+        if self._awaits_subscription() and now >= self.opened_at + self._habits.hello_within_s:
             actions.extend(self._subscribe(now))
-        if self._doubted_at is not None and now >= self._doubted_at + PONG_WITHIN_S:
+        if self._doubted_at is not None and now >= self._doubted_at + self._habits.pong_within_s:
             return [Replace(f"no frame for {now - self._frame_at:.1f} s, ping unanswered")]
-        if self._doubted_at is None and now >= self._frame_at + SILENT_S:
+        if self._doubted_at is None and now >= self._frame_at + self._habits.silent_s:
             self._doubted_at = now
             self._enter(FeedState.SUSPECT, f"no frame for {now - self._frame_at:.1f} s")
             self._ping_at = now
         if now >= self._ping_at:
-            self._ping_at = now + PING_EVERY_S
+            self._ping_at = now + self._habits.ping_every_s
             actions.append(Ping())
         if self._doubted_at is None:
             actions.extend(self._silent_channels(now))
@@ -202,13 +197,13 @@ class ChannelMonitor:
         """Return when `due` next has something to do, if no frame comes before."""
         times = [self._ping_at]
         if self._doubted_at is not None:
-            times.append(self._doubted_at + PONG_WITHIN_S)
+            times.append(self._doubted_at + self._habits.pong_within_s)
         else:
-            times.append(self._frame_at + SILENT_S)
+            times.append(self._frame_at + self._habits.silent_s)
             times.extend(self._limit(channel, line) for channel, line in self._lines.items())
             times.extend(quiet.due for quiet in self._quiet.values())
         if self._awaits_subscription():
-            times.append(self.opened_at + HELLO_WITHIN_S)
+            times.append(self.opened_at + self._habits.hello_within_s)
         return min(times)
 
     def _awaits_subscription(self) -> bool:
@@ -216,13 +211,22 @@ class ChannelMonitor:
 
     def _subscribe(self, now: float) -> Sequence[Action]:
         self._subscribed = True
-        self._lines = {channel: _Line(now) for channel in self.wanted}
-        self._quiet = {channel: _Quiet(now) for channel in self.optional}
+        frames, sent_at = self._ask((*self.wanted, *self.optional), now)
+        self._lines = {channel: _Line(sent_at[channel]) for channel in self.wanted}
+        self._quiet = {channel: _Quiet(sent_at[channel], self._habits.quiet_s) for channel in self.optional}
         self._unheard = len(self._lines)
         self._enter(FeedState.SUBSCRIBED, f"{len(self._lines) + len(self._quiet)} channels asked for")
         if not self._unheard:
             self._enter(FeedState.LIVE, "")
-        return (Subscribe((*self.wanted, *self.optional)),)
+        return frames
+
+    def _ask(self, channels: Sequence[ChannelKey], now: float) -> tuple[Sequence[Action], dict[ChannelKey, float]]:
+        """Return the frames that ask for channels, and when each is sent: a venue may limit the channels of a frame."""
+        most = self._habits.channels_per_frame or len(channels)
+        parts = [channels[first : first + most] for first in range(0, len(channels), most)]
+        every_s = self._habits.frame_every_s
+        sent_at = {channel: now + place * every_s for place, part in enumerate(parts) for channel in part}
+        return tuple(Subscribe(tuple(part)) for part in parts), sent_at
 
     def _limit(self, channel: ChannelKey, line: _Line) -> float:
         if line.heard_at is None:
@@ -230,7 +234,7 @@ class ChannelMonitor:
         allowed_s = self.paces.dead_s if line.asked_again else self.paces.degraded_s
         return line.heard_at + allowed_s(channel)
 
-    def _silent_channels(self, now: float) -> list[Action]:
+    def _silent_channels(self, now: float) -> Sequence[Action]:
         again: list[ChannelKey] = []
         for channel, line in self._lines.items():
             if now < self._limit(channel, line):
@@ -240,24 +244,25 @@ class ChannelMonitor:
                 silent_s = now - (line.asked_at if line.heard_at is None else line.heard_at)
                 return [Replace(f"{_name(channel)} silent for {silent_s:.1f} s, also after it was asked for again")]
             line.asked_again = True
-            if line.heard_at is None:
-                line.asked_at = now
             again.append(channel)
         if not again:
             return []
+        frames, sent_at = self._ask(again, now)
+        for channel in again:
+            self._lines[channel].asked_at = sent_at[channel]
         names = ", ".join(_name(channel) for channel in again)
         state = self.state if self._unheard else FeedState.DEGRADED
         self._enter(state, f"{names} silent: asked for once more")
-        return [Subscribe(tuple(again))]
+        return frames
 
-    def _quiet_channels(self, now: float) -> list[Action]:
+    def _quiet_channels(self, now: float) -> Sequence[Action]:
         again = [channel for channel, quiet in self._quiet.items() if now >= quiet.due]
         for channel in again:
             quiet = self._quiet[channel]
             if self.paces.first_told(channel):
                 self._enter(self.state, f"{_name(channel)} silent for {quiet.allowed_s:g} s: the run goes on without")
-            quiet.since, quiet.allowed_s = now, min(QUIET_MOST_S, 2.0 * quiet.allowed_s)
-        return [Subscribe(tuple(again))] if again else []
+            quiet.since, quiet.allowed_s = now, min(self._habits.quiet_most_s, 2.0 * quiet.allowed_s)
+        return self._ask(again, now)[0] if again else []
 
     def _settle(self, detail: str) -> None:
         if not self._subscribed:

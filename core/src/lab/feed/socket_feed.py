@@ -1,68 +1,74 @@
-"""The socket client: connects, subscribes, watches for silence and reconnects, for ever; renews a socket in time."""
+"""A feed over a socket: connects, subscribes, watches for silence and reconnects, for ever; renews a socket in time."""
 
 from collections.abc import Callable, Sequence
 from random import Random
-from typing import Final
 from urllib.parse import urlsplit
 
 import anyio
 import anyio.abc
 from attrs import define, field
+
 from lab.errors import AuthenticationFailed, describe_error
+from lab.feed.candles import CandleAssembler
+from lab.feed.chain import CandleChain, FetchCandles
+from lab.feed.doubles import Doubles
+from lab.feed.habits import Habits
+from lab.feed.line import Line
+from lab.feed.liveness import ChannelMonitor, Paces
+from lab.feed.pacing import Backoff, CoolDown
+from lab.feed.venue import ChannelKey, Connect, Dialect, Refused
 from lab.ports import FeedState, Sink
-from websockets.exceptions import InvalidStatus
-
-from lab_bitunix.doubles import Doubles
-from lab_bitunix.frames import FRAME_LIMIT, Connect, FrameConnection
-from lab_bitunix.line import Line, Receive
-from lab_bitunix.liveness import ChannelKey, ChannelMonitor, Paces
-from lab_bitunix.pacing import Backoff, CoolDown
-
-OPEN_S: Final = 5.0
-RENEWED_WITHIN_S: Final = 20.0
-"""How long the second socket may take to bring all that is wanted, before it is given up and the first one kept."""
-LINGER_S: Final = 3.0
-"""How long the first socket is read after that: what it brings late, the second one may have missed."""
-RENEWAL_RETRY_S: Final = 1800.0
-_RENEWAL_HOURS: Final = (12.0, 20.0)
 
 
 @define(kw_only=True)
-class SocketClient:
-    """One connection at a time, with the wanted and the optional channels subscribed on it.
+class SocketFeed:
+    """One connection at a time, with the wanted and the optional channels subscribed on it, and the candles made of it.
 
-    ``receive`` takes each decoded data frame; ``subscribing`` hears of the channels just before they are asked for,
-    because their data had a gap. Opening and closing a connection may take so many real seconds, by ``pace`` (see
-    `lab.ports.Runtime`); silence is judged by the clock the data has.
+    The feed is live once every ``wanted`` channel has sent data; ``optional`` ones may have nothing to say. Every
+    state goes to ``sink``, ``contacted`` gets the host of each connection, and ``seed`` decides the waits. Opening and
+    closing a connection may take so many real seconds, by ``pace`` (see `lab.ports.Runtime`); silence is judged by the
+    clock the data has. The ``cool_down`` after HTTP 403 or 429 is best shared with the calls of the same venue.
 
-    After ``renew_hours``, drawn between 12 and 20 if it is 0, another connection opens beside the first and takes its
-    place once all wanted channels spoke on it: before the venue ends the first, and without a gap. Until then both are
-    read, and ``doubles`` knows it.
+    After some hours, see `Habits`, another connection opens beside the first and takes its place once all wanted
+    channels spoke on it: before the venue ends the first, and without a gap. Until then both are read, and ``doubles``
+    knows it: while ``now < doubles.until`` the dialect asks it what is new.
     """
 
     url: str
+    connect: Connect
+    dialect: Dialect
     wanted: Sequence[ChannelKey]
     optional: Sequence[ChannelKey] = ()
     sink: Sink
     contacted: Callable[[str], None]
     seed: int
-    wall_ns: Callable[[], int]
-    receive: Receive
-    subscribing: Callable[[Sequence[ChannelKey]], None]
+    habits: Habits = field(factory=Habits)
     cool_down: CoolDown = field(factory=CoolDown)
     doubles: Doubles = field(factory=Doubles)
-    renew_hours: float = 0.0
     pace: float = 1.0
     state: FeedState = field(init=False, default=FeedState.DOWN)
+    chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
     backoff: Backoff = field(init=False)
     _renewals: Random = field(init=False)
-    _paces: Paces = field(init=False, factory=Paces)
+    _paces: Paces = field(init=False)
     _line: Line | None = field(init=False, default=None)
     _opened: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         self.backoff = Backoff(Random(self.seed))
         self._renewals = Random(f"{self.seed}/renewals")
+        self._paces = Paces(self.habits)
+
+    def assemble(
+        self, channel: ChannelKey, assembler: CandleAssembler, *, rows: FetchCandles, venue_ns: Callable[[], int]
+    ) -> CandleChain:
+        """Make closed candles of a channel's pushes: the dialect gives those to `CandleChain.push`.
+
+        ``rows`` fetches the venue's own candles, which confirm them; ``venue_ns`` gives the newest venue time known.
+        """
+        chain = CandleChain(assembler=assembler, rows=rows, sink=self.sink, venue_ns=venue_ns, say=self.say)
+        self.chains[channel] = chain
+        return chain
 
     def say(self, detail: str) -> None:
         """Report something about the feed that changes no state."""
@@ -79,10 +85,19 @@ class SocketClient:
 
     def renewal_s(self) -> float:
         """Return how long the next connection is used before another one takes over."""
-        return 3600.0 * (self.renew_hours or self._renewals.uniform(*_RENEWAL_HOURS))
+        return 3600.0 * self._renewals.uniform(*self.habits.renew_after_hours)
 
     async def run(self) -> None:
-        """Keep a connection up until cancelled. Never gives up: the waits grow to 36 s and stay there."""
+        """Keep a connection up, and its candles coming, until cancelled. Never gives up.
+
+        The waits between tries grow to 36 s and stay there. Raises `AuthenticationFailed`, which retrying can't help.
+        """
+        async with anyio.create_task_group() as tasks:
+            for chain in self.chains.values():
+                tasks.start_soon(chain.run)
+            await self._stay_connected()
+
+    async def _stay_connected(self) -> None:
         while True:
             left = self.cool_down.remaining(anyio.current_time())
             if left:
@@ -97,53 +112,48 @@ class SocketClient:
 
     async def _open(self) -> Line | str:
         """Open a socket, or return why there is none."""
+        open_s = self.habits.open_s
         try:
-            socket = await Connect(
-                self.url,
-                create_connection=FrameConnection,
-                compression=None,
-                ping_interval=None,  # the venue drops a socket whose first frame is a protocol ping
-                open_timeout=OPEN_S * self.pace,
-                close_timeout=0.5 * self.pace,
-                max_size=FRAME_LIMIT,
-                proxy=None,
-            )
-        except InvalidStatus as error:
-            return self._refused(error.response.status_code)
+            with anyio.fail_after(open_s * self.pace):
+                connection = await self.connect(self.url)
+        except AuthenticationFailed:
+            raise
+        except Refused as error:
+            return self._refused(error)
         except TimeoutError:
-            return f"no connection within {OPEN_S:g} s"
+            return f"no connection within {open_s:g} s"
         except Exception as error:  # whatever the other side makes of it is one more failed try
             return f"can't connect: {describe_error(error)[:200].rstrip(': ')}"
-        assert isinstance(socket, FrameConnection)
         self.contacted(urlsplit(self.url).netloc)
         self._opened += 1
         return Line(
             number=self._opened,
-            socket=socket,
+            connection=connection,
+            dialect=self.dialect,
             monitor=ChannelMonitor(self.wanted, anyio.current_time(), self._paces, self.optional),
-            sink=self.sink,
-            receive=self.receive,
+            habits=self.habits,
             subscribing=self._subscribing,
             changed=self._changed,
-            wall_ns=self.wall_ns,
             pace=self.pace,
         )
 
-    def _refused(self, status: int) -> str:
-        if status == 401:
-            raise AuthenticationFailed(f"{urlsplit(self.url).netloc}: HTTP 401 for the socket, which needs no key")
-        if status in {403, 429}:
-            self.cool_down.begin(anyio.current_time(), f"HTTP {status} for the socket")
-        redirect = "; redirects are not followed" if 300 <= status < 400 else ""
-        return f"refused with HTTP {status}{redirect}"
+    def _refused(self, error: Refused) -> str:
+        if error.status == 401:
+            raise AuthenticationFailed(f"{urlsplit(self.url).netloc}: HTTP 401 for the socket") from error
+        if error.status in {403, 429}:
+            self.cool_down.begin(anyio.current_time(), f"HTTP {error.status} for the socket")
+        return str(error)
 
     def _changed(self, line: Line, state: FeedState, detail: str) -> None:
         if line is self._line:
             self._enter(state, detail)
 
     def _subscribing(self, line: Line, channels: Sequence[ChannelKey]) -> None:
+        """Note that what comes next of these channels is a snapshot: there was a gap, and it closes no candle."""
         if line is self._line:
-            self.subscribing(channels)
+            for channel in channels:
+                if channel in self.chains:
+                    self.chains[channel].assembler.subscribed()
 
     async def _use(self, line: Line) -> str:
         """Use a connection up, and those that take its place in time; return why the last one ended."""
@@ -160,7 +170,7 @@ class SocketClient:
 
     async def _let_go(self, line: Line) -> None:
         try:
-            await anyio.sleep(LINGER_S)
+            await anyio.sleep(self.habits.linger_s)
         finally:
             self.doubles.end(anyio.current_time())
             line.end("renewed")
@@ -179,7 +189,7 @@ class SocketClient:
                 watch.cancel_scope.cancel()
             if isinstance(found, Line) or line.ended.is_set():
                 return found if isinstance(found, Line) else None
-            wait_s = RENEWAL_RETRY_S
+            wait_s = self.habits.renewal_retry_s
             self.say(f"the socket is kept, a second one is tried again in {wait_s / 60:g} min: {found}")
 
     async def _open_beside(self, tasks: anyio.abc.TaskGroup) -> Line | str:
@@ -195,10 +205,11 @@ class SocketClient:
             if isinstance(line, str):
                 return line
             tasks.start_soon(line.run)
-            with anyio.move_on_after(RENEWED_WITHIN_S):
+            within_s = self.habits.renewed_within_s
+            with anyio.move_on_after(within_s):
                 await _either(line.live, line.ended)
             live = line.live.is_set() and not line.ended.is_set()
-            return line if live else line.reason or f"not all channels spoke within {RENEWED_WITHIN_S:g} s"
+            return line if live else line.reason or f"not all channels spoke within {within_s:g} s"
         finally:
             if not live:
                 self.doubles.end(anyio.current_time())
