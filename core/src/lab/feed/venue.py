@@ -36,7 +36,7 @@ class Connection(Protocol):
     async def read(self, take: Take, pinged: Pinged) -> None:
         """Give every message to ``take`` in order, in the callback that brought it where the library can.
 
-        ``pinged`` is called when a ping came that waits for `answer_ping`; a library that answers by itself never does.
+        ``pinged`` is called when a ping came, once until `answer_ping`; never where the library answers by itself.
         Raises `Lost` when the connection has ended, and whatever ``take`` raised.
         """
 
