@@ -18,6 +18,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, get_type_hints
 
+import attrs
 import click
 from lab.cli.main import COMMANDS, cli
 from lab.cli.plugins import _default as default_text
@@ -165,7 +166,7 @@ def field_docs(cls: type) -> dict[str, str]:
     """Return what stands below each field of a record, as text on one line; the base classes' fields come first."""
     found: dict[str, str] = {}
     for base in reversed(cls.__mro__):
-        if not base.__module__.startswith("lab.records."):
+        if not base.__module__.startswith(("lab.records.", "lab.feed.")):
             continue
         body = ast.parse(inspect.getsource(base)).body[0]
         assert isinstance(body, ast.ClassDef)
@@ -330,6 +331,72 @@ def metrics() -> str:
     return table(("metric", "type", "labels", "what it is"), rows)
 
 
+# -- feed.md ---------------------------------------------------------------------------------------------------------
+
+
+def feed_edges() -> str:
+    """Return the table of the feed's state machine."""
+    import lab.feed
+
+    return "\n".join(line for line in (lab.feed.__doc__ or "").splitlines() if line.startswith("|"))
+
+
+def feed_figures() -> str:
+    """Return every figure of a venue's habits."""
+    from lab.feed import Habits
+
+    meanings = field_docs(Habits)
+    rows = [[f"`{one.name}`", f"`{one.default}`", meanings[one.name]] for one in attrs.fields(Habits)]
+    return table(("figure", "default", "meaning"), rows)
+
+
+def feed_classes(*names: str) -> str:
+    """Return a section for each of these classes of `lab.feed`: its text, its arguments, its methods."""
+    import lab.feed
+
+    parts = []
+    for name in names:
+        cls = getattr(lab.feed, name)
+        parts.append(f"### {name}\n\n{prose(cls.__doc__ or '')}")
+        if attrs.has(cls):
+            parts.append(f"`{signature_of(cls.__init__, name)}`")
+        rows = [
+            [f"`{signature_of(method, one)}`", one_line(method.__doc__ or "")]
+            for one, method in vars(cls).items()
+            if inspect.isfunction(method) and not one.startswith("_")
+        ]
+        if rows:
+            parts.append(table(("method", "what it does"), rows))
+    return "\n\n".join(parts)
+
+
+def signature_of(function: Callable[..., Any], name: str) -> str:
+    """Return how a function is called, without ``self``, its defaults shown where they are plain values."""
+    shown = []
+    for one in list(inspect.signature(function).parameters.values())[1:]:
+        plain = one.default is inspect.Parameter.empty or isinstance(one.default, int | float | str | tuple)
+        shown.append(one.replace(annotation=one.empty, default=one.default if plain else ...))
+    text = str(inspect.Signature(shown)).replace("Ellipsis", "...")
+    return f"{'await ' * inspect.iscoroutinefunction(function)}{name}{text}"
+
+
+def feed_values() -> str:
+    """Return the names of `lab.feed` that are no classes of its own: types of callables and constants."""
+    import lab.feed
+
+    source = ast.parse(inspect.getsource(importlib.import_module("lab.feed.venue"))).body
+    rows = []
+    for one, below in pairwise(source):
+        if isinstance(below, ast.Expr) and isinstance(one, ast.Assign | ast.AnnAssign):
+            target = one.targets[0] if isinstance(one, ast.Assign) else one.target
+            assert one.value is not None
+            rows.append(
+                [f"`{ast.unparse(target)}`", f"`{ast.unparse(one.value)}`", one_line(ast.literal_eval(below.value))]
+            )
+    assert {row[0].strip("`") for row in rows} <= set(lab.feed.__all__)
+    return table(("name", "what it is", "meaning"), rows)
+
+
 # -- pages -----------------------------------------------------------------------------------------------------------
 
 PARTS: Final[dict[str, Callable[..., str]]] = {
@@ -347,6 +414,10 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "testing-names": testing_names,
     "schema": schema,
     "metrics": metrics,
+    "feed-edges": feed_edges,
+    "feed-figures": feed_figures,
+    "feed-classes": feed_classes,
+    "feed-values": feed_values,
 }
 
 

@@ -183,7 +183,7 @@ def test_the_plugins_of_the_how_to_pages_keep_their_contracts(tmp_path: Path, la
                 target.write_text(block.text, encoding="utf-8")
         folders += [tmp_path / block.name.partition("/")[0] for block in blocks(page) if block.language == "toml"]
     folders = [folder for folder in folders if (folder / "tests").is_dir()]
-    assert len(folders) == len(HOW_TO) == 5
+    assert len(folders) == len(HOW_TO) == 6
     environment = {**lab.environment, "PYTHONPATH": os.pathsep.join(str(folder / "src") for folder in folders)}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "addopts=", "-c", os.devnull]
     done = subprocess.run(

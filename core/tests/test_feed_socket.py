@@ -8,7 +8,7 @@ import pytest
 from lab.domain.market import BACKFILLED, FINAL, UNCONFIRMED, Candle
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.errors import ProviderUnavailable
-from lab.feed import CandleAssembler, Habits
+from lab.feed import CandleAssembler, Habits, Lost
 from lab.ports import FeedState
 from lab.testing import RecordingSink, simulate
 from scripted_socket import CANDLES, Dialect, Venue, Wire, everything, follow, make
@@ -102,6 +102,46 @@ def test_what_a_dialect_raises_ends_the_stream_and_is_not_taken_for_a_lost_conne
     assert [wire.aborted for wire in venue.wires] == [True]
 
 
+def test_a_dialect_may_have_the_connection_replaced() -> None:
+    class Strict(Dialect):
+        def receive(self, frame: bytes, now: float, line: int) -> Any:
+            if line == 1 and now > 3:
+                raise Lost("the venue says goodbye")
+            return super().receive(frame, now, line)
+
+    sink = follow(Venue(), 10, dialect=Strict())
+    assert [told.partition(";")[0] for state, told, _ in sink.feeds if state is FeedState.DOWN] == [
+        "the venue says goodbye"
+    ]
+    assert sink.states[-1] is FeedState.LIVE
+
+
+@pytest.mark.behaviour("F1")
+@pytest.mark.parametrize("method", ["read", "send", "close"])
+def test_whatever_a_library_raises_is_a_lost_connection(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = getattr(Wire, method)
+
+    async def broken(self: Wire, *args: Any) -> None:
+        if self.number == 1 and (self.age > 2 or method == "read"):
+            raise KeyError("of the library")
+        await original(self, *args)
+
+    monkeypatch.setattr(Wire, method, broken)
+    venue = Venue()
+
+    async def during(feed: Any) -> None:
+        await anyio.sleep(8)
+        for wire in venue.wires[:1]:
+            wire.lose("dropped")
+
+    sink = follow(venue, 20, during)
+    told = next(told for state, told, _ in sink.feeds if state is FeedState.DOWN)
+    words = {"read": "connection lost: KeyError: 'of", "send": "can't send: KeyError: 'of", "close": "dropped"}[method]
+    assert told.startswith(words)
+    assert venue.wires[0].aborted
+    assert sink.states[-1] is FeedState.LIVE
+
+
 def test_every_host_is_named_and_each_frame_comes_with_the_number_of_its_connection() -> None:
     hosts: list[str] = []
     dialect = Dialect()
@@ -171,12 +211,14 @@ class Market(Dialect):
     def __init__(self) -> None:
         super().__init__()
         self.chain: Any = None
+        self.feed: Any = None
 
     def receive(self, frame: bytes, now: float, line: int) -> Any:
         channel = super().receive(frame, now, line)
         if channel == CANDLES:
             time_ns = venue_ns()
             open_ns = time_ns - time_ns % MINUTE_NS
+            self.feed.stamps.timely(time_ns, frame, now)
             volume = 1.0 + (time_ns - open_ns) / MINUTE_NS
             self.chain.push(Candle("BTC", open_ns, time_ns, 100.0, 101.0, 99.0, 100.5, volume, UNCONFIRMED), now)
         return channel
@@ -203,7 +245,8 @@ def candles_of(
     async def main() -> RecordingSink:
         sink, dialect = RecordingSink(), Market()
         feed = make(venue, sink, dialect=dialect)
-        dialect.chain = feed.assemble(CANDLES, CandleAssembler("BTC", MINUTE_NS), rows=rows, venue_ns=venue_ns)
+        dialect.feed = feed
+        dialect.chain = feed.assemble(CANDLES, CandleAssembler("BTC", MINUTE_NS), rows=rows)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed.run)
             if during is not None:
@@ -262,7 +305,8 @@ def test_a_planned_renewal_leaves_the_candle_whole_that_is_open_meanwhile() -> N
         async def rows(symbol: str, interval_ns: int, /, *, end_ns: int, count: int) -> Sequence[Candle]:
             raise ProviderUnavailable("no rows today")
 
-        dialect.chain = feed.assemble(CANDLES, CandleAssembler("BTC", MINUTE_NS), rows=rows, venue_ns=venue_ns)
+        dialect.feed = feed
+        dialect.chain = feed.assemble(CANDLES, CandleAssembler("BTC", MINUTE_NS), rows=rows)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(feed.run)
             await anyio.sleep(500)

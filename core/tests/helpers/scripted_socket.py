@@ -97,7 +97,7 @@ class Wire:
             self.give(*self.venue.speaks(self, self.age))
             await anyio.sleep(STEP_S)
 
-    async def write(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         await self.venue.takes(self)
         self.sent.append((anyio.current_time(), text))
         if text == "ping" and self.venue.answers:

@@ -17,7 +17,7 @@ reported to the sink. These are all the edges:
 | E9 | subscribed | subscribed | a wanted channel says nothing within `first_data_s` | it is asked for once more |
 | E10 | subscribed | down | nor within `first_data_s` of that | the connection is replaced |
 | E11 | live | degraded | a wanted channel is silent for `degraded_s` | it is asked for again |
-| E12 | degraded | degraded | another one falls silent, or one of two speaks again | it is asked for again; nothing |
+| E12 | degraded | degraded | another one falls silent, or one of two speaks again | what is silent is asked for, once each |
 | E13 | degraded | live | the last silent one speaks again | |
 | E14 | degraded | down | a wanted channel is silent for `dead_s` | replaced; the next one allows the channel more |
 | E15 | any | suspect | no frame for `silent_s` | a ping is sent |
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from lab.feed.pacing import CoolDown as CoolDown
     from lab.feed.pacing import Pacer as Pacer
     from lab.feed.socket_feed import SocketFeed as SocketFeed
+    from lab.feed.stamps import Stamps as Stamps
     from lab.feed.venue import HELLO as HELLO
     from lab.feed.venue import ChannelKey as ChannelKey
     from lab.feed.venue import Connect as Connect
@@ -62,6 +63,7 @@ _HOMES = {
     "lab.feed.liveness": ("ChannelMonitor", "Paces"),
     "lab.feed.pacing": ("Backoff", "CoolDown", "Pacer"),
     "lab.feed.socket_feed": ("SocketFeed",),
+    "lab.feed.stamps": ("Stamps",),
     "lab.feed.venue": (
         "HELLO", "ChannelKey", "Connect", "Connection", "Dialect", "Lost", "Pinged", "Refused", "Take",
     ),

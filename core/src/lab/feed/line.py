@@ -1,11 +1,13 @@
 """One connection in use: read, written to and watched for silence, from its opening to its end."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from attrs import define, field
 
+from lab.errors import describe_error
 from lab.feed.habits import Habits
 from lab.feed.liveness import Action, ChannelMonitor, Ping, Replace, Subscribe
 from lab.feed.pacing import Pacer
@@ -55,7 +57,7 @@ class Line:
                     await self._keep_alive()
         finally:
             self.ended.set()
-            with anyio.move_on_after(0.7 * self.pace, shield=True):
+            with anyio.move_on_after(0.7 * self.pace, shield=True), contextlib.suppress(Exception):
                 await self.connection.close()
             self.connection.abort()
 
@@ -66,22 +68,31 @@ class Line:
 
     async def _read(self) -> None:
         """Hand each frame on in the callback that brought its bytes."""
-        receive, monitor, number = self.dialect.receive, self.monitor, self.number
+        receive, monitor, number, failed = self.dialect.receive, self.monitor, self.number, False
 
         def take(frame: bytes, now: float) -> None:
-            monitor.frame(now)
-            channel = receive(frame, now, number)
-            if channel is HELLO:
-                self._do(monitor.hello(now))
-            elif channel is not None:
-                monitor.data(channel, now)
-            if monitor.changes:
-                self._tell()
+            nonlocal failed
+            try:
+                monitor.frame(now)
+                channel = receive(frame, now, number)
+                if channel is HELLO:
+                    self._do(monitor.hello(now))
+                elif channel is not None:
+                    monitor.data(channel, now)
+                if monitor.changes:
+                    self._tell()
+            except BaseException:
+                failed = True
+                raise
 
         try:
             await self.connection.read(take, lambda: self._send(None))
         except Lost as error:
             self.end(str(error))
+        except Exception as error:
+            if failed:  # the provider's mistake, or the sink's
+                raise
+            self.end(f"connection lost: {describe_error(error)[:200]}")
         else:
             self.end("connection closed")
 
@@ -91,11 +102,11 @@ class Line:
             async for text in self._queue:
                 await pacer.wait()
                 if text is not None:
-                    await self.connection.write(text)
+                    await self.connection.send(text)
                 else:
                     await self.connection.answer_ping()
-        except Lost as error:
-            self.end(str(error))
+        except Exception as error:  # whatever the library makes of it
+            self.end(str(error) if isinstance(error, Lost) else f"can't send: {describe_error(error)[:200]}")
 
     async def _keep_alive(self) -> None:
         """Notice silence, outside the reader, by deadlines: sleeping until the next one could pass."""

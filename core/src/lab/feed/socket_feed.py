@@ -8,6 +8,7 @@ import anyio
 import anyio.abc
 from attrs import define, field
 
+from lab.domain.venue_clock import VenueClock
 from lab.errors import AuthenticationFailed, describe_error
 from lab.feed.candles import CandleAssembler
 from lab.feed.chain import CandleChain, FetchCandles
@@ -16,6 +17,7 @@ from lab.feed.habits import Habits
 from lab.feed.line import Line
 from lab.feed.liveness import ChannelMonitor, Paces
 from lab.feed.pacing import Backoff, CoolDown
+from lab.feed.stamps import Stamps
 from lab.feed.venue import ChannelKey, Connect, Dialect, Refused
 from lab.ports import FeedState, Sink
 
@@ -31,7 +33,8 @@ class SocketFeed:
 
     After some hours, see `Habits`, another connection opens beside the first and takes its place once all wanted
     channels spoke on it: before the venue ends the first, and without a gap. Until then both are read, and ``doubles``
-    knows it: while ``now < doubles.until`` the dialect asks it what is new.
+    knows it: while ``now < doubles.until`` the dialect asks it what is new. ``clock`` is the venue's: the dialect asks
+    ``stamps`` whether a frame's time is one of now.
     """
 
     url: str
@@ -45,9 +48,11 @@ class SocketFeed:
     habits: Habits = field(factory=Habits)
     cool_down: CoolDown = field(factory=CoolDown)
     doubles: Doubles = field(factory=Doubles)
+    clock: VenueClock = field(factory=lambda: VenueClock(anyio.current_time))
     pace: float = 1.0
     state: FeedState = field(init=False, default=FeedState.DOWN)
     chains: dict[ChannelKey, CandleChain] = field(init=False, factory=dict)
+    stamps: Stamps = field(init=False)
     backoff: Backoff = field(init=False)
     _renewals: Random = field(init=False)
     _paces: Paces = field(init=False)
@@ -58,15 +63,16 @@ class SocketFeed:
         self.backoff = Backoff(Random(self.seed))
         self._renewals = Random(f"{self.seed}/renewals")
         self._paces = Paces(self.habits)
+        self.stamps = Stamps(clock=self.clock, sink=self.sink, chains=self.chains, say=self.say)
 
-    def assemble(
-        self, channel: ChannelKey, assembler: CandleAssembler, *, rows: FetchCandles, venue_ns: Callable[[], int]
-    ) -> CandleChain:
+    def assemble(self, channel: ChannelKey, assembler: CandleAssembler, *, rows: FetchCandles) -> CandleChain:
         """Make closed candles of a channel's pushes: the dialect gives those to `CandleChain.push`.
 
-        ``rows`` fetches the venue's own candles, which confirm them; ``venue_ns`` gives the newest venue time known.
+        ``rows`` fetches the venue's own candles, which confirm them. To be called before `run`.
         """
-        chain = CandleChain(assembler=assembler, rows=rows, sink=self.sink, venue_ns=venue_ns, say=self.say)
+        chain = CandleChain(
+            assembler=assembler, rows=rows, sink=self.sink, venue_ns=lambda: self.clock.newest_ns, say=self.say
+        )
         self.chains[channel] = chain
         return chain
 

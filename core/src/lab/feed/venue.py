@@ -18,7 +18,7 @@ Pinged = Callable[[], object]
 
 
 class Lost(ProviderUnavailable):
-    """A connection is over: the message says how it ended."""
+    """A connection is over: the message says how it ended, in words for the journal."""
 
 
 class Refused(ProviderUnavailable):
@@ -31,20 +31,23 @@ class Refused(ProviderUnavailable):
 
 
 class Connection(Protocol):
-    """An open socket, read by one task and written to by another."""
+    """An open socket, read by one task and written to by another.
+
+    Whatever its methods raise means that it is lost: another one takes its place. `Lost` has the words to be told.
+    """
 
     async def read(self, take: Take, pinged: Pinged) -> None:
         """Give every message to ``take`` in order, in the callback that brought it where the library can.
 
         ``pinged`` is called when a ping came, once until `answer_ping`; never where the library answers by itself.
-        Raises `Lost` when the connection has ended, and whatever ``take`` raised.
+        Ends, or raises, when the connection has ended, and raises whatever ``take`` raised.
         """
 
-    async def write(self, text: str) -> None:
-        """Send one text frame. Raises `Lost`."""
+    async def send(self, text: str) -> None:
+        """Send one text frame."""
 
     async def answer_ping(self) -> None:
-        """Answer the newest ping, if one waits. Raises `Lost`."""
+        """Answer the newest ping, if one waits."""
 
     async def close(self) -> None:
         """Say farewell and close. It may take its time: the caller has a time-out."""
@@ -61,7 +64,8 @@ class Dialect(Protocol):
 
         Returns `HELLO` for the greeting after which channels are asked for, ``None`` for what is of no channel and for
         what could not be used. ``now`` is the monotonic time, ``line`` the number of the connection. Called for every
-        frame: it must not wait. What is malformed goes to the sink; what this raises ends the stream.
+        frame: it must not wait. What is malformed goes to the sink. `Lost` has the connection replaced; anything else
+        that this raises ends the stream.
         """
 
     def subscribe_frame(self, channels: Sequence[ChannelKey]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 import anyio
 from attrs import define, evolve, field
 from lab.domain.market import Depth, Quote
-from lab.domain.time import SECOND_NS, format_time
+from lab.domain.time import SECOND_NS
 from lab.domain.venue_clock import VenueClock
 from lab.errors import AuthenticationFailed, ProviderError
 from lab.feed.candles import CandleAssembler
@@ -46,8 +46,6 @@ from lab_bitunix.wire import (
 FUNDING_EVERY_S: Final = 3600.0
 FUNDING_BEFORE_S: Final = 60.0
 FUNDING_RETRY_S: Final = 60.0
-LATE_TOLD_EVERY_S: Final = 60.0
-DOUBT_S: Final = 1.0
 _CHANNELS_MAX: Final = 300
 
 ReadBook = Callable[[DepthFrame], Quote | Depth | str]
@@ -83,9 +81,8 @@ class LiveStream:
     """The newest frame of trades, by symbol, and the number of its socket: with the same bytes it is the same again."""
     _doubles: Doubles = field(init=False, factory=Doubles)
     _funded: dict[str, None] = field(init=False, factory=dict)
-    _changes: int = field(init=False, default=0)
-    _late: int = field(init=False, default=0)
-    _late_told_at: float = field(init=False, default=float("-inf"))
+    _timely: Callable[[int, bytes, float], bool] = field(init=False)
+    _doubtful: Callable[[float], bool] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         for one in self.wanted:
@@ -118,14 +115,15 @@ class LiveStream:
             habits=evolve(HABITS, renew_after_hours=(hours, hours)) if hours else HABITS,
             cool_down=self.cool_down,
             doubles=self._doubles,
+            clock=self.clock,
             pace=self.pace,
         )
+        self._timely, self._doubtful = self.socket.stamps.timely, self.socket.stamps.doubtful
         for one in candles:
             self.socket.assemble(
                 (one.symbol, CANDLE_CHANNELS[one.interval_ns]),
                 CandleAssembler(one.symbol, one.interval_ns),
                 rows=self.rest.klines,
-                venue_ns=lambda: self.clock.newest_ns,
             )
 
     def _check_number(self, needed: int) -> None:
@@ -140,7 +138,6 @@ class LiveStream:
 
     async def run(self) -> None:
         """Stream until cancelled."""
-        self._changes = self.clock.changes
         async with anyio.create_task_group() as tasks:
             for symbol in self._funded:
                 tasks.start_soon(self._funding, symbol)
@@ -228,37 +225,6 @@ class LiveStream:
         channel, reads = self._books.get((symbol, DEPTH_FRAMES[levels]), ((symbol, DEPTH_CHANNELS[levels]), ()))
         if read not in reads:
             self._books[symbol, DEPTH_FRAMES[levels]] = channel, (*reads, read)
-
-    def _timely(self, time_ns: int, frame: bytes, now: float) -> bool:
-        if self.clock.follows(time_ns, now):
-            return True  # nearly always
-        if not self.clock.admit(time_ns, now):
-            if time_ns < (self.clock.now_ns() or 0):
-                self._tell_late(now)
-            else:
-                reason = f"time {format_time(time_ns)} is more than 5 s ahead of the venue's clock"
-                self.sink.malformed(reason, frame[:SAMPLE_BYTES])
-            return False
-        if self.clock.changes != self._changes:
-            self._changes = self.clock.changes
-            for chain in self.socket.chains.values():
-                chain.assembler.clock_changed()
-            self.socket.say(f"the venue's clock now says {format_time(time_ns)}: open candles are judged anew")
-        return True
-
-    def _doubtful(self, now: float) -> bool:
-        """Return whether the venue's clock may have stepped: the session then sees what this clock does not follow.
-
-        It judges for itself, and comes to its answer a second after this one.
-        """
-        return self.clock.rival_s(now) >= DOUBT_S
-
-    def _tell_late(self, now: float) -> None:
-        """Report, at most once a minute, that frames were late; they are otherwise sound."""
-        self._late += 1
-        if now >= self._late_told_at + LATE_TOLD_EVERY_S:
-            self._late_told_at = now
-            self.socket.say(f"frames left out because they came more than 5 s late: {self._late} so far")
 
     async def _funding(self, symbol: str) -> None:
         """Fetch the rate at the start, every hour, and a minute before it is due: it moves within its period."""

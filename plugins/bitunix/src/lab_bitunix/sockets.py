@@ -35,7 +35,7 @@ class Socket:
         except WebSocketException as error:
             raise Lost(f"connection broken: {error}") from None
 
-    async def write(self, text: str) -> None:
+    async def send(self, text: str) -> None:
         """Send one text frame. Raises `Lost`."""
         try:
             await self.connection.send(text)
