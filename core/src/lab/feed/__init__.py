@@ -17,7 +17,7 @@ reported to the sink. These are all the edges:
 | E9 | subscribed | subscribed | a wanted channel says nothing within `first_data_s` | it is asked for once more |
 | E10 | subscribed | down | nor within `first_data_s` of that | the connection is replaced |
 | E11 | live | degraded | a wanted channel is silent for `degraded_s` | it is asked for again |
-| E12 | degraded | degraded | another one falls silent, or one of two speaks again | what is silent is asked for, once each |
+| E12 | degraded | degraded | another one falls silent, or one of two speaks again | whichever is silent is asked for |
 | E13 | degraded | live | the last silent one speaks again | |
 | E14 | degraded | down | a wanted channel is silent for `dead_s` | replaced; the next one allows the channel more |
 | E15 | any | suspect | no frame for `silent_s` | a ping is sent |
