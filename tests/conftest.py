@@ -97,11 +97,11 @@ class Lab:
         """Run a session of the mock in virtual time, in this process."""
         return self("run", "--provider", "mock", "--speed", "max", "--minutes", str(minutes), *args, env=env)
 
-    def process(self, *args: str, env: Mapping[str, str] | None = None) -> Result:
+    def process(self, *args: str, env: Mapping[str, str] | None = None, timeout_s: float = 100.0) -> Result:
         """Run ``lab`` in a process of its own, to its end."""
         done = subprocess.run(
             self.command(*args), cwd=self.folder, env={**self.environment, **(env or {})},
-            capture_output=True, text=True, timeout=100, check=False,
+            capture_output=True, text=True, timeout=timeout_s, check=False,
         )  # fmt: skip
         return Result(done.returncode, done.stdout, done.stderr)
 

@@ -91,7 +91,7 @@ def test_five_thousand_messages_a_second_lose_nothing_fill_no_memory_and_shut_no
             result = lab.process(
                 "run", "--provider", "bitunix", "--strategy", "flooded", "--gate", "none", "--reporter", "none",
                 "--speed", str(SPEED), "--minutes", f"{minutes:.2f}",
-                *(word for one in sets for word in ("--set", one)), env=lab.see(site),
+                *(word for one in sets for word in ("--set", one)), env=lab.see(site), timeout_s=seconds + 60.0,
             )  # fmt: skip
         finally:
             venue.kill()
@@ -105,7 +105,7 @@ def test_five_thousand_messages_a_second_lose_nothing_fill_no_memory_and_shut_no
     assert (seen["lost"], seen["trades"], counters["malformed"]) == (0, seen["trade"], 0)
     opens = [open_ns for open_ns, _ in seen["candles"]]
     assert opens == [opens[0] + minute * MINUTE_NS for minute in range(len(opens))]
-    assert len(opens) >= 1 + seconds * SPEED // 60
+    assert len(opens) >= max(1, seconds * SPEED // 60)
     assert {status for _, status in seen["candles"]} == {"final"}
     closing = len(opens) % 2  # what is still held at the end is sold
     assert report["orders"] == report["fills"] == len(opens) + closing

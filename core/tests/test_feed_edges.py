@@ -295,6 +295,7 @@ def test_where_the_second_connection_is_no_good_the_first_is_kept_and_another_is
     ]
     assert venue.tries == [0.0, 360.0, 480.0 if refused else 500.0]
     assert venue.wires[0].closed_at == venue.tries[2] + 0.25 + 3.0, "it is read a moment longer"
+    assert refused or venue.wires[1].closed_at == 380.0
 
 
 def test_a_connection_lost_while_the_second_one_opens_is_replaced_as_ever() -> None:

@@ -295,12 +295,14 @@ def test_the_first_push_after_a_gap_closes_no_candle_and_the_second_connection_o
     assert [minute for minute, _ in minutes(sink)] == [0, 2, 3, 4], "minute 1 is history's business"
 
 
-def test_a_planned_renewal_leaves_the_candle_whole_that_is_open_meanwhile() -> None:
+@pytest.mark.parametrize("after_s", [300.0, 361.9], ids=["amid", "at-its-end"])
+def test_a_planned_renewal_leaves_the_candle_whole_that_is_open_meanwhile(after_s: float) -> None:
     venue = Venue()
+    hours = after_s / 3600
 
     async def main() -> RecordingSink:
         sink, dialect = RecordingSink(), Market()
-        feed = make(venue, sink, dialect=dialect, habits=Habits(renew_after_hours=(0.1, 0.1)))
+        feed = make(venue, sink, dialect=dialect, habits=Habits(renew_after_hours=(hours, hours)))
 
         async def rows(symbol: str, interval_ns: int, /, *, end_ns: int, count: int) -> Sequence[Candle]:
             raise ProviderUnavailable("no rows today")

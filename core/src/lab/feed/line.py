@@ -68,10 +68,11 @@ class Line:
 
     async def _read(self) -> None:
         """Hand each frame on in the callback that brought its bytes."""
-        receive, monitor, number, failed = self.dialect.receive, self.monitor, self.number, False
+        receive, monitor, number = self.dialect.receive, self.monitor, self.number
+        raised: BaseException | None = None
 
         def take(frame: bytes, now: float) -> None:
-            nonlocal failed
+            nonlocal raised
             try:
                 monitor.frame(now)
                 channel = receive(frame, now, number)
@@ -81,18 +82,20 @@ class Line:
                     monitor.data(channel, now)
                 if monitor.changes:
                     self._tell()
-            except BaseException:
-                failed = True
+            except BaseException as error:
+                raised = error
                 raise
 
         try:
             await self.connection.read(take, lambda: self._send(None))
-        except Lost as error:
-            self.end(str(error))
         except Exception as error:
-            if failed:  # the provider's mistake, or the sink's
+            reason = raised or error
+            if isinstance(reason, Lost):
+                self.end(str(reason))
+            elif raised is None:  # whatever the library makes of it
+                self.end(f"connection lost: {describe_error(error)[:200]}")
+            else:  # the provider's mistake, or the sink's
                 raise
-            self.end(f"connection lost: {describe_error(error)[:200]}")
         else:
             self.end("connection closed")
 
