@@ -69,10 +69,10 @@ class Line:
     async def _read(self) -> None:
         """Hand each frame on in the callback that brought its bytes."""
         receive, monitor, number = self.dialect.receive, self.monitor, self.number
-        raised: BaseException | None = None
+        lost, failed = "", False  # and no exception kept: it would keep all the frames it went through
 
         def take(frame: bytes, now: float) -> None:
-            nonlocal raised
+            nonlocal lost, failed
             try:
                 monitor.frame(now)
                 channel = receive(frame, now, number)
@@ -83,16 +83,16 @@ class Line:
                 if monitor.changes:
                     self._tell()
             except BaseException as error:
-                raised = error
+                failed = True
+                lost = str(error) if isinstance(error, Lost) else ""
                 raise
 
         try:
             await self.connection.read(take, lambda: self._send(None))
         except Exception as error:
-            reason = raised or error
-            if isinstance(reason, Lost):
-                self.end(str(reason))
-            elif raised is None:  # whatever the library makes of it
+            if lost or isinstance(error, Lost):
+                self.end(lost or str(error))
+            elif not failed:  # whatever the library makes of it
                 self.end(f"connection lost: {describe_error(error)[:200]}")
             else:  # the provider's mistake, or the sink's
                 raise

@@ -262,6 +262,7 @@ async def _run(
         board=outcome.board,
         left_out=left_out,
     )
+    outcome.held.callback(session.close)  # also where the run is cancelled from outside
     await session.run(instrument)
 
 
@@ -305,6 +306,7 @@ async def _resume(
         board=outcome.board,
         left_out=left_out,
     )
+    outcome.held.callback(session.close)
     await session.run(run.started.instruments[run.started.symbol])
 
 
