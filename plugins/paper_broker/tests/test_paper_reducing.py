@@ -4,7 +4,7 @@ import pytest
 from lab import Ended
 from lab_paper_broker.broker import PaperBroker
 from msgspec.structs import replace
-from paper import BUY, SELL, broker, candle, order, quote, seen, send, trade, works
+from paper import BUY, SELL, at, broker, candle, order, quote, seen, send, trade, works
 
 
 def holding(quantity: str = "1", **settings: object) -> PaperBroker:
@@ -114,3 +114,20 @@ def test_a_guard_with_nothing_to_reduce_waits_while_its_entry_goes_on_filling() 
     assert works(paper, "stop")
     assert seen(paper, quote(700, 99.5, 100.0, ask_size=1.0)) == ["e fill 1 @ 100.1"]
     assert seen(paper, quote(800, 98.8, 100.5)) == ["stop triggered", "stop fill 1 @ 98.8"]
+
+
+@pytest.mark.behaviour("O6", "O7")
+def test_stop_and_target_of_an_entry_work_in_the_candle_whose_open_also_closed_the_position_before() -> None:
+    """A crossing leaves and enters at one open: what guards the new position is not idle because the old one ended."""
+    paper = broker()
+    send(paper, order(BUY, oid="entry"))
+    assert seen(paper, candle(0)) == ["entry fill 1 @ 100"]
+    guards = {"reduce_only": True, "parent": "turned", "group": "turned"}
+    sent = (
+        order(SELL, oid="exit", reduce_only=True), order(SELL, oid="turned"),
+        order(BUY, oid="stop", stop="108", **guards), order(BUY, oid="target", limit="80", **guards),  # type: ignore[arg-type]
+    )  # fmt: skip
+    send(paper, *(replace(one, placed_ns=at(60_000)) for one in sent), at_ms=60_000)
+    assert seen(paper, candle(60_000)) == [
+        "exit fill 1 @ 100", "turned fill 1 @ 100", "stop triggered", "stop fill 1 @ 108", "target cancelled",
+    ]  # fmt: skip

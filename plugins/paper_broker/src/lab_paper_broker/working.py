@@ -38,7 +38,7 @@ class Working:
         self._due: list[Due] = []  # a heap by time, then by turn
         self._turn = 0
         self._held: dict[tuple[str, str], Decimal] = {}
-        self._closed: set[tuple[str, str]] = set()  # by the present event: their reduce-only orders have ended
+        self._closed: set[str] = set()  # reduce-only orders whose position the present event closed
 
     # -- positions ---------------------------------------------------------------------------------------------------
 
@@ -56,7 +56,7 @@ class Working:
         held = self._held.get(resting.holder)
         if held is None:
             return True
-        if resting.holder in self._closed or (held >= _ZERO if resting.buys else held <= _ZERO):
+        if resting.id in self._closed or (held >= _ZERO if resting.buys else held <= _ZERO):
             if resting.parent not in self.orders:
                 self.end(resting, "cancelled", _IDLE, reports)
             return False
@@ -74,7 +74,14 @@ class Working:
         after = self._held[holder] = held + filled if resting.buys else held - filled
         closed = bool(held) and (not after or (after > _ZERO) is not (held > _ZERO))
         if closed:
-            self._closed.add(holder)
+            # Those that guard an entry which still works belong to the position that it makes, maybe in this event.
+            self._closed.update(
+                [
+                    one.id
+                    for one in self.orders.values()
+                    if one.reduces and one.holder == holder and one.parent not in self.orders
+                ]
+            )
         return closed
 
     # -- what falls due ----------------------------------------------------------------------------------------------
