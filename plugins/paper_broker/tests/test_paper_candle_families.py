@@ -4,7 +4,8 @@ import pytest
 from lab import Ended
 from lab.ports import Amended
 from lab_paper_broker.broker import PaperBroker
-from paper import BUY, SELL, brief, broker, candle, order, seen, send, works
+from msgspec.structs import replace
+from paper import BUY, SELL, at, brief, broker, candle, order, seen, send, works
 
 NARROW = {"high": 101.0, "low": 99.0, "close": 100.0}
 
@@ -221,3 +222,22 @@ def test_of_a_group_a_market_order_comes_before_a_stop_whichever_side_it_is_on()
         paper = broker()
         send(paper, order(side, oid="stop", stop=stop, group="g"), order(side, oid="now", group="g"))
         assert seen(paper, candle(0, 100.0, 110.0, 90.0, 100.0)) == ["now fill 1 @ 100", "stop cancelled"]
+
+
+@pytest.mark.behaviour("O3", "O7")
+@pytest.mark.parametrize(
+    ("opened", "expected"),
+    [
+        (100.0, ["exit fill 1 @ 100", "stop cancelled"]),
+        (94.0, ["stop triggered", "stop fill 1 @ 94", "exit cancelled"]),
+    ],
+)
+def test_an_exit_that_meets_the_open_comes_before_a_stop_that_the_candle_reached_later(
+    opened: float, expected: list[str]
+) -> None:
+    paper = broker()
+    stop = order(SELL, oid="stop", stop="95", parent="e", reduce_only=True)
+    send(paper, order(oid="e"), stop)
+    assert seen(paper, candle(0, low=96.0)) == ["e fill 1 @ 100"]
+    send(paper, replace(order(SELL, oid="exit", reduce_only=True), placed_ns=at(60_000)), at_ms=60_000)
+    assert seen(paper, candle(60_000, opened=opened)) == expected

@@ -63,7 +63,7 @@ def test_a_candle_without_volume_fills_nothing_where_others_have_one_and_all_whe
     only_fill(paper, candle(-60_000 + 200))
     send(paper, order(), order(limit="50", oid="o-2"), order(SELL, stop="95", oid="o-3"), at_ms=1)
     assert seen(paper, candle(60_000, low=40.0, volume=0.0)) == ["o-3 triggered"]
-    assert seen(paper, candle(120_000, low=40.0, volume=1.5)) == ["o-1 fill 1 @ 100", "o-2 fill 0.5 @ 50"]
+    assert seen(paper, candle(120_000, low=40.0, volume=1.5)) == ["o-1 fill 1 @ 100", "o-3 fill 0.5 @ 100"]
     without = broker()
     send(without, order(quantity="1000"))
     assert seen(without, candle(0, volume=0.0)) == ["o-1 fill 1000 @ 100"]

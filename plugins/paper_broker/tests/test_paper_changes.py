@@ -252,7 +252,7 @@ def test_an_amended_price_does_not_meet_what_a_candle_did_before_it_arrived() ->
     amended(paper, stop, 60_000, stop="100")
     assert brief(paper.observe(candle(60_000, 98.0))) == []
     assert brief(paper.observe(candle(120_000, 94.0, low=90.0, close=105.0))) == ["o-1 amended 1", "o-2 amended 1"]
-    assert brief(paper.observe(candle(180_000))) == ["o-1 fill 1 @ 95", "o-2 triggered", "o-2 fill 1 @ 100"]
+    assert brief(paper.observe(candle(180_000))) == ["o-2 triggered", "o-2 fill 1 @ 100", "o-1 fill 1 @ 95"]
 
 
 @pytest.mark.behaviour("O16")

@@ -9,7 +9,7 @@ from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 
 from lab_paper_broker.models import Liquidity
-from lab_paper_broker.on_candles import counts_whole, is_quiet, meet_candle
+from lab_paper_broker.on_candles import counts_whole, is_quiet, meet_candle, meets_open
 from lab_paper_broker.on_quotes import Reports
 from lab_paper_broker.resting import AT_OPEN, Resting
 from lab_paper_broker.terms import Terms
@@ -53,9 +53,9 @@ class CandleMarket:
             self._volumes.setdefault(candle[0], False)
 
     def observe(self, candle: Candle, event_n: int, reports: Reports) -> None:
-        """Let each order meet a candle, after the others of its group that come first.
+        """Let each order meet a candle: first those that meet its open, then those that it reached later.
 
-        A stop comes first, unless another order of the group is marketable at the open.
+        Of a group a stop comes first, unless another one is marketable at the open.
         """
         symbol, families = candle[0], self._working.families
         for resting in self._working.orders.values():
@@ -68,14 +68,17 @@ class CandleMarket:
         most: Decimal | None = None
         if not self._unlimited and self._has_volume(candle) and not self._is_plenty(candle, orders):
             most = as_decimal(candle[7]) * self._share
-        for resting in orders:
-            if resting.symbol != symbol or resting.seen_n == event_n:
-                continue
-            if resting.group:
-                for other in families.others(resting):
-                    if other.seen_n != event_n and _comes_before(other, resting, candle):
-                        most = self._meet(other, candle, most, typical, event_n, reports)
-            most = self._meet(resting, candle, most, typical, event_n, reports)
+        for at_open in (True, False):
+            for resting in orders:
+                if resting.symbol != symbol or resting.seen_n == event_n:
+                    continue
+                if at_open and not meets_open(resting, candle):
+                    continue
+                if resting.group:
+                    for other in families.others(resting):
+                        if other.seen_n != event_n and _comes_before(other, resting, candle):
+                            most = self._meet(other, candle, most, typical, event_n, reports)
+                most = self._meet(resting, candle, most, typical, event_n, reports)
 
     def _has_volume(self, candle: Candle) -> bool:
         """Return whether the candles of a symbol have a volume: one of 0 is then a candle in which nobody traded."""

@@ -58,6 +58,18 @@ def is_quiet(resting: Resting, candle: Candle) -> bool:
     return candle[5] > price and candle[3] > price
 
 
+def meets_open(resting: Resting, candle: Candle) -> bool:
+    """Return whether an order that works meets the open of a candle, and not what came after it."""
+    if not resting.left:
+        return False
+    if not (resting.awake_at == AT_OPEN if resting.woke_in == candle[1] else counts_whole(resting, candle)):
+        return False
+    opened = candle[3]
+    if resting.waits:
+        return bool(resting.level) and (opened >= resting.level if resting.rises else opened <= resting.level)
+    return resting.takes or (opened <= resting.limit if resting.buys else opened >= resting.limit)
+
+
 def meet_candle(
     resting: Resting, candle: Candle, most: Decimal | None, typical: float, terms: Terms, reports: Reports
 ) -> int:
