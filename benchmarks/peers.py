@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from benchmarks.data import Expected
 from benchmarks.forms import environment, outside, why
-from benchmarks.measure import ROOT, cost
+from benchmarks.measure import ROOT, Cost, cost
 from benchmarks.suite import Suite
 
 _TOLERANCE: Final = {"trades": 0.0005, "fees": 0.01}
@@ -49,14 +49,18 @@ class Peer:
 
     def _run(self, suite: Suite, name: str, *more: str) -> dict[str, Any]:
         kind = name.partition("-")[0]
-        command = [self.python, "-m", f"benchmarks.peer_engines.{self.module}", kind, str(suite.folder / name), *more]
-        variables = outside() | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": self.caches, "PYTHONWARNINGS": "ignore"}
-        with tempfile.TemporaryDirectory() as folder:
-            taken = cost(command, Path(folder), variables, 600)
-        found: dict[str, Any] = json.loads(taken.output.splitlines()[-1])
+        found, taken = self.tell(self.module, kind, str(suite.folder / name), *more)
         agree(found, suite.expected[name], kind)
         rows = int(name.partition("-")[2].removesuffix(".csv"))
         return {**found, "rows": rows, "wall_s": taken.wall_s, "cpu_s": taken.cpu_s, "peak_mib": taken.peak_mib}
+
+    def tell(self, module: str, *words: str) -> tuple[dict[str, Any], Cost]:
+        """Run one of the modules beside this one in the peer's environment; return what it found, and what it took."""
+        command = [self.python, "-m", f"benchmarks.peer_engines.{module}", *words]
+        variables = outside() | {"PYTHONPATH": str(ROOT), "NUMBA_CACHE_DIR": self.caches, "PYTHONWARNINGS": "ignore"}
+        with tempfile.TemporaryDirectory() as folder:
+            taken = cost(command, Path(folder), variables, 600)
+        return json.loads(taken.output.splitlines()[-1]), taken
 
 
 def agree(found: Mapping[str, Any], expected: Expected, kind: str) -> None:
@@ -100,17 +104,19 @@ PEERS: Final = {
 }  # fmt: skip
 
 
+def installed(folder: Path, peer: Peer) -> Peer:
+    """Install a peer in an environment of its own in a folder. Raises ``RuntimeError`` where that fails."""
+    options = ["--only-binary", ":all:", "--compile-bytecode"]
+    python = environment(folder / f"peer-{peer.module}", [peer.requirement], None, *options)
+    return evolve(peer, python=str(python), caches=str(folder / "numba"), before={})
+
+
 def prepared(suite: Suite) -> tuple[dict[str, Peer], dict[str, str]]:
     """Install the peers; return those that are ready, by name, and why the others are not."""
-    from attrs import evolve
-
     ready, lacking = {}, {}
     for name, peer in PEERS.items():
         try:
-            options = ["--only-binary", ":all:", "--compile-bytecode"]
-            python = environment(suite.folder / f"peer-{peer.module}", [peer.requirement], None, *options)
+            ready[name] = installed(suite.folder, peer)
         except RuntimeError as error:
             lacking[peer.requirement] = why(error)
-            continue
-        ready[name] = evolve(peer, python=str(python), caches=str(suite.folder / "numba"), before={})
     return ready, lacking
