@@ -149,7 +149,7 @@ WRONG: Wrongs = {
     ),
     "more than was ordered": (ordered(rule("quote"), quantity=lambda _: "0.1"), "not within its quantity"),
     "a price beyond the limit": (
-        ordered(rule("quote", type="limit", side="buy"), limit=more("-1")),
+        ordered(rule("quote", type="limit", side="sell"), limit=more("1")),
         "not within its limit",
     ),
     "a fill on the input of its decision": (decided_late, "not after its decision"),
