@@ -284,6 +284,7 @@ async def _resume(
     outcome.directory, failures.directory = run.directory, directory
     try:
         outcome.held.enter_context(running(directory))
+        directories.remove_leftovers(directory)
         outcome.beats.keep_stacks(directory)
         left_out = _seal(assembly, say)
         journal = Journal(directory, durable=True, labels=None)
