@@ -4,23 +4,26 @@ However a session is killed, the next command puts things right: what was shown 
 from its first input, and whatever cannot go on has its report. What repairs is killed in the same way.
 """
 
-import os
 import signal
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from lives import CALLS, Life, Lives, broken, check_shown, lives, why_not_traced
-from steady import proved
+from lives import (
+    CALLS,
+    RESUME,
+    SESSION,
+    SHORT,
+    Life,
+    Lives,
+    broken,
+    check_shown,
+    lives,
+    put_right,
+    why_not_traced,
+)
 
 KILL: Final = "signal=KILL"
-SESSION: Final = (
-    "run", "--provider", "steady", "--strategy", "counter", "--gate", "none", "--reporter", "witness", "--speed", "40",
-    "--minutes",
-)  # fmt: skip
-SHORT: Final = (*SESSION, "0.12")
-RESUME: Final = ("run", "--resume", "--reporter", "witness")
 
 _reason = why_not_traced()
 pytestmark = pytest.mark.skipif(bool(_reason), reason=_reason)
@@ -65,8 +68,7 @@ def in_its_quarantine(live: Lives, strace: tuple[str, ...]) -> Life:
 
 
 PHASES: Final[dict[str, Callable[[Lives, tuple[str, ...]], Life]]] = {
-    phase.__name__: phase
-    for phase in (in_its_life, in_its_end, in_its_recovery, in_the_next_start, in_its_quarantine)
+    phase.__name__: phase for phase in (in_its_life, in_its_end, in_its_recovery, in_the_next_start, in_its_quarantine)
 }
 
 
@@ -78,34 +80,6 @@ def killed(live: Lives, phase: str, call: str, number: int) -> bool:
     life.check_said()
     put_right(live)
     return life.code != 0
-
-
-def put_right(live: Lives) -> None:
-    """Resume the session, where it can be; start another one; check every folder and every row that was shown."""
-    lab = live.lab
-    resumed = live(*RESUME)
-    resumed.check_said()
-    assert resumed.code in (0, 74, 78), resumed
-    if resumed.code == 0:
-        proved(lab)
-        assert lab.run().report()["reason"] in ("completed", "stopped")
-    if live.witness.exists():
-        check_shown(live, lab.run().folder)
-    for folder in lab.folder.glob("runs/2*"):
-        os.utime(folder, (0, 0))  # a young one without a journal may be that of a backtest that begins now
-    result = lab("run", "--provider", "mock", "--speed", "max", "--minutes", "1", "--reporter", "none")
-    assert (result.code, "Traceback" in result.err) == (0, False), result.err
-    everything_in_its_place(lab.folder / "runs")
-
-
-def everything_in_its_place(runs: Path) -> None:
-    """Check that each run has its report, that the newest is found, and that nothing is left of what was killed."""
-    for folder in runs.glob("2*"):
-        assert (folder / "final_report.json").is_file(), sorted(folder.iterdir())
-        left = [path.name for path in folder.iterdir() if path.name.startswith(".") or path.name == "running"]
-        assert [name for name in left if name != ".reserve"] == [], folder
-    assert (runs / "latest" / "final_report.json").is_file()
-    assert list(runs.glob("2*"))
 
 
 SAMPLE: Final[dict[str, tuple[tuple[str, int], ...]]] = {

@@ -17,6 +17,8 @@ from typing import Any, Final
 
 from attrs import define, frozen
 from lab.journal.reader import JournalReader
+from lab.runs.directory import find
+from steady import proved
 
 CALLS: Final = (
     "write", "pwrite64", "fsync", "fdatasync", "rename", "unlink", "ftruncate", "mkdir", "symlink",
@@ -190,6 +192,48 @@ def check_shown(lives: Lives, folder: Path) -> int:
     lost = {seq: row for seq, row in shown.items() if there.get(seq) != row}
     assert not lost, f"shown, and not in {folder.name}: {lost}"
     return len(shown)
+
+
+# -- what comes after --------------------------------------------------------------------------------------------------
+
+SESSION: Final = (
+    "run", "--provider", "steady", "--strategy", "counter", "--gate", "none", "--reporter", "witness", "--speed", "40",
+    "--minutes",
+)  # fmt: skip
+SHORT: Final = (*SESSION, "0.12")
+RESUME: Final = ("run", "--resume", "--reporter", "witness")
+
+
+def put_right(lives: Lives) -> None:
+    """Resume the newest session, where it can be, and start another one.
+
+    Whatever was shown is in the journal, a session that had begun is proved, and nothing is left of what broke.
+    """
+    lab, runs = lives.lab, lives.lab.folder / "runs"
+    resumed = lives(*RESUME)
+    resumed.check_said()
+    assert resumed.code in (0, 74, 78), resumed
+    if resumed.code == 0:
+        assert lab.run().report()["reason"] in ("completed", "stopped")
+    if resumed.code == 0 or "it ended" in resumed.said:
+        proved(lab)
+    if lives.witness.exists():
+        check_shown(lives, find(lab.folder, "latest"))
+    for folder in runs.glob("2*"):
+        os.utime(folder, (0, 0))  # a young one without a journal may be that of a backtest that begins now
+    result = lab("run", "--provider", "mock", "--speed", "max", "--minutes", "1", "--reporter", "none")
+    assert (result.code, "Traceback" in result.err) == (0, False), result.err
+    everything_in_its_place(runs)
+
+
+def everything_in_its_place(runs: Path) -> None:
+    """Check that each run has its report, that the newest is found, and that nothing is left of what was killed."""
+    for folder in runs.glob("2*"):
+        assert (folder / "final_report.json").is_file(), sorted(folder.iterdir())
+        left = [path.name for path in folder.iterdir() if path.name.startswith(".") or path.name == "running"]
+        assert [name for name in left if name != ".reserve"] == [], folder
+    assert (runs / "latest" / "final_report.json").is_file()
+    assert list(runs.glob("2*"))
 
 
 # -- what the machine can do -------------------------------------------------------------------------------------------

@@ -73,23 +73,30 @@ class TapeWriter:
         """Write what is gathered as one frame and hand it to the operating system; with ``sync`` also to the disk.
 
         Synced before a commit, the tape has every input that a committed row came from, also after a power cut. Raises
-        ``OSError``; what is gathered then stays so, and a part of a frame is taken back.
+        ``OSError`` naming the file; what is gathered then stays so, and a part of a frame is taken back.
         """
         if self._file is None or self._file.closed:
             return
+        try:
+            self._flush(self._file, sync)
+        except OSError as error:
+            error.filename = error.filename or self._file.name
+            raise
+
+    def _flush(self, file: BinaryIO, sync: bool) -> None:
         if self._lines:
             lines = b"".join(self._lines)
-            self._put(self._file, zstd.compress(lines, options=_OPTIONS))
+            self._put(file, zstd.compress(lines, options=_OPTIONS))
             self._digest.update(lines)
             self._synced = False
             self._lines.clear()
             self._size = 0
         if sync and not self._synced:
-            os.fsync(self._file.fileno())
+            os.fsync(file.fileno())
             self._synced = True
-        if self._file.tell() >= _SEGMENT_BYTES and self._directory is not None:
-            os.fsync(self._file.fileno())
-            self._file.close()
+        if file.tell() >= _SEGMENT_BYTES and self._directory is not None:
+            os.fsync(file.fileno())
+            file.close()
             self._segment += 1
             self._file = _new_segment(self._directory, self._segment)
 

@@ -15,7 +15,7 @@ from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.time import format_time
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalWaits, RunError
+from lab.errors import EngineError, JournalError, JournalWaits, RunError
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.journal.report import build_report, empty_state
@@ -126,7 +126,7 @@ class Session:
                 group.cancel_scope.cancel()
         except BaseException as error:
             self.end.failed(error)
-        self.conclude()
+        self._conclude()
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
@@ -182,6 +182,8 @@ class Session:
             self.end.failed(error)
             if isinstance(error, EngineError):
                 runner.give_up(str(error))
+            elif not isinstance(error, JournalError):  # a journal that failed takes no row any more
+                runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
         self._write_end(engine)
 
     def _begin(self, instrument: Instrument) -> Engine:
@@ -361,7 +363,14 @@ class Session:
         return state if self._recovered is None else added(self._recovered.run.state, state)
 
     def conclude(self) -> Report:
-        """Write the end after a failure of the ordinary way, and return the report. Safe to call twice."""
+        """Write the end after a failure of the ordinary way, and return the report. Safe to call twice.
+
+        Raises `JournalError` where the journal holds no run.
+        """
+        self._conclude()
+        return self.report()
+
+    def _conclude(self) -> None:
         if not self._finished.is_set():
             try:
                 if self.runner is None:
@@ -371,7 +380,6 @@ class Session:
                 self._write_end(self.engine)
             except BaseException as error:
                 self.end.failed(error)
-        return self.report()
 
     def wait_for_reporters(self, report: Report, hurried: Callable[[], bool]) -> bool:
         """Wait for the reporters as `LiveReporters.finish` does; return whether one of them did not end."""

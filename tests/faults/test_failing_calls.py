@@ -1,0 +1,69 @@
+"""A system call that writes fails: an exit code of the table, a line that names file and cause, and nothing wrong.
+
+A disk that takes nothing now is waited for, with the gate shut; what failed otherwise may be on disk or not, and ends
+the session. Either way what was shown is in the journal, and the next command puts things right.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+from lives import CALLS, SHORT, Lives, broken, lives, put_right, why_not_traced
+
+_reason = why_not_traced()
+pytestmark = pytest.mark.skipif(bool(_reason), reason=_reason)
+
+CAUSES: Final = {
+    "EIO": ("Input/output error", "disk I/O error"),
+    "ENOSPC": ("No space left on device", "database or disk is full", "disk I/O error"),
+}
+SAMPLE: Final = (
+    ("EIO", "mkdir", 2, 74), ("EIO", "rename", 2, 74), ("EIO", "pwrite64", 50, 74), ("EIO", "fsync", 6, 74),
+    ("EIO", "fdatasync", 5, 74), ("EIO", "write", 20, 74), ("EIO", "ftruncate", 2, 0), ("EIO", "symlink", 1, 0),
+    ("ENOSPC", "pwrite64", 50, 0), ("ENOSPC", "fsync", 6, 0), ("ENOSPC", "write", 20, 0),
+)  # fmt: skip
+"""What fails, and the exit code of the session."""
+
+
+@pytest.fixture
+def live(lab: Any, steady: Any) -> Iterator[Lives]:
+    with lives(lab, steady) as found:
+        yield found
+
+
+def failing(live: Lives, error: str, call: str, number: int, *, on: bool) -> int:
+    """Let the n-th call of a kind fail, with ``on`` every later one too; check what comes, and return the exit code."""
+    live.forget()
+    life = live(*SHORT, strace=broken(call, number, f"error={error}", on=on))
+    assert life.code in (0, 74), life
+    life.check_said()
+    lines = life.said.splitlines()
+    assert len(lines) <= 2, "a report that cannot be written, and the end"
+    if life.code == 74 and not (on and call == "write"):  # standard error is written by that, too
+        assert any(cause in lines[-1] for cause in CAUSES[error]), life.said
+        assert "runs" in lines[-1], "the file, or its folder, is named"
+    put_right(live)
+    return life.code
+
+
+@pytest.mark.behaviour("J1", "J4", "S5")
+def test_a_write_or_a_sync_that_fails_is_told_with_its_file_and_loses_nothing(live: Lives) -> None:
+    for error, call, number, code in SAMPLE:
+        assert failing(live, error, call, number, on=False) == code, (error, call, number)
+
+
+@pytest.mark.behaviour("J1", "J4", "S5")
+def test_a_disk_that_fails_from_now_on_ends_the_session_with_74(live: Lives) -> None:
+    for call, number in (("fsync", 6), ("fdatasync", 5), ("pwrite64", 90)):
+        assert failing(live, "EIO", call, number, on=True) == 74
+
+
+@pytest.mark.night
+@pytest.mark.timeout(3600)
+@pytest.mark.behaviour("J1", "J4", "S5")
+@pytest.mark.parametrize("on", [False, True])
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("error", CAUSES)
+def test_whichever_write_or_sync_fails_is_told_and_loses_nothing(live: Lives, error: str, call: str, on: bool) -> None:
+    for number in (*range(1, 40), *range(40, 200, 7)):
+        failing(live, error, call, number, on=on)
