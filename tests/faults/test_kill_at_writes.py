@@ -85,7 +85,7 @@ def killed(live: Lives, phase: str, call: str, number: int) -> bool:
 SAMPLE: Final[dict[str, tuple[tuple[str, int], ...]]] = {
     "in_its_life": (
         ("mkdir", 2), ("symlink", 1), ("rename", 2), ("pwrite64", 20), ("pwrite64", 62), ("pwrite64", 101),
-        ("fdatasync", 3), ("fsync", 6), ("write", 2),
+        ("fdatasync", 1), ("fdatasync", 3), ("fsync", 6), ("write", 2),
     ),
     "in_its_end": (("write", 2), ("fdatasync", 2), ("rename", 1), ("ftruncate", 2), ("unlink", 2)),
     "in_its_recovery": (("ftruncate", 1), ("pwrite64", 12), ("fdatasync", 1)),

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, frozen
+from disks import NO_LOG_FLUSH, SHUTDOWN
 from lab.journal.reader import JournalReader
 from lab.runs.directory import find
 from steady import proved
@@ -26,7 +27,7 @@ CALLS: Final = (
 """The system calls by which lab and SQLite change files."""
 
 _FORKER: Final = """
-import glob, json, os, signal, subprocess, sys, time
+import fcntl, glob, json, os, signal, subprocess, sys, time
 import lab.session.launch, lab.session.recovery, lab_paper_broker.broker, lab_risk_limits, websockets, httpx
 from lab.cli.main import run_command_line
 from lab.session.signals import Interrupts
@@ -45,7 +46,12 @@ def traced(child, options):
         time.sleep(0.001)
     return tracer
 
-def live(args, killed_after, trading, options, signalled, said):
+def cut(disk):
+    folder = os.open(disk, os.O_RDONLY)
+    fcntl.ioctl(folder, SHUTDOWN, NO_LOG_FLUSH)
+    os.close(folder)
+
+def live(args, killed_after, trading, options, signalled, said, disk):
     before, patience = recorded(), time.monotonic() + 5
     waits, go = os.pipe()
     child = os.fork()
@@ -75,6 +81,8 @@ def live(args, killed_after, trading, options, signalled, said):
         tracer = traced(child, options) if options else None
         os.kill(child, signalled)
     elif killed_after is not None:
+        if disk:
+            cut(disk)
         os.kill(child, signal.SIGKILL)
     _, status = os.waitpid(child, 0)
     if tracer is not None:
@@ -135,9 +143,11 @@ class Lives:
         trading: bool = True,
         strace: tuple[str, ...] = (),
         signalled: int = 0,
+        disk: Path | None = None,
     ) -> Life:
         """Run ``lab`` with arguments to its end.
 
+        With ``disk`` the power of the disk mounted there is cut just before the kill.
         It is killed so many seconds after it has begun (with ``trading``, after its first new input), sent a signal
         then, or run under ``strace`` with options: from its beginning, or from just before the signal.
         """
@@ -147,7 +157,7 @@ class Lives:
         said = self.witness.with_name("said")
         request = {
             "args": args, "killed_after": killed_after, "trading": trading, "options": strace, "signalled": signalled,
-            "said": str(said),
+            "said": str(said), "disk": disk and str(disk),
         }  # fmt: skip
         print(json.dumps(request), file=asks, flush=True)
         code = int(answers.readline())
@@ -175,7 +185,7 @@ def lives(lab: Any, site: Any, environment: Mapping[str, str] | None = None, bef
     witness = lab.folder.parent / "witness"
     told = {**lab.environment, **lab.see(site), "WITNESS": str(witness), **(environment or {})}
     with subprocess.Popen(
-        [sys.executable, "-c", before + _FORKER], cwd=lab.folder, env=told, stdin=subprocess.PIPE,
+        [sys.executable, "-c", f"{SHUTDOWN=}\n{NO_LOG_FLUSH=}\n{before}{_FORKER}"], cwd=lab.folder, env=told, stdin=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True,
     ) as process:  # fmt: skip
         yield Lives(lab, witness, process)
@@ -231,7 +241,7 @@ def everything_in_its_place(runs: Path) -> None:
     for folder in runs.glob("2*"):
         assert (folder / "final_report.json").is_file(), sorted(folder.iterdir())
         left = [path.name for path in folder.iterdir() if path.name.startswith(".") or path.name == "running"]
-        assert [name for name in left if name != ".reserve"] == [], folder
+        assert left == [], folder
     assert (runs / "latest" / "final_report.json").is_file()
     assert list(runs.glob("2*"))
 
@@ -245,10 +255,10 @@ def why_not_traced() -> str:
         return "strace is not installed (apt install strace)"
     # With a path: where SQLite, or a file system, makes other calls than these, the counts are of nothing.
     with tempfile.TemporaryDirectory() as folder:
-        code = f"import os; os.mkdir({os.path.join(folder, 'made')!r})"
+        code = f"import os; os.mkdir({f'{folder}/made'!r})"
         done = subprocess.run(
-            ["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=mkdir", "-e", "inject=mkdir:error=EIO", sys.executable,
-             "-c", code], capture_output=True, text=True, check=False,
+            ["strace", "-f", "-qq", "-o", "/dev/null", *broken("mkdir", 1, "error=EIO"), sys.executable, "-c", code],
+            capture_output=True, text=True, check=False,
         )  # fmt: skip
         if done.returncode and "Input/output error" in done.stderr:
             return ""

@@ -14,6 +14,7 @@ from lab.exit_codes import EndReason
 from lab.journal.mark import NAME as MARK_NAME
 from lab.journal.reader import JournalReader, check_chain
 from lab.journal.report import build_report
+from lab.journal.reserve import NAME as RESERVE_NAME
 from lab.journal.schema import FILE_NAME, FIRST_SEGMENT, RUNNING, part_of
 from lab.journal.tape import segments_of
 from lab.runs.directory import QUARANTINE, REPORT_NAME, age, is_run_name, remove_leftovers, write_report
@@ -22,7 +23,15 @@ from lab.runs.quarantine import put_aside
 
 _LINK_S: Final = 60.0
 _YOUNG_S: Final = 1.0
-_EMPTY: Final = (FILE_NAME, f"{FILE_NAME}-wal", f"{FILE_NAME}-shm", f"{FILE_NAME}-journal", MARK_NAME, RUNNING)
+_EMPTY: Final = (
+    FILE_NAME,
+    f"{FILE_NAME}-wal",
+    f"{FILE_NAME}-shm",
+    f"{FILE_NAME}-journal",
+    MARK_NAME,
+    RESERVE_NAME,
+    RUNNING,
+)
 """The files that a run makes before it begins, beside its tape."""
 
 
@@ -115,6 +124,7 @@ def _finish(directory: Path, strict: bool) -> None:
         if not (wrong and strict):
             write_report(directory, report)
             remove_leftovers(directory)
+            (directory / RESERVE_NAME).unlink(missing_ok=True)
         if wrong:
             raise JournalError(f"{reader.name}: {wrong}")
         (directory / RUNNING).unlink(missing_ok=True)
