@@ -184,9 +184,9 @@ def lives(lab: Any, site: Any, environment: Mapping[str, str] | None = None, bef
     site.install("their_witness", _WITNESS)
     witness = lab.folder.parent / "witness"
     told = {**lab.environment, **lab.see(site), "WITNESS": str(witness), **(environment or {})}
+    code = f"{SHUTDOWN=}\n{NO_LOG_FLUSH=}\n{before}{_FORKER}"
     with subprocess.Popen(
-        [sys.executable, "-c", f"{SHUTDOWN=}\n{NO_LOG_FLUSH=}\n{before}{_FORKER}"], cwd=lab.folder, env=told, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
+        [sys.executable, "-c", code], cwd=lab.folder, env=told, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:  # fmt: skip
         yield Lives(lab, witness, process)
         assert process.stdin is not None

@@ -167,9 +167,16 @@ class ReporterHost:
             self.degradations.append(f"reporter_failed {thread.name}: {describe_error(error)}")
             self._failures.note("reporter", thread.name, "report", error)
 
-    def finish(self, *, hurried: Callable[[], bool] = lambda: False, while_taking: bool = False) -> None:
+    def finish(
+        self,
+        *,
+        hurried: Callable[[], bool] = lambda: False,
+        why: str = "when a second signal came",
+        while_taking: bool = False,
+    ) -> None:
         """Wait until every reporter is done, five seconds of real time in all, or until ``hurried`` says so.
 
+        ``why`` completes the sentence about those that were not done then.
         With ``while_taking`` (a backtest, whose rows all come at its end) each has five seconds from the last row it
         took. What is not done then is cancelled, gets a fifth of a second to obey, and is abandoned.
         """
@@ -184,7 +191,7 @@ class ReporterHost:
                 if while_taking and thread.taken != taken:
                     limits[thread] = (thread.taken, now + END_S)
                 elif hurry or now >= limit:
-                    self._leave(thread, hurry)
+                    self._leave(thread, why if hurry else f"{END_S:g} s after the end")
                     left.append(thread)
             working[0].done.wait(_POLL_S)
         obey_until = time.monotonic() + _OBEY_S
@@ -198,9 +205,8 @@ class ReporterHost:
                 rows = f"{thread.missed} rows; without a file only the newest are kept for a reporter that is behind"
                 self.degradations.append(f"reporter_missed_rows {thread.name}: {rows}")
 
-    def _leave(self, thread: ReporterThread, hurry: bool) -> None:
+    def _leave(self, thread: ReporterThread, when: str) -> None:
         thread.cancel()
-        when = "when a second signal came" if hurry else f"{END_S:g} s after the end"
         self.degradations.append(f"reporter_unfinished {thread.name}: not done {when}, after {thread.taken} rows")
         self._failures.say(f"reporter {thread.name} was not done {when} and was abandoned")
 

@@ -41,7 +41,8 @@ def running(directory: Path | None) -> Iterator[None]:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where the disk fails, the cause of the end is told, not this
+                path.unlink(missing_ok=True)
 
 
 def is_running(directory: Path) -> bool:

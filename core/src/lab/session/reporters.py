@@ -87,7 +87,7 @@ class LiveReporters:
 
     def leave(self) -> None:
         """Abandon the reporters, because there is no report to show."""
-        self._host.finish(hurried=lambda: True)
+        self._host.finish(hurried=lambda: True, why="when the report failed")
 
     def _report(self) -> Report:
         if self._final is None:
