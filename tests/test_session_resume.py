@@ -1,17 +1,15 @@
 """``lab run --resume``: a session that was killed goes on with the same money, positions, orders and strategies."""
 
 import hashlib
-import json
+import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import pytest
@@ -24,82 +22,70 @@ from lab.plugins.discovery import Registry
 from lab.records.run import SessionState
 from lab.runs.failures import FailureLog
 from lab.session.recovery import Interrupted, recover
+from lives import lives
 from steady import RUN, proved, resumptions
 
-FORKER = """
-import glob, json, os, signal, sys, time
-import lab.session.launch, lab_paper_broker.broker, lab_risk_limits, websockets, httpx
-from lab.cli.main import run_command_line
-from lab.session.signals import Interrupts
-
-def recorded():
-    return sum(os.path.getsize(path) for path in glob.glob("runs/*/tape-*"))
-
-for line in sys.stdin:
-    args, after, behind_the_first_input = json.loads(line)
-    before, patience = recorded(), time.monotonic() + 5
-    child = os.fork()
-    if not child:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.argv = ["lab", *args]
-        os._exit(run_command_line(Interrupts()))
-    if after is not None:
-        while behind_the_first_input and recorded() == before and time.monotonic() < patience:
-            time.sleep(0.01)
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    print(os.waitstatus_to_exitcode(status), flush=True)
-"""
+RESUME: Final = ("run", "--resume", "--reporter", "none")
 
 
 @pytest.fixture
-def life(lab: Any, steady: None) -> Iterator[Any]:
+def life(lab: Any, steady: Any) -> Iterator[Callable[..., int]]:
     """Give a function that runs ``lab`` in a process, killed so long after its start or first input.
 
     It returns the exit code.
     """
-    with subprocess.Popen(
-        [sys.executable, "-c", FORKER], cwd=lab.folder, env=lab.environment, stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE, text=True,
-    ) as process:  # fmt: skip
-        asks, answers = process.stdin, process.stdout
-        assert asks is not None
-        assert answers is not None
-
-        def live(*args: str, killed_after: float | None = None, trading: bool = True) -> int:
-            print(json.dumps([args, killed_after, trading]), file=asks, flush=True)
-            return int(answers.readline())
-
-        yield live
-        asks.close()
-    assert process.returncode == 0
+    with lives(lab, steady) as live:
+        yield lambda *args, **how: live(*args, **how).code
 
 
-@pytest.mark.behaviour("S11", "J1")
-def test_killed_forty_times_at_any_moment_it_is_still_one_run_proved_from_its_first_input(lab: Any, life: Any) -> None:
-    """Also killed while it recovers: nothing is there before its first commit. The strategy's count goes on."""
-    assert life(*RUN, "--minutes", "0.25", killed_after=0.8) == -signal.SIGKILL
-    chance = random.Random(7)
-    lives = 40
-    again = ("run", "--resume", "--reporter", "none")
-    for number in range(lives):  # by turns before it trades again, perhaps, and after
-        trading, longest = bool(number % 2), 0.2 if number % 2 else 0.4
-        assert life(*again, killed_after=chance.uniform(0.03, longest), trading=trading) == -signal.SIGKILL
+def killed_again_and_again(lab: Any, life: Any, times: int, seed: int) -> None:
+    """Kill a session so often and resume it each time: it is one run, proved, and the strategy's count goes on.
+
+    It is also killed while it recovers: nothing is there before its first commit.
+    """
+    assert life(*RUN, "--minutes", "9", killed_after=0.3) == -signal.SIGKILL
+    chance = random.Random(seed)
+    for number in range(times):  # by turns before it trades again, perhaps, and after
+        trading, longest = bool(number % 2), 0.2 if number % 2 else 0.3
+        assert life(*RESUME, killed_after=chance.uniform(0.03, longest), trading=trading) == -signal.SIGKILL
     proved(lab)
     killed = lab.run()
-    assert life("run", "--resume", "--reporter", "none") == 0
+    assert life(*RESUME, killed_after=0.1, signalled=signal.SIGTERM) == 0
     proved(lab)
     run = lab.run()
     report = run.report()
     assert run.folder == killed.folder
-    assert (report["reason"], report["exit_code"]) == ("completed", 0)
-    assert 15 <= report["duration_seconds"] < 20
-    assert lives // 2 <= resumptions(run) <= lives + 1
+    assert (report["reason"], report["exit_code"]) == ("stopped", 0)
+    assert times // 2 <= resumptions(run) <= times + 1
     counted = [int(body["reason"].split()[1]) for _, _, body in run.rows("order_accepted") if body["reason"][:1] == "q"]
     assert counted == sorted(set(counted))
     assert all(number % 4 == 0 for number in counted)
     assert report["books"]["counter"]["positions"] == {}
+
+
+@pytest.mark.behaviour("S11", "J1")
+def test_killed_a_hundred_times_at_any_moment_it_is_still_one_run_proved_from_its_first_input(
+    lab: Any, life: Any
+) -> None:
+    killed_again_and_again(lab, life, 100, seed=7)
+
+
+@pytest.mark.night
+@pytest.mark.timeout(1800)
+@pytest.mark.behaviour("S11", "J1")
+@pytest.mark.parametrize("seed", range(100, 120))
+def test_killed_two_thousand_times_in_twenty_runs_each_is_one_run_proved(lab: Any, life: Any, seed: int) -> None:
+    killed_again_and_again(lab, life, 100, seed)
+
+
+@pytest.mark.behaviour("S11")
+def test_a_run_goes_on_for_the_time_it_had_left(lab: Any, life: Any) -> None:
+    life(*RUN, "--speed", "10", "--minutes", "0.5", killed_after=0.4)
+    assert life(*RESUME) == 0
+    proved(lab)
+    report = lab.run().report()
+    assert (report["reason"], report["exit_code"]) == ("completed", 0)
+    assert 30 <= report["duration_seconds"] < 38
 
 
 @pytest.mark.behaviour("J1", "J6")
@@ -166,7 +152,7 @@ def test_a_frame_that_was_being_written_is_cut_off_the_tape(lab: Any, life: Any)
     [segment] = segments_of(lab.run().folder)
     whole = segment.read_bytes()
     segment.write_bytes(whole + b"(\xb5/\xfd torn")
-    assert life("run", "--resume", "--reporter", "none", killed_after=0.6) == -signal.SIGKILL
+    assert life(*RESUME, killed_after=0.6) == -signal.SIGKILL
     assert segment.read_bytes() == whole
     assert len(segments_of(lab.run().folder)) == 2
     proved(lab)
@@ -174,7 +160,7 @@ def test_a_frame_that_was_being_written_is_cut_off_the_tape(lab: Any, life: Any)
 
 @pytest.mark.behaviour("S11")
 def test_a_session_killed_while_it_was_ending_comes_to_that_end(lab: Any, life: Any) -> None:
-    life(*RUN, "--minutes", "1", killed_after=0.9)
+    life(*RUN, "--speed", "10", "--minutes", "1", killed_after=0.4)
     folder = lab.run().folder
     inputs = list(read_tape(folder))
     stopping = Command(max(one.time_ns for one in inputs), CommandAction.STOP, "session", "stopped")
@@ -182,8 +168,8 @@ def test_a_session_killed_while_it_was_ending_comes_to_that_end(lab: Any, life: 
     tape.add(stopping)
     tape.close()
     started = time.monotonic()
-    assert life("run", "--resume", "--reporter", "none") == 0
-    assert time.monotonic() - started < 14
+    assert life(*RESUME) == 0
+    assert time.monotonic() - started < 5
     assert lab.run().report()["reason"] == "stopped"
     proved(lab)
 
@@ -231,3 +217,17 @@ def test_a_run_whose_rows_do_not_follow_from_its_inputs_is_not_resumed(lab: Any,
     assert result.code == 74
     assert "Traceback" not in result.err
     assert "start a new run without --resume" in result.err
+
+
+@pytest.mark.behaviour("S11", "V1")
+def test_a_start_that_was_killed_before_it_began_leaves_the_session_before_it_the_newest(lab: Any, life: Any) -> None:
+    life(*RUN, "--speed", "20", "--minutes", "0.25", killed_after=0.2)
+    session = lab.run().folder
+    unborn = session.with_name(f"{session.name}-2")
+    unborn.mkdir()
+    os.utime(unborn, (0, 0))
+    (session.parent / "latest").unlink()
+    (session.parent / "latest").symlink_to(unborn.name)
+    assert life(*RESUME) == 0
+    assert (lab.run().folder, unborn.exists()) == (session, False)
+    proved(lab)

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import pytest
 from lab.errors import LabError
 from lab.exit_codes import EndReason
+from lab.supervision.life import live
 from lab.supervision.notify import ServiceManager
 from steady import RUN, proved, resumptions
 
@@ -125,6 +127,34 @@ def test_a_frozen_session_is_noticed_and_trades_again_within_ten_seconds(lab: An
     proved(lab)
 
 
+@pytest.mark.behaviour("S2", "S4", "T2")
+@pytest.mark.parametrize("seconds", [6.0, pytest.param(45.0, marks=pytest.mark.night)])
+def test_a_machine_that_stood_still_is_no_freeze_and_nothing_is_decided_on_what_is_old(
+    lab: Any, supervised: Any, seconds: float
+) -> None:
+    """The supervisor is stopped too, as when a lid is closed: nobody is aborted, and entries wait for fresh quotes."""
+    process = supervised(*RUN[1:], "--minutes", "5")
+    session = trading(lab)
+    known = fills(lab)
+    for one in (process.pid, session):
+        os.kill(one, signal.SIGSTOP)
+    stopped_ns = time.time_ns()
+    time.sleep(seconds)  # what is to be survived takes time
+    woken_ns = time.time_ns()
+    for one in (session, process.pid):
+        os.kill(one, signal.SIGCONT)
+    assert trading(lab, known + 2) == session
+    process.send_signal(signal.SIGTERM)
+    assert "starts again" not in ended(process, 0)
+    run = lab.run()
+    shut = [body for _, _, body in run.rows("trading_state") if body[0] >= woken_ns - 10**9]
+    assert shut, "the gate was shut when it woke"
+    assert shut[0][1]
+    placed = [body["placed_ns"] for _, _, body in run.rows("order_accepted")]
+    assert not [one for one in placed if stopped_ns + 10**9 < one < woken_ns - 10**7]
+    proved(lab)
+
+
 BLOCKING = """
     import time
     from attrs import define
@@ -197,6 +227,37 @@ def test_a_verdict_is_not_started_again(lab: Any, supervised: Any, args: tuple[s
     out = ended(supervised(*args, *(() if "--nonsense" in args else ("--reporter", "none"))), code)
     assert "starts again" not in out
     assert not list(lab.folder.glob("runs/*/supervision.json"))
+
+
+@pytest.mark.behaviour("J2", "S4")
+def test_damage_that_strict_state_refuses_is_a_verdict_and_not_started_again(lab: Any, supervised: Any) -> None:
+    assert lab("run", "--provider", "mock", "--speed", "max", "--minutes", "1", "--reporter", "none").code == 0
+    with sqlite3.connect(lab.run().folder / "journal.db") as db:
+        db.execute("UPDATE event SET body = replace(body, '10000', '99999') WHERE kind = 'run_ended'")
+    db.close()
+    args = ("--provider", "mock", "--minutes", "5", "--reporter", "none", "--strict-state")
+    out = ended(supervised(*args), 74)
+    assert "start without --strict-state" in out
+    assert "starts again" not in out
+
+
+STARTING = """
+import time
+time.sleep(0.5)
+from lab.session.signals import Interrupts
+interrupts = Interrupts()
+interrupts.install()
+raise SystemExit(100 + interrupts.count + 10 * interrupts.killed)
+"""
+
+
+@pytest.mark.behaviour("S3", "S4")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 101), (signal.SIGHUP, 101), (signal.SIGUSR1, 111)])
+def test_a_signal_before_a_session_has_its_handlers_waits_until_it_has(number: signal.Signals, code: int) -> None:
+    waiting = [[number]]
+    life = live([sys.executable, "-c", STARTING], lambda: waiting.pop() if waiting else [], lambda life: None)
+    assert life.code == code
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == set(), "this process gets them at once again"
 
 
 @pytest.mark.behaviour("S3", "S4")

@@ -54,14 +54,14 @@ def in_the_next_start(live: Lives, strace: tuple[str, ...]) -> Life:
     """Where the report of the session before is written."""
     assert live(*SHORT, killed_after=0.04).code == -signal.SIGKILL
     check_shown(live, live.lab.run().folder)
-    live.witness.unlink()
+    live.witness.unlink(missing_ok=True)
     return live(*SHORT, strace=strace)
 
 
 def in_its_quarantine(live: Lives, strace: tuple[str, ...]) -> Life:
     """Where the session before, which is damaged, is put aside."""
     assert live(*SHORT, killed_after=0.04).code == -signal.SIGKILL
-    live.witness.unlink()
+    live.witness.unlink(missing_ok=True)
     with (live.lab.run().folder / "journal.db").open("r+b") as file:
         file.write(b"no journal")
     return live(*SHORT, strace=strace)

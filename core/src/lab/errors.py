@@ -116,6 +116,13 @@ class RunError(LabError):
         self.reason = reason
 
 
+class StateRefused(RunError):
+    """An earlier session is damaged, and ``--strict-state`` lets none begin: starting again changes nothing."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(EndReason.STORAGE, f"{why}; move it away, or start without --strict-state")
+
+
 def describe_error(error: BaseException) -> str:
     """Return an exception's type and message on one line of at most 500 characters; of a group of one, its member's.
 

@@ -9,8 +9,7 @@ from typing import Final
 
 from attrs import define, field
 
-from lab.errors import JournalError, NotBegunError, RunError, describe_error
-from lab.exit_codes import EndReason
+from lab.errors import JournalError, NotBegunError, StateRefused, describe_error
 from lab.journal.mark import NAME as MARK_NAME
 from lab.journal.reader import JournalReader, check_chain
 from lab.journal.report import build_report
@@ -59,7 +58,7 @@ def finalize_interrupted(state_dir: Path, *, strict: bool = False) -> Aftermath:
     was written while the run was alive is written again. The folder of a run that never began is removed. A damaged
     backtest stays where it is, because it can be run again.
 
-    With ``strict`` raises `RunError` for the first damaged session and leaves it where it is; else a damaged run
+    With ``strict`` raises `StateRefused` for the first damaged session and leaves it where it is; else a damaged run
     blocks no start.
     """
     runs = state_dir / "runs"
@@ -131,12 +130,11 @@ def _finish(directory: Path, strict: bool) -> None:
 
 
 def _put_aside(directory: Path, error: Exception, strict: bool) -> str:
-    """Move a damaged run away and return what is wrong with it. Raises `RunError` with ``strict``."""
+    """Move a damaged run away and return what is wrong with it. Raises `StateRefused` with ``strict``."""
     why = str(error) if isinstance(error, JournalError) else describe_error(error)
     why = why.replace(f"{directory}{os.sep}", "")
     if strict:
-        text = f"{directory.name} is damaged: {why}; move it away, or start without --strict-state"
-        raise RunError(EndReason.STORAGE, text)
+        raise StateRefused(f"{directory.name} is damaged: {why}")
     try:
         put_aside(directory, why)
     except OSError as problem:

@@ -59,7 +59,7 @@ def create(state_dir: Path, label: str) -> Path:
                 make_folder(directory)
             except FileExistsError:
                 continue
-            _point_latest(runs, directory.name)
+            point_latest(directory)
             return directory
     except OSError as error:
         text = f"{runs}: cannot create the run directory: {error.strerror or error}; choose another with --state-dir"
@@ -67,8 +67,12 @@ def create(state_dir: Path, label: str) -> Path:
     raise RunError(EndReason.STORAGE, f"{runs}: a thousand runs are named {label}; move some away")
 
 
-def _point_latest(runs: Path, name: str) -> None:
-    """Swap the link in one step; where links are not allowed, a text file names the run instead."""
+def point_latest(directory: Path) -> None:
+    """Let ``runs/latest`` lead to a run, in one step; where links are not allowed, it is a text file that names it.
+
+    Raises ``OSError``.
+    """
+    runs, name = directory.parent, directory.name
     latest = runs / "latest"
     temporary = runs / f".latest-{os.getpid()}"
     with contextlib.suppress(OSError):

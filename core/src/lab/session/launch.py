@@ -15,7 +15,7 @@ from lab.composition.assembly import Assembly, check_leverage
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.time import SECOND_NS
-from lab.errors import JournalError, RunError, message_of
+from lab.errors import JournalError, RunError, StateRefused, message_of
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.health.server import serving
@@ -65,6 +65,11 @@ class _Outcome:
     """Where the session says how it is, if somebody may ask."""
     held: contextlib.ExitStack = field(factory=contextlib.ExitStack)
     """What keeps other sessions away, until the last file is written."""
+
+    @property
+    def final(self) -> bool:
+        """Whether to start again would change nothing."""
+        return isinstance(self.problem, StateRefused) or (self.session is not None and self.session.end.final)
 
     def beat(self) -> dict[str, object]:
         """Return what a supervisor is told: where the run is, once it is there, and how long it goes on."""
@@ -189,6 +194,8 @@ async def run_session(
                     start.end()
                     await provider.stop()
                     group.cancel_scope.cancel()
+        if outcome.final:
+            outcome.beats.tell({**outcome.beat(), "final": True})
         return _result(outcome, interrupts, say)
 
 
@@ -285,6 +292,7 @@ async def _resume(
     try:
         outcome.held.enter_context(running(directory))
         directories.remove_leftovers(directory)
+        directories.point_latest(directory)  # one that never began may have come after it
         outcome.beats.keep_stacks(directory)
         left_out = _seal(assembly, say)
         journal = Journal(directory, durable=True, labels=None)

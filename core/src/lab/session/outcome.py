@@ -5,7 +5,7 @@ from collections.abc import Callable
 import anyio
 from msgspec.structs import replace
 
-from lab.errors import JournalError, LabError, describe_error, message_of
+from lab.errors import JournalError, LabError, StateRefused, describe_error, message_of, sole_of
 from lab.exit_codes import EndReason
 from lab.records.report import Report
 from lab.runs.failures import FailureLog
@@ -18,7 +18,7 @@ class EndCause:
     """Why a session ends. ``reason`` is ``None`` while it goes on, ``detail`` what there is to say in one line.
 
     ``killed`` is who threw the kill switch, and why; ``None`` while nobody did. It counts whatever the reason is.
-    ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
+    ``final`` is whether to start again would change nothing. ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
     """
 
     def __init__(self, failures: FailureLog, wake: Callable[[], None]) -> None:
@@ -26,6 +26,7 @@ class EndCause:
         self.detail = ""
         self.errors = 0
         self.killed: tuple[str, str] | None = None
+        self.final = False
         self.asked = anyio.Event()
         self._failures = failures
         self._wake = wake
@@ -53,6 +54,7 @@ class EndCause:
         if is_cancellation(error):
             raise error
         reason, detail = diagnose(error)
+        self.final = self.final or isinstance(sole_of(error), StateRefused)
         if reason is EndReason.INTERNAL:
             self._failures.note("the", "session", "its loop", error)
         self.fail(reason, detail)

@@ -15,7 +15,7 @@ from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.time import format_time
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, JournalWaits, RunError
+from lab.errors import EngineError, JournalError, JournalWaits, RunError, StateRefused
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.journal.report import build_report, empty_state
@@ -200,7 +200,7 @@ class Session:
         """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
         taken = taken_over(self.settings.state_dir, started, self.run_id)
         if taken.damaged and self.settings.strict_state:
-            raise RunError(EndReason.STORAGE, f"{taken.left_out[0]}; move it away, or start without --strict-state")
+            raise StateRefused(taken.left_out[0])
         memory, taken = accepted_memory(taken, self.assembly.gates, started.config_hash)
         self._left_out += taken.left_out
         if taken.run:

@@ -73,3 +73,5 @@ class Interrupts:
                 signal.signal(number, handler)
         except ValueError:
             return  # not the main thread
+        if sys.platform != "win32":
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)  # a supervisor starts the process with them blocked

@@ -41,10 +41,16 @@ class Beats:
         Nobody would start it again, and the next supervisor could not while it holds its state directory.
         """
         while self._pipe is not None:
-            try:
-                os.write(self._pipe, json.dumps(state()).encode() + b"\n")
-            except BlockingIOError:
-                pass  # the supervisor is stopped; it reads on when it wakes
-            except OSError:
-                os._exit(_GONE)
+            self.tell(state())
             await sleep(EVERY_S)
+
+    def tell(self, state: Mapping[str, Any]) -> None:
+        """Send this at once."""
+        if self._pipe is None:
+            return
+        try:
+            os.write(self._pipe, json.dumps(state).encode() + b"\n")
+        except BlockingIOError:
+            pass  # the supervisor is stopped; it reads on when it wakes
+        except OSError:
+            os._exit(_GONE)

@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from lab.supervision.beats import VARIABLE
 
+PASSED_ON: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+"""Signals that are the session's, whoever they are sent to."""
 SILENCE_S: Final = 4.0
 START_S: Final = 60.0
 """How long the first beat may take: interpreters start slowly on machines that are busy."""
@@ -40,6 +42,11 @@ class Life:
         """How long the run was to go on at the newest beat."""
         return float(self.beat.get("seconds_left") or 0.0)
 
+    @property
+    def final(self) -> bool:
+        """Whether it said that to start again would change nothing."""
+        return self.beat.get("final") is True
+
 
 def live(
     command: Sequence[str],
@@ -56,6 +63,7 @@ def live(
     reads, writes = os.pipe()
     os.set_blocking(reads, False)
     os.set_blocking(writes, False)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # a new process has no handlers: they wait until it has
     try:
         process = subprocess.Popen(
             command, pass_fds=(writes,), env={**os.environ, VARIABLE: str(writes)}, process_group=0
@@ -65,6 +73,7 @@ def live(
         raise
     finally:
         os.close(writes)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     life = Life()
     try:
         _watch(process, reads, life, signals, on_beat, silence_s)
@@ -100,6 +109,8 @@ def _watch(
             process.send_signal(signal.SIGKILL if aborted else signal.SIGABRT)
             life.frozen = aborted = True
         on_beat(life)
+    rest, beat = _newest(reads, rest)  # its last words
+    life.beat = beat or life.beat
 
 
 def _newest(reads: int, rest: bytes) -> tuple[bytes, dict[str, Any] | None]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 from lab.exit_codes import EndReason
 from lab.journal.files import write_new
 from lab.supervision.health import HealthOfAllLives
-from lab.supervision.life import SILENCE_S, Life, live
+from lab.supervision.life import PASSED_ON, SILENCE_S, Life, live
 from lab.supervision.notify import ServiceManager
 
 CRASHES: Final = frozenset(
@@ -59,7 +59,7 @@ class Supervisor:
     def run(self) -> int:
         """Run the session until it ends by itself, by a signal, or by too many crashes."""
         self._manager.forget()
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGWINCH):
+        for number in (*PASSED_ON, signal.SIGWINCH):
             signal.signal(number, self._note)
         arguments, resumed = self._arguments, False
         while True:
@@ -87,7 +87,7 @@ class Supervisor:
 
     def _crashed(self, life: Life) -> bool:
         """Return whether a life is followed by another: it had begun, and nobody asked for its end."""
-        if self._stopping or not life.run:
+        if self._stopping or not life.run or life.final:
             return False
         return life.frozen or life.code < 0 or life.code in CRASHES
 
