@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lab.errors import LabError
 from lab.exit_codes import EndReason
 from lab.supervision.life import live
 from lab.supervision.notify import ServiceManager
-from steady import RUN, proved, resumptions
+from steady import RUN, fills, proved, resumptions, session_of, wait_for
 
 SUPERVISE = """
 import sys
@@ -54,31 +53,6 @@ def supervised(lab: Any, steady: Any) -> Iterator[Callable[..., subprocess.Popen
     for path in lab.folder.glob("runs/*/running"):
         if path.is_file():
             wait_for(lambda path=path: not session_of(path.parent))
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        found = condition()
-        if found:
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"not so within {seconds} s")
-
-
-def session_of(folder: Path) -> int:
-    """Return the id of the process that has the tape of a run open, 0 where none has."""
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            if str(link.readlink()).startswith(f"{folder.resolve()}/tape-"):
-                return int(link.parts[2])
-    return 0
-
-
-def fills(lab: Any) -> int:
-    with contextlib.suppress(LabError):  # its journal is being made
-        return len(lab.run().rows("order_filled"))
-    return 0
 
 
 def trading(lab: Any, more_than: int = 0) -> int:
@@ -124,34 +98,6 @@ def test_a_frozen_session_is_noticed_and_trades_again_within_ten_seconds(lab: An
     process.send_signal(signal.SIGTERM)
     assert "it was frozen" in ended(process, 0)
     assert lives(lab)[0][1]
-    proved(lab)
-
-
-@pytest.mark.behaviour("S2", "S4", "T2")
-@pytest.mark.parametrize("seconds", [6.0, pytest.param(45.0, marks=pytest.mark.night)])
-def test_a_machine_that_stood_still_is_no_freeze_and_nothing_is_decided_on_what_is_old(
-    lab: Any, supervised: Any, seconds: float
-) -> None:
-    """The supervisor is stopped too, as when a lid is closed: nobody is aborted, and entries wait for fresh quotes."""
-    process = supervised(*RUN[1:], "--minutes", "5")
-    session = trading(lab)
-    known = fills(lab)
-    for one in (process.pid, session):
-        os.kill(one, signal.SIGSTOP)
-    stopped_ns = time.time_ns()
-    time.sleep(seconds)  # what is to be survived takes time
-    woken_ns = time.time_ns()
-    for one in (session, process.pid):
-        os.kill(one, signal.SIGCONT)
-    assert trading(lab, known + 2) == session
-    process.send_signal(signal.SIGTERM)
-    assert "starts again" not in ended(process, 0)
-    run = lab.run()
-    shut = [body for _, _, body in run.rows("trading_state") if body[0] >= woken_ns - 10**9]
-    assert shut, "the gate was shut when it woke"
-    assert shut[0][1]
-    placed = [body["placed_ns"] for _, _, body in run.rows("order_accepted")]
-    assert not [one for one in placed if stopped_ns + 10**9 < one < woken_ns - 10**7]
     proved(lab)
 
 

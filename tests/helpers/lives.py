@@ -66,6 +66,7 @@ def live(args, killed_after, trading, options, signalled, said, disk):
         try:
             interrupts = Interrupts()
             interrupts.install()
+            interrupts.own_process = True
             code = run_command_line(interrupts)
             interrupts.ignore()
         finally:

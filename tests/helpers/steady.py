@@ -1,6 +1,13 @@
 """A provider and a strategy for sessions that are killed and go on: both are functions of the time and of what came."""
 
+import contextlib
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
+
+from lab.errors import LabError
 
 STEADY: Final = '''
 """A provider whose prices are a function of the time; a strategy that counts quotes and trades on some."""
@@ -89,3 +96,36 @@ def proved(lab: Any) -> None:
 def resumptions(run: Any) -> int:
     """Return how often a run went on."""
     return sum(body[1] == "session" and body[2]["state"] == "resumed" for _, _, body in run.rows("notice"))
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+    """Return what a condition gives, once it is true."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        found = condition()
+        if found:
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not so within {seconds} s")
+
+
+def session_of(folder: Path) -> int:
+    """Return the id of the process that has the tape of a run open, 0 where none has."""
+    for link in Path("/proc").glob("[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            if str(link.readlink()).startswith(f"{folder.resolve()}/tape-"):
+                return int(link.parts[2])
+    return 0
+
+
+def fills(lab: Any) -> int:
+    """Return how many fills the newest run has by now."""
+    with contextlib.suppress(LabError):  # its journal is being made
+        return len(lab.run().rows("order_filled"))
+    return 0
+
+
+def causes(run: Any, *, entries: bool = True) -> list[int]:
+    """Return the times of the quotes that made a strategy place its orders: their ids tell."""
+    rows = [body for _, _, body in run.rows("order_accepted") if not (entries and body["reduce_only"])]
+    return [int(found[1]) for body in rows if (found := re.search(r"-q(\d+)-", body["order_id"]))]

@@ -17,6 +17,7 @@ def main() -> None:
 
     interrupts = Interrupts()
     interrupts.install()
+    interrupts.own_process = True
     gc.set_threshold(_YOUNG)
     try:
         from lab.cli.main import run_command_line

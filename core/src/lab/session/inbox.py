@@ -63,6 +63,8 @@ class Inbox:
         self._limit = NoticeLimit()
         self.quote_at = float("-inf")
         """Monotonic time at which the newest quote was fresh."""
+        self.late = False
+        """Whether something that waits to be taken came late."""
         self._quote_ns: dict[str, int] = {}
         self._first_open_ns: dict[str, int] = {}
         self.steps: dict[str, tuple[int, int]] = {}
@@ -226,10 +228,12 @@ class Inbox:
         else:
             taken = [*newest.values()]
         newest.clear()
+        self.late = False
         return taken
 
     def _take_in(self, judged: Judged, now: float) -> None:
         self._report(judged)
+        self.late = self.late or judged.behind_ns > 0
         if judged.stepped is not None:
             self.clock_stepped(judged.stepped)
         last = len(judged.let_in) - 1

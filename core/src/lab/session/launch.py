@@ -33,6 +33,7 @@ from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.runs.switch import check_not_killed
 from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
 from lab.session.health import as_beat, first_health
+from lab.session.last_words import LastWords
 from lab.session.loops import loop_options
 from lab.session.outcome import unwritten
 from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
@@ -52,6 +53,7 @@ VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 class _Outcome:
     """The result of a task group's body: its exception is raised bare, not as a group."""
 
+    last_words: LastWords
     finished: RunResult | None = None
     problem: BaseException | None = None
     session: Session | None = None
@@ -145,7 +147,7 @@ async def run_session(
     check_not_killed(assembly.settings.state_dir)
     if not assembly.settings.no_write:
         check_free(assembly.settings.state_dir)  # before the provider is asked, which may take half a minute
-    outcome = _Outcome()
+    outcome = _Outcome(LastWords(say, own_process=interrupts.own_process))
     loop = asyncio.get_running_loop()
     scope = anyio.CancelScope()
 
@@ -194,8 +196,6 @@ async def run_session(
                     start.end()
                     await provider.stop()
                     group.cancel_scope.cancel()
-        if outcome.final:
-            outcome.beats.tell({**outcome.beat(), "final": True})
         return _result(outcome, interrupts, say)
 
 
@@ -215,6 +215,8 @@ def _serve_health(assembly: Assembly, outcome: _Outcome, failures: FailureLog, s
 def _result(outcome: _Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
     """Return the result of the run. Raises the error that stopped it before it began."""
     session = outcome.session
+    if outcome.final:
+        outcome.beats.tell({**outcome.beat(), "final": True})
     if session is not None and outcome.finished is None and outcome.problem is None:
         session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
         outcome.finished = _finish(session, interrupts, say)
@@ -268,6 +270,7 @@ async def _run(
         failures=failures,
         board=outcome.board,
         left_out=left_out,
+        last_words=outcome.last_words,
     )
     outcome.held.callback(session.close)  # also where the run is cancelled from outside
     await session.run(instrument)
@@ -314,6 +317,7 @@ async def _resume(
         recovered=recovered,
         board=outcome.board,
         left_out=left_out,
+        last_words=outcome.last_words,
     )
     outcome.held.callback(session.close)
     await session.run(run.started.instruments[run.started.symbol])
@@ -360,7 +364,9 @@ def _finish(session: Session, interrupts: Interrupts, say: Echo) -> RunResult:
         detail = session.end.detail
         raise RunError(EndReason.STORAGE, f"{detail}; {error}" if detail else str(error)) from None
     finally:
-        session.close()
+        code = session.end.reason.exit_code if session.end.reason is not None else EndReason.UNKNOWN.exit_code
+        with session.last_words.in_time(code):
+            session.close()
     return RunResult(report, session.directory, report.exit_code, reached=session.engine is not None)
 
 
@@ -369,7 +375,8 @@ def _write_report(session: Session, report: Report, say: Echo) -> Report:
     if session.directory is None:
         return report
     try:
-        directories.write_report(session.directory, report)
+        with session.last_words.in_time():
+            directories.write_report(session.directory, report)
     except OSError as error:
         text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
         first = report.error if report.exit_code else ""

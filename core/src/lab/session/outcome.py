@@ -18,7 +18,8 @@ class EndCause:
     """Why a session ends. ``reason`` is ``None`` while it goes on, ``detail`` what there is to say in one line.
 
     ``killed`` is who threw the kill switch, and why; ``None`` while nobody did. It counts whatever the reason is.
-    ``final`` is whether to start again would change nothing. ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
+    ``asked`` is set and ``wake`` called whenever something asks for the end; ``errors`` counts what went wrong.
+    ``final`` says that to start again would change nothing.
     """
 
     def __init__(self, failures: FailureLog, wake: Callable[[], None]) -> None:

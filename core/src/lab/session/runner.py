@@ -101,6 +101,8 @@ class Runner:
 
         Return the gaps found in the candles, as first and last opening time.
         """
+        if (self.inbox.late or self._look) and not self.engine.state.halted_by and self.price() is not Price.FRESH:
+            self.update_trading_state()  # first: what waits may be old, and the process may have stood still
         look, self._look = self._look or bool(self.engine.state.halted_by), False
         began = self.clock.monotonic()
         for event in self.inbox.take():

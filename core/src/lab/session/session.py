@@ -35,6 +35,7 @@ from lab.session.first_contact import FirstContact
 from lab.session.health import HealthTeller
 from lab.session.inbox import Inbox
 from lab.session.lag import LagMonitor
+from lab.session.last_words import LastWords
 from lab.session.notices import tell
 from lab.session.outcome import EndCause, shortfall, unwritten
 from lab.session.provider_feed import ProviderFeed
@@ -65,6 +66,7 @@ class Session:
         recovered: Recovered | None = None,
         board: Board | None = None,
         left_out: tuple[str, ...] = (),
+        last_words: LastWords,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
@@ -97,6 +99,7 @@ class Session:
         self.header: Header | None = None
         self._state_dir = assembly.settings.state_dir.absolute()  # a component may change the working folder
         self._left_out = left_out
+        self.last_words = last_words
         self._health = HealthTeller(board, run_id) if board is not None else None
 
     # -- from outside ------------------------------------------------------------------------------------------------
@@ -330,9 +333,11 @@ class Session:
             state = end_state(engine, self._state())
         else:
             state = replace(empty_state(self._undecided()), session=self._state())
-        record = ended(state, reason, error, tape_sha256=self.tape.digest())
-        self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
-        self._publish(self._commit_end())
+        with self.last_words.in_time():
+            record = ended(state, reason, error, tape_sha256=self.tape.digest())
+            self.journal.append_record(record, engine.state.now_ns if engine else 0, self.tape.inputs)
+            records = self._commit_end()
+        self._publish(records)
 
     def _commit_end(self) -> Sequence[Record]:
         """Commit the last rows, in the reserve's room where the disk is full. Raises `JournalError`, ``OSError``."""

@@ -29,6 +29,8 @@ class Interrupts:
     def __init__(self) -> None:
         self.count = 0
         self.killed = False
+        self.own_process = False
+        """Whether the process is the command line's own, so that it may be left at any moment."""
         self._on_kill: Callable[[str], None] | None = None
         self._listener: Callable[[str], None] | None = None
 

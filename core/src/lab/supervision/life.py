@@ -63,7 +63,9 @@ def live(
     reads, writes = os.pipe()
     os.set_blocking(reads, False)
     os.set_blocking(writes, False)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON)  # a new process has no handlers: they wait until it has
+    before = signal.pthread_sigmask(
+        signal.SIG_BLOCK, PASSED_ON
+    )  # a new process has no handlers: they wait until it has
     try:
         process = subprocess.Popen(
             command, pass_fds=(writes,), env={**os.environ, VARIABLE: str(writes)}, process_group=0
