@@ -115,14 +115,40 @@ def test_another_journal_of_the_same_length_is_told(lab: Any, trader: Any) -> No
         assert "is not the one that was committed" in result.out + result.err
 
 
+DAMAGES = [None, b"", b"0\n", b"x" * 103, b"00000000000000000009" + b" " + b"0" * 64 + b" 0\n"]
+
+
 @pytest.mark.behaviour("J2")
-@pytest.mark.parametrize("damage", [b"", b"0\n", b"x" * 103, b"00000000000000000009" + b" " + b"0" * 64 + b" 0\n"])
-def test_a_mark_that_is_damaged_itself_accuses_no_journal(lab: Any, cut_off: CutOff, damage: bytes) -> None:
-    (cut_off.folder / NAME).write_bytes(damage)
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_session_that_was_cut_off_and_has_no_whole_mark_is_told(
+    lab: Any, cut_off: CutOff, damage: bytes | None
+) -> None:
+    """Its end may be lost too: nobody could tell."""
+    put(cut_off.copies[-3], cut_off.folder, *WITH_LOG)
+    (cut_off.folder / NAME).unlink() if damage is None else (cut_off.folder / NAME).write_bytes(damage)
     assert read_mark(cut_off.folder) is None
-    assert [lab(command).code for command in ("report", "verify", "audit")] == [0, 0, 0]
+    for command in ("report", "verify", "audit"):
+        result = lab(command)
+        assert result.code == 1, (command, result)
+        assert "journal.mark is missing or damaged" in result.out + result.err, command
+    assert lab.mock("--reporter", "none", minutes=1).code == 0
+    assert f"quarantined {cut_off.folder.name}: journal.db: journal.mark" in str(lab.run().report()["degradations"])
+
+
+@pytest.mark.behaviour("J2")
+def test_a_session_whose_rows_and_mark_are_gone_was_not_cut_off_before_it_began(lab: Any, cut_off: CutOff) -> None:
+    put(cut_off.copies[0], cut_off.folder, "journal.db")
     (cut_off.folder / NAME).unlink()
-    assert lab("verify").code == 0
+    assert lab.mock("--reporter", "none", minutes=1).code == 0
+    text = (cut_off.folder.parent / "quarantine" / cut_off.folder.name / "damage.txt").read_text(encoding="utf-8")
+    assert text == "journal.db: it holds no row, and the tape holds inputs\n"
+
+
+@pytest.mark.behaviour("J2")
+def test_a_session_with_its_last_row_needs_no_mark(lab: Any, trader: Any) -> None:
+    assert lab.mock("--strategy", "trader", "--reporter", "none").code == 0
+    (lab.run().folder / NAME).unlink()
+    assert [lab(command).code for command in ("report", "verify", "audit")] == [0, 0, 0]
 
 
 def test_a_disk_that_takes_no_mark_leaves_it_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,19 +2,24 @@
 
 SQLite takes a damaged end of its write-ahead log for the end of the log, and rows that were committed are gone without
 a word. The mark is written after each commit, so it may be behind, and is never ahead: a journal that ends before its
-mark has lost rows, and one that has another row there is not the one that was written.
+mark has lost rows, and one that has another row there is not the one that was written. It is synced once, before there
+is a journal, and overwritten in place from then on: a session without a whole one was damaged.
 """
 
 import contextlib
 import os
+import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from lab.journal.chain import GENESIS
 from lab.journal.files import private
 
 NAME: Final = "journal.mark"
 _LENGTH: Final = 103
+_TRIES: Final = 3
+_MOMENT_S: Final = 0.001
 
 
 class Mark(NamedTuple):
@@ -30,6 +35,11 @@ class MarkWriter:
     def __init__(self, directory: Path) -> None:
         """Open the mark of a run's directory, or make it. Raises ``OSError``."""
         self._file = private(str(directory / NAME), os.O_RDWR | os.O_CREAT)
+
+    def begin(self) -> None:
+        """Write the first mark, of no row, and make it durable. Raises ``OSError``."""
+        os.write(self._file, _line(Mark(0, GENESIS)))
+        os.fsync(self._file)
 
     def write(self, mark: Mark) -> None:
         """Write the mark, without syncing. Where the disk refuses, the mark stays behind."""
@@ -48,6 +58,15 @@ class MarkWriter:
 
 def read_mark(directory: Path) -> Mark | None:
     """Return the mark of a run's directory, ``None`` where there is none or its own checksum is wrong."""
+    for _ in range(_TRIES):
+        mark = _read(directory)
+        if mark is not None or not (directory / NAME).exists():
+            return mark
+        time.sleep(_MOMENT_S)  # the run may be writing it
+    return None
+
+
+def _read(directory: Path) -> Mark | None:
     try:
         with (directory / NAME).open("rb") as file:
             line = file.read(_LENGTH + 1)

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 from lab.errors import JournalError, NotBegunError, SchemaVersionError
 from lab.journal.chain import GENESIS, Row, row_hash, state_seal
 from lab.journal.codec import ROW_KINDS, RUN_ENDED, decode_as
+from lab.journal.mark import NAME as MARK_NAME
 from lab.journal.mark import Mark, read_mark
 from lab.journal.schema import (
     FILE_NAME,
@@ -38,11 +39,17 @@ _LABELS_MOST: Final = 1_000
 class JournalReader:
     """Reads a journal; never writes. Rows come in order."""
 
-    def __init__(self, db: sqlite3.Connection, name: str, mark: Mark | None = None) -> None:
-        """Read over a connection; ``mark`` is what the side mark said before it was made."""
+    def __init__(
+        self, db: sqlite3.Connection, name: str, mark: Mark | None = None, *, taped: int | None = None
+    ) -> None:
+        """Read over a connection; ``mark`` is what the side mark said before it was made.
+
+        ``taped`` are the bytes of the tape of a session that must have a mark, ``None`` for any other run.
+        """
         self._db = db
         self.name = name
         self._mark = mark
+        self._taped = taped
 
     @classmethod
     def open(cls, directory: Path) -> "JournalReader":
@@ -72,7 +79,7 @@ class JournalReader:
             raise JournalError(f"{path}: cannot be read: {error}") from error
         except SchemaVersionError as error:
             raise JournalError(f"{path}: {error}") from None
-        return cls(db, str(path), mark)
+        return cls(db, str(path), mark, taped=_taped(directory))
 
     def labels(self) -> dict[str, str]:
         """Return what labels the run: its id, the wall clock at the start, the machine."""
@@ -146,12 +153,22 @@ class JournalReader:
     def damage(self) -> str:
         """Return what is wrong with the newest rows, by the side mark: missing, or others than were written."""
         mark = self._mark
-        if mark is None or not mark.seq:
+        if mark is None:
+            return self._unmarked()
+        if not mark.seq:
             return ""
         found = [digest for (digest,) in self._select("SELECT hash FROM event WHERE seq = ?", (mark.seq,))]
         if found and found[0] != mark.hash:
             return f"row {mark.seq} is not the one that was committed: another journal is in the place of this run's"
         return self.lost()
+
+    def _unmarked(self) -> str:
+        """Return what is wrong with a session that has no mark; nothing is where its last row is there."""
+        if self._taped is None or any(self._select("SELECT 1 FROM event WHERE kind = ? LIMIT 1", (RUN_ENDED,))):
+            return ""
+        if self.count():
+            return f"{MARK_NAME} is missing or damaged, so that nobody can tell whether rows are missing at the end"
+        return "it holds no row, and the tape holds inputs" if self._taped else ""
 
     def check_ends(self) -> None:
         """Raise `JournalError` where the first or the newest row does not follow from the one before it."""
@@ -265,6 +282,14 @@ def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
             return records_after(db, seq, limit)
     except sqlite3.Error as error:
         raise JournalError(f"{path}: cannot be read: {error}") from error
+
+
+def _taped(directory: Path) -> int | None:
+    """Return the bytes of a session's tape; ``None`` for a backtest, and for one of a version that kept no mark."""
+    segments = list(directory.glob("tape-*"))
+    if not segments or list(directory.glob(f"{FILE_NAME}.v*")):
+        return None
+    return sum(segment.stat().st_size for segment in segments)
 
 
 def _roll_back(path: Path) -> None:

@@ -61,6 +61,11 @@ class Journal:
         self._marks: MarkWriter | None = None
         self._marked: Mark | None = None
         try:
+            if directory is not None and durable:
+                self._marked = read_mark(directory) if labels is None else None
+                self._marks = MarkWriter(directory)
+                if labels is not None:
+                    self._marks.begin()
             if self.path is not None and labels is not None:
                 make_file(self.path, labels, durable=durable)
             # One thread trades; a journal in memory is read by others once that one has nothing more to write.
@@ -76,11 +81,6 @@ class Journal:
                 self._stored = self.reader().rows()
             elif self.path is None:
                 make_tables(self._db, labels, indexed=durable)
-            if directory is not None and durable:
-                self._marked = read_mark(directory) if labels is None else None
-                self._marks = MarkWriter(directory)
-                if labels is not None:
-                    self._marks.write(Mark(0, GENESIS))
         except (sqlite3.Error, OSError) as error:
             done = "opened" if labels is None else "created"
             raise JournalError(f"{self.path}: the journal cannot be {done}: {error}") from error

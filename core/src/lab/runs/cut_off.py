@@ -114,8 +114,8 @@ def _finish(directory: Path, strict: bool) -> None:
         raise NotBegunError(f"{path}: was not made")
     with contextlib.closing(JournalReader.open(directory)) as reader:
         wrong = reader.damage()
-        if not reader.count() and not wrong:
-            raise NotBegunError(f"{reader.name}: holds nothing")
+        if not reader.count():
+            raise JournalError(f"{reader.name}: {wrong}") if wrong else NotBegunError(f"{reader.name}: holds nothing")
         broken = check_chain(reader)
         if broken is not None:
             raise JournalError(f"{reader.name}: row {broken} was changed after it was written")
