@@ -118,11 +118,16 @@ def session_of(folder: Path) -> int:
     return 0
 
 
+def rows(lab: Any, kind: str) -> list[Any]:
+    """Return the bodies of the newest run's rows of a kind; none while its journal is being made."""
+    with contextlib.suppress(LabError):
+        return [body for _, _, body in lab.run().rows(kind)]
+    return []
+
+
 def fills(lab: Any) -> int:
     """Return how many fills the newest run has by now."""
-    with contextlib.suppress(LabError):  # its journal is being made
-        return len(lab.run().rows("order_filled"))
-    return 0
+    return len(rows(lab, "order_filled"))
 
 
 def causes(run: Any, *, entries: bool = True) -> list[int]:
