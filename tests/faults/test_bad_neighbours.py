@@ -95,7 +95,7 @@ def test_a_strategy_that_is_slower_than_the_market_sees_the_newest_quotes_and_me
     lab: Any, session: Any, neighbours: None, piped: None
 ) -> None:
     process = session("--strategy", "slow", "--minutes", "5", provider="piped")
-    wait_for(lambda: fills(lab) > 3)
+    wait_for(lambda: fills(lab) > 0)
     before = resident_mb(process)
     time.sleep(2.0)  # what is to be borne takes time
     assert resident_mb(process) < before + 8
@@ -105,7 +105,7 @@ def test_a_strategy_that_is_slower_than_the_market_sees_the_newest_quotes_and_me
     assert time.monotonic() - began < 5
     report = lab.run().report()
     assert report["counters"]["conflated_quotes"] > 5 * report["quotes"]
-    assert len(causes(lab.run())) > 1
+    assert causes(lab.run())
     proved(lab)
 
 
