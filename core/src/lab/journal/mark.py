@@ -8,7 +8,6 @@ is a journal, and overwritten in place from then on: a session without a whole o
 
 import contextlib
 import os
-import time
 from hashlib import sha256
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -18,8 +17,7 @@ from lab.journal.files import private
 
 NAME: Final = "journal.mark"
 _LENGTH: Final = 103
-_TRIES: Final = 3
-_MOMENT_S: Final = 0.001
+_TRIES: Final = 5
 
 
 class Mark(NamedTuple):
@@ -58,11 +56,10 @@ class MarkWriter:
 
 def read_mark(directory: Path) -> Mark | None:
     """Return the mark of a run's directory, ``None`` where there is none or its own checksum is wrong."""
-    for _ in range(_TRIES):
+    for _ in range(_TRIES):  # the run may be writing it at this very moment
         mark = _read(directory)
         if mark is not None or not (directory / NAME).exists():
             return mark
-        time.sleep(_MOMENT_S)  # the run may be writing it
     return None
 
 
