@@ -20,9 +20,9 @@ NO_LOG_FLUSH: Final = (2).to_bytes(4, sys.byteorder)
 
 @frozen
 class Disk:
-    """An ext4 file system in a file, mounted on a folder."""
+    """An ext4 file system in a file, mounted on a folder. The device stays, so that nothing of it is written late."""
 
-    image: Path
+    device: str
     folder: Path
 
     def cut(self) -> None:
@@ -35,7 +35,7 @@ class Disk:
 
     def mount(self) -> None:
         """Mount it. Raises ``OSError`` saying why it can't be."""
-        _do("mount", "-o", "loop", str(self.image), str(self.folder))
+        _do("mount", self.device, str(self.folder))
 
     def unmount(self) -> None:
         """Take it away; whatever has it open must have ended."""
@@ -56,17 +56,20 @@ def disk(image: Path, folder: Path) -> Iterator[Disk]:
         file.truncate(24 << 20)
     _do("mkfs.ext4", "-q", str(image))
     folder.mkdir()
-    made = Disk(image, folder)
-    made.mount()
+    device = _do("losetup", "--find", "--show", str(image))
+    made = Disk(device, folder)
     try:
+        made.mount()
         yield made
     finally:
         with contextlib.suppress(OSError):
             _do("umount", "--lazy", str(folder))
+        _do("losetup", "--detach", device)
         image.unlink()
 
 
-def _do(*command: str) -> None:
+def _do(*command: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise OSError(f"{' '.join(command)}: {done.stderr.strip()}")
+    return done.stdout.strip()
