@@ -144,7 +144,7 @@ def test_of_many_sessions_that_start_at_once_in_a_state_directory_one_runs(lab: 
 def test_readers_that_keep_a_journal_open_and_hammer_it_stop_nothing_and_its_log_stays_small(
     lab: Any, session: Any, seconds: float
 ) -> None:
-    process = session("--speed", "20", "--minutes", "60")
+    process = session("--speed", "2", "--minutes", "60")
     wait_for(lambda: fills(lab) > 3)
     journal = lab.run().folder / "journal.db"
     held = sqlite3.connect(f"file:{journal}?mode=ro", uri=True, isolation_level=None)

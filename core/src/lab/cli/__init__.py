@@ -43,8 +43,12 @@ def _leave_at_once(code: int) -> None:
     The interpreter would wait for them, or crash where one holds a stream's lock.
     """
     flushing = threading.Thread(target=_flush, daemon=True)
-    flushing.start()
-    flushing.join(timeout=0.5)
+    try:
+        flushing.start()
+    except RuntimeError:  # without memory no thread starts
+        _flush()
+    else:
+        flushing.join(timeout=0.5)
     os._exit(code)
 
 
