@@ -4,7 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lab.domain.market import Quote, check_quote
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
@@ -118,6 +118,28 @@ def test_candles_of_the_path_take_the_trades_of_their_range() -> None:
 
 
 offsets = st.integers(-(10**15), 10**15)
+
+
+LONG = TickRecording.from_ticks(
+    [
+        Quote("X", 0, 10.0, 1.0, 11.0, 1.0),
+        *(TickTrade(at * MS, float(100 + at * 7919 % 613), 1.0, "buy") for at in range(1, 700)),
+    ]
+)
+
+
+@given(st.integers(1, 699), st.integers(0, 698))
+@example(129, 127)  # a whole block of those whose extremes are kept, and nothing beside it
+@example(129, 255)
+@example(1, 698)
+def test_high_and_low_of_a_candle_are_those_of_its_trades_however_many(first: int, count: int) -> None:
+    prices = [LONG.trades[row - 1][0] for row in range(first, min(first + count + 1, 699))]
+    candle = LONG.candle(first * MS, (count + 1) * MS)
+    if prices:
+        assert candle.high >= max(prices)
+        assert candle.low <= min(prices)
+    if first + count < 698:
+        assert (candle.high, candle.low) == (max(prices), min(prices))
 
 
 @given(offsets)

@@ -24,6 +24,8 @@ from lab_recordings.tick_csv import Tick, TickBlock, TickTrade, read_tick_blocks
 
 TICKS_MOST: Final = 200_000
 """Ticks of the longest recording that a path is made of: they take some 55 MB of memory."""
+_BLOCK: Final = 128
+"""How many prices have their extremes kept."""
 
 
 class PathQuote(NamedTuple):
@@ -101,6 +103,7 @@ class TickRecording:
     _volumes: "array[float]" = field(repr=False)
     _turnovers: "array[float]" = field(repr=False)
     _whole: dict[tuple[int, int], tuple[float, float]] = field(factory=dict, init=False, repr=False)
+    _blocks: list[tuple[float, float]] = field(factory=list, init=False, repr=False)
 
     @classmethod
     def load(cls, name_or_path: str | Path) -> "TickRecording":
@@ -247,13 +250,26 @@ class TickRecording:
             begin_ns, end_ns = begin_ns - self.duration_ns, begin_ns
 
     def _extremes(self, lo: int, hi: int) -> tuple[float, float]:
+        """Return the highest and the lowest price of some rows."""
         known = self._whole.get((lo, hi))
         if known is None:
-            part = self._prices[lo:hi]
-            known = max(part), min(part)
+            known = self._searched(lo, hi)
             if hi - lo > len(self._prices) - 64:  # a whole pass: long candles ask for it again and again
                 self._whole[lo, hi] = known
         return known
+
+    def _searched(self, lo: int, hi: int) -> tuple[float, float]:
+        """Look at the extremes of whole blocks, which are known, and at the prices around them."""
+        first, last = -(-lo // _BLOCK), hi // _BLOCK
+        if first >= last:
+            part = self._prices[lo:hi]
+            return max(part), min(part)
+        if not self._blocks:
+            parts = [self._prices[at : at + _BLOCK] for at in range(0, len(self._prices), _BLOCK)]
+            self._blocks.extend((max(part), min(part)) for part in parts)
+        tops, bottoms = zip(*self._blocks[first:last], strict=True)
+        edges = self._prices[lo : first * _BLOCK] + self._prices[last * _BLOCK : hi]
+        return max((*tops, *edges)), min((*bottoms, *edges))
 
     def _spans(self, times: "array[int]", begin_ns: int, end_ns: int) -> Iterator[_Span]:
         length = self.duration_ns
