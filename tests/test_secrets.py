@@ -245,3 +245,26 @@ def test_texts_of_wrong_lengths_are_no_secrets() -> None:
             Secret(text)
     assert Secret("***").reveal() == "***"
     assert os.environ.get("LAB_LEAKY_KEY") is None
+
+
+QUIET: Final = """
+from attrs import define, field
+from lab import Secret, Strategy, hookimpl
+
+@define(kw_only=True)
+class Quiet(Strategy):
+    key: Secret | None = field(default=None, metadata={"help": "the key"})
+
+    def on_candle(self, candle, view):
+        return []
+
+@hookimpl
+def lab_strategies():
+    return {"quiet": Quiet}
+"""
+
+
+def test_a_run_with_a_secret_that_was_not_given_is_proved(lab: Any, site: Any) -> None:
+    site.install("their_quiet", QUIET)
+    assert lab.mock("--strategy", "quiet", "--reporter", "none", minutes=2).code == 0
+    assert lab("verify").code == 0

@@ -1,5 +1,6 @@
 """A disk that takes no more ends a run with 74 and a word about it, never with a traceback."""
 
+import errno
 import os
 import resource
 import sqlite3
@@ -10,12 +11,13 @@ from typing import Any
 
 import lab.runs.previous  # noqa: F401 - what it imports must be the real thing, not this module's stand-ins
 import pytest
+from lab.domain.control import Timer
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
 from lab.journal.report import build_report
 from lab.journal.store import Journal
-from lab.journal.tape import read_tape
+from lab.journal.tape import TapeWriter, read_tape
 from lab.runs.directory import REPORT_NAME, write_report
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are a POSIX affair")
@@ -128,6 +130,41 @@ def test_after_a_commit_that_failed_no_row_is_ever_written_again(tmp_path: Path)
         journal.commit()
     assert [row[0] for row in journal.reader().rows()] == [1], "a hole in the chain would look like tampering"
     journal.close()
+
+
+@pytest.mark.behaviour("J4")
+def test_after_a_sync_of_the_tape_that_failed_nothing_is_written_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows whose inputs may not be on the disk would be committed, as if the next sync had saved them."""
+    tape = TapeWriter(tmp_path)
+    tape.add(Timer(1))
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fsync", _broken)
+        with pytest.raises(OSError, match="Input/output error"):
+            tape.flush(sync=True)
+    tape.add(Timer(2))
+    for again in (tape.flush, tape.digest, tape.close):
+        with pytest.raises(OSError, match="Input/output error"):
+            again()
+    assert len(list(read_tape(tmp_path))) == 1
+
+
+@pytest.mark.behaviour("J4", "S5")
+def test_where_not_even_the_first_row_can_be_written_the_cause_is_said(
+    lab: Any, one_line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Journal, "_insert", _no_disk)
+    refused = lab.mock("--reporter", "none", minutes=2)
+    one_line(refused, 74, "cannot commit: disk I/O error")
+
+
+def _no_disk(self: Journal, rows: Any) -> None:
+    raise sqlite3.OperationalError("disk I/O error")
+
+
+def _broken(file: int) -> None:
+    raise OSError(errno.EIO, "Input/output error")
 
 
 @pytest.mark.behaviour("J4", "S5")

@@ -103,6 +103,11 @@ class Journal:
         """How many rows are gathered and not yet committed."""
         return self._waiting
 
+    def check(self) -> None:
+        """Raise `JournalError` where a commit has failed: nothing that comes now can ever be committed."""
+        if self._failure:
+            raise JournalError(self._failure)
+
     def append(self, events: Sequence[object], time_ns: int, input_n: int) -> None:
         """Gather the rows of one step; ``input_n`` numbers the input that caused them, counted from 1."""
         if events:
@@ -182,8 +187,7 @@ class Journal:
         commit writes them. Raises `JournalError` otherwise; whether the rows are on disk is then unknown, the run must
         not go on, and every later commit fails alike: its rows would not follow from those on disk.
         """
-        if self._failure:
-            raise JournalError(self._failure)
+        self.check()
         self._chain()
         rows, self._rows, self._waiting = self._rows, [], 0
         try:

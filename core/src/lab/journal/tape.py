@@ -50,6 +50,7 @@ class TapeWriter:
         self._segment = 1 if recorded is None else len(segments_of(recorded.directory)) + 1
         self._digest = hashlib.sha256() if recorded is None else recorded.digest
         self._synced = True
+        self._failure: OSError | None = None
         self._file = None if directory is None else _new_segment(directory, self._segment)
         self.inputs = 0 if recorded is None else recorded.inputs
 
@@ -73,14 +74,20 @@ class TapeWriter:
         """Write what is gathered as one frame and hand it to the operating system; with ``sync`` also to the disk.
 
         Synced before a commit, the tape has every input that a committed row came from, also after a power cut. Raises
-        ``OSError`` naming the file; what is gathered then stays so, and a part of a frame is taken back.
+        ``OSError`` naming the file; what is gathered then stays so, and a part of a frame is taken back. After another
+        error than a full disk nobody knows what is on the disk: it is raised again each time, and no row may be
+        committed any more.
         """
+        if self._failure is not None:
+            raise self._failure
         if self._file is None or self._file.closed:
             return
         try:
             self._flush(self._file, sync)
         except OSError as error:
             error.filename = error.filename or self._file.name
+            if error.errno not in FULL:
+                self._failure = error
             raise
 
     def _flush(self, file: BinaryIO, sync: bool) -> None:
@@ -126,9 +133,13 @@ class TapeWriter:
 
     def close(self) -> None:
         """Flush and close; safe to call twice."""
-        if self._file is not None and not self._file.closed:
+        if self._file is None or self._file.closed:
+            return
+        try:
             self.flush()
-            self._file.close()
+        finally:
+            if self._failure is not None or not self._lines:
+                self._file.close()
 
 
 class RecordedTape:

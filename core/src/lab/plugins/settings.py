@@ -252,7 +252,10 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         if secret:
             _check_origin(table, key, value)
         try:
-            values[key] = Secret(str(value.raw)) if secret else convert(value.raw, known[key].type)
+            if secret and value.raw is not None:  # a recorded run says that it was not given
+                values[key] = Secret(str(value.raw))
+            else:
+                values[key] = convert(value.raw, known[key].type)
         except ValueError as error:
             shown = HIDDEN if secret else _as_written(value.raw)
             raise ConfigError(f"{value.origin}: {table}.{key} = {shown}: {error}") from None

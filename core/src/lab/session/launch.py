@@ -19,8 +19,7 @@ from lab.errors import JournalError, RunError, StateRefused, message_of
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.health.server import serving
-from lab.journal.store import Journal
-from lab.journal.tape import TapeWriter
+from lab.journal.storage import Storage
 from lab.ports import Clock, Runtime
 from lab.records.report import Report
 from lab.runs import directory as directories
@@ -45,6 +44,7 @@ from lab.supervision.beats import Beats
 
 _NOT_BEGUN: Final = "stopped before the run began; nothing was written"
 _KILLED: Final = "killed before the run began; nothing was written"
+_STORAGE: Final = Storage()
 VIRTUAL_START_NS: Final = 1_704_067_200 * SECOND_NS
 """Where the wall clock of virtual time begins: 2024-01-01T00:00:00Z."""
 
@@ -142,6 +142,7 @@ async def run_session(
     say: Echo = to_stderr,
     waiting: Waiting = no_waiting,
     resumed: Interrupted | None = None,
+    storage: Storage = _STORAGE,
 ) -> RunResult:
     """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
     check_not_killed(assembly.settings.state_dir)
@@ -183,7 +184,7 @@ async def run_session(
                 runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
                 try:
                     await provider.start(runtime)
-                    parts = assembly, clock, outcome, runtime, start, failures, quiet, say
+                    parts = assembly, clock, outcome, runtime, start, failures, quiet, say, storage
                     await (_run(*parts, wall_ns()) if resumed is None else _resume(*parts, resumed))
                     if outcome.session is not None:
                         outcome.finished = _finish(outcome.session, interrupts, say)
@@ -236,6 +237,7 @@ async def _run(
     failures: FailureLog,
     quiet: bool,
     say: Echo,
+    storage: Storage,
     started_ns: int,
 ) -> None:
     """Learn the instrument, make the directory and the journal, and run the session."""
@@ -253,8 +255,8 @@ async def _run(
     labels = labels_of(run_id, started_ns, run.state_dir)
     try:
         outcome.held.enter_context(running(directory))
-        journal = Journal(directory, durable=True, labels=labels)
-        tape = TapeWriter(directory)
+        journal = storage.journal(directory, durable=True, labels=labels)
+        tape = storage.tape(directory)
     except (JournalError, OSError) as error:
         raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
     session = outcome.session = Session(
@@ -271,6 +273,7 @@ async def _run(
         board=outcome.board,
         left_out=left_out,
         last_words=outcome.last_words,
+        make_reserve=storage.reserve,
     )
     outcome.held.callback(session.close)  # also where the run is cancelled from outside
     await session.run(instrument)
@@ -285,6 +288,7 @@ async def _resume(
     failures: FailureLog,
     quiet: bool,
     say: Echo,
+    storage: Storage,
     run: Interrupted,
 ) -> None:
     """Make the engine what it was when the run was cut off, and run the session on from there."""
@@ -298,8 +302,8 @@ async def _resume(
         directories.point_latest(directory)  # one that never began may have come after it
         outcome.beats.keep_stacks(directory)
         left_out = _seal(assembly, say)
-        journal = Journal(directory, durable=True, labels=None)
-        recovered = await recover(run, assembly, journal, failures)
+        journal = storage.journal(directory, durable=True, labels=None)
+        recovered = await recover(run, assembly, journal, failures, storage.tape)
     except (JournalError, OSError) as error:
         raise RunError(EndReason.STORAGE, f"{message_of(error)}; start a new run without --resume") from None
     say(f"{directory.name} goes on: {recovered.tape.inputs} inputs taken again, {recovered.seconds_left:.0f} s left")
@@ -318,6 +322,7 @@ async def _resume(
         board=outcome.board,
         left_out=left_out,
         last_words=outcome.last_words,
+        make_reserve=storage.reserve,
     )
     outcome.held.callback(session.close)
     await session.run(run.started.instruments[run.started.symbol])

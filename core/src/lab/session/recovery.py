@@ -1,6 +1,7 @@
 """Goes on with a run that was cut off: the inputs on its tape make the engine what it was."""
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,13 @@ def interrupted(state_dir: Path, directory: Path, *, same_time: bool = False) ->
     return Interrupted(directory, started, state.session if state is not None else SessionState())
 
 
-async def recover(run: Interrupted, assembly: Assembly, journal: Journal, failures: FailureLog) -> Recovered:
+async def recover(
+    run: Interrupted,
+    assembly: Assembly,
+    journal: Journal,
+    failures: FailureLog,
+    make_tape: Callable[..., TapeWriter] = TapeWriter,
+) -> Recovered:
     """Step the inputs on the tape again; rows that the run had not committed are committed now.
 
     It may be killed and begun again. Raises `JournalError` where the journal is not what the inputs give, and what
@@ -104,7 +111,7 @@ async def recover(run: Interrupted, assembly: Assembly, journal: Journal, failur
             journal.compare()
             await anyio.lowlevel.checkpoint()  # a signal is heard
     journal.compare(all_of_it=True)
-    return Recovered(run, engine, TapeWriter(run.directory, tape), ending)
+    return Recovered(run, engine, make_tape(run.directory, tape), ending)
 
 
 def _ending(command: Command) -> EndReason:

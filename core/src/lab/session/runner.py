@@ -306,11 +306,13 @@ class Runner:
         self.journal.append(self.engine.abandon(reason), self.engine.state.now_ns, self.tape.inputs)
 
     def _stop(self, reason: str, close: bool) -> None:
+        self.journal.check()  # a stop on the tape without its rows would end the run that is resumed
         self._step(Command(self.inbox.now_ns(), CommandAction.STOP, "session", reason))
         if close:
             self._step(Command(self.inbox.now_ns(), CommandAction.FLATTEN, "session", reason))
         self.commit()
 
     def _command(self, action: CommandAction, who: str, why: str) -> None:
+        self.journal.check()
         self._step(Command(self.inbox.now_ns(), action, who, why))
         self.commit()

@@ -67,12 +67,13 @@ class Session:
         board: Board | None = None,
         left_out: tuple[str, ...] = (),
         last_words: LastWords,
+        make_reserve: Callable[[Path], Reserve] = Reserve,
     ) -> None:
         self.assembly = assembly
         self.clock = clock
         self.journal = journal
         self.tape = tape
-        self.reserve = None if directory is None else Reserve(directory)
+        self.reserve = None if directory is None else make_reserve(directory)
         self.run_id = run_id
         self.directory = directory
         self.hosts = hosts
