@@ -238,6 +238,21 @@ async def test_the_open_candle_is_no_history_however_wrong_the_date_is_before_th
     assert len(candles) == 450
 
 
+@pytest.mark.behaviour("F10")
+@pytest.mark.parametrize("ahead_s", [45, 3600])
+async def test_a_row_that_was_open_when_it_was_sent_is_no_closed_candle_however_far_ahead_frames_are_stamped(
+    ahead_s: int,
+) -> None:
+    """By the frames' time the candle has closed, and its row had half of the minute."""
+    venue = FakeVenue(start_s=30)
+    async with started(venue) as provider:
+        provider._clock.begin(  # noqa: SLF001 - what stamps of frames would have made it
+            (T0_S + 30 + ahead_s) * SECOND_NS, anyio.current_time()
+        )
+        candles = await provider.history("BTCUSDT", MINUTE_NS, end_ns=(T0_S + 60) * SECOND_NS, count=5)
+    assert [c.open_ns // SECOND_NS - T0_S for c in candles] == [-300, -240, -180, -120, -60]
+
+
 @pytest.mark.behaviour("F11")
 def test_five_failures_stop_all_calls_for_thirty_seconds_and_one_probe_finds_out() -> None:
     async def main() -> None:

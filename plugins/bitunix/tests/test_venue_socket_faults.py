@@ -196,3 +196,14 @@ def test_a_flood_sends_as_many_quotes_as_asked_for() -> None:
         return venue.counters.frames_sent
 
     assert virtually(check, "flood=3000") == pytest.approx(6000, rel=0.06)
+
+
+@pytest.mark.parametrize(("fault", "share"), [("skew=-45@10+10", 1.0), ("skew=3600:0.3@10+10", 0.3)])
+def test_skewed_frames_carry_another_time_and_the_same_data(fault: str, share: float) -> None:
+    check = partial(listen_all, channels=("price",), seconds=30.0)
+    right, skewed = virtually(check), virtually(check, fault)
+    moved = [(one["ts"] - other["ts"]) / 1000 for one, other in zip(skewed, right, strict=True)]
+    by = [seconds for seconds in moved if seconds]
+    assert set(by) == {float(fault.removeprefix("skew=").partition("@")[0].partition(":")[0])}
+    assert share * 20 * 0.3 <= len(by) <= 21
+    assert [one["data"] for one in skewed] == [one["data"] for one in right]

@@ -140,14 +140,18 @@ class RestClient:
             self.malformed(reason, sample[:SAMPLE_BYTES])
         if not candles:
             return None
+        candles.sort(key=lambda candle: candle.open_ns)
+        oldest_ns = candles[0].open_ns
         before_ns = None if end_ms is None else end_ms * MILLISECOND_NS
         now_ns = self.now_ns()
         if now_ns is None:
             now_ns = closed_by(candles, reply.date_ns, first=not found, newest=end_ms is None)
+        elif _is_open(candles[-1], reply.date_ns):
+            candles.pop()
         for candle in candles:
             if candle.time_ns <= now_ns and (before_ns is None or candle.open_ns < before_ns):
                 found.setdefault(candle.open_ns, candle)
-        return min(candle.open_ns for candle in candles) // MILLISECOND_NS
+        return oldest_ns // MILLISECOND_NS
 
     def _newest(self, date_ns: int | None) -> int | None:
         """Return the venue's time: by its frames, or else by the reply's ``Date`` header, if it has one."""
@@ -301,3 +305,12 @@ class RestClient:
             near += [s for s in difflib.get_close_matches(symbol, self.symbols, 4, 0.6) if s not in near]
         hint = f"; near ones are {', '.join(near)}" if near else "; symbols look like BTCUSDT"
         return UnknownSymbolError(f"bitunix: symbol {symbol} is not traded there{hint}")
+
+
+def _is_open(newest: Candle, date_ns: int | None) -> bool:
+    """Return whether the newest row was still open when it was sent, by the answer's own date.
+
+    The frames may be stamped ahead of the time, and by theirs the candle has closed. A date that is behind costs the
+    confirmation of the newest candle and no other.
+    """
+    return date_ns is not None and newest.time_ns > date_ns

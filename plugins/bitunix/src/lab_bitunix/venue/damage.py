@@ -1,4 +1,4 @@
-"""Ways to damage a frame, for the faults ``malformed`` and ``levels``."""
+"""Ways to damage a frame, for the faults ``malformed``, ``skew`` and ``levels``."""
 
 import re
 from collections.abc import Callable
@@ -31,6 +31,12 @@ DAMAGES: Final[tuple[Callable[[bytes], bytes], ...]] = (
     lambda frame: _DECIMAL.sub(b"null", frame),
     lambda frame: _DECIMAL.sub(b'""', frame),
 )
+
+
+def skew(frame: bytes, seconds: float) -> bytes:
+    """Return a frame with its stamp moved."""
+    moved = round(seconds * 1000)
+    return _STAMP.sub(lambda stamp: b'"ts":%d' % (int(stamp[0][5:]) + moved), frame, count=1)
 
 
 Sides = tuple[list[list[Any]], list[list[Any]]]

@@ -97,6 +97,11 @@ def _late(text: str) -> tuple[float, float]:
     return _share(share), _seconds(seconds) if colon else 2.0
 
 
+def _skew(text: str) -> tuple[float, float]:
+    seconds, colon, share = text.partition(":")
+    return _number(seconds, -1e6, 1e6, "seconds, -1000000 to 1000000"), _share(share) if colon else 1.0
+
+
 def _one_of(*words: str) -> Callable[[str], str]:
     def word(text: str) -> str:
         if text not in words:
@@ -135,6 +140,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     "duplicate": FaultKind("send this share of the frames twice", _share, 0.1),
     "reorder": FaultKind("send this share of the frames after the next one of their channel", _share, 0.1),
     "malformed": FaultKind("damage this share of the frames: cut, wrong types, NaN, negative, not JSON", _share, 0.1),
+    "skew": FaultKind("stamp frames N s ahead, or -N s behind; =600:0.1 a tenth of them", _skew, needs="value"),
     "levels": FaultKind("make books of this share of the frames crossed, unordered, empty, of size 0", _share, 0.1),
     "newbucket_old_values": FaultKind("the first N pushes of a new candle still have the old one's values", _count, 1),
     "flood": FaultKind("send N depth_book1 frames a second", _count, 5000),

@@ -14,7 +14,7 @@ from lab.domain.time import MILLISECOND_NS, SECOND_NS
 from lab_bitunix.venue.channels import KLINE_PERIOD_S, TICKERS, TRADE, Channel, Messages, channel
 from lab_bitunix.venue.connection import ClientSession, Key, text_frame
 from lab_bitunix.venue.counters import Counters
-from lab_bitunix.venue.damage import damage, damage_levels
+from lab_bitunix.venue.damage import damage, damage_levels, skew
 from lab_bitunix.venue.market import Market
 from lab_bitunix.venue.text import to_json
 from lab_bitunix.venue.world import World
@@ -23,7 +23,7 @@ FIRST_S: Final = 0.1
 """Time from a subscription to its first data: the venue takes 0.1 to 0.6 s."""
 _FLOOD_S: Final = 0.005
 _LOOK_AHEAD_NS: Final = SECOND_NS
-_FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malformed", "levels")
+_FRAME_FAULTS: Final = ("mute", "silence", "late", "duplicate", "reorder", "malformed", "levels", "skew")
 
 
 @define(eq=False)
@@ -223,6 +223,10 @@ class Hub:
         if pump.channel.name.startswith("depth_") and faults.strikes("levels", at_s, random):
             count["levels"] += 1
             payload = damage_levels(payload, random)
+        skewed = faults.active("skew", at_s)
+        if skewed is not None and random.random() < skewed.value[1]:
+            count["skew"] += 1
+            payload = skew(payload, skewed.value[0])
         if faults.strikes("malformed", at_s, random):
             count["malformed"] += 1
             payload = damage(payload, random)

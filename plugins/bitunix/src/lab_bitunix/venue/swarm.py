@@ -51,6 +51,7 @@ FOR_A_WHILE: Final[Mapping[str, Draw]] = {
     "reorder": _share(0.1),
     "malformed": _share(0.05),
     "levels": _share(0.1),
+    "skew": lambda chance: chance.choice(("-3600", "-45", "-2.5", "1.5", "4", "45", "3600", "600:0.02", "-600:0.3")),
     "newbucket_old_values": _one("1", "2", "4"),
     "kline_every": _number(0.7, 6),
     "rest": _answer("403", "429", "500", "502", "503"),
