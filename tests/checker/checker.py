@@ -55,7 +55,8 @@ class Checker(Money):
         newest = {"quote": self.quote_ns, "depth": self.depth_ns}.get(kind, ZERO)
         self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= newest
         self.working = [one for one in self.working if one.open]
-        if (self.live or kind == "command") and self.time > self.now:
+        acts = kind == "command" or (kind == "trading_state" and self.working)
+        if (self.live or acts) and self.time > self.now:
             self.pass_time(self.time)
         for place, row in enumerate(step, 1):
             if kind != "candle" and row.kind == "order_filled" and row.body["fill"]["time_ns"] < self.time:

@@ -50,7 +50,7 @@ def inputs_of(folder: Path, source: Path | None, rates: Path | None = None) -> t
             *(start["provider"]["settings"][n] for n in ("seed", "seconds"))
         )
         return [(type(one).__name__.lower(), json.loads(json.dumps(one))) for one in made], None
-    lines = b"".join(zstd.decompress(path.read_bytes()) for path in sorted(folder.glob("tape-*")))
+    lines = b"".join(zstd.decompress(data) for path in sorted(folder.glob("tape-*")) if (data := path.read_bytes()))
     return list(of_tape(lines.splitlines())), hashlib.sha256(lines).hexdigest()
 
 
