@@ -14,6 +14,7 @@ from lab.engine.protocols import Action
 from lab.engine.view import View
 from lab.plugins.discovery import Offer, Plugin, Registry
 from lab.ports import Strategy
+from lab.secret import Secret
 
 NAME: Final = "busy"
 _SIZE: Final = Decimal("0.01")
@@ -22,9 +23,10 @@ _GOOD_S: Final = 20
 
 @define(kw_only=True)
 class Busy(Strategy):
-    """Acts on each ``every``-th quote: enters, rests, amends, cancels and leaves in turn."""
+    """Acts on each ``every``-th quote: enters, rests, amends, cancels and leaves in turn, and tells its secret."""
 
     every: int = field(default=7, metadata={"help": "quotes between two requests"})
+    token: Secret | None = field(default=None, metadata={"help": "a secret that it shows in its reasons"})
     seen: int = field(init=False, default=0)
 
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
@@ -32,7 +34,8 @@ class Busy(Strategy):
         if candle.open_ns // (60 * SECOND_NS) % 3:
             return ()
         side = Side.BUY if candle.close >= candle.open else Side.SELL
-        return [OrderRequest(candle.symbol, side, _SIZE, reason="candle")]
+        told = "" if self.token is None else f", {self.token.reveal()}"
+        return [OrderRequest(candle.symbol, side, _SIZE, reason=f"candle{told}")]
 
     def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
         """Ask for what comes next."""

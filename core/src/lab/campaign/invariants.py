@@ -10,11 +10,12 @@ import msgspec
 from attrs import define, field
 
 from lab.backtesting.verify import verify
-from lab.campaign.lives import Lived
-from lab.domain.control import Command, Notice, TradingState
+from lab.campaign.plan import Lived
+from lab.domain.control import ClockStepped, Command, Notice, TradingState
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled
-from lab.domain.market import BACKFILLED, Backfill, Candle
+from lab.domain.market import BACKFILLED, Backfill, Candle, Quote
 from lab.domain.time import SECOND_NS
+from lab.domain.venue_clock import TOLERANCE_NS
 from lab.errors import JournalError, LabError
 from lab.exit_codes import EndReason
 from lab.journal.audit import audit
@@ -33,7 +34,11 @@ _WATCHED: Final = frozenset(
 )
 _FAILURES: Final = frozenset({"strategy_stopped", "gate_failed", "broker_failed"})
 _OVERRUN_S: Final = 15.0
+FULL_DISK: Final = "the disk is full"
 _SHOWN_MOST: Final = 5
+_SHUT_WITHIN_NS: Final = 2 * SECOND_NS
+"""How long after the newest quote has grown stale trading may still be open."""
+_TIMELESS: Final = ("stall", "lag", "skew", "late", "reorder", "full")
 
 
 @define
@@ -50,6 +55,7 @@ class Findings:
 def check(lived: Lived, registry: Registry, quote_silence_s: float) -> Findings:
     """Check a session's files by every invariant that can be checked on them."""
     found = Findings()
+    found.violations += lived.wrong
     found.violations += _liveness(lived)
     directory = lived.directory
     if directory is None:
@@ -64,6 +70,7 @@ def check(lived: Lived, registry: Registry, quote_silence_s: float) -> Findings:
         if not verdict.identical:
             found.violations.append(f"I1: {verdict.difference} ({verdict.cause})")
         found.violations += _candles(directory, lived, found)
+        found.violations += _gate(directory, lived, round(quote_silence_s * SECOND_NS))
     except LabError as error:
         found.violations.append(f"I1: the files cannot be read: {error}")
     return found
@@ -85,7 +92,7 @@ def _liveness(lived: Lived) -> Iterator[str]:
 
 def _read_rows(reader: JournalReader, lived: Lived, found: Findings, quote_silence_s: float) -> None:
     """Follow the rows: the trading gate, the age of prices, what the kills left, and interesting states."""
-    cuts = {cut.rows: cut for cut in lived.cuts if cut.rows}
+    cuts = {(cut.rows, cut.head): cut for cut in lived.cuts if cut.rows}
     watch = _Rows(found, round(quote_silence_s * SECOND_NS))
     for seq, _, _, kind, _, body, row_hash in reader.rows():
         found.rows, found.head = seq, row_hash.hex()
@@ -95,11 +102,12 @@ def _read_rows(reader: JournalReader, lived: Lived, found: Findings, quote_silen
             found.states.add(_TELLING[kind])
         elif kind in _FAILURES:
             found.violations.append(f"I11: row {seq}: {kind}: {body.decode()[:200]}")
-        cut = cuts.pop(seq, None)
-        if cut is not None and cut.head != row_hash:
-            found.violations.append(f"I4: row {seq} was committed before the kill at {cut.at_s:.2f} s, and has changed")
+        cuts.pop((seq, row_hash), None)
     for cut in cuts.values():
-        found.violations.append(f"I4: {cut.rows} rows were committed before the kill at {cut.at_s:.2f} s, and are gone")
+        what = f"{cut.rows} rows were committed before the {cut.kind} at {cut.at_s:.2f} s"
+        found.violations.append(f"I4: {what}, and they are gone or have changed")
+    if lived.no_room and "disk full" not in found.states:
+        found.violations.append("I16: there was no room on the disk, and trading was not halted for it")
 
 
 _TELLING: Final = {
@@ -113,6 +121,7 @@ _TELLING: Final = {
     "funding_paid": "funding paid",
     "funding_skipped": "funding without a rate",
     "liquidated": "liquidated",
+    "clock_stepped": "clock stepped",
 }
 """Kinds of rows, and the interesting state each shows."""
 
@@ -126,6 +135,7 @@ class _Rows:
     halted: bool = True
     opened: bool = False
     stopping: bool = False
+    working: set[str] = field(factory=set)
 
     def see(self, seq: int, row: object) -> None:
         """Take the next row."""
@@ -135,6 +145,10 @@ class _Rows:
                 if self.halted and self.opened:
                     self.found.states.add("trading shut")
                 self.opened |= not self.halted
+                if FULL_DISK in row.halted_by:
+                    self.found.states.add("disk full")
+                    if self.working:
+                        self.found.states.add("disk full with a working order")
             case Notice():
                 self._notice(row)
             case Command():
@@ -144,6 +158,7 @@ class _Rows:
             case OrderFilled():
                 self._filled(seq, row)
             case OrderEnded():
+                self.working.discard(row.order_id)
                 self.found.states.add(f"order {row.outcome}")
                 if self.halted:
                     self.found.states.add("order ended while trading was shut")
@@ -157,6 +172,7 @@ class _Rows:
             self.found.states.add("malformed messages")
 
     def _accepted(self, seq: int, row: OrderAccepted) -> None:
+        self.working.add(row.order_id)
         if not row.reduce_only and (self.halted or self.stopping):
             when = "at the end" if self.stopping else "while trading was halted"
             self.found.violations.append(f"I8: row {seq}: the entry {row.order_id} was accepted {when}")
@@ -168,6 +184,8 @@ class _Rows:
             self.found.violations.append(f"I8: row {seq}: {text}")
         if row.remaining:
             states.add("filled in part")
+        else:
+            self.working.discard(row.fill.order_id)
         if self.halted:
             states.add("filled while trading was shut")
         if self.stopping:
@@ -205,6 +223,9 @@ def _candles(directory: Path, lived: Lived, found: Findings) -> Sequence[str]:
         elif isinstance(event, Backfill):
             candles += event.candles
             found.states.add("back-filled")
+        elif isinstance(event, ClockStepped) and event.clock == "venue":  # those of a time that was wrong are no more
+            candles = [one for one in candles if one.time_ns <= event.time_ns + TOLERANCE_NS]
+            newest = {one.symbol: one.open_ns for one in sorted(candles, key=lambda one: one.open_ns)}
     degradations: Sequence[str] = ()
     with contextlib.closing(JournalReader.open(directory)) as reader, contextlib.suppress(JournalError):
         report = build_report(reader)
@@ -216,4 +237,23 @@ def _candles(directory: Path, lived: Lived, found: Findings) -> Sequence[str]:
     )  # fmt: skip
     for provider in lived.providers:
         wrong += provider.objections(evidence)
+    return wrong[:_SHOWN_MOST]
+
+
+def _gate(directory: Path, lived: Lived, silence_ns: int) -> Sequence[str]:
+    """Check that trading was halted whenever no quote came for too long, by the times on the tape.
+
+    Where nothing runs, or times are wrong, these say nothing: sessions with such faults are left out.
+    """
+    if any(fault.startswith(_TIMELESS) for fault in lived.plan.faults):
+        return ()
+    halted, newest_ns, wrong = True, 0, list[str]()
+    for event in read_tape(directory):
+        if isinstance(event, TradingState):
+            halted = bool(event.halted_by)
+        elif isinstance(event, Quote):
+            if newest_ns and not halted and event.time_ns - newest_ns > silence_ns + _SHUT_WITHIN_NS:
+                passed_s = (event.time_ns - newest_ns) / SECOND_NS
+                wrong.append(f"I8: no quote came for {passed_s:.1f} s before {event.time_ns}, and trading stayed open")
+            newest_ns = event.time_ns
     return wrong[:_SHOWN_MOST]

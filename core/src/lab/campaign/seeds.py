@@ -15,9 +15,10 @@ from lab.errors import RunError
 from lab.exit_codes import EndReason
 
 SOMETIMES: Final = (
-    "back-filled", "candle not confirmed", "closed at the end", "filled in part",
-    "filled while trading was shut", "killed", "killed before the first row", "killed twice",
-    "killed with a position", "killed with a working order", "malformed messages", "order amended", "order cancelled",
+    "back-filled", "candle not confirmed", "closed at the end", "disk failed", "disk full",
+    "disk full with a working order", "filled in part", "filled while trading was shut", "killed",
+    "killed before the first row", "killed twice", "killed while it recovered", "killed with a position",
+    "killed with a working order", "malformed messages", "order amended", "order cancelled",
     "order ended while trading was shut", "order expired", "request refused", "resumed", "stop triggered",
     "trading shut",
 )  # fmt: skip
@@ -30,6 +31,7 @@ class Table:
 
     seeds: int = 0
     rows: int = 0
+    commits: int = 0
     faults: Counter[str] = field(factory=Counter)
     """How many faults of each kind were in force."""
     states: Counter[str] = field(factory=Counter)
@@ -42,6 +44,7 @@ class Table:
         """Count a session."""
         self.seeds += 1
         self.rows += verdict.rows
+        self.commits += verdict.commits
         self.heads[verdict.seed] = verdict.head
         self.faults.update(text.partition("@")[0].partition("=")[0] for text in verdict.faults)
         self.states.update(verdict.states)
@@ -64,7 +67,7 @@ def run_all(
         return
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_ignore_interrupts) as pool:
         try:
-            for verdict in pool.map(runner(trial.recipe, trial.minutes, trial.keep, faults), seeds):
+            for verdict in pool.map(runner(trial, faults), seeds):
                 yield verdict
                 if stopped():
                     return

@@ -2,7 +2,7 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import Final
 from attrs import define, field, frozen
 
 from lab.campaign.busy import WithBusy
-from lab.campaign.faults import draw, split
+from lab.campaign.canary import leaks
+from lab.campaign.faults import EIO, ENDS_A_LIFE, draw, split
 from lab.campaign.invariants import check
-from lab.campaign.lives import Lived, Plan, Recipe, healed_s, live
+from lab.campaign.lives import live
+from lab.campaign.plan import Lived, Plan, Recipe, healed_s
 from lab.errors import ConfigError
 from lab.plugins.discovery import Registry
 from lab.ports import Provider, Rehearsal
@@ -34,6 +36,8 @@ class Verdict:
     rows: int
     head: str
     """The hash of the journal's last row."""
+    commits: int
+    """After how many commits it was checked while it ran."""
 
 
 @define
@@ -44,6 +48,8 @@ class Trial:
     minutes: float
     keep: Path | None = None
     """Where the folders of sessions with violations are kept; ``None``: nowhere."""
+    more: Callable[[Path], Iterable[str]] | None = None
+    """Further checks of a session's folder: each line names its invariant, as ``I2: ...``."""
     registry: Registry = field(factory=WithBusy)
 
     def run(self, seed: int, faults: Sequence[str] | None = None) -> Verdict:
@@ -54,13 +60,16 @@ class Trial:
             plan = Plan(seed, self.minutes, drawn)
             lived = live(self.recipe, self.registry, plan, _settings(rehearsal, drawn), folder)
             found = check(lived, self.registry, silence_s)
+            found.violations += leaks(folder / "now")
+            if self.more is not None and lived.directory is not None:
+                found.violations += self.more(lived.directory)
             if found.violations and self.keep is not None:
                 kept = self.keep / f"seed-{seed}"
                 shutil.rmtree(kept, ignore_errors=True)
                 shutil.copytree(folder / "now", kept, symlinks=True)
         states = frozenset({*found.states, *_of_cuts(lived)})
         violations = tuple(dict.fromkeys(found.violations))
-        return Verdict(seed, drawn, violations, states, len(lived.cuts) + 1, found.rows, found.head)
+        return Verdict(seed, drawn, violations, states, len(lived.cuts) + 1, found.rows, found.head, lived.commits)
 
     def shrink(self, verdict: Verdict) -> Verdict:
         """Leave faults out, one by one, as long as the same invariant is still violated; return the last that is."""
@@ -89,7 +98,7 @@ class Trial:
 def _settings(rehearsal: Rehearsal, faults: Sequence[str]) -> Mapping[str, str]:
     """Return the provider's settings with its faults. Raises `ConfigError` for faults it has no setting for."""
     own, theirs = split(faults)
-    if own and not rehearsal.goes_on and any(fault.kind == "kill" for fault in own):
+    if not rehearsal.goes_on and any(fault.kind in ENDS_A_LIFE for fault in own):
         raise ConfigError("--faults: this provider's data begin anew at each start: a session of it can't be resumed")
     if theirs and not rehearsal.faults_setting:
         raise ConfigError(f"--faults: {theirs[0]!r}: this provider has no faults of its own")
@@ -99,7 +108,12 @@ def _settings(rehearsal: Rehearsal, faults: Sequence[str]) -> Mapping[str, str]:
 
 def _of_cuts(lived: Lived) -> Iterator[str]:
     for cut in lived.cuts:
+        if cut.kind == EIO:
+            yield "disk failed"
+            continue
         yield "killed" if cut.rows else "killed before the first row"
+        if cut.recovering:
+            yield "killed while it recovered"
         if cut.held:
             yield "killed with a position"
         if cut.working:
@@ -121,15 +135,22 @@ def _folder() -> Iterator[Path]:
         shutil.rmtree(where, ignore_errors=True)
 
 
-def runner(recipe: Recipe, minutes: float, keep: Path | None, faults: Sequence[str] | None) -> Callable[[int], Verdict]:
+def runner(trial: Trial, faults: Sequence[str] | None) -> Callable[[int], Verdict]:
     """Return what runs a seed, for another process: it has its own plugins."""
-    return partial(_run, recipe, minutes, keep, faults)
+    return partial(_run, trial.recipe, trial.minutes, trial.keep, trial.more, faults)
 
 
-def _run(recipe: Recipe, minutes: float, keep: Path | None, faults: Sequence[str] | None, seed: int) -> Verdict:
-    key = (repr(recipe), minutes, keep)
+def _run(
+    recipe: Recipe,
+    minutes: float,
+    keep: Path | None,
+    more: Callable[[Path], Iterable[str]] | None,
+    faults: Sequence[str] | None,
+    seed: int,
+) -> Verdict:
+    key = (repr(recipe), minutes, keep, more)
     if key not in _TRIALS:
-        _TRIALS[key] = Trial(recipe, minutes, keep)
+        _TRIALS[key] = Trial(recipe, minutes, keep, more)
     return _TRIALS[key].run(seed, faults)
 
 

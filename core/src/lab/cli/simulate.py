@@ -48,7 +48,7 @@ class _Seeds(click.ParamType[range]):
 @click.option("--interval", metavar="LENGTH", help="Length of a candle: 1m, 5m, 1h ... Default: 1m.")
 @click.option(
     "--minutes", type=click.FloatRange(_LEAST_MINUTES, _MOST_MINUTES), default=12.0, show_default=True,
-    help="Virtual minutes of a session; faults end 90 s before.",
+    help="Virtual minutes of a session; faults end 70 s before.",
 )  # fmt: skip
 @click.option(
     "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, metavar="NUMBER", help="Processes to use."
@@ -97,7 +97,7 @@ def command(
         small = {one.seed: trial.shrink(one) for one in table.violated[:_SHRUNK_MOST]}
     if as_json:
         output.print_json({
-            "schema_version": 1, "kind": "simulate", "seeds": table.seeds, "rows": table.rows,
+            "schema_version": 1, "kind": "simulate", "seeds": table.seeds, "rows": table.rows, "commits": table.commits,
             "heads": {str(seed): head for seed, head in table.heads.items()}, "faults": dict(table.faults),
             "states": dict(table.states), "violated": [_as_data(small.get(one.seed, one)) for one in table.violated],
         })  # fmt: skip
@@ -113,7 +113,7 @@ def _trial(given: dict[str, Any], minutes: float, keep: Path | None) -> "Trial":
     import tempfile
 
     from lab.campaign.busy import NAME
-    from lab.campaign.lives import Recipe
+    from lab.campaign.plan import Recipe
     from lab.campaign.trial import Trial
 
     named = {key: given[key] for key in ("provider", "symbol", "interval") if given[key] is not None}
@@ -139,7 +139,8 @@ def _again(given: dict[str, Any], minutes: float) -> str:
 def _show(table: "Table", small: "dict[int, Verdict]", again: str) -> None:
     bad = len(table.violated)
     verdict = "nothing was violated" if not bad else f"{bad} VIOLATED an invariant"
-    click.echo(f"{table.seeds:,} sessions, {sum(table.faults.values()):,} faults, {table.rows:,} rows: {verdict}")
+    figures = f"{sum(table.faults.values()):,} faults, {table.commits:,} commits, {table.rows:,} rows"
+    click.echo(f"{table.seeds:,} sessions, {figures}: {verdict}")
     for title, counts in (("faults", table.faults), ("states reached", table.states)):
         told = ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()))
         click.echo(f"  {title}: {told or 'none'}")

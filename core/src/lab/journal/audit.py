@@ -56,7 +56,7 @@ def audit(reader: JournalReader) -> Audit:
     """Audit every row of a journal. Raises `lab.errors.JournalError` where it cannot be read at all."""
     at = Findings()
     with localcontext(EXACT):
-        auditor = _Auditor(at)
+        auditor = Auditor(at)
         for row in reader.rows():
             auditor.take(row)
         ended = reader.run_ended()
@@ -68,7 +68,7 @@ def audit(reader: JournalReader) -> Audit:
     return Audit(auditor.rows, auditor.counts[OrderAccepted], auditor.counts[OrderFilled], at.found, tuple(at.lines))
 
 
-class _Auditor(Checks):
+class Auditor(Checks):
     """Takes the rows in order, checks what holds for all of them, and gives each to the part whose subject it is."""
 
     def __init__(self, at: Findings) -> None:

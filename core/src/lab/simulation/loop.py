@@ -118,6 +118,10 @@ class SimLoop(asyncio.SelectorEventLoop):
         # A timer runs when it is due within the resolution: it must be above what a float can tell at this time.
         self._clock_resolution = max(1e-9, 2 * math.ulp(now))
 
+    def abandon(self, error: BaseException) -> None:
+        """End the run with an error at the loop's next turn, whatever its tasks do."""
+        self._fault = error
+
     def stall(self, seconds: float) -> None:
         """Let time pass in which nothing runs, as when a step is slow or the process is stopped."""
         self._set_now(self._now + seconds)
