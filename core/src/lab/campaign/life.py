@@ -33,6 +33,7 @@ from lab.simulation.loop import SimLoop
 from lab.simulation.network import SimNetwork
 
 _GRACE_S: Final = 1.0
+_LOOKS: Final = 3
 _TURNS_S: Final = 5.0
 """The longest that the turns before a kill take, where each turn is slow."""
 _LIMIT_S: Final = 1200.0
@@ -204,7 +205,11 @@ class Life:
             await asyncio.sleep(at_s - loop.time())
             await self._do(fault, loop, over=over)
         await asyncio.sleep(look_s - loop.time())
-        self.lived.halted_by = halted_by(self.state_dir)
+        for _ in range(_LOOKS):  # a candle of before the last fault may be fetched at that very moment
+            self.lived.halted_by = halted_by(self.state_dir)
+            if not self.lived.halted_by:
+                break
+            await asyncio.sleep(1)
 
     def _due(self) -> list[tuple[float, int, OwnFault, bool]]:
         """Return what happens in this life, by time: the beginning of each fault, and the end of those that last."""

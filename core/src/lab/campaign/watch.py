@@ -12,7 +12,7 @@ from lab.journal.audit_findings import Findings
 from lab.journal.chain import GENESIS, WrittenRow
 from lab.records.run import RunState
 
-_TASKS_MOST: Final = 100
+_TASKS_MOST: Final = 1000  # a simulated venue that is late has one for each frame
 _CONNECTIONS_MOST: Final = 12
 _CLOCK_S: Final = 0.002  # durations are rounded to milliseconds
 _SHOWN_MOST: Final = 5
