@@ -98,8 +98,9 @@ def command(
     if as_json:
         output.print_json({
             "schema_version": 1, "kind": "simulate", "seeds": table.seeds, "rows": table.rows, "commits": table.commits,
-            "heads": {str(seed): head for seed, head in table.heads.items()}, "faults": dict(table.faults),
-            "states": dict(table.states), "violated": [_as_data(small.get(one.seed, one)) for one in table.violated],
+            "heads": {str(seed): head for seed, head in table.heads.items()},
+            "faults": dict(sorted(table.faults.items())), "states": dict(sorted(table.states.items())),
+            "violated": [_as_data(small.get(one.seed, one)) for one in table.violated],
         })  # fmt: skip
     else:
         _show(table, small, _again(given, minutes))
