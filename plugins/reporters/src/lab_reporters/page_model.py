@@ -41,7 +41,10 @@ _OPEN_MAX: Final = 1_000
 
 @define
 class Rows:
-    """The newest rows of a table, and how many there were. Only those that are shown become text."""
+    """The newest rows of a table, and how many there were. Only those that are shown become text.
+
+    They are kept as the journal has them: decoded, a fill takes ten times the memory, for days.
+    """
 
     newest: deque[Callable[[], Cells]]
     total: int = 0
@@ -87,19 +90,19 @@ class PageModel:
                 self.take_candles((event,))
             case OrderFilled():
                 self.fills.setdefault(event.symbol, Fills()).add(event)
-                self.table("fills").add(partial(_fill, record.time_ns, event))
+                self.table("fills").add(partial(_decoded, _fill, record))
                 self._follow(event)
             case OrderRefused():
                 self.reasons[event.by, event.reason[:80]] += 1
                 self._bound_reasons()
-                self.table("refusals").add(partial(_refusal, record.time_ns, event))
+                self.table("refusals").add(partial(_decoded, _refusal, record))
             case Signal():
-                self.table("signals").add(partial(_signal, record.time_ns, event))
+                self.table("signals").add(partial(_decoded, _signal, record))
             case FundingPaid() | LiquidationSettled():
                 self.moves.add(record.time_ns, event.postings[0][1])
-                self.table("margin").add(partial(_margin, record, event))
+                self.table("margin").add(partial(_decoded, _margin, record))
             case FundingSkipped() | Liquidated():
-                self.table("margin").add(partial(_margin, record, event))
+                self.table("margin").add(partial(_decoded, _margin, record))
             case Deposited():
                 self.deposits += float(event.amount)
             case (
@@ -116,7 +119,7 @@ class PageModel:
                 | ClockStepped()
                 | CandleIgnored()
             ):
-                self.table("incidents").add(partial(_incident, record, event))
+                self.table("incidents").add(partial(_decoded, _incident, record))
 
     def take_candles(self, candles: Iterable[Candle]) -> None:
         """Take candles for the charts; of very many symbols only the first eight are drawn."""
@@ -145,24 +148,28 @@ class PageModel:
             self.reasons = Counter(dict(self.reasons.most_common(100)))
 
 
-def _fill(time_ns: int, event: OrderFilled) -> Cells:
+def _decoded(cells: Callable[[Record, Any], Cells], record: Record) -> Cells:
+    return cells(record, event_of(record))
+
+
+def _fill(record: Record, event: OrderFilled) -> Cells:
     fill = event.fill
     realised = -sum((amount for account, amount in event.postings if account == "realised"), start=fill.fee * 0)
     return (
-        text.second(time_ns), event.strategy, event.side, text.exact(fill.quantity), event.symbol,
+        text.second(record.time_ns), event.strategy, event.side, text.exact(fill.quantity), event.symbol,
         text.exact(fill.price), text.money(fill.fee), fill.liquidity, text.money(realised, signed=True),
         text.exact(event.position), "–" if fill.spread is None else text.exact(fill.spread),
         text.exact(fill.slippage), fill.rule,
     )  # fmt: skip
 
 
-def _refusal(time_ns: int, event: OrderRefused) -> Cells:
+def _refusal(record: Record, event: OrderRefused) -> Cells:
     asked, figures = describe_request(event.request), text.joined(event.numbers)
-    return text.second(time_ns), event.strategy, event.by, asked, event.reason, figures
+    return text.second(record.time_ns), event.strategy, event.by, asked, event.reason, figures
 
 
-def _signal(time_ns: int, event: Signal) -> Cells:
-    return text.second(time_ns), event.strategy, describe_request(event.request), event.why, event.request.reason
+def _signal(record: Record, event: Signal) -> Cells:
+    return text.second(record.time_ns), event.strategy, describe_request(event.request), event.why, event.request.reason
 
 
 def _margin(record: Record, event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettled) -> Cells:
