@@ -10,7 +10,8 @@ from lab.runs.previous import running
 
 PEEKERS = '''
 """Strategies that know what comes, each in its own way."""
-import csv, sys
+import csv
+import subprocess, sys
 from collections.abc import Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -23,7 +24,11 @@ HARD_CODED = Path(__file__).with_name("where.txt")
 
 def closes(path):
     with open(path, newline="") as file:
-        return {int(row["time"]) * 10**9: float(row["close"]) for row in csv.DictReader(file)}
+        return parsed(file)
+
+
+def parsed(lines):
+    return {int(row["time"]) * 10**9: float(row["close"]) for row in csv.DictReader(lines)}
 
 
 @define(kw_only=True)
@@ -59,6 +64,17 @@ class Fixed(Base):
 
     def knows(self, candle, view):
         return closes(HARD_CODED.read_text()).get(candle.open_ns + 60 * 10**9)
+
+
+@define(kw_only=True)
+class Child(Base):
+    """Has another program read the file."""
+
+    def knows(self, candle, view):
+        if not AVERAGES:
+            shown = subprocess.run(["cat", HARD_CODED.read_text()], capture_output=True, text=True, check=True).stdout
+            AVERAGES.update(parsed(shown.splitlines()))
+        return AVERAGES.get(candle.open_ns + 60 * 10**9)
 
 
 @define(kw_only=True)
@@ -101,7 +117,7 @@ class Tape(Base):
 
 @hookimpl
 def lab_strategies():
-    return {"file": File, "fixed": Fixed, "whole": Whole, "memory": Memory, "tape": Tape}
+    return {"file": File, "fixed": Fixed, "child": Child, "whole": Whole, "memory": Memory, "tape": Tape}
 '''
 
 SHARED = '''
@@ -257,16 +273,17 @@ def test_a_strategy_that_reads_on_in_the_tape_it_is_replayed_from_is_convicted(l
 
 
 @pytest.mark.behaviour("J9")
+@pytest.mark.parametrize("name", ["fixed", "child"])
 def test_who_opens_the_runs_file_by_a_path_of_its_own_is_named_and_nothing_is_proved(
-    lab: Any, site: Any, prices: Path
+    lab: Any, site: Any, prices: Path, name: str
 ) -> None:
     site.install("their_peekers", PEEKERS)
     (site.folder / "where.txt").write_text(str(prices), encoding="utf-8")
-    assert lab("backtest", str(prices), "--strategy", "fixed").code == 0
+    assert lab("backtest", str(prices), "--strategy", name).code == 0
     result = lab.process("lookahead", "--cuts", "3", env=lab.see(site))
     assert result.code == 1
     assert "NOT proved: 0 of " in result.out
-    assert f"fixed opened {prices} itself: what it read there could not be changed" in result.out
+    assert f"{name} opened {prices} itself: what it read there could not be changed" in result.out
 
 
 @pytest.mark.behaviour("J9")

@@ -544,3 +544,40 @@ def test_a_guard_can_be_taken_back_and_moved_by_its_strategy() -> None:
     assert ends(outputs) == [(TARGET, "cancelled", "asked for by the strategy", TEN)]
     [moved] = only(OrderAmended, outputs)
     assert (moved.order_id, moved.stop, moved.remaining) == (STOP, 95, 10)
+
+
+@pytest.mark.behaviour("O6")
+def test_an_entry_that_only_closed_a_position_leaves_no_guards_behind() -> None:
+    """It was sent while nothing was held, and found a short of its size: nothing is left to guard, then or later."""
+    says = {1: [filled(oid(0, 2))], 2: [filled(ENTRY)]}
+    made = engine({0: [BRACKET, OrderRequest.sell(X, D(10))]}, venue(says))
+    outputs = play(made, 3)
+    assert [one.position for one in only(OrderFilled, outputs)] == [-10, 0]
+    assert ends(outputs) == [(one, "cancelled", "the position is closed", TEN) for one in (STOP, TARGET)]
+    assert not made.state.working
+
+
+@pytest.mark.behaviour("O6", "R4")
+def test_an_order_with_a_bracket_opens_and_keeps_it_though_it_could_close() -> None:
+    """It is no larger than the position when it is sent, and finds nothing to close when it fills."""
+    sell = OrderRequest.sell(X, TEN, stop_loss=D(110), take_profit=D(80))
+    first, second = oid(1), oid(1, 2)
+    says = {1: [filled(ENTRY)], 2: [filled(first), filled(second)]}
+    made = engine({0: [MARKET], 1: [OrderRequest.sell(X, TEN), sell]}, venue(says))
+    outputs = play(made, 3)
+    accepted = {one.order_id: one.reduce_only for one in only(OrderAccepted, outputs)}
+    assert (accepted[first], accepted[second]) == (True, False)
+    assert [one.position for one in only(OrderFilled, outputs)] == [10, 0, -10]
+    assert set(made.state.working) == {f"{second}/stop", f"{second}/target"}
+
+
+@pytest.mark.behaviour("R4", "O6")
+def test_of_an_order_with_a_bracket_that_gates_refuse_what_closes_is_placed_and_no_more_than_was_asked_for() -> None:
+    class No(RiskGate):
+        def review(self, request: OrderRequest, view: View) -> Verdict:
+            return Refuse("no shorts") if request.side is Side.SELL else PASS
+
+    sell = OrderRequest.sell(X, D(4), stop_loss=D(110))
+    made = engine({0: [MARKET], 1: [sell]}, venue({1: [filled(ENTRY)]}), gates=[No()])
+    [accepted] = [one for one in only(OrderAccepted, play(made, 2)) if one.order_id == oid(1)]
+    assert (accepted.quantity, accepted.reduce_only) == (4, True)

@@ -109,6 +109,25 @@ def test_a_brokers_rate_is_paid_in_every_window_also_where_none_was_fetched() ->
     assert not only(FundingSkipped, outputs)
 
 
+def test_a_broker_is_asked_for_each_of_the_windows_that_pass_at_one_moment() -> None:
+    """It pays in the second of eight-hour windows and the fifth, and in none of the others."""
+
+    class SomeWindows(Paying):
+        def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+            return D("0.0002") if (window_ns - START_NS) // (8 * HOUR_NS) in {2, 5} else None
+
+    made = engine_with(
+        [ScriptedStrategy(plan={0: (OrderRequest.buy(X, D(50)),)})],
+        broker=SomeWindows(latency_ms=0),
+        instruments=[FREE],
+    )
+    run(made, [candle(1), candle(2)])
+    outputs = run(made, [candle(6 * 480 + 1)])
+    window = [(one.window_ns - START_NS) // (8 * HOUR_NS) for one in only(FundingPaid, outputs)]
+    skipped = [((one.window_ns - START_NS) // (8 * HOUR_NS), one.windows) for one in only(FundingSkipped, outputs)]
+    assert (window, skipped) == ([2, 5], [(1, 1), (3, 2), (6, 1)])
+
+
 def test_a_broker_changes_a_fetched_rate_or_pays_none() -> None:
     made, broker = paying(fetched=D("0.00005"))
     [paid] = only(FundingPaid, run(made, [rate(0.0001), candle(480)]))

@@ -318,8 +318,59 @@ def test_models_of_margin_and_funding_replace_tiers_and_rates_and_stand_in_the_h
     assert (paper.describe(BTC)["margin"], paper.describe(BTC)["funding"]) == (margin, funding)
 
 
-@pytest.mark.parametrize("text", ["FlatMargin(maintenance=1)", "FlatMargin(leverage_max=0)", "FixedFunding(each=1)"])
+@pytest.mark.parametrize(
+    "text",
+    ["FlatMargin(maintenance=1)", "FlatMargin(leverage_max=0)", "FixedFunding(each=1)", "FlatMargin(leverage_max=2.5)"],
+)
 def test_figures_that_no_margin_or_funding_has_are_refused(text: str) -> None:
     setting = "margin_model" if text.startswith("Flat") else "funding_model"
-    with pytest.raises(ValueError, match=f"{setting}: .*ValueError"):
+    with pytest.raises(ValueError, match=f"{setting}: .*(Value|Type)Error"):
         PaperBroker(**{setting: f"{MODELS}:{text}"})
+
+
+class Saying:
+    """A model of whatever says what it was given, whatever it is asked."""
+
+    def __init__(self, what: str) -> None:
+        self.what = {"NaN": D("NaN"), "third": D(1) / D(3), "float": 0.01, "below": D(-1), "none": None}[what]
+
+    def answer(self, *_: object) -> object:
+        return self.what
+
+    available = ahead = reason = rate = fraction = answer
+
+
+@pytest.mark.parametrize(
+    ("setting", "what", "said"),
+    [
+        (
+            "liquidity_model",
+            "NaN",
+            "available() gave Decimal('NaN') (Decimal); expected a quantity as Decimal, or None",
+        ),
+        ("liquidity_model", "float", "available() gave 0.01 (float)"),
+        ("queue_model", "NaN", "ahead() gave Decimal('NaN')"),
+        ("queue_model", "below", "ahead() gave Decimal('-1') (Decimal); expected a quantity as Decimal, 0 or more"),
+        ("reject_model", "float", "reason() gave 0.01 (float); expected a text, empty where the order is taken"),
+        ("fee_model", "NaN", "rate() gave Decimal('NaN')"),
+        ("fee_model", "third", "expected a fraction as Decimal with at most 18 decimals"),
+        ("slippage_model", "NaN", "fraction() gave Decimal('NaN')"),
+    ],
+)
+def test_an_answer_that_cannot_be_used_is_told_by_the_name_of_its_model(setting: str, what: str, said: str) -> None:
+    paper = broker(**{setting: mine(f"Saying(what='{what}')")})
+
+    def trade() -> None:
+        send(paper, order(), order(limit="99.9", oid="o-2"))
+        paper.observe(quote(250))
+
+    with pytest.raises(TypeError, match=escape(f"{setting}: ")) as caught:
+        trade()
+    assert said in str(caught.value)
+
+
+def test_a_model_that_gives_all_that_is_wanted_says_nothing_of_what_is_displayed() -> None:
+    paper = broker(liquidity_model=mine("Saying(what='none')"))
+    send(paper, order(quantity="5"))
+    fill = only_fill(paper, quote(250, ask_size=2.0))
+    assert (fill.quantity, fill.displayed) == (5, None)

@@ -124,14 +124,16 @@ class OrderChanges:
     def position_closed(self, closing: OpenOrder, out: Outputs) -> None:
         """A position was closed: what reduces or guarded it ends, unless its entry goes on filling.
 
-        The broker ends the others of the closing order's group.
+        What guards an order that turned the position guards the new one. The broker ends the others of the closing
+        order's group.
         """
         order = closing.order
+        turned = bool(closing.book.ledger.position(order.symbol).quantity)
         for open_ in list(closing.book.orders.values()):
             other = open_.order
             if not other.reduce_only or other.symbol != order.symbol:
                 continue
-            guards_on = other.parent and (other.parent in self._working or other.parent == order.id)
+            guards_on = other.parent and (other.parent in self._working or (turned and other.parent == order.id))
             in_group = other.group and other.group == order.group and open_ is not closing
             if not guards_on and not in_group:
                 self.withdraw(open_, "the position is closed" if other.parent else _IDLE, out)

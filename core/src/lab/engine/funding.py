@@ -14,6 +14,8 @@ from lab.engine.valuation import Valuation
 _WIDE: Final = Context(prec=60, rounding=ROUND_HALF_EVEN)
 _STEP: Final = Decimal("1e-12")
 _RATES_MOST: Final = 1_000
+_ASKED_MOST: Final = 10_000
+"""Windows in a row for which the broker is asked when no rate was fetched: nine years of eight hours."""
 
 
 class FundingWindows:
@@ -84,7 +86,12 @@ class FundingWindows:
         windows = 1
         if funding is None and rate is None:
             until_ns = min(time_ns, *(window_ns - 1 for window_ns in rates)) if rates else time_ns
-            windows += (until_ns - due_ns) // period_ns
+            most = windows + (until_ns - due_ns) // period_ns
+            asked = min(most, _ASKED_MOST) if holders else 0
+            while windows < asked and self._rate(symbol, None, due_ns + windows * period_ns) is None:
+                windows += 1
+            if windows >= asked:
+                windows = most
         market.funded_ns = due_ns + (windows - 1) * period_ns
         market.funding_due_ns = min(market.funded_ns + period_ns, *rates) if rates else market.funded_ns + period_ns
         for book, held in holders:

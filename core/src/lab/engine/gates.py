@@ -103,7 +103,9 @@ class Gates:
             refusal = self._refusal(gate, verdict)
             if reducible:
                 return Approval(
-                    reducible, (*remarks, f"{gate.name} refused what would open: {refusal.reason}"), closes=True
+                    min(quantity, reducible),
+                    (*remarks, f"{gate.name} refused what would open: {refusal.reason}"),
+                    closes=True,
                 )
             return gate.name, refusal
         return Approval(quantity, remarks)

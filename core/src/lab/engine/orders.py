@@ -63,7 +63,9 @@ class OrderEntry:
         oid = order_id(state.config_hash, book.name, symbol, decision, request.leg or str(place + 1))
         held = book.ledger.positions.get(symbol, FLAT).quantity
         reducible = self._reducible(book, request, held) if held else ZERO
-        closes = bool(reducible) and (request.reduce_only or wanted <= reducible)
+        bracket = request.stop_loss is not None or request.take_profit is not None
+        # An order with a bracket is meant to open: it may find the position closed when it fills.
+        closes = bool(reducible) and (request.reduce_only or (wanted <= reducible and not bracket))
         halted = state.halt_reasons if not closes else ()
         if not live or state.no_orders or (halted and not reducible):
             state.counters.signals += 1
@@ -90,7 +92,7 @@ class OrderEntry:
             return
         remarks: tuple[str, ...] = ()
         if halted:  # only the part that closes the position is placed
-            quantity, closes = reducible, True
+            quantity, closes = min(quantity, reducible), True
             remarks = (f"only what closes: trading is halted: {'; '.join(halted)}",)
         elif not closes and self._gates.bound:
             answer = self._gates.review(view, request, quantity, reducible, market)

@@ -100,8 +100,8 @@ class Broker(Component, ABC):
     def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
         """Return the rate that a position pays at the end of a funding window: above 0 longs pay. ``None``: nothing.
 
-        ``fetched`` is the venue's, ``None`` where none was fetched. Asked once a window while a position is held; while
-        the answer is ``None``, the windows without a fetched rate that pass at one moment are one.
+        ``fetched`` is the venue's, ``None`` where none was fetched. Asked while a position is held: for a window once
+        or, where several pass at one moment, twice, with the same answer, which is kept to 1e-12.
         """
         return fetched
 

@@ -8,6 +8,7 @@ from lab import Candle, MarketView, format_time
 from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 
+from lab_paper_broker.answers import offered_by
 from lab_paper_broker.models import Liquidity
 from lab_paper_broker.on_candles import counts_whole, is_quiet, meet_candle, meets_open
 from lab_paper_broker.on_quotes import Reports
@@ -113,7 +114,7 @@ class CandleMarket:
             return most
         known, before, shown = len(reports), resting.done, most
         if self._liquidity is not None:
-            shown = self._liquidity.available(resting.order, most)
+            shown = offered_by(self._liquidity, resting.order, most)
         where = meet_candle(resting, candle, shown, typical, self._terms[resting.symbol], reports)
         if len(reports) > known:
             self._working.settle(resting, before, candle[1], where, candle[2], reports)

@@ -14,6 +14,7 @@ from lab.domain.time import MILLISECOND_NS
 from lab.ports import Amended
 from msgspec.structs import replace
 
+from lab_paper_broker.answers import reason_of
 from lab_paper_broker.arrivals import Arrivals
 from lab_paper_broker.candle_market import CandleMarket
 from lab_paper_broker.models import Latency, Liquidity, Queue, Rejects
@@ -133,7 +134,7 @@ class Desk:
                 if getattr(order, name) is None:
                     return f"a {kind} order needs a {name}"
         rejects = self._models.rejects
-        return "" if rejects is None else rejects.reason(order, self._market, self._arrivals.seed)
+        return "" if rejects is None else reason_of(rejects, order, self._market, self._arrivals.seed)
 
     def cancel(self, order_id: str, now_ns: int) -> Accepted | Rejected:
         """Send a cancel after a working order."""

@@ -203,7 +203,9 @@ class FlatMargin:
     """One tier for positions of any size, whatever the venue's table says."""
 
     maintenance: float = field(default=0.005, validator=[validators.ge(0), validators.lt(1)])
-    leverage_max: int = field(default=100, validator=[validators.ge(1), validators.le(1000)])
+    leverage_max: int = field(
+        default=100, validator=[validators.instance_of(int), validators.ge(1), validators.le(1000)]
+    )
 
     def tiers(self, symbol: str) -> Sequence[MarginTier]:
         """Return it."""

@@ -15,6 +15,7 @@ from lab import Ended, Fill, Trade, Triggered
 from lab.domain.money import as_decimal
 from lab.ports import Amended
 
+from lab_paper_broker.answers import ahead_by, offered_by
 from lab_paper_broker.book import DisplayedBook
 from lab_paper_broker.making import make, take
 from lab_paper_broker.models import Liquidity, Queue
@@ -138,12 +139,19 @@ def _band(resting: Resting, price: float, later: float) -> tuple[Decimal | None,
 def _available(
     resting: Resting, book: DisplayedBook, price: float, size: float, terms: Terms, liquidity: Liquidity | None
 ) -> tuple[Decimal, Decimal | None]:
-    """Return what an order gets of a level, on the lot, and what the level displayed before it."""
+    """Return what an order gets of a level, on the lot, and what the level displayed before it.
+
+    The last is ``None`` where that is not known, and where a model gives more than is displayed.
+    """
     displayed = book.left(price, size, resting.buys)
-    offered = displayed if liquidity is None else liquidity.available(resting.order, displayed)
-    if offered is None or offered >= resting.left:
-        return resting.left, displayed
-    return terms.instrument.floor_quantity(offered) if offered > _ZERO else _ZERO, displayed
+    most = displayed if liquidity is None else offered_by(liquidity, resting.order, displayed)
+    if most is None or most >= resting.left:
+        quantity = resting.left
+    else:
+        quantity = terms.instrument.floor_quantity(most) if most > _ZERO else _ZERO
+    if liquidity is not None and displayed is not None and quantity > displayed:
+        displayed = None
+    return quantity, displayed
 
 
 def _is_enough(
@@ -182,7 +190,7 @@ def _begin_to_rest(resting: Resting, book: DisplayedBook, queue: Queue | None) -
     """Take a place in the queue: behind all that is displayed at the limit, once that is known."""
     displayed = book.displayed_at(resting.limit, resting.buys)
     if queue is not None:
-        resting.ahead = queue.ahead(resting.order, displayed)
+        resting.ahead = ahead_by(queue, resting.order, displayed)
     else:
         resting.ahead = displayed or _ZERO
         resting.unseen = displayed is None

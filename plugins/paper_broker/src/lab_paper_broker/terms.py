@@ -9,6 +9,7 @@ from lab.domain.money import as_decimal
 from lab_paper_broker.models import Fees, Slippage
 from lab_paper_broker.resting import Resting
 
+_PLACES: Final = 18
 _IMPACT_MOST: Final = Decimal(3)
 _FELT: Final = 1.00005
 """The least factor that is above 1 to four decimals."""
@@ -54,9 +55,12 @@ class Terms:
         """Return the fee rate that the model of fees gives. Raises ``TypeError`` naming it, where that is none."""
         assert self.fees is not None, "asked for where there is a model"
         rate = self.fees.rate(order, liquidity)
-        if type(rate) is not Decimal or not -1 < rate < 1:
+        if type(rate) is not Decimal or not rate.is_finite() or not -1 < rate < 1 or rate != round(rate, _PLACES):
             what = f"{rate!r:.60} ({type(rate).__name__})"
-            raise TypeError(f"fee_model: rate() gave {what}; expected a fraction as Decimal, such as Decimal('0.0006')")
+            raise TypeError(
+                f"fee_model: rate() gave {what}; expected a fraction as Decimal with at most {_PLACES} decimals, such "
+                "as Decimal('0.0006')"
+            )
         return rate
 
     def beyond(self, resting: Resting, quantity: Decimal, typical: float, quoted: bool) -> Decimal:
@@ -68,7 +72,7 @@ class Terms:
         if self.slippage_model is not None:
             known = as_decimal(typical) if typical else None
             fraction = self.slippage_model.fraction(resting.order, quantity, known, quoted)
-            if type(fraction) is not Decimal or not 0 <= fraction < 1:
+            if type(fraction) is not Decimal or not fraction.is_finite() or not 0 <= fraction < 1:
                 what = f"{fraction!r:.60} ({type(fraction).__name__})"
                 raise TypeError(f"slippage_model: fraction() gave {what}; expected a Decimal from 0 to under 1")
             return fraction
