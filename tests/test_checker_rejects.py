@@ -265,7 +265,7 @@ def _plugins(site: Any) -> None:
 @pytest.mark.behaviour("J7")
 @pytest.mark.parametrize("part", range(4))
 def test_every_wrong_journal_of_orders_is_rejected_for_the_right_reason(lab: Any, tmp_path: Path, part: int) -> None:
-    busy = sets(market__seconds=1800, flow__every=8, second__every=8, flow__coins=3)
+    busy = sets(market__seed=3, market__seconds=1800, flow__every=8, second__every=8, flow__coins=3)
     assert lab("backtest", "--provider", "market", *TWO, *busy).code == 0
     inputs, _ = inputs_of(lab.run().folder, None)
     wrong = dict(list(WRONG.items())[part::4])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import define, field
 from lab.domain.control import Timer
-from lab.domain.events import BrokerFailed, FundingPaid, FundingSkipped, Liquidated
+from lab.domain.events import BrokerFailed, FundingPaid, FundingSkipped, Liquidated, OrderFilled
 from lab.domain.instrument import Instrument, MarginTier
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.orders import OrderRequest
@@ -17,6 +17,7 @@ from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.engines import engine_with, only, run
 from lab.testing.harness import ScriptedStrategy
 from lab.testing.simple_broker import SimpleBroker
+from msgspec.structs import replace
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -333,3 +334,42 @@ def test_each_market_has_windows_of_its_own() -> None:
     hourly = Funding("ETHUSDT", START_NS, 0.0001, START_NS + HOUR_NS, 10.0)
     assert not only(FundingPaid, run(made, [hourly, rate(), candle(60), candle(120)]))
     assert len(only(FundingPaid, run(made, [candle(480)]))) == 1
+
+
+@pytest.mark.behaviour("O10")
+def test_on_candles_a_window_is_paid_between_the_fills_around_it_by_what_was_held_then() -> None:
+    """A day's candle: bought at its open, at midnight, and sold at the open of the next one; three windows lie between.
+
+    The marks are the close before each: 100 and, of the second day, 110.
+    """
+    day_ns = 24 * HOUR_NS
+    plan = {0: (OrderRequest.buy(X, D(50)),), 1: (OrderRequest.sell(X, D(50), reduce_only=True),)}
+    made = engine_with(
+        [ScriptedStrategy(plan=plan)], broker=AtOpens(latency_ms=0), instruments=[FREE], interval_ns=day_ns,
+    )  # fmt: skip
+    days = [
+        Candle(X, START_NS + day * day_ns, START_NS + (day + 1) * day_ns, price, price + 1, price - 1, price + 10, 1.0)
+        for day, price in enumerate([90.0, 100.0, 110.0, 120.0])
+    ]
+    outputs = run(made, days)
+    rows = [one for one in outputs if isinstance(one, (OrderFilled, FundingPaid))]
+    told = [
+        ("fill", (one.fill.time_ns - START_NS) // HOUR_NS, one.position)
+        if isinstance(one, OrderFilled)
+        else ("paid", (one.window_ns - START_NS) // HOUR_NS, one.mark)
+        for one in rows
+    ]
+    assert told == [
+        ("fill", 24, 50), ("paid", 32, 100), ("paid", 40, 100), ("paid", 48, 100), ("fill", 48, 0),
+    ]  # fmt: skip
+
+
+class AtOpens(SimpleBroker):
+    """Fills at the open of the candle, with the open's time, and pays 0.01 % in every window."""
+
+    def funding_rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal | None:
+        return D("0.0001")
+
+    def fill_of(self, order: Any, event: Any) -> Any:
+        fill = super().fill_of(order, event)
+        return replace(fill, price=D(repr(event.open)), time_ns=event.open_ns)

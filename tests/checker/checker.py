@@ -50,20 +50,25 @@ class Checker(Money):
 
     def take(self, n: int, kind: str, fields: list[Any]) -> None:
         """Take an input and its rows: what came before it met the market of before, the rest meets this one."""
-        self.n, self.kind, self.fields, step, early = n, kind, fields, self.steps.pop(n, []), 0
+        self.n, self.kind, self.fields, step = n, kind, fields, self.steps.pop(n, [])
         self.time = fields[0 if kind in BARE else 2 if kind == "candle" else 1]
         newest = {"quote": self.quote_ns, "depth": self.depth_ns}.get(kind, ZERO)
         self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= newest
         self.working = [one for one in self.working if one.open]
         acts = kind == "command" or (kind == "trading_state" and self.working)
-        if (self.live or acts) and self.time > self.now:
+        inside, close = kind == "candle" and not self.quote, self.last
+        paid = next((place for place, row in enumerate(step) if inside and row.kind == "funding_paid"), 0)
+        if (self.live or acts) and self.time > self.now and not paid:
             self.pass_time(self.time)
-        for place, row in enumerate(step, 1):
-            if kind != "candle" and row.kind == "order_filled" and row.body["fill"]["time_ns"] < self.time:
-                early = place
+        fills = [(i, row.body["fill"]["time_ns"]) for i, row in enumerate(step, 1) if row.kind == "order_filled"]
+        early = max((i for i, at_ns in fills if kind != "candle" and at_ns < self.time), default=0)
         self.read(step[:early])
         self.apply(kind, fields)
-        self.read(step[early:])
+        if paid:  # what filled at a candle's open was held when funding fell due inside it
+            self.now = self.time
+            self.read(step[:paid])
+            self.pass_time(self.time, close)
+        self.read(step[early or paid :])
         self.where = f"input {n}"
         self.finish()
 
@@ -183,8 +188,6 @@ class Checker(Money):
         self.expect(row, filled_whole_or_not_at_all=whole, remaining=order.quantity - order.done)
         order.open = False
         self.counts[row["outcome"]] += 1
-        for price, size in self.levels(order.sign).items() if self.quote and order.reduce_only else ():
-            self.taken.setdefault((order.sign, price), (size, size, 0))  # before its position was closed
 
     def on_order_filled(self, row: dict[str, Any], order: SimpleNamespace) -> None:
         """It fills at the price, and for as much, as the market in force has for it."""

@@ -72,13 +72,13 @@ class Money:
         """Return cash and what the position would bring over its cost at a price."""
         return account.balance["cash"] + (self.worth(account.held, mark) - account.cost if account.held else ZERO)
 
-    def pass_time(self, time_ns: int) -> None:
+    def pass_time(self, time_ns: int, close: D = ZERO) -> None:
         """Every position pays once at each window for which a rate was fetched, before anything else at that time."""
         self.now = time_ns
         for at in sorted(one for one in self.rates if one <= time_ns):
             rate, given = (value.quantize(D("1e-12")) for value in self.rates.pop(at))
             for name, account in [one for one in self.accounts.items() if one[1].held]:
-                mark, held = given or self.mark(), account.held
+                mark, held = given or close or self.mark(), account.held
                 amount = abs(self.worth(held, mark)).copy_sign(held) * rate
                 due = {"rate": rate, "mark": mark, "quantity": held, "amount": amount}
                 self.owed[name, at] = due | {"postings": self.post(account, cash=-amount, funding=amount)}

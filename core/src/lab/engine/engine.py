@@ -214,6 +214,7 @@ class Engine:
         market = state.markets[symbol]
         history = market.history
         out: Outputs = []
+        over_windows = False
         if self._record and (open_ns > history.dropped_ns or not history.was_dropped(open_ns)):
             out.append(event)
         if open_ns != history.next_ns and not self._candle_order.in_line(market, event, out):
@@ -221,7 +222,9 @@ class Engine:
         if time_ns > state.now_ns:
             if time_ns >= self._due_ns:
                 # A candle's close belongs to the day it ended in, though it became known on the next.
-                self._fall_due(time_ns, open_ns + history.interval_ns - 1, out, live=status != BACKFILLED)
+                live = status != BACKFILLED
+                over_windows = live and market.quote is None and bool(self._meeting)
+                self._fall_due(time_ns, open_ns + history.interval_ns - 1, out, live=live, pays=not over_windows)
             state.now_ns = time_ns
         market.last = close
         live = True
@@ -231,7 +234,9 @@ class Engine:
                 history.backfilled += 1
             else:
                 state.counters.unconfirmed += 1
-        if live and self._meeting and market.quote is None:
+        if over_windows:
+            self._meet_over_windows(event, market, out)
+        elif live and self._meeting and market.quote is None:
             self._meet(event, out)  # where there are quotes, only they fill
         if not market.quiet_low < close < market.quiet_high and market.quote is None:
             self._mark(market, out)
@@ -388,19 +393,36 @@ class Engine:
 
     # -- money and time ----------------------------------------------------------------------------------------------
 
-    def _meet(self, event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped, out: Outputs) -> None:
+    def _meet(
+        self,
+        event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped,
+        out: Outputs,
+        before_fill: Callable[[int], object] | None = None,
+    ) -> None:
         """Show the event to the broker; then call the gates and strategies that listen to fills and ends."""
         if self.state.failure is not None:
             return
         known = len(out)
         try:
-            self._fills.observe(event, out)
+            self._fills.observe(event, out, before_fill)
         except ComponentError as error:
             self._strategies.fail(error, out)
         if len(out) > known:
             if self._strategies.listening:
                 self._strategies.tell(out, known)
             self._liquidation.after_fills(known, out)
+
+    def _meet_over_windows(self, candle: Candle, market: Market, out: Outputs) -> None:
+        """Show a candle to the broker, and pay the funding that fell due inside it between its fills, in order."""
+        self._meet(candle, out, lambda time_ns: self._funding.fall_due(time_ns, out, market))
+        self._pay_funding(candle.time_ns, out, market)
+        self._due_ns = min(self.valuation.day_end_ns, self._funding.next_ns, self._timers.next_ns)
+
+    def _pay_funding(self, time_ns: int, out: Outputs, inside: Market | None = None) -> None:
+        try:
+            self._funding.fall_due(time_ns, out, inside)
+        except ComponentError as error:
+            self._strategies.fail(error, out)
 
     def _mark(self, market: Market, out: Outputs) -> None:
         self.valuation.mark_to_market(market)
@@ -413,17 +435,16 @@ class Engine:
                 self._fall_due(time_ns, time_ns, out)
             self.state.now_ns = time_ns
 
-    def _fall_due(self, time_ns: int, market_ns: int, out: Outputs, *, live: bool = True) -> None:
+    def _fall_due(self, time_ns: int, market_ns: int, out: Outputs, *, live: bool = True, pays: bool = True) -> None:
         """Begin a UTC day, pay the funding that fell due, and call the timers that did.
 
-        ``market_ns`` is the time the event's price is of, ``live`` whether the event is no history.
+        ``market_ns`` is the time the event's price is of, ``live`` whether the event is no history. Without ``pays``
+        the funding is left to be paid.
         """
         if market_ns >= self.valuation.day_end_ns:
             self.valuation.new_day(market_ns)
-        try:
-            self._funding.fall_due(time_ns, out)
-        except ComponentError as error:
-            self._strategies.fail(error, out)
+        if pays:
+            self._pay_funding(time_ns, out)
         self._timers.fire(time_ns, out, live=live, record=self._record)
         self._due_ns = min(self.valuation.day_end_ns, self._funding.next_ns, self._timers.next_ns)
 

@@ -1,5 +1,6 @@
 """Books the broker's reports as fills and ends of orders."""
 
+from collections.abc import Callable
 from decimal import Decimal, Inexact, getcontext, setcontext
 from typing import Final
 
@@ -33,19 +34,24 @@ _BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for 
 class FillBooking:
     """Books what a broker reports. A report that breaks the order's life cycle raises `ComponentError`."""
 
-    __slots__ = ("_entry", "_state", "_valuation")
+    __slots__ = ("_before_fill", "_entry", "_state", "_valuation")
 
     def __init__(self, state: EngineState, valuation: Valuation, entry: OrderEntry) -> None:
         self._state = state
         self._valuation = valuation
         self._entry = entry
+        self._before_fill: Callable[[int], object] | None = None
 
     def observe(
-        self, event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped, out: Outputs
+        self,
+        event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped,
+        out: Outputs,
+        before_fill: Callable[[int], object] | None = None,
     ) -> None:
         """Show the event to the broker, unless it is nothing to it; book its reports, and value the books filled.
 
-        Equity is looked at once an event, after all its fills.
+        ``before_fill`` is called with the time of each fill before it is booked. Equity is looked at once an event,
+        after all its fills.
         """
         if self._entry.broker.is_idle(event):
             return
@@ -54,6 +60,7 @@ class FillBooking:
         try:
             self._state.ended.clear()
             reports = self._entry.broker.observe(event)  # the exact context is in force from here on
+            self._before_fill = before_fill
             self._book(event.time_ns, reports, filled, out)
         finally:  # fills before a report that breaks the contract count
             for symbol in filled:
@@ -95,7 +102,11 @@ class FillBooking:
             except ValueError as error:
                 raise entry.broker.broke(f"reported what cannot be: {error}") from None
 
-    def _fill(self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs) -> None:
+    def _fill(  # noqa: C901 - a call costs more than a branch
+        self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs
+    ) -> None:
+        if self._before_fill is not None:
+            self._before_fill(fill.time_ns)
         book, order, quantity = open_.book, open_.order, fill.quantity
         early = time_ns < open_.eligible_ns or (open_.state is _WORKING and order.type in TRIGGERED_TYPES)
         entry = self._state.working.get(order.parent) if order.parent else None

@@ -56,9 +56,11 @@ class FundingWindows:
         market.funding_due_ns = min(due_ns, *rates)
         self._find_next()
 
-    def fall_due(self, time_ns: int, out: Outputs) -> None:
+    def fall_due(self, time_ns: int, out: Outputs, inside: Market | None = None) -> None:
         """Pay, or say why not, for every window until ``time_ns``, before anything else happens at that time.
 
+        ``inside`` is a market whose candle, in which the time lies, is not in its history yet: its mark is the close
+        before, because the candle's own comes later.
         Raises `ComponentError` where the broker has no rate that can be paid.
         """
         if time_ns < self.next_ns:
@@ -68,7 +70,7 @@ class FundingWindows:
                 market.funding_due_ns = time_ns - time_ns % market.funding_period_ns + market.funding_period_ns
             known = len(out)
             while market.funding_due_ns <= time_ns:
-                self._pass(market, time_ns, out)
+                self._pass(market, time_ns, out, inside is market)
             if len(out) > known:
                 self._valuation.revalue(market)
         self._find_next()
@@ -76,7 +78,7 @@ class FundingWindows:
     def _find_next(self) -> None:
         self.next_ns = min((market.funding_due_ns for market in self._state.markets.values()), default=NEVER_NS)
 
-    def _pass(self, market: Market, time_ns: int, out: Outputs) -> None:
+    def _pass(self, market: Market, time_ns: int, out: Outputs, inside: bool) -> None:
         """Pass the window that is due, or all until ``time_ns`` for which no rate is there."""
         due_ns, period_ns, rates, symbol = market.funding_due_ns, market.funding_period_ns, market.rates, market.symbol
         funding = rates.get(due_ns)
@@ -100,7 +102,7 @@ class FundingWindows:
                 self._state.counters.funding_skipped += windows
                 continue
             with localcontext(EXACT):
-                mark = self._mark(market, funding)
+                mark = self._mark(market, funding, inside)
                 notional = market.instrument.notional(held, mark)
                 amount = notional * rate if held > 0 else -notional * rate
                 postings = book.ledger.pay_funding(amount)
@@ -114,10 +116,13 @@ class FundingWindows:
         rate = self._broker.funding_rate(symbol, fetched, due_ns)
         return None if rate is None else _WIDE.quantize(rate, _STEP)
 
-    def _mark(self, market: Market, funding: Funding | None) -> Decimal:
+    def _mark(self, market: Market, funding: Funding | None, inside: bool) -> Decimal:
         """Return the mark price that was fetched with the rate, to 1e-12, or the market's own."""
         mark = _WIDE.quantize(as_decimal(funding.mark), _STEP) if funding is not None else None
-        return mark or self._valuation.margin_mark(market.symbol)
+        if mark:
+            return mark
+        candles = market.history.candles
+        return as_decimal(candles[-1].close) if inside and candles else self._valuation.margin_mark(market.symbol)
 
 
 def _why_none(market: Market, funding: Funding | None) -> str:
