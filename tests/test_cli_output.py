@@ -3,7 +3,6 @@
 import contextlib
 import os
 import re
-import sqlite3
 import struct
 import subprocess
 import sys
@@ -215,10 +214,7 @@ def test_a_setting_is_written_in_one_way_by_header_list_and_report(lab: Any) -> 
 def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_line(lab: Any) -> None:
     assert lab.mock("--reporter", "none", minutes=2).code == 0
     folder = lab.run().folder
-    with sqlite3.connect(folder / "journal.db") as db:
-        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
-    db.close()
-    (folder / "journal.mark").unlink()  # which would tell that the row is missing
+    lab.run().take_the_end_back()
     with running(folder):
         shown = lab("report", "--json")
         report = shown.json()
@@ -240,10 +236,7 @@ def test_report_proof_and_replay_of_a_run_that_is_still_running_say_so_in_one_li
 def test_a_run_that_ends_while_it_is_read_is_not_shown_as_failed(lab: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert lab.mock("--reporter", "none", minutes=2).code == 0
     folder = lab.run().folder
-    with sqlite3.connect(folder / "journal.db") as db:
-        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
-    db.close()
-    (folder / "journal.mark").unlink()  # which would tell that the row is missing
+    lab.run().take_the_end_back()
     for command in (("report", "--json"), ("runs", "--json")):
         alive = contextlib.ExitStack()
         alive.enter_context(running(folder))

@@ -387,10 +387,7 @@ def test_a_damaged_or_unknown_run_ends_as_verify_ends(lab: Any, trader: Any, dam
 def test_a_run_that_was_killed_or_still_runs_is_proved_as_far_as_it_was_recorded(lab: Any, trader: Any) -> None:
     assert lab.mock("--strategy", "trader", "--reporter", "none").code == 0
     folder = lab.run().folder
-    with sqlite3.connect(folder / "journal.db") as db:
-        db.execute("DELETE FROM event WHERE kind = 'run_ended'")
-    db.close()
-    (folder / "journal.mark").unlink()  # which would tell that the row is missing
+    lab.run().take_the_end_back()
     result = lab.process("lookahead", "--json", "--cuts", "3", env=lab.see(trader))
     found = result.json()
     assert (result.code, found["clean"], found["cuts"]) == (0, True, 3)

@@ -1,5 +1,6 @@
 """The command line. `main` is the entry point; each command is a separate module, imported only when it is called."""
 
+import contextlib
 import gc
 import os
 import sys
@@ -53,5 +54,6 @@ def _leave_at_once(code: int) -> None:
 
 
 def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # there is none, or nobody takes it any more
+            stream.flush()
