@@ -32,12 +32,15 @@ class LastWords:
             yield
             return
         done = threading.Event()
+        watch = threading.Thread(target=self._wait, args=(done, code), name="lab last words", daemon=True)
         with contextlib.suppress(RuntimeError):  # without memory no thread starts, and the end comes all the same
-            threading.Thread(target=self._wait, args=(done, code), name="lab last words", daemon=True).start()
+            watch.start()
         try:
             yield
         finally:
             done.set()
+            if watch.ident is not None:
+                watch.join(timeout=1.0)  # a process in which a thread runs is left without its last steps
 
     def _wait(self, done: threading.Event, code: int) -> None:
         if not done.wait(DISK_S):
