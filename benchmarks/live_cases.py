@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 import lab_bitunix.sockets
 import websockets.asyncio.client
-from lab.session.launch import run_live
-from lab.session.signals import Interrupts
+from lab.live.launch import run_live
+from lab.live.signals import Interrupts
 from lab_bitunix.frames import FrameConnection, Pinged, Take
 from lab_bitunix.wire import DepthFrame, decode_frame
 

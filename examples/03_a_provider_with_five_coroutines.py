@@ -34,9 +34,9 @@ from lab import (
     hookimpl,
 )
 from lab.composition.assembly import assemble, layers_for
+from lab.live.launch import run_live
+from lab.live.signals import Interrupts
 from lab.plugins.discovery import Registry
-from lab.session.launch import run_live
-from lab.session.signals import Interrupts
 
 SECOND_NS = 1_000_000_000
 HALF_SPREAD = 0.5

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from lab.composition.assembly import assemble, layers_for
 from lab.journal.reader import JournalReader
+from lab.live.launch import run_live
+from lab.live.signals import Interrupts
 from lab.plugins.discovery import Registry
-from lab.session.launch import run_live
-from lab.session.signals import Interrupts
 
 
 def head_of(directory: Path) -> str:

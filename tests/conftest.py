@@ -18,7 +18,7 @@ from attrs import define, frozen
 from lab.cli.main import run_command_line
 from lab.journal.mark import Mark, MarkWriter
 from lab.journal.reader import JournalReader
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 from steady import STEADY
 
 BOOT = "from lab.cli import main; main()"  # what the console script does

@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
     "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "feed", "journal",
-    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "session",
+    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "live",
     "campaign", "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")
@@ -25,7 +25,7 @@ WITH_CLOCK: Final = (
     "feed",
     "simulation",
     "supervision",
-    "session",
+    "live",
     "runs",
     "reporting",
     "health",
@@ -313,8 +313,8 @@ def test_no_strategy_gate_or_broker_reads_a_clock_or_draws_a_number() -> None:
         ("lab.ports", "from lab.journal.codec import encode"),
         ("lab.journal.store", "from lab.plugins.discovery import discover"),
         ("lab.plugins.discovery", "from lab.composition.config import load"),
-        ("lab.session.runner", "from lab.cli.output import table"),
-        ("lab.session.runner", "from lab.testing.builders import candles"),
+        ("lab.live.runner", "from lab.cli.output import table"),
+        ("lab.live.runner", "from lab.testing.builders import candles"),
         ("lab.cli.main", "import importlib\nimportlib.import_module('lab.testing.contracts')"),
         ("lab.journal.store", "from lab import Candle"),
         ("lab.cli.run", "from lab_bitunix.provider import Bitunix"),

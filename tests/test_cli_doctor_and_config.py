@@ -187,7 +187,7 @@ def test_help_imports_no_component_and_no_heavy_package(lab: Any) -> None:
 def test_a_backtest_imports_nothing_of_a_live_session_and_no_component_that_it_does_not_use(lab: Any) -> None:
     loaded = imported_by(lab, "backtest", "btcusd-1m", "--strategy", "sma", "--json", "--no-write")
     assert "lab_replay.provider" in loaded
-    assert not loaded & {*HEAVY, "lab.session.session", "lab_reporters.terminal"}
+    assert not loaded & {*HEAVY, "lab.live.session", "lab_reporters.terminal"}
 
 
 THEIR_BROKER = """

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from lab.cli import logs
 from lab.cli.logs import Lines, LogFile, library_logs
-from lab.session.notices import told
+from lab.live.notices import told
 
 NOISY = """
 import logging, sys, warnings

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 from lab.health import board
 from lab.health.metrics import METRICS
-from lab.session.health import HealthTeller
+from lab.live.health import HealthTeller
 
 PLUGINS = '''
 """A strategy that buys at once and may get stuck, and a provider that goes dark in its twentieth second."""

@@ -5,7 +5,7 @@ import stat
 from typing import Any
 
 import pytest
-from lab.session.launch import VIRTUAL_START_NS
+from lab.live.launch import VIRTUAL_START_NS
 
 MINUTE_NS = 60 * 10**9
 

@@ -19,8 +19,8 @@ from lab.domain.time import SECOND_NS
 from lab.errors import JournalError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader
+from lab.live.outcome import EndCause
 from lab.runs.failures import FailureLog
-from lab.session.outcome import EndCause
 
 PLUGINS = '''
 """A strategy that holds a position within seconds and would buy again, and a provider that goes dark and kills."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import anyio
 import pytest
-from lab.session.lag import LagMonitor
+from lab.live.lag import LagMonitor
 from steady import RUN, proved
 
 SLOW = """
@@ -52,7 +52,7 @@ def test_a_strategy_that_blocks_the_loop_is_in_the_journal_with_its_stack(lab: A
 @pytest.mark.behaviour("S2")
 async def test_of_many_delays_the_first_twenty_are_told_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[tuple[float, str]] = []
-    monkeypatch.setattr("lab.session.lag.LAG_S", 0.02)
+    monkeypatch.setattr("lab.live.lag.LAG_S", 0.02)
     monitor = LagMonitor(lambda seconds, where: told.append((seconds, where)), pace=0.01)
 
     async def block() -> None:

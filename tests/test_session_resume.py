@@ -18,10 +18,10 @@ from lab.domain.control import Command, CommandAction
 from lab.journal.reader import read_run_started
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape, TapeWriter, read_tape, segments_of
+from lab.live.recovery import Interrupted, recover
 from lab.plugins.discovery import Registry
 from lab.records.run import SessionState
 from lab.runs.failures import FailureLog
-from lab.session.recovery import Interrupted, recover
 from lives import lives
 from steady import RUN, proved, resumptions
 

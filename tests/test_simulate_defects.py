@@ -9,8 +9,8 @@ from typing import Any
 
 import lab.journal.chain
 import lab.journal.store
+import lab.live.runner
 import lab.runs.directory
-import lab.session.runner
 import lab_bitunix.rest
 import pytest
 from checker_runs import checked
@@ -21,9 +21,9 @@ from lab.engine.state import EngineState
 from lab.feed.pacing import Backoff
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape
-from lab.session.inbox import Inbox
-from lab.session.runner import Price, Runner
-from lab.session.session import Session
+from lab.live.inbox import Inbox
+from lab.live.runner import Price, Runner
+from lab.live.session import Session
 from lab_paper_broker.broker import PaperBroker
 from msgspec.structs import replace
 
@@ -67,7 +67,7 @@ def the_state_has_a_cent_more(put: Put) -> None:
 
         return made
 
-    put(lab.session.runner, "end_state", more)
+    put(lab.live.runner, "end_state", more)
 
 
 @defect("I1")

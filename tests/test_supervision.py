@@ -190,7 +190,7 @@ def test_damage_that_strict_state_refuses_is_a_verdict_and_not_started_again(lab
 STARTING = """
 import time
 time.sleep(0.5)
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 interrupts = Interrupts()
 interrupts.install()
 raise SystemExit(100 + interrupts.count + 10 * interrupts.killed)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lab.domain.market import BACKFILLED, UNCONFIRMED, Candle
-from lab.session.candle_cache import CandleCache
+from lab.live.candle_cache import CandleCache
 from lab.testing.builders import candles, waves
 
 KEY = {"provider": "bitunix", "origin": "fapi.bitunix.com", "symbol": "BTCUSDT", "interval": "60s"}

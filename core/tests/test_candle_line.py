@@ -2,8 +2,8 @@
 
 import pytest
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.live.candle_line import CandleLine
 from lab.ports import FeedState
-from lab.session.candle_line import CandleLine
 from lab.testing import START_NS
 from lab.testing.builders import candles
 

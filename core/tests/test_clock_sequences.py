@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from lab import Notice, Quote
 from lab.domain.control import ClockStepped
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.live.inbox import Inbox
 from lab.ports import Realm
-from lab.session.inbox import Inbox
 from lab.testing import START_NS
 from lab.testing.engines import engine_with
 from lab.testing.harness import ScriptedStrategy

@@ -7,8 +7,8 @@ from attrs import define
 from lab import Notice
 from lab.domain.control import ClockStepped
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.session.clock_watch import ClockWatch
-from lab.session.inbox import Inbox
+from lab.live.clock_watch import ClockWatch
+from lab.live.inbox import Inbox
 
 pytestmark = pytest.mark.behaviour("T2")
 

@@ -3,7 +3,7 @@
 import pytest
 from lab.domain.time import MINUTE_NS
 from lab.engine.history import History
-from lab.session.gaps import Gaps
+from lab.live.gaps import Gaps
 from lab.testing import START_NS
 from lab.testing.builders import candles
 

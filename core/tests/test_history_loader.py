@@ -13,11 +13,11 @@ from lab.domain.market import BACKFILLED, Backfill, Candle
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.engine.view import View
 from lab.errors import ProviderError, ProviderUnavailable
+from lab.live.backfill import HistoryLoader
+from lab.live.candle_cache import CandleCache
+from lab.live.history_source import HistorySource
+from lab.live.inbox import Inbox
 from lab.ports import FeedState, Realm, Strategy
-from lab.session.backfill import HistoryLoader
-from lab.session.candle_cache import CandleCache
-from lab.session.history_source import HistorySource
-from lab.session.inbox import Inbox
 from lab.testing.builders import candles, waves
 from lab.testing.engines import engine_with
 from lab.testing.simulation import LoopClock, simulate

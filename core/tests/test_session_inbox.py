@@ -6,8 +6,8 @@ import pytest
 from attrs import define
 from lab import BACKFILLED, Backfill, Candle, Depth, Funding, Notice, Quote, Side, Trade
 from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.live.inbox import Inbox
 from lab.ports import FeedState
-from lab.session.inbox import Inbox
 from lab.testing import START_NS
 
 QUOTE = Quote("BTCUSDT", START_NS, 49_999.9, 1.0, 50_000.1, 2.0)

@@ -7,8 +7,8 @@ from types import ModuleType
 
 import anyio
 import pytest
-from lab.session.checks import check_loop
-from lab.session.loops import loop_options
+from lab.live.checks import check_loop
+from lab.live.loops import loop_options
 from lab.simulation.clocks import LoopClock
 
 
@@ -41,7 +41,7 @@ def test_the_environment_can_choose_asyncios_loop(uvloop: ModuleType, monkeypatc
 
 def test_without_uvloop_real_time_runs_on_asyncios_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAB_UVLOOP", raising=False)
-    monkeypatch.setattr("lab.session.loops.import_module", _failing(ModuleNotFoundError(name="uvloop")))
+    monkeypatch.setattr("lab.live.loops.import_module", _failing(ModuleNotFoundError(name="uvloop")))
     assert loop_options(1.0, 0) == {}
     assert [(one.ok, one.detail) for one in check_loop()] == [(True, "asyncio (uvloop is not installed)")]
 
@@ -53,7 +53,7 @@ def test_a_uvloop_that_cannot_be_imported_is_left_alone_and_named(
     error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("LAB_UVLOOP", raising=False)
-    monkeypatch.setattr("lab.session.loops.import_module", _failing(error))
+    monkeypatch.setattr("lab.live.loops.import_module", _failing(error))
     assert loop_options(1.0, 0) == {}
     (found,) = check_loop()
     assert not found.ok

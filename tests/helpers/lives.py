@@ -28,9 +28,9 @@ CALLS: Final = (
 
 _FORKER: Final = """
 import fcntl, glob, json, os, signal, subprocess, sys, time
-import lab.session.launch, lab.session.recovery, lab_paper_broker.broker, lab_risk_limits, websockets, httpx
+import lab.live.launch, lab.live.recovery, lab_paper_broker.broker, lab_risk_limits, websockets, httpx
 from lab.cli.main import run_command_line
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 def size(path):
     try:

@@ -57,7 +57,7 @@ def _main() -> None:
     import resource
 
     from lab.cli.main import run_command_line
-    from lab.session.signals import Interrupts
+    from lab.live.signals import Interrupts
 
     resource.setrlimit(resource.RLIMIT_AS, (_LIMIT, _LIMIT))
     results = []

@@ -18,7 +18,7 @@ MANIFEST: Final = "compiled.json"
 SWITCH: Final = "LAB_COMPILED"
 """The environment variable that chooses the sources where it is off (`is_off`)."""
 LOOP_SWITCH: Final = "LAB_UVLOOP"
-"""The one that chooses asyncio's event loop where it is off (`lab.session.loops`)."""
+"""The one that chooses asyncio's event loop where it is off (`lab.live.loops`)."""
 SWITCHES: Final = frozenset({SWITCH, LOOP_SWITCH})
 """The variables that choose how lab runs. They are no settings: what a run writes is the same."""
 

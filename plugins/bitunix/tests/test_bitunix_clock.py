@@ -10,8 +10,8 @@ from lab import Notice, Quote, Subscription
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.domain.venue_clock import VenueClock
 from lab.feed.pacing import CoolDown
+from lab.live.inbox import Inbox
 from lab.ports import Realm
-from lab.session.inbox import Inbox
 from lab_bitunix.live import LiveStream
 
 pytestmark = pytest.mark.behaviour("T2")

@@ -11,8 +11,8 @@ from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled
 from lab.errors import JournalError
 from lab.journal.codec import decode_as
 from lab.journal.reader import JournalReader
+from lab.live.recovery import Interrupted, interrupted
 from lab.runs.previous import newest_session
-from lab.session.recovery import Interrupted, interrupted
 
 
 @frozen

@@ -22,13 +22,13 @@ from lab.composition.assembly import Assembly
 from lab.domain.time import SECOND_NS
 from lab.errors import LabError, RunError, describe_error
 from lab.exit_codes import EndReason
+from lab.live.launch import VIRTUAL_START_NS, run_session
+from lab.live.recovery import Interrupted
+from lab.live.signals import Interrupts
 from lab.records.report import Report
 from lab.runs.directory import REPORT_NAME
 from lab.runs.previous import newest_session
 from lab.runs.result import RunResult
-from lab.session.launch import VIRTUAL_START_NS, run_session
-from lab.session.recovery import Interrupted
-from lab.session.signals import Interrupts
 from lab.simulation.loop import SimLoop
 from lab.simulation.network import SimNetwork
 

@@ -14,7 +14,7 @@ Python comes, it is a fifth of the time to the first quote."""
 
 def main() -> None:
     """Run ``lab``. Never shows a traceback for something the user did."""
-    from lab.session.signals import Interrupts
+    from lab.live.signals import Interrupts
 
     interrupts = Interrupts()
     interrupts.install()

@@ -7,7 +7,7 @@ import click
 
 from lab.cli import options, output
 from lab.cli.progress import Line
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
     from lab.composition.assembly import Assembly

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 def command(as_json: bool, offline: bool, **given: Any) -> int:
     """Check configuration, plugins, state directory, SQLite, clock and provider; exit code 1 when something failed."""
     from lab.errors import ConfigError, PluginError
+    from lab.live import checks
     from lab.plugins.discovery import Registry
     from lab.ports import Check
-    from lab.session import checks
 
     registry = Registry()
     found: list[Check] = []
@@ -53,8 +53,8 @@ def command(as_json: bool, offline: bool, **given: Any) -> int:
 def _storage(given: dict[str, Any]) -> "list[Check]":
     """Check the state directory that a run with these options would have; a broken file names none."""
     from lab.errors import ConfigError
+    from lab.live import checks
     from lab.ports import Check
-    from lab.session import checks
 
     try:
         return checks.check_storage(options.state_dir_of(given))

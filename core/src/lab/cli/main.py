@@ -12,7 +12,7 @@ from lab.cli.streams import with_streams
 from lab.compiled import forms
 from lab.errors import LabError, PluginError, did_you_mean
 from lab.exit_codes import EndReason
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 # name: (attribute of the module lab.cli.<name>, one line of help)
 COMMANDS: Final[dict[str, str]] = {

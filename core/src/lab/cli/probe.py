@@ -23,7 +23,7 @@ def command(as_json: bool, **given: Any) -> int:
       lab probe --provider bitunix
       lab probe --provider bitunix --set bitunix.venue=local
     """
-    from lab.session.checks import probe_provider
+    from lab.live.checks import probe_provider
 
     _, assembly = options.gather({**given, "no_write": True})
     checks = probe_provider(assembly, wall_ns=time.time_ns)

@@ -9,7 +9,7 @@ import click
 from lab.cli import options, output
 from lab.cli.backtest import run as execute
 from lab.cli.backtest import show
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
     from lab.records.run import ComponentRecord, RunStarted

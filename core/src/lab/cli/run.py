@@ -12,11 +12,11 @@ import click
 from lab.cli import options, output
 from lab.cli.progress import Line, WaitingLine, offline_command
 from lab.exit_codes import EndReason
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
     from lab.composition.assembly import Assembly
-    from lab.session.recovery import Interrupted
+    from lab.live.recovery import Interrupted
 
 
 @click.command("run")
@@ -77,7 +77,7 @@ def command(
     if supervise:
         return _supervised(context)
     from lab.cli.logs import begin_log_file, library_logs
-    from lab.session.launch import run_live
+    from lab.live.launch import run_live
 
     if log_file is not None:
         begin_log_file(log_file)
@@ -124,9 +124,9 @@ def _resumed(run: str, given: Mapping[str, Any]) -> "tuple[Interrupted, Assembly
     from lab.composition.assembly import RECORDED, own_settings, recorded_settings
     from lab.errors import ConfigError, RunError
     from lab.exit_codes import EndReason
+    from lab.live.recovery import interrupted
     from lab.runs.directory import find
     from lab.runs.previous import newest_session
-    from lab.session.recovery import interrupted
 
     state_dir = options.state_dir_of(given)
     found = newest_session(state_dir) if run == "latest" else find(state_dir, run)

@@ -10,7 +10,7 @@ import click
 from lab.cli import options, output
 from lab.cli.progress import Line
 from lab.exit_codes import EndReason
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
     from lab.campaign.seeds import Table

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import click
 from lab.errors import ConfigError
-from lab.session.signals import Interrupts
+from lab.live.signals import Interrupts
 
 from lab_bitunix.venue import reason_of
 from lab_bitunix.venue.faults import FaultError, Faults, help_text

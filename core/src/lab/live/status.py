@@ -9,11 +9,11 @@ from lab.domain.time import SECOND_NS, format_time
 from lab.engine.engine import Engine
 from lab.journal.codec import INPUT_KINDS
 from lab.journal.report import cold
+from lab.live.inbox import Inbox
+from lab.live.runner import Runner
 from lab.ports import FeedState
 from lab.records.report import Header
 from lab.records.run import Counters, SessionState
-from lab.session.inbox import Inbox
-from lab.session.runner import Runner
 
 
 def warmth(runner: Runner | None) -> str:

@@ -12,13 +12,13 @@ from lab.domain.time import SECOND_NS, format_time
 from lab.domain.venue_clock import TOLERANCE_NS
 from lab.engine.history import History
 from lab.errors import ProviderError, ProviderUnavailable, message_of
+from lab.live.candle_cache import CandleCache
+from lab.live.candle_line import CandleLine
+from lab.live.handing_over import HandingOver
+from lab.live.history_source import HistorySource
+from lab.live.inbox import Inbox
+from lab.live.retry import Retry
 from lab.ports import Realm
-from lab.session.candle_cache import CandleCache
-from lab.session.candle_line import CandleLine
-from lab.session.handing_over import HandingOver
-from lab.session.history_source import HistorySource
-from lab.session.inbox import Inbox
-from lab.session.retry import Retry
 
 _WAITS_S: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 30.0)
 

@@ -6,8 +6,8 @@ from attrs import define, field
 
 from lab.domain.control import ClockStepped
 from lab.domain.time import SECOND_NS
+from lab.live.inbox import Inbox
 from lab.ports import Clock
-from lab.session.inbox import Inbox
 
 _STEP_S: Final = 2.0
 _SET: Final = "the machine's clock was set, or the machine slept"

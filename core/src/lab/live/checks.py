@@ -16,13 +16,13 @@ from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import ProviderError, describe_error, message_of, text_of
+from lab.live.first_contact import Guarded
+from lab.live.launch import clock_for
+from lab.live.loops import loop_options, real_loop
+from lab.live.provider_calls import is_cancellation
 from lab.plugins.discovery import Registry
 from lab.ports import Check, Runtime
 from lab.runs.failures import FailureLog
-from lab.session.first_contact import Guarded
-from lab.session.launch import clock_for
-from lab.session.loops import loop_options, real_loop
-from lab.session.provider_calls import is_cancellation
 
 _FREE_LEAST: Final = 64 * 1024 * 1024
 _SQLITE_GOOD: Final = (3, 51, 3)

@@ -21,11 +21,11 @@ from lab.journal.reserve import Reserve
 from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import FULL, TapeWriter
+from lab.live.backfill import HistoryLoader
+from lab.live.clock_watch import ClockWatch
+from lab.live.inbox import Inbox
 from lab.ports import Clock, FeedState, PriceSource, Record
 from lab.records.run import SessionState
-from lab.session.backfill import HistoryLoader
-from lab.session.clock_watch import ClockWatch
-from lab.session.inbox import Inbox
 
 _TICK_S: Final = 0.5
 _FLUSH_TICKS: Final = 10

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from lab.ports import Record
 
-_log: Final = logging.getLogger("lab.session")
+_log: Final = logging.getLogger("lab.live")
 _KINDS: Final = frozenset({
     "notice", "trading_state", "command", "gap", "strategy_stopped", "gate_failed", "entries_halted",
     "broker_failed", "equity_exhausted",

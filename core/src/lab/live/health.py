@@ -10,12 +10,12 @@ from lab.composition.assembly import Assembly
 from lab.domain.market import Funding
 from lab.domain.time import SECOND_NS
 from lab.health.board import Board
+from lab.live.runner import Price, Runner
+from lab.live.status import tripped
 from lab.ports import Status
 from lab.records.base import exact
 from lab.records.health import Health, HealthStatus, HeldPosition
 from lab.records.run import SessionState
-from lab.session.runner import Price, Runner
-from lab.session.status import tripped
 
 _BEAT_TEXTS: Final = 20
 _TEXT_MOST: Final = 200

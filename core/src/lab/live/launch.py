@@ -20,6 +20,15 @@ from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.health.server import serving
 from lab.journal.storage import Storage
+from lab.live.first_contact import FirstContact, Guarded, Waiting, no_waiting
+from lab.live.health import as_beat, first_health
+from lab.live.last_words import LastWords
+from lab.live.loops import loop_options
+from lab.live.outcome import unwritten
+from lab.live.provider_calls import hold_tasks, is_cancellation, provider_failure
+from lab.live.recovery import Interrupted, recover
+from lab.live.session import Session
+from lab.live.signals import Interrupts
 from lab.ports import Clock, Runtime
 from lab.records.report import Report
 from lab.runs import directory as directories
@@ -30,15 +39,6 @@ from lab.runs.lock import check_free, exclusive
 from lab.runs.previous import running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
 from lab.runs.switch import check_not_killed
-from lab.session.first_contact import FirstContact, Guarded, Waiting, no_waiting
-from lab.session.health import as_beat, first_health
-from lab.session.last_words import LastWords
-from lab.session.loops import loop_options
-from lab.session.outcome import unwritten
-from lab.session.provider_calls import hold_tasks, is_cancellation, provider_failure
-from lab.session.recovery import Interrupted, recover
-from lab.session.session import Session
-from lab.session.signals import Interrupts
 from lab.simulation.clocks import LoopClock
 from lab.supervision.beats import Beats
 

@@ -6,7 +6,7 @@ from typing import Final
 from attrs import define, field
 
 from lab.engine.history import History
-from lab.session.retry import Retry
+from lab.live.retry import Retry
 
 _FAILED_S: Final = (2.0, 5.0, 15.0, 30.0, 60.0)
 _UNANSWERED_S: Final = (2.0, 5.0, 15.0, 60.0, 300.0)

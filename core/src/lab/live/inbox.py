@@ -13,10 +13,10 @@ from lab.domain.market import BACKFILLED, Backfill, Candle, Depth, MarketData, Q
 from lab.domain.time import SECOND_NS
 from lab.domain.venue_clock import PATIENCE_S
 from lab.errors import text_of
+from lab.live.candle_line import CandleLine
+from lab.live.notice_limit import NoticeLimit
+from lab.live.wake import Wake
 from lab.ports import Clock, FeedState, Realm
-from lab.session.candle_line import CandleLine
-from lab.session.notice_limit import NoticeLimit
-from lab.session.wake import Wake
 
 _SAMPLES_A_REASON: Final = 5
 _SAMPLE_BYTES: Final = 200

@@ -23,26 +23,26 @@ from lab.journal.reserve import Reserve
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
+from lab.live.backfill import make_loader
+from lab.live.clock_watch import ClockWatch
+from lab.live.first_contact import FirstContact
+from lab.live.health import HealthTeller
+from lab.live.inbox import Inbox
+from lab.live.lag import LagMonitor
+from lab.live.last_words import LastWords
+from lab.live.notices import tell
+from lab.live.outcome import EndCause, shortfall, unwritten
+from lab.live.provider_feed import ProviderFeed
+from lab.live.recovery import Recovered
+from lab.live.reporters import LiveReporters
+from lab.live.runner import Runner
+from lab.live.status import added, session_state, tripped
 from lab.ports import Clock, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
 from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
-from lab.session.backfill import make_loader
-from lab.session.clock_watch import ClockWatch
-from lab.session.first_contact import FirstContact
-from lab.session.health import HealthTeller
-from lab.session.inbox import Inbox
-from lab.session.lag import LagMonitor
-from lab.session.last_words import LastWords
-from lab.session.notices import tell
-from lab.session.outcome import EndCause, shortfall, unwritten
-from lab.session.provider_feed import ProviderFeed
-from lab.session.recovery import Recovered
-from lab.session.reporters import LiveReporters
-from lab.session.runner import Runner
-from lab.session.status import added, session_state, tripped
 
 _LOOK_S: Final = 1.0
 

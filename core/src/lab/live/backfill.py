@@ -11,14 +11,14 @@ from lab.composition.assembly import Assembly
 from lab.domain.time import SECOND_NS
 from lab.engine.history import History
 from lab.errors import ProviderError, ProviderUnavailable, message_of
+from lab.live.candle_cache import CandleCache
+from lab.live.gaps import Gaps
+from lab.live.handing_over import HandingOver
+from lab.live.history_source import HistorySource
+from lab.live.inbox import Inbox
+from lab.live.retry import Retry
+from lab.live.warm_up import WarmUp
 from lab.ports import FeedState, Realm
-from lab.session.candle_cache import CandleCache
-from lab.session.gaps import Gaps
-from lab.session.handing_over import HandingOver
-from lab.session.history_source import HistorySource
-from lab.session.inbox import Inbox
-from lab.session.retry import Retry
-from lab.session.warm_up import WarmUp
 
 _WAITS_S: Final = (1.0, 2.0, 4.0, 8.0)
 _PATIENCE_S: Final = 30.0

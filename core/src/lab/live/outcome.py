@@ -7,11 +7,11 @@ from msgspec.structs import replace
 
 from lab.errors import JournalError, LabError, StateRefused, describe_error, message_of, sole_of
 from lab.exit_codes import EndReason
+from lab.live.provider_calls import is_cancellation
+from lab.live.runner import Runner
+from lab.live.status import warmth
 from lab.records.report import Report
 from lab.runs.failures import FailureLog
-from lab.session.provider_calls import is_cancellation
-from lab.session.runner import Runner
-from lab.session.status import warmth
 
 
 class EndCause:

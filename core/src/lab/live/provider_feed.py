@@ -7,10 +7,10 @@ from lab.composition.assembly import Assembly
 from lab.composition.subscription import run_subscription
 from lab.errors import AuthenticationFailed
 from lab.exit_codes import EndReason
+from lab.live.inbox import Inbox
+from lab.live.provider_calls import is_cancellation, provider_failure
 from lab.ports import Realm
 from lab.runs.failures import FailureLog
-from lab.session.inbox import Inbox
-from lab.session.provider_calls import is_cancellation, provider_failure
 
 
 class ProviderFeed:

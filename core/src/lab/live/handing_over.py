@@ -7,8 +7,8 @@ import anyio
 from attrs import define, field
 
 from lab.domain.market import Candle
-from lab.session.candle_line import CandleLine
-from lab.session.inbox import Inbox
+from lab.live.candle_line import CandleLine
+from lab.live.inbox import Inbox
 
 _MOST: Final = 8
 _SHORT_S: Final = 0.05

@@ -7,8 +7,8 @@ from attrs import define, field
 
 from lab.domain.market import Candle
 from lab.errors import AuthenticationFailed, ProviderError, ProviderUnavailable, describe_error, text_of
+from lab.live.provider_calls import is_cancellation
 from lab.ports import Provider
-from lab.session.provider_calls import is_cancellation
 
 
 @define

@@ -11,9 +11,9 @@ from lab.composition.subscription import run_instrument, run_subscription
 from lab.domain.instrument import Instrument
 from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
+from lab.live.provider_calls import is_cancellation, provider_failure
 from lab.ports import Clock, Provider, Runtime, Subscription
 from lab.runs.failures import FailureLog
-from lab.session.provider_calls import is_cancellation, provider_failure
 
 CALL_S: Final = 30.0
 """How long a provider may take to start, and to answer one question about an instrument."""
