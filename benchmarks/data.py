@@ -62,7 +62,7 @@ def write_candles(path: Path, closes: Sequence[int], seed: int = 2) -> Expected:
             reach = opened * _STEP / 2
             high = max(opened, close) + int(reach * uniform())
             low = min(opened, close) - int(reach * uniform())
-            volume = round(5 + 20 * uniform(), 3)
+            volume = round(50 + 200 * uniform(), 3)  # so much that no order of the runs is felt by the price
             prices = f"{_text(opened)},{_text(high)},{_text(low)},{_text(close)}"
             file.write(f"{_BEGIN_MS + 60_000 * number},{prices},{volume}\n")
             opened = close

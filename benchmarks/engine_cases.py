@@ -22,6 +22,7 @@ _BATCH: Final = 4096
 _MINUTE_NS: Final = 60_000_000_000
 _QUIET: Final = {"direction": "long", "atr_period": 1, "atr_min_percent": "99"}  # crossings are seen, none is traded
 _FAR: Final = {"stop_percent": "90", "target_percent": "1000"}
+_GUARDS: Final = 2  # a stop and a target
 
 
 def rows(*, path: str, count: int, repeats: int) -> dict[str, Any]:
@@ -65,7 +66,8 @@ def quote(*, path: str, count: int, repeats: int) -> dict[str, Any]:
         engine = batch.engine
         engine.begin()
         number = 0
-        while not (number > _BATCH and engine.strategies[0].book.ledger.positions and not engine.state.working):
+        ledger = engine.strategies[0].book.ledger
+        while not (number > _BATCH and ledger.position("BTCUSDT").quantity and len(engine.state.working) == _GUARDS):
             engine.step(every[number])
             number += 1
         quotes = [event for event in every[number:] if isinstance(event, Quote)][:count]
