@@ -15,6 +15,7 @@ from lab.journal.reader import JournalReader
 from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
+from lab.plugins.references import is_reference
 from lab.records.run import ComponentRecord, RunStarted
 
 _BATCH: Final = 4096
@@ -32,7 +33,9 @@ def assembled_again(directory: Path, registry: Registry, reader: JournalReader) 
     except (ConfigError, PluginError) as error:
         installed = {plugin.distribution for plugin in registry.plugins}
         missing = {
-            f"{one.distribution} {one.version}" for one in components(started) if one.distribution not in installed
+            f"{one.distribution} {one.version}"
+            for one in components(started)
+            if one.distribution not in installed and not is_reference(one.type)
         }
         cure = f"; install {', '.join(sorted(missing))}, which it ran with" if missing else ""
         raise RunError(EndReason.PLUGIN, f"{directory.name} cannot be assembled again: {error}{cure}") from None

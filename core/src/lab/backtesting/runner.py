@@ -117,6 +117,8 @@ def prepare(
                 if gate in recorded.gates and gate.name in recorded.gate_memory
             }
             started = replace(started, carried_loss=recorded.carried_loss, gate_memory=memory)
+            if recorded.kind == kind:  # the same run once more: code of another version may still decide the same
+                started = replace(started, config_hash=recorded.config_hash)
     except ProviderError as error:
         raise RunError(EndReason.CONFIG, message_of(error)) from None
     except (RunError, PluginError):

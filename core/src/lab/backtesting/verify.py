@@ -24,8 +24,9 @@ from lab.journal.state import end_state
 from lab.journal.store import Journal
 from lab.journal.tape import read_tape
 from lab.plugins.discovery import Registry
+from lab.plugins.references import FILE_VERSION
 from lab.records.base import as_data
-from lab.records.run import RunEnded, RunKind, RunStarted
+from lab.records.run import ComponentRecord, RunEnded, RunKind, RunStarted
 from lab.runs.previous import check_begun
 
 _BATCH: Final = 4096
@@ -35,7 +36,10 @@ _REPLAYED: Final = ("totals", "equity", "books", "gate_memory")
 
 @frozen
 class Verdict:
-    """What `verify` found. ``rows`` were compared; ``difference`` is empty when all are identical."""
+    """What `verify` found. ``rows`` were compared; ``difference`` is empty when all are identical.
+
+    ``note`` names the files of components that changed since the run, and made no difference.
+    """
 
     run: str
     identical: bool
@@ -44,6 +48,7 @@ class Verdict:
     head: str
     difference: str
     cause: str
+    note: str = ""
 
 
 @own_context()
@@ -93,7 +98,9 @@ def verify(
         batch, inputs = _again(directory, assembly, started, reader, again, watch)
         verdict = _compare(directory, reader, again, batch, inputs, watch)
         wrong = reader.damage() or reader.state_damage() if verdict.identical else ""
-        return attrs.evolve(verdict, identical=False, difference=wrong, cause=_CHANGED) if wrong else verdict
+        if wrong:
+            return attrs.evolve(verdict, identical=False, difference=wrong, cause=_CHANGED)
+        return attrs.evolve(verdict, note=_changed_files(batch)) if verdict.identical else verdict
     except JournalError as error:
         raise RunError(EndReason.STORAGE, str(error)) from None
     finally:
@@ -262,14 +269,26 @@ def _compare_end(recorded: RunEnded, batch: Batch) -> str:
     return ""
 
 
+def _other_code(batch: Batch) -> Iterator[tuple[ComponentRecord, ComponentRecord]]:
+    """Yield the components that come from another distribution, version or file now: as recorded, and as they are."""
+    current = batch.assembly.describe(batch.started.kind, {}, {})
+    for then, now in zip(components(batch.started), components(current), strict=True):
+        if (then.distribution, then.version) != (now.distribution, now.version):
+            yield then, now
+
+
+def _changed_files(batch: Batch) -> str:
+    changed = [then.distribution for then, _ in _other_code(batch) if then.version.startswith(FILE_VERSION)]
+    return f"{', '.join(changed)} changed since the run, and gives the same rows" if changed else ""
+
+
 def _cause(batch: Batch, row: Row | None) -> str:
     """Return the most likely cause of a difference: other code before other data."""
     recorded = batch.started
     current = batch.assembly.describe(recorded.kind, {}, {})
-    for then, now in zip(components(recorded), components(current), strict=True):
-        if (then.distribution, then.version) != (now.distribution, now.version):
-            was = f"{then.distribution} {then.version}"
-            return f"other code: {then.name} came from {was} then, from {now.distribution} {now.version} now"
+    for then, now in _other_code(batch):
+        was = f"{then.distribution} {then.version}"
+        return f"other code: {then.name} came from {was} then, from {now.distribution} {now.version} now"
     if current.lab != recorded.lab:
         return f"other code: lab {recorded.lab} then, {current.lab} now"
     where = f"input {row[2]}" if row is not None else "the end"

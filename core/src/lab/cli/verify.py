@@ -30,8 +30,8 @@ def command(interrupts: Interrupts, /, run: str, as_json: bool, **given: Any) ->
     note = unfinished(directory)
     with Line() as line:
         verdict = verify(directory, Registry(), stopped=lambda: interrupts.count, progress=line.step)
-    if note:
-        output.say(note)
+    for text in filter(None, (note, verdict.note)):
+        output.say(text)
     if as_json:
         output.print_json({"schema_version": 1, "kind": "verify", **attrs.asdict(verdict)})
     elif verdict.identical:

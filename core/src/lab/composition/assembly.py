@@ -21,6 +21,7 @@ from lab.journal.codec import encode
 from lab.journal.report import RUN_SETTINGS, deposits, setting_text
 from lab.journal.schema import SCHEMA_VERSION
 from lab.plugins.discovery import Offer, Registry
+from lab.plugins.references import alias_of, is_reference
 from lab.plugins.settings import Effective, Layers, build, settings_of
 from lab.ports import Broker, Provider, Reporter, RiskGate, Strategy
 from lab.records.report import Setting
@@ -262,13 +263,17 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
     offers: dict[str, Offer] = {}
 
     def choose(kind: str, name: str, alias: str | None = None) -> tuple[str, Offer]:
+        offer = None
+        if (alias or name) == name and is_reference(name):
+            offer = registry.get(kind, name)
+            alias = alias_of(offer.cls.__name__)
         alias = alias or name
         if not re.fullmatch(r"[a-z][a-z0-9_-]*", alias):
             raise ConfigError(f"{alias!r} is no name for a component; expected lower-case letters, digits, _ and -")
         if alias in offers or alias == "run":
             cure = f"give one an alias: --strategy other={name}" if kind == "strategy" else "name it once"
             raise ConfigError(f"two components of this run are named {alias!r}; {cure}")
-        offers[alias] = offer = registry.get(kind, name)
+        offers[alias] = offer = offer or registry.get(kind, name)
         return alias, offer
 
     provider = choose("provider", run.provider)

@@ -15,6 +15,7 @@ import pluggy
 from lab.errors import PluginError, UnknownPlugin, describe_error, did_you_mean
 from lab.plugins import hookspecs
 from lab.plugins.hookspecs import GROUP, PROJECT, PluginCommand
+from lab.plugins.references import alias_of, is_reference, origin_of, reference_of, resolve
 
 KINDS: Final[Mapping[str, str]] = {
     "provider": "lab_providers",
@@ -24,6 +25,14 @@ KINDS: Final[Mapping[str, str]] = {
     "reporter": "lab_reporters",
 }
 """Kinds of component, as users call them, and the hook that offers each."""
+BASES: Final[Mapping[str, str]] = {
+    "provider": "Provider",
+    "strategy": "Strategy",
+    "risk gate": "RiskGate",
+    "broker": "Broker",
+    "reporter": "Reporter",
+}
+"""The class of `lab.ports` that each kind of component derives from."""
 
 
 class Plugin:
@@ -143,9 +152,12 @@ class Registry:
     def get(self, kind: str, name: str) -> Offer:
         """Return the offer of that kind and name; of what is offered as text, only this is imported.
 
-        Raises `UnknownPlugin` with the nearest name, or `PluginError` when two plugins offer it or the one that should
-        is broken.
+        A name may be a reference to a class in a file or module, such as ``./mine.py:Mine``: no plugin offers it, and
+        its plugin then names the file and its SHA-256. Raises `UnknownPlugin` with the nearest name, or `PluginError`
+        when two plugins offer it or the one that should is broken.
         """
+        if is_reference(name):
+            return self._referred(kind, name)
         declared = [one for one in self._declare(kind) if one.name == name]
         named = [offer for one in declared if (offer := self._sound(one)) is not None]
         if len(named) == 1:
@@ -161,6 +173,33 @@ class Registry:
             names = ", ".join(p.distribution for p in broken)
             text += f" ({names} failed to load: see `lab plugins`)"
         raise UnknownPlugin(text)
+
+    def offer_of(self, kind: str, cls: type) -> Offer:
+        """Return the offer of a class: the one under whose name a plugin offers it, else a reference to it.
+
+        Raises `PluginError` for a class that is no sound component of that kind.
+        """
+        package = cls.__module__.partition(".")[0]
+        for declared in self._declare(kind):
+            near = isinstance(declared.value, str) and declared.value.partition(":")[0].partition(".")[0] == package
+            if near or declared.value is cls:
+                offer = self._sound(declared)
+                if offer is not None and offer.cls is cls:
+                    return offer
+        return self._offered(kind, reference_of(cls), cls)
+
+    def _referred(self, kind: str, reference: str) -> Offer:
+        from lab import ports
+
+        return self._offered(kind, *resolve(reference, getattr(ports, BASES[kind])))
+
+    @staticmethod
+    def _offered(kind: str, reference: str, cls: type) -> Offer:
+        problem = _problem(kind, cls)
+        if problem:
+            raise PluginError(f"{reference}: {cls.__name__}{problem.removeprefix(',')}")
+        distribution, version = origin_of(cls)
+        return Offer(kind, reference, cls, Plugin(alias_of(cls.__name__), distribution, version))
 
     def broken(self, name: str) -> list[Plugin]:
         """Return the plugins that failed and have this name, or offer it as far as was found out."""
@@ -233,13 +272,7 @@ def _problem(kind: str, cls: Any) -> str:
     from lab import ports
     from lab.plugins.settings import settings_of
 
-    base = {
-        "provider": ports.Provider,
-        "strategy": ports.Strategy,
-        "risk gate": ports.RiskGate,
-        "broker": ports.Broker,
-        "reporter": ports.Reporter,
-    }[kind]
+    base: type = getattr(ports, BASES[kind])
     if not (isinstance(cls, type) and issubclass(cls, base)):
         return f" as {cls!r}, expected a subclass of {base.__name__}"
     if inspect.isabstract(cls):

@@ -1,0 +1,1 @@
+"""lab as a library: backtests, live sessions and their results, for scripts and notebooks."""
