@@ -17,7 +17,7 @@ ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
     "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "feed", "journal",
-    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "live",
+    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "live", "research",
     "campaign", "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")

@@ -14,10 +14,11 @@ import attrs
 import msgspec
 from msgspec.structs import replace
 
+from lab.backtesting.data import BatchData, ProviderData
 from lab.backtesting.source import GuardedSource
-from lab.composition.assembly import Assembly
+from lab.composition.assembly import Assembly, Part
 from lab.composition.header import left_open, make_header, status_of
-from lab.composition.subscription import run_instrument, run_subscription
+from lab.composition.subscription import run_instrument
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -41,7 +42,7 @@ from lab.journal.report import build_report
 from lab.journal.schema import FILE_NAME
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
-from lab.ports import FeedState, RunInfo
+from lab.ports import FeedState, Reporter, RunInfo
 from lab.records.report import Header, Report
 from lab.records.run import Counters, ReportersState, RunKind, RunStarted, SessionState
 from lab.runs import directory as directories
@@ -65,6 +66,8 @@ class Batch:
     started: RunStarted
     batches: Iterable[Sequence[Input]]
     """Guarded where they come from a provider: a `GuardedSource`."""
+    data: BatchData | None = None
+    """Where they come from; ``None`` for the tape of a session."""
     first_ns: int = 0
 
     def degradations(self) -> list[str]:
@@ -78,8 +81,9 @@ def prepare(
     archive: Callable[[str], str | None] | None = None,
     recorded: RunStarted | None = None,
     failures: FailureLog | None = None,
+    data: BatchData | None = None,
 ) -> Batch:
-    """Open the source and build the engine; write nothing.
+    """Open the source and build the engine; write nothing. ``data`` is what is fed instead of the provider's own.
 
     ``recorded`` is how a run was started that is fed again: what it took over from the one it restarted counts again,
     of a gate's memory what is of the same gate with the same settings.
@@ -90,12 +94,12 @@ def prepare(
     run = assembly.settings
     name, provider = assembly.provider.name, assembly.provider.component
     failures = failures or FailureLog()
+    data = data or ProviderData(assembly)
     call = "batches"
     try:
-        wanted = [run_subscription(name, provider, run.symbol, run.interval_ns)]
-        batches = provider.batches(wanted, seed=run.seed)
+        wanted, batches = data.wanted(), data.batches()
         call = "batch_instrument"
-        instrument = provider.batch_instrument(run.symbol)
+        instrument = data.instrument(run.symbol)
         if batches is None or instrument is None:
             text = f"provider {name!r} has no recorded data; use replay (a file) or mock (a seed)"
             raise RunError(EndReason.CONFIG, text)
@@ -107,7 +111,7 @@ def prepare(
         if not isinstance(first, Sequence):
             raise TypeError(f"it gave {text_of(repr, first, 60)}, expected sequences of inputs")
         call = "source"
-        source = msgspec.convert(provider.source(), dict[str, str])
+        source = msgspec.convert(data.source(), dict[str, str])
         encode(source)  # raises where it can't be recorded
         started = assembly.describe(kind, {run.symbol: instrument}, source)
         if recorded is not None:
@@ -131,7 +135,7 @@ def prepare(
     begun_ns = getattr(first[0], "time_ns", 0) if first else 0
     first_ns = begun_ns if begun_ns.__class__ is int else 0
     engine = assembly.engine(started, archive=archive, on_failure=failures.note)
-    return Batch(assembly, engine, started, guarded, first_ns)
+    return Batch(assembly, engine, started, guarded, data, first_ns)
 
 
 def run_through(
@@ -188,7 +192,6 @@ def feed(
     return number, asked, ""
 
 
-@own_context()
 def run_batch(
     assembly: Assembly,
     *,
@@ -205,6 +208,43 @@ def run_batch(
 
     Raises `RunError` for what stops it before it begins; then nothing was written.
     """
+    ended = conduct(
+        assembly, wall_ns=wall_ns, seconds=seconds, stopped=stopped, progress=progress, kind=kind, recorded=recorded,
+        quiet=quiet, say=say,
+    )  # fmt: skip
+    ended.journal.close()
+    return RunResult(ended.report, ended.directory, ended.report.exit_code)
+
+
+@attrs.frozen
+class Ended:
+    """A backtest that ended: its report, its journal, which is open still, and what its reporters were told."""
+
+    report: Report
+    directory: Path | None
+    journal: Journal
+    batch: Batch
+    info: RunInfo
+
+
+@own_context()
+def conduct(
+    assembly: Assembly,
+    *,
+    wall_ns: Callable[[], int],
+    seconds: Callable[[], float],
+    stopped: Callable[[], object] | None = None,
+    progress: Progress | None = None,
+    kind: RunKind = "backtest",
+    recorded: RunStarted | None = None,
+    quiet: bool = False,
+    say: Echo = to_stderr,
+    data: BatchData | None = None,
+) -> Ended:
+    """Do what `run_batch` does, and leave the journal open; ``data`` is fed instead of the provider's own.
+
+    The garbage collector is as it was afterwards.
+    """
     run = assembly.settings
     archive: list[Journal] = []
 
@@ -212,7 +252,7 @@ def run_batch(
         return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
 
     failures = FailureLog(say=say)
-    batch = prepare(assembly, kind, outcome, recorded, failures)
+    batch = prepare(assembly, kind, outcome, recorded, failures, data)
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     shown = None if run.no_write else directories.create(run.state_dir, label)
@@ -220,12 +260,13 @@ def run_batch(
     directory = failures.directory = shown.absolute() if shown is not None else None
     run_id = directory.name if directory is not None else label
     held = contextlib.ExitStack()
-    thresholds = gc.get_threshold()
+    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
     try:
         held.enter_context(running(directory))
         journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns, run.state_dir))
         archive.append(journal)
-        gc.freeze()
+        if not frozen:  # else what the process froze itself would not be frozen any more afterwards
+            gc.freeze()
         gc.set_threshold(_GARBAGE)
         journal.append_record(batch.started, 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
@@ -249,30 +290,31 @@ def run_batch(
             directories.write_report(directory, report)
         if progress is not None and assembly.reporters:
             progress(f"writing {', '.join(part.name for part in assembly.reporters)}", 0, None)
-        if _show(assembly, journal, _info(batch, header, report, run_id, directory, quiet, failures), failures):
+        info = _info(batch, header, report, run_id, directory, quiet, failures)
+        if show(assembly.reporters, journal, info, failures):
             report = build_report(journal.reader())
             if directory is not None:
                 directories.write_report(directory, report)
-        journal.close()
     except (JournalError, OSError) as failure:
         raise RunError(EndReason.STORAGE, str(failure)) from None
     finally:
         held.close()
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
-    return RunResult(report, shown, report.exit_code)
+        if not frozen:
+            gc.unfreeze()
+    return Ended(report, shown, journal, batch, info)
 
 
-def _show(assembly: Assembly, journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
+def show(reporters: Sequence[Part[Reporter]], journal: Journal, info: RunInfo, failures: FailureLog) -> bool:
     """Run reporters over a finished journal, and journal those that failed; return whether one failed."""
-    if not assembly.reporters:
+    if not reporters:
         return False
     from lab.reporting.host import ReporterHost  # these import asyncio, which costs a backtest a twentieth of a second
     from lab.reporting.rows import RowFeed
 
     path = journal.path
     feed = RowFeed(journal.since if path is None else partial(rows_after, path.resolve()))
-    host = ReporterHost([(part.name, part.component) for part in assembly.reporters], feed, info, failures)
+    host = ReporterHost([(part.name, part.component) for part in reporters], feed, info, failures)
     feed.end()
     host.start()
     host.finish(while_taking=True)
@@ -291,14 +333,15 @@ def _info(
     failures: FailureLog,
 ) -> RunInfo:
     """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
-    run, name, provider = batch.assembly.settings, batch.assembly.provider.name, batch.assembly.provider.component
-    wanted = [run_subscription(name, provider, run.symbol, run.interval_ns)]
+    run, name, data = batch.assembly.settings, batch.assembly.provider.name, batch.data
+    assert data is not None, "a backtest is fed by its data"
+    wanted = data.wanted()
 
     one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
 
     def candles() -> list[Candle]:
         with one_at_a_time:
-            again = GuardedSource(name, wanted, provider.batches(wanted, seed=run.seed) or iter(()), failures)
+            again = GuardedSource(name, wanted, data.batches() or iter(()), failures)
             taken = islice(chain.from_iterable(again), report.counters.inputs)
             return [event for event in taken if isinstance(event, Candle)]
 

@@ -15,7 +15,7 @@ from attrs import frozen
 from lab.domain.batches import CandleColumns
 from lab.domain.market import Candle, check_candle
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, format_time, parse_interval, parse_time
-from lab.errors import ConfigError, describe_error, text_of
+from lab.errors import ConfigError, text_of
 
 _TIMES: Final = ("time", "timestamp", "datetime", "date", "open_time", "ts", "t")
 _FIGURES: Final = ("open", "high", "low", "close", "volume")
@@ -83,7 +83,8 @@ def _flat(name: str, key: object, keys: Iterable[object]) -> str:
     tickers = {one[1:] for one in keys if isinstance(one, tuple)}
     if len(tickers) > 1:
         some = ", ".join(sorted({str(one[0]) for one in tickers if one})[:5])
-        raise ConfigError(f"{name}: its columns are of several symbols, {some}; give one: frame.xs(SYMBOL, axis=1, level=1)")
+        cure = "give one: frame.xs(SYMBOL, axis=1, level=1)"
+        raise ConfigError(f"{name}: its columns are of several symbols, {some}; {cure}")
     return str(key[0])
 
 
@@ -102,7 +103,8 @@ def _named(name: str, by_name: Mapping[str, Any], index: Any) -> dict[str, Any]:
         found["time"] = index
     has = ", ".join(map(str, islice(by_name, 12)))[:80] or "none"
     if "time" not in found:
-        raise ConfigError(f"{name}: no column of times; expected time, timestamp, date or an index of times; it has {has}")
+        expected = "expected time, timestamp, date or an index of times"
+        raise ConfigError(f"{name}: no column of times; {expected}; it has {has}")
     missing = [key for key in _FIGURES[:4] if key not in found]
     if missing:
         raise ConfigError(f"{name}: no column {missing[0]}; it has {has}")
@@ -190,7 +192,7 @@ def _interval(name: str, opens_ns: Sequence[int], interval: str | None) -> int:
     if len(opens_ns) < 2:
         has = "no candle" if not opens_ns else "one candle only, so its interval can't be inferred; give interval"
         raise ConfigError(f"{name}: holds {has}")
-    steps = Counter(later - earlier for earlier, later in pairwise(opens_ns[: _BLOCK]))
+    steps = Counter(later - earlier for earlier, later in pairwise(opens_ns[:_BLOCK]))
     found = min(steps, key=lambda step: (-steps[step], step))
     if found <= 0:
         _check_times(name, opens_ns, 1)
@@ -204,7 +206,8 @@ def _check_times(name: str, opens_ns: Sequence[int], interval_ns: int) -> None:
         raise ConfigError(f"{name}: row 0 opens at {opens_ns[0]} ns; expected a time from 1970 on")
     for row, (earlier, later) in enumerate(pairwise(opens_ns), 1):
         if later <= earlier:
-            how, cure = ("again", "drop_duplicates()") if later == earlier else ("before the row above it", "sort_index()")
+            again = later == earlier
+            how, cure = ("again", "drop_duplicates()") if again else ("before the row above it", "sort_index()")
             raise ConfigError(
                 f"{name}: row {row} opens at {format_time(later)}, {how}; times must ascend, each once: {cure}"
             )
@@ -231,7 +234,8 @@ def _why_not(name: str, opens_ns: Sequence[int], figures: Sequence[Sequence[floa
         if not all(map(isfinite, values)):
             key = _FIGURES[[isfinite(value) for value in values].index(False)]
             return f"{name}: row {row}: {key} is {values[_FIGURES.index(key)]}; drop such rows: frame.dropna()"
-        problem = check_candle(Candle("", 0, 0, *values))
+        price, high, low, close, volume = values
+        problem = check_candle(Candle("", 0, 0, price, high, low, close, volume))
         if problem is not None:
             return f"{name}: row {row}: {problem}"
     return f"{name}: rows {begin} to {begin + _BLOCK} are no candles"
@@ -239,5 +243,4 @@ def _why_not(name: str, opens_ns: Sequence[int], figures: Sequence[Sequence[floa
 
 def _kind(value: object) -> str:
     """Return a value and its class for a message."""
-    shown = text_of(repr, value, 60)
-    return f"{type(value).__name__} {shown}"[:80] if not isinstance(value, BaseException) else describe_error(value)[:80]
+    return f"{type(value).__name__} {text_of(repr, value, 60)}"[:80]

@@ -52,7 +52,8 @@ class Table(Sequence[R], Generic[R]):
         ``timedelta``. With ``exact`` all is as it is in the rows: money in ``Decimal``, times in nanoseconds.
         """
         found: dict[str, list[Any]] = {}
-        for name, values in zip(self.names, zip(*self._rows, strict=True) if self._rows else ((),) * len(self.names)):
+        by_column = zip(*self._rows, strict=True) if self._rows else [()] * len(self.names)
+        for name, values in zip(self.names, by_column, strict=True):
             if exact:
                 found[name] = list(values)
             elif name.endswith("_ns"):

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 import anyio
 from attrs import Attribute, define, field
+from lab.domain.batches import CandleColumns
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
@@ -19,6 +20,7 @@ from lab.ports.provider import CHANNEL_OF
 from lab_recordings import RecordingError, names
 
 from lab_replay.funding_file import FundingFile
+from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
 from lab_replay.source import Source
 from lab_replay.sources import TickFile, open_file
@@ -146,12 +148,29 @@ class ReplayProvider(Provider):
 
     def origin(self) -> str:
         """Return the file or run; once a file of ticks is open, also when its candles are known."""
+        if isinstance(self._source, HeldCandles):
+            return self._source.name
         if not self.file:
             return f"run {Path(self.run).name}"
         name = Path(self.file).name
         if self.confirm_ms and isinstance(self._source, TickFile):
             return f"{name}, candles known {self.confirm_ms} ms after their end"
         return name
+
+    def hold(self, columns: Sequence[CandleColumns], interval_ns: int, name: str, *, has_volume: bool = True) -> None:
+        """Play candles that are in memory, instead of a file: checked columns, ascending, on the interval's grid.
+
+        ``name`` is what reports and errors call them. A run of them can be verified only by whoever has them still.
+        Raises ``ValueError`` where ``file`` or ``run`` is set.
+        """
+        if self.file or self.run:
+            raise ValueError("candles in memory are played instead of a file or a run, and one is set")
+        path = Path(name.replace("/", "_"))
+        self._source = HeldCandles(
+            name, path, interval_ns, self.warmup, keep=False, writes=False, columns=columns, has_volume=has_volume
+        )
+        with _named():
+            self._rates = FundingFile(Path(self.funding)) if self.funding else None
 
     def leave_no_file(self) -> None:
         """Keep nothing of the file; what was kept before may be used."""
