@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 import pytest
-from fake_venue import MINUTE, FakeVenue, depth, kline_push, running_at, started
+from fake_venue import MINUTE, FakeVenue, depth, in_virtual_time, kline_push, started
 from lab.domain.market import Depth
 from lab.domain.time import MINUTE_NS
 from lab.errors import ProviderError
@@ -26,7 +26,7 @@ LEVELS_OF = {f"depth_book{levels}": levels for levels in (1, 5, 15)}
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return running_at(20)
+    return in_virtual_time()
 
 
 def book(channel: str, bids: Any, asks: Any, ts: Any = TS) -> str:

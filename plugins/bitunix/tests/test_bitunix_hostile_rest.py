@@ -137,10 +137,8 @@ async def test_an_endless_row_of_informational_answers_ends_with_the_call(part: 
         while True:
             await write(part)
 
-    began = anyio.current_time()
-    async with server(answer) as url:
+    async with server(answer) as url:  # what ends it is told, and it is not the deadline
         assert f"more than {HEAD_LIMIT} bytes came before an answer (kline)" in await failure(url)
-    assert anyio.current_time() - began < 9, "not by the deadline"
 
 
 async def test_an_endless_head_ends_with_the_call() -> None:

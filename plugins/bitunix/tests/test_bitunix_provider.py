@@ -5,7 +5,7 @@ from typing import Any
 
 import lab_bitunix
 import pytest
-from fake_venue import MINUTE, FakeVenue, answering, running_at, started
+from fake_venue import MINUTE, FakeVenue, answering, in_virtual_time, started
 from lab.errors import ConfigError
 from lab.plugins.settings import Layers, build
 from lab.ports import Provider, Realm
@@ -14,7 +14,7 @@ from lab_bitunix.provider import Bitunix
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return running_at(20)
+    return in_virtual_time()
 
 
 @pytest.mark.behaviour("F14")

@@ -14,7 +14,7 @@ import anyio.lowlevel
 import httpcore
 import httpx
 import pytest
-from fake_venue import T0_S, Answer, FakeVenue, answering, long_waits, running_at, started
+from fake_venue import T0_S, Answer, FakeVenue, answering, in_virtual_time, over_real_sockets, started
 from lab.domain.instrument import ASSUMED_TIERS
 from lab.domain.market import BACKFILLED
 from lab.domain.time import MINUTE_NS, SECOND_NS
@@ -27,7 +27,7 @@ from lab_bitunix.transport import ERRORS
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return running_at(20)
+    return in_virtual_time()
 
 
 @pytest.mark.behaviour("F13")
@@ -111,7 +111,6 @@ async def test_what_may_pass_is_unavailable_with_its_reason(status: int, body: b
             await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
 
 
-@long_waits
 async def test_a_refused_call_is_the_end_of_calling_for_a_while() -> None:
     venue = FakeVenue(rest=answering(429, b""))
     async with started(venue) as provider:
@@ -124,6 +123,7 @@ async def test_a_refused_call_is_the_end_of_calling_for_a_while() -> None:
         assert await provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
 
 
+@over_real_sockets
 async def test_nobody_listening_is_unavailable() -> None:
     async with started(FakeVenue()) as provider:
         pass
@@ -186,11 +186,10 @@ async def test_calls_are_paced_evenly_at_five_a_second_or_less() -> None:
             tasks.start_soon(lambda: provider.history("BTCUSDT", MINUTE_NS, end_ns=None, count=5))
     times = [at for at, _, _ in venue.calls]
     assert len(times) == 12
-    assert times[-1] - times[0] > 11 * 0.2 - 0.5  # the first may have been slow on its way
+    assert times[-1] - times[0] > 11 * 0.2 - 0.05  # the first may have been slow on its way
 
 
 @pytest.mark.behaviour("F6")
-@long_waits
 async def test_nobody_is_let_through_before_the_distance_however_late_the_one_before() -> None:
     pacer, times = Pacer(0.25), []
 
@@ -204,6 +203,7 @@ async def test_nobody_is_let_through_before_the_distance_however_late_the_one_be
     assert min(later - earlier for earlier, later in pairwise(times)) >= 0.25
 
 
+@over_real_sockets
 async def test_a_hundred_cancelled_calls_do_not_spoil_the_next() -> None:
     venue = FakeVenue()
     async with venue.serving():
@@ -242,7 +242,7 @@ async def test_the_client_is_replaced_after_a_cancellation_and_only_then(monkeyp
     assert [pool.connections for pool in made] == [[], []]
 
 
-@long_waits
+@over_real_sockets
 async def test_a_call_has_real_seconds_to_be_answered_however_fast_the_runs_clock_is() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         client = RestClient(base_url=f"http://127.0.0.1:{silent.getsockname()[1]}", deadline_s=0.5, pace=60)
@@ -253,6 +253,7 @@ async def test_a_call_has_real_seconds_to_be_answered_however_fast_the_runs_cloc
         await client.aclose()
 
 
+@over_real_sockets
 async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
     async def swallow(stream: anyio.abc.SocketStream) -> None:
         async with stream:
@@ -265,7 +266,7 @@ async def test_a_server_that_never_answers_costs_ten_seconds() -> None:
         began = anyio.current_time()
         with pytest.raises(ProviderUnavailable, match="no answer within 10 s"):
             await client.klines("BTCUSDT", MINUTE_NS, end_ns=None, count=5)
-        assert 10 <= anyio.current_time() - began < 12
+        assert 10 <= anyio.current_time() - began < 40, "the server keeps the connection for a minute"
         await client.aclose()
         tasks.cancel_scope.cancel()
 

@@ -14,10 +14,9 @@ from fake_venue import (
     answering,
     deaf_feed,
     depth,
-    in_good_time,
+    in_virtual_time,
     kline_push,
     long_waits,
-    running_at,
     started,
     streaming,
 )
@@ -33,11 +32,10 @@ from websockets.asyncio.server import ServerConnection
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return running_at(20)
+    return in_virtual_time()
 
 
 @pytest.mark.behaviour("F7", "F5")
-@in_good_time
 async def test_a_stream_gives_quotes_funding_and_a_confirmed_candle() -> None:
     venue = FakeVenue(start_s=58)
     async with streaming(venue) as sink:
@@ -57,7 +55,6 @@ async def test_a_stream_gives_quotes_funding_and_a_confirmed_candle() -> None:
 
 
 @pytest.mark.behaviour("F7")
-@in_good_time
 async def test_without_its_row_a_candle_goes_out_unconfirmed_and_the_reason_is_told() -> None:
     venue = FakeVenue(start_s=58, rest=answering(502, b"", "kline"))
     async with streaming(venue) as sink:
@@ -129,7 +126,6 @@ async def test_candles_close_as_before_once_a_wrong_time_of_the_venue_was_found_
 
 
 @pytest.mark.behaviour("F1")
-@long_waits
 async def test_refusals_lengthen_the_waits_and_never_end_the_trying() -> None:
     venue = FakeVenue(handshake_status=503)
     async with streaming(venue) as sink:
@@ -141,7 +137,6 @@ async def test_refusals_lengthen_the_waits_and_never_end_the_trying() -> None:
     assert any("refused with HTTP 503" in words for _, words, _ in sink.feeds)
 
 
-@long_waits
 async def test_a_429_at_the_socket_cools_rest_down_as_well() -> None:
     venue = FakeVenue(handshake_status=429)
     async with streaming(venue) as sink:

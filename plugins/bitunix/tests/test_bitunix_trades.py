@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-from fake_venue import MINUTE, FakeVenue, depth, kline_push, running_at, started
+from fake_venue import MINUTE, FakeVenue, depth, in_virtual_time, kline_push, started
 from fake_venue import trades as frame_of_trades
 from lab.domain.market import Trade
 from lab.domain.orders import Side
@@ -28,7 +28,7 @@ TS = 1_775_541_541_009
 
 @pytest.fixture
 def anyio_backend() -> tuple[str, dict[str, Any]]:
-    return running_at(20)
+    return in_virtual_time()
 
 
 def frame(data: Any, ts: Any = TS) -> str:

@@ -18,6 +18,7 @@ from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.feed.habits import Habits
 from lab.feed.socket_feed import SocketFeed
 from lab.ports import Runtime, Subscription
+from lab.simulation.loop import SimLoop
 from lab.testing import RecordingSink
 from lab_bitunix.provider import Bitunix
 from lab_bitunix.sockets import HABITS, open_socket
@@ -51,11 +52,20 @@ class FastLoop(asyncio.SelectorEventLoop):
         return super().time() * self.speed
 
 
+def in_virtual_time() -> tuple[str, dict[str, Any]]:
+    """Return the backend of tests in which waiting takes no time, and a busy machine changes nothing.
+
+    Real sockets, and other programs, need one that is `running_at` a speed.
+    """
+    return "asyncio", {"loop_factory": SimLoop}
+
+
 def running_at(speed: float) -> tuple[str, dict[str, Any]]:
     return "asyncio", {"loop_factory": partial(FastLoop, speed)}
 
 
 # Where a test asserts that something was in time, a slow machine must not count; where it only waits, it may be quick.
+over_real_sockets = pytest.mark.parametrize("anyio_backend", [running_at(20)])
 in_good_time = pytest.mark.parametrize("anyio_backend", [running_at(8)])
 long_waits = pytest.mark.parametrize("anyio_backend", [running_at(60)])
 
