@@ -331,7 +331,7 @@ def session(lab: Any, plugins: None) -> Iterator[Any]:
     started: list[subprocess.Popen[str]] = []
 
     def begin(*args: str) -> tuple[subprocess.Popen[str], Path]:
-        command = lab.command("run", "--provider", "mock", "--strategy", "eager", "--minutes", "5", *args)
+        command = lab.command("run", "--provider", "mock", "--strategy", "eager", "--minutes", "60", *args)
         process = subprocess.Popen(
             [*command, "--reporter", "none"], cwd=lab.folder, env=lab.environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -352,7 +352,7 @@ def session(lab: Any, plugins: None) -> Iterator[Any]:
 
 def wait_for(lab: Any, kind: type, count: int = 1) -> Path:
     """Wait until the running session has so many rows of a kind; return its folder."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 40
     while time.monotonic() < until:
         for path in lab.folder.glob("runs/2*"):
             with contextlib.suppress(JournalError), contextlib.closing(JournalReader.open(path)) as reader:
@@ -362,10 +362,9 @@ def wait_for(lab: Any, kind: type, count: int = 1) -> Path:
     raise AssertionError(f"no {kind.__name__} in {lab.files()}")
 
 
-def end(process: subprocess.Popen[str], within_s: float = 5.0) -> tuple[int, str]:
-    began = time.monotonic()
-    out, err = process.communicate(timeout=30)
-    assert time.monotonic() - began < within_s, (out, err)
+def end(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """Wait for the end of a session that would go on for minutes; return exit code and standard error."""
+    _, err = process.communicate(timeout=40)
     assert "Traceback" not in err
     return process.returncode, err
 
@@ -374,13 +373,14 @@ def end(process: subprocess.Popen[str], within_s: float = 5.0) -> tuple[int, str
 @pytest.mark.parametrize("times", [1, 2])
 def test_sigusr1_kills_once_however_often_it_comes(lab: Any, session: Any, times: int) -> None:
     process, _ = session()
+    sent_ns = time.time_ns()
     for _ in range(times):
         process.send_signal(signal.SIGUSR1)
         time.sleep(0.1)
     code, err = end(process)
     assert (code, lab.run().report()["exit_code"]) == (99, 99), err
     assert commands(lab.run()) == [("kill", "SIGUSR1")]
-    closing(lab.run())
+    assert closing(lab.run())["fill"]["time_ns"] - sent_ns < 5 * SECOND_NS
     assert "kill_switch: killed by SIGUSR1: a signal" in err
     assert lab("verify").code == 0
 
@@ -394,7 +394,7 @@ def test_a_kill_and_an_interrupt_together_are_a_kill(lab: Any, session: Any, fir
     process.send_signal(numbers[first == "interrupt"])
     wait_for(lab, Command)
     process.send_signal(numbers[first == "kill"])
-    code, err = end(process, within_s=7.0)
+    code, err = end(process)
     assert (code, lab.run().report()["reason"]) == (99, "kill_switch"), err
     assert commands(lab.run())[-1] == ("kill", "SIGUSR1")
     closing(lab.run())
@@ -403,13 +403,13 @@ def test_a_kill_and_an_interrupt_together_are_a_kill(lab: Any, session: Any, fir
 
 @pytest.mark.behaviour("R5", "S3")
 def test_a_second_interrupt_cuts_a_kill_short_and_the_code_stays_99(lab: Any, session: Any) -> None:
-    process, _ = session("--latency-ms", "9000")
+    process, _ = session("--latency-ms", "9900", "--speed", "4")
     process.send_signal(signal.SIGUSR1)
     wait_for(lab, Command)
     for _ in range(2):
         process.send_signal(signal.SIGINT)
         time.sleep(0.1)
-    assert end(process, within_s=2.0)[0] == 99
+    assert end(process)[0] == 99
     report = lab.run().report()
     assert report["reason"] == "kill_switch"
     assert "position_left_open eager 0.01 BTCUSDT" in report["degradations"]
@@ -464,7 +464,7 @@ def test_lab_stop_kill_closes_the_position_and_says_how_it_ended(lab: Any, sessi
 
 @pytest.mark.behaviour("R5")
 def test_lab_stop_kill_ends_with_1_where_a_position_is_left_open(lab: Any, session: Any) -> None:
-    process, folder = session("--latency-ms", "12000")
+    process, folder = session("--latency-ms", "12000", "--speed", "20")
     result = lab("stop", "--kill")
     assert result.code == 1
     assert result.out == (f"{folder.name}: ended: kill_switch, exit code 99\n  position_left_open eager 0.01 BTCUSDT\n")

@@ -13,7 +13,19 @@ from typing import Any
 import pytest
 from attrs import define
 
-BOOT = "print('up', flush=True)\nfrom lab.cli import main\nmain()"
+BOOT = """
+import sys
+from lab.cli import main
+from lab.live.signals import Interrupts
+
+def install_and_say(interrupts, install=Interrupts.install):
+    install(interrupts)
+    print("up", *(one for one in ("anyio", "attrs", "click", "msgspec", "pluggy") if one in sys.modules), flush=True)
+
+Interrupts.install = install_and_say
+main()
+"""
+"""What the console script does; once it has its handlers it says so, and what it had imported before."""
 
 
 @define
@@ -22,6 +34,8 @@ class Live:
 
     lab: Any
     process: subprocess.Popen[str]
+    start_s: float = 0.0
+    """How long it took to have its handlers: a measure of how busy the machine is."""
 
     def send(self, number: int) -> None:
         """Send a signal; a process that has just ended does not mind."""
@@ -29,22 +43,22 @@ class Live:
             self.process.send_signal(number)
 
     def end(self, within_s: float) -> tuple[int, str, str]:
-        """Wait for the end and return exit code and output; too late is a failure."""
+        """Wait for the end and return exit code and output; too late is a failure, on a busy machine later."""
         began = time.monotonic()
-        out, err = self.process.communicate(timeout=40)
+        out, err = self.process.communicate(timeout=60)
         took = time.monotonic() - began
-        assert took < within_s, f"took {took:.2f} s\n{out}\n{err}"
+        assert took < within_s + 10 * self.start_s, f"took {took:.2f} s\n{out}\n{err}"
         return self.process.returncode, out, err
 
-    def wait_for(self, text: str) -> None:
-        """Read standard output until a line holds the text; a process that stays silent is killed after 15 s."""
+    def wait_for(self, text: str) -> str:
+        """Return the next line of standard output that holds the text; who stays silent for 40 s is killed."""
         assert self.process.stdout is not None
-        patience = threading.Timer(15.0, self.process.kill)
+        patience = threading.Timer(40.0, self.process.kill)
         patience.start()
         try:
             for line in self.process.stdout:
                 if text in line:
-                    return
+                    return line
         finally:
             patience.cancel()
         raise AssertionError(f"never said {text!r}")
@@ -55,15 +69,16 @@ def start(lab: Any) -> Iterator[Any]:
     running: list[subprocess.Popen[str]] = []
 
     def begin(*args: str) -> Live:
-        command = lab.command("run", "--provider", "mock", "--minutes", "5", *args)
+        command = lab.command("run", "--provider", "mock", "--minutes", "60", *args)
         command[2] = BOOT
         process = subprocess.Popen(
             command, cwd=lab.folder, env={**lab.environment, "PYTHONUNBUFFERED": "1"}, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         running.append(process)
-        live = Live(lab, process)
-        live.wait_for("up")
+        live, began = Live(lab, process), time.monotonic()
+        assert live.wait_for("up") == "up\n", "the handlers are there before anything that takes long to import"
+        live.start_s = time.monotonic() - began
         return live
 
     yield begin
@@ -96,7 +111,7 @@ def test_a_signal_at_any_moment_of_the_start_ends_in_order_and_is_never_lost(
         assert code == 0, (delay, code, err)
         report = lab.run().report()
         assert (report["reason"], report["exit_code"]) == ("stopped", 0), delay
-        assert report["duration_seconds"] < 290
+        assert report["duration_seconds"] < 3500
         assert len(list(runs[0].glob("final_report.json"))) == 1
         for path in sorted(lab.folder.rglob("*"), reverse=True):
             path.unlink() if path.is_symlink() or path.is_file() else path.rmdir()
@@ -214,7 +229,7 @@ def test_interrupts_that_cut_the_end_of_a_ruined_run_short_leave_no_order_withou
     report = lab.run().report()
     assert code == report["exit_code"] == 2, (out, err)
     assert report["reason"] == "risk_halt"
-    assert report["orders"] == report["fills"] + report["cancelled"]
+    assert (report["orders"], report["fills"], report["cancelled"]) == (2, 1, 1)
     assert lab("verify").code == 0
 
 
@@ -236,6 +251,7 @@ def test_a_reporter_that_never_ends_holds_the_end_up_for_five_seconds_at_most_an
     live.send(signal.SIGINT)
     code, out, err = live.end(within_s=1.0)
     assert "Traceback" not in out + err
+    assert "was not done when a second signal came" in err
     assert code == lab.run().report()["exit_code"] in {0, 130}
 
 
@@ -246,11 +262,11 @@ def test_an_interrupted_backtest_ends_in_order(lab: Any, start: Any) -> None:
         command, cwd=lab.folder, env=lab.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     with process:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 40
         while not list(lab.folder.glob("runs/latest/journal.db")) and time.monotonic() < deadline:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (0, ""), out
     assert lab.run().report()["reason"] == "stopped"
 
@@ -267,7 +283,7 @@ def test_an_interrupted_proof_ends_in_order_and_proves_nothing(lab: Any) -> None
         Live(lab, process).wait_for("up")
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (130, "")
     assert err == f"lab: {lab.run().folder.name}: interrupted; nothing is proved\n"
 

@@ -42,7 +42,7 @@ def test_a_disk_that_hangs_at_the_end_keeps_no_process(lab: Any, steady: Any, pl
         took = time.monotonic() - began
     said = "lab: the disk has not taken the end of the run within 3 s; the next start writes what is missing\n"
     assert (life.code, life.said) == (exit_code, said)
-    assert 3 < took < 12, took  # its start included, on a machine that may be busy; the disk hangs for a minute
+    assert 3 < took < 45, took  # what ended it is told; the disk hangs for a minute, and the start is included
     if place == "its last rows":
         check_shown(live, lab.run().folder)
         return  # it can be resumed

@@ -98,7 +98,7 @@ def resumptions(run: Any) -> int:
     return sum(body[1] == "session" and body[2]["state"] == "resumed" for _, _, body in run.rows("notice"))
 
 
-def wait_for(condition: Callable[[], Any], seconds: float = 20.0) -> Any:
+def wait_for(condition: Callable[[], Any], seconds: float = 40.0) -> Any:
     """Return what a condition gives, once it is true."""
     until = time.monotonic() + seconds
     while time.monotonic() < until:
