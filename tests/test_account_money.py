@@ -105,10 +105,32 @@ def test_a_backtest_without_rates_says_which_windows_went_by(lab: Any, buyer: No
     assert lab("backtest", file, "--strategy", "buyer").code == 0
     report = lab.run().report()
     assert D(report["funding_paid"]) == 0
-    said = "funding_skipped 2 buyer: 10 BTCUSDT, from 2024-01-01T08:00:00Z on: no rate was fetched"
-    assert said in report["degradations"]
-    assert [row["why"] for _, _, row in lab.run().rows("funding_skipped")] == ["no rate was fetched"] * 2
+    why = "no rate was fetched, and the broker gives none"
+    assert f"funding_skipped 2 buyer: 10 BTCUSDT, from 2024-01-01T08:00:00Z on: {why}" in report["degradations"]
+    assert [row["why"] for _, _, row in lab.run().rows("funding_skipped")] == [why] * 2
     assert lab("audit").code == 0
+
+
+SILENT = """
+    class Nothing:
+        def rate(self, symbol, fetched, window_ns):
+            return None
+"""
+
+
+@pytest.mark.behaviour("O10")
+@pytest.mark.parametrize("rates", ["", "time,rate\n2024-01-01T08:00:00Z,0.001\n2024-01-01T16:00:00Z,0.001\n"])
+def test_a_model_of_funding_that_gives_none_is_the_reason_that_is_told(
+    lab: Any, buyer: None, site: Any, rates: str
+) -> None:
+    site.install("their_silence", SILENT)
+    args = ("--strategy", "buyer", "--set", "paper.funding_model=their_silence:Nothing")
+    if rates:
+        (lab.folder / "rates.csv").write_text(rates, encoding="utf-8")
+        args += ("--set", "replay.funding=rates.csv")
+    assert lab("backtest", prices(lab, 100.0, minutes=1_000), *args).code == 0
+    [told] = [one for one in lab.run().report()["degradations"] if one.startswith("funding_skipped")]
+    assert told.endswith("the broker's funding model gives none" if rates else "and the broker gives none")
 
 
 @pytest.mark.behaviour("O10", "O14")

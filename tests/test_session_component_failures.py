@@ -1,5 +1,6 @@
 """Whatever a component raises, at whatever call, is that component's failure: named, in order, with its traceback."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -299,3 +300,55 @@ def test_a_strategys_exception_leaves_its_traceback_on_standard_error_and_in_the
             assert "in on_candle\n" in said
             assert "in helper\n" in said
             assert said.count("Traceback (most recent call last)") == 1
+
+
+HOARDER = """
+    import weakref
+    from attrs import define, field
+    from lab import Strategy, hookimpl
+
+    MADE, ALIVE = [], []
+
+    @define(kw_only=True, eq=False, slots=False)
+    class Hoarder(Strategy):
+        lookback = 0
+        kept: list = field(init=False, factory=list)
+
+        def on_quote(self, quote, view):
+            self.kept.append(bytearray(1 << 20))
+            if len(self.kept) == 5:
+                MADE.append(weakref.ref(self))
+                raise MemoryError
+
+        def on_candle(self, candle, view):
+            return []
+
+        on_fill = on_end = on_trade = on_depth = on_timer = lambda self, *args: None
+
+        def on_history(self, view):
+            pass
+
+    @define(kw_only=True)
+    class Looker(Strategy):
+        lookback = 0
+
+        def on_candle(self, candle, view):
+            ALIVE.extend(one() is not None for one in MADE)
+            return []
+
+    @hookimpl
+    def lab_strategies():
+        return {"hoarder": Hoarder, "looker": Looker}
+"""
+
+
+@pytest.mark.behaviour("P7")
+def test_what_a_stopped_strategy_held_in_memory_is_given_back(lab: Any, site: Any) -> None:
+    site.install("their_hoarder", HOARDER)
+    args = ("--strategy", "hoarder", "--strategy", "looker", "--gate", "none", "--reporter", "none")
+    result = lab.mock(*args, minutes=3)
+    assert (result.code, "MemoryError" in result.err) == (0, True), result
+    module = sys.modules["their_hoarder"]
+    assert len(module.MADE) == 1
+    assert module.ALIVE
+    assert not any(module.ALIVE)

@@ -188,7 +188,7 @@ def test_a_window_without_a_rate_is_said_for_each_position_and_counted() -> None
     outputs = run(made, [candle(479), candle(481)])
     [skipped] = only(FundingSkipped, outputs)
     assert (skipped.quantity, skipped.window_ns, skipped.windows) == (50, EIGHT, 1)
-    assert skipped.why == "no rate was fetched"
+    assert skipped.why == "no rate was fetched, and the broker gives none"
     assert made.counters.funding_skipped == 1
     assert made.strategies[0].view.cash == 10_000
 
@@ -201,7 +201,7 @@ def test_a_stale_rate_is_of_another_window_and_is_not_paid_again() -> None:
     [skipped] = only(FundingSkipped, outputs)
     assert (skipped.window_ns, skipped.why) == (
         EIGHT + 8 * HOUR_NS,
-        "the rate that was fetched last is of another window",
+        "the rate that was fetched last is of another window, and the broker gives none",
     )
 
 

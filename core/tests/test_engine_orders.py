@@ -340,6 +340,15 @@ def test_two_exits_together_never_close_more_than_is_held() -> None:
     assert [refused.reason for refused in only(OrderRefused, outputs)] == ["nothing left to reduce"]
 
 
+@pytest.mark.parametrize("act", [OrderRequest.buy, OrderRequest.sell], ids=["long", "short"])
+def test_a_reduce_only_order_that_would_add_to_the_position_is_refused_for_that(act: Any) -> None:
+    more = act(X, D(2), reduce_only=True)
+    outputs = run(engine(ScriptedStrategy(plan={0: [act(X, ONE)], 2: [more]})), candles([100.0] * 4))
+    [refused] = only(OrderRefused, outputs)
+    assert refused.reason == "a reduce-only order may not add to the position"
+    assert {name: D(value).copy_abs() for name, value in refused.numbers.items()} == {"position": 1, "quantity": 2}
+
+
 @pytest.mark.behaviour("O13")
 def test_a_reduce_only_order_with_nothing_left_to_reduce_is_cancelled_instead_of_filled() -> None:
     made = engine(ScriptedStrategy(plan={0: [BUY], 2: [RESTING_EXIT], 3: [SELL]}))

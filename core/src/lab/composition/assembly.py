@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal, setcontext
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
 import msgspec
@@ -40,6 +40,13 @@ class Part(Generic[C]):
     name: str
     offer: Offer
     component: C
+
+
+@attrs.frozen
+class _Stopped:
+    """What is left of a strategy that was stopped."""
+
+    lookback: int
 
 
 @attrs.define
@@ -95,7 +102,14 @@ class Assembly:
             raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
         setcontext(Context())
         before = started.carried_loss
-        return Engine(
+        lookbacks: dict[str, int] = {}
+
+        def failed(role: str, name: str, call: str, error: BaseException) -> None:
+            on_failure(role, name, call, error)
+            if role == "strategy" and name in lookbacks:
+                self._let_go(name, lookbacks[name])
+
+        engine = Engine(
             started.instruments,
             started.interval_ns,
             self.broker.component,
@@ -114,8 +128,16 @@ class Assembly:
             record_inputs=started.kind == "run",
             broker_name=self.broker.name,
             archive=archive,
-            on_failure=on_failure,
+            on_failure=failed,
         )
+        lookbacks.update({one.name: one.lookback for one in engine.strategies})
+        return engine
+
+    def _let_go(self, name: str, lookback: int) -> None:
+        """Keep nothing of a strategy that was stopped: what it holds in memory may be why it failed."""
+        for part in self.strategies:
+            if part.name == name:
+                part.component = cast("Strategy", _Stopped(lookback))
 
     def describe(self, kind: RunKind, instruments: Mapping[str, Instrument], source: Mapping[str, str]) -> RunStarted:
         """Return how this run is started. No label of place or time is in it."""

@@ -98,7 +98,7 @@ class FundingWindows:
         market.funding_due_ns = min(market.funded_ns + period_ns, *rates) if rates else market.funded_ns + period_ns
         for book, held in holders:
             if rate is None:
-                out.append(FundingSkipped(book.name, symbol, held, due_ns, windows, _why_none(market, funding)))
+                out.append(FundingSkipped(book.name, symbol, held, due_ns, windows, self._why_none(market, funding)))
                 self._state.counters.funding_skipped += windows
                 continue
             with localcontext(EXACT):
@@ -124,8 +124,8 @@ class FundingWindows:
         candles = market.history.candles
         return as_decimal(candles[-1].close) if inside and candles else self._valuation.margin_mark(market.symbol)
 
-
-def _why_none(market: Market, funding: Funding | None) -> str:
-    if funding is not None:
-        return "the broker's funding model gives none"
-    return "the rate that was fetched last is of another window" if Funding in market.kept else "no rate was fetched"
+    def _why_none(self, market: Market, funding: Funding | None) -> str:
+        if funding is not None:
+            return "the broker's funding model gives none"
+        why = "the rate that was fetched last is of another window" if Funding in market.kept else "no rate was fetched"
+        return why if self._state.failure is not None else f"{why}, and the broker gives none"

@@ -56,7 +56,9 @@ def quantity_problem(instrument: Instrument, request: OrderRequest, quantity: De
         if request.quantity <= ZERO:
             return "the quantity must be above 0", {"quantity": str(request.quantity)}
         if request.reduce_only and quantity <= ZERO:
-            return "nothing left to reduce", {"position": str(held), "quantity": str(request.quantity)}
+            adds = held > ZERO if request.side is _BUY else held < ZERO
+            why = "a reduce-only order may not add to the position" if adds else "nothing left to reduce"
+            return why, {"position": str(held), "quantity": str(request.quantity)}
         if quantity <= ZERO or quantity != held.copy_abs():
             return "below the minimum quantity", {
                 "quantity": str(request.quantity),

@@ -70,6 +70,16 @@ class BoundStrategy:
         self.timer_ns = int(getattr(strategy, "timer_ns", 0)) if self.on_timer is not None else 0
         self.next_timer_ns = 0
 
+    def let_go(self) -> None:
+        """Keep nothing of a strategy that is not called any more: what it holds in memory may be why it failed."""
+        self.on_candle = _nothing
+        self.on_quote = self.on_trade = self.on_depth = self.on_timer = None
+        self.on_fill = self.on_end = self.on_history = None
+
+
+def _nothing(candle: "Candle", view: View) -> Iterable[Action]:
+    return ()
+
 
 class Strategies:
     """Calls the strategies, acts on what they decide, and stops the one that fails, alone."""
@@ -260,6 +270,7 @@ class Strategies:
             self.fail(failure, out)
         finally:
             setcontext(before)
+        strategy.let_go()
 
     def fail(self, error: ComponentError, out: Outputs) -> None:
         """The broker failed: end every working order without it, and call no strategy again."""
