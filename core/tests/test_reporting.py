@@ -11,7 +11,7 @@ from typing import Any
 import attrs
 import pytest
 from lab import Record, Reporter, RunInfo
-from lab.errors import describe_error
+from lab.errors import JournalError, describe_error
 from lab.reporting import rows as rows_module
 from lab.reporting.host import ReporterHost
 from lab.reporting.rows import RowFeed
@@ -241,6 +241,28 @@ def test_a_second_signal_ends_the_waiting_at_once() -> None:
     assert time.monotonic() - began < 0.6
     assert host.degradations == ["reporter_unfinished r0: not done when a second signal came, after 1 rows"]
     assert said[1:] == ["reporter r0 was not done when a second signal came and was abandoned"]
+
+
+def test_rows_that_cannot_be_read_are_told_in_one_line_and_are_no_defect_of_the_reporter(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    said = ["before"]
+
+    def read(seq: int, limit: int) -> list[Record]:
+        raise JournalError("runs/x/journal.db: cannot be read: disk I/O error")
+
+    host, feed = host_of(Slow(), said=said, feed=RowFeed(read))
+    host._failures.directory = tmp_path  # noqa: SLF001 - where a traceback would be written
+    host.start()
+    feed.add(records(5, 5))
+    host.end()
+    host.finish()
+    assert host.degradations == ["reporter_failed r0: runs/x/journal.db: cannot be read: disk I/O error"]
+    assert said[1:] == [
+        "reporter r0 ended early, as rows can't be read: runs/x/journal.db: cannot be read: disk I/O error"
+    ]
+    assert capsys.readouterr().err == ""
+    assert list(tmp_path.iterdir()) == []
 
 
 # -- the log of failures -----------------------------------------------------------------------------------------------

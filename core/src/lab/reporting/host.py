@@ -16,7 +16,7 @@ from typing import Final
 import anyio
 import attrs
 
-from lab.errors import describe_error
+from lab.errors import JournalError, describe_error, message_of, sole_of
 from lab.ports import Record, Reporter, RunInfo
 from lab.reporting.rows import RowFeed
 from lab.runs.failures import FailureLog
@@ -26,6 +26,7 @@ _OBEY_S: Final = 0.2
 _SWITCH_S: Final = 0.001
 """How long a reporter that computes keeps the interpreter from the trading thread; Python's own 5 ms are too much."""
 _POLL_S: Final = 0.02
+_TOLD_MOST: Final = 200
 
 
 class ReporterThread:
@@ -44,6 +45,8 @@ class ReporterThread:
         self.missed = 0
         self.done = threading.Event()
         self.cancelled = False
+        self.unread: JournalError | None = None
+        """Why it could not be given rows: no mistake of its own."""
         self._reporter = reporter
         self._info = _own_copy(info)
         self._feed = feed
@@ -109,7 +112,11 @@ class ReporterThread:
             self._more.clear()
             self._waiting = True  # before looking: what is committed from here on wakes
             ended = self._feed.ended
-            page = self._feed.after(seq)
+            try:
+                page = self._feed.after(seq)
+            except JournalError as error:
+                self.unread = error
+                raise
             for record in page:
                 self.missed += record.seq - seq - 1
                 self.taken += 1
@@ -164,6 +171,11 @@ class ReporterHost:
 
     def _failed(self, thread: ReporterThread, error: BaseException) -> None:
         if not self._finished and not thread.cancelled:
+            if sole_of(error) is thread.unread:
+                told = message_of(thread.unread)[:_TOLD_MOST]
+                self.degradations.append(f"reporter_failed {thread.name}: {told}")
+                self._failures.say(f"reporter {thread.name} ended early, as rows can't be read: {told}")
+                return
             self.degradations.append(f"reporter_failed {thread.name}: {describe_error(error)}")
             self._failures.note("reporter", thread.name, "report", error)
 
