@@ -13,7 +13,7 @@ from lab.errors import AuthenticationFailed
 from lab.feed import CoolDown, Habits, Lost, Refused
 from lab.ports import FeedState
 from lab.testing import RecordingSink
-from scripted_socket import TRADES, Dialect, Venue, Wire, everything, follow
+from scripted_socket import TRADES, Dialect, ProbedWire, Venue, Wire, everything, follow
 
 DOWN, CONNECTING, SUBSCRIBED, WARM, LIVE, DEGRADED, SUSPECT = FeedState
 Test = Callable[..., None]
@@ -225,6 +225,34 @@ def test_silence_is_noticed_before_anything_was_said_also_by_a_venue_without_a_p
     sink = follow(venue, 8.1, dialect=Dialect(pings=False), habits=Habits(hello_within_s=100))
     assert sink.states == [CONNECTING, SUSPECT, DOWN]
     assert venue.wires[0].sent == []
+
+
+@pytest.mark.behaviour("F2")
+@edge("E16", "E17")
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_venue_without_a_ping_frame_is_probed_by_the_ping_of_the_socket_itself(answers: bool) -> None:
+    def speaks(wire: Wire, age: float) -> Iterable[str]:
+        return [] if 10 < age < 30 else everything(wire, age)
+
+    venue = Venue(speaks=speaks, answers=answers, wire=ProbedWire)
+    habits = Habits(ping_every_s=60, degraded_s=40, dead_s=50)
+    sink = follow(venue, 27, dialect=Dialect(pings=False), habits=habits)
+    assert next(when for when, text in venue.wires[0].sent if text == "probe") == 15.0
+    assert (DOWN in sink.states) is not answers
+    assert sink.feeds[sink.states.index(SUSPECT) + 1][:2] == (
+        (LIVE, "the socket answered") if answers else (DOWN, words(sink, DOWN)[0])
+    )
+    assert answers or words(sink, DOWN)[0].startswith("no frame for 8.0 s, ping unanswered")
+
+
+def test_a_probe_that_its_library_fails_at_is_no_answer_and_ends_no_stream() -> None:
+    class Broken(ProbedWire):
+        async def probe(self) -> None:
+            raise KeyError("of the library")
+
+    venue = Venue(speaks=silent("*", since=11.0), wire=Broken)
+    sink = follow(venue, 20, dialect=Dialect(pings=False))
+    assert words(sink, DOWN)[0].startswith("no frame for 8.0 s, ping unanswered")
 
 
 @pytest.mark.behaviour("F2")

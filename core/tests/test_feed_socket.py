@@ -91,6 +91,24 @@ def test_where_a_frame_may_ask_for_two_channels_all_are_asked_for_in_turn_and_ea
     assert next(told for state, told, _ in sink.feeds if state is FeedState.DOWN).startswith("S39 quotes silent")
 
 
+@pytest.mark.behaviour("F2")
+def test_a_ping_does_not_wait_behind_a_long_row_of_subscriptions() -> None:
+    """A hundred frames take 26 s: pings go out every five, and the venue's own are answered at once."""
+    channels = [(f"S{number}", "quotes") for number in range(100)]
+
+    def speaks(wire: Wire, age: float) -> Iterable[str]:
+        if 12 <= age < 12.25:
+            wire.ping()
+        return [" ".join(channel) for channel in channels if wire.asked(channel)]
+
+    venue = Venue(speaks=speaks)
+    follow(venue, 25, wanted=channels, habits=Habits(channels_per_frame=1, first_data_s=60))
+    sent = venue.wires[0].sent
+    assert [when for when, text in sent if text == "ping"] == pytest.approx([5, 10, 15, 20], abs=0.6)
+    assert [when for when, text in sent if text == "pong"] == pytest.approx([12], abs=0.6)
+    assert most_in([when for when, _ in sent], 1.0) <= 4
+
+
 def test_what_a_dialect_raises_ends_the_stream_and_is_not_taken_for_a_lost_connection() -> None:
     class Broken(Dialect):
         def receive(self, frame: bytes, now: float, line: int) -> None:

@@ -135,6 +135,7 @@ class Venue:
     closing_s: float = 0.0
     opens: Callable[[int], Any] = lambda _try: None
     takes: Callable[[Wire], Any] = _at_once
+    wire: type[Wire] = Wire
     tries: list[float] = field(factory=list)
     wires: list[Wire] = field(factory=list)
 
@@ -145,7 +146,7 @@ class Venue:
             raise outcome
         if outcome is not None:
             await anyio.sleep(outcome)
-        self.wires.append(Wire(self, len(self.wires) + 1, anyio.current_time()))
+        self.wires.append(self.wire(self, len(self.wires) + 1, anyio.current_time()))
         return self.wires[-1]
 
 
@@ -173,3 +174,13 @@ def follow(venue: Venue, seconds: float, during: Callable[[SocketFeed], Any] | N
         return sink
 
     return simulate(main, limit_s=10 * 86_400)
+
+
+@define(eq=False)
+class ProbedWire(Wire):
+    """A connection whose library sends the socket's own ping; the venue answers as it answers its ping frame."""
+
+    async def probe(self) -> None:
+        await self.venue.takes(self)
+        self.sent.append((anyio.current_time(), "probe"))
+        await (anyio.sleep(0.05) if self.venue.answers else anyio.sleep_forever())

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from lab.feed.venue import Dialect as Dialect
     from lab.feed.venue import Lost as Lost
     from lab.feed.venue import Pinged as Pinged
+    from lab.feed.venue import Probed as Probed
     from lab.feed.venue import Refused as Refused
     from lab.feed.venue import Take as Take
 
@@ -65,7 +66,7 @@ _HOMES = {
     "lab.feed.socket_feed": ("SocketFeed",),
     "lab.feed.stamps": ("Stamps",),
     "lab.feed.venue": (
-        "HELLO", "ChannelKey", "Connect", "Connection", "Dialect", "Lost", "Pinged", "Refused", "Take",
+        "HELLO", "ChannelKey", "Connect", "Connection", "Dialect", "Lost", "Pinged", "Probed", "Refused", "Take",
     ),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

@@ -1,21 +1,25 @@
 """One connection in use: read, written to and watched for silence, from its opening to its end."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+import anyio.abc
 from attrs import define, field
 
 from lab.errors import describe_error
 from lab.feed.habits import Habits
 from lab.feed.liveness import Action, ChannelMonitor, Ping, Replace, Subscribe
 from lab.feed.pacing import Pacer
-from lab.feed.venue import HELLO, ChannelKey, Connection, Dialect, Lost
+from lab.feed.venue import HELLO, ChannelKey, Connection, Dialect, Lost, Probed
 from lab.ports import FeedState
 
-Outgoing = str | None
-"""A frame to be sent, or ``None`` for the answer to the newest ping of the venue's."""
+Send = Callable[[], Awaitable[object]]
+_URGENT_MOST: Final = 8
+"""How many pings and pongs may wait: more means that nothing goes out."""
 
 
 @define(kw_only=True, eq=False)
@@ -38,22 +42,25 @@ class Line:
     live: anyio.Event = field(init=False, factory=anyio.Event)
     ended: anyio.Event = field(init=False, factory=anyio.Event)
     _scope: anyio.CancelScope = field(init=False, factory=anyio.CancelScope)
-    _outgoing: MemoryObjectSendStream[Outgoing] = field(init=False)
-    _queue: MemoryObjectReceiveStream[Outgoing] = field(init=False)
+    _urgent: deque[Send] = field(init=False, factory=deque)
+    _asking: deque[Send] = field(init=False, factory=deque)
+    _asking_most: int = field(init=False)
+    _more: anyio.Event = field(init=False, factory=anyio.Event)
+    _tasks: anyio.abc.TaskGroup = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Pings and pongs, and all channels asked for twice: more means that nothing goes out.
+        # All channels asked for twice.
         most = self.habits.channels_per_frame
         frames = 2 * (len(self.monitor.wanted) + len(self.monitor.optional)) // most if most else 0
-        self._outgoing, self._queue = anyio.create_memory_object_stream[Outgoing](8 + frames)
+        self._asking_most = 8 + frames
 
     async def run(self) -> None:
         """Use the connection until it is lost, or until `end`; then close it."""
         try:
-            with self._scope, self._outgoing, self._queue:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(self._read)
-                    tasks.start_soon(self._write)
+            with self._scope:
+                async with anyio.create_task_group() as self._tasks:
+                    self._tasks.start_soon(self._read)
+                    self._tasks.start_soon(self._write)
                     await self._keep_alive()
         finally:
             self.ended.set()
@@ -88,7 +95,7 @@ class Line:
                 raise
 
         try:
-            await self.connection.read(take, lambda: self._send(None))
+            await self.connection.read(take, lambda: self._send(self.connection.answer_ping, urgent=True))
         except Exception as error:
             if lost or isinstance(error, Lost):
                 self.end(lost or str(error))
@@ -100,14 +107,15 @@ class Line:
             self.end("connection closed")
 
     async def _write(self) -> None:
+        """Send what waits: pings and pongs before the frames that ask for channels, however many of those there are."""
         pacer = Pacer(self.habits.frame_every_s)
         try:
-            async for text in self._queue:
+            while True:
+                while not (self._urgent or self._asking):
+                    self._more = anyio.Event()
+                    await self._more.wait()
                 await pacer.wait()
-                if text is not None:
-                    await self.connection.send(text)
-                else:
-                    await self.connection.answer_ping()
+                await (self._urgent or self._asking).popleft()()
         except Exception as error:  # whatever the library makes of it
             self.end(str(error) if isinstance(error, Lost) else f"can't send: {describe_error(error)[:200]}")
 
@@ -122,19 +130,39 @@ class Line:
         for action in actions:
             if isinstance(action, Subscribe):
                 self.subscribing(self, action.channels)
-                self._send(self.dialect.subscribe_frame(action.channels))
+                self._send(partial(self.connection.send, self.dialect.subscribe_frame(action.channels)))
             elif isinstance(action, Ping):
-                ping = self.dialect.ping_frame()
-                if ping is not None:
-                    self._send(ping)
+                self._ping()
             elif isinstance(action, Replace):
                 self.end(action.reason)
 
-    def _send(self, frame: Outgoing) -> None:
-        try:
-            self._outgoing.send_nowait(frame)
-        except anyio.WouldBlock:
+    def _ping(self) -> None:
+        ping = self.dialect.ping_frame()
+        if ping is not None:
+            self._send(partial(self.connection.send, ping), urgent=True)
+        elif isinstance(self.connection, Probed):
+            self._send(partial(self._probe, self.connection.probe), urgent=True)
+
+    async def _probe(self, probe: Send) -> None:
+        """Send the socket's own ping, and let the answer come while other frames go out."""
+
+        async def answered() -> None:
+            try:
+                await probe()
+            except Exception:  # the reader learns of a connection that is lost
+                return
+            self.monitor.frame(anyio.current_time())
+            self._tell()
+
+        self._tasks.start_soon(answered)
+
+    def _send(self, send: Send, *, urgent: bool = False) -> None:
+        waiting, most = (self._urgent, _URGENT_MOST) if urgent else (self._asking, self._asking_most)
+        if len(waiting) >= most:
             self.end("nothing can be sent")
+            return
+        waiting.append(send)
+        self._more.set()
 
     def _tell(self) -> None:
         changes, self.monitor.changes = self.monitor.changes, []

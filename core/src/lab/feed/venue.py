@@ -1,7 +1,7 @@
 """What a feed needs of a venue: a connection, a dialect, and how to open one. A provider brings all three."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from lab.errors import ProviderUnavailable
 
@@ -56,6 +56,14 @@ class Connection(Protocol):
         """Close at once, also a connection that is closed. Never raises."""
 
 
+@runtime_checkable
+class Probed(Protocol):
+    """What a `Connection` has besides, where its venue knows no ping frame: the ping of the socket's own protocol."""
+
+    async def probe(self) -> None:
+        """Send the socket's own ping, and return once it is answered."""
+
+
 class Dialect(Protocol):
     """The language of a venue's frames."""
 
@@ -72,7 +80,10 @@ class Dialect(Protocol):
         """Return the one frame that asks for these channels; there is at least one."""
 
     def ping_frame(self) -> str | None:
-        """Return the frame that the venue answers while it is there, or ``None`` where it knows no such frame."""
+        """Return the frame that the venue answers while it is there, or ``None`` where it knows no such frame.
+
+        Then the socket's own ping is sent, by a connection that is `Probed`.
+        """
 
 
 Connect = Callable[[str], Awaitable[Connection]]
