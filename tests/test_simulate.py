@@ -20,10 +20,14 @@ from lab_bitunix.venue.faults import FAULTS, Faults
 from lab_bitunix.venue.swarm import ALL_THE_TIME, FOR_A_WHILE
 from lab_bitunix.venue.swarm import draw as draw_of_venue
 
+SELDOM = {"candle not confirmed"}
 BUSY = Recipe({"run.provider": "bitunix", "run.strategies": ["busy"]})
 SEEDS = 100
 SEEDS_A_TEST = 20
 SHORT = 3.0
+FURTHER = range(100, 500)
+FURTHER_A_TEST = 50
+SHORTER = 2.0
 LONG = 12.0
 
 
@@ -49,6 +53,15 @@ def test_no_short_session_violates_an_invariant(first: int) -> None:
     assert table.seeds == SEEDS_A_TEST
 
 
+@pytest.mark.behaviour("J1", "J4", "F8", "S11")
+@pytest.mark.parametrize("first", FURTHER[::FURTHER_A_TEST])
+def test_no_shorter_session_violates_an_invariant_and_fifty_reach_most_of_the_interesting_states(first: int) -> None:
+    """One minute of faults, then one in which trading must open again. The rest of the states is reached in a night."""
+    table = run(range(first, first + FURTHER_A_TEST), SHORTER)
+    assert wrong(table) == {}
+    assert [name for name in SOMETIMES if name not in SELDOM and not table.states[name]] == []
+
+
 @pytest.mark.behaviour("J1", "F8", "S11")
 def test_no_long_session_violates_an_invariant() -> None:
     assert wrong(run(range(1000, 1003), LONG)) == {}
@@ -63,6 +76,7 @@ def test_no_long_session_violates_an_invariant() -> None:
         (4, "eio=2@0.01"),  # what escaped hid its cause
         (3, "skew=45@31+75"),  # half of a candle was taken for closed
         (4, "lag=0.4@51+8,kill=210@53.35"),
+        (168, "midframe@0.6+10.0"),  # the venue wrote to a socket that was being closed
     ],
 )
 def test_what_once_violated_an_invariant_does_so_no_more(short: Trial, seed: int, faults: str) -> None:

@@ -193,7 +193,7 @@ class LocalVenue:
             if fault.kind == "midframe":
                 half = text_frame(b"x" * 200)[:100]
                 for socket in self.sockets:
-                    socket.transport.write(half)
+                    socket.push(half, 0)
                 await anyio.sleep(0.02)
             for socket in list(self.sockets):
                 socket.cut("reset", reset=True)
