@@ -1,9 +1,18 @@
 """What holds for every test: none reads or writes the columns that the user keeps; large counts wait for the night."""
 
 import gc
+import os
+import sys
+from pathlib import Path
 from typing import Final
 
 import pytest
+
+if sys.dont_write_bytecode:
+    # None is wanted beside the sources; without any, each of a thousand processes compiles everything anew.
+    sys.dont_write_bytecode = False
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parent / ".pytest_cache" / "bytecode")
 
 LONG_FIRST: Final = (
     "tests/test_simulate.py", "core/tests/test_engine_histories.py", "tests/test_docs.py", "tests/test_checker.py",
