@@ -63,7 +63,6 @@ RUNS: dict[str, tuple[tuple[str, ...], Path | None]] = {
         (*LIVE, *BUSY, *sets(mock__depth=5, paper__quote_slippage_bps=2, paper__stale_ms=100, paper__feed_ms=300)),
         None,
     ),
-    "local venue": (("run", "--speed", "max", *TWO, *BUSY, *sets(bitunix__venue="local")), None),
     "local venue, faulty": (
         ("run", "--speed", "max", "--minutes", "5", *TWO, *BUSY,
          *sets(bitunix__venue="local", bitunix__faults="levels=0.2,late=0.3:3,duplicate=0.3")), None,
@@ -111,12 +110,15 @@ def test_a_refusal_by_margin_or_by_the_days_loss_has_figures_that_add_up(lab: An
     assert findings == []
 
 
-@pytest.mark.behaviour("O2", "O5")
+@pytest.mark.behaviour("J7", "O2", "O5")
 def test_ten_minutes_on_the_shipped_ticks_every_price_at_or_beyond_the_touch_every_size_within_what_was_displayed(
     lab: Any,
 ) -> None:
-    """Market, limit, stop and bracket orders: looked at one fill at a time, without the checker."""
+    """Market, limit, stop and bracket orders: looked at by the checker, and one fill at a time without it."""
     assert lab("run", "--speed", "max", "--minutes", "10", *TWO, *BUSY, *sets(bitunix__venue="local")).code == 0
+    findings, rows, checks = checked(lab.run().folder)
+    assert findings == []
+    assert checks > 5 * rows >= 50
     inputs, _ = inputs_of(lab.run().folder, None)
     orders, seen, taken = dict[str, Row](), set[tuple[Any, ...]](), dict[tuple[Any, ...], D]()
     for row in rows_of(lab.run().folder):

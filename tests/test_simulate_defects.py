@@ -9,6 +9,7 @@ from typing import Any
 
 import lab.journal.chain
 import lab.journal.store
+import lab.live.health
 import lab.live.runner
 import lab.runs.directory
 import lab_bitunix.rest
@@ -21,9 +22,11 @@ from lab.engine.state import EngineState
 from lab.feed.pacing import Backoff
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape
+from lab.live.health import HealthTeller
 from lab.live.inbox import Inbox
 from lab.live.runner import Price, Runner
 from lab.live.session import Session
+from lab.supervision.beats import Beats
 from lab_paper_broker.broker import PaperBroker
 from msgspec.structs import replace
 
@@ -225,6 +228,34 @@ def time_is_taken_from_the_wall_clock(put: Put) -> None:
 @defect("I16", "full@60+20")
 def a_full_disk_is_not_mentioned(put: Put) -> None:
     put(Runner, "_hold", lambda _: lambda self, why: None)
+
+
+@defect("I11")
+def the_beats_of_a_session_stop(put: Put) -> None:
+    def thrice(_: Any) -> Any:
+        async def send(self: Beats, state: Any, sleep: Any) -> None:
+            for _ in range(3):
+                self.tell(state())
+                await sleep(0.5)
+
+        return send
+
+    put(Beats, "send", thrice)
+
+
+@defect("I16", "silence@60+30")
+def health_says_that_a_halted_session_trades(put: Put) -> None:
+    put(lab.live.health, "_in_a_word", lambda _: lambda runner: "trading")
+
+
+@defect("I16", "silence@60+30")
+def health_does_not_say_why_trading_is_halted(put: Put) -> None:
+    put(lab.live.health, "_reasons", lambda _: lambda runner: ())
+
+
+@defect("I16", "full@60+20")
+def health_is_not_told_any_more(put: Put) -> None:
+    put(HealthTeller, "running", lambda _: lambda self, *args: None)
 
 
 @defect("I11", "kill@20", "eio=2@20")

@@ -22,13 +22,15 @@ from lab.supervision.notify import ServiceManager
 from steady import RUN, fills, proved, resumptions, session_of, wait_for
 
 SUPERVISE = """
+import os
 import sys
 from lab.supervision.supervisor import Supervisor
 
 def say(text):
     print(text, flush=True)
 
-sys.exit(Supervisor(sys.argv[1:], say, silence_s=3.0, wait_s=0.2).run())
+silence_s = float(os.environ.get("SILENCE_S", "3"))
+sys.exit(Supervisor(sys.argv[1:], say, silence_s=silence_s, wait_s=0.2).run())
 """
 """As the command does it, with shorter waits."""
 
@@ -75,13 +77,13 @@ def lives(lab: Any) -> list[tuple[int, bool]]:
 
 @pytest.mark.behaviour("S4", "S11")
 def test_a_session_that_was_killed_goes_on_for_the_time_it_had_left_with_one_report(lab: Any, supervised: Any) -> None:
-    process = supervised(*RUN[1:], "--minutes", "0.25")
+    process = supervised(*RUN[1:], "--minutes", "0.15")
     os.kill(trading(lab), signal.SIGKILL)
     out = ended(process, 0)
     assert "killed by SIGKILL; it starts again" in out
     report = lab.run().report()
     assert (report["reason"], resumptions(lab.run())) == ("completed", 1)
-    assert 15 <= report["duration_seconds"] < 19
+    assert 9 <= report["duration_seconds"] < 13
     assert lives(lab) == [(-9, False), (0, False)]
     assert len(list((lab.folder / "runs").glob("2*"))) == 1
     proved(lab)
@@ -125,7 +127,8 @@ BLOCKING = """
 @pytest.mark.behaviour("S2")
 def test_the_stack_of_what_blocked_a_frozen_session_is_kept(lab: Any, supervised: Any, steady: Any) -> None:
     steady.install("their_blocking", BLOCKING)
-    process = supervised(*["blocking" if one == "counter" else one for one in RUN[1:]], "--minutes", "5")
+    args = ["blocking" if one == "counter" else one for one in RUN[1:]]
+    process = supervised(*args, "--minutes", "5", SILENCE_S="1")
     stacks = wait_for(lambda: next(iter(lab.folder.glob("runs/*/stacks.log")), None))
     wait_for(lambda: "in on_quote" in stacks.read_text(encoding="utf-8"))
     assert "their_blocking.py" in stacks.read_text(encoding="utf-8")

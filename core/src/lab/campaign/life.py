@@ -17,6 +17,7 @@ from lab.campaign.cuts import Cut, halted_by, saved
 from lab.campaign.disk import Disk, storage_on
 from lab.campaign.faults import CRASH, EIO, FULL, KILL, LAG, STALL, WALL, OwnFault
 from lab.campaign.plan import LIVE_WITHIN_S, Lived
+from lab.campaign.pulse import Pulse
 from lab.campaign.watch import Watch
 from lab.composition.assembly import Assembly
 from lab.domain.time import SECOND_NS
@@ -77,7 +78,10 @@ class Life:
     _loop: SimLoop | None = None
     _clock: StepClock | None = None
     _disk: Disk | None = None
+    _pulse: Pulse | None = None
     _killed_s: float | None = None
+    _kept_s: float = 0.0
+    """How long the loop was kept from turning."""
 
     def run(self, resumed: Interrupted | None) -> float | None:
         """Live; return when it was cut off, ``None`` where it came to its end."""
@@ -104,6 +108,7 @@ class Life:
         lived, disk, loop = self.lived, self._disk, self._loop
         if disk is not None:
             lived.wrong += disk.watch.wrong
+            lived.wrong += self._pulse.wrong if self._pulse is not None else []
             lived.commits += disk.watch.commits
             lived.no_room = bool(disk.refused)
         if self._killed_s is not None:
@@ -147,14 +152,16 @@ class Life:
         assert isinstance(loop, SimLoop)
         self._loop, clock = loop, StepClock(VIRTUAL_START_NS)
         self._clock = clock
-        watch = Watch(loop.time, lambda: len(asyncio.all_tasks(loop)), lambda: loop.net.connections)
-        disk = self._disk = Disk(self._crash, loop.stall, watch)
+        pulse = self._pulse = Pulse(loop.time, lambda: self._kept_s)
+        watch = Watch(loop.time, lambda: len(asyncio.all_tasks(loop)), lambda: loop.net.connections, pulse.gate)
+        disk = self._disk = Disk(self._crash, self._stall, watch)
         self._arm(disk)
         resumed = self._resumed
         result = await run_session(
             self.assembly, clock, wall_ns=clock.wall_ns, speed="max", interrupts=Interrupts(), quiet=True,
-            say=lambda _: None, resumed=resumed, storage=storage_on(disk),
+            say=lambda _: None, resumed=resumed, storage=storage_on(disk), beats=pulse,
         )  # fmt: skip
+        pulse.over()
         whole_s = 60 * float(self.assembly.settings.minutes)
         before_s = resumed.state.duration_seconds if resumed is not None else 0.0
         self.lived.overrun_s = loop.time() - self.began_s - max(10.0, whole_s - before_s)
@@ -227,9 +234,15 @@ class Life:
             due = [one for one in due if one[0] < end.at_s or one[2] is end]
         return sorted(due, key=lambda one: one[:2])
 
+    def _stall(self, seconds: float) -> None:
+        """Let time pass in which nothing else happens."""
+        if self._loop is not None:
+            self._kept_s += seconds
+            self._loop.stall(seconds)
+
     async def _do(self, fault: OwnFault, loop: SimLoop, *, over: bool) -> None:
         if fault.kind == STALL:
-            loop.stall(fault.value)
+            self._stall(fault.value)
         elif fault.kind == WALL and self._clock is not None:
             self._clock.step(fault.value)
         elif fault.kind == KILL:
@@ -249,6 +262,8 @@ class Life:
         loop, disk, end = self._loop, self._disk, self.end
         if self._killed_s is None and loop is not None and end is not None:
             self._killed_s = loop.time()
+            if self._pulse is not None:
+                self._pulse.over()
             fresh = disk is None or not disk.watch.commits
             cut = Cut(end.kind, loop.time(), recovering=self._resumed is not None and fresh)
             cut = saved(self.state_dir, self.saved, cut)

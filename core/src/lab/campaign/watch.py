@@ -6,12 +6,15 @@ from typing import Final
 
 from attrs import define, field
 
+from lab.domain.control import TradingState
 from lab.domain.ledger import EXACT
 from lab.journal.audit import Auditor
 from lab.journal.audit_findings import Findings
 from lab.journal.chain import GENESIS, WrittenRow
+from lab.journal.codec import ROW_KINDS, decode_as
 from lab.records.run import RunState
 
+_GATE: Final = ROW_KINDS[TradingState]
 _TASKS_MOST: Final = 1000  # a simulated venue that is late has one for each frame
 _CONNECTIONS_MOST: Final = 12
 _CLOCK_S: Final = 0.002  # durations are rounded to milliseconds
@@ -26,6 +29,8 @@ class Watch:
     now_s: Callable[[], float]
     tasks: Callable[[], int]
     connections: Callable[[], int]
+    gate: Callable[[tuple[str, ...]], None]
+    """Hears of the trading gate, and why it is shut."""
     shown: int = 0
     """The number of the newest row that may have been shown: its commit has returned."""
     head: bytes = GENESIS
@@ -44,6 +49,8 @@ class Watch:
         with localcontext(EXACT):
             for row in rows:
                 self._auditor.take((*row[:5], row[5].encode(), row[6]))
+                if row[3] == _GATE:
+                    self.gate(decode_as(TradingState, row[5]).halted_by)
         self._tell()
 
     def committed(self, seq: int, head: bytes, state: RunState | None) -> None:

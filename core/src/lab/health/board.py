@@ -1,6 +1,7 @@
 """Where a session posts its health, and where the server's thread reads it."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from msgspec.structs import replace
@@ -15,8 +16,9 @@ SILENT_S: Final = 5.0
 class Board:
     """Holds the newest `Health`. One thread posts; any may read. Neither waits for the other."""
 
-    def __init__(self, first: Health) -> None:
-        self._posted = first, time.monotonic()
+    def __init__(self, first: Health, now_s: Callable[[], float] = time.monotonic) -> None:
+        self._now_s = now_s
+        self._posted = first, now_s()
 
     @property
     def newest(self) -> Health:
@@ -26,16 +28,16 @@ class Board:
     @property
     def due(self) -> bool:
         """Whether the last post is half a real second old: to post more often is of no use."""
-        return time.monotonic() - self._posted[1] >= EVERY_S
+        return self._now_s() - self._posted[1] >= EVERY_S
 
     def post(self, health: Health) -> None:
         """Replace what was posted before."""
-        self._posted = health, time.monotonic()
+        self._posted = health, self._now_s()
 
     def read(self) -> Health:
         """Return what was posted last, with its age; `stale` where a session that runs has been silent too long."""
         health, posted_at = self._posted
-        return judged(health, time.monotonic() - posted_at)
+        return judged(health, self._now_s() - posted_at)
 
 
 def judged(health: Health, age_s: float) -> Health:

@@ -54,6 +54,7 @@ class _Outcome:
     """The result of a task group's body: its exception is raised bare, not as a group."""
 
     last_words: LastWords
+    beats: Beats
     finished: RunResult | None = None
     problem: BaseException | None = None
     session: Session | None = None
@@ -61,7 +62,6 @@ class _Outcome:
     killed: bool = False
     directory: Path | None = None
     """The run's folder, as a user calls it."""
-    beats: Beats = field(factory=lambda: Beats(os.environ))
     health_port: int | None = None
     board: Board | None = None
     """Where the session says how it is, if somebody may ask."""
@@ -143,12 +143,16 @@ async def run_session(
     waiting: Waiting = no_waiting,
     resumed: Interrupted | None = None,
     storage: Storage = _STORAGE,
+    beats: Beats | None = None,
 ) -> RunResult:
-    """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run."""
+    """Run a live session inside a running loop; as `run_live` otherwise. ``wall_ns`` only labels the run.
+
+    ``beats`` takes what a supervisor is told; without, the pipe does that the environment names, if one does.
+    """
     check_not_killed(assembly.settings.state_dir)
     if not assembly.settings.no_write:
         check_free(assembly.settings.state_dir)  # before the provider is asked, which may take half a minute
-    outcome = _Outcome(LastWords(say, own_process=interrupts.own_process))
+    outcome = _Outcome(LastWords(say, own_process=interrupts.own_process), beats or Beats(os.environ))
     loop = asyncio.get_running_loop()
     scope = anyio.CancelScope()
 
@@ -205,7 +209,7 @@ def _serve_health(assembly: Assembly, outcome: _Outcome, failures: FailureLog, s
     port = assembly.settings.health_port
     if port is None:
         return
-    board = outcome.board = Board(first_health(assembly))
+    board = outcome.board = Board(first_health(assembly), outcome.beats.now_s)
     if outcome.beats.supervised:  # the supervisor serves it, over all lives of the run
         outcome.health_port = port
         return

@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -18,6 +19,9 @@ _GONE: Final = 1
 
 class Beats:
     """The session's end of the pipe. Without a supervisor nothing is sent."""
+
+    now_s: Callable[[], float] = staticmethod(time.monotonic)
+    """The clock by which the age of a beat's health is judged: real seconds, but for a simulated session."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         pipe = environment.get(VARIABLE, "")
