@@ -253,6 +253,18 @@ def test_without_quotes_a_candle_may_be_one_interval_ahead_of_those_before_it() 
 
 
 @pytest.mark.behaviour("T2")
+@pytest.mark.parametrize(("pace", "after_s"), [(1.0, 5), (5.0, 5), (60.0, 60)])
+def test_at_another_pace_stamps_must_agree_for_a_real_second_as_a_busy_machine_is_no_step(
+    pace: float, after_s: int
+) -> None:
+    """At sixty times real time, ten seconds are a sixth of a second in which another process had the processor."""
+    made = LiveGuard(["BTCUSDT"], MINUTE_NS, monotonic=lambda: 0.0, wall_ns=lambda: START_NS, pace=pace)
+    made.judge(quote(0), 0.0)
+    steps = [made.judge(quote(second - 10), float(second)).stepped for second in range(1, 70)]
+    assert next(n for n, step in enumerate(steps) if step is not None) == after_s
+
+
+@pytest.mark.behaviour("T2")
 @pytest.mark.parametrize(("by_s", "where"), [(3600, "ahead of"), (-30, "behind")])
 def test_when_all_stamps_agree_on_another_time_for_five_seconds_the_venues_clock_stepped(by_s: int, where: str) -> None:
     made = live(wall_ns=START_NS)

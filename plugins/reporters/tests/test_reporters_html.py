@@ -160,7 +160,10 @@ async def test_the_page_shows_the_result_of_each_of_several_strategies(rows, run
 async def test_funding_and_liquidations_have_a_table_of_their_own_where_there_are_any(rows, run, drive, tmp_path):
     paid = FundingPaid("sma", "BTCUSDT", D("0.0001"), D(102), D(10), D("0.102"), START, (("cash", D("-0.102")),))
     rows.add("funding_paid", paid)
-    rows.add("funding_skipped", FundingSkipped("sma", "BTCUSDT", D(10), START, 2, "no rate was fetched, and the broker gives none"))
+    rows.add(
+        "funding_skipped",
+        FundingSkipped("sma", "BTCUSDT", D(10), START, 2, "no rate was fetched, and the broker gives none"),
+    )
     call = MarginCall("BTCUSDT", D(10), D(90), D(900), D("3.6"))
     rows.add("liquidated", Liquidated("sma", "account", D("3.5"), D("3.6"), (call,)))
     rows.add("liquidation_settled", LiquidationSettled("sma", ("BTCUSDT",), D(2), D(0), (("cash", D(-2)),)))

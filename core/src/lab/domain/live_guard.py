@@ -16,6 +16,9 @@ BEHIND_NS: Final = 60 * SECOND_NS
 """How far behind the venue's clock a quote, trade or depth may arrive. What is older was held up somewhere on the way:
 its price is history. A candle is never too late: the engine knows where it belongs."""
 
+_BUSY_S: Final = 1.0
+"""How long stamps must agree on another time at least, in real seconds: for less a machine may just be busy, which at
+sixty times the pace of real time looks like a step."""
 _REPLACED: Final = (Quote, Depth)
 _FIRST_MOST: Final = 64
 
@@ -41,7 +44,8 @@ class LiveGuard(InputGuard):
 
     A stamp ahead of the venue's clock is held out: its event would move the engine's time. Where all stamps agree on
     another time, that is a step of the venue's clock, which `Judged.stepped` tells. Candles are the only clock of a
-    source without quotes. They come as late as they come, so there the tolerance is one interval.
+    source without quotes. They come as late as they come, so there the tolerance is one interval. ``pace`` is how many
+    seconds of the monotonic clock a real one has.
     """
 
     def __init__(
@@ -53,9 +57,10 @@ class LiveGuard(InputGuard):
         wall_ns: Callable[[], int],
         recorded: bool = False,
         patience_s: float = PATIENCE_S,
+        pace: float = 1.0,
     ) -> None:
         super().__init__(symbols, interval_ns, phase_ns=None if recorded else 0)
-        self.clock = VenueClock(monotonic)
+        self.clock = VenueClock(monotonic, max(PATIENCE_S, _BUSY_S * pace))
         self._recorded = recorded
         self._patience_s = patience_s
         self._wall_ns = wall_ns
@@ -190,7 +195,7 @@ class LiveGuard(InputGuard):
     def _stepped(self, time_ns: int) -> ClockStepped:
         by_ns = self.clock.stepped_ns
         where = "ahead of" if by_ns > 0 else "behind"
-        why = f"all stamps were {abs(by_ns) / SECOND_NS:.1f} s {where} its clock for {PATIENCE_S:.0f} s"
+        why = f"all stamps were {abs(by_ns) / SECOND_NS:.1f} s {where} its clock for {self.clock.patience_s:.0f} s"
         return ClockStepped(time_ns, by_ns, "venue", why)
 
     @property

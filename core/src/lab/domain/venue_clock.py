@@ -18,15 +18,17 @@ class VenueClock:
     """The venue's time: learnt from time stamps, and advanced by the monotonic clock that the caller passes in.
 
     A stamp more than 2 s off is not followed: old bytes that a healed network delivers, or a wrong stamp. When all
-    stamps agree on another time for 5 s, that one is right and the estimate was not.
+    stamps agree on another time for ``patience_s``, that one is right and the estimate was not.
     """
 
     __slots__ = (
-        "_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns", "stepped_ns", "unsure_since",
+        "_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns", "patience_s", "stepped_ns",
+        "unsure_since",
     )  # fmt: skip
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], patience_s: float = PATIENCE_S) -> None:
         self.monotonic = monotonic
+        self.patience_s = patience_s
         self.newest_ns = 0
         """The newest stamp that was used."""
         self.changes = 0
@@ -48,7 +50,7 @@ class VenueClock:
             return True
         offset_ns = time_ns - int(now * SECOND_NS)
         apart_ns = offset_ns - self._offset_ns
-        if self.agrees_for_long(offset_ns, now):
+        if self.agrees_for_long(offset_ns, now, TOLERANCE_NS, self.patience_s):
             self.stepped_ns = apart_ns
             self.changes += 1
             self.newest_ns = 0
@@ -60,9 +62,7 @@ class VenueClock:
             self.newest_ns = time_ns
         return True
 
-    def agrees_for_long(
-        self, offset_ns: int, now: float, tolerance_ns: int = TOLERANCE_NS, patience_s: float = PATIENCE_S
-    ) -> bool:
+    def agrees_for_long(self, offset_ns: int, now: float, tolerance_ns: int, patience_s: float) -> bool:
         """Take a stamp, less its monotonic time, that nothing confirms; return whether all agreed for so long."""
         if self.unsure_since is None:
             self.unsure_since = now

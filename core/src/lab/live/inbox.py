@@ -34,9 +34,18 @@ class Inbox:
     """
 
     def __init__(
-        self, symbols: Iterable[str], interval_ns: int, clock: Clock, *, realm: Realm = Realm.SYNTHETIC
+        self,
+        symbols: Iterable[str],
+        interval_ns: int,
+        clock: Clock,
+        *,
+        realm: Realm = Realm.SYNTHETIC,
+        pace: float = 1.0,
     ) -> None:
-        """Make it empty. ``realm`` says how far stamps and gaps can be believed: only real clocks step."""
+        """Make it empty. ``realm`` says how far stamps and gaps can be believed: only real clocks step.
+
+        ``pace`` is how many seconds of the clock a real one has.
+        """
         self._clock = clock
         self._guard = LiveGuard(
             symbols,
@@ -45,6 +54,7 @@ class Inbox:
             wall_ns=clock.wall_ns,
             recorded=realm is Realm.RECORDED,
             patience_s=PATIENCE_S if realm is Realm.REAL else 0.0,
+            pace=pace,
         )
         self.realm = realm
         self.lines = {symbol: CandleLine(interval_ns, realm is Realm.REAL) for symbol in self._guard.symbols}

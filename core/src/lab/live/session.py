@@ -83,15 +83,16 @@ class Session:
         self._recovered = recovered
         self.settings = assembly.settings
         self.symbol = assembly.settings.symbol
+        pace = 1.0 if self.settings.speed == "max" else float(self.settings.speed)
         self.inbox = Inbox(
             [self.symbol],
             assembly.settings.interval_ns,
             clock,
             realm=assembly.declared.realm,
+            pace=pace,
         )
         self.end = EndCause(failures, self.inbox.wake)
         self.feed = ProviderFeed(assembly, self.inbox, failures, stop=self.end.stop, failed=self.end.fail)
-        pace = 1.0 if self.settings.speed == "max" else float(self.settings.speed)
         self.lag = LagMonitor(self._note_lag, pace=pace)
         self.runner: Runner | None = None
         self.reporters: LiveReporters | None = None
