@@ -1,5 +1,6 @@
 """What holds for every test: none reads or writes the columns that the user keeps; large counts wait for the night."""
 
+import compileall
 import gc
 import os
 import sys
@@ -8,11 +9,13 @@ from typing import Final
 
 import pytest
 
-if sys.dont_write_bytecode:
-    # None is wanted beside the sources; without any, each of a thousand processes compiles everything anew.
+ROOT: Final = Path(__file__).parent
+UNWANTED: Final = sys.dont_write_bytecode
+if UNWANTED:
+    # None is wanted beside the sources; without any, each of a thousand processes compiles everything anew. Only what
+    # is read here is written: a process whose disk a test fills would leave half a file, which Python takes for whole.
     sys.dont_write_bytecode = False
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(Path(__file__).parent / ".pytest_cache" / "bytecode")
+    sys.pycache_prefix = os.environ["PYTHONPYCACHEPREFIX"] = str(ROOT / ".pytest_cache" / "bytecode")
 
 LONG_FIRST: Final = (
     "tests/test_simulate.py", "core/tests/test_engine_histories.py", "tests/test_docs.py", "tests/test_checker.py",
@@ -21,9 +24,16 @@ LONG_FIRST: Final = (
 """What begins first, so that no long test is left for the end, when the other processes have nothing more to do."""
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     # As the command line does. After each 700 new objects, as Python comes, costs a tenth of the time.
     gc.set_threshold(20_000)
+    if UNWANTED and not hasattr(config, "workerinput"):
+        for sources in (ROOT / "core" / "src", *(ROOT / "plugins").glob("*/src")):
+            compileall.compile_dir(sources, quiet=2)
+
+
+def pytest_collection_finish() -> None:
+    sys.dont_write_bytecode = UNWANTED
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

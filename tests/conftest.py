@@ -178,7 +178,6 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a module that is written anew may look as old and as long
     made = Site(folder, [])
     yield made
     for module in made.modules:

@@ -20,7 +20,8 @@ from lab_bitunix.venue.faults import FAULTS, Faults
 from lab_bitunix.venue.swarm import ALL_THE_TIME, FOR_A_WHILE
 from lab_bitunix.venue.swarm import draw as draw_of_venue
 
-SELDOM = {"candle not confirmed"}
+SELDOM = {"candle not confirmed", "disk full with a working order", "stop triggered"}
+"""Too seldom to be reached by each fifty seeds whatever becomes of the code: those of a night reach them."""
 BUSY = Recipe({"run.provider": "bitunix", "run.strategies": ["busy"]})
 SEEDS = 100
 SEEDS_A_TEST = 20
@@ -44,15 +45,17 @@ def recomputed(folder: Path) -> list[str]:
 # -- the campaign -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.behaviour("J1", "J4", "F8", "S11")
 @pytest.mark.parametrize("first", range(0, SEEDS, SEEDS_A_TEST))
 def test_no_short_session_violates_an_invariant(first: int) -> None:
-    """Two minutes of faults, then a minute in which trading must open again: as many seeds as the suite affords."""
+    """Two minutes of faults, then a minute in which trading must open again."""
     table = run(range(first, first + SEEDS_A_TEST), SHORT)
     assert wrong(table) == {}
     assert table.seeds == SEEDS_A_TEST
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.behaviour("J1", "J4", "F8", "S11")
 @pytest.mark.parametrize("first", FURTHER[::FURTHER_A_TEST])
 def test_no_shorter_session_violates_an_invariant_and_fifty_reach_most_of_the_interesting_states(first: int) -> None:
