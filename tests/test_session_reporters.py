@@ -348,7 +348,7 @@ def test_the_real_network_real_time_outs_and_threads_work_in_a_reporter_at_every
     assert len(bodies) >= 4
     assert webhook.taken == bodies
     assert "posted from a thread\n" in result.out
-    assert lab.run().report()["degradations"] == []
+    assert not [text for text in lab.run().report()["degradations"] if text.startswith("reporter")]
 
 
 def test_a_reporter_that_is_behind_reads_old_rows_from_the_file(

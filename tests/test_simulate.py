@@ -79,6 +79,7 @@ def test_no_long_session_violates_an_invariant() -> None:
         (4, "eio=2@0.01"),  # what escaped hid its cause
         (3, "skew=45@31+75"),  # half of a candle was taken for closed
         (4, "lag=0.4@51+8,kill=210@53.35"),
+        (265, "stall=12@26.17,eio=0@23.33"),  # a process that is stopped cannot end
         (168, "midframe@0.6+10.0"),  # the venue wrote to a socket that was being closed
     ],
 )

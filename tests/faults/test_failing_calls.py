@@ -46,16 +46,26 @@ def failing(live: Lives, error: str, call: str, number: int, *, on: bool) -> int
     return life.code
 
 
+def ended_by(live: Lives, error: str, call: str, number: int, *, on: bool = False) -> int:
+    """Let the n-th call fail, or one before it, as a session on a busy machine makes fewer; return the exit code."""
+    code = failing(live, error, call, number, on=on)
+    while code == 0 and number > 2:
+        number = number * 2 // 3
+        code = failing(live, error, call, number, on=on)
+    return code
+
+
 @pytest.mark.behaviour("J1", "J4", "S5")
 def test_a_write_or_a_sync_that_fails_is_told_with_its_file_and_loses_nothing(live: Lives) -> None:
     for error, call, number, code in SAMPLE:
-        assert failing(live, error, call, number, on=False) == code, (error, call, number)
+        ends = ended_by if code else failing
+        assert ends(live, error, call, number, on=False) == code, (error, call, number)
 
 
 @pytest.mark.behaviour("J1", "J4", "S5")
 def test_a_disk_that_fails_from_now_on_ends_the_session_with_74(live: Lives) -> None:
     for call, number in (("fsync", 6), ("fdatasync", 5), ("pwrite64", 90)):
-        assert failing(live, "EIO", call, number, on=True) == 74
+        assert ended_by(live, "EIO", call, number, on=True) == 74
 
 
 @pytest.mark.night

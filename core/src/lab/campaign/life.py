@@ -11,7 +11,7 @@ from typing import Final
 
 import anyio
 import msgspec
-from attrs import define
+from attrs import define, field
 
 from lab.campaign.cuts import Cut, halted_by, saved
 from lab.campaign.disk import Disk, storage_on
@@ -80,8 +80,8 @@ class Life:
     _disk: Disk | None = None
     _pulse: Pulse | None = None
     _killed_s: float | None = None
-    _kept_s: float = 0.0
-    """How long the loop was kept from turning."""
+    _kept: list[tuple[float, float]] = field(factory=list)
+    """When the loop was kept from turning, and how long."""
 
     def run(self, resumed: Interrupted | None) -> float | None:
         """Live; return when it was cut off, ``None`` where it came to its end."""
@@ -121,7 +121,7 @@ class Life:
         if disk is None or disk.failed_s is None or problem or loop is None:
             lived.result = result
             return None
-        took_s = loop.time() - disk.failed_s - _GRACE_S
+        took_s = loop.time() - disk.failed_s - _GRACE_S - self._kept_s(disk.failed_s)
         lived.wrong += self._after_failure(result, took_s)
         lived.cuts.append(Cut(EIO, disk.failed_s, disk.watch.shown, disk.watch.head))
         return loop.time()
@@ -152,7 +152,7 @@ class Life:
         assert isinstance(loop, SimLoop)
         self._loop, clock = loop, StepClock(VIRTUAL_START_NS)
         self._clock = clock
-        pulse = self._pulse = Pulse(loop.time, lambda: self._kept_s)
+        pulse = self._pulse = Pulse(loop.time, self._kept_s)
         watch = Watch(loop.time, lambda: len(asyncio.all_tasks(loop)), lambda: loop.net.connections, pulse.gate)
         disk = self._disk = Disk(self._crash, self._stall, watch)
         self._arm(disk)
@@ -237,8 +237,11 @@ class Life:
     def _stall(self, seconds: float) -> None:
         """Let time pass in which nothing else happens."""
         if self._loop is not None:
-            self._kept_s += seconds
+            self._kept.append((self._loop.time(), seconds))
             self._loop.stall(seconds)
+
+    def _kept_s(self, since_s: float = 0.0) -> float:
+        return sum(seconds for at_s, seconds in self._kept if at_s >= since_s)
 
     async def _do(self, fault: OwnFault, loop: SimLoop, *, over: bool) -> None:
         if fault.kind == STALL:
