@@ -34,8 +34,8 @@ class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "contract_value", "depth", "depth_ns", "depth_number", "funded_ns", "funding_due_ns", "funding_period_ns",
-        "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
+        "contract_value", "depth", "depth_ns", "depth_number", "first", "funded_ns", "funding_due_ns",
+        "funding_period_ns", "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
         "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix", "symbol",
         "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
@@ -54,6 +54,8 @@ class Market:
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
+        self.first = ZERO
+        """The first price that was no history: the middle of a quote, or a close; 0 before it."""
         # Float copies of (quantity, cost) of each open position, for the drawdown.
         self.holders: Sequence[tuple[float, float]] = ()
         self.unrealised = 0.0

@@ -6,7 +6,9 @@ from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
 from lab.domain.events import (
+    DayEnded,
     EntriesHalted,
+    FundingPaid,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -23,6 +25,8 @@ from lab.journal.reader import JournalReader
 from lab.records.base import exact
 from lab.records.report import REPORT_SCHEMA_VERSION, Report
 from lab.records.run import RunStarted, RunState, SessionState, Totals
+from lab.records.statistics import Statistics
+from lab.statistics import RunStatistics
 
 RUN_SETTINGS: Final = (
     "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "account", "leverage", "margin",
@@ -48,7 +52,8 @@ def _build(reader: JournalReader) -> Report:
     labels = reader.labels()
     started = reader.run_started()
     ended = reader.run_ended()
-    end: RunState = ended or reader.run_state() or empty_state(started)
+    known: RunState | None = ended or reader.run_state()
+    end = known or empty_state(started)
     totals, session = end.totals, end.session
     starting = starting_equity(started)
     code = ended.reason if ended else "unfinished"
@@ -104,6 +109,7 @@ def _build(reader: JournalReader) -> Report:
         liquidation_fees=exact(totals.liquidation_fees),
         insurance_paid=exact(totals.insurance_paid),
         max_drawdown=exact(totals.max_drawdown),
+        statistics=_statistics(reader, started, known, first_ns, last_ns),
         books=end.books,
         limits=session.limits,
         fee_rates=session.fees,
@@ -116,6 +122,16 @@ def _build(reader: JournalReader) -> Report:
         data_seconds=max(0, last_ns - first_ns) / SECOND_NS if first_ns and last_ns else 0.0,
         no_trade_reason=None if filled else _why_no_trade(started, totals, session, reader),
     )
+
+
+def _statistics(
+    reader: JournalReader, started: RunStarted, end: RunState | None, first_ns: int, last_ns: int
+) -> Statistics:
+    statistics = RunStatistics(started, starting_equity(started))
+    event: Any
+    for event in reader.events(OrderFilled, FundingPaid, DayEnded):
+        statistics.take(event)
+    return statistics.finish(end, first_ns, last_ns)
 
 
 def deposits(started: RunStarted) -> tuple[Decimal, ...]:
