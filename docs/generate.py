@@ -189,7 +189,9 @@ def record(*names: str) -> str:
         cls = classes[name]
         meanings = field_docs(cls)
         rows = [[f"`{key}`", written(kind), meanings[key]] for key, kind in get_type_hints(cls).items()]
-        above = {key for one in names if one != name and issubclass(cls, classes[one]) for key in field_docs(classes[one])}
+        above = {
+            key for one in names if one != name and issubclass(cls, classes[one]) for key in field_docs(classes[one])
+        }
         rows = [row for row in rows if row[0].strip("`") in meanings.keys() - above]
         head = f"### {RECORDS[name]}\n\n{prose(cls.__doc__ or '')}\n\n" if len(names) > 1 or name in RECORDS else ""
         parts.append(head + table(("field", "JSON", "meaning"), rows))

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import PASS, OrderFilled, OrderRequest, RiskGate, Verdict, View
 from lab.domain.time import DAY_NS, MINUTE_NS
+from lab.statistics.round_trips import RoundTrips
 from lab.testing import ScriptedStrategy, candles, engine_with
 from lab.testing.builders import START_NS
 from lab.testing.contracts.venues import FillsInParts
 from lab_risk_limits.cool_down import CoolDown
 from lab_risk_limits.losses import ConsecutiveLosses
-from lab_risk_limits.round_trips import RoundTrips
 
 D = Decimal
 X, ETH = "BTCUSDT", "ETHUSDT"
@@ -44,9 +44,9 @@ class Noting(RiskGate):
         return PASS
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
-        result = self.trips.take(fill)
-        if result is not None:
-            self.results.append(result)
+        trip = self.trips.take(fill)
+        if trip is not None:
+            self.results.append(trip.profit)
 
 
 def results_of(play: Any, closes: Sequence[float], plan: dict[int, list[OrderRequest]], **more: Any) -> list[Decimal]:
@@ -96,7 +96,7 @@ def test_the_results_and_what_is_open_sum_to_the_cash_that_was_moved(sizes: list
     engine = engine_with([ScriptedStrategy(plan=plan)], gates=[gate], deposit=D(100_000))
     for candle in candles(closes):
         engine.step(candle)
-    open_ = sum(gate.trips._results.values())  # noqa: SLF001
+    open_ = sum(trip.cash for trip in gate.trips._open.values())  # noqa: SLF001
     assert sum(gate.results) + open_ == engine.strategies[0].view.cash - 100_000
     assert len(gate.results) == engine.counters.trades
 

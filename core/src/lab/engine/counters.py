@@ -1,8 +1,11 @@
 """Counters of a run. They cover the whole run, also what memory no longer holds."""
 
-from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from lab.domain.ledger import ZERO
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class FillTally:

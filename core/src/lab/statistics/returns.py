@@ -7,6 +7,7 @@ its, docs/reference/statistics.md says so.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Final
 
 DAYS_A_YEAR: Final = 365
@@ -25,7 +26,7 @@ def daily_returns(equities: Sequence[float]) -> list[float]:
     for place, equity in enumerate(equities[:-1]):
         if not equity > 0.0:
             raise ValueError(f"the equity was {equity:.8g} at the end of day {place}, and returns begin above 0")
-    return [later / before - 1.0 for before, later in zip(equities, equities[1:], strict=False)]
+    return [later / before - 1.0 for before, later in pairwise(equities)]
 
 
 def volatility(returns: Sequence[float], *, days_a_year: float = DAYS_A_YEAR) -> float:

@@ -250,12 +250,12 @@ class RunStatistics:
             grown = rounded((value / held - 1.0) * 100.0) if value is not None and held else None
             held = value
             part = rounded(float(profit) / float(month.before) * 100.0) if month.before > ZERO else None
-            months.append(
-                MonthFigures(
-                    month=name, days=month.days, profit=exact(profit), return_percent=part,
-                    trades=self._trades.get(name, 0), buy_and_hold_percent=grown,
-                )  # fmt: skip
-            )
+            trades = self._trades.get(name, 0)
+            one = MonthFigures(
+                month=name, days=month.days, profit=exact(profit), return_percent=part, trades=trades,
+                buy_and_hold_percent=grown,
+            )  # fmt: skip
+            months.append(one)
         return tuple(months)
 
 

@@ -24,8 +24,21 @@ class Tally:
     """Sums of the fills and round trips of one strategy in one symbol, or of several together."""
 
     __slots__ = (
-        "best", "fees", "fills", "funding", "held_ns", "longest_ns", "lost", "losses", "notional", "shortest_ns",
-        "slippage", "trades", "wins", "won", "worst",
+        "best",
+        "fees",
+        "fills",
+        "funding",
+        "held_ns",
+        "longest_ns",
+        "losses",
+        "lost",
+        "notional",
+        "shortest_ns",
+        "slippage",
+        "trades",
+        "wins",
+        "won",
+        "worst",
     )  # fmt: skip
 
     def __init__(self) -> None:
