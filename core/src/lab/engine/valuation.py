@@ -209,7 +209,7 @@ class Valuation:
     def revalue(self, market: Market) -> None:
         """Copy the positions that an event changed as floats, and mark them to market."""
         symbol = market.symbol
-        if not any(one.holders for one in self._markets.values()):
+        if not market.holders and (self._single or not any(one.holders for one in self._markets.values())):
             self.drawdown.rest(self._cash, self._state.now_ns)
         if self._watch_all is not None:
             self._watch_all.forget()

@@ -25,8 +25,7 @@ from lab.journal.reader import JournalReader
 from lab.records.base import exact
 from lab.records.report import REPORT_SCHEMA_VERSION, Report
 from lab.records.run import RunStarted, RunState, SessionState, Totals
-from lab.records.statistics import Statistics
-from lab.statistics import RunStatistics
+from lab.statistics.run import RunStatistics
 
 RUN_SETTINGS: Final = (
     "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "account", "leverage", "margin",
@@ -36,19 +35,20 @@ RUN_SETTINGS: Final = (
 _HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")
 
 
-def build_report(reader: JournalReader) -> Report:
+def build_report(reader: JournalReader, statistics: RunStatistics | None = None) -> Report:
     """Return the report of a journal, finished or not. A run without its end is ``failed``, reason ``unfinished``.
 
+    ``statistics`` took the run's rows while they were written; without it they are read. The report is the same.
     Raises `lab.errors.JournalError` where the journal cannot be read or holds no run.
     """
     try:
         with localcontext(Context()):  # the one in force may be a component's
-            return _build(reader)
+            return _build(reader, statistics)
     except (ValueError, ArithmeticError) as error:
         raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
 
 
-def _build(reader: JournalReader) -> Report:
+def _build(reader: JournalReader, statistics: RunStatistics | None) -> Report:
     labels = reader.labels()
     started = reader.run_started()
     ended = reader.run_ended()
@@ -109,7 +109,7 @@ def _build(reader: JournalReader) -> Report:
         liquidation_fees=exact(totals.liquidation_fees),
         insurance_paid=exact(totals.insurance_paid),
         max_drawdown=exact(totals.max_drawdown),
-        statistics=_statistics(reader, started, known, first_ns, last_ns),
+        statistics=(statistics or _taken(reader, started)).finish(known, first_ns, last_ns),
         books=end.books,
         limits=session.limits,
         fee_rates=session.fees,
@@ -124,14 +124,10 @@ def _build(reader: JournalReader) -> Report:
     )
 
 
-def _statistics(
-    reader: JournalReader, started: RunStarted, end: RunState | None, first_ns: int, last_ns: int
-) -> Statistics:
+def _taken(reader: JournalReader, started: RunStarted) -> RunStatistics:
     statistics = RunStatistics(started, starting_equity(started))
-    event: Any
-    for event in reader.events(OrderFilled, FundingPaid, DayEnded):
-        statistics.take(event)
-    return statistics.finish(end, first_ns, last_ns)
+    statistics.take(reader.events(OrderFilled, FundingPaid, DayEnded))
+    return statistics
 
 
 def deposits(started: RunStarted) -> tuple[Decimal, ...]:

@@ -2,7 +2,7 @@
 
 import math
 from array import array
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from lab.records.base import exact
 from lab.records.run import RunStarted, RunState, Totals
 from lab.records.statistics import MonthFigures, Statistics, TradeFigures
 from lab.statistics.returns import cagr, calmar, daily_returns, sharpe, sortino, volatility
-from lab.statistics.round_trips import RoundTrips
+from lab.statistics.round_trips import RoundTrip, RoundTrips
 from lab.statistics.tally import Tally, rounded
 
 KEPT_SINCE: Final = 3
@@ -45,10 +45,8 @@ class RunStatistics:
         self._started = started
         self._starting = starting
         self._instruments = started.instruments
-        self._trips = RoundTrips([name for name, one in started.instruments.items() if one.contract == "inverse"])
+        self._trips = RoundTrips()
         self._tallies: dict[tuple[str, str], Tally] = {}
-        self._held: set[tuple[str, str]] = set()
-        self._held_since_ns = self._held_ns = 0
         self._equities = array("d", [float(starting)])
         self._equity = starting
         self._first_day_ns = self._day_ns = 0
@@ -57,26 +55,28 @@ class RunStatistics:
         self._trades: dict[str, int] = {}
         self._month_of_day = (-1, "")
 
-    def take(self, event: OrderFilled | FundingPaid | DayEnded) -> None:
-        """Take a row. Raises ``ValueError`` or ``ArithmeticError`` for what no run writes."""
-        if isinstance(event, OrderFilled):
-            self._fill(event)
-        elif isinstance(event, FundingPaid):
-            self._trips.pay(event)
-            self._tally(event.strategy, event.symbol).pay(event.amount)
-        else:
-            self._day(event.day_ns, event.equity, event.prices)
+    def take(self, events: Iterable[object]) -> None:
+        """Take the bodies of rows. Raises ``ValueError`` or ``ArithmeticError`` for what no run writes."""
+        for event in events:
+            if event.__class__ is OrderFilled:
+                self._fill(event)
+            elif isinstance(event, FundingPaid):
+                self._trips.pay(event)
+            elif isinstance(event, DayEnded):
+                self._day(event.day_ns, event.equity, event.prices)
 
     def finish(self, end: RunState | None, first_ns: int, last_ns: int) -> Statistics:
         """Return the statistics of a run from ``first_ns`` to ``last_ns`` whose state was ``end`` then.
 
-        ``None`` stands for a run of which nothing but its rows is known.
+        ``None`` stands for a run of which nothing but its rows is known. Called once.
         """
         left_out: dict[str, str] = {}
         totals = end.totals if end is not None else Totals()
         kept = self._started.schema_version >= KEPT_SINCE
         if end is not None and kept and end.day_ns and totals.first_prices:
             self._day(end.day_ns, end.equity, totals.last_prices)
+        for trip in self._trips.open():
+            self._tally(trip).count(trip)
         by_strategy, by_symbol, every = dict[str, Tally](), dict[str, Tally](), Tally()
         for (strategy, symbol), tally in self._tallies.items():
             by_strategy.setdefault(strategy, Tally()).add(tally)
@@ -111,41 +111,26 @@ class RunStatistics:
 
     # -- rows --------------------------------------------------------------------------------------------------------
 
-    def _tally(self, strategy: str, symbol: str) -> Tally:
-        found = self._tallies.get((strategy, symbol))
+    def _tally(self, trip: RoundTrip) -> Tally:
+        key = trip.strategy, trip.symbol
+        found = self._tallies.get(key)
         if found is None:
-            found = self._tallies[strategy, symbol] = Tally()
+            found = self._tallies[key] = Tally()
         return found
 
     def _fill(self, event: OrderFilled) -> None:
-        fill, instrument = event.fill, self._instruments.get(event.symbol)
+        instrument = self._instruments.get(event.symbol)
         if instrument is None:
             raise ValueError(f"a fill of {event.symbol!r:.60}, which the run did not trade")
-        quantity, price, slippage = fill.quantity, fill.price, ZERO
-        if instrument.contract == "linear":
-            notional = _WIDE.multiply(quantity, price)
-            if fill.slippage:
-                slippage = _WIDE.multiply(quantity, fill.slippage)
-        else:
-            worth = instrument.worth(price)
-            notional = abs(_WIDE.multiply(quantity, worth))
-            slippage = abs(_WIDE.multiply(quantity, _WIDE.subtract(worth, instrument.worth(fill.reference))))
-        key = event.strategy, event.symbol
-        tally = self._tally(*key)
-        tally.fill(fill.fee, slippage, notional)
-        trip = self._trips.take(event)
-        if trip is not None:
-            tally.trade(trip)
-            month = self._month(trip.exit_ns)
-            self._trades[month] = self._trades.get(month, 0) + 1
-        if event.position:
-            if not self._held:
-                self._held_since_ns = fill.time_ns
-            self._held.add(key)
-        else:
-            self._held.discard(key)
-            if not self._held:
-                self._held_ns += max(fill.time_ns - self._held_since_ns, 0)
+        trip = self._trips.take(event, instrument)
+        if trip is None:
+            return
+        self._tally(trip).trade(trip)
+        day = trip.exit_ns // DAY_NS
+        if self._month_of_day[0] != day:
+            self._month_of_day = day, format_time(day * DAY_NS)[:7]
+        month = self._month_of_day[1]
+        self._trades[month] = self._trades.get(month, 0) + 1
 
     def _day(self, day_ns: int, equity: Decimal, prices: Mapping[str, Decimal]) -> None:
         """Take the end of a day, or how far the last one came."""
@@ -162,12 +147,6 @@ class RunStatistics:
         self._first_day_ns = self._first_day_ns or day_ns
         self._day_ns = day_ns
 
-    def _month(self, time_ns: int) -> str:
-        day = time_ns // DAY_NS
-        if self._month_of_day[0] != day:
-            self._month_of_day = day, format_time(day * DAY_NS)[:7]
-        return self._month_of_day[1]
-
     # -- figures -----------------------------------------------------------------------------------------------------
 
     def _exposure(self, first_ns: int, last_ns: int, left_out: dict[str, str]) -> float | None:
@@ -175,8 +154,7 @@ class RunStatistics:
         if passed_ns <= 0:
             left_out["exposure_percent"] = "no time passed between the first and the last input"
             return None
-        held_ns = self._held_ns + (max(last_ns - self._held_since_ns, 0) if self._held else 0)
-        return rounded(min(held_ns / passed_ns, 1.0) * 100.0)
+        return rounded(min(self._trips.held_ns(last_ns) / passed_ns, 1.0) * 100.0)
 
     def _daily_figures(self, totals: Totals | None, left_out: dict[str, str]) -> dict[str, Any]:
         """Return the figures that follow from the ends of days, in %, those that mean nothing as ``None``."""

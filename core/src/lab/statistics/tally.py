@@ -10,7 +10,7 @@ from lab.records.base import exact
 from lab.records.statistics import TradeFigures
 from lab.statistics.round_trips import RoundTrip
 
-_WIDE: Final = exact_context()
+_add: Final = exact_context().add
 _QUOTIENTS: Final = Context(prec=20)
 _FLOAT_DIGITS: Final = 12
 
@@ -48,26 +48,25 @@ class Tally:
         self.held_ns = self.shortest_ns = self.longest_ns = 0
         self.fees = self.slippage = self.funding = self.notional = ZERO
 
-    def fill(self, fee: Decimal, slippage: Decimal, notional: Decimal) -> None:
-        """Count a fill, with what it lost against its reference price in money."""
-        self.fills += 1
-        self.fees = _WIDE.add(self.fees, fee)
-        self.slippage = _WIDE.add(self.slippage, slippage)
-        self.notional = _WIDE.add(self.notional, notional)
-
-    def pay(self, amount: Decimal) -> None:
-        """Count funding that was paid."""
-        self.funding = _WIDE.add(self.funding, amount)
+    def count(self, trip: RoundTrip) -> None:
+        """Count what the fills and the funding of a round trip came to, be it closed or open."""
+        self.fills += trip.fills
+        self.fees = _add(self.fees, trip.fees)
+        self.slippage = _add(self.slippage, trip.slippage)
+        if trip.funding:
+            self.funding = _add(self.funding, trip.funding)
+        self.notional = _add(self.notional, trip.notional)
 
     def trade(self, trip: RoundTrip) -> None:
         """Count a closed round trip."""
+        self.count(trip)
         profit, held_ns = trip.profit, trip.exit_ns - trip.entry_ns
         if profit > ZERO:
             self.wins += 1
-            self.won = _WIDE.add(self.won, profit)
+            self.won = _add(self.won, profit)
         elif profit < ZERO:
             self.losses += 1
-            self.lost = _WIDE.add(self.lost, profit)
+            self.lost = _add(self.lost, profit)
         first = not self.trades
         self.trades += 1
         if first or profit > self.best:
@@ -89,11 +88,11 @@ class Tally:
         for name in ("trades", "wins", "losses", "fills", "held_ns"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for name in ("won", "lost", "fees", "slippage", "funding", "notional"):
-            setattr(self, name, _WIDE.add(getattr(self, name), getattr(other, name)))
+            setattr(self, name, _add(getattr(self, name), getattr(other, name)))
 
     def figures(self) -> TradeFigures:
         """Return what was counted; `lab.records.statistics.TradeFigures` says what each means."""
-        trades, profit = self.trades, _WIDE.add(self.won, self.lost)
+        trades, profit = self.trades, _add(self.won, self.lost)
         return TradeFigures(
             trades=trades,
             wins=self.wins,
@@ -118,15 +117,13 @@ class Tally:
 
 
 def trade_figures(trips: Iterable[RoundTrip]) -> TradeFigures:
-    """Return what round trips came to. Their fees and funding are counted; fills, slippage and turnover are not known.
-
-    So ``fills``, ``slippage`` and ``traded_notional`` are 0.
-    """
+    """Return what round trips came to; of those that are open only fills and costs count."""
     tally = Tally()
     for trip in trips:
-        tally.trade(trip)
-        tally.fees = _WIDE.add(tally.fees, trip.fees)
-        tally.pay(trip.funding)
+        if trip.exit_ns:
+            tally.trade(trip)
+        else:
+            tally.count(trip)
     return tally.figures()
 
 

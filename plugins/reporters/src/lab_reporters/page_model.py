@@ -1,7 +1,7 @@
 """The model of the page, gathered row by row."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
@@ -25,6 +25,7 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
+from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.time import MINUTE_NS
 from lab.ports import Record
@@ -62,18 +63,14 @@ class PageModel:
     candles_max: int
     rows_max: int
     interval_ns: int = MINUTE_NS
-    inverse: Collection[str] = ()
-    """the symbols of inverse contracts"""
+    instrument: Instrument | None = None
     candles: dict[str, Candles] = field(init=False, factory=dict)
     fills: dict[str, Fills] = field(init=False, factory=dict)
     deposits: float = field(init=False, default=0.0)
     moves: Moves = field(init=False, factory=Moves)
     tables: dict[str, Rows] = field(init=False, factory=dict)
     reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
-    _trips: RoundTrips = field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self._trips = RoundTrips(self.inverse)
+    _trips: RoundTrips = field(init=False, factory=RoundTrips)
 
     def table(self, name: str) -> Rows:
         """Return the table of that name, a new one where there is none."""
@@ -140,7 +137,8 @@ class PageModel:
 
     def _follow(self, event: OrderFilled) -> None:
         """Add a fill to the trade of its strategy and symbol; one that is closed by it becomes a row."""
-        closed = self._trips.take(event)
+        traded = self.instrument
+        closed = self._trips.take(event, traded if traded is not None and traded.symbol == event.symbol else None)
         if closed is not None:
             self.table("trades").add(partial(trade_cells, closed))
 

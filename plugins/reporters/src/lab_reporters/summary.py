@@ -40,12 +40,11 @@ class Html(Reporter):
 
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Write the page at the end. Never raises for what a row holds; raises ``OSError`` when the disk refuses it."""
-        traded = run.header.instrument
         story = PageModel(
             candles_max=self.candles_max,
             rows_max=self.rows_max,
             interval_ns=_interval_ns(run.header.interval),
-            inverse=[traded.symbol] if traded.contract == "inverse" else [],
+            instrument=run.header.instrument,
         )
         async for record in records:
             if run.directory is not None:

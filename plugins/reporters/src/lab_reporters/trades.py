@@ -11,8 +11,9 @@ Cells = tuple[str, ...]
 
 def trade_cells(trade: RoundTrip) -> Cells:
     """Return the row of the page's table."""
+    side = "long" if trade.long else "short"
     return (
-        text.second(trade.entry_ns), text.second(trade.exit_ns), trade.strategy, trade.side, text.exact(trade.quantity),
+        text.second(trade.entry_ns), text.second(trade.exit_ns), trade.strategy, side, text.exact(trade.quantity),
         trade.symbol, text.exact(_rounded(trade.entry_price)), text.exact(_rounded(trade.exit_price)),
         text.money(trade.fees), text.money(trade.funding), text.money(trade.profit, signed=True),
     )  # fmt: skip

@@ -43,7 +43,7 @@ class CoolDown(RiskGate):
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
         """Note when a round trip ended with a loss."""
-        trip = self._trips.take(fill)
+        trip = self._trips.take(fill, view.instrument(fill.symbol))
         if trip is not None and trip.profit < ZERO:
             self._lost[fill.strategy] = view.now_ns, -trip.profit
 

@@ -56,7 +56,7 @@ class ConsecutiveLosses(RiskGate):
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
         """Count the round trip that the fill ended, if it ended one."""
-        trip = self._trips.take(fill)
+        trip = self._trips.take(fill, view.instrument(fill.symbol))
         if trip is None:
             return
         row = self._row.setdefault(fill.strategy, [])
