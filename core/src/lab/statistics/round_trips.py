@@ -3,6 +3,7 @@
 from decimal import Context, Decimal
 from typing import Final
 
+from attrs import define, field
 from msgspec import Struct
 
 from lab.domain.events import FundingPaid, OrderFilled
@@ -95,6 +96,7 @@ class _Open:
             self.slippage = _add(self.slippage, _multiply(quantity, slip))
 
 
+@define
 class RoundTrips:
     """Makes round trips out of the fills of a run, in their order.
 
@@ -102,11 +104,9 @@ class RoundTrips:
     followed.
     """
 
-    __slots__ = ("_held_ns", "_held_since_ns", "_open")
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str], _Open] = {}
-        self._held_ns = self._held_since_ns = 0
+    _open: dict[tuple[str, str], _Open] = field(init=False, factory=dict)
+    _held_ns: int = field(init=False, default=0)
+    _held_since_ns: int = field(init=False, default=0)
 
     def take(self, event: OrderFilled, instrument: Instrument | None = None) -> RoundTrip | None:
         """Take a fill of an instrument; return the round trip that it closed. ``None`` stands for any linear contract.
