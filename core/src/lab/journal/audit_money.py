@@ -160,10 +160,13 @@ class Money(Checks):
         for name, equity in event.books.items():
             ledger = self._books.get(name, _Book()).ledger
             held = {symbol: one for symbol, one in ledger.positions.items() if one.quantity}
-            self._expect(f"what {name} holds without a price", [one for one in held if one not in event.prices], [])
+            without = [symbol for symbol in held if symbol not in event.prices]
+            if without:
+                self._note(f"{name} holds {', '.join(without)}, and their prices are missing")
+                continue
             most = ledger.cash
             for symbol, one in held.items():
-                most += one.quantity * self.worth(symbol, event.prices.get(symbol, one.price)) - one.cost
+                most += one.quantity * self.worth(symbol, event.prices[symbol]) - one.cost
             if equity > most or (not held and equity != most):
                 self._note(f"the equity of {name} is {equity:f}, its cash and positions come to {most:f}")
 

@@ -72,9 +72,12 @@ def cagr(first: float, last: float, days: float, *, days_a_year: float = DAYS_A_
     if not (first > 0.0 and last > 0.0):
         raise ValueError(f"the equity went from {first:.8g} to {last:.8g}: growth is between figures above 0")
     try:
-        return math.pow(last / first, days_a_year / days) - 1.0
+        growth = math.pow(last / first, days_a_year / days) - 1.0
     except OverflowError:
-        raise ValueError("it grew beyond any figure") from None
+        growth = math.inf
+    if math.isinf(growth):
+        raise ValueError("it grew beyond any figure")
+    return growth
 
 
 def max_drawdown(equities: Sequence[float]) -> float:

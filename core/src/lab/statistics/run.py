@@ -164,10 +164,12 @@ class RunStatistics:
             try:
                 value = function() * factor
                 if not math.isfinite(value):
-                    raise ValueError("it is beyond any figure")
+                    raise OverflowError
                 found[name] = rounded(value)
             except ValueError as error:
                 found[name], left_out[name] = None, str(error)
+            except OverflowError:
+                found[name], left_out[name] = None, "it is beyond any figure"
 
         def returns() -> list[float]:
             self._check_days()

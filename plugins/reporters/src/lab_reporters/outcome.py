@@ -7,6 +7,7 @@ from typing import Final
 from lab.domain.ledger import ZERO
 from lab.ports import Header, Report
 from lab.records.report import Setting
+from lab.statistics.wording import figure_rows
 
 from lab_reporters import text
 
@@ -110,10 +111,20 @@ def summary_rows(report: Report) -> Rows:
         *_strategy_rows(report),
         *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
+        *statistics_rows(report),
     ]
     rows += zip(chain(("Degradations",), repeat("")), map(text.clean, report.degradations), strict=False)
     if report.no_trade_reason:
         rows.append(("No trade", text.clean(report.no_trade_reason)))
+    return rows
+
+
+def statistics_rows(report: Report) -> Rows:
+    """Return the important statistics, and what is left out, with the reason."""
+    rows: Rows = []
+    for label, said in figure_rows(report.statistics, text.money):
+        name = f"{label[0].upper()}{label[1:]}"
+        rows.append(("" if name in dict(rows) else name, text.clean(said)))
     return rows
 
 

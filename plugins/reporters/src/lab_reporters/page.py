@@ -34,7 +34,8 @@ _TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "trades",
         "Trades",
-        ("Entry", "Exit", "Strategy", "Side", "Quantity", "Symbol", "Entry price", "Exit price", "Fees", "Funding", "Profit"),
+        ("Entry", "Exit", "Strategy", "Side", "Quantity", "Symbol", "Entry price", "Exit price", "Fees", "Funding",
+         "Profit"),
     ),
     (
         "fills",
