@@ -148,7 +148,7 @@ def test_statistics_taken_on_the_way_are_those_of_the_journal_and_the_same_bytes
 def test_report_and_backtest_say_the_important_figures_and_why_others_are_left_out(lab: Any) -> None:
     done = lab("backtest", "btcusd-1m", "--set", "sma.fast=2", "--set", "sma.slow=5")
     said = lab("report").out
-    for text in ("win rate", "profit factor", "holding time", "exposure", "drawdown", "buy and hold", "lowest equity"):
+    for text in ("win rate", "on average", "holding time", "exposure", "drawdown", "buy and hold", "turnover"):
         assert f"\n{text} " in said, text
         assert f"\n{text} " in done.out, text
     why = "volatility, Sharpe, Sortino: 1 daily return; at least 10 are needed"

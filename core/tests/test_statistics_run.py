@@ -241,14 +241,13 @@ def test_the_important_figures_are_said_in_words_and_what_is_left_out_by_its_rea
     said = figure_rows(found(rows, end), lambda amount: f"{amount:.1f}")
     assert said == [
         ("win rate", "100.00 % of 1"),
-        ("on average", "win 19.8"),
-        ("expectancy", "19.8 a trade"),
+        ("on average", "wins 19.8, all 19.8"),
         ("holding time", "1:30:00 on average, 1:30:00 to 1:30:00"),
         ("slippage", "1.0"),
         ("turnover", "0.22 times the starting equity"),
         ("exposure", "6.25 % of the time"),
-        ("drawdown", "1.50 % of the peak at most, 1:01 at the longest"),
-        ("lowest equity", "900.0"),
+        ("drawdown", "1.50 % at most, 1:01 at the longest"),
+        ("low", "equity 900.0 at the lowest"),
         ("buy and hold", "+5.00 %"),
         ("left out", "average loss, profit factor: no trade lost"),
         ("left out", "CAGR, Calmar: 1 calendar day; at least 30 are needed"),

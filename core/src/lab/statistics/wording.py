@@ -34,15 +34,12 @@ def figure_rows(statistics: Statistics, money: Money) -> list[tuple[str, str]]:
 def _trade_rows(one: Statistics, money: Money) -> list[tuple[str, str]]:
     rows = []
     if one.win_rate_percent is not None:
-        rows.append(("win rate", f"{one.win_rate_percent:.2f} % of {one.trades:,}"))
-    averages = {"win": one.average_win, "loss": one.average_loss}
-    said = [f"{name} {money(amount)}" for name, amount in averages.items() if amount is not None]
-    if said:
-        rows.append(("on average", ", ".join(said)))
-    if one.profit_factor is not None:
-        rows.append(("profit factor", f"{one.profit_factor:.4g}"))
+        factor = "" if one.profit_factor is None else f", profit factor {one.profit_factor:.4g}"
+        rows.append(("win rate", f"{one.win_rate_percent:.2f} % of {one.trades:,}{factor}"))
     if one.expectancy is not None:
-        rows.append(("expectancy", f"{money(one.expectancy)} a trade"))
+        averages = {"wins": one.average_win, "losses": one.average_loss}
+        said = [f"{name} {money(amount)}" for name, amount in averages.items() if amount is not None]
+        rows.append(("on average", ", ".join([*said, f"all {money(one.expectancy)}"])))
     if one.holding_mean_seconds is not None:
         some = (one.holding_mean_seconds, one.holding_shortest_seconds or 0.0, one.holding_longest_seconds or 0.0)
         mean, shortest, longest = map(format_duration, some)
@@ -59,8 +56,8 @@ def _equity_rows(one: Statistics, money: Money) -> list[tuple[str, str]]:
         rows.append(("exposure", f"{one.exposure_percent:.2f} % of the time"))
     if one.max_drawdown_percent is not None and one.lowest_equity is not None:
         lasted = format_duration(one.longest_drawdown_seconds or 0.0)
-        rows.append(("drawdown", f"{one.max_drawdown_percent:.2f} % of the peak at most, {lasted} at the longest"))
-        rows.append(("lowest equity", money(one.lowest_equity)))
+        rows.append(("drawdown", f"{one.max_drawdown_percent:.2f} % at most, {lasted} at the longest"))
+        rows.append(("low", f"equity {money(one.lowest_equity)} at the lowest"))
     for name, unit in (
         ("cagr_percent", " % a year"), ("volatility_percent", " % a year"), ("sharpe", ""), ("sortino", ""),
         ("calmar", ""), ("buy_and_hold_percent", " %"),

@@ -158,6 +158,32 @@ def strategy_cells(report: Report) -> list[tuple[str, ...]]:
     ]  # fmt: skip
 
 
+def symbol_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each symbol with its trades, how many of them won, their profit, and what its fills cost."""
+    return [
+        (
+            symbol, f"{one.trades:,}", "–" if one.win_rate_percent is None else f"{one.win_rate_percent:.2f} %",
+            text.money(one.profit, signed=True), *map(text.money, (one.fees, one.funding, one.slippage)),
+        )
+        for symbol, one in report.statistics.by_symbol.items()
+    ]  # fmt: skip
+
+
+def month_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each month with its return, its profit, its trades and days, and what holding would have given."""
+    return [
+        (
+            one.month, _share(one.return_percent), text.money(one.profit, signed=True), f"{one.trades:,}",
+            f"{one.days}", _share(one.buy_and_hold_percent),
+        )
+        for one in report.statistics.by_month
+    ]  # fmt: skip
+
+
+def _share(percent: float | None) -> str:
+    return "–" if percent is None else f"{percent:+.2f} %"
+
+
 def rule_cells(report: Report) -> list[tuple[str, ...]]:
     """Return each rule with its fills, the late ones among them, their fees and their slippage; the commonest first."""
     return [
