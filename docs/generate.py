@@ -62,6 +62,7 @@ RECORDS: Final = {
     "ProfitBand": "profit band",
     "FillTotals": "fills of a rule",
     "HeldPosition": "held position",
+    "Statistics": "statistics",
     "TradeFigures": "figures of trades",
     "MonthFigures": "month",
 }

@@ -161,7 +161,14 @@ def test_a_journal_of_an_older_lab_still_gives_a_report(lab: Any) -> None:
     """Without the rows and the totals that version 3 added, as version 2 wrote it."""
     assert lab("backtest", "btcusd-1m", "--set", "sma.fast=2", "--set", "sma.slow=5", "--json").code == 0
     path = lab.run().folder / "journal.db"
-    added = ("max_drawdown_percent", "longest_drawdown_ns", "lowest_equity", "first_prices", "last_prices")
+    added = (
+        "live_since_ns",
+        "max_drawdown_percent",
+        "longest_drawdown_ns",
+        "lowest_equity",
+        "first_prices",
+        "last_prices",
+    )
     with closing(sqlite3.connect(path)) as db, db:
         for kind in ("run_started", "run_ended"):
             [(body,)] = db.execute("SELECT body FROM event WHERE kind = ?", (kind,)).fetchall()

@@ -32,7 +32,6 @@ def engine(*strategies: ScriptedStrategy, **more: object):  # type: ignore[no-un
     return engine_with(strategies or [ScriptedStrategy()], broker=SimpleBroker(latency_ms=0), **more)
 
 
-@pytest.mark.behaviour("J3")
 def test_a_day_ends_with_the_equity_before_the_first_event_of_the_next() -> None:
     made = engine(ScriptedStrategy(plan={0: [BUY]}), ScriptedStrategy())
     ends = only(DayEnded, run(made, daily([100.0, 100.0, 130.0, 90.0])))
@@ -56,8 +55,10 @@ def test_history_before_the_first_live_price_has_no_days_and_no_first_price() ->
     history = [one._replace(status=BACKFILLED) for one in daily([50.0, 60.0, 70.0])]
     assert not only(DayEnded, run(made, history))
     assert made.counters.first_prices == made.counters.last_prices == {}
+    assert made.counters.live_since_ns == 0
     assert not only(DayEnded, run(made, daily([80.0], first_day=3)))
     assert made.counters.first_prices == made.counters.last_prices == {X: D(80)}
+    assert made.counters.live_since_ns == DAY0 + 3 * DAY_NS + MINUTE_NS
     [end] = only(DayEnded, run(made, daily([90.0], first_day=4)))
     assert (end.day_ns, end.prices) == (DAY0 + 3 * DAY_NS, {X: D(80)})
     assert (made.counters.first_prices, made.counters.last_prices) == ({X: D(80)}, {X: D(90)})
@@ -91,6 +92,7 @@ def test_a_symbol_without_a_live_price_is_in_no_day_of_a_run_of_several() -> Non
     assert (first.prices, second.prices) == ({X: D(100)}, {X: D(100), ETH: D(8)})
     assert made.counters.first_prices == {X: D(100), ETH: D(8)}
     assert made.counters.last_prices == {X: D(100), ETH: D(9)}
+    assert made.counters.live_since_ns == DAY0 + MINUTE_NS
 
 
 def test_a_run_counts_its_lowest_equity_its_steepest_fall_and_its_longest() -> None:

@@ -146,9 +146,11 @@ def test_exposure_and_turnover_by_hand() -> None:
     one = found([*rows, filled("2", "100", "2", BEGIN + 20 * hour)], state(0, "1000"))
     assert one.exposure_percent == pytest.approx((2 + 4) / 24 * 100)
     assert (one.turnover, one.traded_notional, one.slippage) == (0.41, D(410), D(2))
+    live = found(rows, state(0, "1000", live_since_ns=BEGIN - DAY_NS), first_ns=BEGIN - 9 * DAY_NS)
+    assert live.exposure_percent == pytest.approx(2 / 48 * 100)
     none = found(rows, state(0, "1000"), first_ns=0)
     assert (none.exposure_percent, none.left_out["exposure_percent"]) == (
-        None, "no time passed between the first and the last input",
+        None, "no time passed between the first price and the last input",
     )  # fmt: skip
 
 

@@ -32,8 +32,9 @@ class RunCounters:
         "amended", "amendments_refused", "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid",
         "fill_rules", "fills", "first_prices", "funding_paid", "funding_skipped", "gain_at_best", "gaps",
         "ignored_candles", "insurance_paid", "last_prices", "late_quotes", "liquidation_fees", "liquidations",
-        "longest_drawdown_ns", "loss_at_worst", "lowest_equity", "max_drawdown", "max_drawdown_percent", "orders",
-        "peak_equity", "quotes", "refusals", "rejected", "signals", "trades", "unconfirmed",
+        "live_since_ns", "longest_drawdown_ns", "loss_at_worst", "lowest_equity", "max_drawdown",
+        "max_drawdown_percent", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
+        "unconfirmed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -68,6 +69,7 @@ class RunCounters:
         self.max_drawdown = ZERO
         self.max_drawdown_percent = ZERO
         self.longest_drawdown_ns = 0
+        self.live_since_ns = 0
         self.lowest_equity = ZERO
         self.first_prices: dict[str, Decimal] = {}
         self.last_prices: dict[str, Decimal] = {}

@@ -88,15 +88,15 @@ class Drawdown:
     @property
     def steepest_fall(self) -> tuple[Decimal, Decimal]:
         """The same of the fall that was deepest as a fraction of the highest equity before it."""
-        return exact(self._steep_peak_at), exact(self._steep_trough_at)
+        return exact(self._steep_peak_at), exact(self._steep_lowest_at)
 
     @property
     def steepest_percent(self) -> Decimal:
         """That fall in % of the equity it began at, on 1e-10."""
-        peak, trough = self.steepest_fall
+        peak, lowest = self.steepest_fall
         if not peak > ZERO:
             return ZERO  # without a deposit there is no part of it
-        fall = _PERCENT.multiply(_PERCENT.subtract(peak, trough), Decimal(100))
+        fall = _PERCENT.multiply(_PERCENT.subtract(peak, lowest), Decimal(100))
         return _PERCENT.quantize(_PERCENT.divide(fall, peak), _PERCENT_STEP)
 
     @property

@@ -428,6 +428,7 @@ class Engine:
         if not market.first:
             if live:
                 market.first = self.valuation.margin_mark(market.symbol)
+                self.state.live_since_ns = self.state.live_since_ns or self.state.now_ns
             else:
                 market.quiet_low = market.quiet_high = 0.0  # the first live price is to come here too
         if self.valuation.is_near(market):

@@ -248,7 +248,8 @@ class EngineState:
 
     __slots__ = (
         "account_mode", "accounts", "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons",
-        "halted_by", "leverage", "margin_mode", "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
+        "halted_by", "leverage", "live_since_ns", "margin_mode", "markets", "no_orders", "now_ns", "paused_by",
+        "stopping", "working",
     )  # fmt: skip
 
     def __init__(
@@ -282,6 +283,8 @@ class EngineState:
         self.account_mode = account_mode
         self.no_orders = no_orders
         self.now_ns = 0
+        self.live_since_ns = 0
+        """When the first price came that was no history; 0 before it."""
         self.counters = RunCounters()
         self.working: dict[str, OpenOrder] = {}
         self.ended: set[str] = set()

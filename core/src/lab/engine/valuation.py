@@ -196,6 +196,7 @@ class Valuation:
         counters.max_drawdown_percent = drawdown.steepest_percent
         counters.longest_drawdown_ns = drawdown.longest_ns(self.equity(), state.now_ns)
         counters.lowest_equity = drawdown.lowest
+        counters.live_since_ns = state.live_since_ns
         counters.first_prices = {symbol: market.first for symbol, market in self._markets.items() if market.first}
         counters.last_prices = self.prices()
 

@@ -105,8 +105,8 @@ class Statistics(TradeFigures, frozen=True, kw_only=True):
     lowest_equity: Decimal | None = None
     """lowest equity, at every event"""
     exposure_percent: float | None = None
-    """time with any position / time from the first input to the last, × 100, from fill to fill by the venue's clock;
-    null where no time passed"""
+    """time with any position / time from the first price that was no history to the last input, × 100, from fill to
+    fill by the venue's clock; null where no time passed"""
     turnover: float | None = None
     """traded notional / starting equity: how many times the money was turned over"""
     buy_and_hold_percent: float | None = None

@@ -98,7 +98,7 @@ class RunStatistics:
             max_drawdown_percent=totals.max_drawdown_percent if extremes else None,
             longest_drawdown_seconds=rounded(totals.longest_drawdown_ns / SECOND_NS) if extremes else None,
             lowest_equity=exact(totals.lowest_equity) if extremes else None,
-            exposure_percent=self._exposure(first_ns, last_ns, left_out),
+            exposure_percent=self._exposure(totals.live_since_ns or first_ns, last_ns, left_out),
             turnover=rounded(float(trades.traded_notional) / float(self._starting)),
             buy_and_hold_percent=held,
             first_prices=totals.first_prices,
@@ -152,7 +152,7 @@ class RunStatistics:
     def _exposure(self, first_ns: int, last_ns: int, left_out: dict[str, str]) -> float | None:
         passed_ns = last_ns - first_ns if first_ns > 0 else 0
         if passed_ns <= 0:
-            left_out["exposure_percent"] = "no time passed between the first and the last input"
+            left_out["exposure_percent"] = "no time passed between the first price and the last input"
             return None
         return rounded(min(self._trips.held_ns(last_ns) / passed_ns, 1.0) * 100.0)
 
