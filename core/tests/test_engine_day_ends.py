@@ -2,7 +2,6 @@
 
 from decimal import Decimal
 
-import pytest
 from lab.domain.control import Timer
 from lab.domain.events import DayEnded
 from lab.domain.market import BACKFILLED, Backfill, Candle

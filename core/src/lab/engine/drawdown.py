@@ -88,7 +88,7 @@ class Drawdown:
     @property
     def steepest_fall(self) -> tuple[Decimal, Decimal]:
         """The same of the fall that was deepest as a fraction of the highest equity before it."""
-        return exact(self._steep_peak_at), exact(self._steep_lowest_at)
+        return exact(self._steep_peak_at), exact(self._steep_trough_at)
 
     @property
     def steepest_percent(self) -> Decimal:
