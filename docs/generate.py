@@ -39,6 +39,7 @@ from lab.plugins.settings import settings_of, type_name
 from lab.records import health as health_records
 from lab.records import report as report_records
 from lab.records import run as run_records
+from lab.records import statistics as statistics_records
 from lab.testing.contracts import by_kind
 
 DOCS: Final = Path(__file__).parent
@@ -61,6 +62,9 @@ RECORDS: Final = {
     "ProfitBand": "profit band",
     "FillTotals": "fills of a rule",
     "HeldPosition": "held position",
+    "Statistics": "statistics",
+    "TradeFigures": "figures of trades",
+    "MonthFigures": "month",
 }
 """The records inside others, by the heading they have on the page."""
 KEYS: Final = {
@@ -73,6 +77,7 @@ KEYS: Final = {
     "strategy_stopped": "`stopped:STRATEGY`",
     "entries_halted": "`halted:STRATEGY:GATE`",
     "funding_paid": "`funding:STRATEGY:SYMBOL:WINDOW_NS`",
+    "day_ended": "`day:DAY_NS`",
 }
 """The idempotency keys, as `lab.domain.events.key_of` makes them."""
 
@@ -178,14 +183,17 @@ def field_docs(cls: type) -> dict[str, str]:
 
 def record(*names: str) -> str:
     """Return a table for each of these records: field, JSON and meaning."""
-    modules = (run_records, report_records, health_records)
+    modules = (run_records, report_records, statistics_records, health_records)
     classes = {cls.__name__: cls for module in modules for cls in vars(module).values() if isinstance(cls, type)}
     parts = []
     for name in names:
         cls = classes[name]
         meanings = field_docs(cls)
         rows = [[f"`{key}`", written(kind), meanings[key]] for key, kind in get_type_hints(cls).items()]
-        rows = [row for row in rows if row[0].strip("`") in meanings]
+        above = {
+            key for one in names if one != name and issubclass(cls, classes[one]) for key in field_docs(classes[one])
+        }
+        rows = [row for row in rows if row[0].strip("`") in meanings.keys() - above]
         head = f"### {RECORDS[name]}\n\n{prose(cls.__doc__ or '')}\n\n" if len(names) > 1 or name in RECORDS else ""
         parts.append(head + table(("field", "JSON", "meaning"), rows))
     return "\n\n".join(parts)
@@ -198,6 +206,7 @@ def written(kind: Any) -> str:
         "int": "whole number", "float": "number", "str": "text", "bool": "true or false", "Decimal": "decimal as text",
         "OrderRequest": "object, see [request](#request)", "Fill": "object, see [fill](#fill)",
         "MarginCall": "object, see [margin call](#margin-call)",
+        "Statistics": "object, see [statistics](statistics.md)",
         "Side": "`buy` or `sell`", "OrderType": " or ".join(f"`{one}`" for one in OrderType), "NoneType": "null",
     }  # fmt: skip
     if name in known:

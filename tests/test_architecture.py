@@ -16,11 +16,11 @@ import pytest
 ROOT: Final = Path(__file__).parents[1]
 CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
-    "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "ports", "feed", "journal",
-    "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation", "supervision", "live", "research",
-    "campaign", "cli",
+    "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "statistics", "ports",
+    "feed", "journal", "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation",
+    "supervision", "live", "research", "campaign", "cli",
 )  # fmt: skip
-PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records")
+PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records", "statistics")
 WITH_CLOCK: Final = (
     "feed",
     "simulation",

@@ -108,7 +108,7 @@ def test_the_next_start_writes_the_report_of_a_run_that_was_killed(lab: Any, kil
     result = again(lab)
     assert f"{killed.folder.name} was cut off" in result.err
     report = json.loads((killed.folder / "final_report.json").read_text(encoding="utf-8"))
-    assert (report["status"], report["reason"], report["schema_version"]) == ("failed", "unfinished", 1)
+    assert (report["status"], report["reason"], report["schema_version"]) == ("failed", "unfinished", 2)
     assert report["fills"] >= 2
     assert Decimal(report["pnl_absolute"]) == -killed.lost
     assert not again(lab).err

@@ -12,12 +12,13 @@ D = Decimal
 
 
 def follow(start: Decimal, equities: list[Decimal]) -> Drawdown:
-    """Look where the engine would: beyond the bounds that the drawdown names."""
+    """Look where the engine would: beyond the bounds that the drawdown names. The first equity comes at 1."""
     drawdown = Drawdown(start)
-    for equity in equities:
+    drawdown.rest(float(start), 0)
+    for now_ns, equity in enumerate(equities, 1):
         value = float(equity)
         if value > drawdown.above or value < drawdown.below:
-            drawdown.observe(value, (equity, ()))
+            drawdown.observe(value, (equity, ()), now_ns)
     return drawdown
 
 
@@ -33,6 +34,7 @@ def naive(start: Decimal, equities: list[Decimal]) -> tuple[Decimal, Decimal]:
 def test_peak_and_deepest_fall_equal_an_exact_recomputation(equities: list[Decimal]) -> None:
     found = follow(D(10_000), equities)
     assert (found.peak, found.deepest) == naive(D(10_000), equities)
+    assert found.lowest == min([D(10_000), *equities])
 
 
 @given(
@@ -49,6 +51,7 @@ def test_extremes_that_a_float_cannot_tell_apart_are_told_apart_by_the_exact_fig
     peak, deepest = naive(D(10_000), equities)
     assert found.peak == peak
     assert found.deepest == deepest or deepest < D("4e-9")
+    assert found.lowest == min([D(10_000), *equities]) or deepest < D("4e-9")
 
 
 def test_before_anything_fell_there_is_no_drawdown() -> None:
@@ -64,7 +67,7 @@ def test_the_equity_of_a_moment_is_cash_and_what_is_held_at_its_marks() -> None:
 def test_positions_are_added_up_where_the_extreme_is_asked_for() -> None:
     drawdown = Drawdown(D(1_000))
     for mark in (110.0, 90.0, 95.0):
-        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark, instrument()),)))
+        drawdown.observe(1_000.0 + 2 * mark - 200, (D(1_000), ((D(2), D(200), mark, instrument()),)), 0)
     assert (drawdown.peak, drawdown.deepest) == (D(1_020), D(40))
 
 
@@ -103,3 +106,38 @@ def test_the_deepest_fall_in_money_and_the_steepest_in_relation_may_be_two() -> 
 def test_before_anything_fell_both_falls_are_from_the_start_to_the_start() -> None:
     found = follow(D(10_000), [D(10_000), D(10_001)])
     assert found.deepest_fall == found.steepest_fall == (D(10_000), D(10_000))
+
+
+def test_the_steepest_fall_is_said_in_percent_and_is_0_without_a_deposit() -> None:
+    assert follow(D(10_000), [D(8_500), D(20_000), D(18_000)]).steepest_percent == 15
+    assert follow(D(9), [D(6)]).steepest_percent == D("33.3333333333")
+    assert follow(D(0), [D(-3)]).steepest_percent == 0
+    assert follow(D(100), [D(-50)]).steepest_percent == 150
+
+
+def naive_longest(start: Decimal, equities: list[Decimal]) -> int:
+    """Return the longest time between two peaks, or from the last peak to the last equity if that is below it."""
+    peak, peak_at, longest = start, 0, 0
+    for now, equity in enumerate(equities, 1):
+        if equity > peak:
+            longest, peak, peak_at = max(longest, now - peak_at), equity, now
+    below = bool(equities) and equities[-1] < peak
+    return max(longest, len(equities) - peak_at if below else 0)
+
+
+@given(st.lists(st.integers(9_990, 10_010).map(D), max_size=60))
+def test_the_longest_drawdown_is_the_longest_time_from_a_peak_to_the_next_or_until_now(equities: list[Decimal]) -> None:
+    found = follow(D(10_000), equities)
+    now = equities[-1] if equities else D(10_000)
+    assert found.longest_ns(now, len(equities)) == naive_longest(D(10_000), equities)
+
+
+def test_time_without_a_position_at_the_peak_is_no_drawdown_and_below_it_is() -> None:
+    drawdown = Drawdown(D(100))
+    drawdown.rest(100.0, 50)  # until 50 nothing was held
+    drawdown.observe(90.0, (D(90), ()), 55)
+    assert drawdown.longest_ns(D(90), 60) == 10
+    drawdown.rest(90.0, 80)  # closed with a loss, and nothing held until 80: still below the peak
+    assert drawdown.longest_ns(D(90), 80) == 30
+    drawdown.observe(101.0, (D(101), ()), 90)
+    assert drawdown.longest_ns(D(101), 500) == 40

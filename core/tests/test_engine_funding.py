@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from attrs import define, field
 from lab.domain.control import Timer
-from lab.domain.events import BrokerFailed, FundingPaid, FundingSkipped, Liquidated, OrderFilled
+from lab.domain.events import BrokerFailed, DayEnded, FundingPaid, FundingSkipped, Liquidated, OrderFilled
 from lab.domain.instrument import Instrument, MarginTier
 from lab.domain.market import Candle, Funding, Quote
 from lab.domain.orders import OrderRequest
@@ -209,7 +209,7 @@ def test_a_stale_rate_is_of_another_window_and_is_not_paid_again() -> None:
 def test_windows_that_passed_in_an_outage_are_one_event_with_their_number() -> None:
     made = held()
     outputs = run(made, [rate(), Timer(START_NS + 33 * HOUR_NS)])
-    assert [type(one) for one in outputs][2:] == [FundingPaid, FundingSkipped]
+    assert [type(one) for one in outputs][2:] == [DayEnded, FundingPaid, FundingSkipped]
     [skipped] = only(FundingSkipped, outputs)
     assert (skipped.window_ns, skipped.windows) == (EIGHT + 8 * HOUR_NS, 3)
     assert made.counters.funding_skipped == 3

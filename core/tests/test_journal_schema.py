@@ -17,8 +17,8 @@ from lab.journal.store import Journal
 from lab.records.run import RunState, SessionState, Totals
 
 STEPS: dict[int, Sequence[str]] = {
-    2: ["ALTER TABLE state ADD COLUMN note TEXT", "UPDATE state SET note = 'from version 2'"],
-    3: ["CREATE TABLE extra (name TEXT PRIMARY KEY) STRICT"],
+    3: ["ALTER TABLE state ADD COLUMN note TEXT", "UPDATE state SET note = 'from version 3'"],
+    4: ["CREATE TABLE extra (name TEXT PRIMARY KEY) STRICT"],
 }
 STATE = RunState(totals=Totals(), equity=Decimal(1), day_starting_equity=Decimal(1), books={}, session=SessionState())
 
@@ -44,26 +44,26 @@ def version(path: Path) -> int:
 def test_an_older_journal_is_read_after_a_copy_was_made_and_every_step_taken(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "SCHEMA_VERSION", 4)
-    monkeypatch.setattr(reading, "bring_up_to_date", partial(bring_up_to_date, wanted=4, steps=STEPS))
+    monkeypatch.setattr(reading, "SCHEMA_VERSION", 5)
+    monkeypatch.setattr(reading, "bring_up_to_date", partial(bring_up_to_date, wanted=5, steps=STEPS))
     for _ in range(2):
         reader = JournalReader.open(folder)
         assert [row[3] for row in reader.rows()] == ["run_started"]
         assert reader.run_state() == STATE
         reader.close()
-    assert (version(folder / "journal.db"), version(folder / "journal.db.v2")) == (4, 2)
+    assert (version(folder / "journal.db"), version(folder / "journal.db.v3")) == (5, 3)
     with sqlite3.connect(folder / "journal.db") as db:
-        assert db.execute("SELECT note FROM state").fetchall() == [("from version 2",)]
+        assert db.execute("SELECT note FROM state").fetchall() == [("from version 3",)]
     db.close()
-    assert {path.name for path in folder.iterdir()} == {"journal.db", "journal.db.v2", "journal.mark"}
+    assert {path.name for path in folder.iterdir()} == {"journal.db", "journal.db.v3", "journal.mark"}
 
 
 @pytest.mark.behaviour("J5")
 def test_a_step_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
-    broken = {**STEPS, 3: ["CREATE TABLE other (name TEXT)", "INSERT INTO nowhere VALUES (1)"]}
+    broken = {**STEPS, 4: ["CREATE TABLE other (name TEXT)", "INSERT INTO nowhere VALUES (1)"]}
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
-        bring_up_to_date(folder / "journal.db", 2, wanted=4, steps=broken)
-    assert version(folder / "journal.db") == 2
+        bring_up_to_date(folder / "journal.db", 3, wanted=5, steps=broken)
+    assert version(folder / "journal.db") == 3
     JournalReader.open(folder).close()
     with sqlite3.connect(folder / "journal.db") as db:
         assert "note" not in [column[1] for column in db.execute("PRAGMA table_info(state)")]
@@ -73,7 +73,7 @@ def test_a_step_that_fails_leaves_the_journal_as_it_was(folder: Path) -> None:
 @pytest.mark.behaviour("J5")
 @pytest.mark.parametrize(
     ("found", "said"),
-    [(3, "schema version 3 is newer than this lab reads .2.; install"), (0, "schema version 0; this")],
+    [(4, "schema version 4 is newer than this lab reads .3.; install"), (0, "schema version 0; this")],
 )
 def test_a_journal_with_no_way_to_this_version_is_refused_and_left_alone(folder: Path, found: int, said: str) -> None:
     with sqlite3.connect(folder / "journal.db") as db:
@@ -87,11 +87,11 @@ def test_a_journal_with_no_way_to_this_version_is_refused_and_left_alone(folder:
 
 
 def test_one_that_another_process_brought_up_to_date_meanwhile_is_not_changed_again(folder: Path) -> None:
-    bring_up_to_date(folder / "journal.db", 2, wanted=4, steps=STEPS)
-    bring_up_to_date(folder / "journal.db", 2, wanted=4, steps=STEPS)
-    assert version(folder / "journal.db") == 4
+    bring_up_to_date(folder / "journal.db", 3, wanted=5, steps=STEPS)
+    bring_up_to_date(folder / "journal.db", 3, wanted=5, steps=STEPS)
+    assert version(folder / "journal.db") == 5
     with pytest.raises(SchemaVersionError):
-        bring_up_to_date(folder / "journal.db", 4, wanted=3, steps=STEPS)
+        bring_up_to_date(folder / "journal.db", 5, wanted=4, steps=STEPS)
 
 
 # -- the first real upgrade: states are sealed since version 2 ---------------------------------------------------------
@@ -116,7 +116,7 @@ def test_a_journal_of_version_1_is_sealed_when_it_is_read_and_kept_as_it_was(fir
     with closing(JournalReader.open(first_version)) as reader:
         assert reader.run_state() == STATE
         assert not reader.state_damage()
-    assert (version(first_version / "journal.db"), version(first_version / "journal.db.v1")) == (2, 1)
+    assert (version(first_version / "journal.db"), version(first_version / "journal.db.v1")) == (3, 1)
     assert (first_version / "journal.db.v1").stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(first_version / "journal.db.v1") as db:
         assert len(db.execute("SELECT * FROM state").fetchall()[0]) == 3
@@ -140,4 +140,19 @@ def test_a_journal_that_an_older_lab_writes_now_is_not_changed_under_it(first_ve
             JournalReader.open(first_version)
     assert version(first_version / "journal.db") == 1
     JournalReader.open(first_version).close()
-    assert version(first_version / "journal.db") == 2
+    assert version(first_version / "journal.db") == 3
+
+
+@pytest.mark.behaviour("J5")
+def test_a_journal_of_version_2_differs_in_no_table_and_is_read_as_it_was(folder: Path) -> None:
+    with sqlite3.connect(folder / "journal.db") as db:
+        before = db.execute("SELECT sql FROM sqlite_master").fetchall(), db.execute("SELECT * FROM event").fetchall()
+        db.execute("PRAGMA user_version=2")
+    db.close()
+    with closing(JournalReader.open(folder)) as reader:
+        assert reader.run_state() == STATE
+    with sqlite3.connect(folder / "journal.db") as db:
+        after = db.execute("SELECT sql FROM sqlite_master").fetchall(), db.execute("SELECT * FROM event").fetchall()
+    db.close()
+    assert after == before
+    assert (version(folder / "journal.db"), version(folder / "journal.db.v2")) == (3, 2)

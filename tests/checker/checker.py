@@ -1,7 +1,7 @@
 """Recomputes a run from its journal and from what it was fed. It shares no code with lab: the standard library only.
 
-The orders are taken from the journal. What each row says of them must fit the market in force and the rows before it,
-and the books are computed anew. ``check`` returns what differs, each a line with its row.
+The orders are the journal's. What each row says must fit the market in force and the rows before it, and the books are
+computed anew. ``check`` returns what differs, each a line with its row.
 """
 
 import hashlib
@@ -44,7 +44,6 @@ class Checker(Money):
         self.end = self.steps[n].pop()
 
     def forget(self) -> None:
-        """No quote is in force, and no time of before counts."""
         self.sent, self.taken = Counter(), {}  # of a level that was taken of: size, what is left, since when hidden
         self.depth, self.depth_ns, self.quote_ns = [[], []], -NEVER, -NEVER
 
@@ -58,6 +57,9 @@ class Checker(Money):
         acts = kind == "command" or (kind == "trading_state" and self.working)
         inside, close = kind == "candle" and not self.quote, self.last
         paid = next((place for place, row in enumerate(step) if inside and row.kind == "funding_paid"), 0)
+        if self.live or acts:
+            ended = [row.body for row in step if row.kind == "day_ended"]
+            self.pass_day(fields[1] + self.start["interval_ns"] - 1 if kind == "candle" else self.time, ended)
         if (self.live or acts) and self.time > self.now and not paid:
             self.pass_time(self.time)
         fills = [(i, row.body["fill"]["time_ns"]) for i, row in enumerate(step, 1) if row.kind == "order_filled"]
@@ -73,7 +75,6 @@ class Checker(Money):
         self.finish()
 
     def read(self, rows: list[SimpleNamespace]) -> None:
-        """Take rows of this input."""
         for row in rows:
             kind, body, self.where = row.kind, row.body, row.where
             self.counts[kind] += 1
@@ -140,7 +141,6 @@ class Checker(Money):
             one.rested |= bool(awake) and one.arrived_ns < self.time and not self.within(one, self.quote[one.sign + 1])
 
     def on_order_accepted(self, row: dict[str, Any]) -> None:
-        """It is on lot and tick, and arrives after its latency."""
         order = self.orders[row["order_id"]] = SimpleNamespace(**FRESH | row, n=self.n, changed_n=self.n)
         order.entry, order.sign = self.orders.get(row.get("parent")), {"buy": 1, "sell": -1}[row["side"]]
         order.rises, order.arrived_ns, order.asked = RISES.get(order.type, 0) * order.sign, order.eligible_ns, []
@@ -175,7 +175,6 @@ class Checker(Money):
             order.arrived_ns = order.asked.pop(0)
 
     def on_order_triggered(self, row: dict[str, Any], order: SimpleNamespace) -> None:
-        """The market in force reached its level."""
         level, met = row["level"], row["reference"]
         prices = [one[order.sign + 1] for one in (self.quote, self.before) if one] or [level, *self.prices]
         self.expect(row, level=level if order.trail else order.stop, waiting=order.met is None)

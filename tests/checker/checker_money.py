@@ -7,7 +7,7 @@ from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 
-D, ZERO = Decimal, Decimal(0)
+D, ZERO, DAY = Decimal, Decimal(0), 86_400 * 10**9
 NUMBER = re.compile(r'(?<=[:\[,])"(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:E[+-]\d+)?)"(?=[,\]}])')
 COUNTS = {"orders": "order_accepted", "fills": "order_filled", "liquidations": "liquidated"}
 COUNTS |= {name: name for name in ("trades", "cancelled", "expired", "rejected")}
@@ -25,7 +25,7 @@ class Money:
     def __init__(self, start: dict[str, Any]) -> None:
         self.start, self.set, self.row = start, start["broker"]["settings"], start["instruments"][start["symbol"]]
         self.findings, self.where, self.checks, self.counts, self.quote = [], "", 0, Counter(), []
-        self.accounts, self.rates, self.owed, self.last, self.now = {}, {}, {}, ZERO, ZERO
+        self.accounts, self.rates, self.owed, self.last, self.now, self.day = {}, {}, {}, ZERO, ZERO, ZERO
 
     def expect(self, found: dict[str, Any], /, **wanted: Any) -> None:
         """Note which fields of a row differ, and which of the facts, named for what should be, are false."""
@@ -42,13 +42,11 @@ class Money:
         return [[name, amount] for name, amount in amounts.items()]
 
     def on_deposit(self, row: dict[str, Any]) -> None:
-        """Open the book of a strategy."""
         account = SimpleNamespace(balance=Counter(), held=ZERO, cost=ZERO, closing=False, apart=ZERO, fee=ZERO)
         self.accounts[row["strategy"]], amount = account, self.start["equity"]
         self.expect(row, amount=amount, postings=self.post(account, cash=amount, capital=-amount))
 
     def worth(self, quantity: D, price: D) -> D:
-        """Return what a quantity counts for at a price."""
         inverse = self.row["contract"] == "inverse"
         return quantity * (-(self.row["contract_value"] / price).quantize(D("1e-18")) if inverse else price)
 
@@ -84,6 +82,14 @@ class Money:
                 self.owed[name, at] = due | {"postings": self.post(account, cash=-amount, funding=amount)}
                 account.apart -= amount if account.apart else ZERO
 
+    def pass_day(self, time_ns: int, found: list[Any]) -> None:
+        """A day that is over has a row, with the books before what came next."""
+        day, self.day = self.day, max(self.day, time_ns - time_ns % DAY)
+        if self.day > day > 0 or found:
+            books = {name: self.equity(one, self.mark(one.held)) for name, one in self.accounts.items()}
+            row = {"day_ns": day, "equity": sum(books.values()), "books": books}
+            self.expect({"ended": found}, ended=[row | {"prices": {self.start["symbol"]: self.mark()}}])
+
     def on_funding_paid(self, row: dict[str, Any]) -> None:
         """It is due, once, by what is held and the rate that was fetched."""
         self.expect(row, **self.owed.pop((row["strategy"], row["window_ns"]), {"amount": "nothing"}))
@@ -98,9 +104,8 @@ class Money:
         account.call = {"symbol": self.start["symbol"], "quantity": account.held, "mark": mark}
         account.call |= {"notional": abs(worth), "maintenance": needs}
         account.margin = (abs(account.cost) / self.start["leverage"]).quantize(D("1e-10"))
-        found = [("account", whole, needs)]
-        if self.start["margin"] == "isolated":
-            found = [("position", account.margin + worth - account.cost, needs), ("account", whole, ZERO)]
+        parts = [("position", account.margin + worth - account.cost, needs), ("account", whole, ZERO)]
+        found = parts if self.start["margin"] == "isolated" else [("account", whole, needs)]
         return [one for one in found if one[1] <= one[2]]
 
     def on_liquidated(self, row: dict[str, Any]) -> None:
@@ -123,16 +128,12 @@ class Money:
             account.closing, account.apart, account.fee = False, ZERO, ZERO
 
     def on_run_ended(self, body: dict[str, Any]) -> None:
-        """Compare what was counted and booked with the totals."""
         sums = Counter()
         for name, account in self.accounts.items():
             held = {"quantity": account.held, "cost": account.cost, "mark": self.mark(account.held)}
             balances = {one: amount for one, amount in account.balance.items() if amount}
-            books = {
-                "cash": account.balance["cash"],
-                "equity": self.equity(account, held["mark"]),
-                "balances": balances,
-            }
+            equity = self.equity(account, held["mark"])
+            books = {"cash": account.balance["cash"], "equity": equity, "balances": balances}
             self.expect(body["books"][name], **books, positions={self.start["symbol"]: held} if account.held else {})
             sums.update({"equity": books["equity"], **balances})
         totals = {name: self.counts[kind] for name, kind in COUNTS.items()} | {"insurance_paid": -sums["insurance"]}

@@ -25,7 +25,8 @@ from lab.domain.market import Candle, check_candle
 from lab.domain.orders import OrderRequest, Side
 from lab.records.report import ProfitBand
 from lab.records.run import BookState, FillTotals
-from lab_reporters.series import Candles, Fills, Moves, equity_curve
+from lab.records.statistics import MonthFigures, TradeFigures
+from lab_reporters.series import Candles, Fills, Moves, drawdown_curve, equity_curve, held_curve
 from lab_reporters.summary import Html, replace_file
 from lab_reporters.svg import ticks
 from msgspec.structs import replace
@@ -84,7 +85,7 @@ async def test_page_tells_the_whole_run_and_needs_nothing_from_outside(rows, run
     page, checker = checked(tmp_path / "summary.html")
     assert "script" not in checker.tags
     assert not re.search(r"https?:|//[a-z]|url\(|@import", page)
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3  # price, equity, drawdown
     assert 'class="body up"' in page
     assert page.count('class="fill buy"') == page.count('class="fill sell"') == 1
     for part in (
@@ -184,7 +185,7 @@ async def test_backtest_without_candle_rows_draws_the_candles_of_its_source(rows
     await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
     page, _ = checked(tmp_path / "summary.html")
     assert "50 candles of ETHUSDT" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 2  # nothing was traded, so nothing fell
 
 
 @pytest.mark.parametrize("charts", ["plain", "auto"])
@@ -297,7 +298,7 @@ async def test_without_plotly_the_charts_are_plain(rows, run, drive, tmp_path, m
     rows.everything()
     await drive(Html(charts="auto"), run.info(tmp_path), rows.rows)
     page, _ = checked(tmp_path / "summary.html")
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3  # price, equity, drawdown
 
 
 async def test_with_plotly_its_javascript_is_in_the_page(rows, run, drive, tmp_path):
@@ -372,6 +373,55 @@ def test_late_history_is_put_in_its_place():
     for minute in (5, 6, 1, 2, 7):
         candles.add(Candle("B", minute * MINUTE, 0, 1.0, 1.0, 1.0, 1.0, 1.0))
     assert [candle.open_ns // MINUTE for candle in candles.drawn()[0]] == [1, 2, 5, 6, 7]
+
+
+def test_the_line_of_buy_and_hold_begins_with_the_run_and_shares_the_money_between_the_symbols():
+    def some(symbol, *closes):
+        return [
+            Candle(symbol, i * MINUTE, (i + 1) * MINUTE, one, one, one, one, 1.0) for i, one in enumerate(closes)
+        ]  # fmt: skip
+
+    both = {"B": some("B", 90.0, 100.0, 110.0), "E": some("E", 9.0, 10.0, 9.0), "none": some("none", 5.0)}
+    first = {"B": 100.0, "E": 10.0, "gone": 0.0}
+    found = held_curve(1000.0, both, first, 2 * MINUTE, inverse=False)
+    assert found == [(2 * MINUTE, 1000.0), (3 * MINUTE, 1000.0)]  # +10 % and −10 %
+    coins = held_curve(2.0, {"B": some("B", 100.0, 125.0)}, {"B": 100.0}, 0, inverse=True)
+    assert coins == [(MINUTE, 2.0), (2 * MINUTE, pytest.approx(2.4))]
+    assert held_curve(1.0, both, {}, 0, inverse=False) == []
+
+
+def test_the_drawdown_is_how_far_the_equity_is_below_its_highest():
+    points = [(1, 990.0), (2, 1100.0), (3, 1045.0), (4, 1200.0)]
+    assert drawdown_curve(points, 1000.0) == [(1, -1.0), (2, 0.0), (3, -5.0), (4, 0.0)]
+    assert drawdown_curve([(1, -5.0)], 0.0) == [(1, 0.0)]
+
+
+@pytest.mark.behaviour("V2")
+async def test_the_page_has_statistics_months_symbols_and_buy_and_hold(rows, run, drive, tmp_path):
+    rows.everything()
+    trades = TradeFigures(trades=2, profit=D("3.5"), win_rate_percent=50.0, fees=D("0.1"))
+    months = tuple(
+        MonthFigures(
+            month=f"2024-{month:02}", days=3, profit=D(month), return_percent=month + 0.5, trades=1,
+            buy_and_hold_percent=None,
+        )
+        for month in (1, 2)
+    )  # fmt: skip
+    statistics = replace(
+        run.report.statistics, first_prices={"BTCUSDT": D(43000)}, by_month=months, sharpe=1.25, left_out={},
+        by_symbol={"BTCUSDT": trades, "ETHUSDT": replace(trades, win_rate_percent=None)},
+    )  # fmt: skip
+    run.report = replace(run.report, statistics=statistics, first_event=None)
+    await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
+    page, _ = checked(tmp_path / "summary.html")
+    assert "<span>Sharpe</span><b>+1.25</b>" in page
+    assert "<h2>Months (2)</h2>" in page
+    assert '<td>2024-02</td><td class="n">+2.50 %</td><td class="n">+2.00</td><td class="n">1</td>' in page
+    assert "<h2>Symbols (2)</h2>" in page
+    assert '<td>ETHUSDT</td><td class="n">2</td><td class="n">–</td>' in page
+    assert "<h2>Equity, and buy and hold</h2>" in page
+    assert page.count('<path class="held"') == 1
+    assert page.count('<path class="fall"') == 1
 
 
 def test_equity_is_cash_plus_what_is_held_at_the_newest_price():

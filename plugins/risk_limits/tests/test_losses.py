@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab import PASS, OrderFilled, OrderRequest, RiskGate, Verdict, View
 from lab.domain.time import DAY_NS, MINUTE_NS
+from lab.statistics.round_trips import RoundTrips
 from lab.testing import ScriptedStrategy, candles, engine_with
 from lab.testing.builders import START_NS
 from lab.testing.contracts.venues import FillsInParts
 from lab_risk_limits.cool_down import CoolDown
 from lab_risk_limits.losses import ConsecutiveLosses
-from lab_risk_limits.round_trips import RoundTrips
 
 D = Decimal
 X, ETH = "BTCUSDT", "ETHUSDT"
@@ -44,9 +44,9 @@ class Noting(RiskGate):
         return PASS
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
-        result = self.trips.take(fill)
-        if result is not None:
-            self.results.append(result)
+        trip = self.trips.take(fill, view.instrument(fill.symbol))
+        if trip is not None:
+            self.results.append(trip.profit)
 
 
 def results_of(play: Any, closes: Sequence[float], plan: dict[int, list[OrderRequest]], **more: Any) -> list[Decimal]:
@@ -87,17 +87,18 @@ def test_partial_fills_of_one_exit_are_one_round_trip(play: Any) -> None:
     sizes=st.lists(st.integers(-3, 3).filter(bool), min_size=1, max_size=12),
     closes=st.lists(st.integers(50, 150).map(float), min_size=14, max_size=14),
 )
-def test_the_results_and_what_is_open_sum_to_the_cash_that_was_moved(sizes: list[int], closes: list[float]) -> None:
+def test_the_results_sum_to_the_cash_that_was_moved_once_all_is_closed(sizes: list[int], closes: list[float]) -> None:
+    left = -sum(sizes)
     plan = {
         number: [OrderRequest.buy(X, D(size)) if size > 0 else OrderRequest.sell(X, D(-size))]
-        for number, size in enumerate(sizes)
+        for number, size in enumerate([*sizes, *([left] if left else [])])
     }
     gate = Noting()
     engine = engine_with([ScriptedStrategy(plan=plan)], gates=[gate], deposit=D(100_000))
     for candle in candles(closes):
         engine.step(candle)
-    open_ = sum(gate.trips._results.values())  # noqa: SLF001
-    assert sum(gate.results) + open_ == engine.strategies[0].view.cash - 100_000
+    assert not gate.trips.open()
+    assert sum(gate.results) == engine.strategies[0].view.cash - 100_000
     assert len(gate.results) == engine.counters.trades
 
 

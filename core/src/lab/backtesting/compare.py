@@ -12,7 +12,7 @@ from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
 from lab.backtesting.setting_differences import setting_differences
 from lab.domain.control import ClockStepped, Command, CommandAction, TradingState
-from lab.domain.events import OrderEnded
+from lab.domain.events import DayEnded, OrderEnded
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
 from lab.domain.market import MARKET_DATA, Backfill
@@ -25,7 +25,7 @@ from lab.journal.store import Journal
 from lab.plugins.discovery import Registry
 from lab.runs.previous import check_begun
 
-_NOT_COMPARED: Final = frozenset({RUN_STARTED, RUN_ENDED, *INPUT_KINDS.values()})
+_NOT_COMPARED: Final = frozenset({RUN_STARTED, RUN_ENDED, KINDS[DayEnded], *INPUT_KINDS.values()})
 _ENDED: Final = KINDS[OrderEnded]
 _BY_THE_END: Final = f'"reason":"{CommandAction.STOP} by '.encode()
 _EVERY: Final = 4096

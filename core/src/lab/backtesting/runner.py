@@ -38,7 +38,7 @@ from lab.errors import (
 from lab.exit_codes import EndReason
 from lab.journal.codec import encode
 from lab.journal.reader import rows_after
-from lab.journal.report import build_report
+from lab.journal.report import build_report, starting_equity
 from lab.journal.schema import FILE_NAME
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
@@ -49,6 +49,7 @@ from lab.runs import directory as directories
 from lab.runs.failures import FailureLog
 from lab.runs.previous import running
 from lab.runs.result import Echo, RunResult, labels_of, to_stderr
+from lab.statistics.run import RunStatistics
 
 Progress = Callable[[str, int, int | None], None]
 """Takes what is being done, how much of it is done, and how much there is (``None``: unknown)."""
@@ -263,7 +264,9 @@ def conduct(
     thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
     try:
         held.enter_context(running(directory))
-        journal = Journal(directory, durable=False, labels=labels_of(run_id, started_ns, run.state_dir))
+        statistics = RunStatistics(batch.started, starting_equity(batch.started))
+        labels = labels_of(run_id, started_ns, run.state_dir)
+        journal = Journal(directory, durable=False, labels=labels, watch=statistics.take)
         archive.append(journal)
         if not frozen:  # else what the process froze itself would not be frozen any more afterwards
             gc.freeze()
@@ -284,7 +287,7 @@ def conduct(
         journal.append_record(end, batch.engine.state.now_ns, number)
         journal.commit()
         journal.index()
-        report = build_report(journal.reader())
+        report = build_report(journal.reader(), statistics)
         if directory is not None:
             _sync(directory / FILE_NAME)
             directories.write_report(directory, report)

@@ -75,6 +75,8 @@ def files_line(directory: Path | None) -> str:
 
 def report_lines(report: "Report") -> str:
     """Return a final report as a table; what is empty is left out, and so are the books where there is only one."""
+    from lab.statistics.wording import figure_rows
+
     rows = []
     for key, value in as_data(report).items():
         label = key.replace("_", " ")
@@ -83,6 +85,8 @@ def report_lines(report: "Report") -> str:
             lines = [(f"{label} {part}", _as_given(inner)) for part, inner in value.items()]
         elif key == "books":  # the result of each strategy
             lines = [(f"result {part}", _result(inner)) for part, inner in value.items() if len(value) > 1]
+        elif key == "statistics":
+            lines = figure_rows(report.statistics, rounded)
         elif key == "degradations":  # a line each
             lines = [("" if place else label, inner) for place, inner in enumerate(value)]
         rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]

@@ -300,6 +300,20 @@ class LiquidationSettled(Struct, frozen=True, gc=False):
     postings: tuple[Posting, ...]
 
 
+class DayEnded(Struct, frozen=True, gc=False):
+    """A UTC day is over: what the books were worth before the first event of a later day counts.
+
+    ``day_ns`` is the beginning of that day, ``books`` the equity of each strategy's book, and ``prices`` the newest
+    price of each symbol: the middle of its quote, without quotes its close. A day on which nothing came has no such
+    row, nor has one before the first live price. The run's last day has none either: its end is the run's.
+    """
+
+    day_ns: int
+    equity: Decimal
+    books: Mapping[str, Decimal]
+    prices: Mapping[str, Decimal]
+
+
 Output = (
     Deposited
     | Signal
@@ -323,4 +337,5 @@ Output = (
     | FundingSkipped
     | Liquidated
     | LiquidationSettled
+    | DayEnded
 )

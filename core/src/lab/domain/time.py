@@ -81,6 +81,16 @@ def format_time(time_ns: int) -> str:
     return text + "Z"
 
 
+def format_duration(seconds: float) -> str:
+    """Return seconds, rounded down to whole ones, as ``9:59``, ``1:02:03`` or ``2 d 3:04:05``."""
+    minutes, second = divmod(int(max(seconds, 0)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour}:{minute:02d}:{second:02d}"
+    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+
+
 def parse_interval(text: str) -> int:
     """Return the nanoseconds of an interval such as ``1m``, ``15m``, ``4h`` or ``1d``. Raises ``ValueError``."""
     match = _INTERVAL.fullmatch(text.strip())

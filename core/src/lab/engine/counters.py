@@ -1,6 +1,11 @@
 """Counters of a run. They cover the whole run, also what memory no longer holds."""
 
+from typing import TYPE_CHECKING
+
 from lab.domain.ledger import ZERO
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 
 class FillTally:
@@ -25,9 +30,11 @@ class RunCounters:
 
     __slots__ = (
         "amended", "amendments_refused", "backfilled", "cancelled", "candles", "decisions", "expired", "fees_paid",
-        "fill_rules", "fills", "funding_paid", "funding_skipped", "gain_at_best", "gaps", "ignored_candles",
-        "insurance_paid", "late_quotes", "liquidation_fees", "liquidations", "loss_at_worst", "max_drawdown",
-        "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades", "unconfirmed",
+        "fill_rules", "fills", "first_prices", "funding_paid", "funding_skipped", "gain_at_best", "gaps",
+        "ignored_candles", "insurance_paid", "last_prices", "late_quotes", "liquidation_fees", "liquidations",
+        "live_since_ns", "longest_drawdown_ns", "loss_at_worst", "lowest_equity", "max_drawdown",
+        "max_drawdown_percent", "orders", "peak_equity", "quotes", "refusals", "rejected", "signals", "trades",
+        "unconfirmed",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -60,3 +67,9 @@ class RunCounters:
         self.insurance_paid = ZERO
         self.peak_equity = ZERO
         self.max_drawdown = ZERO
+        self.max_drawdown_percent = ZERO
+        self.longest_drawdown_ns = 0
+        self.live_since_ns = 0
+        self.lowest_equity = ZERO
+        self.first_prices: dict[str, Decimal] = {}
+        self.last_prices: dict[str, Decimal] = {}

@@ -158,8 +158,7 @@ class Engine:
         counters.funding_paid = self.state.paid("funding")
         counters.liquidation_fees = self.state.paid("liquidation_fees")
         counters.insurance_paid = -self.state.paid("insurance")
-        counters.peak_equity = self.valuation.drawdown.peak
-        counters.max_drawdown = self.valuation.drawdown.deepest
+        self.valuation.count_extremes(counters)
         counters.decisions = sum(
             (live if one.retired_at is None else one.retired_at) - one.skips for one in self.strategies
         )
@@ -239,7 +238,7 @@ class Engine:
         elif live and self._meeting and market.quote is None:
             self._meet(event, out)  # where there are quotes, only they fill
         if not market.quiet_low < close < market.quiet_high and market.quote is None:
-            self._mark(market, out)
+            self._mark(market, out, live=live)
         candles = history.candles
         candles.append(event)
         history.count = count = history.count + 1
@@ -424,8 +423,14 @@ class Engine:
         except ComponentError as error:
             self._strategies.fail(error, out)
 
-    def _mark(self, market: Market, out: Outputs) -> None:
+    def _mark(self, market: Market, out: Outputs, *, live: bool = True) -> None:
         self.valuation.mark_to_market(market)
+        if not market.first:
+            if live:
+                market.first = self.valuation.margin_mark(market.symbol)
+                self.state.live_since_ns = self.state.live_since_ns or self.state.now_ns
+            else:
+                market.quiet_low = market.quiet_high = 0.0  # the first live price is to come here too
         if self.valuation.is_near(market):
             self._liquidation.check(out)
 
@@ -442,7 +447,9 @@ class Engine:
         the funding is left to be paid.
         """
         if market_ns >= self.valuation.day_end_ns:
-            self.valuation.new_day(market_ns)
+            ended = self.valuation.new_day(market_ns)
+            if ended is not None:
+                out.append(ended)
         if pays:
             self._pay_funding(time_ns, out)
         self._timers.fire(time_ns, out, live=live, record=self._record)

@@ -34,10 +34,10 @@ class Market:
     """One symbol: its history, the newest of each kind of market data, and who holds it."""
 
     __slots__ = (
-        "contract_value", "depth", "depth_ns", "depth_number", "funded_ns", "funding_due_ns", "funding_period_ns",
-        "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
-        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix", "symbol",
-        "tiers", "trade", "trade_ns", "trade_number", "unrealised",
+        "contract_value", "depth", "depth_ns", "depth_number", "first", "funded_ns", "funding_due_ns",
+        "funding_period_ns", "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long",
+        "notional_most", "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix",
+        "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:
@@ -54,6 +54,8 @@ class Market:
         self.quote_ns = 0
         self.quotes = 0
         self.last = 0.0
+        self.first = ZERO
+        """The first price that was no history: the middle of a quote, or a close; 0 before it."""
         # Float copies of (quantity, cost) of each open position, for the drawdown.
         self.holders: Sequence[tuple[float, float]] = ()
         self.unrealised = 0.0
@@ -246,7 +248,8 @@ class EngineState:
 
     __slots__ = (
         "account_mode", "accounts", "books", "config_hash", "counters", "ended", "exhausted", "failure", "halt_reasons",
-        "halted_by", "leverage", "margin_mode", "markets", "no_orders", "now_ns", "paused_by", "stopping", "working",
+        "halted_by", "leverage", "live_since_ns", "margin_mode", "markets", "no_orders", "now_ns", "paused_by",
+        "stopping", "working",
     )  # fmt: skip
 
     def __init__(
@@ -280,6 +283,8 @@ class EngineState:
         self.account_mode = account_mode
         self.no_orders = no_orders
         self.now_ns = 0
+        self.live_since_ns = 0
+        """When the first price came that was no history; 0 before it."""
         self.counters = RunCounters()
         self.working: dict[str, OpenOrder] = {}
         self.ended: set[str] = set()

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from decimal import Decimal, localcontext
 from math import inf
 
+from lab.domain.events import DayEnded
 from lab.domain.ledger import EXACT, ZERO
 from lab.domain.margin import breach_price, initial_margin, maintenance_margin
 from lab.domain.money import as_decimal
 from lab.domain.position import Position
 from lab.domain.time import DAY_NS
 from lab.engine.breach import breach_price_in_float
+from lab.engine.counters import RunCounters
 from lab.engine.drawdown import Drawdown, Moment
 from lab.engine.margin_watch import MarginWatch
 from lab.engine.state import Account, Book, EngineState, Market
@@ -167,15 +169,36 @@ class Valuation:
 
     # -- the day -----------------------------------------------------------------------------------------------------
 
-    def new_day(self, time_ns: int) -> None:
+    def new_day(self, time_ns: int) -> DayEnded | None:
         """A UTC day began: its loss is counted from the equity before this event.
 
-        The loss of the run that this one restarts, on that day, is included.
+        The loss of the run that this one restarts, on that day, is included. Returns how the newest day before it
+        ended; ``None`` where no live price came until then.
         """
+        ended, equity = None, self.equity()
+        if any(market.first for market in self._markets.values()):
+            books = {book.name: self.book_equity(book) for book in self._state.books}
+            ended = DayEnded(self.day_end_ns - DAY_NS, equity, books, self.prices())
         day_ns = time_ns - time_ns % DAY_NS
         lost_ns, lost = self._carried_loss
-        self.day_starting_equity = EXACT.add(self.equity(), lost if day_ns == lost_ns else ZERO)
+        self.day_starting_equity = EXACT.add(equity, lost if day_ns == lost_ns else ZERO)
         self.day_end_ns = day_ns + DAY_NS
+        return ended
+
+    def prices(self) -> dict[str, Decimal]:
+        """Return the newest price of each symbol whose first live price came: the mark of margin."""
+        return {symbol: self.margin_mark(symbol) for symbol, market in self._markets.items() if market.first}
+
+    def count_extremes(self, counters: RunCounters) -> None:
+        """Set the counters of equity and prices, as they are at this moment."""
+        drawdown, state = self.drawdown, self._state
+        counters.peak_equity, counters.max_drawdown = drawdown.peak, drawdown.deepest
+        counters.max_drawdown_percent = drawdown.steepest_percent
+        counters.longest_drawdown_ns = drawdown.longest_ns(self.equity(), state.now_ns)
+        counters.lowest_equity = drawdown.lowest
+        counters.live_since_ns = state.live_since_ns
+        counters.first_prices = {symbol: market.first for symbol, market in self._markets.items() if market.first}
+        counters.last_prices = self.prices()
 
     # -- in float, for the drawdown and for liquidation --------------------------------------------------------------
 
@@ -187,6 +210,8 @@ class Valuation:
     def revalue(self, market: Market) -> None:
         """Copy the positions that an event changed as floats, and mark them to market."""
         symbol = market.symbol
+        if not market.holders and (self._single or not any(one.holders for one in self._markets.values())):
+            self.drawdown.rest(self._cash, self._state.now_ns)
         if self._watch_all is not None:
             self._watch_all.forget()
         holders: list[tuple[float, float]] = []
@@ -255,7 +280,7 @@ class Valuation:
             equity += sum([other.unrealised for other in self._markets.values() if other is not market])
         drawdown = self.drawdown
         if equity > drawdown.above or equity < drawdown.below:
-            drawdown.observe(equity, self._moment())
+            drawdown.observe(equity, self._moment(), self._state.now_ns)
         if self._single:
             self._set_quiet_range(market)
 

@@ -16,6 +16,7 @@ from lab.domain.events import (
     AmendRefused,
     AmendSent,
     CancelSent,
+    DayEnded,
     Deposited,
     FundingPaid,
     Liquidated,
@@ -93,6 +94,7 @@ class Auditor(Checks):
             FundingPaid: self._money.funding,
             Liquidated: self._money.liquidated,
             LiquidationSettled: self._money.settled,
+            DayEnded: self._money.day_ended,
         }
 
     def note_damage(self, text: str) -> None:

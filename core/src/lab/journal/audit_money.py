@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from lab.domain.events import Deposited, FundingPaid, Liquidated, LiquidationSettled, OrderFilled
+from lab.domain.events import DayEnded, Deposited, FundingPaid, Liquidated, LiquidationSettled, OrderFilled
 from lab.domain.ledger import ZERO, Ledger, Posting
 from lab.domain.margin import maintenance_margin
+from lab.domain.time import DAY_NS
 from lab.journal.audit_findings import Checks, Findings
 from lab.records.run import BookState, RunStarted, RunState
 
@@ -36,6 +37,7 @@ class Money(Checks):
         self._books: dict[str, _Book] = {}
         self.started: RunStarted | None = None
         self._marks: dict[str, Decimal] = {}
+        self._day_ns = -1
 
     def run_started(self, event: RunStarted) -> None:
         """Learn how the run was started: who trades what, with how much money."""
@@ -142,6 +144,31 @@ class Money(Checks):
         for symbol in event.symbols:
             self._expect(f"the {symbol} held", ledger.position(symbol).quantity, ZERO)
         self._expect_postings(event.postings, ledger.settle_liquidation(event.fee, event.insurance))
+
+    def day_ended(self, event: DayEnded) -> None:
+        """Check that a day's equity is that of its books, and no book better than the cash and the prices allow.
+
+        Positions are valued at the bid or the ask, and the row has the middle: what is missing is not known here.
+        """
+        if event.day_ns % DAY_NS or event.day_ns <= self._day_ns:
+            self._note(f"its day {event.day_ns} is no UTC day after {self._day_ns}, the one that ended before")
+        if self._at.time_ns < event.day_ns + DAY_NS:
+            self._note(f"its day {event.day_ns} was not over at {self._at.time_ns}")
+        self._day_ns = event.day_ns
+        self._expect("the books", sorted(event.books), sorted(self._books))
+        self._expect("its equity", event.equity, sum(event.books.values(), ZERO))
+        for name, equity in event.books.items():
+            ledger = self._books.get(name, _Book()).ledger
+            held = {symbol: one for symbol, one in ledger.positions.items() if one.quantity}
+            without = [symbol for symbol in held if symbol not in event.prices]
+            if without:
+                self._note(f"{name} holds {', '.join(without)}, and their prices are missing")
+                continue
+            most = ledger.cash
+            for symbol, one in held.items():
+                most += one.quantity * self.worth(symbol, event.prices[symbol]) - one.cost
+            if equity > most or (not held and equity != most):
+                self._note(f"the equity of {name} is {equity:f}, its cash and positions come to {most:f}")
 
     # -- the end -----------------------------------------------------------------------------------------------------
 

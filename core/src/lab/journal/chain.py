@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any, Final
 
 from lab.domain.events import (
+    DayEnded,
     Deposited,
     EntriesHalted,
     FundingPaid,
@@ -59,6 +60,8 @@ def key_of(event: object) -> str | None:
         return f"failed:{event.gate}"
     if type(event) is EntriesHalted:
         return f"halted:{event.strategy}:{event.gate}"
+    if type(event) is DayEnded:
+        return f"day:{event.day_ns}"
     return None
 
 

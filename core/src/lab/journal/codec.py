@@ -47,6 +47,7 @@ KINDS: Final[dict[type, str]] = {
     events.FundingSkipped: "funding_skipped",
     events.Liquidated: "liquidated",
     events.LiquidationSettled: "liquidation_settled",
+    events.DayEnded: "day_ended",
 }
 RUN_STARTED: Final = "run_started"
 RUN_ENDED: Final = "run_ended"

@@ -95,14 +95,15 @@ class JournalReader:
                 raise JournalError(f"{self.name}: row {row[0]} cannot be read: its body or its hash is of another type")
             yield (*row[:5], row[5].encode(), row[6])
 
-    def events(self, cls: type[T]) -> Iterator[T]:
-        """Yield the body of every row that is of this class, such as `OrderFilled`.
+    def events(self, *classes: type[T]) -> Iterator[T]:
+        """Yield the body of every row that is of one of these classes, such as `OrderFilled`, in their order.
 
         Raises `JournalError` naming the row whose body does not fit, and what is wrong with it.
         """
-        kind = ROW_KINDS[cls]
-        for seq, body in self._select("SELECT seq, body FROM event WHERE kind = ? ORDER BY seq", (kind,)):
-            yield self.decoded(cls, seq, body)
+        kinds = {ROW_KINDS[cls]: cls for cls in classes}
+        sql = f"SELECT seq, kind, body FROM event WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY seq"
+        for seq, kind, body in self._select(sql, tuple(kinds)):
+            yield self.decoded(kinds[kind], seq, body)
 
     def gathered(self, *classes: type) -> dict[type, list[Any]]:
         """Return the bodies of the rows of several classes, by class: each look for one alone reads the whole file.
@@ -110,10 +111,9 @@ class JournalReader:
         Raises `JournalError` naming the row whose body does not fit, and what is wrong with it.
         """
         found: dict[type, list[Any]] = {cls: [] for cls in classes}
-        kinds = {ROW_KINDS[cls]: cls for cls in classes}
-        sql = f"SELECT seq, kind, body FROM event WHERE kind IN ({', '.join('?' * len(kinds))}) ORDER BY seq"
-        for seq, kind, body in self._select(sql, tuple(kinds)):
-            found[kinds[kind]].append(self.decoded(kinds[kind], seq, body))
+        event: Any
+        for event in self.events(*classes):
+            found[event.__class__].append(event)
         return found
 
     def has(self, cls: type) -> bool:
@@ -287,7 +287,7 @@ def rows_after(path: Path, seq: int, limit: int) -> Sequence[Record]:
 def _taped(directory: Path) -> int | None:
     """Return the bytes of a session's tape; ``None`` for a backtest, and for one of a version that kept no mark."""
     segments = list(directory.glob("tape-*"))
-    if not segments or list(directory.glob(f"{FILE_NAME}.v*")):
+    if not segments or (directory / f"{FILE_NAME}.v1").exists():
         return None
     return sum(segment.stat().st_size for segment in segments)
 

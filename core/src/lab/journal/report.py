@@ -6,7 +6,9 @@ from typing import Any, Final, Literal
 
 from lab.domain.control import TradingState
 from lab.domain.events import (
+    DayEnded,
     EntriesHalted,
+    FundingPaid,
     OrderEnded,
     OrderFilled,
     OrderRefused,
@@ -23,6 +25,7 @@ from lab.journal.reader import JournalReader
 from lab.records.base import exact
 from lab.records.report import REPORT_SCHEMA_VERSION, Report
 from lab.records.run import RunStarted, RunState, SessionState, Totals
+from lab.statistics.run import RunStatistics
 
 RUN_SETTINGS: Final = (
     "provider", "strategies", "broker", "gates", "symbol", "interval", "equity", "account", "leverage", "margin",
@@ -32,23 +35,25 @@ RUN_SETTINGS: Final = (
 _HUNDREDTH_OF_A_PERCENT: Final = Decimal("0.0001")
 
 
-def build_report(reader: JournalReader) -> Report:
+def build_report(reader: JournalReader, statistics: RunStatistics | None = None) -> Report:
     """Return the report of a journal, finished or not. A run without its end is ``failed``, reason ``unfinished``.
 
+    ``statistics`` took the run's rows while they were written; without it they are read. The report is the same.
     Raises `lab.errors.JournalError` where the journal cannot be read or holds no run.
     """
     try:
         with localcontext(Context()):  # the one in force may be a component's
-            return _build(reader)
+            return _build(reader, statistics)
     except (ValueError, ArithmeticError) as error:
         raise JournalError(f"{reader.name}: not the journal of a run: {type(error).__name__}: {error}") from None
 
 
-def _build(reader: JournalReader) -> Report:
+def _build(reader: JournalReader, statistics: RunStatistics | None) -> Report:
     labels = reader.labels()
     started = reader.run_started()
     ended = reader.run_ended()
-    end: RunState = ended or reader.run_state() or empty_state(started)
+    known: RunState | None = ended or reader.run_state()
+    end = known or empty_state(started)
     totals, session = end.totals, end.session
     starting = starting_equity(started)
     code = ended.reason if ended else "unfinished"
@@ -104,6 +109,7 @@ def _build(reader: JournalReader) -> Report:
         liquidation_fees=exact(totals.liquidation_fees),
         insurance_paid=exact(totals.insurance_paid),
         max_drawdown=exact(totals.max_drawdown),
+        statistics=(statistics or _taken(reader, started)).finish(known, first_ns, last_ns),
         books=end.books,
         limits=session.limits,
         fee_rates=session.fees,
@@ -116,6 +122,12 @@ def _build(reader: JournalReader) -> Report:
         data_seconds=max(0, last_ns - first_ns) / SECOND_NS if first_ns and last_ns else 0.0,
         no_trade_reason=None if filled else _why_no_trade(started, totals, session, reader),
     )
+
+
+def _taken(reader: JournalReader, started: RunStarted) -> RunStatistics:
+    statistics = RunStatistics(started, starting_equity(started))
+    statistics.take(reader.events(OrderFilled, FundingPaid, DayEnded))
+    return statistics
 
 
 def deposits(started: RunStarted) -> tuple[Decimal, ...]:

@@ -16,7 +16,7 @@ FIRST_SEGMENT: Final = "tape-0001.jsonl.zst"
 """The first file of the tape beside a live run's journal."""
 LONGEST: Final = 4 << 20
 """Bytes of the longest line of a tape, and of the longest value in a journal: nothing longer is read."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 RUNNING: Final = "running"
 """The file that a run keeps locked while it runs."""
 RUN_STATE: Final = "run"
@@ -42,6 +42,7 @@ STEPS: Final[Mapping[int, Sequence[str]]] = {
         FROM unsealed LEFT JOIN event USING (seq)""",
         "DROP TABLE unsealed",
     ),
+    2: (),  # rows of a kind that older versions do not know, and fields of the end
 }
 
 

@@ -77,6 +77,10 @@ def totals_of(engine: Engine) -> Totals:
         rule: FillTotals(fills=one.fills, late=one.late, fees=exact(one.fees), slippage=exact(one.slippage))
         for rule, one in counters.fill_rules.items()
     }
+    figures["lowest_equity"] = exact(counters.lowest_equity)
+    figures["max_drawdown_percent"] = exact(counters.max_drawdown_percent)
+    for name in ("first_prices", "last_prices"):
+        figures[name] = {symbol: exact(price) for symbol, price in figures[name].items()}
     return Totals(**figures)
 
 

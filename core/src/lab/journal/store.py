@@ -6,7 +6,7 @@ have the same rows. ``chain`` says how a row is hashed; ``reader`` reads what is
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final
@@ -42,14 +42,24 @@ class Journal:
     nothing before their end and can be run again) rows are written in batches, and the unique index comes late.
     """
 
-    def __init__(self, directory: Path | None, *, durable: bool, labels: Mapping[str, str] | None) -> None:
+    def __init__(
+        self,
+        directory: Path | None,
+        *,
+        durable: bool,
+        labels: Mapping[str, str] | None,
+        watch: Callable[[Iterable[object]], object] | None = None,
+    ) -> None:
         """Create the journal of a new run in an existing directory, or in memory. Raises `JournalError`.
+
+        ``watch`` is given the events that become rows, many at once and each once, in their order.
 
         Without ``labels`` open that of a run that was cut off, to go on with it: the run is stepped again from its
         first input, and the rows that are there are compared with those given, byte for byte, instead of written.
         """
         self.path = None if directory is None else directory / FILE_NAME
         self._durable = durable
+        self._watch = watch
         self._gathered: list[Gathered] = []
         self._waiting = 0
         self._rows: list[WrittenRow] = []
@@ -131,6 +141,8 @@ class Journal:
         """Turn what was gathered into rows: many at once, because a loop this small runs twice as fast on its own."""
         gathered, self._gathered = self._gathered, []
         if gathered:
+            if self._watch is not None:
+                self._watch(chain.from_iterable(events for events, _, _ in gathered))
             self._add(chain_rows(gathered, self._seq, self._hash))
 
     def _add(self, rows: Sequence[WrittenRow]) -> None:

@@ -8,8 +8,9 @@ from lab.domain.ledger import ZERO
 from lab.domain.margin import AccountMode
 from lab.records.base import Record
 from lab.records.run import BookState, Counters, FillTotals, RunKind
+from lab.records.statistics import Statistics
 
-REPORT_SCHEMA_VERSION = 1
+REPORT_SCHEMA_VERSION = 2
 
 
 class Setting(Record, frozen=True, kw_only=True):
@@ -90,7 +91,7 @@ class Report(Record, frozen=True, kw_only=True):
     """The final report of a run."""
 
     schema_version: int
-    """version of this layout: 1"""
+    """version of this layout: 2"""
     kind: RunKind
     """`run` (a live session), `backtest` or `replay`"""
     run_id: str
@@ -181,6 +182,8 @@ class Report(Record, frozen=True, kw_only=True):
     """losses beyond the margin, which the venue's insurance fund paid"""
     max_drawdown: Decimal
     """largest fall of equity from a peak"""
+    statistics: Statistics = Statistics()
+    """what trades, days and months came to; see [statistics](statistics.md)"""
     books: Mapping[str, BookState]
     """per strategy: cash, equity, profit, fills, trades, balances of the accounts, open positions"""
     limits: Mapping[str, Mapping[str, str]]

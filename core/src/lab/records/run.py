@@ -185,6 +185,18 @@ class Totals(Record, frozen=True, kw_only=True):
     """highest equity"""
     max_drawdown: Decimal = ZERO
     """largest fall of equity from a peak"""
+    max_drawdown_percent: Decimal = ZERO
+    """the fall that was the largest part of its peak, in % of it, on 1e-10"""
+    longest_drawdown_ns: int = 0
+    """longest time from a peak of equity to the next, the one that goes on at the end included"""
+    lowest_equity: Decimal = ZERO
+    """lowest equity; the peak, the falls and this are those at every event, not only at the ends of days"""
+    live_since_ns: int = 0
+    """venue time of the first price that was no history; 0: there was none"""
+    first_prices: Mapping[str, Decimal] = {}
+    """the first price of each symbol that was no history: the middle of its quote, without quotes its close"""
+    last_prices: Mapping[str, Decimal] = {}
+    """the newest price of each of them"""
 
 
 class PositionState(Record, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from lab.domain.orders import OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS, SECOND_NS
 from lab.exit_codes import EndReason
 from lab.journal.report import build_report
+from lab.journal.schema import SCHEMA_VERSION
 from lab.journal.state import end_state, ended, totals_of
 from lab.journal.store import Journal
 from lab.ports import Header, Holding, Record, Report, RunInfo, Status
@@ -31,7 +32,7 @@ def _part(name: str) -> ComponentRecord:
 
 _BTC: Final = instrument(_SYMBOL)
 _STARTED: Final = RunStarted(
-    schema_version=1, kind="run", lab="0", config_hash="harness", provider=_part("sample"), venue="seed 0",
+    schema_version=SCHEMA_VERSION, kind="run", lab="0", config_hash="harness", provider=_part("sample"), venue="seed 0",
     realm="synthetic", strategies=(_part("tested"),), gates=(), broker=_part("simple"), symbol=_SYMBOL,
     interval="1m", interval_ns=MINUTE_NS, minutes=30.0, equity=Decimal(10_000), leverage=Decimal(5), seed=0, speed="1",
     no_orders=False, lookback=1, instruments={_SYMBOL: _BTC}, source={},

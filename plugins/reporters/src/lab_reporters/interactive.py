@@ -15,15 +15,18 @@ def chart(
     candles: Mapping[str, Sequence[Candle]],
     fills: Mapping[str, tuple[Fills, Sequence[int]]],
     equity: Sequence[tuple[int, float]],
+    held: Sequence[tuple[int, float]],
+    falls: Sequence[tuple[int, float]],
 ) -> str:
-    """Return a ``<div>`` with the symbols' candles and fills and the equity, one below the other, on one time axis.
+    """Return a ``<div>`` with the symbols' candles and fills, the equity beside what buying and holding would have
+    given, and the drawdown in %, one below the other, on one time axis.
 
     Raises ``ImportError`` where plotly is not installed.
     """
     go: Any = import_module("plotly.graph_objects")
     subplots: Any = import_module("plotly.subplots")
-    titles = [*(escape(text.clean(symbol)) for symbol in candles), "Equity"]
-    heights = [*([3] * len(candles)), 2]
+    titles = [*(escape(text.clean(symbol)) for symbol in candles), "Equity, and buy and hold", "Drawdown in %"]
+    heights = [*([3] * len(candles)), 2, 1]
     figure = subplots.make_subplots(
         rows=len(titles), cols=1, shared_xaxes=True, vertical_spacing=0.05, subplot_titles=titles, row_heights=heights
     )
@@ -32,10 +35,15 @@ def chart(
         if symbol in fills:
             for trace in _fills(go, *fills[symbol]):
                 figure.add_trace(trace, row=row, col=1)
-    x, y = [text.moment(time_ns) for time_ns, _ in equity], [value for _, value in equity]
-    figure.add_trace(
-        go.Scatter(x=x, y=y, name="equity", line={"color": "#3b82c4", "width": 1.5}), row=len(titles), col=1
-    )
+    for row, name, points, color, fill in (
+        (len(candles) + 1, "equity", equity, "#3b82c4", None),
+        (len(candles) + 1, "buy and hold", held, "#c98a1b", None),
+        (len(candles) + 2, "drawdown", falls, "#d9564a", "tozeroy"),
+    ):
+        x, y = [text.moment(time_ns) for time_ns, _ in points], [value for _, value in points]
+        figure.add_trace(
+            go.Scatter(x=x, y=y, name=name, fill=fill, line={"color": color, "width": 1.5}), row=row, col=1
+        )
     # Grey on nothing reads well on the page's light and on its dark ground.
     figure.update_layout(
         template="none", height=130 + 110 * sum(heights), margin={"l": 10, "r": 70, "t": 30, "b": 30},

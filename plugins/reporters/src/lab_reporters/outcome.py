@@ -7,6 +7,7 @@ from typing import Final
 from lab.domain.ledger import ZERO
 from lab.ports import Header, Report
 from lab.records.report import Setting
+from lab.statistics.wording import figure_rows
 
 from lab_reporters import text
 
@@ -110,10 +111,20 @@ def summary_rows(report: Report) -> Rows:
         *_strategy_rows(report),
         *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
+        *statistics_rows(report),
     ]
     rows += zip(chain(("Degradations",), repeat("")), map(text.clean, report.degradations), strict=False)
     if report.no_trade_reason:
         rows.append(("No trade", text.clean(report.no_trade_reason)))
+    return rows
+
+
+def statistics_rows(report: Report) -> Rows:
+    """Return the important statistics, and what is left out, with the reason."""
+    rows: Rows = []
+    for label, said in figure_rows(report.statistics, text.money):
+        name = f"{label[0].upper()}{label[1:]}"
+        rows.append(("" if name in dict(rows) else name, text.clean(said)))
     return rows
 
 
@@ -145,6 +156,32 @@ def strategy_cells(report: Report) -> list[tuple[str, ...]]:
         )
         for name, book in report.books.items()
     ]  # fmt: skip
+
+
+def symbol_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each symbol with its trades, how many of them won, their profit, and what its fills cost."""
+    return [
+        (
+            symbol, f"{one.trades:,}", "–" if one.win_rate_percent is None else f"{one.win_rate_percent:.2f} %",
+            text.money(one.profit, signed=True), *map(text.money, (one.fees, one.funding, one.slippage)),
+        )
+        for symbol, one in report.statistics.by_symbol.items()
+    ]  # fmt: skip
+
+
+def month_cells(report: Report) -> list[tuple[str, ...]]:
+    """Return each month with its return, its profit, its trades and days, and what holding would have given."""
+    return [
+        (
+            one.month, _share(one.return_percent), text.money(one.profit, signed=True), f"{one.trades:,}",
+            f"{one.days}", _share(one.buy_and_hold_percent),
+        )
+        for one in report.statistics.by_month
+    ]  # fmt: skip
+
+
+def _share(percent: float | None) -> str:
+    return "–" if percent is None else f"{percent:+.2f} %"
 
 
 def rule_cells(report: Report) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import define, field
 from lab.domain.market import Candle
+from lab.domain.time import parse_time
 from lab.ports import Header, Report
 
 from lab_reporters import svg, text
@@ -14,27 +15,32 @@ from lab_reporters.outcome import (
     band_text,
     duration_rows,
     header_rows,
+    month_cells,
     profit_of,
     rule_cells,
     setting_rows,
     strategy_cells,
     summary_rows,
+    symbol_cells,
 )
 from lab_reporters.page_model import PageModel
-from lab_reporters.series import Fills, equity_curve
+from lab_reporters.series import Fills, drawdown_curve, equity_curve, held_curve
 from lab_reporters.trades import Cells
 
 _MARKS_MAX: Final = 1000
+_MONTHS_MAX: Final = 120
 _NUMBERS: Final = frozenset({
     "Quantity", "Price", "Entry price", "Exit price", "Fee", "Fees", "Profit", "Realised", "Position", "Spread",
     "Slippage", "Count", "Cash", "Equity", "Funding", "Late", "P&L", "Number of fills", "Number of trades",
+    "Return", "Days", "Buy and hold", "Win rate",
 })  # fmt: skip
 _TIMES: Final = frozenset({"Time", "Entry", "Exit"})
 _TABLES: Final[tuple[tuple[str, str, tuple[str, ...]], ...]] = (
     (
         "trades",
         "Trades",
-        ("Entry", "Exit", "Strategy", "Side", "Quantity", "Symbol", "Entry price", "Exit price", "Fees", "Profit"),
+        ("Entry", "Exit", "Strategy", "Side", "Quantity", "Symbol", "Entry price", "Exit price", "Fees", "Funding",
+         "Profit"),
     ),
     (
         "fills",
@@ -62,13 +68,15 @@ class Charts:
     fills: dict[str, Fills]
     marked: dict[str, list[int]]
     equity: list[tuple[int, float]]
+    held: list[tuple[int, float]]
+    falls: list[tuple[int, float]]
     starting: float
     notes: list[str] = field(factory=list)
 
 
 def page(header: Header, report: Report, story: PageModel, *, charts: str) -> str:
     """Return the whole page. ``charts``: ``auto`` takes plotly where it is installed, ``plain`` is SVG."""
-    drawn = _charts(header, story)
+    drawn = _charts(header, report, story)
     pictures, scripted = _pictures(drawn, charts)
     name = f"{header.symbol} {header.interval}"
     style = files("lab_reporters").joinpath("page.css").read_text("utf-8")
@@ -97,7 +105,7 @@ def page(header: Header, report: Report, story: PageModel, *, charts: str) -> st
     return "\n".join(part for part in parts if part)
 
 
-def _charts(header: Header, story: PageModel) -> Charts:
+def _charts(header: Header, report: Report, story: PageModel) -> Charts:
     starting = story.deposits or float(header.starting_equity)
     drawn, notes = dict[str, list[Candle]](), list[str]()
     for symbol, candles in story.candles.items():
@@ -112,7 +120,17 @@ def _charts(header: Header, story: PageModel) -> Charts:
         if len(marked[symbol]) < len(fills.time_ns):
             notes.append(f"{len(marked[symbol]):,} of {len(fills.time_ns):,} fills of {symbol} are marked")
     equity = equity_curve(starting, drawn, story.fills, story.moves, story.candles_max)
-    return Charts(drawn, story.fills, marked, equity, starting, notes)
+    first = {symbol: float(price) for symbol, price in report.statistics.first_prices.items()}
+    inverse = header.instrument.contract == "inverse"
+    held = held_curve(starting, drawn, first, _begin_ns(report), inverse=inverse) if equity else []
+    return Charts(drawn, story.fills, marked, equity, held, drawdown_curve(equity, starting), starting, notes)
+
+
+def _begin_ns(report: Report) -> int:
+    try:
+        return parse_time(report.first_event or "")
+    except ValueError:
+        return 0  # only where a line begins depends on it
 
 
 def _pictures(drawn: Charts, charts: str) -> tuple[str, bool]:
@@ -124,10 +142,8 @@ def _pictures(drawn: Charts, charts: str) -> tuple[str, bool]:
             from lab_reporters.interactive import chart
 
             both = {symbol: (fills, drawn.marked[symbol]) for symbol, fills in drawn.fills.items()}
-            return (
-                f"<section><h2>Price and equity</h2>{chart(drawn.candles, both, drawn.equity)}{notes}</section>",
-                True,
-            )
+            picture = chart(drawn.candles, both, drawn.equity, drawn.held, drawn.falls)
+            return f"<section><h2>Price and equity</h2>{picture}{notes}</section>", True
         except ImportError:
             pass  # plotly is an extra; the plain charts say the same
     return _plain_pictures(drawn, notes), False
@@ -142,7 +158,11 @@ def _plain_pictures(drawn: Charts, notes: str) -> str:
         + "</section>"
         for symbol in [*drawn.candles, *(symbol for symbol in drawn.fills if symbol not in drawn.candles)]
     ]
-    sections.append(f"<section><h2>Equity</h2>{svg.equity_chart(drawn.equity, drawn.starting)}{notes}</section>")
+    equity = svg.equity_chart(drawn.equity, drawn.starting, drawn.held)
+    beside = ", and buy and hold" if drawn.held else ""
+    sections.append(f"<section><h2>Equity{beside}</h2>{equity}{notes}</section>")
+    falls = svg.drawdown_chart(drawn.falls)
+    sections += [f"<section><h2>Drawdown in %</h2>{falls}</section>"] if falls else []
     return "".join(sections)
 
 
@@ -157,7 +177,8 @@ def _head(header: Header, report: Report, name: str) -> str:
 
 def _cards(report: Report) -> str:
     rows = dict(summary_rows(report))
-    labels = ("Trades", "Fills", "Fees", "Max drawdown", "Refusals", *(label for label, _ in duration_rows(report)))
+    labels = ["Trades", "Fills", "Fees", "Max drawdown", "Refusals", *(label for label, _ in duration_rows(report))]
+    labels += [label for label in ("Win rate", "Sharpe", "CAGR", "Buy and hold") if label in rows]
     profit = profit_of(report)
     tone = "good" if profit.startswith("+") else "bad" if profit.startswith("-") else ""
     cards = [f'<div class="card"><span>P&amp;L</span><b class="{tone}">{_safe(profit)}</b></div>']
@@ -168,11 +189,18 @@ def _cards(report: Report) -> str:
 
 
 def _results(report: Report) -> Iterator[str]:
-    """Yield the tables of the report: the result of each strategy where there are several, and how fills were made."""
+    """Yield the tables of the report: by strategy and symbol where there are several, by month, and by rule."""
     strategies, rules = strategy_cells(report), rule_cells(report)
     if len(strategies) > 1:
         columns = ("Strategy", "P&L", "Number of trades", "Number of fills", "Fees", "Funding", "Equity")
         yield _table("Strategies", columns, strategies, len(strategies))
+    months, symbols = month_cells(report), symbol_cells(report)
+    if len(symbols) > 1:
+        columns = ("Symbol", "Number of trades", "Win rate", "Profit", "Fees", "Funding", "Slippage")
+        yield _table("Symbols", columns, symbols, len(symbols))
+    if months:
+        of_month = ("Month", "Return", "Profit", "Number of trades", "Days", "Buy and hold")
+        yield _table("Months", of_month, months[-_MONTHS_MAX:], len(months))
     if rules:
         yield _table("How fills were made", ("Rule", "Number of fills", "Late", "Fees", "Slippage"), rules, len(rules))
 

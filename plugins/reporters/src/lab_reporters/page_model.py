@@ -25,18 +25,19 @@ from lab.domain.events import (
     Signal,
     StrategyStopped,
 )
+from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
 from lab.domain.time import MINUTE_NS
 from lab.ports import Record
+from lab.statistics.round_trips import RoundTrips
 
 from lab_reporters import text
 from lab_reporters.decoding import event_of, moment_of
 from lab_reporters.lines import describe_request, line_of
 from lab_reporters.series import Candles, Fills, Moves
-from lab_reporters.trades import Cells, OpenTrade
+from lab_reporters.trades import Cells, trade_cells
 
 _SYMBOLS_MAX: Final = 8
-_OPEN_MAX: Final = 1_000
 
 
 @define
@@ -62,13 +63,14 @@ class PageModel:
     candles_max: int
     rows_max: int
     interval_ns: int = MINUTE_NS
+    instrument: Instrument | None = None
     candles: dict[str, Candles] = field(init=False, factory=dict)
     fills: dict[str, Fills] = field(init=False, factory=dict)
     deposits: float = field(init=False, default=0.0)
     moves: Moves = field(init=False, factory=Moves)
     tables: dict[str, Rows] = field(init=False, factory=dict)
     reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
-    _open: dict[tuple[str, str], OpenTrade] = field(init=False, factory=dict)
+    _trips: RoundTrips = field(init=False, factory=RoundTrips)
 
     def table(self, name: str) -> Rows:
         """Return the table of that name, a new one where there is none."""
@@ -99,6 +101,8 @@ class PageModel:
             case Signal():
                 self.table("signals").add(partial(_decoded, _signal, record))
             case FundingPaid() | LiquidationSettled():
+                if isinstance(event, FundingPaid):
+                    self._trips.pay(event)
                 self.moves.add(record.time_ns, event.postings[0][1])
                 self.table("margin").add(partial(_decoded, _margin, record))
             case FundingSkipped() | Liquidated():
@@ -133,15 +137,10 @@ class PageModel:
 
     def _follow(self, event: OrderFilled) -> None:
         """Add a fill to the trade of its strategy and symbol; one that is closed by it becomes a row."""
-        key = event.strategy, event.symbol
-        found = self._open.get(key)
-        closed, still_open = (found or OpenTrade()).take(event)
+        traded = self.instrument
+        closed = self._trips.take(event, traded if traded is not None and traded.symbol == event.symbol else None)
         if closed is not None:
-            self.table("trades").add(partial(closed.cells, *key))
-        if still_open is None:
-            self._open.pop(key, None)
-        elif found is not None or len(self._open) < _OPEN_MAX:
-            self._open[key] = still_open
+            self.table("trades").add(partial(trade_cells, closed))
 
     def _bound_reasons(self) -> None:
         if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end

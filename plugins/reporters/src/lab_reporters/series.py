@@ -1,7 +1,7 @@
 """The series of the charts, in bounded memory: candles (merged when there are many), fills as columns, and equity."""
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from heapq import merge
 from math import isfinite
@@ -182,6 +182,36 @@ def equity_curve(
             points.append((time_ns, cash + sum(amount * marks[of] for of, amount in held.items() if amount)))
     step = max(1, -(-len(points) // (2 * limit)))
     return points if step == 1 else [*points[:-1:step], points[-1]]
+
+
+def held_curve(
+    starting: float, candles: Mapping[str, Sequence[Candle]], first: Mapping[str, float], from_ns: int, *, inverse: bool
+) -> list[tuple[int, float]]:
+    """Return (time_ns, what the starting equity is worth) had it bought the symbols at their first prices, equal parts.
+
+    A point at each drawn candle's end from ``from_ns`` on, in float, as `lab.records.statistics` defines it.
+    """
+    streams = [_candle_moments(symbol, some) for symbol, some in candles.items() if first.get(symbol, 0.0) > 0.0]
+    marks = {symbol: price for symbol, price in first.items() if price > 0.0}
+    points: list[tuple[int, float]] = []
+    for time_ns, symbol, price, _, _ in merge(*streams, key=_moment_order):
+        if time_ns < from_ns or not price > 0.0:
+            continue
+        marks[symbol] = price
+        gains = [1.0 - first[of] / now if inverse else now / first[of] - 1.0 for of, now in marks.items()]
+        if points and points[-1][0] == time_ns:  # candles of several symbols end together
+            points.pop()
+        points.append((time_ns, starting * (1.0 + sum(gains) / len(gains))))
+    return points
+
+
+def drawdown_curve(points: Sequence[tuple[int, float]], starting: float) -> list[tuple[int, float]]:
+    """Return (time_ns, how far the equity is below the highest before it, in %, 0 or less) of an equity curve."""
+    peak, falls = starting, list[tuple[int, float]]()
+    for time_ns, equity in points:
+        peak = max(peak, equity)
+        falls.append((time_ns, (equity - peak) / peak * 100.0 if peak > 0.0 else 0.0))
+    return falls
 
 
 def _moment_order(moment: Moment) -> tuple[int, bool]:

@@ -41,7 +41,10 @@ class Html(Reporter):
     async def report(self, run: RunInfo, records: AsyncIterator[Record]) -> None:
         """Write the page at the end. Never raises for what a row holds; raises ``OSError`` when the disk refuses it."""
         story = PageModel(
-            candles_max=self.candles_max, rows_max=self.rows_max, interval_ns=_interval_ns(run.header.interval)
+            candles_max=self.candles_max,
+            rows_max=self.rows_max,
+            interval_ns=_interval_ns(run.header.interval),
+            instrument=run.header.instrument,
         )
         async for record in records:
             if run.directory is not None:

@@ -51,18 +51,35 @@ def price_chart(symbol: str, candles: Sequence[Candle], fills: Fills, marked: Se
     return _picture(frame, f"Price of {symbol} with fills", _candles(frame, candles) + marks)
 
 
-def equity_chart(points: Sequence[tuple[int, float]], starting: float) -> str:
-    """Return the equity as a line over the starting equity."""
+def equity_chart(points: Sequence[tuple[int, float]], starting: float, held: Sequence[tuple[int, float]]) -> str:
+    """Return the equity as a line over the starting equity, and beside it what buying and holding would have given."""
     if not points:
         return ""
-    values = [value for _, value in points]
-    frame = _frame(220.0, [time_ns for time_ns, _ in points], min(*values, starting), max(*values, starting))
+    values = [starting, *(value for _, value in [*points, *held])]
+    frame = _frame(220.0, [time_ns for time_ns, _ in [*points, *held]], min(values), max(values))
     base = frame.y(starting)
-    line = "L".join(f"{frame.x(time_ns):.1f},{frame.y(value):.1f}" for time_ns, value in points)
+    line = _line(frame, points)
     first, last = frame.x(points[0][0]), frame.x(points[-1][0])
     area = f'<path class="area" d="M{first:.1f},{base:.1f}L{line}L{last:.1f},{base:.1f}Z"/>'
     start = f'<path class="start" d="M0,{base:.1f}H{_WIDTH - _RIGHT:.1f}"><title>starting equity</title></path>'
-    return _picture(frame, "Equity", f'{area}{start}<path class="line" d="M{line}"/>')
+    beside = f'<path class="held" d="M{_line(frame, held)}"><title>buy and hold</title></path>' if held else ""
+    return _picture(frame, "Equity", f'{area}{start}{beside}<path class="line" d="M{line}"/>')
+
+
+def drawdown_chart(falls: Sequence[tuple[int, float]]) -> str:
+    """Return how far the equity was below its highest so far, in %, as an area below 0; nothing where it never was."""
+    lowest = min((fall for _, fall in falls), default=0.0)
+    if not lowest < 0.0:
+        return ""
+    frame = _frame(140.0, [time_ns for time_ns, _ in falls], lowest, 0.0)
+    base, first, last = frame.y(0.0), frame.x(falls[0][0]), frame.x(falls[-1][0])
+    line = _line(frame, falls)
+    area = f'<path class="fall" d="M{first:.1f},{base:.1f}L{line}L{last:.1f},{base:.1f}Z"/>'
+    return _picture(frame, "Drawdown in %", area)
+
+
+def _line(frame: Frame, points: Sequence[tuple[int, float]]) -> str:
+    return "L".join(f"{frame.x(time_ns):.1f},{frame.y(value):.1f}" for time_ns, value in points)
 
 
 def _frame(height: float, times: Sequence[int], low: float, high: float) -> Frame:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-from lab.domain.time import SECOND_NS, format_time
+from lab.domain.time import SECOND_NS, format_duration, format_time
 
 # A decimal of a million digits is one short text in the journal and a million characters on the screen.
 _DIGITS_MAX: Final = 30
@@ -75,12 +75,7 @@ def duration(seconds: object) -> str:
     number = as_decimal(seconds)
     if number is None:
         return "unknown"
-    minutes, second = divmod(int(max(number, Decimal(0))), 60)
-    hours, minute = divmod(minutes, 60)
-    days, hour = divmod(hours, 24)
-    if days:
-        return f"{days} d {hour}:{minute:02d}:{second:02d}"
-    return f"{hour}:{minute:02d}:{second:02d}" if hour else f"{minute}:{second:02d}"
+    return format_duration(float(number))
 
 
 def moment(time_ns: int) -> str:

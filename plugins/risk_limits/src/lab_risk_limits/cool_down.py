@@ -7,9 +7,9 @@ from attrs import define, field
 from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
 from lab.domain.ledger import ZERO
 from lab.domain.time import MINUTE_NS
+from lab.statistics.round_trips import RoundTrips
 
 from lab_risk_limits.figures import above_0, as_ns, as_seconds, figures_of, record, texts
-from lab_risk_limits.round_trips import RoundTrips
 
 
 @define(kw_only=True)
@@ -43,9 +43,9 @@ class CoolDown(RiskGate):
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
         """Note when a round trip ended with a loss."""
-        result = self._trips.take(fill)
-        if result is not None and result < ZERO:
-            self._lost[fill.strategy] = view.now_ns, -result
+        trip = self._trips.take(fill, view.instrument(fill.symbol))
+        if trip is not None and trip.profit < ZERO:
+            self._lost[fill.strategy] = view.now_ns, -trip.profit
 
     def snapshot(self) -> Mapping[str, str]:
         """Return when each strategy lost last, and how much."""

@@ -7,9 +7,9 @@ from attrs import define, field
 from lab import PASS, OrderFilled, OrderRequest, Refuse, RiskGate, Verdict, View
 from lab.domain.ledger import ZERO
 from lab.domain.time import MINUTE_NS
+from lab.statistics.round_trips import RoundTrips
 
 from lab_risk_limits.figures import above_0, as_ns, as_seconds, figures_of, record, texts
-from lab_risk_limits.round_trips import RoundTrips
 
 
 @define(kw_only=True)
@@ -56,14 +56,14 @@ class ConsecutiveLosses(RiskGate):
 
     def on_fill(self, fill: OrderFilled, view: View) -> None:
         """Count the round trip that the fill ended, if it ended one."""
-        result = self._trips.take(fill)
-        if result is None:
+        trip = self._trips.take(fill, view.instrument(fill.symbol))
+        if trip is None:
             return
         row = self._row.setdefault(fill.strategy, [])
-        if result >= ZERO:
+        if trip.profit >= ZERO:
             row.clear()
             return
-        row.append(result)
+        row.append(trip.profit)
         if len(row) == self.losses:
             self._tripped[fill.strategy] = view.now_ns, -sum(row, ZERO)
             row.clear()
