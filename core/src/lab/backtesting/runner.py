@@ -4,7 +4,7 @@ import contextlib
 import gc
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
 from pathlib import Path
@@ -227,6 +227,10 @@ class Ended:
     batch: Batch
     info: RunInfo
 
+    def inputs(self) -> Iterator[Input]:
+        """Read the inputs that it took once more, from its data."""
+        return again(self.batch, self.report.counters.inputs, FailureLog())
+
 
 @own_context()
 def conduct(
@@ -336,16 +340,12 @@ def _info(
     failures: FailureLog,
 ) -> RunInfo:
     """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
-    run, name, data = batch.assembly.settings, batch.assembly.provider.name, batch.data
-    assert data is not None, "a backtest is fed by its data"
-    wanted = data.wanted()
-
+    run = batch.assembly.settings
     one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
 
     def candles() -> list[Candle]:
         with one_at_a_time:
-            again = GuardedSource(name, wanted, data.batches() or iter(()), failures)
-            taken = islice(chain.from_iterable(again), report.counters.inputs)
+            taken = again(batch, report.counters.inputs, failures)
             return [event for event in taken if isinstance(event, Candle)]
 
     status = status_of(
@@ -360,6 +360,14 @@ def _info(
         report=lambda: report,
         candles=candles,
     )
+
+
+def again(batch: Batch, count: int, failures: FailureLog) -> Iterator[Input]:
+    """Yield the first ``count`` inputs of a batch once more. Raises `lab.errors.ProviderError`."""
+    data = batch.data
+    assert data is not None, "a backtest is fed by its data"
+    source = GuardedSource(batch.assembly.provider.name, data.wanted(), data.batches() or iter(()), failures)
+    return islice(chain.from_iterable(source), count)
 
 
 def instrument_of(batch: Batch) -> Instrument:

@@ -278,8 +278,18 @@ def _flag(key: str) -> str:
     return FLAGS.get(key) or f"--{key.replace('_', '-')}"
 
 
-def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str], *, reporters: bool = True) -> Assembly:
-    """Put a run together. Raises `ConfigError` or `lab.plugins.discovery.PluginError`; writes nothing."""
+def assemble(
+    registry: Registry,
+    layers: Layers,
+    environment: Mapping[str, str],
+    *,
+    reporters: bool = True,
+    provider: Part[Provider] | None = None,
+) -> Assembly:
+    """Put a run together. Raises `ConfigError` or `lab.plugins.discovery.PluginError`; writes nothing.
+
+    A ``provider`` that is given is used as it is: it has its settings, and may have read its data already.
+    """
     layers.add_environment({k: v for k, v in environment.items() if k.startswith("LAB_RUN_")}, {"run": RunSettings})
     run, in_force = build("run", RunSettings, layers)
     offers: dict[str, Offer] = {}
@@ -298,7 +308,11 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         offers[alias] = offer = offer or registry.get(kind, name)
         return alias, offer
 
-    provider = choose("provider", run.provider)
+    if provider is None:
+        chosen = choose("provider", run.provider)
+    else:
+        chosen = provider.name, provider.offer
+        offers[provider.name] = provider.offer
     if not run.strategies:
         raise ConfigError("no strategy chosen; give --strategy NAME (see `lab plugins`)")
     strategies = [choose("strategy", name, alias) for alias, name in run.named_strategies()]
@@ -317,25 +331,10 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         in_force.extend(settings)
         return Part(alias, offer, component)
 
-    def make_strategy(chosen: tuple[str, Offer]) -> Part[Strategy]:
-        part: Part[Strategy] = make(chosen)
-        try:
-            lookback = part.component.lookback
-        except KeyboardInterrupt:
-            raise  # of a command that a signal just ends
-        except BaseException as error:
-            raise PluginError(f"{part.name}: its lookback fails: {describe_error(error)}") from None
-        if not isinstance(lookback, int) or not 0 <= lookback <= 1_000_000:
-            raise PluginError(
-                f"{part.name}: its lookback is {text_of(repr, lookback, 100)}; expected a whole number of candles, "
-                "0 or more"
-            )
-        return part
-
     return Assembly(
         run,
-        _told(run, make(provider)),
-        [make_strategy(entry) for entry in strategies],
+        provider or _told(run, make(chosen)),
+        [_with_lookback(make(entry)) for entry in strategies],
         [make(entry) for entry in gates],
         make(broker),
         [make(entry) for entry in shown],
@@ -343,6 +342,22 @@ def assemble(registry: Registry, layers: Layers, environment: Mapping[str, str],
         unknown_variables,
         layers.unused(known),
     )
+
+
+def _with_lookback(part: Part[Strategy]) -> Part[Strategy]:
+    """Return a strategy whose lookback can be used. Raises `PluginError`."""
+    try:
+        lookback = part.component.lookback
+    except KeyboardInterrupt:
+        raise  # of a command that a signal just ends
+    except BaseException as error:
+        raise PluginError(f"{part.name}: its lookback fails: {describe_error(error)}") from None
+    if not isinstance(lookback, int) or not 0 <= lookback <= 1_000_000:
+        raise PluginError(
+            f"{part.name}: its lookback is {text_of(repr, lookback, 100)}; expected a whole number of candles, "
+            "0 or more"
+        )
+    return part
 
 
 def _told(run: RunSettings, part: Part[Provider]) -> Part[Provider]:

@@ -81,6 +81,17 @@ class JournalReader:
             raise JournalError(f"{path}: {error}") from None
         return cls(db, str(path), mark, taped=_taped(directory))
 
+    @classmethod
+    def loaded(cls, image: bytes) -> "JournalReader":
+        """Read a journal that was in memory, from the bytes that `Journal.image` gave. Any thread may use it."""
+        db = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        db.deserialize(image)
+        return cls(db, "the journal in memory")
+
+    def after(self, seq: int, limit: int) -> Sequence[Record]:
+        """Return up to ``limit`` rows after ``seq``, in order."""
+        return records_after(self._db, seq, limit)
+
     def labels(self) -> dict[str, str]:
         """Return what labels the run: its id, the wall clock at the start, the machine."""
         return dict(self._select("SELECT key, value FROM meta LIMIT ?", (_LABELS_MOST,)))

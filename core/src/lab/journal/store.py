@@ -247,6 +247,10 @@ class Journal:
         """Return a reader of the committed rows, over this connection."""
         return JournalReader(self._db, str(self.path or "the journal in memory"))
 
+    def image(self) -> bytes:
+        """Return a journal in memory as bytes, for `JournalReader.loaded`."""
+        return self._db.serialize()
+
     def index(self) -> None:
         """Make the unique index of a backtest, at its end or at the first question for an outcome.
 

@@ -33,12 +33,14 @@ _NAME_MOST: Final = 100  # characters
 class Value:
     """A raw value and where it came from: ``lab.toml``, ``LAB_SMA_FAST``, ``--set``.
 
-    ``of_command`` marks what the command line or the command itself gives: it counts over the environment.
+    ``of_command`` marks what the command line or the command itself gives: it counts over the environment. ``as_it_is``
+    marks a setting of a component that a program made: it needs no conversion, whatever its class.
     """
 
     raw: Any
     origin: str
     of_command: bool = False
+    as_it_is: bool = False
 
 
 @attrs.frozen
@@ -60,6 +62,12 @@ class Layers:
     def put(self, table: str, key: str, raw: Any, origin: str, *, of_command: bool = False) -> None:
         """Set one value over earlier layers."""
         self.tables.setdefault(table, {})[key] = Value(raw, origin, of_command)
+
+    def put_made(self, table: str, component: object) -> None:
+        """Set all settings of a component that a program made, as they are."""
+        for key, one in settings_of(type(component)).items():
+            origin = type(component).__name__
+            self.tables.setdefault(table, {})[key] = Value(getattr(component, one.name), origin, as_it_is=True)
 
     def add_command(self, values: Mapping[str, tuple[Any, str]]) -> None:
         """Take what a command gives: raw value and origin, by ``table.key``."""
@@ -252,7 +260,9 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
         if secret:
             _check_origin(table, key, value)
         try:
-            if secret and value.raw is not None:  # a recorded run says that it was not given
+            if value.as_it_is:
+                values[key] = value.raw
+            elif secret and value.raw is not None:  # a recorded run says that it was not given
                 values[key] = Secret(str(value.raw))
             else:
                 values[key] = convert(value.raw, known[key].type)

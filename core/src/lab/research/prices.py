@@ -1,0 +1,162 @@
+"""Prices that are read once, for as many runs as you like."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from os import PathLike, fspath
+from typing import Any, Final
+
+from attrs import define, field, frozen
+
+from lab.backtesting.data import BatchData, HeldData
+from lab.composition.assembly import Part
+from lab.composition.config import RunSettings
+from lab.composition.declared import Declared, declared
+from lab.composition.subscription import run_instrument, run_subscription
+from lab.domain.inputs import Input
+from lab.domain.instrument import Instrument
+from lab.domain.market import Candle
+from lab.domain.time import SECOND_NS, format_interval, format_time
+from lab.errors import ConfigError, PluginError, ProviderError, RunError, describe_error, message_of, text_of
+from lab.exit_codes import EndReason
+from lab.plugins.settings import build
+from lab.ports import Provider
+from lab.research.frames import candles_of
+from lab.research.offered import Offered
+
+_HELD_MOST: Final = 500_000  # events, of some 350 bytes; more are read again from the columns that are kept of a file
+
+
+@frozen(repr=False, eq=False)
+class Prices:
+    """Recorded prices of one symbol, read and checked once. Make them with `load`; give them to any number of runs."""
+
+    symbol: str
+    interval: str
+    """Length of a candle: ``1m``."""
+    instrument: Instrument
+    """Tick, lot, fees and margin tiers they are traded with."""
+    rows: int
+    """Candles, quotes and trades in all."""
+    first_ns: int
+    """UTC nanoseconds of the first event."""
+    last_ns: int
+    """UTC nanoseconds of the last one."""
+    notes: tuple[str, ...]
+    """What is to be known of the data, a line each: holes, a volume that is missing."""
+    part: Part[Provider]
+    data: BatchData
+
+    def __repr__(self) -> str:
+        span = f"{format_time(self.first_ns)} to {format_time(self.last_ns)}"
+        return f"<Prices of {self.symbol}, {self.interval}: {self.rows} rows, {span}>"
+
+    def candles(self) -> Iterator[Candle]:
+        """Yield the candles, in order."""
+        for event in chain.from_iterable(self.data.batches() or ()):
+            if isinstance(event, Candle):
+                yield event
+
+
+@define
+class _ReadAgain:
+    """Data of too many events to hold: its provider, which is open, reads it again for each run."""
+
+    subscriptions: Sequence[Any]
+    declared: Declared
+    instruments: Mapping[str, Instrument]
+    identity: Mapping[str, str]
+    provider: Provider = field(repr=False)
+    seed: int
+
+    def wanted(self) -> Sequence[Any]:
+        return self.subscriptions
+
+    def batches(self) -> Iterator[Sequence[Input]] | None:
+        return self.provider.batches(self.subscriptions, seed=self.seed)
+
+    def instrument(self, symbol: str) -> Instrument | None:
+        return self.instruments.get(symbol)
+
+    def source(self) -> Mapping[str, str]:
+        return self.identity
+
+
+def load(
+    data: "str | PathLike[str] | Provider | Iterable[Candle] | Mapping[str, Any] | Any",
+    *,
+    symbol: str | None = None,
+    interval: str | None = None,
+    seed: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    config: str | PathLike[str] | None = None,
+) -> Prices:
+    """Read prices once: a file, a recording's name, a provider with recorded data, a frame, columns or candles.
+
+    A frame (pandas or polars) or a mapping of columns has a time of opening, open, high, low, close and, optionally,
+    volume. ``symbol`` is what the prices are called, BTCUSDT by default; ``interval`` the length of a candle, for a
+    frame or columns by default what their times say. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``.
+    Up to 500,000 events stay in memory; of more, the provider reads again what it keeps of the file.
+
+    Raises `LabError` naming file or row, what is wrong with it, and the cure.
+    """
+    offered = Offered(config, settings)
+    offered.run(symbol=symbol, interval=interval, seed=seed, no_write=True)
+    held = None
+    if isinstance(data, Provider | type):
+        offered.run(provider=offered.component("provider", data, "").rpartition("=")[2])
+    else:
+        offered.run(provider="replay")
+        if isinstance(data, str | PathLike):
+            offered.put("replay", "file", fspath(data), "data")
+        else:
+            held = candles_of(data, interval)
+            if held.interval_ns % SECOND_NS:
+                raise ConfigError(f"{held.name}: {held.interval_ns} ns apart; candles of whole seconds are expected")
+            offered.run(interval=format_interval(held.interval_ns))
+    run, _ = build("run", RunSettings, offered.layers)
+    offer = offered.registry.get("provider", run.provider)
+    name = offer.plugin.name if ":" in offer.name else offer.name
+    component, _ = build(name, offer.cls, offered.layers)
+    component.leave_no_file()
+    call = "hold"
+    try:
+        if held is not None:
+            component.hold(held.blocks, held.interval_ns, held.name, has_volume=held.has_volume)
+        call = "batches"
+        wanted = [run_subscription(name, component, run.symbol, run.interval_ns)]
+        batches = component.batches(wanted, seed=run.seed)
+        call = "batch_instrument"
+        instrument = component.batch_instrument(run.symbol)
+        if batches is None or instrument is None:
+            raise ConfigError(f"provider {name} has no recorded data; give a file, a frame, or the provider mock")
+        instrument = run_instrument(name, run.symbol, call, instrument)
+        call = "source"
+        identity = {str(key): text_of(str, value, 10_000) for key, value in component.source().items()}
+        facts = (wanted, declared(name, component), {run.symbol: instrument}, identity)
+        call = "batches"
+        return _prices(run, Part(name, offer, component), facts, batches)
+    except (RunError, PluginError, ConfigError):
+        raise
+    except ProviderError as error:
+        raise RunError(EndReason.CONFIG, message_of(error)) from None
+    except Exception as error:
+        raise RunError(EndReason.PLUGIN, f"provider {name} failed in {call}: {describe_error(error)}") from error
+
+
+def _prices(
+    run: RunSettings, part: Part[Provider], facts: tuple[Any, Any, Any, Any], batches: Iterator[Sequence[Input]]
+) -> Prices:
+    kept: list[Sequence[Input]] = []
+    rows = first_ns = last_ns = 0
+    for batch in batches:
+        if batch:
+            first_ns, last_ns = first_ns or batch[0].time_ns, batch[-1].time_ns
+            rows += len(batch)
+            if rows <= _HELD_MOST:
+                kept.append(batch)
+    if not rows:
+        raise RunError(EndReason.CONFIG, f"{part.component.origin()}: holds no data for {run.symbol}")
+    data: BatchData = HeldData(*facts, kept) if rows <= _HELD_MOST else _ReadAgain(*facts, part.component, run.seed)
+    notes = tuple(facts[3].get("notes", "").splitlines())
+    instrument = facts[2][run.symbol]
+    return Prices(run.symbol, run.interval, instrument, rows, first_ns, last_ns, notes, part, data)
