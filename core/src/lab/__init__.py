@@ -1,6 +1,7 @@
 """lab: autonomous paper trading on real market data, with proof of what happened.
 
-The names a plugin needs are here; each is imported when first used, so that ``import lab`` costs next to nothing.
+The names that a plugin, a script or a notebook needs are here; each is imported when first used, so that ``import
+lab`` costs next to nothing.
 """
 
 from typing import TYPE_CHECKING
@@ -88,6 +89,13 @@ if TYPE_CHECKING:
     from lab.ports import Strategy as Strategy
     from lab.ports import Subscription as Subscription
     from lab.ports import Triggered as Triggered
+    from lab.research.backtests import backtest as backtest
+    from lab.research.prices import Prices as Prices
+    from lab.research.prices import load as load
+    from lab.research.result import Result as Result
+    from lab.research.sessions import Session as Session
+    from lab.research.sessions import session as session
+    from lab.research.tables import Table as Table
     from lab.secret import Secret as Secret
 
 _HOMES = {
@@ -115,6 +123,11 @@ _HOMES = {
         "Provider", "Realm", "Record", "Rehearsal", "Rejected", "Reporter", "RiskGate", "RunInfo", "Runtime", "Sink",
         "Status", "Strategy", "Subscription", "Triggered",
     ),
+    "lab.research.backtests": ("backtest",),
+    "lab.research.prices": ("Prices", "load"),
+    "lab.research.result": ("Result",),
+    "lab.research.sessions": ("Session", "session"),
+    "lab.research.tables": ("Table",),
     "lab.secret": ("Secret",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

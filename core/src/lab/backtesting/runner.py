@@ -209,10 +209,14 @@ def run_batch(
 
     Raises `RunError` for what stops it before it begins; then nothing was written.
     """
-    ended = conduct(
-        assembly, wall_ns=wall_ns, seconds=seconds, stopped=stopped, progress=progress, kind=kind, recorded=recorded,
-        quiet=quiet, say=say,
-    )  # fmt: skip
+    gc.freeze()  # what the command has imported: there is no garbage among it
+    try:
+        ended = conduct(
+            assembly, wall_ns=wall_ns, seconds=seconds, stopped=stopped, progress=progress, kind=kind,
+            recorded=recorded, quiet=quiet, say=say,
+        )  # fmt: skip
+    finally:
+        gc.unfreeze()
     ended.journal.close()
     return RunResult(ended.report, ended.directory, ended.report.exit_code)
 
@@ -227,9 +231,10 @@ class Ended:
     batch: Batch
     info: RunInfo
 
-    def inputs(self) -> Iterator[Input]:
-        """Read the inputs that it took once more, from its data."""
-        return again(self.batch, self.report.counters.inputs, FailureLog())
+    @property
+    def inputs(self) -> "Callable[[], Iterator[Input]]":
+        """What reads the inputs that it took once more; it holds on to the data alone, not to the run."""
+        return _again(self.batch, self.report.counters.inputs, FailureLog())
 
 
 @own_context()
@@ -265,15 +270,13 @@ def conduct(
     directory = failures.directory = shown.absolute() if shown is not None else None
     run_id = directory.name if directory is not None else label
     held = contextlib.ExitStack()
-    thresholds, frozen = gc.get_threshold(), gc.get_freeze_count()
+    thresholds = gc.get_threshold()
     try:
         held.enter_context(running(directory))
         statistics = RunStatistics(batch.started, starting_equity(batch.started))
         labels = labels_of(run_id, started_ns, run.state_dir)
         journal = Journal(directory, durable=False, labels=labels, watch=statistics.take)
         archive.append(journal)
-        if not frozen:  # else what the process froze itself would not be frozen any more afterwards
-            gc.freeze()
         gc.set_threshold(_GARBAGE)
         journal.append_record(batch.started, 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
@@ -307,8 +310,7 @@ def conduct(
     finally:
         held.close()
         gc.set_threshold(*thresholds)
-        if not frozen:
-            gc.unfreeze()
+        archive.clear()  # an engine is full of cycles, and would keep the journal until they are collected
     return Ended(report, shown, journal, batch, info)
 
 
@@ -340,13 +342,12 @@ def _info(
     failures: FailureLog,
 ) -> RunInfo:
     """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
-    run = batch.assembly.settings
+    run, inputs = batch.assembly.settings, _again(batch, report.counters.inputs, failures)
     one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
 
     def candles() -> list[Candle]:
         with one_at_a_time:
-            taken = again(batch, report.counters.inputs, failures)
-            return [event for event in taken if isinstance(event, Candle)]
+            return [event for event in inputs() if isinstance(event, Candle)]
 
     status = status_of(
         batch.engine, run.symbol, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",)
@@ -362,12 +363,16 @@ def _info(
     )
 
 
-def again(batch: Batch, count: int, failures: FailureLog) -> Iterator[Input]:
-    """Yield the first ``count`` inputs of a batch once more. Raises `lab.errors.ProviderError`."""
-    data = batch.data
+def _again(batch: Batch, count: int, failures: FailureLog) -> "Callable[[], Iterator[Input]]":
+    """Return what reads the first ``count`` inputs of a batch once more. It raises `lab.errors.ProviderError`."""
+    name, data = batch.assembly.provider.name, batch.data
     assert data is not None, "a backtest is fed by its data"
-    source = GuardedSource(batch.assembly.provider.name, data.wanted(), data.batches() or iter(()), failures)
-    return islice(chain.from_iterable(source), count)
+
+    def inputs() -> Iterator[Input]:
+        source = GuardedSource(name, data.wanted(), data.batches() or iter(()), failures)
+        return islice(chain.from_iterable(source), count)
+
+    return inputs
 
 
 def instrument_of(batch: Batch) -> Instrument:

@@ -38,6 +38,12 @@ class Interrupts:
         """Count signals from now on. Does nothing outside the main thread."""
         self._handle(self._note)
 
+    def ask(self, name: str) -> None:
+        """Ask for the end as a signal does, from any thread; ``name`` is what is said to have asked."""
+        self.count += 1
+        if self._listener is not None and self.count <= 2:
+            self._listener(name)
+
     def release(self) -> None:
         """Let the first signal interrupt, as Python does: for commands that have nothing to bring to an end."""
         self._handle(signal.default_int_handler)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property, partial
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, evolve
 
@@ -27,13 +27,16 @@ from lab.research.rows import Equity, FillRow, OrderRow, Trade, equity_of, fills
 from lab.research.tables import Table
 from lab.runs.failures import FailureLog
 
+_PAGE: Final = "summary.html"
+
 
 @define(kw_only=True)
 class Origin:
     """Where a result comes from: its journal in memory or its folder, and what it was fed."""
 
-    header: Header
-    status: Status
+    header: Header | None
+    status: Status | None
+    """Header and status of a backtest; ``None`` of a session, whose page its reporter ``html`` made."""
     journal: Journal | bytes | None
     """A journal in memory, or its bytes once the result was pickled; ``None`` where the run has a folder."""
     inputs: Callable[[], Iterable[Input]] | None
@@ -101,16 +104,23 @@ class Result:
         A result that was pickled needs ``prices``, those it ran on. Raises `lab.errors.PluginError` where the reporter
         ``html`` is not installed, `lab.errors.RunError` where it wrote no page.
         """
+        target = Path(fspath(path)).absolute()
+        header, status = self._origin.header, self._origin.status
+        if header is None or status is None:
+            page = (self.directory or Path()) / _PAGE
+            if not page.is_file():
+                text = f"{self.directory}: the session has no {_PAGE}; give reporters=['html'] with the next one"
+                raise RunError(EndReason.CONFIG, text)
+            return _copied(page, target)
         from lab.reporting.host import ReporterHost  # these import asyncio, which a result in a loop of trials spares
         from lab.reporting.rows import RowFeed
 
         inputs = prices.candles() if prices is not None else self._inputs()
         candles = [event for event in inputs if isinstance(event, Candle)]
-        target = Path(fspath(path)).absolute()
         with tempfile.TemporaryDirectory() as folder, self._reader() as reader:
             info = RunInfo(
-                run_id=self.report.run_id, header=self._origin.header, directory=Path(folder), quiet=True,
-                status=lambda: self._origin.status, report=lambda: self.report, candles=lambda: candles,
+                run_id=self.report.run_id, header=header, directory=Path(folder), quiet=True,
+                status=lambda: status, report=lambda: self.report, candles=lambda: candles,
             )  # fmt: skip
             read = reader.after if self.directory is None else partial(rows_after, self.directory / FILE_NAME)
             feed = RowFeed(read)
@@ -118,15 +128,11 @@ class Result:
             feed.end()
             host.start()
             host.finish(while_taking=True)
-            pages = list(Path(folder).glob("*.html"))
-            if host.degradations or not pages:
+            page = Path(folder) / _PAGE
+            if host.degradations or not page.is_file():
                 why = "; ".join(host.degradations) or "it wrote nothing"
                 raise RunError(EndReason.PLUGIN, f"{target}: the reporter html made no page: {why}")
-            try:
-                shutil.copyfile(pages[0], target)
-            except OSError as error:
-                raise RunError(EndReason.STORAGE, f"{target}: cannot be written: {error.strerror or error}") from None
-        return target
+            return _copied(page, target)
 
     def __getstate__(self) -> dict[str, Any]:
         """Make the equity, which needs the prices, and leave those behind."""
@@ -158,3 +164,11 @@ class Result:
         if self._origin.inputs is None:
             raise ConfigError("the prices of a run do not go with its result when it is pickled; give prices=")
         return self._origin.inputs()
+
+
+def _copied(page: Path, target: Path) -> Path:
+    try:
+        shutil.copyfile(page, target)
+    except OSError as error:
+        raise RunError(EndReason.STORAGE, f"{target}: cannot be written: {error.strerror or error}") from None
+    return target

@@ -21,7 +21,6 @@ from lab.domain.time import parse_time
 from lab.journal.codec import ROW_KINDS
 from lab.journal.reader import JournalReader
 from lab.records.report import Report
-from lab.statistics import RoundTrips
 
 _WIDE = exact_context()
 
@@ -124,6 +123,8 @@ def orders_of(reader: JournalReader) -> Iterator[OrderRow]:
 
 def trades_of(reader: JournalReader) -> Iterator[Trade]:
     """Yield the closed round trips of a journal, in the order in which they closed."""
+    from lab.statistics.round_trips import RoundTrips  # TODO top
+
     instruments = reader.run_started().instruments
     trips = RoundTrips([symbol for symbol, one in instruments.items() if one.contract == "inverse"])
     for _, event in _events(reader, OrderFilled, FundingPaid):
