@@ -86,7 +86,7 @@ class Offered:
             self.put("run", key, entries, key)
 
     def component(self, kind: str, given: object, alias: str) -> str:
-        """Take one component; return it as the run's settings name it: ``alias=name``.
+        """Take one component; return it as the run's settings name it: ``name``, or ``alias=name``.
 
         Raises `ConfigError` for a class, and for what is no component of that kind.
         """
@@ -105,7 +105,7 @@ class Offered:
         offer = self.registry.add(kind, type(given))
         alias = alias or (alias_of(type(given).__name__) if is_reference(offer.name) else offer.name)
         self.layers.put_made(alias, given)
-        return f"{alias}={offer.name}"
+        return offer.name if alias == offer.name else f"{alias}={offer.name}"
 
     def of_broker(self, **given: Any) -> None:
         """Give settings to the broker of the run, whichever that is. Raises `ConfigError` where it has none such."""
