@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from lab.research.prices import Prices as Prices
     from lab.research.prices import load as load
     from lab.research.result import Result as Result
+    from lab.research.result import open_run as open_run
     from lab.research.sessions import Session as Session
     from lab.research.sessions import session as session
     from lab.research.tables import Table as Table
@@ -125,7 +126,7 @@ _HOMES = {
     ),
     "lab.research.backtests": ("backtest",),
     "lab.research.prices": ("Prices", "load"),
-    "lab.research.result": ("Result",),
+    "lab.research.result": ("Result", "open_run"),
     "lab.research.sessions": ("Session", "session"),
     "lab.research.tables": ("Table",),
     "lab.secret": ("Secret",),

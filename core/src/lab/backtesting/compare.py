@@ -1,13 +1,13 @@
 """`lab compare`: the first decision, fill or end in which two runs differ, and whether their inputs did before."""
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, count, zip_longest
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import frozen
 
-from lab.backtesting.recorded_run import assembled_again, recorded_batch
+from lab.backtesting.recorded_run import recorded_inputs
 from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
 from lab.backtesting.setting_differences import setting_differences
@@ -21,7 +21,6 @@ from lab.exit_codes import EndReason
 from lab.journal.chain import Row
 from lab.journal.codec import INPUT_KINDS, KINDS, RUN_ENDED, RUN_STARTED, encode
 from lab.journal.reader import JournalReader, check_chain
-from lab.journal.store import Journal
 from lab.plugins.discovery import Registry
 from lab.runs.previous import check_begun
 
@@ -126,12 +125,8 @@ def _difference(runs: Sequence[Path], parted: Sequence[Row | None], hashes: Sequ
 
 def _inputs(directory: Path, registry: Registry, reader: JournalReader) -> Iterator[tuple[int, Input]]:
     """Yield the inputs of a run, each with its number."""
-    recorded = reader.run_started()
-    if not recorded.instruments:
-        return
-    assembly = assembled_again(directory, registry, reader)
-    journal = Journal(None, durable=False, labels={})
-    yield from enumerate(chain.from_iterable(recorded_batch(directory, assembly, recorded, journal).batches), 1)
+    if reader.run_started().instruments:
+        yield from enumerate(recorded_inputs(directory, registry), 1)
 
 
 class _Side:

@@ -1,7 +1,8 @@
 """A recorded run put together again: its journal whole, its components, and the inputs it took."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Final
 
@@ -67,6 +68,23 @@ def recorded_batch(
         raise RunError(EndReason.CONFIG, f"{directory.name}: {difference}; put back what the run read")
     batch.started = started
     return batch
+
+
+def recorded_inputs(directory: Path, registry: Registry) -> Iterator[Input]:
+    """Yield the inputs of a run in order: of its tape, or of its source, which is read again.
+
+    Raises `RunError` where they can't be read, or the source is another one by now.
+    """
+    with contextlib.closing(JournalReader.open(directory)) as reader:
+        started, ended = reader.run_started(), reader.run_ended()
+        if started.kind == "run":
+            yield from read_tape(directory, torn_ok=True)
+            return
+        if not started.instruments:
+            return
+        assembly = assembled_again(directory, registry, reader)
+        batch = recorded_batch(directory, assembly, started, Journal(None, durable=False, labels={}))
+        yield from islice(chain.from_iterable(batch.batches), ended.session.counters.inputs if ended else None)
 
 
 def _tape_batches(tape: Iterator[Input]) -> Iterator[Sequence[Input]]:

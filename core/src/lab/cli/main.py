@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "stop": "End the running session, or kill it: close its positions at once.",
     "runs": "List the runs in the state directory.",
     "report": "Show a run's final report.",
+    "export": "Write a run's trades, fills, orders, equity and candles as files.",
     "plugins": "Show what is installed, its settings, and what failed to load.",
     "doctor": "Check configuration, plugins, disk, clock and provider.",
     "probe": "Try a market-data provider from outside, without any key.",

@@ -61,9 +61,18 @@ def backtest(
         _check_fits(prices, symbol, interval, settings)
     offered = Offered(config, settings)
     offered.run(
-        provider=prices.part.offer.name, symbol=prices.symbol, interval=prices.interval, equity=equity, account=account, leverage=leverage,
-        margin=margin, seed=seed, no_orders=no_orders, state_dir=state_dir, no_write=state_dir is None,
-    )  # fmt: skip
+        provider=prices.part.offer.name,
+        symbol=prices.symbol,
+        interval=prices.interval,
+        equity=equity,
+        account=account,
+        leverage=leverage,
+        margin=margin,
+        seed=seed,
+        no_orders=no_orders,
+        state_dir=state_dir,
+        no_write=state_dir is None,
+    )
     offered.strategies(strategy)
     offered.components("gates", "risk gate", gates)
     offered.components("reporters", "reporter", reporters)

@@ -11,21 +11,36 @@ from typing import Any, Final
 
 from attrs import define, evolve
 
+from lab.backtesting.recorded_run import recorded_inputs
 from lab.backtesting.runner import Ended
 from lab.domain.inputs import Input
 from lab.domain.market import Candle
 from lab.errors import ConfigError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.reader import JournalReader, rows_after
+from lab.journal.report import build_report
 from lab.journal.schema import FILE_NAME
 from lab.journal.store import Journal
 from lab.ports import RunInfo, Status
 from lab.records.report import Header, Report
 from lab.research.offered import installed
 from lab.research.prices import Prices
-from lab.research.rows import Equity, FillRow, OrderRow, Trade, equity_of, fills_of, orders_of, trades_of
+from lab.research.rows import (
+    Equity,
+    FillRow,
+    OrderRow,
+    PriceRow,
+    Trade,
+    equity_of,
+    fills_of,
+    orders_of,
+    prices_of,
+    trades_of,
+)
 from lab.research.tables import Table
+from lab.runs.directory import find
 from lab.runs.failures import FailureLog
+from lab.runs.previous import check_begun
 
 _PAGE: Final = "summary.html"
 
@@ -36,7 +51,7 @@ class Origin:
 
     header: Header | None
     status: Status | None
-    """Header and status of a backtest; ``None`` of a session, whose page its reporter ``html`` made."""
+    """Header and status of a backtest; ``None`` of a run that was read, whose page its reporter ``html`` made."""
     journal: Journal | bytes | None
     """A journal in memory, or its bytes once the result was pickled; ``None`` where the run has a folder."""
     inputs: Callable[[], Iterable[Input]] | None
@@ -68,6 +83,16 @@ class Result:
         )  # fmt: skip
         return cls(ended.report, directory, origin)
 
+    @classmethod
+    def of_folder(cls, directory: Path) -> "Result":
+        """Read a run of a folder, whatever wrote it and however it ended. Raises `JournalError` or `RunError`."""
+        directory = directory.absolute()
+        with contextlib.closing(JournalReader.open(directory)) as reader:
+            check_begun(directory, reader)
+            report = build_report(reader)
+        inputs = partial(recorded_inputs, directory, installed())
+        return cls(report, directory, Origin(header=None, status=None, journal=None, inputs=inputs))
+
     def __repr__(self) -> str:
         report = self.report
         return (
@@ -98,6 +123,11 @@ class Result:
         """
         return Table(Equity._fields, self._of_journal(partial(equity_of, self.report, self._inputs())))
 
+    @property
+    def prices(self) -> Table[PriceRow]:
+        """The candles it took, in order, read from its tape or its source again."""
+        return Table(PriceRow._fields, prices_of(self._inputs()))
+
     def plot(self, path: str | PathLike[str], *, prices: Prices | None = None) -> Path:
         """Write the page ``summary.html`` of the run, whole in one file, and return its path.
 
@@ -109,7 +139,7 @@ class Result:
         if header is None or status is None:
             page = (self.directory or Path()) / _PAGE
             if not page.is_file():
-                text = f"{self.directory}: the session has no {_PAGE}; give reporters=['html'] with the next one"
+                text = f"{self.directory}: the run has no {_PAGE}; name the reporter html with the next one"
                 raise RunError(EndReason.CONFIG, text)
             return _copied(page, target)
         from lab.reporting.host import ReporterHost  # these import asyncio, which a result in a loop of trials spares
@@ -164,6 +194,15 @@ class Result:
         if self._origin.inputs is None:
             raise ConfigError("the prices of a run do not go with its result when it is pickled; give prices=")
         return self._origin.inputs()
+
+
+def open_run(run: str | PathLike[str] = "latest", *, state_dir: str | PathLike[str] = ".") -> Result:
+    """Return the result of a run on disk: its id, a part of it, its folder, or ``latest``.
+
+    It may be of a session or a backtest, finished, cut off, or going on still. Raises `LabError` where there is none,
+    or it cannot be read.
+    """
+    return Result.of_folder(find(Path(fspath(state_dir)), fspath(run)))
 
 
 def _copied(page: Path, target: Path) -> Path:

@@ -15,7 +15,7 @@ from lab.domain.events import (
 )
 from lab.domain.inputs import Input
 from lab.domain.ledger import ZERO, exact_context
-from lab.domain.market import Candle
+from lab.domain.market import Backfill, Candle
 from lab.domain.orders import Side
 from lab.domain.time import parse_time
 from lab.journal.codec import ROW_KINDS
@@ -84,6 +84,30 @@ class Equity(NamedTuple):
     time_ns: int
     equity: float
     drawdown: float
+
+
+class PriceRow(NamedTuple):
+    """A candle: ``time_ns`` is when it opened, ``known_ns`` when the run learned of it. ``lab backtest`` reads them."""
+
+    time_ns: int
+    symbol: str
+    open: float
+    high: float
+    low: float
+    close: float
+    volume: float
+    status: str
+    known_ns: int
+
+
+def prices_of(inputs: Iterable[Input]) -> list[PriceRow]:
+    """Return the candles among a run's inputs, those of back-fills in their place."""
+    found = []
+    for event in inputs:
+        for one in event.candles if isinstance(event, Backfill) else (event,):
+            if isinstance(one, Candle):
+                found.append(PriceRow(one.open_ns, one.symbol, *one[3:8], one.status, one.time_ns))
+    return found
 
 
 def fills_of(reader: JournalReader) -> Iterator[FillRow]:
