@@ -41,6 +41,7 @@ from lab.records import report as report_records
 from lab.records import run as run_records
 from lab.records import statistics as statistics_records
 from lab.testing.contracts import by_kind
+from library_parts import library_classes, library_functions, library_tables
 
 DOCS: Final = Path(__file__).parent
 ROOT: Final = DOCS.parent
@@ -427,6 +428,9 @@ PARTS: Final[dict[str, Callable[..., str]]] = {
     "feed-figures": feed_figures,
     "feed-classes": feed_classes,
     "feed-values": feed_values,
+    "library-functions": library_functions,
+    "library-classes": library_classes,
+    "library-tables": library_tables,
 }
 
 

@@ -40,7 +40,11 @@ async def test_stop_ends_a_session_in_order(tmp_path: Path) -> None:
 
 async def test_who_cancels_the_wait_stops_the_session(tmp_path: Path) -> None:
     going = begin(tmp_path, minutes=60, speed=1)
-    waiting = asyncio.ensure_future(going._wait())
+
+    async def wait() -> library.Result:
+        return await going
+
+    waiting = asyncio.ensure_future(wait())
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -29,9 +29,9 @@ FORMATS: Final = ("csv", "parquet")
 def export(result: Result, folder: Path, form: str, names: Sequence[str] = tuple(TABLES)) -> list[Path]:
     """Write some tables of a result into a folder, which is made; return the files.
 
-    Each is written whole or not at all. In CSV money is exact, times are ISO 8601 in UTC, and lengths of time are seconds. In Parquet money is ``double``
-    and times are timestamps in ns, UTC: it needs the extra ``parquet``. Raises `ConfigError` where that is missing,
-    `RunError` where a file cannot be written.
+    Each is written whole or not at all. In CSV money is exact, times are ISO 8601 in UTC, and lengths of time are
+    seconds. In Parquet money is ``double`` and times are timestamps in ns, UTC: it needs the extra ``parquet``. Raises
+    `ConfigError` where that is missing, `RunError` where a file cannot be written.
     """
     write = _parquet_writer() if form == "parquet" else _write_csv
     try:

@@ -23,6 +23,7 @@ from lab.journal.schema import FILE_NAME
 from lab.journal.store import Journal
 from lab.ports import RunInfo, Status
 from lab.records.report import Header, Report
+from lab.records.statistics import Statistics
 from lab.research.offered import installed
 from lab.research.prices import Prices
 from lab.research.rows import (
@@ -99,6 +100,11 @@ class Result:
             f"<Result of {report.strategy} on {report.symbol} {report.interval}: {report.status}, "
             f"{report.trades} trades, profit {report.pnl_absolute:f} ({report.pnl_percent:f} %)>"
         )
+
+    @property
+    def stats(self) -> Statistics:
+        """The statistics of the report: win rate, Sharpe, drawdown and the rest, and why a figure is left out."""
+        return self.report.statistics
 
     @cached_property
     def fills(self) -> Table[FillRow]:

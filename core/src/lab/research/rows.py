@@ -21,6 +21,7 @@ from lab.domain.time import parse_time
 from lab.journal.codec import ROW_KINDS
 from lab.journal.reader import JournalReader
 from lab.records.report import Report
+from lab.statistics.round_trips import RoundTrips
 
 _WIDE = exact_context()
 
@@ -102,12 +103,12 @@ class PriceRow(NamedTuple):
 
 def prices_of(inputs: Iterable[Input]) -> list[PriceRow]:
     """Return the candles among a run's inputs, those of back-fills in their place."""
-    found = []
-    for event in inputs:
-        for one in event.candles if isinstance(event, Backfill) else (event,):
-            if isinstance(one, Candle):
-                found.append(PriceRow(one.open_ns, one.symbol, *one[3:8], one.status, one.time_ns))
-    return found
+    parts = (part for event in inputs for part in (event.candles if isinstance(event, Backfill) else (event,)))
+    return [
+        PriceRow(one.open_ns, one.symbol, *one[3:8], one.status, one.time_ns)
+        for one in parts
+        if isinstance(one, Candle)
+    ]
 
 
 def fills_of(reader: JournalReader) -> Iterator[FillRow]:
@@ -147,8 +148,6 @@ def orders_of(reader: JournalReader) -> Iterator[OrderRow]:
 
 def trades_of(reader: JournalReader) -> Iterator[Trade]:
     """Yield the closed round trips of a journal, in the order in which they closed."""
-    from lab.statistics.round_trips import RoundTrips  # TODO top
-
     instruments = reader.run_started().instruments
     trips = RoundTrips([symbol for symbol, one in instruments.items() if one.contract == "inverse"])
     for _, event in _events(reader, OrderFilled, FundingPaid):

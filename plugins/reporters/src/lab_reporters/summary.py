@@ -1,7 +1,7 @@
 """``summary.html``: the run on one page that works offline."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,6 +58,20 @@ class Html(Reporter):
         from lab_reporters.page import page
 
         replace_file(run.directory / "summary.html", page(run.header, run.report(), story, charts=self.charts))
+
+    def comparison(
+        self,
+        names: Sequence[str],
+        curves: Sequence[Sequence[tuple[int, float]]],
+        tables: Sequence[tuple[str, Sequence[tuple[str, Sequence[str]]]]],
+    ) -> str:
+        """Return a page that shows runs beside each other: curves of (UTC nanoseconds, value), tables of their figures.
+
+        A table is its title and its rows, each a label and a text for each run.
+        """
+        from lab_reporters.compared import comparison
+
+        return comparison(names, curves, tables)
 
 
 def _interval_ns(said: str) -> int:

@@ -82,6 +82,22 @@ def _line(frame: Frame, points: Sequence[tuple[int, float]]) -> str:
     return "L".join(f"{frame.x(time_ns):.1f},{frame.y(value):.1f}" for time_ns, value in points)
 
 
+def curves_chart(curves: Sequence[tuple[str, Sequence[tuple[int, float]]]]) -> str:
+    """Return several lines over each other, each with its name as tooltip and a class ``line-N`` for its colour."""
+    points = [point for _, curve in curves for point in curve]
+    if not points:
+        return ""
+    values = [value for _, value in points]
+    frame = _frame(300.0, [time_ns for time_ns, _ in points], min(values), max(values))
+    lines = []
+    for place, (name, curve) in enumerate(curves):
+        line = "L".join(f"{frame.x(time_ns):.1f},{frame.y(value):.1f}" for time_ns, value in curve)
+        if line:
+            named = escape(text.clean(name), quote=True)
+            lines.append(f'<path class="line line-{place}" d="M{line}"><title>{named}</title></path>')
+    return _picture(frame, "Equity of the runs", "".join(lines))
+
+
 def _frame(height: float, times: Sequence[int], low: float, high: float) -> Frame:
     from_ns, to_ns = min(times), max(times)
     if to_ns - from_ns < MINUTE_NS:
