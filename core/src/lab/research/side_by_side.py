@@ -54,8 +54,8 @@ def side_by_side(results: Sequence[Result]) -> SideBySide:
     tables = [_flat(report.settings) for report in reports]
     keys = list(dict.fromkeys(key for table in tables for key in table))
     settings = [(key, tuple(table.get(key, _NONE) for table in tables)) for key in keys]
-    figures = [(key, _texts(reports, lambda report, key=key: getattr(report, key))) for key in (*_ENDS, *_FIGURES)]
-    figures += [(key, _texts(reports, lambda report, key=key: getattr(report.statistics, key))) for key in _STATISTICS]
+    figures = [(key, _texts(reports, key)) for key in (*_ENDS, *_FIGURES)]
+    figures += [(key, _texts([report.statistics for report in reports], key)) for key in _STATISTICS]
     return SideBySide(
         tuple(report.run_id for report in reports),
         [(key, texts) for key, texts in settings if len(set(texts)) > 1],
