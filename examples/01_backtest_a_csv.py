@@ -1,24 +1,21 @@
 """
 ┌──────────────────────────────────────────────────────────────────────────────┐
-│ 01  Backtest a CSV file from Python                                          │
+│ 01  From a CSV file to a page                                                │
 │                                                                              │
-│ The point: a backtest is three calls. Settings go into layers, layers and    │
-│ the installed plugins into an assembly, the assembly through `run_batch`.    │
+│ The point: a strategy, a file, `lab.backtest`. The result has the report,    │
+│ the trades as a table, and a page. Nothing else is written.                  │
 │                                                                              │
 │ Run it:   python 01_backtest_a_csv.py              (makes itself a small CSV)│
 │           python 01_backtest_a_csv.py prices.csv   (time,open,high,low,close,│
-│                                                     volume; one-minute rows) │
+│                                                     volume)                  │
 └──────────────────────────────────────────────────────────────────────────────┘
 """
 
 import math
 import sys
-import time
 from pathlib import Path
 
-from lab.backtesting.runner import run_batch
-from lab.composition.assembly import assemble, layers_for
-from lab.plugins.discovery import Registry
+import lab
 
 
 def write_waves(path: Path, rows: int = 600) -> Path:
@@ -34,16 +31,16 @@ def write_waves(path: Path, rows: int = 600) -> Path:
 
 def main() -> None:
     source = Path(sys.argv[1]) if len(sys.argv) > 1 else write_waves(Path("waves.csv"))
-    sets = [f"replay.file={source}", "sma.fast=5", "sma.slow=20", "sma.atr_min_percent=0"]
-    layers = layers_for(None, sets, {"run.provider": "replay", "run.reporters": [], "run.equity": "5000"})
-    assembly = assemble(Registry(), layers, {})  # {}: the environment variables to heed; os.environ for the shell's
+    settings = {"sma.fast": 5, "sma.slow": 20, "sma.atr_min_percent": 0}
 
-    finished = run_batch(assembly, wall_ns=time.time_ns, seconds=time.perf_counter)
+    result = lab.backtest("sma", source, equity=5000, settings=settings)
 
-    report = finished.report
-    print(f"{report.candles} candles, {report.fills} fills, {report.trades} trades, fees {report.fees_paid} USDT")
+    report = result.report
+    print(f"{report.candles} candles, {report.fills} fills, {len(result.trades)} trades, fees {report.fees_paid} USDT")
     print(f"equity {report.starting_equity} -> {report.ending_equity} USDT ({report.pnl_percent} %)")
-    print(f"files: {finished.directory}")
+    for trade in result.trades[:3]:
+        print(f"{trade.side} {trade.quantity} from {trade.entry_price} to {trade.exit_price}: {trade.profit}")
+    print(f"page: {result.plot('page.html').name}")
 
 
 if __name__ == "__main__":

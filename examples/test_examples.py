@@ -1,5 +1,6 @@
 """Each example runs as its header says, in an empty folder, within seconds."""
 
+import json
 import os
 import re
 import subprocess
@@ -47,16 +48,35 @@ def installed(tmp_path: Path) -> str:
     return os.pathsep.join((str(site), str(PLUGIN / "src")))
 
 
-def test_a_csv_is_backtested_from_python_and_its_journal_gives_the_same_equity(run: Run, tmp_path: Path) -> None:
+def test_a_csv_leads_to_trades_and_a_page(run: Run, tmp_path: Path) -> None:
     told = run(HERE / "01_backtest_a_csv.py")
-    found = re.search(r"600 candles, (\d+) fills", told)
+    found = re.search(r"600 candles, (\d+) fills, (\d+) trades", told)
     assert found, told
-    assert int(found[1]) >= 2, told
-    ending = re.search(r"equity 5000 -> ([\d.]+) USDT", told)
-    assert ending, told
+    assert int(found[2]) >= 3, told
+    assert re.search(r"^(long|short) [\d.]+ from [\d.]+ to [\d.]+: ", told, re.MULTILINE), told
+    assert "600 candles of BTCUSDT" in (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_journal_alone_gives_the_equity_of_the_report(run: Run) -> None:
+    told = run("-c", LAB, "backtest", "btcusd-1m", "--symbol", "BTCUSD", "--json")
     checked = run(HERE / "05_read_a_journal.py")
-    assert f"sma: recomputed {ending[1]}" in checked
+    assert f"sma: recomputed {json.loads(told)['ending_equity']}" in checked
     assert checked.rstrip().endswith("equal")
+
+
+def test_an_indicator_of_another_library_is_traded_on(run: Run) -> None:
+    pytest.importorskip("talipp")
+    told = run(HERE / "06_an_indicator_library.py")
+    assert re.findall(r"^RSI (\d+): [1-9]\d* trades", told, re.MULTILINE) == ["7", "14", "21"], told
+
+
+def test_a_run_is_asked_in_sql(run: Run) -> None:
+    for module in ("polars", "duckdb", "pyarrow"):
+        pytest.importorskip(module)
+    told = run(HERE / "07_query_a_run_with_sql.py")
+    assert "candle_open" in told
+    assert re.search(r"deepest drawdown at a close: -\d+\.\d\d %", told), told
 
 
 def test_a_csv_of_ones_own_is_read(run: Run, tmp_path: Path) -> None:
