@@ -44,7 +44,7 @@ class Rsi(lab.Strategy):
 
 def main() -> None:
     prices = lab.load("btcusd-1m", symbol="BTCUSD")
-    for period in (7, 14, 21):
+    for period in (5, 7, 14):
         result = lab.backtest(Rsi(period=period), prices)
         print(f"RSI {period}: {len(result.trades)} trades, profit {result.report.pnl_absolute:.2f}")
 

@@ -26,10 +26,12 @@ def main() -> None:
     print(trades.group_by("side").agg(polars.len().alias("trades"), polars.col("profit").sum().round(2)).sort("side"))
 
     export(result, Path("tables"), "parquet", ("fills", "equity"))
-    print(duckdb.sql("""
+    print(
+        duckdb.sql("""
         SELECT rule, count(*) AS fills, round(sum(fee), 2) AS fees, round(sum(slippage * quantity), 2) AS slippage
         FROM 'tables/fills.parquet' GROUP BY rule ORDER BY fills DESC
-    """))
+    """)
+    )
     lowest = duckdb.sql("SELECT min(drawdown) * 100 FROM 'tables/equity.parquet'").fetchall()[0][0]
     print(f"deepest drawdown at a close: {lowest:.2f} %")
 

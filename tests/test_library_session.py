@@ -45,7 +45,9 @@ async def test_who_cancels_the_wait_stops_the_session(tmp_path: Path) -> None:
         return await going
 
     waiting = asyncio.ensure_future(wait())
-    await asyncio.sleep(0)
+    with fail_after(20):
+        while not list(tmp_path.glob("runs/*/journal.db")):  # it has begun
+            await asyncio.sleep(0.01)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting

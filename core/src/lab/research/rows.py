@@ -76,6 +76,7 @@ class Trade(NamedTuple):
     exit_price: Decimal
     fees: Decimal
     funding: Decimal
+    slippage: Decimal
     profit: Decimal
 
 
@@ -148,15 +149,15 @@ def orders_of(reader: JournalReader) -> Iterator[OrderRow]:
 
 def trades_of(reader: JournalReader) -> Iterator[Trade]:
     """Yield the closed round trips of a journal, in the order in which they closed."""
-    instruments = reader.run_started().instruments
-    trips = RoundTrips([symbol for symbol, one in instruments.items() if one.contract == "inverse"])
+    instruments, trips = reader.run_started().instruments, RoundTrips()
     for _, event in _events(reader, OrderFilled, FundingPaid):
         if isinstance(event, FundingPaid):
             trips.pay(event)
-        elif (trip := trips.take(event)) is not None:
+        elif (trip := trips.take(event, instruments.get(event.symbol))) is not None:
             yield Trade(
-                trip.entry_ns, trip.exit_ns, trip.exit_ns - trip.entry_ns, trip.strategy, trip.symbol, trip.side,
-                trip.quantity, trip.entry_price, trip.exit_price, trip.fees, trip.funding, trip.profit,
+                trip.entry_ns, trip.exit_ns, trip.exit_ns - trip.entry_ns, trip.strategy, trip.symbol,
+                "long" if trip.long else "short", trip.quantity, trip.entry_price, trip.exit_price, trip.fees,
+                trip.funding, trip.slippage, trip.profit,
             )  # fmt: skip
 
 
