@@ -59,11 +59,11 @@ def check_candles(path: Path, interval_ns: int) -> int:
     return sum(map(len, read_columns(path, interval_ns)))
 
 
-def infer_interval(path: Path) -> int:
-    """Return the most common distance between neighbouring openings of the first 4,096 candles, in ns.
+def infer_interval(path: Path, since_ns: int = 0) -> int:
+    """Return the most common distance between neighbouring openings of the first 512 candles, in ns.
 
-    The shortest one where several are equally common. Raises `RecordingError` for fewer than two candles, or times that
-    do not ascend.
+    The shortest one where several are equally common. Raises `RecordingError` for fewer than two candles, times that
+    do not ascend, or a first one before ``since_ns``.
     """
     table = Table(path)
     openings = _Openings(table, 1)
@@ -71,6 +71,8 @@ def infer_interval(path: Path) -> int:
     opens_ns = block.read(openings.read, openings.refuse)
     if len(opens_ns) < 2:
         raise RecordingError(path, block.line, "one candle only: its interval can't be inferred; name it")
+    if opens_ns[0] < since_ns:
+        raise RecordingError(path, block.line, f"{format_time(opens_ns[0])} lies before {format_time(since_ns)}")
     steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
     return min(steps, key=lambda step: (-steps[step], step))
 

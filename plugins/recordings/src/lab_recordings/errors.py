@@ -18,6 +18,10 @@ class RecordingError(ValueError):
         super().__init__(f"{self.file}:{line}: {reason}" if line is not None else f"{self.file}: {reason}")
 
 
+class UnclearError(RecordingError):
+    """A recording that has several meanings. The text says what settles which one is meant."""
+
+
 def excerpt(text: str) -> str:
     """Return what was found in a file, quoted for a message, cut at 80 characters."""
     return repr(text) if len(text) <= LONGEST else f"{text[:LONGEST]!r}… ({len(text):,} characters)"

@@ -22,6 +22,11 @@ LONGEST: Final = 200
 """How many of a file's first bytes are enough."""
 
 
+def is_zip(begin: bytes) -> bool:
+    """Return whether a file with these first bytes is a zip archive, and no workbook."""
+    return begin.startswith(_ZIP) and not any(name in begin for name in _SHEETS)
+
+
 def other_kind(begin: bytes) -> str | None:
     """Return what a file with these first bytes is and what to do about it, or ``None`` where it may be CSV."""
     for magic, kind, cure in _KINDS:

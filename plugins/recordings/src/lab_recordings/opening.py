@@ -15,6 +15,7 @@ _GZIP: Final = b"\x1f\x8b"
 _LONGEST_LINE: Final = 1 << 20
 _NEARLY_ALWAYS: Final = 1 << 12  # bytes in which a row ends
 TOO_LONG: Final = f"a line of more than {_LONGEST_LINE:,} bytes"
+NO_GZIP: Final = "named .gz but not gzip data; rename it to .csv if it is plain text"
 ROWS: Final = "expected rows, each on its own line"
 
 
@@ -79,7 +80,8 @@ def _file(path: Path, digest: Digest | None) -> io.BufferedReader:
 
 
 @contextmanager
-def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
+def opened_bytes(path: Path, digest: Digest | None = None) -> Iterator[io.BufferedReader]:
+    """Give the file as it lies on disk. Raises `RecordingError` where it can't be opened."""
     try:
         file = _file(path, digest)
     except FileNotFoundError:
@@ -87,6 +89,13 @@ def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
     with file:
+        yield file
+
+
+@contextmanager
+def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
+    """Give the text in a file, plain or gzip. Raises `RecordingError` for another kind of file."""
+    with opened_bytes(path, digest) as file:
         begin = file.peek(LONGEST)[:LONGEST]
         if begin.startswith(_GZIP):
             unpacked = gzip.GzipFile(fileobj=file)
@@ -95,7 +104,7 @@ def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
         elif (kind := other_kind(begin)) is not None:
             raise RecordingError(path, None, kind)
         elif begin and path.suffix == ".gz":
-            raise RecordingError(path, 1, "named .gz but not gzip data; rename it to .csv if it is plain text")
+            raise RecordingError(path, 1, NO_GZIP)
         else:
             _look_for_lines(path)
             yield file

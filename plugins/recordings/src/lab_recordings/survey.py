@@ -40,6 +40,10 @@ class Survey:
     """The longest stretch without a candle."""
     longest_gap_open_ns: int = 0
     """When the longest stretch without a candle began."""
+    said: str = ""
+    """What was inferred of a file's form, in one line; empty for a plain one."""
+    interval_ns: int = 0
+    """The length of a file's own candles."""
     _begun: bool = field(default=False, init=False)
 
     def dumped(self) -> bytes:

@@ -8,20 +8,21 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import anyio
-from attrs import Attribute, define, field
+from attrs import Attribute, define, evolve, field
 from lab.domain.batches import CandleColumns
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, parse_interval
+from lab.domain.time import MILLISECOND_NS, SECOND_NS, parse_interval, parse_time
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
-from lab_recordings import RecordingError, names
+from lab_recordings import Reading, RecordingError, names
 
 from lab_replay.funding_file import FundingFile
 from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
+from lab_replay.shaping import Span
 from lab_replay.source import Source
 from lab_replay.sources import TickFile, open_file
 from lab_replay.steps import label_note, steps_of
@@ -67,6 +68,14 @@ def _is_interval(_: object, attribute: "Attribute[Any]", value: str) -> None:
             raise ValueError(f"{attribute.name}: {error}") from None
 
 
+def _is_time(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value:
+        try:
+            parse_time(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from None
+
+
 @define(kw_only=True, eq=False)
 class ReplayProvider(Provider):
     """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
@@ -81,7 +90,7 @@ class ReplayProvider(Provider):
     file: str = field(
         default="",
         converter=_absolute,
-        metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"},
+        metadata={"help": "candles or ticks: a path, or a recording's name"},
     )
     run: str = field(default="", converter=_absolute, metadata={"help": "directory of a run of lab, instead of a file"})
     format: Literal["auto", "candles", "ticks"] = field(
@@ -89,6 +98,19 @@ class ReplayProvider(Provider):
     )
     interval: str = field(
         default="", validator=_is_interval, metadata={"help": "interval of a file's candles; empty: by its times"}
+    )
+    since: str = field(
+        default="",
+        validator=_is_time,
+        metadata={"help": "play what begins at this time (ISO, UTC) or later"},
+    )
+    until: str = field(default="", validator=_is_time, metadata={"help": "play what has ended by this time (ISO, UTC)"})
+    dates: Literal["auto", "day-first", "month-first"] = field(
+        default="auto",
+        metadata={"help": "what comes first in dates such as 01/02/2024; auto: as the file shows"},
+    )
+    decimals: Literal["auto", "point", "comma"] = field(
+        default="auto", metadata={"help": "the decimal sign of a file's numbers; auto: as the whole file shows"}
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
@@ -167,8 +189,9 @@ class ReplayProvider(Provider):
             raise ValueError("candles in memory are played instead of a file or a run, and one is set")
         path = Path(name.replace("/", "_"))
         self._source = HeldCandles(
-            name, path, interval_ns, self.warmup, keep=False, writes=False, columns=columns, has_volume=has_volume
-        )
+            name, path, self.warmup, interval_ns=interval_ns, span=self._span(), columns=columns,
+            has_volume=has_volume, keep=False, writes=False,
+        )  # fmt: skip
         with _named():
             self._rates = FundingFile(Path(self.funding)) if self.funding else None
 
@@ -222,7 +245,7 @@ class ReplayProvider(Provider):
         wanted = Subscription(symbol, interval_ns)
         source = self._open()
         with _named():
-            self._check_fits(source, (wanted,))
+            source.fits((wanted,))
             if symbol not in self._known:
                 self._known[symbol] = deque(source.past(wanted), maxlen=_KEPT)
         candles = [one for one in self._known[symbol] if end_ns is None or one.open_ns < end_ns]
@@ -235,7 +258,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            self._check_fits(source, wanted)
+            source.fits(wanted)
             self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
             sink.feed(FeedState.LIVE, self.origin())
             channels = {one.symbol: one.channels for one in wanted}
@@ -257,7 +280,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            self._check_fits(source, wanted)
+            source.fits(wanted)
             return _named_batches(self._funded(source.batches(wanted), wanted))
 
     def source(self) -> Mapping[str, str]:
@@ -269,16 +292,15 @@ class ReplayProvider(Provider):
     def _funded(self, batches: Iterator[Any], wanted: Sequence[Subscription]) -> Iterator[Any]:
         return batches if self._rates is None else self._rates.between(batches, wanted[0].symbol)
 
-    def _check_fits(self, source: Source, wanted: Sequence[Subscription]) -> None:
-        if self.interval and isinstance(source, PriceFile):
-            for one in wanted:
-                if parse_interval(self.interval) != one.interval_ns:
-                    asked = format_interval(one.interval_ns)
-                    raise ProviderError(
-                        f"replay: replay.interval = {self.interval} says what the file holds, and {asked} candles are "
-                        f"wanted; leave it out, or give --interval {self.interval}"
-                    )
-        source.fits(wanted)
+    def _span(self) -> Span:
+        span = Span()
+        if self.since:
+            span = evolve(span, since_ns=parse_time(self.since))
+        if self.until:
+            span = evolve(span, until_ns=parse_time(self.until))
+        if span.since_ns >= span.until_ns:
+            raise ProviderError(f"replay: since {self.since} is not before until {self.until}")
+        return span
 
     def _open(self) -> Source:
         if self._source is None:
@@ -295,7 +317,8 @@ class ReplayProvider(Provider):
                     self._source = open_file(
                         self.file,
                         self.format,
-                        interval_ns,
+                        Reading(self.dates, self.decimals, interval_ns),
+                        self._span(),
                         self.warmup,
                         self.confirm_ms * MILLISECOND_NS,
                         trades=self.trades,

@@ -50,12 +50,14 @@ class Source(ABC):
 
 
 def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderError:
-    """Return the error for candles of another interval than is wanted."""
+    """Return the error for candles that what is wanted can't be made of."""
     held, asked = (
         format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
         for length_ns in (held_ns, wanted.interval_ns)
     )
-    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}")
+    return ProviderError(
+        f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}, or a multiple of it"
+    )
 
 
 def exhaust(read: Iterator[object]) -> None:
