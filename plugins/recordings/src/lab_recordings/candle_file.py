@@ -101,8 +101,9 @@ class CandleFileReader:
     def _better(self, error: RecordingError) -> RecordingError:
         """Return the error of the reader that got further: the plain one's own, or that of the dialects."""
         plain = self._refused
-        further = plain is None or error.line is None or error.line > (plain.line or 0)
-        return error if further or plain is None else plain
+        if plain is None or error.line is None or (plain.line or 0) <= 1 or error.line > (plain.line or 0):
+            return error
+        return plain
 
     def _digest(self, loaded: Loaded, digest: Digest) -> None:
         own = hashlib.sha256()

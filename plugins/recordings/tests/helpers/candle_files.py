@@ -433,7 +433,7 @@ REFUSED: Final[dict[str, Refusal]] = {
     ),
     "volume here and there": Refusal(
         table(HOURS, [at(ISO), *ohlcv()[:4], lambda row: "" if HOURS.index(row) % 2 else "5"], PLAIN),
-        r":3: volume '' is not a number",
+        r": 90 rows have prices and no volume; write 0 there, or leave the column out",
     ),
     "a zip of two": Refusal(
         zipped(jan_csv=b"1", feb_csv=b"2"), r": a zip archive of 2 files \(jan.csv, feb.csv\); unpack it and name one of them", ".zip"

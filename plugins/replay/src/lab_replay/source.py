@@ -49,8 +49,8 @@ class Source(ABC):
         """Return what names the data, with its SHA-256; under ``notes``, line by line, what is to be known of it."""
 
 
-def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderError:
-    """Return the error for candles that what is wanted can't be made of."""
+def other_interval(name: str, held_ns: int, wanted: Subscription, cure: str = "") -> ProviderError:
+    """Return the error for candles of another interval than is wanted."""
     held, asked = (
         format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
         for length_ns in (held_ns, wanted.interval_ns)

@@ -48,7 +48,7 @@ class CandleSource(PriceFile[CandleColumns]):
         _one_symbol(self.name, wanted)
         own_ns, asked_ns = self.own_interval_ns(), wanted[0].interval_ns
         if asked_ns % own_ns:
-            raise other_interval(self.name, own_ns, wanted[0])
+            raise other_interval(self.name, own_ns, wanted[0], ", or a multiple of it")
         if self._shape is None or self._shape.interval_ns != asked_ns:
             changes = asked_ns != own_ns or not self.span.is_all
             self._shape = Shape(self.name, own_ns, asked_ns, self.span) if changes else None

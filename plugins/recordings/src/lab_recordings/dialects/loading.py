@@ -103,7 +103,7 @@ class _Judged:
             if self.layout.symbol is not None:
                 self._take_symbols(block, self.layout.symbol)
         if not self.lines:
-            raise RecordingError(self.path, None, "empty; expected rows with figures")
+            raise RecordingError(self.path, 1, "empty; expected rows with figures")
         if self._volume_empty == len(self.lines):
             self.layout = choose_volume(self.layout, (), none=True)
         elif self._volume_empty:
