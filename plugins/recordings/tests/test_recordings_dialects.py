@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from candle_files import READ, REFUSED
+from candle_files import READ
 from lab.domain.time import SECOND_NS
 from lab_recordings import CandleFileReader, Reading, RecordingError
+from refused_files import REFUSED
 
 Candles = list[tuple[float, ...]]
 

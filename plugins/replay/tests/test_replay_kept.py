@@ -16,9 +16,8 @@ from lab.domain.inputs import Input
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.ports import Runtime, Subscription
-from lab_recordings import recording, sha256_of
+from lab_recordings import candle_file, recording, sha256_of
 from lab_recordings import table as tables
-from lab_recordings import candle_file
 from lab_recordings.cache import ColumnCache
 from lab_replay import price_file, sources
 from lab_replay.provider import ReplayProvider

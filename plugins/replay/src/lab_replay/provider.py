@@ -24,7 +24,7 @@ from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
 from lab_replay.shaping import Span
 from lab_replay.source import Source
-from lab_replay.sources import TickFile, open_file
+from lab_replay.sources import CandleSource, TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -205,6 +205,12 @@ class ReplayProvider(Provider):
         with _named():
             for _ in source.scan():
                 await anyio.sleep(0)
+
+    def own_interval(self) -> int | None:
+        """Return the length of a file's candles. Raises `ProviderError`."""
+        source = self._open()
+        with _named():
+            return source.own_interval_ns() if isinstance(source, CandleSource) else None
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument: a run's own, else as settings and prices have it, with where its steps come from.

@@ -96,7 +96,7 @@ def _times(
     date, clock = names.find(plain, ("date", "day", "dtyyyymmdd")), names.find(plain, ("time", "hour"))
     if date is not None and clock is not None and rows and all(_is_clock(row, clock) for _, row in rows):
         return [(date, clock)]
-    found = [(plain.index(name),) for name in names.TIMES if name in plain]
+    found: list[tuple[int, ...]] = [(plain.index(name),) for name in names.TIMES if name in plain]
     if not found and "" in plain and plain.index("") == 0:  # the index of a data frame has no name
         found = [(0,)]
     if not found and "unnamed0" in plain:

@@ -251,7 +251,8 @@ def _without_repeats(path: Path, opens_ns: "array[int]", figures: "list[array[fl
         if any(column[at] != column[at - 1] for column in figures):
             reason = f"{format_time(opens_ns[at])} has two candles that differ; keep one of them"
             raise RecordingError(path, None, reason)
-        for column in (opens_ns, *figures):
+        opens_ns.pop(at)
+        for column in figures:
             column.pop(at)
     return len(repeats)
 

@@ -116,11 +116,12 @@ class _Halves:
             return _date_ns(year, month, day)
         if self._order != "ymd":  # a month's name leaves nothing to decide: one order is enough
             raise ValueError("the month has a name")
-        day, name, year = (parts[11], parts[12], parts[13]) if match["named"] else (parts[16], parts[15], parts[17])
-        month = _MONTHS.get(name.lower())
-        if month is None:
+        named, name, of_year = (
+            (parts[11], parts[12], parts[13]) if match["named"] else (parts[16], parts[15], parts[17])
+        )
+        if name.lower() not in _MONTHS:
             raise ValueError(f"no month: {name!r}")
-        return _date_ns(int(year), month, int(day))
+        return _date_ns(int(of_year), _MONTHS[name.lower()], int(named))
 
 
 def _compact(cells: Sequence[str]) -> list[int]:
