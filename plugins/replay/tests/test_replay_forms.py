@@ -75,7 +75,7 @@ def test_weeks_begin_on_mondays_and_candles_that_lack_some_are_counted(tmp_path:
 def test_candles_that_open_within_an_interval_make_no_longer_ones(tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     path.write_bytes(READ["half hours of an exchange"].content)
-    with pytest.raises(ProviderError, match="its 1h candles open at .*T00:30:00Z: no longer ones can be"):
+    with pytest.raises(ProviderError, match=r"its 1h candles open at .*T00:30:00Z: no longer ones can be"):
         played(ReplayProvider(file=str(path)), 2 * HOUR_NS)
 
 
