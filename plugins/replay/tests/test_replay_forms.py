@@ -198,3 +198,33 @@ def test_each_dialect_of_each_series_gives_its_candles_or_is_refused(
     except ProviderError:
         return  # it leaves a doubt
     assert found == rows
+
+
+def test_days_without_weekends_are_those_of_a_market_that_is_closed_then(tmp_path: Path) -> None:
+    stock = series("2024-01-02", DAY_NS, 60, price=186.0, weekdays=True)
+    holiday = [row for row in stock if row.open_ns != parse_time("2024-01-15")]
+    path = str(write(tmp_path, holiday))
+    for calendar, gaps, in_force in (
+        ("auto", 1, "weekdays"), ("24/7", 12, ""), ("file", 0, "file"),
+        ("Mon-Fri 14:30-21:00", 1, "Mon-Fri 14:30-21:00"), ("Mon-Thu", 1, "Mon-Thu"),
+    ):  # fmt: skip
+        provider = ReplayProvider(file=path, calendar=calendar)
+        played(provider, DAY_NS)
+        assert provider.batch_instrument("AAPL").calendar == in_force
+        notes = provider.source().get("notes", "")
+        assert notes.partition(":")[0] == (f"gaps {gaps}" if gaps else "")
+        assert ("with replay.calendar=file the market is closed there" in notes) is (calendar not in ("24/7", "file"))
+    said = "no weekends, so the market is closed then (calendar weekdays)"
+    auto = ReplayProvider(file=path)
+    played(auto, DAY_NS)
+    assert auto.source()["form"] == said
+    few = ReplayProvider(file=path, until="2024-01-12")
+    played(few, DAY_NS)
+    assert few.batch_instrument("AAPL").calendar == "", "too few days to know"
+    for days in (DAYS, HOURS):
+        always = ReplayProvider(file=str(write(tmp_path, days, "always.csv")))
+        played(always, days[1].open_ns - days[0].open_ns)
+        assert always.batch_instrument("BTCUSDT").calendar == ""
+    for text, message in (("sometimes", "calendar: not a calendar: 'sometimes'"), ("", "calendar is empty")):
+        with pytest.raises(ValueError, match=message):
+            ReplayProvider(file=path, calendar=text)

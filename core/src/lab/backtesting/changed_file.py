@@ -61,7 +61,9 @@ def _ends(opens_ns: Iterator[int | None], interval_ns: int) -> Iterator[int | No
     """
     begin = list(islice(opens_ns, 2))
     first, second = (*(time_ns for time_ns in begin if time_ns is not None), 0, 0)[:2]
-    own = second - first >= interval_ns or second <= first
+    if 0 < second <= first:
+        raise ValueError("its times do not ascend")
+    own = not second or second - first >= interval_ns
     phase_ns = _MONDAY_NS if interval_ns % _WEEK_NS == 0 else 0
     before_ns = -1
     for time_ns in chain(begin, opens_ns):

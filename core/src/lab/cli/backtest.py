@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 @click.command("backtest")
 @click.argument("source", required=False)
 @click.option("--provider", metavar="NAME", help="replay (default: a file or a recording) or mock (a seeded path).")
-@click.option(
-    "--from", "since", metavar="TIME", help="Leave out what begins earlier than 2024-01-31 or 2024-01-31T12:00."
-)
+@click.option("--from", "since", metavar="TIME", help="Leave out what begins before this: 2024-01-31, say.")
 @click.option("--to", "until", metavar="TIME", help="Leave out what ends after this; a date is its first moment.")
 @options.parts
 @options.as_json

@@ -12,7 +12,7 @@ from lab.domain.market import FINAL, Candle, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
-from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt
 from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
 from lab_recordings.table import Table
@@ -70,7 +70,7 @@ def infer_interval(path: Path, since_ns: int = 0) -> int:
     block = next(table.blocks())
     opens_ns = block.read(openings.read, openings.refuse)
     if len(opens_ns) < 2:
-        raise RecordingError(path, block.line, "one candle only: its interval can't be inferred; name it")
+        raise RecordingError(path, block.line, ONE_CANDLE)
     if opens_ns[0] < since_ns:
         raise RecordingError(path, block.line, f"{format_time(opens_ns[0])} lies before {format_time(since_ns)}")
     steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))

@@ -7,6 +7,8 @@ from typing import Final
 LONGEST: Final = 80
 """Characters of a file that a message repeats."""
 
+ONE_CANDLE: Final = "one candle only: its interval can't be inferred; give --set replay.interval=1d, say"
+
 
 class RecordingError(ValueError):
     """A recording that can't be used. The text begins with ``file:line:``, without a line where none is to blame."""

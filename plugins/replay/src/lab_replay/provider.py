@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import anyio
 from attrs import Attribute, define, evolve, field
 from lab.domain.batches import CandleColumns
+from lab.domain.calendar import check_calendar
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
@@ -24,7 +25,7 @@ from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
 from lab_replay.shaping import Span
 from lab_replay.source import Source
-from lab_replay.sources import CandleSource, TickFile, open_file
+from lab_replay.sources import AROUND_THE_CLOCK, AUTO, CandleSource, TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -76,6 +77,16 @@ def _is_time(_: object, attribute: "Attribute[Any]", value: str) -> None:
             raise ValueError(f"{attribute.name}: {error}") from None
 
 
+def _is_calendar(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value not in (AUTO, AROUND_THE_CLOCK):
+        try:
+            check_calendar(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from None
+        if not value:
+            raise ValueError(f"{attribute.name} is empty; expected auto, 24/7, weekdays, file or days and hours")
+
+
 @define(kw_only=True, eq=False)
 class ReplayProvider(Provider):
     """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
@@ -111,6 +122,14 @@ class ReplayProvider(Provider):
     )
     decimals: Literal["auto", "point", "comma"] = field(
         default="auto", metadata={"help": "the decimal sign of a file's numbers; auto: as the whole file shows"}
+    )
+    calendar: str = field(
+        default="auto",
+        validator=_is_calendar,
+        metadata={
+            "help": "when the market is open: 24/7, weekdays, file (whenever it has a candle), days and hours such as "
+            "Mon-Fri 14:30-21:00 (UTC); auto: weekdays for days without weekends, else 24/7"
+        },
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
@@ -189,8 +208,8 @@ class ReplayProvider(Provider):
             raise ValueError("candles in memory are played instead of a file or a run, and one is set")
         path = Path(name.replace("/", "_"))
         self._source = HeldCandles(
-            name, path, self.warmup, interval_ns=interval_ns, span=self._span(), columns=columns,
-            has_volume=has_volume, keep=False, writes=False,
+            name, path, self.warmup, interval_ns=interval_ns, span=self._span(), calendar=self.calendar,
+            columns=columns, has_volume=has_volume, keep=False, writes=False,
         )  # fmt: skip
         with _named():
             self._rates = FundingFile(Path(self.funding)) if self.funding else None
@@ -230,6 +249,10 @@ class ReplayProvider(Provider):
         assert isinstance(source, PriceFile)
         with _named():
             steps = steps_of(source, self.tick, self.lot, self.quantity_min)
+        calendar = ""
+        if isinstance(source, CandleSource):
+            with _named():
+                calendar = source.calendar_in_force()
         quote = next((end for end in ("USDT", "USDC", "USD") if symbol.endswith(end) and symbol != end), None)
         return Instrument(
             symbol=symbol,
@@ -240,6 +263,7 @@ class ReplayProvider(Provider):
             quantity_min=steps.quantity_min,
             maker_fee_rate=self.maker_fee,
             taker_fee_rate=self.taker_fee,
+            calendar=calendar,
             origin=steps.origin + label_note(source, symbol),
         )
 
@@ -325,6 +349,7 @@ class ReplayProvider(Provider):
                         self.format,
                         Reading(self.dates, self.decimals, interval_ns),
                         self._span(),
+                        self.calendar,
                         self.warmup,
                         self.confirm_ms * MILLISECOND_NS,
                         trades=self.trades,

@@ -46,6 +46,7 @@ class Shape:
     own_ns: int
     interval_ns: int
     span: Span
+    calendar: str = ""
     rows: int = field(default=0, init=False)
     left_out: int = field(default=0, init=False)
     """How many long candles at the ends were not whole."""
@@ -64,7 +65,7 @@ class Shape:
         for block in blocks:
             self.rows += len(block)
             if survey is not None:
-                survey.see_openings(before_ns, block.opens_ns, self.interval_ns)
+                survey.see_openings(before_ns, block.opens_ns, self.interval_ns, self.calendar)
             before_ns = block.opens_ns[-1]
             yield block
         if not self.rows:

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
+from typing import Final
 
-from attrs import define, field
+from attrs import define, evolve, field
 from lab.domain.batches import CandleBuilder, CandleColumns, TickColumns
+from lab.domain.calendar import WEEKDAYS
 from lab.domain.market import BACKFILLED, Candle, MarketData
 from lab.domain.time import format_interval
 from lab.errors import ProviderError
@@ -29,6 +31,11 @@ from lab_replay.price_file import PriceFile
 from lab_replay.shaping import Shape, Span
 from lab_replay.source import Batch, exhaust, other_interval
 
+AUTO: Final = "auto"
+AROUND_THE_CLOCK: Final = "24/7"
+_UNDECLARED: Final = (AUTO, AROUND_THE_CLOCK)
+_FORTNIGHT: Final = 10  # weekdays without a weekend between them: enough to know
+
 
 @define(eq=False)
 class CandleSource(PriceFile[CandleColumns]):
@@ -36,6 +43,8 @@ class CandleSource(PriceFile[CandleColumns]):
 
     warmup: int
     span: Span = field(default=Span(), kw_only=True)
+    calendar: str = field(default=AROUND_THE_CLOCK, kw_only=True)
+    """When the market is open: a calendar of `lab.domain.calendar`, ``24/7``, or ``auto``."""
     channels: frozenset[Channel] = field(default=frozenset({Channel.CANDLES}), init=False)
     _shape: Shape | None = field(default=None, init=False)
     _shaped: Survey | None = field(default=None, init=False)
@@ -50,9 +59,22 @@ class CandleSource(PriceFile[CandleColumns]):
         if asked_ns % own_ns:
             raise other_interval(self.name, own_ns, wanted[0], ", or a multiple of it")
         if self._shape is None or self._shape.interval_ns != asked_ns:
-            changes = asked_ns != own_ns or not self.span.is_all
-            self._shape = Shape(self.name, own_ns, asked_ns, self.span) if changes else None
+            calendar = "" if self.calendar in _UNDECLARED else self.calendar
+            changes = asked_ns != own_ns or not self.span.is_all or calendar
+            self._shape = Shape(self.name, own_ns, asked_ns, self.span, calendar) if changes else None
             self._shaped = None
+
+    def calendar_in_force(self) -> str:
+        """Return when the market is open: as it was declared, else Monday to Friday for days none of which is another.
+
+        The data was read before.
+        """
+        if self.calendar not in _UNDECLARED:
+            return self.calendar
+        survey = self._shaped or self.surveyed()
+        rows = self.rows if self._shape is None else self._shape.rows
+        no_weekends = survey.daily and not survey.weekends and rows >= _FORTNIGHT
+        return WEEKDAYS if self.calendar == AUTO and no_weekends else ""
 
     def scan(self) -> Iterator[None]:
         yield from self.checked(hold=False)
@@ -76,19 +98,33 @@ class CandleSource(PriceFile[CandleColumns]):
             left = max(0, left - len(batch))
 
     def form(self) -> str:
-        parts = (self.surveyed().said, self._shape.said() if self._shape is not None else "")
+        parts = [self.surveyed().said, self._shape.said() if self._shape is not None else ""]
+        if self.calendar == AUTO and self.calendar_in_force():
+            parts.append("no weekends, so the market is closed then (calendar weekdays)")
         return "; ".join(part for part in parts if part)
 
     def notes(self) -> list[str]:
-        survey, notes = self._shaped or self.surveyed(), []
+        survey, notes = self._gaps_surveyed(), []
         if survey.gaps:
+            cure = "; with replay.calendar=file the market is closed there" if self.calendar_in_force() else ""
             notes.append(
                 f"gaps {survey.gaps}: {self.name} has candles missing, the longest stretch {survey.longest_gap()}; "
-                "a market order that waits over a gap expires"
+                f"a market order that waits over a gap expires{cure}"
             )
         if not self.surveyed().has_volume:
             notes.append(f"no_volume: {self.name} has no column volume, so the volume of every candle is 0")
         return notes
+
+    def _gaps_surveyed(self) -> Survey:
+        """Return a survey of what is played, in which nothing that the calendar explains is a gap."""
+        survey, calendar = self._shaped or self.surveyed(), self.calendar_in_force()
+        if not survey.gaps or not calendar or (self._shape is not None and self._shape.calendar == calendar):
+            return survey
+        own_ns = self.own_interval_ns()
+        shape = self._shape or Shape(self.name, own_ns, own_ns, self.span)
+        explained = Survey()
+        exhaust(evolve(shape, calendar=calendar).columns(self._read(None, None), explained))
+        return explained
 
     def _check_rows(self) -> None:
         rows = self.rows
@@ -203,6 +239,7 @@ def open_file(
     kind: str,
     reading: Reading,
     span: Span,
+    calendar: str,
     warmup: int,
     confirm_ns: int,
     *,
@@ -222,7 +259,10 @@ def open_file(
     if kind == "ticks":
         channels = {Channel.CANDLES, Channel.QUOTES, *([Channel.TRADES] if trades else [])}
         return TickFile(name, path, confirm_ns, frozenset(channels), span, keep=keep, writes=writes)
-    return CandleFile(name, path, warmup, span=span, reader=CandleFileReader(path, reading), keep=keep, writes=writes)
+    return CandleFile(
+        name, path, warmup, span=span, calendar=calendar, reader=CandleFileReader(path, reading), keep=keep,
+        writes=writes,
+    )  # fmt: skip
 
 
 def _kind_of(path: Path) -> str:

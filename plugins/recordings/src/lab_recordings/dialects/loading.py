@@ -18,7 +18,7 @@ from lab_recordings.dialects.layout import Layout, layout_of
 from lab_recordings.dialects.moments import Dates, TimeJudge
 from lab_recordings.dialects.numbers import EMPTY, Decimals, NumberJudge, NumberStyle, cleaned
 from lab_recordings.dialects.rows import Rows, open_rows
-from lab_recordings.errors import RecordingError, UnclearError, excerpt, listed
+from lab_recordings.errors import ONE_CANDLE, RecordingError, UnclearError, excerpt, listed
 
 _BLOCK: Final = 2048
 _SYMBOLS_SHOWN: Final = 5
@@ -238,7 +238,7 @@ def _made(path: Path, judged: _Judged, times: Times, figures: "list[array[float]
     if repeated:
         said.append(f"{repeated:,} repeated row{'s' * (repeated > 1)} left out")
     interval_ns = judged.reading.interval_ns or _interval(path, opens_ns)
-    phase_ns = _phase(path, opens_ns, interval_ns)
+    phase_ns = _phase(path, opens_ns, interval_ns, named=judged.reading.interval_ns is not None)
     if phase_ns and interval_ns <= DAY_NS:
         said.append(f"candles open {_length(phase_ns)} into each {_length(interval_ns)}")
     return Loaded(interval_ns, opens_ns, figures, bool(judged.layout.volumes), tuple(said), sha256)
@@ -259,7 +259,7 @@ def _without_repeats(path: Path, opens_ns: "array[int]", figures: "list[array[fl
 
 def _interval(path: Path, opens_ns: Sequence[int]) -> int:
     if len(opens_ns) < 2:
-        raise RecordingError(path, None, "one candle only: its interval can't be inferred; name it")
+        raise RecordingError(path, None, ONE_CANDLE)
     steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
     interval_ns = min(steps, key=lambda step: (-steps[step], step))
     if interval_ns % SECOND_NS:
@@ -267,16 +267,17 @@ def _interval(path: Path, opens_ns: Sequence[int]) -> int:
     return interval_ns
 
 
-def _phase(path: Path, opens_ns: Sequence[int], interval_ns: int) -> int:
+def _phase(path: Path, opens_ns: Sequence[int], interval_ns: int, *, named: bool) -> int:
     """Return where the candles lie on their grid; all at one place. Raises `RecordingError` where they do not."""
     phase_ns = opens_ns[0] % interval_ns
     for open_ns in opens_ns:
         if open_ns % interval_ns != phase_ns:
             first = format_time(opens_ns[0])
             reason = f"{format_time(open_ns)} is not on the {_length(interval_ns)} grid that begins at {first}"
-            raise RecordingError(
-                path, None, f"{reason}; candles of months, or of a zone with summer time, can't be read"
-            )
+            cure = "candles of months, or with summer time in them, can't be read"
+            if named:
+                cure = "its own interval is another one: leave replay.interval out"
+            raise RecordingError(path, None, f"{reason}; {cure}")
     return phase_ns
 
 
