@@ -1,9 +1,11 @@
 """Files of candles in the form people have them: each gives the very same candles, or is refused in one line."""
 
+import sys
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
-from candle_files import READ
+from candle_files import DAYS, HOURS, READ, Row
 from lab.domain.time import SECOND_NS
 from lab_recordings import CandleFileReader, Reading, RecordingError
 from refused_files import REFUSED
@@ -48,3 +50,71 @@ def test_files_that_leave_a_doubt_are_refused_in_one_line_with_the_cure(tmp_path
         read(path)
     assert "\n" not in str(refused.value)
     assert len(str(refused.value)) < len(str(path)) + 300
+
+
+COLUMNS = ("open", "high", "low", "close", "volume")
+
+
+def _moments(rows: list[Row]) -> list[datetime]:
+    return [datetime.fromtimestamp(row.open_ns // SECOND_NS, UTC) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["timestamp", "__index_level_0__"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "days", "numbers"])
+def test_parquet_is_read_where_pyarrow_is_there(tmp_path: Path, name: str, unit: str) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = DAYS if unit == "days" else HOURS
+    if unit == "days":
+        times = arrow.array([date.fromtimestamp(row.open_ns // SECOND_NS) for row in rows])  # noqa: DTZ012
+    elif unit == "numbers":
+        times = arrow.array([row.open_ns // SECOND_NS for row in rows])
+    else:
+        times = arrow.array(_moments(rows), arrow.timestamp(unit, "UTC"))
+    columns = {each: arrow.array([getattr(row, each) for row in rows]) for each in COLUMNS}
+    path = tmp_path / "prices.parquet"
+    parquet.write_table(arrow.table({**columns, name: times}), path)
+    found, reader = read(path)
+    assert found == [tuple(row) for row in rows]
+    assert reader.said() == f"Parquet; {'1d' if unit == 'days' else '1h'} candles"
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(RecordingError, match=r"prices.parquet: a Parquet file that can't be read \("):
+        read(path)
+
+
+def test_parquet_without_pyarrow_is_refused_with_the_cure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "prices.parquet"
+    path.write_bytes(b"PAR1" + bytes(50) + b"PAR1")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        RecordingError, match=r"a Parquet file, which needs pyarrow; pip install 'lab-recordings\[parquet\]'"
+    ):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "says"),
+    [
+        ("ROWS_MOST", 50, "more than 50 rows; split the file"),
+        ("_TEXT_MOST", 500, "more than 0 GiB of text; split the file"),
+        ("_LINE_MOST", 20, "a line of more than 20 bytes; expected rows, each on its own line"),
+        ("_WHOLE_MOST", 500, "longer than 0 MiB, which is read whole; save it as CSV"),
+    ],
+)
+def test_no_reader_takes_more_than_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, value: int, says: str
+) -> None:
+    monkeypatch.setattr(f"lab_recordings.dialects.rows.{limit}", value)
+    origin = READ["Binance API" if limit == "_WHOLE_MOST" else "German Excel"]
+    path = tmp_path / f"prices{origin.suffix}"
+    path.write_bytes(origin.content)
+    with pytest.raises(RecordingError, match=says):
+        read(path)
+
+
+@pytest.mark.parametrize("keep", [0.5, 0.9])
+def test_packed_data_that_breaks_off_is_refused(tmp_path: Path, keep: float) -> None:
+    content = READ["Binance spot, gzip"].content
+    path = tmp_path / "prices.csv.gz"
+    path.write_bytes(content[: int(len(content) * keep)])
+    with pytest.raises(RecordingError, match=r"prices.csv.gz:\d+: the .*data breaks off .* download"):
+        read(path)

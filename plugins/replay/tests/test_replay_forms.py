@@ -148,7 +148,7 @@ def test_a_file_of_another_form_is_played_kept_and_named_with_what_was_inferred(
     interval_ns = first.own_interval() or 0
     assert format_interval(interval_ns) in (said or "")
     assert rows_of(played(first, interval_ns)) == rows
-    assert first.source()["form"] == said
+    assert first.source()["form"].startswith(said or "")
     assert list((tmp_path / "cache").iterdir())
     if origin != "NaN rows":  # it looks plain, so it is read once more before what was kept is found
         monkeypatch.setattr("lab_recordings.candle_file.load", lambda *_: pytest.fail("the file was read"))

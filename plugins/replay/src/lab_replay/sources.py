@@ -123,7 +123,7 @@ class CandleSource(PriceFile[CandleColumns]):
         own_ns = self.own_interval_ns()
         shape = self._shape or Shape(self.name, own_ns, own_ns, self.span)
         explained = Survey()
-        exhaust(evolve(shape, calendar=calendar).columns(self._read(None, None), explained))
+        exhaust(evolve(shape, calendar=calendar).columns(self.held(), explained))
         return explained
 
     def _check_rows(self) -> None:

@@ -97,8 +97,8 @@ def _times(
     if date is not None and clock is not None and rows and all(_is_clock(row, clock) for _, row in rows):
         return [(date, clock)]
     found: list[tuple[int, ...]] = [(plain.index(name),) for name in names.TIMES if name in plain]
-    if not found and "" in plain and plain.index("") == 0:  # the index of a data frame has no name
-        found = [(0,)]
+    if not found and plain.count("") == 1:  # the index of a data frame has no name
+        found = [(plain.index(""),)]
     if not found and "unnamed0" in plain:
         found = [(plain.index("unnamed0"),)]
     return found
