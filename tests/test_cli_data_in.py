@@ -22,7 +22,7 @@ def started(lab: Any) -> Any:
     return lab.run().rows("run_started")[0][2]
 
 
-@pytest.mark.behaviour("M2")
+@pytest.mark.behaviour("M3", "M4")
 def test_a_file_of_any_form_and_interval_just_works_and_the_run_can_be_proved(lab: Any) -> None:
     done = lab("backtest", put(lab, "German Excel"))
     assert done.code == 0
@@ -34,6 +34,7 @@ def test_a_file_of_any_form_and_interval_just_works_and_the_run_can_be_proved(la
     assert lab("lookahead", "--cuts", "3").code == 0
 
 
+@pytest.mark.behaviour("M4")
 def test_an_interval_that_was_chosen_anywhere_counts_and_is_made_of_the_file_s_own(lab: Any) -> None:
     (lab.folder / "prices.csv").write_bytes(table(HOURS, [unix(SECOND_NS), *ohlcv()], HEADER))
     assert lab("backtest", "prices.csv").code == 0
@@ -118,6 +119,7 @@ def lab_providers():
 """
 
 
+@pytest.mark.behaviour("M6")
 def test_a_download_is_tried_again_gone_on_with_and_names_what_is_missing(
     lab: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +153,7 @@ def test_the_local_venue_s_history_is_downloaded_whole(lab: Any, tmp_path: Path)
     assert len(out.read_text().splitlines()) == 23
 
 
-@pytest.mark.behaviour("M2")
+@pytest.mark.behaviour("M5")
 def test_on_days_without_weekends_friday_s_orders_are_filled_on_monday(lab: Any) -> None:
     name = put(lab, "yfinance, old")
     reports = {}
