@@ -33,9 +33,7 @@ def other_kind(begin: bytes) -> str | None:
         if begin.startswith(magic):
             return f"{kind}, not CSV; {cure}"
     if begin.startswith(_ZIP):
-        if any(name in begin for name in _SHEETS):
-            return "an Excel workbook, not CSV; save the sheet as CSV"
-        return "a zip archive, not CSV; unpack the CSV file in it first"
+        return None if is_zip(begin) else "an Excel workbook, not CSV; save the sheet as CSV"
     if begin.lstrip().startswith((b"{", b"[")):
         return "JSON, not CSV; save it as CSV with a header and one line a row"
     return None

@@ -153,8 +153,8 @@ class Origin(NamedTuple):
 
     content: bytes
     candles: list[Row]
-    said: str | None = ""
-    """``None``: it is a plain file, of which nothing is said."""
+    said: str = ""
+    """Nothing, where the columns alone have other names, or none is another."""
     suffix: str = ".csv"
     settings: dict[str, str] = {}  # noqa: RUF012  # never changed
 
@@ -212,36 +212,36 @@ def _lines(values: Iterable[object]) -> bytes:
 
 READ: Final[dict[str, Origin]] = {
     # -- plain files, read by columns as ever
-    "plain seconds": Origin(table(MINUTES, [unix(S), *ohlcv()], PLAIN), MINUTES, None),
-    "plain milliseconds": Origin(table(MINUTES, [unix(MS), *ohlcv()], PLAIN), MINUTES, None),
-    "plain ISO": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN), HOURS, None),
-    "plain gzip": Origin(gzip.compress(table(HOURS, [at(ISO), *ohlcv()], PLAIN)), HOURS, None, ".csv.gz"),
-    "ccxt data frame": Origin(table(HOURS, [unix(MS), *ohlcv("{}", "{}")], "timestamp,open,high,low,close,volume"), HOURS, None),
-    "freqtrade": Origin(table(HOURS, [at("%Y-%m-%d %H:%M:%S+00:00"), *ohlcv()], "date,open,high,low,close,volume"), HOURS, None),
-    "TradingView": Origin(table(HOURS, [unix(S), *ohlcv()], "time,open,high,low,close,Volume"), HOURS, None),
-    "TradingView ISO": Origin(table(HOURS, [at("%Y-%m-%dT%H:%M:%S+02:00", 2), *ohlcv()], "time,open,high,low,close,Volume"), HOURS, None),
-    "yfinance, old": Origin(table(STOCK, [at("%Y-%m-%d"), *YAHOO], OLD_YAHOO), STOCK, None),
-    "Binance futures": Origin(table(MINUTES, [unix(MS), *BINANCE_SPOT], BINANCE_FUTURES), MINUTES, None),
-    "CR LF": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN, end="\r\n"), HOURS, None),
-    "quoted": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN, quotes=True), HOURS, None),
-    "BOM": Origin(b"\xef\xbb\xbf" + table(HOURS, [at(ISO), *ohlcv()], PLAIN), HOURS, None),
-    "no volume": Origin(table(HOURS, [at(ISO), *ohlcv()[:4]], "time,open,high,low,close"), _without_volume(HOURS), None),
+    "plain seconds": Origin(table(MINUTES, [unix(S), *ohlcv()], PLAIN), MINUTES, ""),
+    "plain milliseconds": Origin(table(MINUTES, [unix(MS), *ohlcv()], PLAIN), MINUTES, ""),
+    "plain ISO": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN), HOURS, ""),
+    "plain gzip": Origin(gzip.compress(table(HOURS, [at(ISO), *ohlcv()], PLAIN)), HOURS, "", ".csv.gz"),
+    "ccxt data frame": Origin(table(HOURS, [unix(MS), *ohlcv("{}", "{}")], "timestamp,open,high,low,close,volume"), HOURS, ""),
+    "freqtrade": Origin(table(HOURS, [at("%Y-%m-%d %H:%M:%S+00:00"), *ohlcv()], "date,open,high,low,close,volume"), HOURS, ""),
+    "TradingView": Origin(table(HOURS, [unix(S), *ohlcv()], "time,open,high,low,close,Volume"), HOURS, ""),
+    "TradingView ISO": Origin(table(HOURS, [at("%Y-%m-%dT%H:%M:%S+02:00", 2), *ohlcv()], "time,open,high,low,close,Volume"), HOURS, ""),
+    "yfinance, old": Origin(table(STOCK, [at("%Y-%m-%d"), *YAHOO], OLD_YAHOO), STOCK, ""),
+    "Binance futures": Origin(table(MINUTES, [unix(MS), *BINANCE_SPOT], BINANCE_FUTURES), MINUTES, ""),
+    "CR LF": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN, end="\r\n"), HOURS, ""),
+    "quoted": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN, quotes=True), HOURS, ""),
+    "BOM": Origin(b"\xef\xbb\xbf" + table(HOURS, [at(ISO), *ohlcv()], PLAIN), HOURS, ""),
+    "no volume": Origin(table(HOURS, [at(ISO), *ohlcv()[:4]], "time,open,high,low,close"), _without_volume(HOURS), ""),
     # -- without a header
     "Binance spot, ms": Origin(table(MINUTES, [unix(MS), *BINANCE_SPOT]), MINUTES, "no header; 1m candles"),
     "Binance spot, µs since 2025": Origin(table(MINUTES, [unix(US), *BINANCE_SPOT]), MINUTES, "no header; 1m candles"),
     "Binance spot, zip": Origin(zipped(BTCUSDT_1m_csv=table(MINUTES, [unix(MS), *BINANCE_SPOT])), MINUTES, "zip, no header; 1m candles", ".zip"),
-    "Binance futures, zip": Origin(zipped(BTCUSDT_1m_csv=table(MINUTES, [unix(MS), *BINANCE_SPOT], BINANCE_FUTURES)), MINUTES, "zip; 1m candles", ".zip"),
+    "Binance futures, zip": Origin(zipped(BTCUSDT_1m_csv=table(MINUTES, [unix(MS), *BINANCE_SPOT], BINANCE_FUTURES)), MINUTES, "", ".zip"),
     "Binance spot, gzip": Origin(gzip.compress(table(MINUTES, [unix(MS), *BINANCE_SPOT])), MINUTES, "no header; 1m candles", ".csv.gz"),
     "Kraken OHLCVT": Origin(table(HOURS, [unix(S), *ohlcv(volume="{:.8f}"), fixed(17)]), HOURS, "no header; 1h candles"),
     "MetaTrader 4": Origin(table(HOURS, [at("%Y.%m.%d"), at("%H:%M"), *ohlcv()]), HOURS, "no header; 1h candles"),
     "HistData": Origin(table(MINUTES, [at("%Y%m%d %H%M%S"), *ohlcv("{:.6f}")], separator=";"), MINUTES, "semicolons, no header, times as yyyymmdd; 1m candles"),
     "HistData MT": Origin(table(MINUTES, [at("%Y.%m.%d"), at("%H:%M"), *ohlcv("{:.6f}")]), MINUTES, "no header; 1m candles"),
-    "Bitfinex with a header": Origin(table(MINUTES, [unix(MS), *[figure(n) for n in ("open", "close", "high", "low")], figure("volume", "{:.3f}")], "MTS,OPEN,CLOSE,HIGH,LOW,VOL"), MINUTES, "1m candles"),
+    "Bitfinex with a header": Origin(table(MINUTES, [unix(MS), *[figure(n) for n in ("open", "close", "high", "low")], figure("volume", "{:.3f}")], "MTS,OPEN,CLOSE,HIGH,LOW,VOL"), MINUTES, ""),
     "five columns": Origin(table(HOURS, [unix(S), *ohlcv()[:4]]), _without_volume(HOURS), "no header; 1h candles"),
     # -- pandas and yfinance
-    "pandas, unnamed index": Origin(table(HOURS, [at(SPACED), *ohlcv()], ",open,high,low,close,volume"), HOURS, "1h candles"),
-    "pandas, index of rows": Origin(table(HOURS, [HOURS.index, at(SPACED), *ohlcv()], ",date,open,high,low,close,volume"), HOURS, None),
-    "pandas, Unnamed: 0": Origin(table(HOURS, [at(SPACED), *ohlcv()], "Unnamed: 0,open,high,low,close,volume"), HOURS, "1h candles"),
+    "pandas, unnamed index": Origin(table(HOURS, [at(SPACED), *ohlcv()], ",open,high,low,close,volume"), HOURS, ""),
+    "pandas, index of rows": Origin(table(HOURS, [HOURS.index, at(SPACED), *ohlcv()], ",date,open,high,low,close,volume"), HOURS, ""),
+    "pandas, Unnamed: 0": Origin(table(HOURS, [at(SPACED), *ohlcv()], "Unnamed: 0,open,high,low,close,volume"), HOURS, ""),
     "yfinance, new": Origin(
         table(STOCK, [at("%Y-%m-%d"), *[figure(name, "{:.6f}") for name in ("close", "high", "low", "open")], figure("volume", "{:.3f}")],
               "Price,Close,High,Low,Open,Volume\nTicker,AAPL,AAPL,AAPL,AAPL,AAPL\nDate,,,,,"), STOCK, "header of three lines; 1d candles"),
@@ -275,7 +275,7 @@ READ: Final[dict[str, Origin]] = {
     "Nasdaq": Origin(
         table(REVERSED["s"], [at("%m/%d/%Y"), figure("close", "${:.2f}"), figure("volume", "{:.3f}"), *[figure(n, "${:.2f}") for n in ("open", "high", "low")]],
               "Date,Close/Last,Volume,Open,High,Low"), STOCK, "newest first, times with the month first; 1d candles"),
-    "Stooq": Origin(table(STOCK, [at("%Y-%m-%d"), *ohlcv()], "Date,Open,High,Low,Close,Volume"), STOCK, None),
+    "Stooq": Origin(table(STOCK, [at("%Y-%m-%d"), *ohlcv()], "Date,Open,High,Low,Close,Volume"), STOCK, ""),
     "Stooq, archive": Origin(
         table(HOURS, [fixed("BTCUSD"), fixed(60), at("%Y%m%d"), at("%H%M%S"), *ohlcv(), fixed(0)],
               "<TICKER>,<PER>,<DATE>,<TIME>,<OPEN>,<HIGH>,<LOW>,<CLOSE>,<VOL>,<OPENINT>"), HOURS, "times as yyyymmdd; 1h candles"),
@@ -299,8 +299,8 @@ READ: Final[dict[str, Origin]] = {
     # -- venues' programs
     "python-binance": Origin(
         table(MINUTES, [unix(MS), *BINANCE_SPOT], "Open time,Open,High,Low,Close,Volume,Close time,Quote asset volume,Number of trades,Taker buy base,Taker buy quote,Ignore"),
-        MINUTES, "1m candles"),
-    "Bybit": Origin(table(MINUTES, [unix(S), *ohlcv(), lambda row: f"{row.volume * row.close:.4f}"], "start_at,open,high,low,close,volume,turnover"), MINUTES, "1m candles"),
+        MINUTES, ""),
+    "Bybit": Origin(table(MINUTES, [unix(S), *ohlcv(), lambda row: f"{row.volume * row.close:.4f}"], "start_at,open,high,low,close,volume,turnover"), MINUTES, ""),
     "OKX": Origin(table(REVERSED["m"], [unix(MS), *ohlcv()], "ts,o,h,l,c,vol"), MINUTES, "newest first; 1m candles"),
     "OKX swap": Origin(
         table(REVERSED["m"], [unix(MS), *ohlcv()[:4], lambda row: f"{row.volume * 100:.1f}", figure("volume", "{:.3f}"), lambda row: f"{row.volume * row.close:.4f}", fixed(1)],
@@ -356,7 +356,7 @@ READ: Final[dict[str, Origin]] = {
         table(series("2024-03-04", HOUR_NS, 80), [at("%d/%m/%Y %H:%M"), *ohlcv()], PLAIN), series("2024-03-04", HOUR_NS, 80), "times with the day first; 1h candles"),
     # -- what else stands in files
     "comments": Origin(b"# made by a program\n" + table(HOURS, [at(ISO), *ohlcv()], PLAIN) + b"# the end\n", HOURS, "1h candles"),
-    "a header in a comment": Origin(table(HOURS, [at(ISO), *ohlcv()], f"# {PLAIN}"), HOURS, "1h candles"),
+    "a header in a comment": Origin(table(HOURS, [at(ISO), *ohlcv()], f"# {PLAIN}"), HOURS, ""),
     "blank lines": Origin(table(HOURS, [at(ISO), *ohlcv()], PLAIN).replace(b"\n", b"\n\n"), HOURS, "1h candles"),
     "NaN rows": Origin(_with_nan(HOURS, "nan"), _kept(HOURS), "20 rows without figures left out; 1h candles"),
     "null rows": Origin(_with_nan(HOURS, "null"), _kept(HOURS), "20 rows without figures left out; 1h candles"),

@@ -162,8 +162,7 @@ class CandleFile(CandleSource):
         return self.reader.interval_ns if self.reader.is_plain else self.surveyed().interval_ns
 
     def _begin(self) -> None:
-        if self.reader.is_plain:
-            super()._begin()
+        self.reader.check()
 
     def _fell_back(self, refused: RecordingError) -> bool:
         if not self.reader.is_plain:

@@ -58,7 +58,8 @@ def load(path: Path, reading: Reading) -> Loaded:
     figures: list[array[float]] = [array("d") for _ in range(5)]
     with open_rows(path, digest) as rows:
         for block in judged.blocks(rows):
-            for column, values in zip(figures, _figures(path, judged.layout, style, block), strict=True):
+            found = _figures(path, judged.layout, style, block, first=not figures[0])
+            for column, values in zip(figures, found, strict=True):
                 column.extend(values)
     if digest.hexdigest() != sha256 or len(figures[0]) != len(times.opens_ns):
         raise RecordingError(path, None, "it was changed while it was read")
@@ -190,8 +191,11 @@ def _clock(text: str) -> str:
     return "000000" if text == "0" else text
 
 
-def _figures(path: Path, layout: Layout, style: NumberStyle, block: _Block) -> list[list[float]]:
-    """Return the figures of a block, each row of which is a candle."""
+def _figures(path: Path, layout: Layout, style: NumberStyle, block: _Block, *, first: bool) -> list[list[float]]:
+    """Return the figures of a block, each row of which is a candle.
+
+    The ``first`` block shows whether the volumes look like prices: a shorter one may by chance.
+    """
     figures = [style.floats(list(map(cleaned, block.columns[place]))) for place in layout.prices]
     volume = layout.volumes[:1]
     figures += [style.floats(list(map(cleaned, block.columns[place]))) for place in volume]
@@ -206,7 +210,12 @@ def _figures(path: Path, layout: Layout, style: NumberStyle, block: _Block) -> l
         sound = not bare or all(low <= price <= high for price, high, low in zip(*figures[:3], strict=True))
     if not sound:
         _refuse(path, block.lines, figures, bare=bare)
-    if bare and volume and all(close / 2 < size < close * 2 for close, size in zip(*figures[3:], strict=True)):
+    if (
+        bare
+        and volume
+        and first
+        and all(close / 2 < size < close * 2 for close, size in zip(*figures[3:], strict=True))
+    ):
         reason = "no header, and the sixth column looks like a price, not a volume; put a line of column names above it"
         raise RecordingError(path, block.lines[0], reason)
     return figures

@@ -17,9 +17,9 @@ from lab.lines import LineTooLong, bounded_lines
 
 from lab_recordings.dialects.json_rows import is_json_lines, json_line_rows, json_rows
 from lab_recordings.dialects.parquet_rows import parquet_rows
-from lab_recordings.errors import RecordingError, listed
+from lab_recordings.errors import RecordingError
 from lab_recordings.kinds import is_zip, other_kind
-from lab_recordings.opening import NO_GZIP, Digest, opened_bytes
+from lab_recordings.opening import NO_GZIP, Digest, opened_bytes, sole_member
 
 ROWS_MOST: Final = 10_000_000
 """More rows than this are held in memory at once by no reader: 19 years of minutes are fewer."""
@@ -66,7 +66,9 @@ def open_rows(path: Path, digest: Digest) -> Iterator[Rows]:
             names, rows = parquet_rows(path, _whole(path, file))
             yield _with_first(Rows(rows, said=("Parquet",), header=names))
         elif is_zip(begin):
-            with _member(path, _whole(path, file)) as member:
+            while file.read(1 << 20):  # the digest takes it in, in its order
+                pass
+            with sole_member(path) as member:
                 yield _of_text(path, io.BufferedReader(member), ("zip",))
         elif begin.startswith(_UTF16):
             text = io.BytesIO(_whole(path, file).decode("utf-16", errors="replace").encode())
@@ -86,24 +88,6 @@ def _whole(path: Path, file: IO[bytes]) -> bytes:
     if len(data) > _WHOLE_MOST:
         raise RecordingError(path, None, f"longer than {_WHOLE_MOST >> 20} MiB, which is read whole; save it as CSV")
     return data
-
-
-def _member(path: Path, data: bytes) -> Any:
-    """Return the one file of a zip archive, opened."""
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(data))
-        members = [one for one in archive.infolist() if not one.is_dir() and not _is_litter(one.filename)]
-        if len(members) == 1:
-            return archive.open(members[0])
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
-        reason = f"the zip archive can't be read ({str(error)[:80]}); download it again, or unpack it"
-        raise RecordingError(path, None, reason) from None
-    names = listed(one.filename for one in members) or "none"
-    raise RecordingError(path, None, f"a zip archive of {len(members)} files ({names}); unpack it and name one of them")
-
-
-def _is_litter(name: str) -> bool:
-    return name.startswith("__MACOSX/") or name.endswith((".DS_Store", ".CHECKSUM"))
 
 
 def _is_json(begin: bytes) -> bool:
