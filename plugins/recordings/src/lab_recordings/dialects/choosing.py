@@ -93,10 +93,15 @@ def _is_turnover(rows: Sequence[Sequence[str]], layout: Layout, volume: int, tur
     ratios = []
     for row in rows:
         if len(row) > max(volume, turnover, layout.prices[3]):
-            cells = [cleaned(row[place]) for place in (turnover, volume, layout.prices[3])]
+            cells = cleaned([row[place] for place in (turnover, volume, layout.prices[3])])
             if not all(map(PLAIN.fits_one, cells)):
                 return False
             paid, size, price = PLAIN.floats(cells)
             if paid and size and price:
                 ratios.append(paid / size / price)
     return bool(ratios) and _ALIKE[0] < median(ratios) < _ALIKE[1]
+
+
+def looks_like_prices(volumes: Sequence[float], closes: Sequence[float]) -> bool:
+    """Return whether all volumes are about as large as the prices beside them."""
+    return all(close / 2 < size < close * 2 for close, size in zip(closes, volumes, strict=True))

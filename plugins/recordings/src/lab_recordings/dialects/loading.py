@@ -129,7 +129,7 @@ class _Judged:
         volume = layout.volumes[:1]
         symbol = () if layout.symbol is None else (layout.symbol,)
         width = 1 + max(*layout.prices, *volume, *symbol, *(place for places in layout.times for place in places))
-        header = list(layout.header)
+        header, first = list(layout.header), layout.prices[0]
         self.left_out = 0
         source = islice(rows.rows, layout.skipped, None)
         while taken := list(islice(source, _BLOCK)):
@@ -139,7 +139,9 @@ class _Judged:
                     continue  # files that were put one behind the other
                 if len(cells) < width:
                     raise RecordingError(self.path, line, f"{len(cells)} fields; expected {width} or more")
-                if all(cells[place].strip().lower() in EMPTY for place in layout.prices):
+                if not cells[first][:1].isdigit() and all(
+                    cells[place].strip().lower() in EMPTY for place in layout.prices
+                ):
                     self.left_out += 1
                     continue
                 lines.append(line)
@@ -149,7 +151,7 @@ class _Judged:
 
     def _take_numbers(self, block: _Block) -> None:
         for place in (*self.layout.prices, *self.layout.volumes[:1]):
-            cells = list(map(cleaned, block.columns[place]))
+            cells = cleaned(block.columns[place])
             if place not in self.layout.prices:
                 filled = [cell for cell in cells if cell.lower() not in EMPTY]
                 self._volume_empty += len(cells) - len(filled)
@@ -169,7 +171,7 @@ class _Judged:
         if misfit is None:
             reason = f"numbers are written in several ways, as {excerpt(cells[0])}; write all of a file alike"
             raise RecordingError(self.path, block.lines[0], reason)
-        at = list(map(cleaned, block.columns[place])).index(misfit)
+        at = cleaned(block.columns[place]).index(misfit)
         raise RecordingError(self.path, block.lines[at], f"{excerpt(block.columns[place][at])} is not a number")
 
     def _take_symbols(self, block: _Block, place: int) -> None:
@@ -196,9 +198,9 @@ def _figures(path: Path, layout: Layout, style: NumberStyle, block: _Block, *, f
 
     The ``first`` block shows whether the volumes look like prices: a shorter one may by chance.
     """
-    figures = [style.floats(list(map(cleaned, block.columns[place]))) for place in layout.prices]
+    figures = [style.floats(cleaned(block.columns[place])) for place in layout.prices]
     volume = layout.volumes[:1]
-    figures += [style.floats(list(map(cleaned, block.columns[place]))) for place in volume]
+    figures += [style.floats(cleaned(block.columns[place])) for place in volume]
     if not volume:
         figures.append([0.0] * len(block.lines))
     bare = "no header" in layout.said

@@ -7,7 +7,7 @@ from typing import Final
 from attrs import frozen
 from lab.domain.batches import CandleColumns
 
-from lab_recordings.dialects.choosing import choose_volume
+from lab_recordings.dialects.choosing import choose_volume, looks_like_prices
 from lab_recordings.dialects.layout import Layout, layout_of
 from lab_recordings.dialects.moments import is_calendar_number
 from lab_recordings.dialects.rows import open_rows
@@ -15,7 +15,6 @@ from lab_recordings.errors import RecordingError
 from lab_recordings.table import Named
 
 _PRICES: Final = ("open", "high", "low", "close")
-_ALIKE: Final = 2.0
 
 
 @frozen
@@ -37,7 +36,7 @@ class Shown:
         opens, highs, lows, closes, volumes = columns.figures
         if not all(low <= price <= high for price, high, low in zip(opens, highs, lows, strict=True)):
             raise RecordingError(path, None, "no header, and an open outside of low and high")
-        if first and all(close / _ALIKE < size < close * _ALIKE for close, size in zip(closes, volumes, strict=True)):
+        if first and looks_like_prices(volumes, closes):
             raise RecordingError(path, None, "no header, and a volume like a price")
 
 

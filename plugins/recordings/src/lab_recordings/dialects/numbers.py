@@ -10,8 +10,10 @@ Decimals = Literal["auto", "point", "comma"]
 
 EMPTY: Final = frozenset({"", "nan", "null", "none", "n/a", "na", "-", "--", "#n/a"})
 """Cells, in lower case, that hold no figure."""
-_SPACES: Final = "\u00a0\u202f\u2009 "
-_CURRENCIES: Final = str.maketrans(dict.fromkeys("$€£¥₿", ""))
+_SIGNS_OF_ONE_KIND: Final = str.maketrans({
+    **dict.fromkeys("$€£¥₿", ""), **dict.fromkeys("\u00a0\u202f\u2009", " "), "’": "'"
+})  # fmt: skip
+_CLEAN: Final = re.compile(r"[0-9.,'eE+\n-]*")
 _SIGNS: Final = frozenset(".,' ")
 _SUFFIXES: Final = {"k": 3, "m": 6, "b": 9, "t": 12}
 _SUFFIXED: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kKmMbBtT])")
@@ -53,12 +55,12 @@ _STYLES: Final = {
 }
 
 
-def cleaned(cell: str) -> str:
-    """Return a number's text without currency, and with one kind of space and apostrophe."""
-    cell = cell.strip().translate(_CURRENCIES).replace("’", "'").strip()
-    for sign in _SPACES:
-        cell = cell.replace(sign, " ")
-    return cell
+def cleaned(cells: Sequence[str]) -> list[str]:
+    """Return numbers' texts without currency, and with one kind of space and apostrophe."""
+    joined = "\n".join(cells)
+    if _CLEAN.fullmatch(joined):
+        return list(cells)
+    return [cell.translate(_SIGNS_OF_ONE_KIND).strip() for cell in cells]
 
 
 def _with_suffix(cell: str) -> float:

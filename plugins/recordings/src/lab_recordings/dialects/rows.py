@@ -128,6 +128,9 @@ def _lines(path: Path, file: IO[bytes]) -> Iterator[tuple[int, str]]:
                 if not ("open" in bare and "close" in bare):
                     continue
                 text = text.lstrip("#/% ")
+            if "\r" not in text:
+                yield number, text
+                continue
             # A line of another program may end with CR alone.
             yield from ((number, part) for part in text.replace("\r\n", "\n").replace("\r", "\n").splitlines())
     except UnicodeDecodeError as error:
@@ -163,7 +166,7 @@ def _parted(path: Path, lines: Iterable[tuple[int, str]], separator: str) -> Ite
 
     try:
         for cells in csv.reader(texts(), delimiter=separator, skipinitialspace=True):
-            if cells and any(cell and not cell.isspace() for cell in cells):
+            if cells and any(cell and not cell.isspace() for cell in reversed(cells)):
                 yield numbers[0], cells
     except csv.Error as error:
         raise RecordingError(path, numbers[0], f"not CSV ({error}); is a quote left open?") from None
