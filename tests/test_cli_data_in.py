@@ -165,3 +165,40 @@ def test_on_days_without_weekends_friday_s_orders_are_filled_on_monday(lab: Any)
     assert not [one for one in reports["auto"]["degradations"] if "gaps" in one or "expire" in one]
     assert "gaps 12: prices.csv has candles missing" in " ".join(reports["24/7"]["degradations"])
     assert reports["auto"]["expired"] == 0 < reports["24/7"]["expired"]
+
+
+OWN = """
+from lab import hookimpl
+from lab_mock.provider import MockProvider
+from lab.errors import ProviderError
+
+class Own(MockProvider):
+    def own_interval(self):
+        {}
+
+@hookimpl
+def lab_providers():
+    return {{"own": Own}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ("return 300_000_000_000", 0, ""),
+        ("raise ProviderError('own: its file is empty')", 78, "lab: own: its file is empty"),
+        ("raise KeyError('x')", 69, "lab: own: its own_interval fails: KeyError: 'x'"),
+        ("return '1m'", 69, "lab: own: its own_interval fails: TypeError: it gave '1m', expected nanoseconds or None"),
+        ("return 1", 78, "lab: own: its data has candles of 1 ns: not a whole number of seconds: 1 ns"),
+        ("return 40 * 86_400 * 10**9", 78, "lab: own: its data has candles of 3456000000000000 ns: "),
+    ],
+)
+def test_a_provider_s_own_interval_is_the_run_s_or_its_error(
+    lab: Any, site: Any, body: str, code: int, says: str
+) -> None:
+    site.install("their_own", OWN.format(body))
+    done = lab("backtest", "--provider", "own", "--set", "own.minutes=300")
+    assert (done.code, done.err.startswith(says)) == (code, True), done.err
+    assert done.err.count("\n") == bool(says)
+    if not code:
+        assert started(lab)["interval"] == "5m"

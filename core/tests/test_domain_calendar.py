@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.calendar import AS_RECORDED, WEEKDAYS, check_calendar, missing_candles, open_ns
+from lab.domain.instrument import check_instrument
 from lab.domain.time import DAY_NS, MINUTE_NS, parse_time
+from lab.testing.builders import instrument
 
 HOUR_NS = 60 * MINUTE_NS
 FRIDAY_NS = parse_time("2024-01-05")
@@ -63,3 +65,11 @@ def test_what_is_open_in_two_stretches_is_what_is_open_in_both_together(begin: i
     for calendar in ("", WEEKDAYS, "Fri-Mon 09:30-16:00"):
         parts = open_ns(calendar, begin_ns, middle_ns) + open_ns(calendar, middle_ns, end_ns)
         assert open_ns(calendar, begin_ns, end_ns) == parts
+
+
+@pytest.mark.parametrize(
+    ("calendar", "problem"), [("sometimes", "not a calendar: 'sometimes'; "), ("Mon\n", "is no printable text")]
+)
+def test_an_instrument_of_no_calendar_is_refused(calendar: str, problem: str) -> None:
+    assert check_instrument(instrument(calendar="Mon-Fri 14:30-21:00")) is None
+    assert problem in (check_instrument(instrument(calendar=calendar)) or "")

@@ -50,6 +50,9 @@ REFUSED: Final[dict[str, Refusal]] = {
         table(STOCK, [at(ISO), *ohlcv("{:.3f}", point=",")[:4]], "time;open;high;low;close", separator=";"),
         r": its numbers may have decimal points, .*; give --set replay.decimals=point or --set replay.decimals=comma",
     ),
+    "decimal commas between commas": Refusal(
+        table(HOURS, [at(DE), *ohlcv(point=",")], PLAIN), r":2: 11 fields; expected 6"
+    ),
     "two symbols": Refusal(_TWO_SYMBOLS, r":2: several symbols \(A, B\); save each to a file of its own"),
     "two tickers of yfinance": Refusal(
         table(STOCK, [at("%Y-%m-%d"), *ohlcv()[3:4], *ohlcv()[3:4], *ohlcv()[:3], *ohlcv()[:3]],

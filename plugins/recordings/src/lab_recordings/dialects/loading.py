@@ -131,14 +131,15 @@ class _Judged:
         width = 1 + max(*layout.prices, *volume, *symbol, *(place for places in layout.times for place in places))
         header, first = list(layout.header), layout.prices[0]
         self.left_out = 0
+        widest = len(header or rows.header or rows.first[0][1])
         source = islice(rows.rows, layout.skipped, None)
         while taken := list(islice(source, _BLOCK)):
             lines, kept = [], []
             for line, cells in taken:
                 if cells == header:
                     continue  # files that were put one behind the other
-                if len(cells) < width:
-                    raise RecordingError(self.path, line, f"{len(cells)} fields; expected {width} or more")
+                if len(cells) < width or any(cells[widest:]):
+                    raise RecordingError(self.path, line, f"{len(cells)} fields; expected {widest}")
                 if not cells[first][:1].isdigit() and all(
                     cells[place].strip().lower() in EMPTY for place in layout.prices
                 ):
