@@ -18,7 +18,7 @@ CORE: Final = ROOT / "core" / "src"
 LAYERS: Final = (
     "compiled", "exit_codes", "secret", "errors", "lines", "domain", "engine", "records", "statistics", "ports",
     "feed", "journal", "plugins", "composition", "runs", "reporting", "health", "backtesting", "simulation",
-    "supervision", "live", "research", "campaign", "cli",
+    "supervision", "live", "downloads", "research", "campaign", "cli",
 )  # fmt: skip
 PURE: Final = ("exit_codes", "errors", "lines", "domain", "engine", "records", "statistics")
 WITH_CLOCK: Final = (
@@ -26,6 +26,7 @@ WITH_CLOCK: Final = (
     "simulation",
     "supervision",
     "live",
+    "downloads",
     "runs",
     "reporting",
     "health",

@@ -182,13 +182,10 @@ def test_a_state_directory_is_where_the_run_goes_and_where_it_is_found(lab: Any,
         ("time,open,high,low,close,volume\n", ["prices.csv"]),
         ("time,open,high,low,close,volume\n2024-01-01,1,2\n", ["prices.csv", "2"]),
         ("time,open,high,low,close,volume\nyesterday,1,2,1,1,1\n", ["prices.csv", "2", "yesterday"]),
-        (
-            "time;open;high;low;close\n2024-01-01;1;2;1;1\n",
-            ["prices.csv:1", "separated by semicolons; expected commas"],
-        ),
-        ("time\topen\thigh\tlow\tclose\n2024-01-01\t1\t2\t1\t1\n", ["prices.csv:1", "separated by tabs"]),
+        ("time;open;high;low;close\n2024-01-01;1;2;1;1\n", ["prices.csv", "one candle only", "replay.interval"]),
+        ("time\topen\thigh\tlow\n2024-01-01\t1\t2\t1\n", ["prices.csv:1", "no column close", "the header has time"]),
     ],
-    ids=["empty", "header only", "short row", "no time", "semicolons", "tabs"],
+    ids=["empty", "header only", "short row", "no time", "one candle", "no close"],
 )
 def test_a_bad_file_of_prices_is_named_before_anything_starts(
     lab: Any, one_line: Any, content: str, words: list[str]

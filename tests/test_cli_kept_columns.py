@@ -148,9 +148,7 @@ def test_settings_that_leave_nothing_to_play_are_refused_by_name(lab: Any, one_l
     path.write_text("\n".join(["time,open,high,low,close,volume", *lines]) + "\n", encoding="utf-8")
     backtest = ("backtest", "short.csv", "--reporter", "none")
     one_line(lab(*backtest, "--set", "replay.warmup=500"), 78, "200 candles; with warmup=500 none is left to play")
-    one_line(
-        lab(*backtest, "--set", "replay.interval=5m"), 78, "replay.interval = 5m", "1m candles are wanted", "leave it"
-    )
+    one_line(lab(*backtest, "--set", "replay.interval=5m"), 78, "not on the 5m grid", "leave replay.interval out")
     ticks = lab.folder / "ticks.csv"
     ticks.write_text(
         "time,bid,bid_size,ask,ask_size,price,size,side\n1704067200000,1,1,2,1,,,\n1704067201000,,,,,1,1,buy\n"

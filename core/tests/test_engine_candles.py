@@ -9,11 +9,11 @@ from attrs import define, field
 from lab.domain.control import Notice
 from lab.domain.events import CandleIgnored, GapFound
 from lab.domain.market import BACKFILLED, UNCONFIRMED, Candle, Funding
-from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.engine.engine import Engine
 from lab.engine.view import View
 from lab.ports import Strategy
-from lab.testing.builders import START_NS, candles, quotes
+from lab.testing.builders import START_NS, candles, instrument, quotes
 from lab.testing.engines import engine_with, run
 from lab.testing.harness import Action
 
@@ -149,6 +149,22 @@ def test_a_gap_is_found_with_its_first_and_last_missing_candle() -> None:
     assert outputs == [tape[0], tape[4], GapFound(X, tape[1].open_ns, tape[3].open_ns, 3), tape[5]]
     assert reader.seen == [tape[0], tape[4], tape[5]]
     assert made.counters.gaps == 1
+
+
+@pytest.mark.behaviour("F8")
+@pytest.mark.parametrize(("calendar", "missing"), [("file", 0), ("Tue", 0), ("Mon 00:00-00:03", 2), ("", 3)])
+def test_what_is_missing_while_the_market_is_closed_is_no_gap(calendar: str, missing: int) -> None:
+    reader = Reader()
+    made = engine_with((reader,), instruments=[instrument(X, calendar=calendar)])
+    shift_ns = parse_time("2024-01-01") - START_NS  # a Monday
+    tape = [
+        one._replace(open_ns=one.open_ns + shift_ns, time_ns=one.time_ns + shift_ns) for one in candles([100.0] * 6)
+    ]
+    outputs = run(made, [tape[0], tape[4]])
+    found = [one.missing for one in outputs if isinstance(one, GapFound)]
+    assert found == ([missing] if missing else [])
+    assert made.counters.gaps == len(found)
+    assert reader.seen == [tape[0], tape[4]]
 
 
 @pytest.mark.behaviour("F8")

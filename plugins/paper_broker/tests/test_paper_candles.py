@@ -1,7 +1,8 @@
 """Market and limit orders on candles, where there are no quotes: at the open, at the close, and traded through."""
 
 import pytest
-from lab import Fill, Side
+from attrs import evolve
+from lab import Ended, Fill, Side
 from lab.domain.inputs import Input
 from paper import (
     BTC,
@@ -174,3 +175,18 @@ def test_a_fill_is_on_the_tick_even_where_prices_are_not_and_slippage_is_0(
     assert fill.price % BTC.tick == 0
     assert fill.price >= fill.reference if side is BUY else fill.price <= fill.reference
     assert fill.slippage == abs(fill.price - fill.reference)
+
+
+@pytest.mark.behaviour("O3")
+@pytest.mark.parametrize(
+    ("calendar", "waits"),
+    [("", False), ("file", True), ("Tue 00:00-22:14", True), ("Tue 00:00-22:15", False), ("weekdays", False)],
+)
+def test_a_market_order_does_not_wait_while_the_market_is_closed(calendar: str, waits: bool) -> None:
+    paper = broker()
+    paper.open({"BTCUSDT": evolve(BTC, calendar=calendar)}, seed=7)
+    send(paper, order())  # on Tuesday at 22:13:20
+    (report,) = paper.observe(candle(600_000))
+    assert isinstance(report, Fill if waits else Ended)
+    if isinstance(report, Fill):
+        assert report.price == D("100.0")

@@ -16,7 +16,7 @@ from lab.domain.inputs import Input
 from lab.domain.time import MINUTE_NS, SECOND_NS, parse_time
 from lab.errors import ProviderError
 from lab.ports import Runtime, Subscription
-from lab_recordings import recording, sha256_of
+from lab_recordings import candle_file, recording, sha256_of
 from lab_recordings import table as tables
 from lab_recordings.cache import ColumnCache
 from lab_replay import price_file, sources
@@ -63,8 +63,8 @@ def only_kept(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """From now on no row of a file may be read."""
 
     def forbid() -> None:
-        for name in ("read_columns", "read_tick_columns"):
-            monkeypatch.setattr(sources, name, lambda *_: pytest.fail("the file was read"))
+        for module, name in ((candle_file, "read_columns"), (sources, "read_tick_columns")):
+            monkeypatch.setattr(module, name, lambda *_: pytest.fail("the file was read"))
 
     return forbid
 

@@ -189,7 +189,7 @@ def _write(text: str) -> Break:
         (_write("time,open,high,low,close\n"), r"bad.csv:2: empty; expected rows"),
         (
             _write("time,price\n2024-01-01,5\n"),
-            r"bad.csv:1: neither ticks .* nor candles .*; the header has time, price",
+            r"bad.csv:1: no column open or high or low; the header has time, price",
         ),
         (
             _write("time,open,high,low,close\n2024-01-01,1,1,1,1\n2024-01-01T00:01,1,1,1,x\n"),
@@ -229,8 +229,8 @@ def test_a_long_file_is_checked_to_its_end_before_its_first_batch(
 
 def test_what_does_not_fit_is_refused_with_the_cure(candles: Path) -> None:
     provider = ReplayProvider(file=str(candles))
-    with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 5m is wanted; give --interval 1m"):
-        provider.batches([Subscription("BTCUSDT", 5 * MINUTE_NS)], seed=0)
+    with pytest.raises(ProviderError, match=r"ten.csv holds 1m candles, 90s is .* --interval 1m, or a multiple"):
+        provider.batches([Subscription("BTCUSDT", 90 * SECOND_NS)], seed=0)
     with pytest.raises(ProviderError, match="holds one symbol, wanted are BTCUSDT 1m, ETHUSDT 1m"):
         provider.batches([BTC, Subscription("ETHUSDT", MINUTE_NS)], seed=0)
 

@@ -5,12 +5,12 @@ import gzip
 import io
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Final, cast
 
 from lab.backtesting.changed_future import STRETCH, Draw, Future, changed_inputs, factor, order_of
-from lab.domain.time import parse_time
+from lab.domain.time import DAY_NS, parse_time
 from lab.journal.schema import FILE_NAME
 from lab.journal.tape import TapeWriter, read_tape
 from lab.lines import bounded_lines
@@ -19,6 +19,8 @@ _TIMES: Final = ("venue_ms", "time", "timestamp", "datetime", "date", "open_time
 _PRICES: Final = frozenset({"open", "high", "low", "close", "bid", "ask", "price"})
 _GZIP: Final = b"\x1f\x8b"
 _LONGEST: Final = 1 << 20
+_WEEK_NS: Final = 7 * DAY_NS
+_MONDAY_NS: Final = 4 * DAY_NS  # 1970-01-05
 
 
 class NotChangeableError(Exception):
@@ -34,12 +36,14 @@ def rows_known(path: Path, cuts_ns: Sequence[int], interval_ns: int) -> list[int
         try:
             header = _header(file)
             place = _time_place(header)
-            lag_ns = interval_ns if "close" in header and "bid" not in header else 0
+            rows_read = csv.reader(_lines(file))
+            times_ns: Iterator[int | None] = (parse_time(row[place]) if row else None for row in rows_read)
+            if "close" in header and "bid" not in header:
+                times_ns = _ends(times_ns, interval_ns)
             counts: list[int] = []
             rows = 0
-            for row in csv.reader(_lines(file)):
-                if row:
-                    known_ns = parse_time(row[place]) + lag_ns
+            for known_ns in times_ns:
+                if known_ns is not None:
                     while len(counts) < len(cuts_ns) and known_ns > cuts_ns[len(counts)]:
                         counts.append(rows)
                     if len(counts) == len(cuts_ns):
@@ -48,6 +52,28 @@ def rows_known(path: Path, cuts_ns: Sequence[int], interval_ns: int) -> list[int
         except (ValueError, IndexError, csv.Error, EOFError, OSError) as error:
             raise NotChangeableError(f"{path.name}: {error}") from None
     return counts + [rows] * (len(cuts_ns) - len(counts))
+
+
+def _ends(opens_ns: Iterator[int | None], interval_ns: int) -> Iterator[int | None]:
+    """Yield the ends of the candles that a run makes of a file's, which may be shorter than those of the run.
+
+    Raises ``ValueError`` where times do not ascend: what is before a row is then not its past.
+    """
+    begin = list(islice(opens_ns, 2))
+    first, second = (*(time_ns for time_ns in begin if time_ns is not None), 0, 0)[:2]
+    if 0 < second <= first:
+        raise ValueError("its times do not ascend")
+    own = not second or second - first >= interval_ns
+    phase_ns = _MONDAY_NS if interval_ns % _WEEK_NS == 0 else 0
+    before_ns = -1
+    for time_ns in chain(begin, opens_ns):
+        if time_ns is None:
+            yield None
+            continue
+        if time_ns <= before_ns:
+            raise ValueError("its times do not ascend")
+        before_ns = time_ns
+        yield time_ns + interval_ns - ((time_ns - phase_ns) % interval_ns if not own else 0)
 
 
 def inputs_known(directory: Path, cuts_ns: Sequence[int]) -> list[int]:

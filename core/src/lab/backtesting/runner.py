@@ -18,7 +18,7 @@ from lab.backtesting.data import BatchData, ProviderData
 from lab.backtesting.source import GuardedSource
 from lab.composition.assembly import Assembly, Part
 from lab.composition.header import left_open, make_header, status_of
-from lab.composition.subscription import run_instrument
+from lab.composition.subscription import run_instrument, settle_interval
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -92,10 +92,12 @@ def prepare(
     Raises `RunError` where the provider fails or its file cannot be used. Tracebacks of what it raises go to
     ``failures``.
     """
-    run = assembly.settings
     name, provider = assembly.provider.name, assembly.provider.component
     failures = failures or FailureLog()
-    data = data or ProviderData(assembly)
+    if data is None:
+        settle_interval(assembly)
+        data = ProviderData(assembly)
+    run = assembly.settings
     call = "batches"
     try:
         wanted, batches = data.wanted(), data.batches()
@@ -263,6 +265,8 @@ def conduct(
 
     failures = FailureLog(say=say)
     batch = prepare(assembly, kind, outcome, recorded, failures, data)
+    if form := batch.started.source.get("form"):  # what was inferred of a file
+        say(f"{batch.started.source.get('file', assembly.provider.name)}: {form}")
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     shown = None if run.no_write else directories.create(run.state_dir, label)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 @click.command("backtest")
 @click.argument("source", required=False)
 @click.option("--provider", metavar="NAME", help="replay (default: a file or a recording) or mock (a seeded path).")
+@click.option("--from", "since", metavar="TIME", help="Leave out what begins before this: 2024-01-31, say.")
+@click.option("--to", "until", metavar="TIME", help="Leave out what ends after this; a date is its first moment.")
 @options.parts
 @options.as_json
 @options.live_only("--minutes", "a backtest runs over all of its data")
@@ -25,12 +27,14 @@ if TYPE_CHECKING:
 def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **given: Any) -> int:
     """Run a strategy over recorded candles or ticks: the same engine, gates, broker and journal as `lab run`.
 
-    SOURCE is a CSV file (plain or .gz) of candles or ticks, or a shipped recording by name: btcusd-1m, btcusdt-ticks.
+    SOURCE is a file of candles or ticks, or a shipped recording by name: btcusd-1m, btcusdt-ticks. Its interval is that
+    of the file; a longer one is made of its candles.
 
     \b
     Examples:
       lab backtest btcusd-1m --strategy sma
       lab backtest prices.csv --symbol ETHUSDT --interval 5m --set sma.fast=5 --set sma.slow=20
+      lab backtest prices.csv --from 2024-01-01 --to 2024-07-01
       lab backtest --provider mock --set mock.minutes=10000
     """
     typed = given.pop("provider")
@@ -40,7 +44,12 @@ def command(interrupts: Interrupts, /, as_json: bool, source: str | None, **give
         if provider != "replay":
             raise click.UsageError(f"SOURCE {source!r} goes with the provider replay, not with {provider}")
         fixed["replay.file"] = (source, "SOURCE")
-    elif provider == "replay" and not options.is_given(given, "replay", "file", "run"):
+    for key, flag in (("since", "--from"), ("until", "--to")):
+        if (text := given.pop(key)) is not None:
+            if provider != "replay":
+                raise click.UsageError(f"{flag} goes with the provider replay, not with {provider}")
+            fixed[f"replay.{key}"] = (text, flag)
+    if source is None and provider == "replay" and not options.is_given(given, "replay", "file", "run"):
         raise click.UsageError("SOURCE is missing: a CSV file, or a shipped recording: lab backtest btcusd-1m")
     _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, fixed=fixed)
     finished = run(assembly, interrupts, as_json=as_json)

@@ -18,6 +18,7 @@ from lab.live.signals import Interrupts
 COMMANDS: Final[dict[str, str]] = {
     "run": "Trade on paper, live, until the time is up.",
     "backtest": "Run a strategy over recorded candles or ticks.",
+    "download": "Fetch a provider's history to a file that a backtest reads.",
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
     "lookahead": "Prove that no decision of a run depends on what came after it.",

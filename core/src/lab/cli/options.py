@@ -82,7 +82,9 @@ parts = apply(
     sets,
     strategies,
     click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT."),
-    click.option("--interval", metavar="LENGTH", help="Length of a candle: 1m, 5m, 1h ... Default: 1m."),
+    click.option(
+        "--interval", metavar="LENGTH", help="Length of a candle: 1m, 1h ... Default: the data's own, else 1m."
+    ),
     click.option(
         "--gate", "gates", multiple=True, metavar="NAME", help="A risk gate, in order; `--gate none` for no gates."
     ),

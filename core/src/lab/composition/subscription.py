@@ -1,10 +1,52 @@
-"""Makes a run's subscription, and refuses what its provider does not offer or gives of another kind."""
+"""Settles a run's interval, makes its subscription, and refuses what its provider does not offer."""
 
+import attrs
+
+from lab.composition.assembly import Assembly
 from lab.domain.instrument import Instrument, check_instrument
-from lab.errors import ProviderError, RunError, class_name
+from lab.domain.time import format_interval
+from lab.errors import (
+    ConfigError,
+    PluginError,
+    ProviderError,
+    RunError,
+    class_name,
+    describe_error,
+    message_of,
+    text_of,
+)
 from lab.exit_codes import EndReason
 from lab.ports import Channel, Provider, Subscription
 from lab.ports.provider import RUN_CHANNELS
+
+
+def settle_interval(assembly: Assembly) -> None:
+    """Give a run whose interval nobody chose that of its provider's data, where it has one of its own.
+
+    Raises `RunError` for a provider that refuses, `ConfigError` for a length that no run can have, `PluginError`.
+    """
+    place, in_force = next((at, one) for at, one in enumerate(assembly.in_force) if one.key == "run.interval")
+    if in_force.origin != "default":
+        return
+    provider = assembly.provider
+    try:
+        own_ns = provider.component.own_interval()
+        if own_ns is not None and (own_ns.__class__ is not int or own_ns <= 0):
+            raise TypeError(f"it gave {text_of(repr, own_ns, 60)}, expected nanoseconds or None")
+    except KeyboardInterrupt:
+        raise
+    except ProviderError as error:
+        raise RunError(EndReason.CONFIG, message_of(error)) from None
+    except BaseException as error:
+        raise PluginError(f"{provider.name}: its own_interval fails: {describe_error(error)}") from None
+    if own_ns is None or own_ns == assembly.settings.interval_ns:
+        return
+    try:
+        interval = format_interval(own_ns)
+        assembly.settings = attrs.evolve(assembly.settings, interval=interval)
+    except ValueError as error:
+        raise ConfigError(f"{provider.name}: its data has candles of {own_ns} ns: {error}") from None
+    assembly.in_force[place] = attrs.evolve(in_force, value=interval, origin=f"the data of {provider.name}")
 
 
 def run_subscription(name: str, provider: Provider, symbol: str, interval_ns: int) -> Subscription:

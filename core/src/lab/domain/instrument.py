@@ -5,6 +5,7 @@ from typing import Final, Literal
 
 from attrs import frozen
 
+from lab.domain.calendar import check_calendar
 from lab.domain.money import step_down, step_up
 from lab.domain.orders import Side
 
@@ -57,6 +58,8 @@ class Instrument:
     """The venue's margin table, from notional 0 on without a hole; maintenance margin never falls as notional rises."""
     liquidation_fee_rate: Decimal = Decimal(0)
     """What the venue takes of the notional that it liquidates, beside the fee of the fill."""
+    calendar: str = ""
+    """When the market is open, as `lab.domain.calendar` has it; empty: around the clock."""
     origin: str = ""
     """The steps and, in words, where they come from: ``tick 0.01 (2 decimals in the file)``. It decides nothing."""
 
@@ -130,10 +133,14 @@ _ONE = Decimal(1)
 
 def check_instrument(one: Instrument) -> str | None:
     """Return what is wrong with an instrument's fields, or ``None``: the engine's arithmetic relies on all of them."""
-    for name in ("symbol", "base", "quote", "origin"):
+    for name in ("symbol", "base", "quote", "calendar", "origin"):
         text = getattr(one, name)
         if type(text) is not str or not text.isprintable():
             return f"{name} {text!a:.60} is no printable text"
+    try:
+        check_calendar(one.calendar)
+    except ValueError as error:
+        return str(error)
     for name, lowest, is_open in _FIGURES:
         value = getattr(one, name)
         if value is None and name == "quantity_max":

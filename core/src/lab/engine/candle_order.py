@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from lab.domain.calendar import missing_candles
 from lab.domain.events import CandleIgnored, GapFound
 from lab.domain.market import Candle
 from lab.engine.state import EngineState, Market, Outputs
@@ -33,8 +34,10 @@ class CandleOrder:
             self._ignore(market, open_ns, "off the grid of its interval", out)
             return False
         if open_ns > history.next_ns:
+            missing = missing_candles(market.instrument.calendar, history.next_ns, open_ns, history.interval_ns)
+            if not missing:  # the market was closed
+                return True
             self._state.counters.gaps += 1
-            missing = (open_ns - history.next_ns) // history.interval_ns
             out.append(GapFound(market.symbol, history.next_ns, open_ns - history.interval_ns, missing))
             return True
         out.clear()

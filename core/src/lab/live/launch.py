@@ -12,6 +12,7 @@ import anyio
 from attrs import define, evolve, field
 
 from lab.composition.assembly import Assembly, check_leverage
+from lab.composition.subscription import settle_interval
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.time import SECOND_NS
@@ -101,6 +102,7 @@ def run_live(
     ``waiting`` is called about once a second while the provider can't be reached, with its error and the seconds left.
     Raises `LabError` for what stops it before it begins; then nothing was written. After that every end is a report.
     """
+    settle_interval(assembly)
     run = assembly.settings
     speed: float | Literal["max"] = "max" if run.speed == "max" else float(run.speed)
     main = partial(_main, assembly, speed, wall_ns, interrupts, quiet, say, waiting, resumed)

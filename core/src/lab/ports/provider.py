@@ -188,6 +188,13 @@ class Provider(Component, ABC):
         Raises `ProviderError`. The host itself refuses channels that are not in `channels`. The default takes anything.
         """
 
+    def own_interval(self) -> int | None:
+        """Return the length in ns of the candles in its data, where that has one; ``None`` where any may be asked for.
+
+        A run whose interval nobody chose takes it. May read a file. Raises `ProviderError`.
+        """
+        return None
+
     @abstractmethod
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument's steps, minimum and fees.

@@ -5,6 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from lab import Candle, MarketView, format_time
+from lab.domain.calendar import open_ns
 from lab.domain.money import as_decimal
 from lab.domain.time import MILLISECOND_NS
 
@@ -107,7 +108,7 @@ class CandleMarket:
         if late_ns < 0 or resting.ended or not resting.left:
             return most
         unmet = resting.first and resting.takes and not resting.waits
-        if unmet and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]):
+        if unmet and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]) and self._is_too_late(candle, resting):
             self._working.end(resting, "expired", _too_late(candle, late_ns, resting), reports)
             return most
         if resting.reduces and not self._working.can_fill(resting, reports):
@@ -120,6 +121,12 @@ class CandleMarket:
             self._working.settle(resting, before, candle[1], where, candle[2], reports)
         resting.show()
         return None if most is None else max(most - (resting.done - before), _ZERO)
+
+    def _is_too_late(self, candle: Candle, resting: Resting) -> bool:
+        """Return whether an order waited for more than two candles; while the market is closed it does not wait."""
+        length_ns = candle[2] - candle[1]
+        waited_ns = open_ns(self._terms[candle[0]].instrument.calendar, resting.eligible_ns, candle[1])
+        return waited_ns + length_ns > CANDLES_TO_EXPIRE * length_ns
 
     def _typical(self, candle: Candle) -> float:
         """Return the mean volume of the newest candles, this one's where there are no others; 0: not needed."""

@@ -12,10 +12,10 @@ from lab.domain.market import FINAL, Candle, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
-from lab_recordings.errors import RecordingError, excerpt
+from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt
 from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
-from lab_recordings.table import Table
+from lab_recordings.table import Named, Table
 from lab_recordings.times import TIME_NAMES, TimeColumn
 
 _PRICES: Final = ("open", "high", "low", "close")
@@ -40,15 +40,15 @@ def read_candles(
 
 
 def read_columns(
-    path: Path, interval_ns: int, survey: Survey | None = None, digest: Digest | None = None
+    path: Path, interval_ns: int, survey: Survey | None = None, digest: Digest | None = None, named: Named | None = None
 ) -> Iterator[CandleColumns]:
     """Yield what `read_candles` does, as columns. A ``survey`` takes in what was read, a ``digest`` the file's bytes.
 
-    Both are complete after the last block.
+    Both are complete after the last block. With ``named`` the file has no header, or another one.
     """
     if interval_ns <= 0:
         raise ValueError(f"interval_ns must be above 0, not {interval_ns}")
-    table = Table(path)
+    table = Table(path, named)
     reader = _Reader(table, interval_ns, survey)
     for block in table.blocks(digest):
         yield block.read(reader.read, reader.refuse)
@@ -59,18 +59,20 @@ def check_candles(path: Path, interval_ns: int) -> int:
     return sum(map(len, read_columns(path, interval_ns)))
 
 
-def infer_interval(path: Path) -> int:
-    """Return the most common distance between neighbouring openings of the first 4,096 candles, in ns.
+def infer_interval(path: Path, since_ns: int = 0, named: Named | None = None) -> int:
+    """Return the most common distance between neighbouring openings of the first 512 candles, in ns.
 
-    The shortest one where several are equally common. Raises `RecordingError` for fewer than two candles, or times that
-    do not ascend.
+    The shortest one where several are equally common. Raises `RecordingError` for fewer than two candles, times that
+    do not ascend, or a first one before ``since_ns``. ``named`` as in `read_columns`.
     """
-    table = Table(path)
+    table = Table(path, named)
     openings = _Openings(table, 1)
     block = next(table.blocks())
     opens_ns = block.read(openings.read, openings.refuse)
     if len(opens_ns) < 2:
-        raise RecordingError(path, block.line, "one candle only: its interval can't be inferred; name it")
+        raise RecordingError(path, block.line, ONE_CANDLE)
+    if opens_ns[0] < since_ns:
+        raise RecordingError(path, block.line, f"{format_time(opens_ns[0])} lies before {format_time(since_ns)}")
     steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
     return min(steps, key=lambda step: (-steps[step], step))
 

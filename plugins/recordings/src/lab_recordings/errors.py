@@ -7,6 +7,8 @@ from typing import Final
 LONGEST: Final = 80
 """Characters of a file that a message repeats."""
 
+ONE_CANDLE: Final = "one candle only: its interval can't be inferred; give --set replay.interval=1d, say"
+
 
 class RecordingError(ValueError):
     """A recording that can't be used. The text begins with ``file:line:``, without a line where none is to blame."""
@@ -16,6 +18,10 @@ class RecordingError(ValueError):
         self.line = line
         self.reason = reason
         super().__init__(f"{self.file}:{line}: {reason}" if line is not None else f"{self.file}: {reason}")
+
+
+class UnclearError(RecordingError):
+    """A recording that has several meanings. The text says what settles which one is meant."""
 
 
 def excerpt(text: str) -> str:

@@ -22,15 +22,18 @@ LONGEST: Final = 200
 """How many of a file's first bytes are enough."""
 
 
+def is_zip(begin: bytes) -> bool:
+    """Return whether a file with these first bytes is a zip archive, and no workbook."""
+    return begin.startswith(_ZIP) and not any(name in begin for name in _SHEETS)
+
+
 def other_kind(begin: bytes) -> str | None:
     """Return what a file with these first bytes is and what to do about it, or ``None`` where it may be CSV."""
     for magic, kind, cure in _KINDS:
         if begin.startswith(magic):
             return f"{kind}, not CSV; {cure}"
     if begin.startswith(_ZIP):
-        if any(name in begin for name in _SHEETS):
-            return "an Excel workbook, not CSV; save the sheet as CSV"
-        return "a zip archive, not CSV; unpack the CSV file in it first"
+        return None if is_zip(begin) else "an Excel workbook, not CSV; save the sheet as CSV"
     if begin.lstrip().startswith((b"{", b"[")):
         return "JSON, not CSV; save it as CSV with a header and one line a row"
     return None

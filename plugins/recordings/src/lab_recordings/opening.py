@@ -2,19 +2,22 @@
 
 import gzip
 import io
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Final, Protocol
 
-from lab_recordings.errors import RecordingError
-from lab_recordings.kinds import LONGEST, other_kind
+from lab_recordings.errors import RecordingError, listed
+from lab_recordings.kinds import LONGEST, is_zip, other_kind
 
 _READ_AHEAD: Final = 1 << 18
 _GZIP: Final = b"\x1f\x8b"
 _LONGEST_LINE: Final = 1 << 20
 _NEARLY_ALWAYS: Final = 1 << 12  # bytes in which a row ends
 TOO_LONG: Final = f"a line of more than {_LONGEST_LINE:,} bytes"
+NO_GZIP: Final = "named .gz but not gzip data; rename it to .csv if it is plain text"
 ROWS: Final = "expected rows, each on its own line"
 
 
@@ -78,8 +81,27 @@ def _file(path: Path, digest: Digest | None) -> io.BufferedReader:
     return io.BufferedReader(raw, _READ_AHEAD)
 
 
+def sole_member(path: Path) -> Any:
+    """Return the one file in a zip archive, opened. Raises `RecordingError` where there are others, naming them."""
+    try:
+        archive = zipfile.ZipFile(path)
+        members = [one for one in archive.infolist() if not one.is_dir() and not _is_litter(one.filename)]
+        if len(members) == 1:
+            return archive.open(members[0])
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, zlib.error) as error:
+        reason = f"the zip archive can't be read ({str(error)[:80]}); download it again, or unpack it"
+        raise RecordingError(path, None, reason) from None
+    names = listed(one.filename for one in members) or "none"
+    raise RecordingError(path, None, f"a zip archive of {len(members)} files ({names}); unpack it and name one of them")
+
+
+def _is_litter(name: str) -> bool:
+    return name.startswith("__MACOSX/") or name.endswith((".DS_Store", ".CHECKSUM"))
+
+
 @contextmanager
-def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
+def opened_bytes(path: Path, digest: Digest | None = None) -> Iterator[io.BufferedReader]:
+    """Give the file as it lies on disk. Raises `RecordingError` where it can't be opened."""
     try:
         file = _file(path, digest)
     except FileNotFoundError:
@@ -87,15 +109,27 @@ def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise RecordingError(path, None, f"can't be opened ({error.strerror})") from None
     with file:
+        yield file
+
+
+@contextmanager
+def opened(path: Path, digest: Digest | None = None) -> Iterator[IO[bytes]]:
+    """Give the text in a file, plain or gzip. Raises `RecordingError` for another kind of file."""
+    with opened_bytes(path, digest) as file:
         begin = file.peek(LONGEST)[:LONGEST]
         if begin.startswith(_GZIP):
             unpacked = gzip.GzipFile(fileobj=file)
             # GzipFile's own lines are slow. What was read ahead is lost where the data breaks off: so, little.
             yield io.BufferedReader(_Lines(unpacked))
+        elif is_zip(begin):
+            while file.read(_READ_AHEAD):  # the digest takes it in, in its order
+                pass
+            with sole_member(path) as member:
+                yield io.BufferedReader(_Lines(member))
         elif (kind := other_kind(begin)) is not None:
             raise RecordingError(path, None, kind)
         elif begin and path.suffix == ".gz":
-            raise RecordingError(path, 1, "named .gz but not gzip data; rename it to .csv if it is plain text")
+            raise RecordingError(path, 1, NO_GZIP)
         else:
             _look_for_lines(path)
             yield file

@@ -8,13 +8,15 @@ from math import inf
 from typing import Final
 
 from attrs import define, field, fields
-from lab.domain.time import format_time
+from lab.domain.calendar import missing_candles
+from lab.domain.time import DAY_NS, format_time
 
 _COUNTED: Final = 128  # rows of the first block whose decimals are counted
 _DIGITS: Final = 9  # behind the first one: what lies further right in a float comes from arithmetic, not from a market
 _FINEST: Final = 7  # decimal places between the lowest price and the finest tick
 TICK_LIMIT: Final = 0.0005
 """The coarsest tick that makes sense, as a fraction of the price: 5 basis points."""
+_WEEKEND: Final = frozenset({2, 3})  # days since 1970-01-01, a Thursday
 _FINEST_LOT: Final = Decimal("0.0001")
 
 
@@ -40,6 +42,14 @@ class Survey:
     """The longest stretch without a candle."""
     longest_gap_open_ns: int = 0
     """When the longest stretch without a candle began."""
+    said: str = ""
+    """What was inferred of a file's form, in one line; empty for a plain one."""
+    interval_ns: int = 0
+    """The length of a file's own candles."""
+    daily: bool = False
+    """Whether the candles are days of UTC."""
+    weekends: int = 0
+    """How many of the days are Saturdays and Sundays."""
     _begun: bool = field(default=False, init=False)
 
     def dumped(self) -> bytes:
@@ -69,17 +79,25 @@ class Survey:
             self.decimals = max(self.decimals, *map(_decimals, some))
         self._begun = True
 
-    def see_openings(self, before_ns: int | None, opens_ns: Sequence[int], interval_ns: int) -> None:
-        """Take in a block of openings that ascend on the grid; ``before_ns`` is the last one of the block before."""
+    def see_openings(
+        self, before_ns: int | None, opens_ns: Sequence[int], interval_ns: int, calendar: str = ""
+    ) -> None:
+        """Take in a block of openings that ascend on the grid; ``before_ns`` is the last one of the block before.
+
+        What is missing while the market is closed by the calendar is no gap.
+        """
+        if interval_ns == DAY_NS:
+            self.daily = not opens_ns[0] % DAY_NS
+            self.weekends += sum(1 for open_ns in opens_ns if open_ns // DAY_NS % 7 in _WEEKEND)
         if before_ns is not None:
-            self._step(before_ns, opens_ns[0], interval_ns)
+            self._step(before_ns, opens_ns[0], interval_ns, calendar)
         if opens_ns[-1] - opens_ns[0] != (len(opens_ns) - 1) * interval_ns:
             for earlier, later in pairwise(opens_ns):
-                self._step(earlier, later, interval_ns)
+                self._step(earlier, later, interval_ns, calendar)
 
-    def _step(self, earlier_ns: int, later_ns: int, interval_ns: int) -> None:
+    def _step(self, earlier_ns: int, later_ns: int, interval_ns: int, calendar: str) -> None:
         missing_ns = later_ns - earlier_ns - interval_ns
-        if missing_ns > 0:
+        if missing_ns > 0 and missing_candles(calendar, earlier_ns + interval_ns, later_ns, interval_ns):
             self.gaps += 1
             if missing_ns > self.longest_gap_ns:
                 self.longest_gap_ns, self.longest_gap_open_ns = missing_ns, earlier_ns + interval_ns

@@ -87,14 +87,22 @@ class Block:
         return rows
 
 
+class Named(NamedTuple):
+    """The names of a file's columns, where the file itself has none or others, and the lines above its first row."""
+
+    header: Sequence[str]
+    above: int
+
+
 class Table:
     """A CSV file: its header, and its rows in blocks."""
 
-    def __init__(self, path: Path) -> None:
-        """Read the header. Raises `RecordingError` for a file that is missing, empty or unreadable."""
+    def __init__(self, path: Path, named: Named | None = None) -> None:
+        """Read the header, unless it is given. Raises `RecordingError` for a file that is missing or unreadable."""
         self.path = path
+        self._named = named
         with opened(path) as file:
-            self.header, _ = _begin(path, file)
+            self.header, _ = _begin(path, file, named)
         """The columns' names, lower-case and stripped."""
 
     def place(self, *names: str) -> int:
@@ -128,10 +136,11 @@ class Table:
         A ``digest`` takes in the bytes as they lie on disk; after the last block, all of them.
         """
         path, width = self.path, len(self.header)
-        line, blank = 2, 0
+        first = 2 if self._named is None else self._named.above + 1
+        line, blank = first, 0
         with opened(path, digest) as file:
-            _, reader = _begin(path, file)
-            for content in _contents(path, file, reader):
+            _, reader = _begin(path, file, self._named)
+            for content in _contents(path, file, reader, first):
                 filled = content.without_blank_end()
                 if blank and filled.length:
                     raise RecordingError(path, blank, f"blank line; expected {width} fields as in the header")
@@ -140,12 +149,16 @@ class Table:
                 if filled.length < content.length:
                     blank = blank or line + filled.length
                 line += content.length
-        if line == 2 or blank == 2:
-            raise RecordingError(path, 2, "empty; expected rows below the header")
+        if first in (line, blank):
+            raise RecordingError(path, first, "empty; expected rows below the header")
 
 
-def _begin(path: Path, file: IO[bytes]) -> tuple[list[str], Iterator[Row] | None]:
+def _begin(path: Path, file: IO[bytes], named: Named | None) -> tuple[list[str], Iterator[Row] | None]:
     """Take the header; return its names and, where rows do not simply follow line by line, the reader of them."""
+    if named is not None:
+        for line in range(named.above):
+            _take(path, line + 1, _header_line(path, file), 1)
+        return list(named.header), None
     first = [line.removeprefix(codecs.BOM_UTF8) for line in _take(path, 1, _header_line(path, file), 1)]
     reader = csv.reader(_texts(chain(first, file)))
     header = [name.strip().lower() for row in _take(path, 1, reader, 1) for name in row]
@@ -173,9 +186,9 @@ def _numeric(name: str) -> bool:
     return True
 
 
-def _contents(path: Path, file: IO[bytes], reader: Iterator[Row] | None) -> Iterator[Content]:
-    """Yield lines while they are plain, then rows."""
-    line, lines = 2, _LinesAtOnce(path, file)
+def _contents(path: Path, file: IO[bytes], reader: Iterator[Row] | None, line: int) -> Iterator[Content]:
+    """Yield lines while they are plain, then rows; ``line`` is the number of the first."""
+    lines = _LinesAtOnce(path, file)
     while reader is None and (content := lines.take(line)).length:
         if _plain(content.text):
             yield content

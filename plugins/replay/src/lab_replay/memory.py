@@ -5,19 +5,22 @@ from collections.abc import Generator, Iterator, Sequence
 
 from attrs import define, field
 from lab.domain.batches import CandleColumns
-from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.ports import Subscription
 from lab_recordings import Survey
+from lab_recordings.opening import Digest
 
-from lab_replay.sources import CandleFile
+from lab_replay.sources import CandleSource
 
 
 @define(eq=False)
-class HeldCandles(CandleFile):
+class HeldCandles(CandleSource):
     """Checked columns of candles, ascending and on the grid of their interval. They have no path and leave no file."""
 
+    interval_ns: int = field(kw_only=True)
     columns: Sequence[CandleColumns] = field(kw_only=True, repr=False)
     has_volume: bool = field(kw_only=True)
+
+    def own_interval_ns(self) -> int:
+        return self.interval_ns
 
     def checked(self, *, hold: bool = True) -> Generator[None, None, Iterator[CandleColumns]]:
         survey, digest, before_ns = Survey(has_volume=self.has_volume), hashlib.sha256(), None
@@ -31,15 +34,8 @@ class HeldCandles(CandleFile):
         self._survey, self._sha256 = survey, digest.hexdigest()
         return iter(self.columns)
 
-    def past(self, wanted: Subscription) -> list[Candle]:
-        found: list[Candle] = []
-        for columns in self.columns:
-            if len(found) < self.warmup:
-                found += columns.candles(wanted.symbol, self.interval_ns, BACKFILLED)
-        return found[: self.warmup]
+    def _read(self, survey: Survey | None, digest: Digest | None) -> Iterator[CandleColumns]:
+        return iter(self.columns)
 
-    def live(self, wanted: Sequence[Subscription]) -> Iterator[Sequence[MarketData]]:
-        left = self.warmup
-        for columns in self.columns:
-            yield columns.candles(wanted[0].symbol, self.interval_ns)[left:]
-            left = max(0, left - len(columns))
+    def _how(self) -> str:
+        raise AssertionError("candles in memory are never kept")

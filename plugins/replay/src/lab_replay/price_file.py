@@ -18,6 +18,7 @@ from lab_replay.source import Source, exhaust
 
 _Columns = TypeVar("_Columns", CandleColumns, TickColumns)
 _HELD: Final = 48 * 1024 * 1024  # bytes of packed columns
+_PACKED_AS: Final = (b"\x1f\x8b", b"PK\x03\x04", b"PAR1")
 _PACKED: Final = 4  # how much smaller prices are under gzip
 
 
@@ -49,7 +50,13 @@ class PriceFile(Source, Generic[_Columns]):
     def identity(self) -> Mapping[str, str]:
         notes = "\n".join(self.notes())
         sha256 = self._sha256 or sha256_of(self.path)
-        return {"file": self.name, "sha256": sha256, **({"notes": notes} if notes else {})}
+        form = self.form()
+        found = {"file": self.name, "sha256": sha256, "notes": notes, "form": form}
+        return {key: text for key, text in found.items() if text}
+
+    def form(self) -> str:
+        """Return in one line what was inferred of the file's form, and what was left out; empty for a plain file."""
+        return self.surveyed().said
 
     def notes(self) -> list[str]:
         """Return what a user is to know of the data; each is one line that begins with a word for it."""
@@ -74,7 +81,15 @@ class PriceFile(Source, Generic[_Columns]):
         They come from the kept ones, else from memory where they are few (and are to be held), else from the file once
         more.
         """
-        Table(self.path)  # raises for what is wrong with a file whatever is in it, such as its name
+        try:
+            return (yield from self._checked(hold))
+        except RecordingError as error:
+            if not self._fell_back(error):
+                raise
+        return (yield from self._checked(hold))
+
+    def _checked(self, hold: bool) -> Generator[None, None, Iterator[_Columns]]:
+        self._begin()
         kept = yield from self._kept()
         if kept is not None:
             self._survey, self.rows = kept.survey, kept.rows
@@ -90,6 +105,14 @@ class PriceFile(Source, Generic[_Columns]):
             yield
         self._survey, self.rows, self._sha256 = survey, rows, digest.hexdigest()
         return iter(held) if left >= 0 else self._again()
+
+    def _begin(self) -> None:
+        """Raise for what is wrong with a file whatever is in it, such as its name."""
+        Table(self.path)
+
+    def _fell_back(self, refused: RecordingError) -> bool:
+        """Return whether a file that was refused is to be read in another way. Raises the better of two errors."""
+        return False
 
     @abstractmethod
     def _read(self, survey: Survey | None, digest: Digest | None) -> Iterator[_Columns]:
@@ -143,5 +166,5 @@ class PriceFile(Source, Generic[_Columns]):
 def _length(path: Path) -> int:
     """Return about how many bytes of text a file has."""
     with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
+        packed = file.read(4).startswith(_PACKED_AS)
     return path.stat().st_size * (_PACKED if packed else 1)

@@ -8,22 +8,24 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 import anyio
-from attrs import Attribute, define, field
+from attrs import Attribute, define, evolve, field
 from lab.domain.batches import CandleColumns
+from lab.domain.calendar import check_calendar
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import MILLISECOND_NS, SECOND_NS, format_interval, parse_interval
+from lab.domain.time import MILLISECOND_NS, SECOND_NS, parse_interval, parse_time
 from lab.errors import JournalError, ProviderError
 from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscription
 from lab.ports.provider import CHANNEL_OF
-from lab_recordings import RecordingError, names
+from lab_recordings import Reading, RecordingError, names
 
 from lab_replay.funding_file import FundingFile
 from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
+from lab_replay.shaping import Span
 from lab_replay.source import Source
-from lab_replay.sources import TickFile, open_file
+from lab_replay.sources import AROUND_THE_CLOCK, AUTO, CandleSource, TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -67,6 +69,24 @@ def _is_interval(_: object, attribute: "Attribute[Any]", value: str) -> None:
             raise ValueError(f"{attribute.name}: {error}") from None
 
 
+def _is_time(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value:
+        try:
+            parse_time(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from None
+
+
+def _is_calendar(_: object, attribute: "Attribute[Any]", value: str) -> None:
+    if value not in (AUTO, AROUND_THE_CLOCK):
+        try:
+            check_calendar(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name}: {error}") from None
+        if not value:
+            raise ValueError(f"{attribute.name} is empty; expected auto, 24/7, weekdays, file or days and hours")
+
+
 @define(kw_only=True, eq=False)
 class ReplayProvider(Provider):
     """Plays a file of candles or ticks, or the market data of a run of lab, at the spacing it was recorded with.
@@ -81,7 +101,7 @@ class ReplayProvider(Provider):
     file: str = field(
         default="",
         converter=_absolute,
-        metadata={"help": "CSV or CSV.gz of candles or ticks: a path, or a recording's name"},
+        metadata={"help": "candles or ticks: a path, or a recording's name"},
     )
     run: str = field(default="", converter=_absolute, metadata={"help": "directory of a run of lab, instead of a file"})
     format: Literal["auto", "candles", "ticks"] = field(
@@ -89,6 +109,27 @@ class ReplayProvider(Provider):
     )
     interval: str = field(
         default="", validator=_is_interval, metadata={"help": "interval of a file's candles; empty: by its times"}
+    )
+    since: str = field(
+        default="",
+        validator=_is_time,
+        metadata={"help": "play what begins at this time (ISO, UTC) or later"},
+    )
+    until: str = field(default="", validator=_is_time, metadata={"help": "play what has ended by this time (ISO, UTC)"})
+    dates: Literal["auto", "day-first", "month-first"] = field(
+        default="auto",
+        metadata={"help": "what comes first in dates such as 01/02/2024; auto: as the file shows"},
+    )
+    decimals: Literal["auto", "point", "comma"] = field(
+        default="auto", metadata={"help": "the decimal sign of a file's numbers; auto: as the whole file shows"}
+    )
+    calendar: str = field(
+        default="auto",
+        validator=_is_calendar,
+        metadata={
+            "help": "when the market is open: 24/7, weekdays, file (whenever it has a candle), days and hours such as "
+            "Mon-Fri 14:30-21:00 (UTC); auto: weekdays for days without weekends, else 24/7"
+        },
     )
     warmup: int = field(
         default=0, validator=_not_negative, metadata={"help": "candles at a file's beginning that are history"}
@@ -167,8 +208,9 @@ class ReplayProvider(Provider):
             raise ValueError("candles in memory are played instead of a file or a run, and one is set")
         path = Path(name.replace("/", "_"))
         self._source = HeldCandles(
-            name, path, interval_ns, self.warmup, keep=False, writes=False, columns=columns, has_volume=has_volume
-        )
+            name, path, self.warmup, interval_ns=interval_ns, span=self._span(), calendar=self.calendar,
+            columns=columns, has_volume=has_volume, keep=False, writes=False,
+        )  # fmt: skip
         with _named():
             self._rates = FundingFile(Path(self.funding)) if self.funding else None
 
@@ -182,6 +224,12 @@ class ReplayProvider(Provider):
         with _named():
             for _ in source.scan():
                 await anyio.sleep(0)
+
+    def own_interval(self) -> int | None:
+        """Return the length of a file's candles. Raises `ProviderError`."""
+        source = self._open()
+        with _named():
+            return source.own_interval_ns() if isinstance(source, CandleSource) else None
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument: a run's own, else as settings and prices have it, with where its steps come from.
@@ -201,6 +249,10 @@ class ReplayProvider(Provider):
         assert isinstance(source, PriceFile)
         with _named():
             steps = steps_of(source, self.tick, self.lot, self.quantity_min)
+        calendar = ""
+        if isinstance(source, CandleSource):
+            with _named():
+                calendar = source.calendar_in_force()
         quote = next((end for end in ("USDT", "USDC", "USD") if symbol.endswith(end) and symbol != end), None)
         return Instrument(
             symbol=symbol,
@@ -211,6 +263,7 @@ class ReplayProvider(Provider):
             quantity_min=steps.quantity_min,
             maker_fee_rate=self.maker_fee,
             taker_fee_rate=self.taker_fee,
+            calendar=calendar,
             origin=steps.origin + label_note(source, symbol),
         )
 
@@ -222,7 +275,7 @@ class ReplayProvider(Provider):
         wanted = Subscription(symbol, interval_ns)
         source = self._open()
         with _named():
-            self._check_fits(source, (wanted,))
+            source.fits((wanted,))
             if symbol not in self._known:
                 self._known[symbol] = deque(source.past(wanted), maxlen=_KEPT)
         candles = [one for one in self._known[symbol] if end_ns is None or one.open_ns < end_ns]
@@ -235,7 +288,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            self._check_fits(source, wanted)
+            source.fits(wanted)
             self._known = {one.symbol: deque(source.past(one), maxlen=_KEPT) for one in wanted}
             sink.feed(FeedState.LIVE, self.origin())
             channels = {one.symbol: one.channels for one in wanted}
@@ -257,7 +310,7 @@ class ReplayProvider(Provider):
         """
         source = self._open()
         with _named():
-            self._check_fits(source, wanted)
+            source.fits(wanted)
             return _named_batches(self._funded(source.batches(wanted), wanted))
 
     def source(self) -> Mapping[str, str]:
@@ -269,16 +322,15 @@ class ReplayProvider(Provider):
     def _funded(self, batches: Iterator[Any], wanted: Sequence[Subscription]) -> Iterator[Any]:
         return batches if self._rates is None else self._rates.between(batches, wanted[0].symbol)
 
-    def _check_fits(self, source: Source, wanted: Sequence[Subscription]) -> None:
-        if self.interval and isinstance(source, PriceFile):
-            for one in wanted:
-                if parse_interval(self.interval) != one.interval_ns:
-                    asked = format_interval(one.interval_ns)
-                    raise ProviderError(
-                        f"replay: replay.interval = {self.interval} says what the file holds, and {asked} candles are "
-                        f"wanted; leave it out, or give --interval {self.interval}"
-                    )
-        source.fits(wanted)
+    def _span(self) -> Span:
+        span = Span()
+        if self.since:
+            span = evolve(span, since_ns=parse_time(self.since))
+        if self.until:
+            span = evolve(span, until_ns=parse_time(self.until))
+        if span.since_ns >= span.until_ns:
+            raise ProviderError(f"replay: since {self.since} is not before until {self.until}")
+        return span
 
     def _open(self) -> Source:
         if self._source is None:
@@ -295,7 +347,9 @@ class ReplayProvider(Provider):
                     self._source = open_file(
                         self.file,
                         self.format,
-                        interval_ns,
+                        Reading(self.dates, self.decimals, interval_ns),
+                        self._span(),
+                        self.calendar,
                         self.warmup,
                         self.confirm_ms * MILLISECOND_NS,
                         trades=self.trades,

@@ -49,13 +49,15 @@ class Source(ABC):
         """Return what names the data, with its SHA-256; under ``notes``, line by line, what is to be known of it."""
 
 
-def other_interval(name: str, held_ns: int, wanted: Subscription) -> ProviderError:
+def other_interval(name: str, held_ns: int, wanted: Subscription, cure: str = "") -> ProviderError:
     """Return the error for candles of another interval than is wanted."""
     held, asked = (
         format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
         for length_ns in (held_ns, wanted.interval_ns)
     )
-    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}")
+    return ProviderError(
+        f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}, or a multiple of it"
+    )
 
 
 def exhaust(read: Iterator[object]) -> None:

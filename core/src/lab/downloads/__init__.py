@@ -1,0 +1,1 @@
+"""History of any provider, downloaded to a file that a backtest reads."""
