@@ -141,7 +141,7 @@ class Desk:
         resting = self.working.orders.get(order_id)
         if resting is None:
             return Rejected(f"no order {order_id} works")
-        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        arrival_ns = self._arrival_of_change(resting, now_ns)
         if arrival_ns <= now_ns:
             self.working.remove(resting)
         else:
@@ -159,7 +159,8 @@ class Desk:
         resting = self.working.orders.get(order.id)
         if resting is None:
             return Rejected(f"no order {order.id} works")
-        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        self.quotes.refresh(resting.symbol)
+        arrival_ns = self._arrival_of_change(resting, now_ns)
         if arrival_ns <= now_ns:
             self._change(resting, order, now_ns, arrival_ns)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
@@ -168,6 +169,16 @@ class Desk:
             changed = replace(order, quantity=order.quantity + resting.shrunk)
             self.working.fall_due(arrival_ns, AMEND, resting, changed, now_ns)
         return Accepted(arrival_ns)
+
+    def _arrival_of_change(self, resting: Resting, now_ns: int) -> int:
+        """Return when a cancel or an amendment arrives: behind what its strategy changed before, which may arrive now.
+
+        That acts with the next event only, so what arrives at the same time acts then too.
+        """
+        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        if arrival_ns <= now_ns and self.working.is_changing(resting.holder[0]):
+            return self._arrivals.put_off(resting.holder[0], now_ns + 1)
+        return arrival_ns
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
