@@ -280,8 +280,7 @@ def test_a_settlement_a_few_milliseconds_off_the_minute_is_the_same_window_and_m
     inputs: list[Input] = []
     for window in range(1, 4):
         due_ns = START_NS + window * 8 * HOUR_NS
-        for off_ns in (0, 3_000_000, -2_000_000):
-            inputs.append(rate(next_ns=due_ns + off_ns, at_ns=due_ns - HOUR_NS))
+        inputs += [rate(next_ns=due_ns + off_ns, at_ns=due_ns - HOUR_NS) for off_ns in (0, 3_000_000, -2_000_000)]
         inputs.append(candle(window * 480 + 1))
     outputs = run(made, inputs)
     assert [paid.window_ns for paid in only(FundingPaid, outputs)] == [EIGHT + n * 8 * HOUR_NS for n in range(3)]

@@ -25,8 +25,9 @@ class FundingWindows:
     """The instants at which funding is due in each market. ``next_ns`` is the next of all.
 
     They are whole minutes: a time that comes with a rate counts as the nearest one. Until a rate says when, funding is
-    due at whole multiples of eight hours; where rates are missing, it is a period after the window before. A run begins with no position, so nothing is
-    owed for a window before its first input, and no window is paid a second time after a restart.
+    due at whole multiples of eight hours; where rates are missing, it is a period after the window before. A run begins
+    with no position, so nothing is owed for a window before its first input, and no window is paid a second time after
+    a restart.
     """
 
     __slots__ = ("_broker", "_state", "_valuation", "next_ns")

@@ -35,9 +35,9 @@ class Market:
 
     __slots__ = (
         "contract_value", "depth", "depth_ns", "depth_number", "funded_ns", "funding_due_ns", "funding_period_ns",
-        "funding_step_ns", "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long", "notional_most",
-        "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rated_ns", "rates", "suffix",
-        "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
+        "funding_step_ns", "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long",
+        "notional_most", "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rated_ns", "rates",
+        "suffix", "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:

@@ -106,7 +106,7 @@ class Working:
     def is_changing(self, strategy: str) -> bool:
         """Return whether a cancel or an amendment of a strategy is still to act."""
         for _, _, what, resting, _, _ in self._due:
-            if (what == AMEND or what == CANCEL) and not resting.ended and resting.holder[0] == strategy:
+            if what in (AMEND, CANCEL) and not resting.ended and resting.holder[0] == strategy:
                 return True
         return False
 
