@@ -142,7 +142,8 @@ class Tape(Base):
 
 @hookimpl
 def lab_strategies():
-    return {"file": File, "fixed": Fixed, "child": Child, "linked": Linked, "whole": Whole, "memory": Memory, "tape": Tape}
+    named = {"file": File, "fixed": Fixed, "child": Child, "linked": Linked}
+    return {**named, "whole": Whole, "memory": Memory, "tape": Tape}
 '''
 
 SHARED = '''

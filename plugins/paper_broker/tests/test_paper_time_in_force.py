@@ -207,6 +207,13 @@ def test_a_limit_that_rests_and_expires_inside_a_candle_fills_where_that_opened_
     assert [one.time_ns for one in reports if isinstance(one, Fill)] in ([], [at(60_000)])
 
 
+def test_where_there_are_quotes_a_candle_gives_an_order_that_expires_inside_it_nothing() -> None:
+    paper = broker()
+    send(paper, order(limit="101", time_in_force=GTD, expires_ns=at(30_000)))
+    paper.observe(quote(100, 102.0, 102.1))
+    assert seen(paper, candle(0)) == ["o-1 expired"]
+
+
 def test_the_candle_of_another_symbol_takes_no_open_from_an_order_that_expires_inside_it() -> None:
     for own_ms, expected in ((0, ["o-1 fill 1 @ 100"]), (60_000, ["o-1 expired"])):
         paper = broker()

@@ -8,7 +8,7 @@ from types import FrameType
 from typing import Final
 
 _STARTS: Final = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn"})
-_File = tuple[int, int]
+_File = tuple[int, int] | None
 """Device and number of a file."""
 _CODE: Final = (".py", ".pyc", ".so", ".pyd", ".pth", ".zip")
 
@@ -19,7 +19,7 @@ def on_open(note: Callable[[str, FrameType], object], *, of: Collection[str] | N
     With ``of`` only these files, under whatever name they are opened, and those that a command which is started names.
     What opens a file without Python's own functions is not seen.
     """
-    files = {} if of is None else {found: path for path in of if (found := _file_of(path)) is not None}
+    files: dict[_File, str] = {} if of is None else {found: path for path in of if (found := _file_of(path))}
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         if event in _STARTS and of is not None:
@@ -46,21 +46,17 @@ def _one_of(path: str, files: Mapping[_File, str], *, by_os: bool) -> str | None
     ``by_os`` says that it is opened by ``os.open``, which may take it from a folder that is open: the event does not
     say which.
     """
-    found = _file_of(path)
-    if found in files:
-        return files[found]
-    if by_os and not os.path.isabs(path) and os.stat in os.supports_dir_fd:
-        for descriptor in os.listdir("/dev/fd"):
-            found = _file_of(path, int(descriptor))
-            if found in files:
-                return files[found]
-    return None
+    found = files.get(_file_of(path))
+    if found is not None or not by_os or Path(path).is_absolute() or os.stat not in os.supports_dir_fd:
+        return found
+    folders = Path("/dev/fd").iterdir()
+    return next((name for one in folders if (name := files.get(_file_of(path, int(one.name))))), None)
 
 
-def _file_of(path: str, folder: int | None = None) -> _File | None:
+def _file_of(path: str, folder: int | None = None) -> _File:
     """Return what names a file under all its paths, links included; ``None`` where there is none."""
     try:
-        status = os.stat(path) if folder is None else os.stat(path, dir_fd=folder)
+        status = os.stat(path, dir_fd=folder)
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino

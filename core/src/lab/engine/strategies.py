@@ -193,7 +193,8 @@ class Strategies:
     def look_for_trips(self, out: Outputs) -> None:
         """Halt the entries of each strategy for which a gate has tripped; ask no more what then has nothing to close.
 
-        Its working entries are cancelled; what guards or closes a position works on. Called after fills, ends and refusals, which is when a book changes and when a gate has looked at it.
+        Its working entries are cancelled; what guards or closes a position works on. Called after fills, ends and
+        refusals, which is when a book changes and when a gate has looked at it.
         """
         if self._state.stopping:
             return
