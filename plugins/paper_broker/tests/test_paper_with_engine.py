@@ -24,7 +24,7 @@ from lab.domain.control import Timer
 from lab.domain.events import BrokerFailed, OrderAmended, OrderFilled, StrategyStopped
 from lab.testing import engine_with, only
 from lab_paper_broker.broker import PaperBroker
-from paper import BUY, MINUTE, MS, SELL, START, D
+from paper import BUY, MINUTE, MS, SELL, START, D, depth, quote, trade
 
 SIZES = (0.3, 1.0, 2.5, 6.0)
 Action = OrderRequest | CancelRequest | AmendRequest
@@ -210,3 +210,22 @@ def test_a_broker_that_is_shown_everything_and_one_that_may_sleep_fill_alike(
         assert found[0] == found[1], f"seed {seed}"
         hidden += seen[1] - seen[0]
     assert hidden > (500 if on_candles else 30)
+
+
+def test_a_depth_lets_what_a_trade_woke_meet_the_newest_quote_and_not_the_last_that_was_shown() -> None:
+    """The bid of 104 is what the broker saw last: while the entry rested, the one of 101 was nothing to it."""
+
+    class Once(Strategy):
+        def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
+            if quote.time_ns == START:
+                yield OrderRequest.buy("BTCUSDT", D(1), type=OrderType.LIMIT, limit=D(100), take_profit=D(103))
+
+        def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+            return ()
+
+    engine = engine_with([Once()], broker=PaperBroker(liquidity="unlimited"), deposit=D(1_000_000))
+    for event in [quote(0, 100.5, 100.6), quote(1_000, 104.0, 104.1), quote(1_500, 101.0, 101.1)]:
+        engine.step(event)
+    assert len(only(OrderFilled, engine.step(trade(2_100, 99.9, 50.0)))) == 1
+    assert not only(OrderFilled, engine.step(depth(2_200, [(101.0, 1.0)], [(101.1, 1.0)])))
+    assert [open_.order.limit for open_ in engine.state.working.values()] == [103]

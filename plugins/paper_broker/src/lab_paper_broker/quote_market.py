@@ -90,6 +90,7 @@ class QuoteMarket:
         book = self.books.get(depth.symbol)
         if book is None:
             return
+        self.refresh(depth.symbol)
         book.show_depth(depth)
         if book.quote is not None and depth.time_ns - book.quote[1] <= self._stale_ns:
             self._meet_all(depth.symbol, book, depth.time_ns, event_n, reports)
