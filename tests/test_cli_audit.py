@@ -60,6 +60,8 @@ WRONG: Wrongs = {
     "a fill has another number": (body("order_filled", fill_id=lambda one: one[:-1] + "7"), "its id is"),
     "something remains": (body("order_filled", remaining="0.1"), "what remains is 0.1"),
     "a position is another one": (body("order_filled", position=more("0.1")), "the position after it is"),
+    "a fill is off the tick": (body("order_filled", fill__price=more("0.001")), "is not on the tick"),
+    "a rate is 0": (body("order_filled", fill__fee_rate="0"), "its fee rate is 0, it should be 0.0006"),
     "postings do not sum to 0": (
         body("order_filled", postings=lambda all_: [[all_[0][0], more("1")(all_[0][1])], *all_[1:]]),
         "its postings do not sum to 0",
@@ -76,6 +78,12 @@ WRONG: Wrongs = {
     "the fills of a book are counted wrong": (body("run_ended", books__sma__fills=9999), "the fills of sma is"),
     "the profit of a book is more": (body("run_ended", books__sma__pnl=more("1")), "the profit of sma is"),
     "fees are added up wrong": (body("run_ended", totals__fees_paid=more("0.01")), "fees_paid is"),
+    "the best is better": (body("run_ended", totals__gain_at_best="999"), "gain_at_best is 999"),
+    "the worst is not as bad": (body("run_ended", totals__loss_at_worst="0"), "loss_at_worst is 0"),
+    "a rule has more fills": (body("run_ended", totals__fill_rules__candle_open__fills=7), "fill_rules is"),
+    "a balance is another one": (
+        body("run_ended", books__sma__balances__realised=more("1")), "the balances of sma is",
+    ),
     "the cash is more": (body("run_ended", books__sma__cash=more("100")), "the cash of sma is"),
     "the equity of a book is more": (body("run_ended", books__sma__equity=more("100")), "the equity of sma is"),
     "the equity is more": (body("run_ended", equity=more("100")), "the equity is"),

@@ -37,7 +37,7 @@ class Planner(Strategy):
             yield CancelRequest(ids[d(20)], "enough")
         elif seen == 9:
             yield OrderRequest.sell(symbol, d(50), type=OrderType.LIMIT, limit=d(90))
-        elif seen == 11:
+        elif seen == 12:
             yield CancelRequest(ids[d(90)])
 
 @hookimpl
@@ -53,9 +53,9 @@ def planned(lab: Any, site: Any) -> Path:
     return carry_out(lab, site)
 
 
-def carry_out(lab: Any, site: Any, *more: str) -> Path:
+def carry_out(lab: Any, site: Any, *more: str, code: str = PLANNER) -> Path:
     """Run the planner over its prices; return the journal."""
-    site.install("their_planner", PLANNER)
+    site.install("their_planner", code)
     rows, last = ["time,open,high,low,close,volume"], PATH[0]
     for minute, price in enumerate(PATH):
         rows.append(f"{1_704_067_200 + 60 * minute},{last},{max(last, price)},{min(last, price)},{price},10")
@@ -102,6 +102,18 @@ def guard_that_grows(rows: Rows) -> None:
     rows.insert(rows.index(filled) + 1, amended)
     for seq, row in enumerate(rows, 1):
         row["seq"] = seq
+
+
+def bought_with(**terms: Any) -> Callable[[Rows], None]:
+    """Let the limit orders that made liquidity have been of other terms."""
+
+    def change(rows: Rows) -> None:
+        made = [row["body"]["fill"]["order_id"] for row in rows if row["kind"] == "order_filled"]
+        for row in rows:
+            if row["kind"] == "order_accepted" and row["body"]["order_id"] in made and row["body"]["limit"]:
+                row["body"].update(terms)
+
+    return change
 
 
 def taker_that_rested(rows: Rows) -> None:
@@ -175,7 +187,7 @@ WRONG_ORDERS: Wrongs = {
     ),
     "a cancel of an order that does not work": (body("cancel_sent", order_id="nobody"), "order nobody does not work"),
     "a cancel of another strategy": (body("cancel_sent", strategy="other"), "its strategy is other"),
-    "a cancel that arrives before it is sent": (body("cancel_sent", eligible_ns=1), "it arrives at 1, and was sent at"),
+    "a cancel that arrives before it is sent": (body("cancel_sent", eligible_ns=1), "it arrives at 1, and was sent"),
     "an amendment that arrives before it is sent": (body("amend_sent", eligible_ns=1), "it arrives at 1, and was sent"),
     "an amendment sent after an order that does not work": (
         body("amend_sent", request__order_id="nobody"), "order nobody does not work",
@@ -187,6 +199,18 @@ WRONG_ORDERS: Wrongs = {
     "amendments are counted wrong": (body("run_ended", totals__amended=0), "amended is 0, it should be 1"),
     "refused amendments are counted wrong": (
         body("run_ended", totals__amendments_refused=0), "amendments_refused is 0, it should be 1",
+    ),
+    "an order that expired before it filled": (
+        bought_with(time_in_force="gtd", expires_ns=1_704_067_500_000_000_000), "the order was good till 17040675",
+    ),
+    "an immediate order that rested": (bought_with(time_in_force="ioc"), "an ioc order does not rest"),
+    "an immediate order that filled twice": (bought_with(time_in_force="ioc"), "an ioc order fills again, after input"),
+    "an order that fills whole or not, in part": (
+        bought_with(time_in_force="fok"), "a fok order filled in part: ",
+    ),
+    "two of one group that both fill whole": (
+        lambda rows: [row["body"].update(group="planner/oco") for row in rows if row["kind"] == "order_accepted"],
+        "another of its group filled 3.000, and it is no smaller",
     ),
     "an end is missing": (without("order_ended"), "has no end"),
     "an end is counted otherwise": (body("order_ended", outcome="expired"), "expired is 0, it should be 1"),
@@ -219,6 +243,52 @@ def test_an_amendment_that_arrives_at_once_was_asked_for_too(lab: Any, site: Any
     assert lab("audit").code == 0
     wrong: Wrongs = {"it was not": (without("amend_sent"), "asked for was nothing")}
     assert not missed(lab, path, wrong)
+
+
+CLOCKWORK = """
+from attrs import define, field
+from decimal import Decimal
+from lab import AmendRequest, CancelRequest, OrderRequest, OrderType, Strategy, hookimpl
+
+@define(kw_only=True)
+class Clockwork(Strategy):
+    "Decides in the middle of candles."
+    timer_ns = 45_000_000_000
+    _seen: int = field(init=False, default=0)
+
+    def on_candle(self, candle, view):
+        return []
+
+    def on_timer(self, now_ns, view):
+        self._seen += 1
+        symbol, (d, seen) = view.symbols[0], (Decimal, self._seen)
+        held = view.position(symbol).quantity
+        orders = view.orders()
+        if seen % 2:
+            yield OrderRequest.sell(symbol, held) if held else OrderRequest.buy(symbol, d(1))
+        for order in [one for one in orders if one.limit == d(20)]:
+            yield CancelRequest(order.id)
+        for order in [one for one in orders if one.limit == d(10)]:
+            yield AmendRequest(order.id, limit=d(20))
+        if seen % 5 == 1:
+            yield OrderRequest.buy(symbol, d(1), type=OrderType.LIMIT, limit=d(10))
+
+@hookimpl
+def lab_strategies():
+    return {"planner": Clockwork}
+"""
+
+
+@pytest.mark.behaviour("J7")
+def test_orders_cancels_and_amendments_that_a_timer_decides_inside_a_candle_are_sound(lab: Any, site: Any) -> None:
+    path = carry_out(lab, site, code=CLOCKWORK)
+    rows = rows_of(path)
+    decided = {row["body"]["order_id"]: row["input_n"] for row in rows if row["kind"] == "order_accepted"}
+    filled = [(row["body"]["fill"]["order_id"], row["input_n"]) for row in rows if row["kind"] == "order_filled"]
+    assert any(decided[oid] == input_n for oid, input_n in filled)
+    assert {"amend_sent", "cancel_sent"} <= {row["kind"] for row in rows}
+    result = lab("audit")
+    assert result.code == 0, result.out
 
 
 FLOWS = {

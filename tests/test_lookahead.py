@@ -1,5 +1,6 @@
 """`lab lookahead` convicts what peeks at the future, whatever way it takes, and nobody else."""
 
+import os
 import random
 import sqlite3
 from pathlib import Path
@@ -11,8 +12,9 @@ from lab.runs.previous import running
 PEEKERS = '''
 """Strategies that know what comes, each in its own way."""
 import csv
-import subprocess, sys
+import os, subprocess, sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from pathlib import Path
 from attrs import define, field
@@ -78,6 +80,29 @@ class Child(Base):
 
 
 @define(kw_only=True)
+class Linked(Base):
+    """Reads the file by another name: by a link, from an open folder, and in a thread of a pool."""
+
+    how: str = field(default="link", metadata={"help": "the way"})
+
+    def knows(self, candle, view):
+        if not AVERAGES:
+            AVERAGES.update(parsed(self._text(Path(HARD_CODED.read_text())).splitlines()))
+        return AVERAGES.get(candle.open_ns + 60 * 10**9)
+
+    def _text(self, prices):
+        link = prices.with_name("other.csv")
+        if self.how == "thread":
+            with ThreadPoolExecutor() as pool:
+                return pool.submit(Path.read_text, prices).result()
+        if self.how == "link":
+            return link.read_text()
+        folder = os.open(link.parent, os.O_RDONLY)
+        with os.fdopen(os.open(link.name, os.O_RDONLY, dir_fd=folder)) as file:
+            return file.read()
+
+
+@define(kw_only=True)
 class Whole(Base):
     """Takes averages of the whole file once, in the middle of which each candle lies; the module keeps them."""
 
@@ -117,7 +142,8 @@ class Tape(Base):
 
 @hookimpl
 def lab_strategies():
-    return {"file": File, "fixed": Fixed, "child": Child, "whole": Whole, "memory": Memory, "tape": Tape}
+    named = {"file": File, "fixed": Fixed, "child": Child, "linked": Linked}
+    return {**named, "whole": Whole, "memory": Memory, "tape": Tape}
 '''
 
 SHARED = '''
@@ -284,6 +310,23 @@ def test_who_opens_the_runs_file_by_a_path_of_its_own_is_named_and_nothing_is_pr
     assert result.code == 1
     assert "NOT proved: 0 of " in result.out
     assert f"{name} opened {prices} itself: what it read there could not be changed" in result.out
+
+
+@pytest.mark.behaviour("J9")
+@pytest.mark.parametrize("how", ["link", "folder", "thread"])
+def test_who_opens_the_runs_file_by_a_link_from_a_folder_or_in_a_thread_is_seen_too(
+    lab: Any, site: Any, prices: Path, how: str
+) -> None:
+    if how == "folder" and os.open not in os.supports_dir_fd:
+        pytest.skip("no files from open folders here")
+    site.install("their_peekers", PEEKERS)
+    (site.folder / "where.txt").write_text(str(prices), encoding="utf-8")
+    prices.with_name("other.csv").symlink_to(prices)
+    assert lab("backtest", str(prices), "--strategy", "linked", "--set", f"linked.how={how}").code == 0
+    result = lab.process("lookahead", "--cuts", "1", env=lab.see(site))
+    assert result.code == 1
+    who = "a thread, whose component is not known," if how == "thread" else "linked"
+    assert f"{who} opened {prices} itself: what it read there could not be changed" in result.out
 
 
 @pytest.mark.behaviour("J9")

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 from lab.domain.control import Command, CommandAction
-from lab.domain.events import Deposited, EntriesHalted, GateFailed, OrderAccepted, OrderFilled, OrderRefused
+from lab.domain.events import Deposited, EntriesHalted, GateFailed, OrderAccepted, OrderEnded, OrderFilled, OrderRefused
 from lab.domain.market import Candle
 from lab.domain.orders import PASS, OrderRequest, OrderType, Refuse, Verdict
 from lab.domain.time import DAY_NS, MINUTE_NS
@@ -82,18 +82,37 @@ def test_a_tripped_gate_refuses_entries_and_lets_exits_run_and_the_strategy_sees
 @pytest.mark.behaviour("R4")
 @pytest.mark.parametrize("days", [0, 1, 3])
 def test_once_it_holds_nothing_and_has_no_order_it_is_asked_no_more_whatever_day_it_is(days: int) -> None:
-    strategy = Noting(plan={0: [BUY, RESTING], 1: [EXIT], **{number: [BUY] for number in range(2, 20)}})
+    strategy = Noting(plan={0: [BUY], 3: [EXIT], **{number: [BUY] for number in (1, 2, *range(4, 20))}})
     made = engine(Breaker(), strategy)
     outputs = run(made, candles([100.0] * 4))
     assert len(strategy.halted) == 4, "an order still works"
     assert len(only(OrderRefused, outputs)) == 2
-    made.step(Command(made.state.now_ns, CommandAction.CANCEL, "operator", "enough"))
     outputs = run(made, candles([100.0] * 4, start_ns=START_NS + days * DAY_NS + 4 * MINUTE_NS))
     assert len(strategy.halted) == 4
     assert not only(OrderRefused, outputs)
     assert made.counters.decisions == 4
     assert made.counters.candles == 8
     assert not made.strategies[0].failed
+
+
+@pytest.mark.behaviour("R4")
+def test_a_trip_takes_working_entries_back_and_tells_of_it_and_what_closes_works_on() -> None:
+    @define(kw_only=True, eq=False)
+    class Told(Noting):
+        ends: list[str] = field(init=False, factory=list)
+
+        def on_end(self, end: OrderEnded, view: View) -> None:
+            self.ends.append(end.reason)
+
+    target = OrderRequest.sell(X, D(1), type=OrderType.LIMIT, limit=D(500))
+    strategy, other = Told(plan={0: [BUY], 1: [target, RESTING, BUY]}), Told(plan={1: [RESTING]})
+    made = engine(Breaker(fills=2), strategy, other)
+    outputs = run(made, candles([100.0] * 4))
+    [ended] = only(OrderEnded, outputs)
+    assert (ended.strategy, ended.outcome, ended.reason) == ("s0", "cancelled", "entries are halted by breaker")
+    assert outputs.index(only(EntriesHalted, outputs)[0]) + 1 == outputs.index(ended)
+    assert (strategy.ends, other.ends) == ([ended.reason], [])
+    assert [open_.order.limit for open_ in made.state.working.values()] == [500, 1]
 
 
 @pytest.mark.behaviour("R4")

@@ -245,7 +245,7 @@ def test_rates_of_several_windows_that_one_event_passes_are_all_paid_and_the_one
 
 def test_rates_that_never_fall_due_are_bounded() -> None:
     made = held()
-    run(made, [rate(next_ns=EIGHT + number, at_ns=EIGHT + number) for number in range(3_000)])
+    run(made, [rate(next_ns=EIGHT + number * MINUTE_NS, at_ns=EIGHT) for number in range(3_000)])
     assert len(made.state.markets[X].rates) == 1_000
 
 
@@ -271,6 +271,35 @@ def test_the_venues_word_counts_over_the_eight_hours_that_are_assumed() -> None:
     outputs = run(made, inputs)
     assert [paid.window_ns for paid in only(FundingPaid, outputs)] == [hours[0], hours[1], hours[3]]
     assert [skipped.window_ns for skipped in only(FundingSkipped, outputs)] == [hours[2]]
+
+
+@pytest.mark.behaviour("O10")
+def test_a_settlement_a_few_milliseconds_off_the_minute_is_the_same_window_and_makes_no_period() -> None:
+    """Three windows of eight hours, each told at two times around it: three are paid, and none is missing."""
+    made = held()
+    inputs: list[Input] = []
+    for window in range(1, 4):
+        due_ns = START_NS + window * 8 * HOUR_NS
+        inputs += [rate(next_ns=due_ns + off_ns, at_ns=due_ns - HOUR_NS) for off_ns in (0, 3_000_000, -2_000_000)]
+        inputs.append(candle(window * 480 + 1))
+    outputs = run(made, inputs)
+    assert [paid.window_ns for paid in only(FundingPaid, outputs)] == [EIGHT + n * 8 * HOUR_NS for n in range(3)]
+    assert not only(FundingSkipped, outputs)
+    [skipped] = only(FundingSkipped, run(made, [candle(4 * 480 + 1)]))
+    assert (skipped.window_ns, skipped.windows) == (START_NS + 32 * HOUR_NS, 1)
+
+
+@pytest.mark.behaviour("O10")
+def test_a_period_grows_again_after_two_longer_steps_and_not_after_one() -> None:
+    """An hour from 07:00 to 08:00, then eight twice; before the second the hour still counts for what is missing."""
+    made = held()
+    skipped = []
+    for hour, until in ((7, 7), (8, 13), (16, 21), (24, 29), (32, 37)):
+        due_ns = START_NS + hour * HOUR_NS
+        outputs = run(made, [rate(next_ns=due_ns, at_ns=due_ns - 1), candle(hour * 60 + 1), candle(until * 60 + 2)])
+        assert len(only(FundingPaid, outputs)) == 1
+        skipped.append(sum(one.windows for one in only(FundingSkipped, outputs)))
+    assert skipped == [0, 5, 7, 1, 0]
 
 
 def test_the_mark_of_the_run_stands_in_for_a_rate_without_one() -> None:

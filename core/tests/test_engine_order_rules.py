@@ -170,6 +170,21 @@ def test_a_market_order_is_measured_by_the_quote_it_would_pay(stop_loss: str, so
     assert bool(only(OrderAccepted, outputs)) is sound
 
 
+@pytest.mark.behaviour("O6")
+@pytest.mark.parametrize(
+    ("side", "limit", "stop_loss", "sound"),
+    [
+        (Side.BUY, "105", "102", False), (Side.BUY, "105", "99", True), (Side.BUY, "95", "97", False),
+        (Side.SELL, "95", "98", False), (Side.SELL, "95", "101", True), (Side.SELL, "105", "103", False),
+    ],
+)  # fmt: skip
+def test_a_limit_that_is_marketable_is_measured_by_the_price_it_fills_at_and_one_that_rests_by_its_own(
+    side: Side, limit: str, stop_loss: str, sound: bool
+) -> None:
+    request = replace(BUY, side=side, type=OrderType.LIMIT, limit=D(limit), stop_loss=D(stop_loss))
+    assert bool(only(OrderAccepted, play(engine({0: [request]}), 1))) is sound
+
+
 # -- what the broker can do -------------------------------------------------------------------------------------------
 
 

@@ -208,6 +208,13 @@ def test_the_same_order_sent_twice_at_once_is_refused_with_the_first_ones_outcom
 
 
 @pytest.mark.behaviour("O12")
+def test_a_leg_that_is_the_number_of_another_request_is_said() -> None:
+    plan = {0: [BUY, OrderRequest.buy(X, ONE, leg="1")]}
+    [refused] = only(OrderRefused, run(engine(ScriptedStrategy(plan=plan)), candles([100.0])))
+    assert refused.reason.endswith("leg '1' is also what request number 1 of a decision has without one")
+
+
+@pytest.mark.behaviour("O12")
 def test_the_same_order_sent_later_is_refused_with_the_first_ones_outcome() -> None:
     small = OrderRequest.buy(X, D("0.0001"), leg="small", decided_ns=START_NS)
     late = OrderRequest.buy(X, ONE, leg="late", type=OrderType.LIMIT, limit=ONE, decided_ns=START_NS)

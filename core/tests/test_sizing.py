@@ -72,6 +72,22 @@ def test_a_size_by_volatility_moves_with_the_risk() -> None:
         size_by_volatility(view_of(), X, Side.BUY, D("0.01"), D(0))
 
 
+def test_sizes_of_an_inverse_contract_are_contracts_by_what_they_are_worth_in_coins() -> None:
+    """A contract of 100 USD is 0.002 coins at 50,000, 0.0025 at 40,000, and 0.001666... at 60,000; equity is 10,000."""
+    of: Any = {"contract": "inverse", "contract_value": D(100), "lot": D(1), "quantity_min": D(1)}
+    view = view_of(50_000.0, **of)
+    assert size_by_equity(view, X, Side.BUY, D("0.5")) == 2_500_000  # 5,000 / 0.002
+    assert size_fixed(view, X, D(10**9)) == 50_000_000  # 10,000 × 10 / 0.002
+    assert size_by_risk(view, X, Side.BUY, D("0.01"), D(40_000), fee_rate=D(0)) == 200_000  # 100 / 0.0005
+    # At 1 % a side 0.000020 and 0.000025 more: 100 / 0.000545
+    assert size_by_risk(view, X, Side.BUY, D("0.01"), D(40_000), fee_rate=D("0.01")) == 183_486
+    assert size_by_risk(view, X, Side.SELL, D("0.01"), D(60_000), fee_rate=D(0)) == 300_000  # 100 / 0.000333...
+    assert size_by_volatility(view, X, Side.BUY, D("0.01"), D(10_000)) == 200_000
+    assert size_by_volatility(view, X, Side.SELL, D("0.01"), D(10_000)) == 300_000
+    with pytest.raises(ValueError, match="less than the price 50000"):
+        size_by_volatility(view, X, Side.BUY, D("0.01"), D(50_000))
+
+
 @given(
     price=st.integers(1, 10**6),
     away=st.integers(1, 99),

@@ -95,9 +95,9 @@ class Checker(Money):
         if kind == "clock_stepped" and fields[2] == "venue":
             self.pass_time(self.time)
             self.forget()
-        elif kind == "funding" and fields[3] > self.now:
-            self.rates = {at: one for at, one in self.rates.items() if not fields[1] < at < fields[3]}
-            self.rates[fields[3]] = (fields[2], fields[4])
+        elif kind == "funding" and (due := (fields[3] + 30 * 10**9) // (60 * 10**9) * 60 * 10**9) > self.now:
+            self.rates = {at: one for at, one in self.rates.items() if not fields[1] < at < due}
+            self.rates[due] = (fields[2], fields[4])
         elif kind == "backfill":
             self.now = max([self.now, *(one[2] for one in fields[2])])
         elif kind == "candle":

@@ -201,6 +201,18 @@ def test_an_amendment_sent_before_the_order_arrived_counts_behind_its_arrival() 
     assert seen(paper, quote(310, 97.0, 97.1)) == ["o-1 fill 2 @ 98"]
 
 
+def test_changes_that_arrive_at_one_time_act_in_the_order_in_which_they_were_sent() -> None:
+    paper, one, other = broker(), order(BUY, "2", limit="99"), order(oid="o-2", limit="50")
+    send(paper, other, one)
+    paper.observe(quote(50))
+    assert amended(paper, one, 60, limit="98") == Accepted(at(200))
+    assert paper.observe(quote(200)) == []  # as it arrives: what happens at that time comes first
+    assert amended(paper, one, 200, limit="97") == Accepted(at(200) + 1)
+    assert paper.cancel("o-2", at(200)) == Accepted(at(200) + 1)
+    assert seen(paper, quote(300, 97.4, 97.5)) == ["o-1 amended 2", "o-1 amended 2", "o-2 cancelled"]
+    assert seen(paper, quote(310, 96.0, 96.5)) == ["o-1 fill 2 @ 97"]
+
+
 @pytest.mark.parametrize(
     ("changes", "ahead"),
     [

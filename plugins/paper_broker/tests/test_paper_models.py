@@ -328,6 +328,26 @@ def test_figures_that_no_margin_or_funding_has_are_refused(text: str) -> None:
         PaperBroker(**{setting: f"{MODELS}:{text}"})
 
 
+@pytest.mark.parametrize(
+    ("setting", "text"),
+    [
+        ("liquidity_model", "ShareOfDisplayed(share=True)"),
+        ("reject_model", "RandomRejects(share=True)"),
+        ("margin_model", "FlatMargin(maintenance=False)"),
+        ("margin_model", "FlatMargin(leverage_max=True)"),
+        ("funding_model", "FixedFunding(each=False)"),
+        ("funding_model", "FixedFunding(each='much')"),
+        ("latency_model", "HeavyTail(median_ms=1e400)"),
+        ("latency_model", f"HeavyTail(most_ms=1{'0' * 400})"),
+        ("latency_model", "HeavyTail(sigma=True)"),
+    ],
+)
+def test_what_is_no_number_to_reckon_with_is_refused_by_the_name_of_its_setting(setting: str, text: str) -> None:
+    name = text[text.index("(") + 1 : text.index("=")]
+    with pytest.raises(ValueError, match=rf"{setting}: .*{name} is .*expected a number"):
+        PaperBroker(**{setting: f"{MODELS}:{text}"})
+
+
 class Saying:
     """A model of whatever says what it was given, whatever it is asked."""
 

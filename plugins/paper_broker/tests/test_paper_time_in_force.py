@@ -8,6 +8,7 @@ from paper import (
     SELL,
     D,
     at,
+    brief,
     broker,
     candle,
     depth,
@@ -168,6 +169,58 @@ def test_of_a_candle_that_closes_at_the_expiry_or_later_nothing_counts() -> None
         paper = broker()
         send(paper, order(limit="95", time_in_force=GTD, expires_ns=at(expires_ms)))
         assert seen(paper, candle(0)) == expected
+
+
+@pytest.mark.behaviour("O6")
+@pytest.mark.parametrize(
+    ("terms", "candle_terms", "expected"),
+    [
+        ({}, {}, ["o-1 fill 1 @ 100"]),
+        ({"quantity": "2"}, {"volume": 1.5}, ["o-1 fill 1.5 @ 100", "o-1 expired"]),
+        ({"limit": "101"}, {}, ["o-1 fill 1 @ 100"]),
+        ({"limit": "99"}, {}, ["o-1 expired"]),  # the low of 90 may have come later
+        ({"stop": "99.5"}, {}, ["o-1 triggered", "o-1 fill 1 @ 100"]),
+        ({"stop": "101"}, {}, ["o-1 expired"]),
+    ],
+)
+def test_an_order_that_expires_inside_a_candle_meets_its_open_and_no_more(
+    terms: dict[str, str], candle_terms: dict[str, float], expected: list[str]
+) -> None:
+    paper = broker()
+    send(paper, order(time_in_force=GTD, expires_ns=at(30_000), **terms))  # type: ignore[arg-type]
+    reports = paper.observe(candle(0, **candle_terms))
+    assert brief(reports) == expected
+    fills = [one for one in reports if isinstance(one, Fill)]
+    assert all(one.time_ns == at(200) for one in fills)
+    assert not works(paper)
+
+
+@pytest.mark.parametrize(("opened", "expected"), [(94.0, ["o-1 fill 1 @ 95"]), (95.0, ["o-1 expired"])])
+def test_a_limit_that_rests_and_expires_inside_a_candle_fills_where_that_opened_beyond_it(
+    opened: float, expected: list[str]
+) -> None:
+    paper = broker()
+    send(paper, order(limit="95", time_in_force=GTD, expires_ns=at(90_000)))
+    assert paper.observe(candle(0, low=96.0)) == []
+    reports = paper.observe(candle(60_000, opened))
+    assert brief(reports) == expected
+    assert [one.time_ns for one in reports if isinstance(one, Fill)] in ([], [at(60_000)])
+
+
+def test_where_there_are_quotes_a_candle_gives_an_order_that_expires_inside_it_nothing() -> None:
+    paper = broker()
+    send(paper, order(limit="101", time_in_force=GTD, expires_ns=at(30_000)))
+    paper.observe(quote(100, 102.0, 102.1))
+    assert seen(paper, candle(0)) == ["o-1 expired"]
+
+
+def test_the_candle_of_another_symbol_takes_no_open_from_an_order_that_expires_inside_it() -> None:
+    for own_ms, expected in ((0, ["o-1 fill 1 @ 100"]), (60_000, ["o-1 expired"])):
+        paper = broker()
+        send(paper, order(time_in_force=GTD, expires_ns=at(30_000)))
+        paper.observe(candle(-60_000))
+        assert paper.observe(candle(0, symbol="ETHUSDT")) == []
+        assert seen(paper, candle(own_ms)) == expected
 
 
 def test_a_market_order_good_till_a_date_expires_by_whichever_comes_first() -> None:

@@ -24,7 +24,7 @@ from lab.domain.control import Timer
 from lab.domain.events import BrokerFailed, OrderAmended, OrderFilled, StrategyStopped
 from lab.testing import engine_with, only
 from lab_paper_broker.broker import PaperBroker
-from paper import BUY, MINUTE, MS, SELL, START, D
+from paper import BUY, MINUTE, MS, SELL, START, D, depth, quote, trade
 
 SIZES = (0.3, 1.0, 2.5, 6.0)
 Action = OrderRequest | CancelRequest | AmendRequest
@@ -158,6 +158,26 @@ class Calm(Anything):
         return super().act(view) if self.random.random() < 0.06 else ()
 
 
+class Mover(Calm):
+    """Lets few orders rest far from the market, and moves them to it."""
+
+    def act(self, view: View) -> Iterable[Action]:
+        orders, random = list(view.orders()), self.random
+        if len(orders) < 3 and random.random() < 0.3:
+            side, price = random.choice((BUY, SELL)), D(self.mid) / 10
+            away = D(random.randrange(5, 40)) / 10 * (1 if side is BUY else -1)
+            terms: dict[str, Any] = random.choice(
+                ({"type": OrderType.LIMIT, "limit": price - away}, {"type": OrderType.STOP, "stop": price + away})
+            )
+            yield OrderRequest("BTCUSDT", side, D(random.choice(("0.2", "2"))), **terms)
+        elif orders and random.random() < 0.25:
+            order, price = random.choice(orders), D(self.mid + random.randrange(-8, 9)) / 10
+            prices = {"limit": price} if order.limit is not None else {"stop": price}
+            yield AmendRequest(order.id, **prices)
+        elif len(orders) > 1 and random.random() < 0.05:
+            yield CancelRequest(random.choice(orders).id)
+
+
 @define(kw_only=True)
 class Wakeful(PaperBroker):
     """Wants to see every event."""
@@ -166,18 +186,22 @@ class Wakeful(PaperBroker):
         return None
 
 
+@pytest.mark.parametrize("strategy_class", [Calm, Mover])
 @pytest.mark.parametrize("on_candles", [False, True])
-def test_what_the_broker_is_not_shown_would_have_changed_nothing(on_candles: bool) -> None:
+def test_a_broker_that_is_shown_everything_and_one_that_may_sleep_fill_alike(
+    on_candles: bool, strategy_class: type[Calm]
+) -> None:
     hidden = 0
     for seed in range(60):
         settings = {
-            "latency_ms": (0, 100)[seed % 2], "cancel_latency_ms": 100, "stale_ms": 1_000, "expire_ms": 5_000,
+            "latency_ms": (0, 100)[seed % 2], "cancel_latency_ms": (100, 0, 700)[seed % 3], "stale_ms": 5_000,
+            "expire_ms": 5_000,
             "fills": ("pessimistic", "expected", "optimistic")[seed % 3],
             "liquidity": ("unlimited", "displayed")[seed // 3 % 2],
         }  # fmt: skip
         found, seen = [], []
         for cls in (PaperBroker, Wakeful):
-            strategy = Calm(Random(seed))
+            strategy = strategy_class(Random(seed))
             paper = cls(**settings)  # type: ignore[arg-type]
             engine = engine_with([strategy], broker=paper, deposit=D(1_000_000))
             outputs = [str(out) for event in events(Random(seed), strategy, on_candles) for out in engine.step(event)]
@@ -186,3 +210,22 @@ def test_what_the_broker_is_not_shown_would_have_changed_nothing(on_candles: boo
         assert found[0] == found[1], f"seed {seed}"
         hidden += seen[1] - seen[0]
     assert hidden > (500 if on_candles else 30)
+
+
+def test_a_depth_lets_what_a_trade_woke_meet_the_newest_quote_and_not_the_last_that_was_shown() -> None:
+    """The bid of 104 is what the broker saw last: while the entry rested, the one of 101 was nothing to it."""
+
+    class Once(Strategy):
+        def on_quote(self, quote: Quote, view: View) -> Iterable[Action]:
+            if quote.time_ns == START:
+                yield OrderRequest.buy("BTCUSDT", D(1), type=OrderType.LIMIT, limit=D(100), take_profit=D(103))
+
+        def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
+            return ()
+
+    engine = engine_with([Once()], broker=PaperBroker(liquidity="unlimited"), deposit=D(1_000_000))
+    for event in [quote(0, 100.5, 100.6), quote(1_000, 104.0, 104.1), quote(1_500, 101.0, 101.1)]:
+        engine.step(event)
+    assert len(only(OrderFilled, engine.step(trade(2_100, 99.9, 50.0)))) == 1
+    assert not only(OrderFilled, engine.step(depth(2_200, [(101.0, 1.0)], [(101.1, 1.0)])))
+    assert [open_.order.limit for open_ in engine.state.working.values()] == [103]

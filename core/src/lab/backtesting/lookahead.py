@@ -202,7 +202,13 @@ def _pointed(started: RunStarted, copies: dict[str, str]) -> RunStarted:
 
 
 def _owners(assembly: Assembly, packages: set[str]) -> Iterable[str]:
-    """Return the deciding components whose code is in one of the packages."""
+    """Return the deciding components whose code is in one of the packages.
+
+    A thread's frames do not say who started it; lab itself reads the run in none.
+    """
+    if "lab" not in packages:
+        yield "a thread, whose component is not known,"
+        return
     parts: list[Part[Any]] = [*assembly.strategies, *assembly.gates, assembly.broker]
     for part in parts:
         if type(part.component).__module__.partition(".")[0] in packages:

@@ -7,6 +7,7 @@ from lab.domain.events import FundingPaid, FundingSkipped
 from lab.domain.ledger import EXACT
 from lab.domain.market import Funding
 from lab.domain.money import as_decimal
+from lab.domain.time import MINUTE_NS
 from lab.engine.bound_broker import BoundBroker
 from lab.engine.state import NEVER_NS, EngineState, Market, Outputs
 from lab.engine.valuation import Valuation
@@ -16,13 +17,17 @@ _STEP: Final = Decimal("1e-12")
 _RATES_MOST: Final = 1_000
 _ASKED_MOST: Final = 10_000
 """Windows in a row for which the broker is asked when no rate was fetched: nine years of eight hours."""
+_PERIOD_LEAST_NS: Final = 5 * MINUTE_NS
+_PERIOD_MOST_NS: Final = 24 * 60 * MINUTE_NS
 
 
 class FundingWindows:
     """The instants at which funding is due in each market. ``next_ns`` is the next of all.
 
-    Until a rate says when, it is due at whole multiples of eight hours. A run begins with no position, so nothing is
-    owed for a window before its first input, and no window is paid a second time after a restart.
+    They are whole minutes: a time that comes with a rate counts as the nearest one. Until a rate says when, funding is
+    due at whole multiples of eight hours; where rates are missing, it is a period after the window before. A run begins
+    with no position, so nothing is owed for a window before its first input, and no window is paid a second time after
+    a restart.
     """
 
     __slots__ = ("_broker", "_state", "_valuation", "next_ns")
@@ -40,16 +45,15 @@ class FundingWindows:
         """
         market = self._state.markets[funding.symbol]
         market.kept[Funding] = funding
-        due_ns, next_ns, rates = market.funding_due_ns, funding.next_ns, market.rates
+        due_ns, rates = market.funding_due_ns, market.rates
+        next_ns = (funding.next_ns + MINUTE_NS // 2) // MINUTE_NS * MINUTE_NS
         if next_ns <= self._state.now_ns or next_ns <= market.funded_ns:  # the clock may have gone back meanwhile
             return
-        newest_ns = max(rates, default=market.funded_ns)
-        if newest_ns and 0 < next_ns - newest_ns < market.funding_period_ns:
-            market.funding_period_ns = next_ns - newest_ns
         if not 0 < due_ns <= funding.time_ns:  # nothing is due before: the venue would know of it
             for window_ns in [one for one in rates if one < next_ns]:
                 del rates[window_ns]
             due_ns = next_ns
+        _learn_period(market, next_ns - max(rates, default=market.rated_ns))
         rates[next_ns] = funding
         if len(rates) > _RATES_MOST:
             del rates[max(rates)]
@@ -84,7 +88,8 @@ class FundingWindows:
         funding = rates.get(due_ns)
         holders = [(book, held) for book in self._state.books if (held := book.ledger.position(symbol).quantity)]
         rate = self._rate(symbol, funding, due_ns) if holders else None
-        rates.pop(due_ns, None)
+        if rates.pop(due_ns, None) is not None:
+            market.rated_ns = due_ns
         windows = 1
         if funding is None and rate is None:
             until_ns = min(time_ns, *(window_ns - 1 for window_ns in rates)) if rates else time_ns
@@ -129,3 +134,13 @@ class FundingWindows:
             return "the broker's funding model gives none"
         why = "the rate that was fetched last is of another window" if Funding in market.kept else "no rate was fetched"
         return why if self._state.failure is not None else f"{why}, and the broker gives none"
+
+
+def _learn_period(market: Market, step_ns: int) -> None:
+    """Take the time between two windows with a rate. The period is the shorter of the newest two such steps.
+
+    A window of which no rate came makes one step longer, and two steps in a row seldom.
+    """
+    if _PERIOD_LEAST_NS <= step_ns <= _PERIOD_MOST_NS:
+        market.funding_period_ns = min(step_ns, market.funding_step_ns)
+        market.funding_step_ns = step_ns

@@ -145,7 +145,11 @@ def bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
     buys, instrument = request.side is _BUY, market.instrument
     closing = Side.SELL if buys else _BUY
     entry = request.limit if request.limit is not None else request.stop
-    price = _touch(market, buys) if entry is None else instrument.passive_price(entry, request.side)
+    price = touch = _touch(market, buys)
+    if entry is not None:
+        price = instrument.passive_price(entry, request.side)
+        if request.type is OrderType.LIMIT and touch is not None:  # one that is marketable fills at the touch
+            price = min(price, touch) if buys else max(price, touch)
     for name, level, above in (("stop_loss", stop_loss, not buys), ("take_profit", take_profit, buys)):
         if level is None:
             continue

@@ -136,6 +136,8 @@ class OrderEntry:
         if first is None:
             return False
         reason = f"the same order was sent before: {first}"
+        if request.leg.isdecimal():
+            reason += f"; leg {request.leg!r} is also what request number {request.leg} of a decision has without one"
         self._refuse(book, oid, request, "duplicate", reason, {"first_outcome": first}, out)
         return True
 

@@ -2,6 +2,8 @@
 
 The limits are the instrument's largest order and the notional that the account's equity carries:
 ``equity × leverage``, or ``most_notional`` where that is less. A quantity below the instrument's minimum is 0.
+
+Of a linear contract a quantity is coins, and money the quote currency; of an inverse one contracts, and coins.
 """
 
 from decimal import ROUND_FLOOR, Decimal, localcontext
@@ -27,7 +29,8 @@ def size_by_equity(
     """Return the quantity whose notional is a fraction of the account's equity; 1 is all of it."""
     price = _price(view, symbol, side)
     with localcontext(prec=EXACT_DIGITS):
-        return _within_limits(view, symbol, view.equity * fraction / price, price, most_notional)
+        wanted = view.equity * fraction / view.instrument(symbol).notional(_ONE, price)
+    return _within_limits(view, symbol, wanted, price, most_notional)
 
 
 def size_by_risk(
@@ -48,7 +51,7 @@ def size_by_risk(
     losing side of the price raises ``ValueError``.
     """
     price = _price(view, symbol, side)
-    loss = loss_per_coin(view.instrument(symbol), side, price, stop, slippage, fee_rate)
+    loss = loss_per_unit(view.instrument(symbol), side, price, stop, slippage, fee_rate)
     with localcontext(prec=EXACT_DIGITS):
         return _within_limits(view, symbol, view.equity * fraction / loss, price, most_notional)
 
@@ -56,18 +59,24 @@ def size_by_risk(
 def size_by_volatility(
     view: View, symbol: str, side: Side, fraction: Decimal, move: Decimal, *, most_notional: Decimal | None = None
 ) -> Decimal:
-    """Return the quantity that gains or loses a fraction of the account's equity on a move of the price.
+    """Return the quantity that loses a fraction of the account's equity on a move of the price against it.
 
-    ``move`` is in the quote currency, such as an average true range; 0 or less raises ``ValueError``.
+    ``move`` is in the quote currency, such as an average true range; 0 or less raises ``ValueError``, and so does one
+    that would take the price of an inverse contract to 0.
     """
-    if not move > ZERO:
-        raise ValueError(f"move is {move}; expected more than 0")
+    price, instrument = _price(view, symbol, side), view.instrument(symbol)
+    moved = price - move if side is Side.BUY else price + move
+    if not move > ZERO or (instrument.contract == "inverse" and not moved > ZERO):
+        raise ValueError(
+            f"move is {move}; expected more than 0, and less than the price {price} of an inverse contract"
+        )
     with localcontext(prec=EXACT_DIGITS):
-        wanted = view.equity * fraction / move
-    return _within_limits(view, symbol, wanted, _price(view, symbol, side), most_notional)
+        loss = move if instrument.contract == "linear" else abs(instrument.worth(price) - instrument.worth(moved))
+        wanted = view.equity * fraction / loss
+    return _within_limits(view, symbol, wanted, price, most_notional)
 
 
-def loss_per_coin(
+def loss_per_unit(
     instrument: Instrument,
     side: Side,
     price: Decimal,
@@ -75,7 +84,10 @@ def loss_per_coin(
     slippage: Decimal = ZERO,
     fee_rate: Decimal | None = None,
 ) -> Decimal:
-    """Return what one coin loses between a price and a stop, with slippage, ticks and fees, as `size_by_risk` says."""
+    """Return what a coin, or an inverse contract, loses between a price and a stop.
+
+    With slippage, ticks and fees, as `size_by_risk` says.
+    """
     buys = side is Side.BUY
     if not stop > ZERO or (stop >= price if buys else stop <= price):
         where = "below" if buys else "above"
@@ -86,7 +98,8 @@ def loss_per_coin(
     with localcontext(prec=EXACT_DIGITS):
         entered = instrument.worse_price(price * (_ONE + away), side)
         left = instrument.worse_price(instrument.passive_price(stop, out) * (_ONE - away), out)
-        return abs(entered - left) + (entered + left) * rate
+        lost = abs(instrument.worth(entered) - instrument.worth(left))
+        return lost + (instrument.notional(_ONE, entered) + instrument.notional(_ONE, left)) * rate
 
 
 def _price(view: View, symbol: str, side: Side) -> Decimal:
@@ -104,7 +117,7 @@ def _within_limits(view: View, symbol: str, wanted: Decimal, price: Decimal, mos
     if not wanted > ZERO or not notional > ZERO:
         return ZERO
     with localcontext(prec=EXACT_DIGITS, rounding=ROUND_FLOOR):
-        quantity = min(wanted, notional / price)
+        quantity = min(wanted, notional / instrument.notional(_ONE, price))
     if instrument.quantity_max is not None:
         quantity = min(quantity, instrument.quantity_max)
     floored = instrument.floor_quantity(quantity)

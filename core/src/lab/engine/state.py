@@ -35,9 +35,9 @@ class Market:
 
     __slots__ = (
         "contract_value", "depth", "depth_ns", "depth_number", "first", "funded_ns", "funding_due_ns",
-        "funding_period_ns", "history", "holders", "instrument", "kept", "last", "liquid_high", "liquid_low", "long",
-        "notional_most", "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rates", "suffix",
-        "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
+        "funding_period_ns", "funding_step_ns", "history", "holders", "instrument", "kept", "last", "liquid_high",
+        "liquid_low", "long", "notional_most", "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes",
+        "rated_ns", "rates", "suffix", "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:
@@ -76,9 +76,10 @@ class Market:
         """The notional above which the venue does not give the run's leverage; ``None`` where it always does."""
         self.funding_due_ns = 0
         """When funding is due next; 0 before the first input."""
-        self.funding_period_ns = FUNDING_NS
-        self.funded_ns = 0
-        """The newest window that has passed."""
+        self.funding_period_ns = self.funding_step_ns = FUNDING_NS
+        """How far windows without a rate are taken to be apart, and how far the newest two with one were."""
+        self.funded_ns = self.rated_ns = 0
+        """The newest window that has passed, and the newest with a rate."""
         self.rates: dict[int, Funding] = {}
         """The newest rate of each window that is still to come."""
         # The newest time of each kind, and how many came since it first did: a venue stamps several in one millisecond.

@@ -186,21 +186,25 @@ class Strategies:
 
         What they do then (a strategy that fails has its orders cancelled) is passed on as well.
         """
-        while first < len(out):
-            output = out[first]
-            first += 1
-            kind = type(output)
-            if kind is OrderFilled:
-                self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
-            elif kind is OrderEnded:
-                self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
-        if self._gates.breakers:
-            self.look_for_trips(out)
+        while True:
+            while first < len(out):
+                output = out[first]
+                first += 1
+                kind = type(output)
+                if kind is OrderFilled:
+                    self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
+                elif kind is OrderEnded:
+                    self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
+            if self._gates.breakers:
+                self.look_for_trips(out)
+            if first == len(out):
+                return
 
     def look_for_trips(self, out: Outputs) -> None:
         """Halt the entries of each strategy for which a gate has tripped; ask no more what then has nothing to close.
 
-        Called after fills, ends and refusals, which is when a book changes and when a gate has looked at it.
+        Its working entries are cancelled; what guards or closes a position works on. Called after fills, ends and
+        refusals, which is when a book changes and when a gate has looked at it.
         """
         if self._state.stopping:
             return
@@ -212,6 +216,7 @@ class Strategies:
                     if reason:
                         halts[gate.name] = reason
                         out.append(EntriesHalted(strategy.name, gate.name, reason))
+                        self._cancel_entries(strategy, f"entries are halted by {gate.name}", out)
             if halts and strategy.book.idle:
                 self.retire(strategy)
 
@@ -260,12 +265,15 @@ class Strategies:
         strategy.failed = True
         out.append(StrategyStopped(strategy.name, describe_failure(error)))
         self._on_failure("strategy", strategy.name, call, error)
+        self._cancel_entries(strategy, "its strategy was stopped", out)
+
+    def _cancel_entries(self, strategy: BoundStrategy, reason: str, out: Outputs) -> None:
         before = getcontext()
         setcontext(EXACT)  # the strategy's own may be in force, as it left it
         try:
             for open_ in list(strategy.book.orders.values()):
                 if not open_.order.reduce_only:
-                    self._entry.changes.cancel_open(open_, "its strategy was stopped", out)
+                    self._entry.changes.cancel_open(open_, reason, out)
         except ComponentError as failure:
             self.fail(failure, out)
         finally:

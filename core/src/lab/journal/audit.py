@@ -30,6 +30,7 @@ from lab.domain.events import (
     Signal,
 )
 from lab.domain.ledger import EXACT
+from lab.journal.audit_fills import Fills
 from lab.journal.audit_findings import Checks, Findings
 from lab.journal.audit_money import Money
 from lab.journal.audit_orders import Orders
@@ -80,7 +81,8 @@ class Auditor(Checks):
         self._keys: set[str] = set()
         self._ended = False
         self._money = Money(at)
-        self._orders = Orders(at, self._money)
+        self._fills = Fills(at, self._money)
+        self._orders = Orders(at, self._money, self._fills)
         self._takers: dict[type, Callable[[Any], None]] = {
             RunStarted: self._money.run_started,
             Deposited: self._money.deposited,
@@ -117,6 +119,8 @@ class Auditor(Checks):
             self._note(f"its input {input_n} is before that of the row above, {at.input_n}")
         if row_hash(self._previous, *row[:6]) != digest:
             self._note("its hash does not follow from the row above and what it says: it was changed")
+        if input_n > at.input_n or time_ns < at.time_ns:
+            at.before_ns = min(at.time_ns, time_ns)
         at.seq, at.time_ns, at.input_n, self._previous = seq, time_ns, input_n, digest
         cls = _CLASSES.get(kind)
         if cls is None:
@@ -165,4 +169,5 @@ class Auditor(Checks):
         for outcome in ("cancelled", "expired", "rejected"):
             yield outcome, self._orders.outcomes[outcome]
         yield "liquidations", self.counts[Liquidated]
+        yield from self._fills.totals()
         yield from self._money.totals()

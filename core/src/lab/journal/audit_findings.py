@@ -15,6 +15,8 @@ class Findings:
     def __init__(self) -> None:
         self.where = ""
         self.seq = self.time_ns = self.input_n = self.found = 0
+        self.before_ns = 0
+        """The time of the newest row of an input before: a timer inside this one was called later."""
         self.lines: list[str] = []
 
     def note(self, text: str) -> None:

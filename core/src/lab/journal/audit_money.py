@@ -194,6 +194,8 @@ class Money(Checks):
         self._expect(f"the fills of {name}", state.fills, book.fills)
         self._expect(f"the trades of {name}", state.trades, book.trades)
         self._expect(f"the cash of {name}", state.cash, ledger.cash)
+        balances = {account: amount for account, amount in ledger.balances.items() if amount}
+        self._expect(f"the balances of {name}", dict(state.balances), balances)
         held = {symbol: one for symbol, one in ledger.positions.items() if one.quantity}
         self._expect(f"what {name} holds", sorted(state.positions), sorted(held))
         equity = ledger.cash

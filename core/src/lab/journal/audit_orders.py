@@ -18,19 +18,13 @@ from lab.domain.events import (
 )
 from lab.domain.ledger import ZERO
 from lab.domain.life_cycle import OrderState, check_step
-from lab.domain.orders import AmendRequest, OrderType, Side
+from lab.domain.orders import AmendRequest, OrderType, Side, TimeInForce
+from lab.journal.audit_fills import IMMEDIATE, Fills
 from lab.journal.audit_findings import Checks, Findings
 from lab.journal.audit_money import Money
 from lab.records.base import exact
 
 _TRIGGERED: Final = (OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP)
-_LABELS: Final = {
-    "quote": "taker", "stop": "taker", "limit_touched": "maker", "limit_traded": "maker",
-    "candle_open": "taker", "candle_close": "taker", "candle_through": "maker",
-    "stop_open": "taker", "stop_level": "taker", "stop_close": "taker",
-}  # fmt: skip
-"""Whether a fill by a rule of the paper broker makes or takes liquidity. Another broker names its rules as it likes."""
-_PAPER: Final = "lab-paper-broker"
 _OfAnOrder = OrderAccepted | OrderFilled | OrderEnded | OrderTriggered | OrderAmended | CancelSent | AmendSent
 
 
@@ -64,14 +58,21 @@ class _Working:
     guarded: Decimal = ZERO
     """How much of what it filled its guards took."""
     fills: int = 0
+    filled_on: int = 0
+    """The input of its newest fill."""
+    owed: Decimal = ZERO
+    """What others of its group filled, and it has not become smaller by."""
+    by_timer: bool = False
+    """Whether it was decided before the end of the input it came with, which may fill it then: by a timer."""
     state: OrderState = OrderState.WORKING
 
 
 class Orders(Checks):
     """Follows every order, and checks each row of one against those before."""
 
-    def __init__(self, at: Findings, money: Money) -> None:
+    def __init__(self, at: Findings, money: Money, fills: Fills) -> None:
         super().__init__(at)
+        self._fills = fills
         self.outcomes: Counter[str] = Counter()
         self._money = money
         self._working: dict[str, _Working] = {}
@@ -87,8 +88,13 @@ class Orders(Checks):
             self._note(f"it may fill from {event.eligible_ns} on, before it was placed at {event.placed_ns}")
         if event.parent:
             self._entry(event)
-        figures = _Figures(event.quantity, event.limit, event.stop)
-        self._working[event.order_id] = _Working(event, self._at.input_n, figures, event.quantity)
+        self._working[event.order_id] = _Working(
+            event,
+            self._at.input_n,
+            _Figures(event.quantity, event.limit, event.stop),
+            event.quantity,
+            by_timer=event.placed_ns < self._at.time_ns,
+        )
 
     def _entry(self, event: OrderAccepted) -> None:
         """Check the entry that an order guards: it works, and is of the same strategy and symbol."""
@@ -138,6 +144,7 @@ class Orders(Checks):
         if not event.remaining > ZERO:
             self._note(f"nothing remains of it: {event.remaining}")
         more = now.quantity - before.quantity
+        order.owed = max(order.owed + min(more, ZERO), ZERO)
         if now in order.asked:
             del order.asked[: order.asked.index(now) + 1]  # an earlier one did not arrive: this one builds on it
         else:
@@ -163,8 +170,8 @@ class Orders(Checks):
         if order is None:
             return
         self._same_order(event, order.accepted)
-        if event.eligible_ns <= self._at.time_ns:
-            self._note(f"it arrives at {event.eligible_ns}, and was sent at {self._at.time_ns}")
+        if event.eligible_ns <= self._at.before_ns:
+            self._note(f"it arrives at {event.eligible_ns}, and was sent after {self._at.before_ns}")
         order.gone_ns = event.eligible_ns
 
     def amend_sent(self, event: AmendSent) -> None:
@@ -173,8 +180,8 @@ class Orders(Checks):
         if order is None:
             return
         self._same_order(event, order.accepted)
-        if event.eligible_ns < self._at.time_ns:
-            self._note(f"it arrives at {event.eligible_ns}, and was sent at {self._at.time_ns}")
+        if event.eligible_ns < self._at.before_ns:
+            self._note(f"it arrives at {event.eligible_ns}, and was sent after {self._at.before_ns}")
         order.asked.append(self._wanted(order, event.request))
 
     def _wanted(self, order: _Working, request: AmendRequest) -> _Figures:
@@ -203,54 +210,46 @@ class Orders(Checks):
         self._expect("what remains", event.remaining, order.remaining)
         if order.remaining < ZERO:
             self._note(f"more is filled than was ordered: {order.figures.quantity}")
-        if accepted.parent:
-            self._guards(accepted.parent, fill.quantity)
+        self._in_time(order, fill)
+        self._in_family(order, fill)
         if accepted.type in _TRIGGERED and order.state is OrderState.WORKING:
             self._note("it fills before the price reached its level")
-        if fill.time_ns > order.gone_ns:
-            self._note(f"it fills at {fill.time_ns}, its cancel took effect at {order.gone_ns}")
         self._step(order, OrderState.FILLED if not order.remaining else OrderState.PARTIALLY_FILLED)
         self._filled_orders.add(fill.order_id)
-        if self._at.input_n <= order.input_n:
-            self._note(f"it fills on input {self._at.input_n}, the order was decided on input {order.input_n}")
-        if fill.time_ns < accepted.eligible_ns:
-            self._note(f"it is stamped {fill.time_ns}, before the order arrived at {accepted.eligible_ns}")
-        if fill.displayed is not None and fill.quantity > fill.displayed:
-            self._note(f"it is larger than what was displayed: {fill.displayed}")
-        if not accepted.eligible_ns <= self._at.time_ns:
-            self._note(f"it fills at {self._at.time_ns}, the order arrives at {accepted.eligible_ns}")
         buys = accepted.side is Side.BUY
-        limit = order.figures.limit
-        self._liquidity(fill, accepted, limit)
-        if limit is not None and (fill.price > limit if buys else fill.price < limit):
-            self._note(f"its price {fill.price} is worse than the limit {limit}")
-        self._expect("its fee", fill.fee, self._money.notional(event.symbol, fill.quantity, fill.price) * fill.fee_rate)
-        distance = fill.price - fill.reference if buys else fill.reference - fill.price
-        self._expect("its slippage", fill.slippage, abs(distance))
+        self._fills.take(event, accepted, order.figures.limit)
         self._money.fill(event, fill.quantity if buys else -fill.quantity, reduce_only=accepted.reduce_only)
         if not order.remaining:
             del self._working[fill.order_id]
 
-    def _liquidity(self, fill: Fill, order: OrderAccepted, limit: Decimal | None) -> None:
-        """Check that a fill made or took liquidity as its label says: by its order, its price and its rule."""
-        makes = fill.liquidity == "maker"
-        if not makes:
-            self._expect("its liquidity", fill.liquidity, "taker")
-            if order.post_only:
-                self._note("a post-only order took liquidity")
-            if fill.queue is not None:
-                self._note(f"it took liquidity, and waited behind {fill.queue} in a queue")
-        elif fill.price != limit or fill.slippage:
-            price, slipped = exact(fill.price), exact(fill.slippage)
-            where = "it has no limit" if limit is None else f"its limit is {exact(limit):f}, its slippage {slipped:f}"
-            self._note(f"it made liquidity at {price:f}, and {where}")
-        started = self._money.started
-        if started is not None and started.broker.distribution == _PAPER:
-            known = _LABELS.get(fill.rule)
-            if known is None:
-                self._note(f"the paper broker has no rule {fill.rule}")
-            elif known != fill.liquidity:
-                self._note(f"it is called {fill.liquidity}, and its rule {fill.rule} makes it {known}")
+    def _in_time(self, order: _Working, fill: Fill) -> None:
+        """Check that an order had arrived, after its decision, and had not left."""
+        accepted, input_n = order.accepted, self._at.input_n
+        if input_n < order.input_n or (input_n == order.input_n and not order.by_timer):
+            self._note(f"it fills on input {input_n}, the order was decided on input {order.input_n}")
+        if fill.time_ns < accepted.eligible_ns:
+            self._note(f"it is stamped {fill.time_ns}, before the order arrived at {accepted.eligible_ns}")
+        if accepted.eligible_ns > self._at.time_ns:
+            self._note(f"it fills at {self._at.time_ns}, the order arrives at {accepted.eligible_ns}")
+        if fill.time_ns > order.gone_ns:
+            self._note(f"it fills at {fill.time_ns}, its cancel took effect at {order.gone_ns}")
+        if accepted.expires_ns is not None and fill.time_ns >= accepted.expires_ns:
+            self._note(f"it fills at {fill.time_ns}, the order was good till {accepted.expires_ns}")
+        if accepted.time_in_force in IMMEDIATE and order.filled_on not in (0, input_n):
+            self._note(f"an {accepted.time_in_force} order fills again, after input {order.filled_on}")
+        order.filled_on = input_n
+
+    def _in_family(self, order: _Working, fill: Fill) -> None:
+        """Check that an order fills no more than its entry and its group leave it."""
+        parent, group = order.accepted.parent, order.accepted.group
+        if parent:
+            self._guards(parent, fill.quantity)
+        if order.owed > ZERO:
+            self._note(f"another of its group filled {order.owed}, and it is no smaller")
+        if group:
+            for other in self._working.values():
+                if other is not order and other.accepted.group == group:
+                    other.owed += fill.quantity
 
     def _guards(self, parent: str, quantity: Decimal) -> None:
         """Check that what guards an entry fills after it, and no more."""
@@ -273,6 +272,10 @@ class Orders(Checks):
         self._step(order, OrderState(event.outcome))
         self._same_order(event, order.accepted)
         self._expect("what remains", event.remaining, order.remaining)
+        accepted = order.accepted
+        cut = accepted.reduce_only or order.resized[1]  # what is left of a position may be less than was ordered
+        if accepted.time_in_force is TimeInForce.FOK and order.fills and not cut:
+            self._note(f"a fok order filled in part: {order.remaining} of {order.figures.quantity} remain")
 
     def _same_order(self, event: _OfAnOrder, accepted: OrderAccepted) -> None:
         self._expect("its strategy", event.strategy, accepted.strategy)

@@ -27,6 +27,8 @@ NO_SETTINGS: Final = SWITCHES | {"LAB_CACHE_DIR"}
 """Variables of lab that are no component's: how its modules run, and where kept columns of files lie."""
 _FILE_MOST: Final = 1_000_000
 _NAME_MOST: Final = 100  # characters
+_EXPONENT_MOST: Final = 40  # as in the records of a journal, which could not be written otherwise
+_WRITTEN_MOST: Final = 100  # characters
 
 
 @attrs.frozen
@@ -220,11 +222,19 @@ def convert(raw: Any, kind: Any) -> Any:
         value = msgspec.convert(raw, kind, strict=False)
     except (msgspec.ValidationError, TypeError):
         raise ValueError(f"expected {type_name(kind)}") from None
-    parts = (value,) if not isinstance(value, list | tuple) else value
-    for part in parts:
-        if isinstance(part, Decimal | float) and not Decimal(part).is_finite():
-            raise ValueError(f"expected a finite {type_name(kind)}")
+    for part in (value,) if not isinstance(value, list | tuple) else value:
+        _check_figure(part, kind)
     return value
+
+
+def _check_figure(value: Any, kind: Any) -> None:
+    """Refuse a figure that is none, and one that is too long to be written into a journal."""
+    if not isinstance(value, Decimal | float):
+        return
+    if not Decimal(value).is_finite():
+        raise ValueError(f"expected a finite {type_name(kind)}")
+    if isinstance(value, Decimal) and (abs(value.adjusted()) > _EXPONENT_MOST or len(str(value)) > _WRITTEN_MOST):
+        raise ValueError("expected 0 or a decimal from 1e-40 to 1e40, written in at most 100 characters")
 
 
 def _as_written(raw: Any) -> str:
@@ -268,7 +278,7 @@ def build(table: str, cls: type, layers: Layers) -> tuple[Any, list[Effective]]:
                 values[key] = convert(value.raw, known[key].type)
         except ValueError as error:
             shown = HIDDEN if secret else _as_written(value.raw)
-            raise ConfigError(f"{value.origin}: {table}.{key} = {shown}: {error}") from None
+            raise ConfigError(f"{value.origin}: {table}.{key} = {shown:.80}: {error}") from None
     try:
         component = cls(**values)
     except (TypeError, ValueError) as error:

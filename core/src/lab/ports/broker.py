@@ -86,7 +86,8 @@ class Broker(Component, ABC):
 
         While a quote or candle lies strictly between the two, with all its prices, and its time is not later, it is not
         shown. Asked after a quote or candle on which nothing was reported; anything else that reaches the broker ends
-        it. For speed alone: ``None``, the default, means that every event counts.
+        it. A broker that keeps the newest quote looks it up in the `MarketView` of `attach` when something is sent. For
+        speed alone: ``None``, the default, means that every event counts.
         """
         return None
 

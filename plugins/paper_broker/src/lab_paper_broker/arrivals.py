@@ -43,6 +43,11 @@ class Arrivals:
             return self._in_turn(order.strategy, now_ns + drawn)
         return self._in_turn(order.strategy, now_ns + self._cancel_ns)
 
+    def put_off(self, strategy: str, arrival_ns: int) -> int:
+        """Let what a strategy sent last arrive later; return when."""
+        self._newest[strategy] = arrival_ns
+        return arrival_ns
+
     def forget(self) -> None:
         """Forget what arrived when: the venue's clock stepped."""
         self._newest.clear()

@@ -70,6 +70,8 @@ class DisplayedBook:
 
     def show_depth(self, depth: Depth) -> None:
         """Take the newest depth; its best levels are no quote."""
+        if depth is self._depth:
+            return
         self._depth = depth
         if self._taken_asks:
             self._taken_asks = self._standing(self._taken_asks, True)

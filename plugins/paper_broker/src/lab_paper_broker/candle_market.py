@@ -105,7 +105,7 @@ class CandleMarket:
         """Let an order meet a candle; return what is left of the volume."""
         resting.seen_n = event_n
         late_ns = candle[2] - resting.eligible_ns
-        if late_ns < 0 or resting.ended or not resting.left:
+        if late_ns < 0 or resting.ended or not resting.left or (resting.leaves and not meets_open(resting, candle)):
             return most
         unmet = resting.first and resting.takes and not resting.waits
         if unmet and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]) and self._is_too_late(candle, resting):

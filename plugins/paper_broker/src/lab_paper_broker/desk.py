@@ -141,7 +141,7 @@ class Desk:
         resting = self.working.orders.get(order_id)
         if resting is None:
             return Rejected(f"no order {order_id} works")
-        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        arrival_ns = self._arrival_of_change(resting, now_ns)
         if arrival_ns <= now_ns:
             self.working.remove(resting)
         else:
@@ -159,7 +159,8 @@ class Desk:
         resting = self.working.orders.get(order.id)
         if resting is None:
             return Rejected(f"no order {order.id} works")
-        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        self.quotes.refresh(resting.symbol)
+        arrival_ns = self._arrival_of_change(resting, now_ns)
         if arrival_ns <= now_ns:
             self._change(resting, order, now_ns, arrival_ns)
             self.working.fall_due(arrival_ns, ARRIVES, resting)
@@ -168,6 +169,16 @@ class Desk:
             changed = replace(order, quantity=order.quantity + resting.shrunk)
             self.working.fall_due(arrival_ns, AMEND, resting, changed, now_ns)
         return Accepted(arrival_ns)
+
+    def _arrival_of_change(self, resting: Resting, now_ns: int) -> int:
+        """Return when a cancel or an amendment arrives: behind what its strategy changed before, which may arrive now.
+
+        That acts with the next event only, so what arrives at the same time acts then too.
+        """
+        arrival_ns = self._arrivals.of_change(resting.order, now_ns)
+        if arrival_ns <= now_ns and self.working.is_changing(resting.holder[0]):
+            return self._arrivals.put_off(resting.holder[0], now_ns + 1)
+        return arrival_ns
 
     # -- what happens ------------------------------------------------------------------------------------------------
 
@@ -184,11 +195,16 @@ class Desk:
                 self.quotes.observe(event, self._event_n, reports)
         elif kind is Candle:
             self._candles.note(event)
+            leaving: list[Resting] = []
             if self.working.is_due(event[2]):
-                self._catch_up(event[2], None, reports)
+                leaving = self._leaving(event)
+                self._catch_up(event[2], None, reports, leaving)
             book = self.quotes.books.get(event[0])
             if book is not None and book.quote is None:
                 self._candles.observe(event, self._event_n, reports)
+            for resting in leaving:
+                if not resting.ended:
+                    self._let_go(resting, event[0], reports)
         elif kind is ClockStepped:
             self._begin_anew()
         elif kind is Trade or kind is Depth or kind is Timer or kind is TradingState:
@@ -239,8 +255,13 @@ class Desk:
                 low = max(low, price)
         return low, high, until_ns
 
-    def _catch_up(self, time_ns: int, following: Quote | None, reports: Reports) -> None:
-        """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not."""
+    def _catch_up(
+        self, time_ns: int, following: Quote | None, reports: Reports, leaving: Sequence[Resting] = ()
+    ) -> None:
+        """Do what fell due before an event: arrivals meet the book then in force, cancels win their race, or not.
+
+        The orders ``leaving`` do not expire yet.
+        """
         while True:
             due = self.working.next_due(time_ns)
             if due is None:
@@ -254,9 +275,31 @@ class Desk:
                 assert order is not None, "an amendment has an order"
                 self._amend(resting, order, sent_ns, at_ns, following, reports)
             elif resting.order.expires_ns == at_ns + 1:
-                self.working.end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
+                if resting not in leaving:
+                    self.working.end(resting, "expired", f"good till {format_time(at_ns + 1)}", reports)
             elif resting.first and not self._only_candles(resting.symbol):
                 self.working.end(resting, "expired", self._too_late(resting), reports)
+
+    def _leaving(self, candle: Candle) -> list[Resting]:
+        """Return the orders that expire inside a candle, after its open: of it they meet the open, and no more."""
+        found = []
+        for resting in self.working.orders.values():
+            expires_ns = resting.order.expires_ns
+            if expires_ns is None or not max(candle[1], resting.since_ns) < expires_ns <= candle[2]:
+                continue
+            if self._only_candles(resting.symbol):
+                resting.leaves = resting.symbol == candle[0]
+                found.append(resting)
+        return found
+
+    def _let_go(self, resting: Resting, symbol: str, reports: Reports) -> None:
+        """Let an order expire that met the open of its candle; one of another symbol may still have it to come."""
+        expires_ns = resting.order.expires_ns
+        assert expires_ns is not None, f"{resting.id} does not expire"
+        if resting.symbol == symbol:
+            self.working.end(resting, "expired", f"good till {format_time(expires_ns)}", reports)
+        else:
+            self.working.fall_due(expires_ns - 1, EXPIRES, resting)
 
     def _amend(
         self, resting: Resting, order: Order, sent_ns: int, at_ns: int, following: Quote | None, reports: Reports

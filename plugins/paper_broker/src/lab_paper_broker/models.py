@@ -17,12 +17,13 @@ from statistics import NormalDist, median
 from typing import Any, Protocol
 from zlib import crc32
 
-from attrs import define, field, validators
+from attrs import Attribute, define, field, validators
 from lab import MILLISECOND_NS, MarginTier, MarketView, Order
 from lab.lines import LineTooLong, bounded_lines
 
 _MEASURED_MOST = 1_000_000
 _LINE_MOST = 4096  # bytes
+_NUMBER_MOST = 1e15
 
 
 class Latency(Protocol):
@@ -86,14 +87,20 @@ def _share(text: str, seed: int) -> float:
     return (crc32(text.encode(), seed & 0xFFFFFFFF) + 0.5) / 2**32
 
 
+def _number(instance: Any, attribute: "Attribute[Any]", value: Any) -> None:
+    """Refuse what is no number to reckon with: an infinite one, and True, which Python takes for 1."""
+    if type(value) not in (int, float) or not -_NUMBER_MOST < value < _NUMBER_MOST:
+        raise ValueError(f"{attribute.name} is {value!r:.40}; expected a number")
+
+
 @define(kw_only=True)
 class HeavyTail:
     """Latencies with a heavy tail: log-normal around a median, so that one in a hundred is many times longer."""
 
-    median_ms: float = field(default=120.0, validator=validators.gt(0))
-    cancel_median_ms: float = field(default=120.0, validator=validators.gt(0))
-    sigma: float = field(default=0.7, validator=[validators.ge(0), validators.le(3)])
-    most_ms: float = field(default=60_000.0, validator=validators.gt(0))
+    median_ms: float = field(default=120.0, validator=[_number, validators.gt(0)])
+    cancel_median_ms: float = field(default=120.0, validator=[_number, validators.gt(0)])
+    sigma: float = field(default=0.7, validator=[_number, validators.ge(0), validators.le(3)])
+    most_ms: float = field(default=60_000.0, validator=[_number, validators.gt(0)])
 
     def submit_ns(self, order_id: str, seed: int) -> int:
         """Return an order's latency."""
@@ -171,7 +178,7 @@ def _read_latencies(path: str) -> list[float]:
 class RandomRejects:
     """A venue that rejects a share of the orders, drawn from their ids, as one does under load."""
 
-    share: float = field(default=0.01, validator=[validators.ge(0), validators.le(1)])
+    share: float = field(default=0.01, validator=[_number, validators.ge(0), validators.le(1)])
 
     def reason(self, order: Order, market: MarketView | None, seed: int) -> str:
         """Return why an order is rejected, or nothing."""
@@ -191,7 +198,7 @@ class NoQueue:
 class ShareOfDisplayed:
     """An order may take a share of what is displayed, because others come for it as well."""
 
-    share: float = field(default=0.5, validator=[validators.gt(0), validators.le(1)])
+    share: float = field(default=0.5, validator=[_number, validators.gt(0), validators.le(1)])
 
     def available(self, order: Order, shown: Decimal | None) -> Decimal | None:
         """Return the share of what is displayed."""
@@ -202,9 +209,9 @@ class ShareOfDisplayed:
 class FlatMargin:
     """One tier for positions of any size, whatever the venue's table says."""
 
-    maintenance: float = field(default=0.005, validator=[validators.ge(0), validators.lt(1)])
+    maintenance: float = field(default=0.005, validator=[_number, validators.ge(0), validators.lt(1)])
     leverage_max: int = field(
-        default=100, validator=[validators.instance_of(int), validators.ge(1), validators.le(1000)]
+        default=100, validator=[_number, validators.instance_of(int), validators.ge(1), validators.le(1000)]
     )
 
     def tiers(self, symbol: str) -> Sequence[MarginTier]:
@@ -216,7 +223,7 @@ class FlatMargin:
 class FixedFunding:
     """The same rate in every window for which none was fetched, as in a backtest on candles alone."""
 
-    each: float = field(default=0.0001, validator=[validators.gt(-1), validators.lt(1)])
+    each: float = field(default=0.0001, validator=[_number, validators.gt(-1), validators.lt(1)])
 
     def rate(self, symbol: str, fetched: Decimal | None, window_ns: int) -> Decimal:
         """Return the fetched rate where there is one, else the fixed one."""

@@ -211,8 +211,9 @@ def _meet_limit(
         reached = whole and _through(resting, candle, terms)
     if not reached:
         return _NOWHERE
-    reports.append(make(resting, quantity, None, "candle_through", candle[2], terms))
-    return INSIDE
+    time_ns, where = (candle[1], AT_OPEN) if resting.leaves else (candle[2], INSIDE)
+    reports.append(make(resting, quantity, None, "candle_through", time_ns, terms))
+    return where
 
 
 def _touched(candle: Candle, level: float, rises: bool) -> bool:
@@ -221,7 +222,9 @@ def _touched(candle: Candle, level: float, rises: bool) -> bool:
 
 def _through(resting: Resting, candle: Candle, terms: Terms) -> bool:
     """Return whether a candle traded through a limit; an ``optimistic`` one need only touch it."""
-    extreme, limit = (candle[5], resting.limit) if resting.buys else (candle[4], resting.limit)
+    extreme, limit = candle[5] if resting.buys else candle[4], resting.limit
+    if resting.leaves:
+        extreme = candle[3]
     if terms.fills == "optimistic" and extreme == limit:
         return True
     return extreme < limit if resting.buys else extreme > limit

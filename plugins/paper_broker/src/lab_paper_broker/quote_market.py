@@ -42,18 +42,21 @@ class QuoteMarket:
 
         Return whether there ever was one.
         """
-        symbol, market = resting.symbol, self.market
-        book = self.books[symbol]
-        newest = None if market is None else market.quote(symbol)
-        if market is not None and newest is not None:
-            self.is_dark = bool(market.halted_by)
-            book.show(newest, market.depth(symbol))
-        quote = book.quote
+        quote = self.refresh(resting.symbol)
         if quote is None:
             return False
         resting.decided_at = quote[4] if resting.buys else quote[2]
         self._working.fall_due(resting.eligible_ns, ARRIVES, resting)
         return True
+
+    def refresh(self, symbol: str) -> Quote | None:
+        """Look up the newest quote, where there ever was one: it may have been nothing to the orders, and not shown."""
+        market, book = self.market, self.books[symbol]
+        newest = None if market is None else market.quote(symbol)
+        if market is not None and newest is not None:
+            self.is_dark = bool(market.halted_by)
+            book.show(newest, market.depth(symbol))
+        return book.quote
 
     def arrive(self, resting: Resting, at_ns: int, following: Quote | None, reports: Reports) -> None:
         """Let an order meet the quote in force when it, or its new price, arrived; where none is fresh, it waits.
@@ -87,6 +90,7 @@ class QuoteMarket:
         book = self.books.get(depth.symbol)
         if book is None:
             return
+        self.refresh(depth.symbol)
         book.show_depth(depth)
         if book.quote is not None and depth.time_ns - book.quote[1] <= self._stale_ns:
             self._meet_all(depth.symbol, book, depth.time_ns, event_n, reports)

@@ -42,9 +42,9 @@ class Resting:
 
     __slots__ = (
         "age_ns", "ahead", "arrived", "awake_at", "best", "buys", "crosses", "decided_at", "done", "eligible_ns",
-        "ended", "entry_rises", "first", "group", "hidden", "holder", "id", "immediate", "left", "level", "limit",
-        "order", "parent", "queue", "reduces", "rises", "seen_n", "sent_ns", "shrunk", "since_ns", "size", "symbol",
-        "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns", "woken",
+        "ended", "entry_rises", "first", "group", "hidden", "holder", "id", "immediate", "leaves", "left", "level",
+        "limit", "order", "parent", "queue", "reduces", "rises", "seen_n", "sent_ns", "shrunk", "since_ns", "size",
+        "symbol", "takes", "total", "trails", "unseen", "waits", "whole", "woke_in", "woke_ns", "woken",
     )  # fmt: skip
 
     def __init__(self, order: Order, eligible_ns: int) -> None:
@@ -80,6 +80,7 @@ class Resting:
         self.left: Decimal = quantity if not parent else _ZERO
         self.arrived = False
         self.ended = False
+        self.leaves = False  # it expires inside the candle that comes, and meets its open only
         self.first = True
         self.crosses = False  # it was marketable when it came, and what was there was not enough
         self.age_ns = 0

@@ -103,6 +103,13 @@ class Working:
         """Return whether something fell due before a time."""
         return bool(self._due) and self._due[0][0] < time_ns
 
+    def is_changing(self, strategy: str) -> bool:
+        """Return whether a cancel or an amendment of a strategy is still to act."""
+        for _, _, what, resting, _, _ in self._due:
+            if what in (AMEND, CANCEL) and not resting.ended and resting.holder[0] == strategy:
+                return True
+        return False
+
     def quiet_until(self) -> int:
         """Return until when nothing arrives and nothing expires; 0 where something is on its way."""
         for one in self._due:

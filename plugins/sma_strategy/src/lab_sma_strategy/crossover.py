@@ -10,7 +10,7 @@ from typing import Final
 
 from lab import CancelRequest, Candle, OrderRequest, Side, View
 from lab.domain.money import as_decimal
-from lab.engine.sizing import loss_per_coin
+from lab.engine.sizing import loss_per_unit
 from mypy_extensions import mypyc_attr
 
 from lab_sma_strategy.averages import EQUAL, average_true_range, closes_sum
@@ -214,7 +214,7 @@ class Crossover:
         instrument = view.instrument(self._symbol)
         slippage = _NOTHING if quoted else self._slippage
         equity = view.equity
-        by_risk = equity * self._risk_percent / (loss_per_coin(instrument, side, price, stop, slippage) * 100)
+        by_risk = equity * self._risk_percent / (loss_per_unit(instrument, side, price, stop, slippage) * 100)
         by_notional = equity * self._max_leverage / price
         wanted, rule = (by_notional, "max_leverage") if by_notional < by_risk else (by_risk, "risk")
         # A size under one lot is sent as it is: the engine refuses it, and the journal has the figures.
