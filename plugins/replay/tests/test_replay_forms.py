@@ -116,13 +116,13 @@ def test_a_part_of_a_file_is_what_begins_and_ends_in_it(tmp_path: Path) -> None:
     assert "form" not in provider.source()
     days = played(ReplayProvider(file=path, since="2024-01-26", until="2024-01-29"), DAY_NS)
     assert rows_of(days) == made(HOURS, DAY_NS)[1:4]
-    for settings, message in [
+    for given_settings, message in [
         ({"since": "2025-01-01"}, r"prices.csv: no candle of 1h from 2025-01-01T00:00:00Z"),
         ({"until": "2024-01-25"}, r"prices.csv: no candle of 1h to 2024-01-25T00:00:00Z"),
         ({"since": "2024-02-01", "until": "2024-01-01"}, "since 2024-02-01 is not before until 2024-01-01"),
     ]:
         with pytest.raises(ProviderError, match=message):
-            played(ReplayProvider(file=path, **settings), HOUR_NS)
+            played(ReplayProvider(file=path, **given_settings), HOUR_NS)
     with pytest.raises(ValueError, match="since: not a time: 'yesterday'"):
         ReplayProvider(file=path, since="yesterday")
 
