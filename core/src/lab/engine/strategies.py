@@ -266,6 +266,7 @@ class Strategies:
         out.append(StrategyStopped(strategy.name, describe_failure(error)))
         self._on_failure("strategy", strategy.name, call, error)
         self._cancel_entries(strategy, "its strategy was stopped", out)
+        strategy.let_go()
 
     def _cancel_entries(self, strategy: BoundStrategy, reason: str, out: Outputs) -> None:
         before = getcontext()
@@ -278,7 +279,6 @@ class Strategies:
             self.fail(failure, out)
         finally:
             setcontext(before)
-        strategy.let_go()
 
     def fail(self, error: ComponentError, out: Outputs) -> None:
         """The broker failed: end every working order without it, and call no strategy again."""
