@@ -134,7 +134,11 @@ def _time_problem(request: OrderRequest, now_ns: int) -> Problem | None:
 
 
 def bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
-    """Return why a stop loss or target does not stand on its side of the price at which the order would fill."""
+    """Return why a stop loss or target does not stand on its side of the price at which the order would fill.
+
+    A limit that is marketable fills between the touch and its limit: its stop is held against the one, its target
+    against the other.
+    """
     stop_loss, take_profit = request.stop_loss, request.take_profit
     if stop_loss is None and take_profit is None:
         return None
@@ -145,12 +149,13 @@ def bracket_problem(market: Market, request: OrderRequest) -> Problem | None:
     buys, instrument = request.side is _BUY, market.instrument
     closing = Side.SELL if buys else _BUY
     entry = request.limit if request.limit is not None else request.stop
-    price = touch = _touch(market, buys)
-    if entry is not None:
-        price = instrument.passive_price(entry, request.side)
-        if request.type is OrderType.LIMIT and touch is not None:  # one that is marketable fills at the touch
-            price = min(price, touch) if buys else max(price, touch)
-    for name, level, above in (("stop_loss", stop_loss, not buys), ("take_profit", take_profit, buys)):
+    touch = _touch(market, buys)
+    own = best = touch if entry is None else instrument.passive_price(entry, request.side)
+    if request.type is OrderType.LIMIT and own is not None and touch is not None:
+        best = min(own, touch) if buys else max(own, touch)
+    for name, level, above, price in (
+        ("stop_loss", stop_loss, not buys, best), ("take_profit", take_profit, buys, own),
+    ):  # fmt: skip
         if level is None:
             continue
         placed = instrument.passive_price(level, closing)
