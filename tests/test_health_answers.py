@@ -63,6 +63,20 @@ def parsed(response: bytes) -> tuple[int, dict[str, str], bytes]:
     return int(first.split()[1]), headers, body
 
 
+@pytest.mark.behaviour("S13")
+def test_several_symbols_have_a_price_and_a_position_each() -> None:
+    prices = {"BTCUSDT": 61800.05, "ETHUSDT": None}
+    text = metrics_text(replace(HEALTH, symbol="BTCUSDT, ETHUSDT", symbols=tuple(prices), prices=prices))
+    assert [line for line in text.splitlines() if line.startswith("lab_price")] == [
+        'lab_price{symbol="BTCUSDT"} 61800.05'
+    ], "the other has none yet"
+    held = dict(re.findall(r'lab_position_quantity{strategy="(\w+",symbol="\w+)"} (.+)', text))
+    assert held == {
+        'sma",symbol="BTCUSDT': "-0.25", 'sma",symbol="ETHUSDT': "0",
+        'other",symbol="BTCUSDT': "0", 'other",symbol="ETHUSDT': "0",
+    }  # fmt: skip
+
+
 # -- who is answered -------------------------------------------------------------------------------------------------
 
 

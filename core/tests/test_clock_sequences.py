@@ -88,7 +88,7 @@ def test_after_ten_seconds_of_sane_frames_the_engine_takes_every_quote(
         made.clock.now += 0.25
         assert made.frame() == made.taken
         assert made.engine.state.now_ns == made.taken.time_ns
-        assert made.inbox.quote_at == made.clock.now
+        assert made.inbox.quote_at["BTCUSDT"] == made.clock.now
     assert made.engine.counters.late_quotes == late
 
 
@@ -103,7 +103,7 @@ def test_where_no_quote_is_taken_for_long_the_gate_has_a_reason(frames: list[tup
             made.clock.now += apart_s
             if made.frame() == made.taken:
                 taken_at = made.clock.now
-            stale = made.clock.now - made.inbox.quote_at > 5.0
+            stale = made.clock.now - made.inbox.quote_at["BTCUSDT"] > 5.0
             assert made.clock.now - taken_at <= 5.1 or stale or made.inbox.is_unsure()
 
 

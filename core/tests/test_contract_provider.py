@@ -476,6 +476,59 @@ class ClaimsDepth(Waves):
         return frozenset({Channel.CANDLES, Channel.QUOTES, Channel.DEPTH})
 
 
+@define(kw_only=True)
+class OfTwo(Waves):
+    """Has the other symbol too."""
+
+    async def instrument(self, symbol: str) -> Instrument:
+        return instrument(symbol) if symbol == "ETHUSDT" else await super().instrument(symbol)
+
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        async with anyio.create_task_group() as tasks:
+            for one in wanted:
+                tasks.start_soon(super().stream, [one], self.named(one.symbol, sink))
+
+    def named(self, symbol: str, sink: Sink) -> Any:
+        class Named:
+            feed = sink.feed
+
+            @staticmethod
+            def put(event: Any) -> None:
+                sink.put(event._replace(symbol=symbol))
+
+        return Named()
+
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
+        both = [[one._replace(symbol=of.symbol) for of in wanted] for one in candles_of(CLOSES)]
+        quotes = [self.quoted(0)._replace(symbol=of.symbol, time_ns=both[-1][0].time_ns) for of in wanted]
+        return iter([*both, quotes])
+
+
+@define(kw_only=True)
+class LeavesOneOut(OfTwo):
+    async def stream(self, wanted: Sequence[Subscription], sink: Sink) -> None:
+        await super().stream(wanted[:1], sink)
+
+
+@define(kw_only=True)
+class OneName(OfTwo):
+    def named(self, symbol: str, sink: Sink) -> Any:
+        return super().named("BTCUSDT", sink)
+
+
+@define(kw_only=True)
+class OneBehindTheOther(OfTwo):
+    def batches(self, wanted: Sequence[Subscription], *, seed: int) -> Iterator[Sequence[Input]] | None:
+        return iter([candles_of(CLOSES), [one._replace(symbol="ETHUSDT") for one in candles_of(CLOSES)]])
+
+
+@define(kw_only=True)
+class OneInstrument(OfTwo):
+    def batch_instrument(self, symbol: str) -> Instrument | None:
+        return instrument("BTCUSDT")
+
+
+BOTH = type("Both", (ProviderContract,), {"other_symbol": "ETHUSDT"})
 BROKEN: list[tuple[str, Any, str]] = [
     ("P1", NoHelp, "setting 'window' has no help text"),
     ("P1", TypesForCheckersOnly, "cannot be resolved at run time, where settings are read: name 'NotThere'"),
@@ -532,12 +585,17 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("P15", DepthOfNothing, "bid level 49999.9 × 0.0 is not a price and a size"),
     ("P15", DepthUpsideDown, "does not lie beyond 49998.9"),
     ("P15", DepthBackInTime, "depth went back in time"),
+    ("P16", LeavesOneOut, "0 candles of ETHUSDT in 200.0 s"),
+    ("P16", OneName, "came after"),
+    ("P16", OneBehindTheOther, "a batch went back in time"),
+    ("P16", OneInstrument, "asked for 'ETHUSDT', got 'BTCUSDT'"),
 ]
 
 
 def test_a_sound_provider_keeps_every_rule() -> None:
     assert unkept(ProviderContract, Waves) == []
     assert unkept(ProviderContract, WithDepth) == []
+    assert unkept(BOTH, OfTwo) == []
 
 
 def test_a_provider_that_connects_again_after_a_reset_keeps_the_rule_for_it() -> None:
@@ -555,7 +613,7 @@ def test_the_rules_run_in_real_time_too() -> None:
 @pytest.mark.behaviour("P4")
 @pytest.mark.parametrize(("number", "broken", "said"), BROKEN, ids=lambda value: getattr(value, "__name__", None))
 def test_a_broken_provider_fails_the_rule_for_its_mistake(number: str, broken: Any, said: str) -> None:
-    assert_breaks(ProviderContract, broken, number, said)
+    assert_breaks(BOTH if issubclass(broken, OfTwo) else ProviderContract, broken, number, said)
 
 
 def test_every_rule_has_a_provider_that_breaks_it() -> None:

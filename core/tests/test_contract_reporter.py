@@ -242,7 +242,7 @@ def test_the_recorded_run_has_every_kind_that_matters() -> None:
     run = sample_run()
     kinds = {record.kind for record in run.records}
     assert kinds >= {
-        "run_started", "deposit", "candle", "quote", "funding", "trading_state", "notice",
+        "run_started", "deposit", "candle", "quote", "funding", "trading_state", "symbol_state", "notice",
         "gap", "signal", "order_accepted",
         "order_refused", "order_filled", "order_ended", "command", "run_ended",
     }  # fmt: skip

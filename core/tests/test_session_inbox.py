@@ -72,9 +72,9 @@ def test_a_quote_that_came_late_is_as_old_as_its_stamp_says() -> None:
     made.put(QUOTE)
     clock.now = 30.0
     made.put(QUOTE._replace(time_ns=START_NS + 10 * SECOND_NS))
-    assert made.quote_at == 10.0, "twenty seconds old when it came"
+    assert made.quote_at["BTCUSDT"] == 10.0, "twenty seconds old when it came"
     made.put(QUOTE._replace(time_ns=START_NS + 30 * SECOND_NS))
-    assert made.quote_at == 30.0
+    assert made.quote_at["BTCUSDT"] == 30.0
 
 
 def test_a_quote_older_than_the_one_before_it_makes_no_price_fresh() -> None:
@@ -83,7 +83,7 @@ def test_a_quote_older_than_the_one_before_it_makes_no_price_fresh() -> None:
     made.put(QUOTE)
     clock.now = 2.0
     made.put(QUOTE._replace(time_ns=START_NS - 1))
-    assert made.quote_at == 0.0
+    assert made.quote_at["BTCUSDT"] == 0.0
 
 
 def test_history_comes_in_as_one_input_of_its_sound_candles() -> None:

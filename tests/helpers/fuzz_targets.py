@@ -173,7 +173,7 @@ def _lines() -> list[bytes]:
     bodies = {row.kind: row.body for row in sample_run().records}
     made += [
         b'["%s",%s]\n' % (kind.encode(), bodies[kind])
-        for kind in ("trading_state", "notice", "command")
+        for kind in ("trading_state", "symbol_state", "notice", "command")
         if kind in bodies
     ]
     made += map(tape_line, (

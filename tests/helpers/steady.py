@@ -53,7 +53,8 @@ class Steady(Provider):
         sink.feed(FeedState.LIVE)
         while True:
             now = self._runtime.clock.wall_ns() // STEP_NS * STEP_NS
-            sink.put(Quote(wanted[0].symbol, now, price(now), 50.0, price(now) + 0.1, 50.0))
+            for one in wanted:
+                sink.put(Quote(one.symbol, now, price(now), 50.0, price(now) + 0.1, 50.0))
             await anyio.sleep(0.004)
 
 @define(kw_only=True)

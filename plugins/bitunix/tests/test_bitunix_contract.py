@@ -8,6 +8,8 @@ from lab_bitunix.provider import Bitunix
 
 
 class TestBitunixOnTheLocalVenue(ProviderContract):
+    other_symbol = "ETHUSDT"
+
     @pytest.fixture
     def make(self) -> Callable[[], Bitunix]:
         return lambda: Bitunix(venue="local")

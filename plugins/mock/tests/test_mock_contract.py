@@ -8,6 +8,8 @@ from lab_mock.provider import MockProvider
 
 
 class TestMockProvider(ProviderContract):
+    other_symbol = "ETHUSDT"
+
     @pytest.fixture
     def make(self) -> Callable[[], MockProvider]:
         return lambda: MockProvider(minutes=60)

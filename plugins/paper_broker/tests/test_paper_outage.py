@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 from attrs import define, field
 from lab import Depth, Fill, MarketView, Quote, TradingState
+from lab.domain.control import SymbolState
 from lab_paper_broker.broker import PaperBroker
 from paper import SELL, D, at, broker, candle, depth, only_fill, order, quote, seen, send, timer
 
@@ -18,7 +19,11 @@ class Market:
     newest: Quote | None = None
     levels: Depth | None = None
     halted_by: Sequence[str] = ()
+    halted_alone: Sequence[str] = ()
     shown: list[str] = field(factory=list)
+
+    def halted(self, symbol: str) -> Sequence[str]:
+        return (*self.halted_by, *self.halted_alone)
 
     def quote(self, symbol: str) -> Quote | None:
         return self.newest
@@ -72,6 +77,26 @@ def test_an_order_that_arrived_before_the_feed_went_down_met_the_quote_in_force(
     send(paper, order())
     (fill,) = paper.observe(TradingState(at(300), ("feed down",)))
     assert (fill.price, fill.time_ns, fill.age_ns) == (D("100.1"), at(200), 200_000_000)
+
+
+@pytest.mark.behaviour("O2")
+def test_a_symbol_that_is_halted_alone_lets_its_own_orders_wait_and_no_others() -> None:
+    paper = on(Market(quote(0)))
+    send(paper, order(), order(oid="o-2", symbol="ETHUSDT"))
+    assert paper.observe(SymbolState(at(100), "ETHUSDT", ("quote stale",))) == []
+    assert seen(paper, timer(300)) == ["o-1 fill 1 @ 100.1"]
+    assert paper.observe(SymbolState(at(900), "ETHUSDT", ())) == []
+    assert seen(paper, quote(950, 99.0, 99.1, symbol="ETHUSDT")) == ["o-2 fill 1 @ 99.1"]
+
+
+def test_an_order_of_a_symbol_that_is_known_to_be_halted_when_it_is_sent_waits_too() -> None:
+    market = Market(quote(0), halted_alone=("quote stale",))
+    paper = on(market)
+    send(paper, order())
+    assert paper.observe(timer(300)) == []
+    market.halted_alone = ()
+    send(paper, order(oid="o-2"), at_ms=400)
+    assert seen(paper, quote(950, 99.0, 99.1)) == ["o-2 fill 1 @ 100.1", "o-1 fill 1 @ 99.1"]
 
 
 @pytest.mark.behaviour("O1")

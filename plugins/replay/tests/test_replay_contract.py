@@ -18,6 +18,14 @@ class TestReplayOfCandles(ProviderContract):
         return lambda: ReplayProvider(file="btcusd-1m", warmup=30)
 
 
+class TestReplayOfTwoFiles(ProviderContract):
+    other_symbol = "ETHUSDT"
+
+    @pytest.fixture
+    def make(self) -> Callable[[], ReplayProvider]:
+        return lambda: ReplayProvider(files=["BTCUSDT=btcusd-1m", "ETHUSDT=btcusd-1m"], warmup=30)
+
+
 class TestReplayOfTicks(ProviderContract):
     excused: ClassVar[dict[str, str]] = {
         **NAMELESS,

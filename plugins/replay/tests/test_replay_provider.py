@@ -183,8 +183,14 @@ def _write(text: str) -> Break:
         (lambda folder: {"file": "btcusdt-tick"}, "did you mean the recording 'btcusdt-ticks'"),
         (lambda folder: {"file": str(folder)}, "is a directory"),
         (lambda folder: {"run": str(folder)}, r"journal.db: no journal there"),
-        (lambda folder: {}, "set either file .* or run"),
-        (lambda folder: {"file": "btcusd-1m", "run": "x"}, "set either file .* or run"),
+        (lambda folder: {}, "set one of file .* files .* and run"),
+        (lambda folder: {"file": "btcusd-1m", "run": "x"}, "set one of file .* files .* and run"),
+        (lambda folder: {"file": "btcusd-1m", "files": ["A=btcusd-1m"]}, "set one of file .* files .* and run"),
+        (
+            lambda folder: {"files": ["A=btcusd-1m", "B=btcusdt-ticks"]},
+            "are not of one kind: give files of candles, or",
+        ),
+        (lambda folder: {"files": ["A=btcusd-1m"], "funding": "x"}, "funding goes with file"),
         (_write(""), r"bad.csv:1: empty; expected a header line"),
         (_write("time,open,high,low,close\n"), r"bad.csv:2: empty; expected rows"),
         (

@@ -172,10 +172,24 @@ def test_too_few_candles_decide_nothing() -> None:
     assert not list(made.strategy.on_candle(made.history[-1], made.view))
 
 
-def test_a_second_symbol_is_refused_by_name() -> None:
-    made = falling()
-    with pytest.raises(ValueError, match="it has BTCUSDT and was given ETHUSDT"):
-        made.strategy.on_candle(made.history[-1]._replace(symbol="ETHUSDT"), made.view)
+def test_a_second_symbol_is_traded_by_itself_as_a_run_of_it_alone_is() -> None:
+    closes = {"BTCUSDT": wave(1, 150), "ETHUSDT": wave(2, 150)}
+    alone = {symbol: traded([candles(some, symbol=symbol)]) for symbol, some in closes.items()}
+    together = traded([candles(some, symbol=symbol) for symbol, some in closes.items()])
+    for symbol, fills in alone.items():
+        assert len(fills) > 10
+        assert [fill for fill in together if fill[0] == symbol] == fills
+
+
+def traded(streams: list[list[Candle]]) -> list[tuple[Any, ...]]:
+    """Return symbol, time and side of the fills on candles of several symbols, which come in turn."""
+    known = [instrument(stream[0].symbol) for stream in streams]
+    strategy = SmaCross(
+        fast=3, slow=8, confirmation=1, quantity=Decimal(1), stop_percent=Decimal(0), target_percent=Decimal(0)
+    )
+    engine = engine_with([strategy], instruments=known, deposit=Decimal(10**9))
+    inputs = [candle for moment in zip(*streams, strict=True) for candle in moment]
+    return [(one.symbol, one.fill.time_ns, one.side) for one in only(OrderFilled, run(engine, inputs))]
 
 
 # -- the crossing ----------------------------------------------------------------------------------------------------

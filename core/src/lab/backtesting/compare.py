@@ -11,7 +11,7 @@ from lab.backtesting.recorded_run import recorded_inputs
 from lab.backtesting.row_text import row_text, short
 from lab.backtesting.runner import Progress
 from lab.backtesting.setting_differences import setting_differences
-from lab.domain.control import ClockStepped, Command, CommandAction, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, SymbolState, TradingState
 from lab.domain.events import DayEnded, OrderEnded
 from lab.domain.inputs import Input
 from lab.domain.ledger import own_context
@@ -30,6 +30,7 @@ _BY_THE_END: Final = f'"reason":"{CommandAction.STOP} by '.encode()
 _EVERY: Final = 4096
 _CAUSES_MOST: Final = 10
 _INPUT_MOST: Final = 200
+_SAID: Final = (Command, TradingState, SymbolState, ClockStepped)
 
 
 @frozen
@@ -151,7 +152,7 @@ class _Side:
             self._over = True
             return False
         number, event = numbered
-        kinds = self.said if isinstance(event, Command | TradingState | ClockStepped) else self.market
+        kinds = self.said if isinstance(event, _SAID) else self.market
         kinds += [(number, part) for part in _parts(event)]
         self._reached = self._until is not None and number >= self._until
         return True
@@ -184,7 +185,7 @@ def _parts(event: Input) -> Sequence[Any]:
     """Return the market data of an input, back-filled candles one by one; nothing for a timer or a notice."""
     if isinstance(event, Backfill):
         return event.candles
-    return (event,) if isinstance(event, (*MARKET_DATA, Command, TradingState, ClockStepped)) else ()
+    return (event,) if isinstance(event, (*MARKET_DATA, *_SAID)) else ()
 
 
 def _parted(what: str, one: list[tuple[int, Any]], other: list[tuple[int, Any]]) -> list[str]:

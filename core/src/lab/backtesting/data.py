@@ -7,7 +7,7 @@ from attrs import define, field, frozen
 
 from lab.composition.assembly import Assembly
 from lab.composition.declared import Declared
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_subscriptions
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.ports import Subscription
@@ -36,9 +36,9 @@ class ProviderData:
     assembly: Assembly
 
     def wanted(self) -> Sequence[Subscription]:
-        """Return the subscription of the run's settings. Raises `lab.errors.ProviderError`."""
+        """Return the subscriptions of the run's settings. Raises `lab.errors.ProviderError`."""
         run, part = self.assembly.settings, self.assembly.provider
-        return [run_subscription(part.name, part.component, run.symbol, run.interval_ns)]
+        return run_subscriptions(part.name, part.component, run.symbols, run.interval_ns)
 
     def batches(self) -> Iterator[Sequence[Input]] | None:
         """Return the provider's batches from their beginning."""

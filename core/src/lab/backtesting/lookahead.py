@@ -22,7 +22,7 @@ from lab.backtesting.apart import each_apart
 from lab.backtesting.changed_file import change_csv, change_run
 from lab.backtesting.changed_future import FUTURES, Future, changed_inputs, draw_of
 from lab.backtesting.opened_files import on_open, packages_of
-from lab.backtesting.recorded_source import moved
+from lab.backtesting.recorded_source import each_path, moved
 from lab.backtesting.runner import Progress
 from lab.backtesting.survey import Cut, Place, Survey, survey
 from lab.composition.assembly import Assembly, Part, reassemble
@@ -183,14 +183,11 @@ def _pointed(started: RunStarted, copies: dict[str, str]) -> RunStarted:
     if not copies:
         return started
 
-    def other(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [other(one) for one in value]
-        known = isinstance(value, str) and value
-        return copies.get(os.path.realpath(value), value) if known else value
+    def other(path: str) -> str:
+        return copies.get(os.path.realpath(path), path)
 
     def pointed(part: ComponentRecord) -> ComponentRecord:
-        return replace(part, settings={key: other(value) for key, value in part.settings.items()})
+        return replace(part, settings={key: each_path(value, other) for key, value in part.settings.items()})
 
     return replace(
         started,

@@ -1,9 +1,10 @@
 """The recorded data that a backtest read: where it lies now, and whether it is still the same."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import replace
 
@@ -22,10 +23,25 @@ def moved(started: RunStarted, state_dir: str | None, directory: Path) -> RunSta
     if state_dir is not None:
         now = directory.resolve().parent.parent
         for key, value in settings.items():
-            if isinstance(value, str) and Path(value).is_absolute() and not Path(value).exists():
-                beside = Path(os.path.normpath(now / os.path.relpath(value, state_dir)))
-                settings[key] = str(beside) if beside.exists() else value
+            settings[key] = each_path(value, partial(_beside, now, state_dir))
     return replace(started, provider=replace(started.provider, settings=settings))
+
+
+def each_path(value: Any, other: Callable[[str], str]) -> Any:
+    """Return a setting with every text replaced: in a list each one, of ``NAME=PATH`` the path."""
+    if isinstance(value, list | tuple):
+        return [each_path(one, other) for one in value]
+    if not isinstance(value, str) or not value:
+        return value
+    name, equals, path = value.partition("=/")
+    return f"{name}={other(f'/{path}')}" if equals and "/" not in name else other(value)
+
+
+def _beside(now: Path, state_dir: str, value: str) -> str:
+    if not Path(value).is_absolute() or Path(value).exists():
+        return value
+    beside = Path(os.path.normpath(now / os.path.relpath(value, state_dir)))
+    return str(beside) if beside.exists() else value
 
 
 def changed(then: Mapping[str, str], now: Mapping[str, str]) -> str:

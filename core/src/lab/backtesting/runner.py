@@ -21,7 +21,6 @@ from lab.composition.header import left_open, make_header, status_of
 from lab.composition.subscription import run_instrument, settle_interval
 from lab.domain.control import Command, CommandAction
 from lab.domain.inputs import Input
-from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.engine.engine import Engine
@@ -102,21 +101,21 @@ def prepare(
     try:
         wanted, batches = data.wanted(), data.batches()
         call = "batch_instrument"
-        instrument = data.instrument(run.symbol)
-        if batches is None or instrument is None:
+        found = {symbol: data.instrument(symbol) for symbol in run.symbols}
+        if batches is None or None in found.values():
             text = f"provider {name!r} has no recorded data; use replay (a file) or mock (a seed)"
             raise RunError(EndReason.CONFIG, text)
-        instrument = run_instrument(name, run.symbol, call, instrument)
+        instruments = {symbol: run_instrument(name, symbol, call, one) for symbol, one in found.items()}
         call = "batches"
         first = next(batches, None)
         if first is None:
-            raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {run.symbol}")
+            raise RunError(EndReason.CONFIG, f"{provider.origin()}: holds no data for {', '.join(run.symbols)}")
         if not isinstance(first, Sequence):
             raise TypeError(f"it gave {text_of(repr, first, 60)}, expected sequences of inputs")
         call = "source"
         source = msgspec.convert(data.source(), dict[str, str])
         encode(source)  # raises where it can't be recorded
-        started = assembly.describe(kind, {run.symbol: instrument}, source)
+        started = assembly.describe(kind, instruments, source)
         if recorded is not None:
             memory = {
                 gate.name: recorded.gate_memory[gate.name]
@@ -285,7 +284,7 @@ def conduct(
         journal.append_record(batch.started, 0, 0)
         journal.append(batch.engine.begin(), 0, 0)
         number, reason, error = run_through(batch, journal, stopped, progress)
-        header = make_header(assembly, kind, instrument_of(batch), batch.engine, run_id=run_id, directory=directory)
+        header = make_header(assembly, kind, batch.engine, run_id=run_id, directory=directory)
         session = SessionState(
             duration_seconds=round(seconds() - began, 3),
             first_ns=batch.first_ns,
@@ -346,16 +345,14 @@ def _info(
     failures: FailureLog,
 ) -> RunInfo:
     """Return the run's facts for reporters after a backtest. Its candles are read from the source again."""
-    run, inputs = batch.assembly.settings, _again(batch, report.counters.inputs, failures)
+    inputs = _again(batch, report.counters.inputs, failures)
     one_at_a_time = threading.Lock()  # reporters ask from several threads, and a provider knows of one
 
     def candles() -> list[Candle]:
         with one_at_a_time:
             return [event for event in inputs() if isinstance(event, Candle)]
 
-    status = status_of(
-        batch.engine, run.symbol, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",)
-    )
+    status = status_of(batch.engine, seconds_left=0.0, feed=FeedState.DOWN, why_not_trading=("the run is over",))
     return RunInfo(
         run_id=run_id,
         header=header,
@@ -377,11 +374,6 @@ def _again(batch: Batch, count: int, failures: FailureLog) -> "Callable[[], Iter
         return islice(chain.from_iterable(source), count)
 
     return inputs
-
-
-def instrument_of(batch: Batch) -> Instrument:
-    """Return the instrument a batch trades."""
-    return batch.engine.state.markets[batch.assembly.settings.symbol].instrument
 
 
 def _sync(path: Path) -> None:

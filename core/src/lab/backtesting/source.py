@@ -6,6 +6,7 @@ from typing import Final, cast
 from attrs import define, field
 
 from lab.domain.batches import CheckedBatch
+from lab.domain.control import SymbolState
 from lab.domain.guard import InputGuard
 from lab.domain.inputs import INPUTS, Input
 from lab.domain.market import BACKFILLED, MARKET_DATA, Backfill, Candle, MarketData
@@ -104,6 +105,9 @@ class GuardedSource:
                     raise ValueError(f"time_ns {event.time_ns} is no time in nanoseconds")
             except (TypeError, ValueError, OverflowError) as error:
                 self._hold_out(f"{class_name(event)}: {message_of(error)}")
+                return False
+            if isinstance(event, SymbolState) and event.symbol not in self._guard.symbols:
+                self._hold_out(f"symbol_state: {event.symbol[:80]!r} is none of this run's symbols")
                 return False
             if event.__class__ is not Backfill:
                 return True

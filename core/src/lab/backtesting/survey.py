@@ -14,7 +14,7 @@ from lab.backtesting.changed_file import NotChangeableError, inputs_known, rows_
 from lab.backtesting.changed_future import draw_of
 from lab.backtesting.opened_files import on_open, packages_of
 from lab.backtesting.recorded_run import recorded_batch
-from lab.backtesting.recorded_source import moved
+from lab.backtesting.recorded_source import each_path, moved
 from lab.backtesting.verify import verify
 from lab.composition.assembly import reassemble
 from lab.domain.control import Command
@@ -168,7 +168,8 @@ class _Pass:
 
 def _is_asked(engine: Engine, event: Input) -> bool:
     """Return whether a strategy was asked about an input just stepped."""
-    going = [one for one in engine.strategies if not one.failed]
+    symbol = getattr(event, "symbol", "")
+    going = [one for one in engine.strategies if not one.failed and symbol in one.symbols]
     if isinstance(event, Candle):
         history = engine.state.markets[event.symbol].history
         newest = history.next_ns == event.open_ns + history.interval_ns
@@ -195,12 +196,15 @@ def _chosen(decided: Sequence[int], acted: set[int], inputs: int, most: int | No
 
 def _paths(started: RunStarted) -> list[tuple[str, str]]:
     """Return setting and path of each file or recorded run that the provider's settings name."""
-    name = started.provider.name
-    return [
-        (f"{name}.{key}", value)
-        for key, value in started.provider.settings.items()
-        if isinstance(value, str) and Path(value).is_absolute() and (Path(value).is_file() or _is_run(Path(value)))
-    ]
+    found: list[tuple[str, str]] = []
+    for key, value in started.provider.settings.items():
+        texts: list[str] = []
+        each_path(value, lambda text, texts=texts: texts.append(text) or text)  # type: ignore[misc]
+        for number, text in enumerate(texts):
+            path = Path(text)
+            if path.is_absolute() and (path.is_file() or _is_run(path)):
+                found.append((f"{started.provider.name}.{key}{f'.{number + 1}' if len(texts) > 1 else ''}", text))
+    return found
 
 
 def _places(started: RunStarted, cuts: Sequence[Cut]) -> tuple[list[Place], list[str]]:

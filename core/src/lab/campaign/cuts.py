@@ -6,7 +6,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from lab.domain.control import TradingState
+from lab.domain.control import SymbolState, TradingState
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled
 from lab.errors import JournalError
 from lab.journal.codec import decode_as
@@ -90,6 +90,8 @@ def halted_by(state_dir: Path) -> tuple[str, ...] | None:
             if reader.run_ended() is not None:
                 return None
             states = list(reader.events(TradingState))
+            symbols = {one.symbol: one.halted_by for one in reader.events(SymbolState)}
     except JournalError as error:
         return (str(error),)
-    return states[-1].halted_by if states else ("trading never opened",)
+    alone = [f"{symbol}: {why}" for symbol, reasons in symbols.items() for why in reasons]
+    return (*states[-1].halted_by, *alone) if states else ("trading never opened",)

@@ -11,7 +11,7 @@ from attrs import define, field
 
 from lab.backtesting.verify import verify
 from lab.campaign.plan import Lived
-from lab.domain.control import ClockStepped, Command, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, SymbolState, TradingState
 from lab.domain.events import OrderAccepted, OrderEnded, OrderFilled
 from lab.domain.market import BACKFILLED, Backfill, Candle, Quote
 from lab.domain.time import SECOND_NS
@@ -30,7 +30,7 @@ from lab.runs.directory import REPORT_NAME
 
 _CLASSES: Final = {kind: cls for cls, kind in ROW_KINDS.items()}
 _WATCHED: Final = frozenset(
-    ROW_KINDS[cls] for cls in (TradingState, Notice, Command, OrderAccepted, OrderFilled, OrderEnded)
+    ROW_KINDS[cls] for cls in (TradingState, SymbolState, Notice, Command, OrderAccepted, OrderFilled, OrderEnded)
 )
 _FAILURES: Final = frozenset({"strategy_stopped", "gate_failed", "broker_failed"})
 _OVERRUN_S: Final = 15.0
@@ -135,20 +135,15 @@ class _Rows:
     halted: bool = True
     opened: bool = False
     stopping: bool = False
+    alone: set[str] = field(factory=set)
+    """The symbols that are halted by themselves."""
     working: set[str] = field(factory=set)
 
     def see(self, seq: int, row: object) -> None:
         """Take the next row."""
         match row:
-            case TradingState():
-                self.halted = bool(row.halted_by)
-                if self.halted and self.opened:
-                    self.found.states.add("trading shut")
-                self.opened |= not self.halted
-                if FULL_DISK in row.halted_by:
-                    self.found.states.add("disk full")
-                    if self.working:
-                        self.found.states.add("disk full with a working order")
+            case TradingState() | SymbolState():
+                self._state(row)
             case Notice():
                 self._notice(row)
             case Command():
@@ -163,6 +158,21 @@ class _Rows:
                 if self.halted:
                     self.found.states.add("order ended while trading was shut")
 
+    def _state(self, row: TradingState | SymbolState) -> None:
+        if isinstance(row, SymbolState):
+            (self.alone.add if row.halted_by else self.alone.discard)(row.symbol)
+            if row.halted_by and self.opened:
+                self.found.states.add("one symbol shut")
+            return
+        self.halted = bool(row.halted_by)
+        if self.halted and self.opened:
+            self.found.states.add("trading shut")
+        self.opened |= not self.halted
+        if FULL_DISK in row.halted_by:
+            self.found.states.add("disk full")
+            if self.working:
+                self.found.states.add("disk full with a working order")
+
     def _notice(self, row: Notice) -> None:
         if row.topic == "feed":
             self.found.feed[row.detail.get("state", "")] += 1
@@ -173,7 +183,7 @@ class _Rows:
 
     def _accepted(self, seq: int, row: OrderAccepted) -> None:
         self.working.add(row.order_id)
-        if not row.reduce_only and (self.halted or self.stopping):
+        if not row.reduce_only and (self.halted or row.symbol in self.alone or self.stopping):
             when = "at the end" if self.stopping else "while trading was halted"
             self.found.violations.append(f"I8: row {seq}: the entry {row.order_id} was accepted {when}")
 
@@ -247,13 +257,16 @@ def _gate(directory: Path, lived: Lived, silence_ns: int) -> Sequence[str]:
     """
     if any(fault.startswith(_TIMELESS) for fault in lived.plan.faults):
         return ()
-    halted, newest_ns, wrong = True, 0, list[str]()
+    halted, alone, newest, wrong = True, set[str](), dict[str, int](), list[str]()
     for event in read_tape(directory):
         if isinstance(event, TradingState):
             halted = bool(event.halted_by)
+        elif isinstance(event, SymbolState):
+            (alone.add if event.halted_by else alone.discard)(event.symbol)
         elif isinstance(event, Quote):
-            if newest_ns and not halted and event.time_ns - newest_ns > silence_ns + _SHUT_WITHIN_NS:
-                passed_s = (event.time_ns - newest_ns) / SECOND_NS
+            passed_ns = event.time_ns - newest.get(event.symbol, event.time_ns)
+            if not halted and event.symbol not in alone and passed_ns > silence_ns + _SHUT_WITHIN_NS:
+                passed_s = passed_ns / SECOND_NS
                 wrong.append(f"I8: no quote came for {passed_s:.1f} s before {event.time_ns}, and trading stayed open")
-            newest_ns = event.time_ns
+            newest[event.symbol] = event.time_ns
     return wrong[:_SHOWN_MOST]

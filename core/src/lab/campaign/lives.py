@@ -32,7 +32,7 @@ def live(recipe: Recipe, registry: Registry, plan: Plan, settings: Mapping[str, 
             finalize_interrupted(state_dir)
             break
         left = plan.minutes if resumed is not None else max(0.5, plan.minutes - began_s / 60)
-        assembly = recipe.assembly(registry, plan.seed, left, settings, state_dir)
+        assembly = recipe.assembly(registry, plan.seed, left, settings, state_dir, plan.symbols)
         lived.providers.append(assembly.provider.component)
         life = Life(lived, assembly, state_dir, folder / "saved", began_s, end, others)
         cut_s = life.run(resumed)

@@ -28,6 +28,8 @@ class Plan:
     seed: int
     minutes: float
     faults: tuple[str, ...]
+    symbols: tuple[str, ...] = ()
+    """Its symbols, where none were asked for."""
 
     @property
     def healed_s(self) -> float:
@@ -48,9 +50,21 @@ class Recipe:
     sets: Sequence[str] = ()
     config: Path | None = None
 
-    def assembly(self, registry: Registry, seed: int, minutes: float, more: Mapping[str, str], where: Path) -> Assembly:
-        """Put a session together; ``more`` are settings of the provider. Raises as `assemble` does."""
-        layers = layers_for(self.config, list(self.sets), self.options, {})
+    def assembly(
+        self,
+        registry: Registry,
+        seed: int,
+        minutes: float,
+        more: Mapping[str, str],
+        where: Path,
+        symbols: Sequence[str] = (),
+    ) -> Assembly:
+        """Put a session together; ``more`` are settings of the provider, ``symbols`` those where none were asked for.
+
+        Raises as `assemble` does.
+        """
+        defaults = {"run.symbol": ",".join(symbols)} if symbols else {}
+        layers = layers_for(self.config, list(self.sets), self.options, defaults)
         for key, value in more.items():
             layers.put(self.options["run.provider"], key, value, "default")
         health = {"health_port": "0"} if seed % _HEALTH_EACH == 0 else {}

@@ -57,7 +57,7 @@ class Trial:
         with _folder() as folder:
             rehearsal, silence_s = self._rehearsal(seed, folder)
             drawn = self._drawn(seed, rehearsal) if faults is None else tuple(faults)
-            plan = Plan(seed, self.minutes, drawn)
+            plan = Plan(seed, self.minutes, drawn, tuple(rehearsal.symbols))
             lived = live(self.recipe, self.registry, plan, _settings(rehearsal, drawn), folder)
             found = check(lived, self.registry, silence_s)
             found.violations += leaks(folder / "now")

@@ -14,7 +14,7 @@ _HOLES_SHOWN: Final = 5
 
 @click.command("download")
 @click.option("--provider", metavar="NAME", help="Where from. Default: bitunix.")
-@click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT.")
+@click.option("--symbol", "symbols", multiple=True, metavar="SYMBOL", help="The instrument. Default: BTCUSDT.")
 @click.option("--interval", metavar="LENGTH", help="Length of a candle: 1m, 5m, 1h ... Default: 1m.")
 @click.option("--from", "since", metavar="TIME", required=True, help="When the first candle opens: 2024-01-31, say.")
 @click.option("--to", "until", metavar="TIME", help="When the last candle has ended. Default: the newest closed one.")
@@ -43,7 +43,7 @@ def command(as_json: bool, since: str, until: str | None, out: Path | None, **gi
         raise click.UsageError(f"--from {since} is not before --to {until}")
     _, assembly = options.gather({**given, "no_write": True})
     run = assembly.settings
-    path = out or Path(f"{run.symbol}-{run.interval}.csv")
+    path = out or Path(f"{run.only_symbol('lab download')}-{run.interval}.csv")
     with Line() as line:
         done = run_download(
             assembly, Wanted(since_ns, until_ns, path), wall_ns=time.time_ns, progress=line.step, say=line.say

@@ -81,7 +81,13 @@ parts = apply(
     config,
     sets,
     strategies,
-    click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT."),
+    click.option(
+        "--symbol",
+        "symbols",
+        multiple=True,
+        metavar="SYMBOL",
+        help="The instrument; may be repeated, for a run of several. Default: BTCUSDT.",
+    ),
     click.option(
         "--interval", metavar="LENGTH", help="Length of a candle: 1m, 1h ... Default: the data's own, else 1m."
     ),
@@ -139,10 +145,11 @@ def gather(
     registry = registry or Registry()
     options: dict[str, Any] = {}
     for key in (
-        "provider", "symbol", "interval", "broker", "equity", "account", "leverage", "margin", "seed", "speed",
+        "provider", "interval", "broker", "equity", "account", "leverage", "margin", "seed", "speed",
         "minutes", "no_orders", "no_write", "state_dir", "start_timeout", "health_port", "strict_state",
     ):  # fmt: skip
         options[f"run.{key}"] = given.get(key)
+    options["run.symbol"] = ",".join(given.get("symbols") or ()) or None
     for key, flag in FLAGS.items():
         values = list(given.get(key) or ())
         if "none" in values and set(values) != {"none"}:

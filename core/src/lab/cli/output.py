@@ -87,6 +87,10 @@ def report_lines(report: "Report") -> str:
             lines = [(f"result {part}", _result(inner)) for part, inner in value.items() if len(value) > 1]
         elif key == "statistics":
             lines = figure_rows(report.statistics, rounded)
+        elif key == "instruments":  # a line each
+            lines = [(f"instrument {part}", inner) for part, inner in value.items()]
+        elif key == "instrument" and report.instruments:
+            continue
         elif key == "degradations":  # a line each
             lines = [("" if place else label, inner) for place, inner in enumerate(value)]
         rows += [(name, text) for name, inner in lines if key not in _NOT_SHOWN and (text := _inline(inner))]

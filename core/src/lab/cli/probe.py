@@ -12,7 +12,9 @@ from lab.cli import options, output
 @click.option("--provider", metavar="NAME", help="The provider to try. Default: bitunix.")
 @options.config
 @options.sets
-@click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT.")
+@click.option(
+    "--symbol", "symbols", multiple=True, metavar="SYMBOL", help="The instrument; may be repeated. Default: BTCUSDT."
+)
 @click.option("--interval", metavar="LENGTH", help="Length of a candle. Default: 1m.")
 @options.as_json
 def command(as_json: bool, **given: Any) -> int:

@@ -44,7 +44,10 @@ class _Seeds(click.ParamType[range]):
     "--strategy", "strategies", multiple=True, metavar="NAME",
     help="A strategy, or alias=name; may be repeated. Default: busy, which asks for something of every kind.",
 )  # fmt: skip
-@click.option("--symbol", metavar="SYMBOL", help="The instrument. Default: BTCUSDT.")
+@click.option(
+    "--symbol", "symbols", multiple=True, metavar="SYMBOL",
+    help="The instrument; may be repeated. Default: what the provider's rehearsal has, else BTCUSDT.",
+)  # fmt: skip
 @click.option("--interval", metavar="LENGTH", help="Length of a candle: 1m, 5m, 1h ... Default: 1m.")
 @click.option(
     "--minutes", type=click.FloatRange(_LEAST_MINUTES, _MOST_MINUTES), default=12.0, show_default=True,
@@ -117,8 +120,10 @@ def _trial(given: dict[str, Any], minutes: float, keep: Path | None) -> "Trial":
     from lab.campaign.plan import Recipe
     from lab.campaign.trial import Trial
 
-    named = {key: given[key] for key in ("provider", "symbol", "interval") if given[key] is not None}
+    named = {key: given[key] for key in ("provider", "interval") if given[key] is not None}
     typed = {f"run.{key}": value for key, value in named.items()}
+    if given["symbols"]:
+        typed["run.symbol"] = ",".join(given["symbols"])
     typed["run.strategies"] = list(given["strategies"]) or [NAME]
     trial = Trial(Recipe(typed, tuple(given["sets"]), given["config"]), minutes, keep)
     trial.recipe.assembly(trial.registry, 0, minutes, {}, Path(tempfile.gettempdir()))
@@ -128,7 +133,9 @@ def _trial(given: dict[str, Any], minutes: float, keep: Path | None) -> "Trial":
 def _again(given: dict[str, Any], minutes: float) -> str:
     """Return what to type for the same campaign, without its seeds and faults."""
     words = ["lab", "simulate", "--provider", given["provider"], "--minutes", f"{minutes:g}"]
-    for flag, key in (("--symbol", "symbol"), ("--interval", "interval"), ("--config", "config")):
+    for symbol in given["symbols"]:
+        words += ["--symbol", symbol]
+    for flag, key in (("--interval", "interval"), ("--config", "config")):
         words += [flag, str(given[key])] if given[key] is not None else []
     for name in given["strategies"]:
         words += ["--strategy", name]

@@ -77,7 +77,7 @@ class Assembly:
 
     @property
     def lookback(self) -> int:
-        """Candles needed before every strategy can decide."""
+        """Candles of each symbol needed before every strategy can decide."""
         return max((part.component.lookback for part in self.strategies), default=1)
 
     def engine(
@@ -93,10 +93,12 @@ class Assembly:
         decide on a live run and be missing when it is fed again.
         Raises `ConfigError` for a leverage above an instrument's, `ComponentError` where the broker does not open.
         """
-        for instrument in started.instruments.values():
+        # The journal sorts what is by symbol: the order in which markets are gone through is that of the settings.
+        instruments = {symbol: started.instruments[symbol] for symbol in started.symbols}
+        for instrument in instruments.values():
             check_leverage(instrument, started.leverage)
         try:
-            self.broker.component.open(started.instruments, started.seed)
+            self.broker.component.open(instruments, started.seed)
         except BaseException as error:
             on_failure("broker", self.broker.name, "open", error)
             raise ComponentError(f"broker {self.broker.name} failed in open: {describe_error(error)}") from error
@@ -110,7 +112,7 @@ class Assembly:
                 self._let_go(name, lookbacks[name])
 
         engine = Engine(
-            started.instruments,
+            instruments,
             started.interval_ns,
             self.broker.component,
             [(part.name, part.component) for part in self.gates],
@@ -334,7 +336,7 @@ def assemble(
     return Assembly(
         run,
         provider or _told(run, make(chosen)),
-        [_with_lookback(make(entry)) for entry in strategies],
+        [_checked(make(entry), run.symbols) for entry in strategies],
         [make(entry) for entry in gates],
         make(broker),
         [make(entry) for entry in shown],
@@ -344,8 +346,8 @@ def assemble(
     )
 
 
-def _with_lookback(part: Part[Strategy]) -> Part[Strategy]:
-    """Return a strategy whose lookback can be used. Raises `PluginError`."""
+def _checked(part: Part[Strategy], symbols: Sequence[str]) -> Part[Strategy]:
+    """Return a strategy whose look-back and symbols can be used. Raises `PluginError`, `ConfigError`."""
     try:
         lookback = part.component.lookback
     except KeyboardInterrupt:
@@ -357,7 +359,25 @@ def _with_lookback(part: Part[Strategy]) -> Part[Strategy]:
             f"{part.name}: its lookback is {text_of(repr, lookback, 100)}; expected a whole number of candles, "
             "0 or more"
         )
+    _check_symbols(part, symbols)
     return part
+
+
+def _check_symbols(part: Part[Strategy], known: Sequence[str]) -> None:
+    """Refuse a strategy that names a symbol which is not in the run. Raises `ConfigError`, `PluginError`."""
+    try:
+        named = getattr(part.component, "symbols", ())
+        names = [] if isinstance(named, str) else list(named)
+    except KeyboardInterrupt:
+        raise  # of a command that a signal just ends
+    except BaseException as error:
+        raise PluginError(f"{part.name}: its symbols fail: {describe_error(error)}") from None
+    if isinstance(named, str) or not all(type(one) is str for one in names):
+        raise PluginError(f"{part.name}: its symbols are {text_of(repr, named, 80)}; expected a sequence of text")
+    for one in names:
+        if one not in known:
+            cure = f"add --symbol {one[:80]}, or take it out of the strategy's symbols"
+            raise ConfigError(f"{part.name} wants {one[:80]}, and this run has {', '.join(known)}; {cure}")
 
 
 def _told(run: RunSettings, part: Part[Provider]) -> Part[Provider]:

@@ -9,8 +9,12 @@ from attrs import define, field, validators
 
 from lab.domain.margin import ACCOUNT_MODES, MARGIN_MODES
 from lab.domain.time import DAY_NS, parse_interval
+from lab.errors import ConfigError
+from lab.records.run import symbols_of
 
 _PLACES: Final = 18  # as many as the engine keeps exactly
+SYMBOLS_MOST: Final = 20
+"""How many symbols one run may have: one loop steps them all, one socket brings them and one page shows them."""
 
 
 def _interval(instance: object, attribute: Any, value: str) -> None:
@@ -19,8 +23,18 @@ def _interval(instance: object, attribute: Any, value: str) -> None:
 
 
 def _symbol(instance: object, attribute: Any, value: str) -> None:
-    if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", value):
-        raise ValueError(f"symbol = {value!r}: expected 1 to 32 letters, digits, '.', '_' or '-'")
+    symbols = symbols_of(value)
+    for symbol in symbols:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,32}", symbol):
+            raise ValueError(f"symbol = {symbol[:80]!r}: expected 1 to 32 letters, digits, '.', '_' or '-'")
+        if symbols.count(symbol) > 1:
+            raise ValueError(f"symbol = {symbol} is given twice; give each symbol once")
+    if len(symbols) > SYMBOLS_MOST:
+        raise ValueError(f"symbol gives {len(symbols)} symbols; a run takes {SYMBOLS_MOST} at most: start a second run")
+
+
+def _joined(value: str) -> str:
+    return ",".join(symbols_of(value))
 
 
 def _speed(instance: object, attribute: Any, value: str) -> None:
@@ -74,7 +88,9 @@ class RunSettings:
     reporters: list[str] = _key(
         "what shows and writes the run", factory=lambda: ["terminal", "jsonl", "html"], validator=_names
     )
-    symbol: str = _key("the instrument", default="BTCUSDT", validator=_symbol)
+    symbol: str = _key(
+        "the instrument; several with commas between them", default="BTCUSDT", converter=_joined, validator=_symbol
+    )
     interval: str = _key("length of a candle: 1m, 5m, 1h ...", default="1m", validator=_interval)
     minutes: float = _key(
         "how long a live run lasts", default=10.0, validator=[validators.gt(0), validators.le(525_600)]
@@ -119,6 +135,17 @@ class RunSettings:
         converter=Path.expanduser,
         validator=_folder,
     )
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols, in the order in which they were given."""
+        return symbols_of(self.symbol)
+
+    def only_symbol(self, taker: str) -> str:
+        """Return the symbol, for what takes one. Raises `ConfigError` where there are several."""
+        if len(self.symbols) > 1:
+            raise ConfigError(f"symbol = {self.symbol[:80]}: {taker} takes one symbol at a time; give one of them")
+        return self.symbol
 
     @property
     def interval_ns(self) -> int:

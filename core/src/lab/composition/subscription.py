@@ -1,4 +1,6 @@
-"""Settles a run's interval, makes its subscription, and refuses what its provider does not offer."""
+"""Settles a run's interval, makes its subscriptions, and refuses what its provider does not offer."""
+
+from collections.abc import Iterable
 
 import attrs
 
@@ -49,17 +51,17 @@ def settle_interval(assembly: Assembly) -> None:
     assembly.in_force[place] = attrs.evolve(in_force, value=interval, origin=f"the data of {provider.name}")
 
 
-def run_subscription(name: str, provider: Provider, symbol: str, interval_ns: int) -> Subscription:
-    """Return a run's subscription: of the channels a run takes, those the provider has.
+def run_subscriptions(name: str, provider: Provider, symbols: Iterable[str], interval_ns: int) -> list[Subscription]:
+    """Return a run's subscriptions, one a symbol: of the channels a run takes, those the provider has.
 
-    Raises `ProviderError` where it has no candles, or refuses symbol or interval.
+    Raises `ProviderError` where it has no candles, or refuses a symbol or the interval.
     """
     offered = provider.channels()
     if Channel.CANDLES not in offered:
         has = ", ".join(sorted(offered)) or "none"
         raise ProviderError(f"provider {name!r} has no channel {Channel.CANDLES}, which a run needs; it has {has}")
-    wanted = Subscription(symbol, interval_ns, RUN_CHANNELS & offered)
-    provider.check([wanted])
+    wanted = [Subscription(symbol, interval_ns, RUN_CHANNELS & offered) for symbol in symbols]
+    provider.check(wanted)
     return wanted
 
 

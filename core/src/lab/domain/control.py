@@ -1,4 +1,4 @@
-"""Inputs of the engine that are not market data: trading state, notices, timers and commands."""
+"""Inputs of the engine that are not market data: trading states, notices, timers and commands."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -9,6 +9,14 @@ class TradingState(NamedTuple):
     """Whether trading is halted: ``halted_by`` holds the reasons. Entries are placed only while it is empty."""
 
     time_ns: int
+    halted_by: tuple[str, ...]
+
+
+class SymbolState(NamedTuple):
+    """Whether entries of one symbol are halted, beside `TradingState`: only in runs of several symbols."""
+
+    time_ns: int
+    symbol: str
     halted_by: tuple[str, ...]
 
 

@@ -2,8 +2,10 @@
 
 from typing import Final
 
-from lab.domain.control import ClockStepped, Command, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, SymbolState, Timer, TradingState
 from lab.domain.market import MARKET_DATA, Backfill, MarketData
 
-Input = MarketData | Backfill | TradingState | Notice | Timer | Command | ClockStepped
-INPUTS: Final[tuple[type, ...]] = (*MARKET_DATA, Backfill, TradingState, Notice, Timer, Command, ClockStepped)
+Input = MarketData | Backfill | TradingState | SymbolState | Notice | Timer | Command | ClockStepped
+INPUTS: Final[tuple[type, ...]] = (
+    *MARKET_DATA, Backfill, TradingState, SymbolState, Notice, Timer, Command, ClockStepped,
+)  # fmt: skip

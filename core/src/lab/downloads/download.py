@@ -124,7 +124,7 @@ class _Download:
         """Ask for the newest candle, then for all from the first one wanted or the last one there on."""
         run, component = self.assembly.settings, self.provider.component
         interval_ns = run.interval_ns
-        self.provider.subscription(run.symbol, interval_ns)
+        self.provider.subscriptions(run.symbols, interval_ns)
         await self.provider.instrument(run.symbol, _CALL_S)
         source = HistorySource(
             component, run.symbol, interval_ns,

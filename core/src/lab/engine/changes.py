@@ -296,11 +296,11 @@ class OrderChanges:
         same = changed.limit == open_.order.limit and changed.stop == open_.order.stop
         if changed.reduce_only or (smaller and same):
             return None
-        if self._state.halt_reasons:
-            return "engine", "trading is halted", {"reasons": "; ".join(self._state.halt_reasons)}
+        market = self._state.markets[changed.symbol]
+        if market.halt_reasons:
+            return "engine", "trading is halted", {"reasons": "; ".join(market.halt_reasons)}
         children = {one.order.type: one.order for one in self._children(open_)}
         guard, target = children.get(OrderType.STOP), children.get(OrderType.LIMIT)
-        market = self._state.markets[changed.symbol]
         request = OrderRequest(
             changed.symbol, changed.side, changed.remaining, changed.type, changed.limit, stop=changed.stop,
             trail=changed.trail, stop_loss=None if guard is None else guard.stop,

@@ -10,7 +10,7 @@ from decimal import Decimal, localcontext
 from functools import partial
 from typing import Any
 
-from lab.domain.control import ClockStepped, Command, CommandAction, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, Notice, SymbolState, Timer, TradingState
 from lab.domain.events import Deposited
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
@@ -39,7 +39,7 @@ from lab.engine.liquidation import Liquidation
 from lab.engine.orders import Archive, OrderEntry
 from lab.engine.protocols import BrokerProtocol, OnFailure, RiskGateProtocol, StrategyProtocol, declared
 from lab.engine.state import Book, EngineState, Market, Outputs
-from lab.engine.strategies import BoundStrategy, Strategies
+from lab.engine.strategies import BoundStrategy, CandleCalls, QuoteCalls, Strategies
 from lab.engine.timers import Timers
 from lab.engine.valuation import CarriedLoss, Valuation
 from lab.engine.view import MarketView
@@ -129,6 +129,7 @@ class Engine:
             Backfill: self._backfill,
             Timer: self._timer,
             TradingState: self._trading_state,
+            SymbolState: self._symbol_state,
             Notice: self._notice,
             Command: self._command,
             ClockStepped: self._clock_stepped,
@@ -153,15 +154,13 @@ class Engine:
         markets = self.state.markets.values()
         counters.quotes = sum(market.quotes for market in markets)
         counters.backfilled = sum(market.history.backfilled for market in markets)
-        counters.candles = live = self._strategies.live_candles
+        counters.candles = self._strategies.live_candles()
         counters.fees_paid = self.state.fees_paid
         counters.funding_paid = self.state.paid("funding")
         counters.liquidation_fees = self.state.paid("liquidation_fees")
         counters.insurance_paid = -self.state.paid("insurance")
         self.valuation.count_extremes(counters)
-        counters.decisions = sum(
-            (live if one.retired_at is None else one.retired_at) - one.skips for one in self.strategies
-        )
+        counters.decisions = sum([self._strategies.decisions(one) for one in self.strategies])
         return counters
 
     def begin(self) -> Sequence[object]:
@@ -246,7 +245,8 @@ class Engine:
         if count >= history.trim_at:
             history.trim()
         strategies = self._strategies
-        for lookback, on_candle, view, strategy in strategies.on_candle:
+        calls: CandleCalls = market.on_candle
+        for lookback, on_candle, view, strategy in calls:
             if count < lookback:
                 if live:
                     strategy.skips += 1
@@ -293,7 +293,8 @@ class Engine:
         if not market.quiet_low < (bid if market.long else ask) < market.quiet_high:
             self._mark(market, out)
         strategies = self._strategies
-        for on_quote, view, strategy in strategies.on_quote:
+        calls: QuoteCalls = market.on_quote
+        for on_quote, view, strategy in calls:
             if strategies.several:
                 decision = _decision("q", time_ns, market.quote_number, market)
                 strategies.ask(strategy, "on_quote", on_quote, quote, decision, True, out)
@@ -337,7 +338,7 @@ class Engine:
             self._meet(event, out)
         for strategy in self._strategies.active:
             method = getattr(strategy, name)
-            if method is not None:
+            if method is not None and event.symbol in strategy.symbols:
                 self._strategies.ask(strategy, name, method, event, decision, True, out)
         if out and self._record:
             out.insert(0, event)
@@ -362,10 +363,20 @@ class Engine:
     def _trading_state(self, event: TradingState) -> Sequence[object]:
         out: Outputs = [event] if self._record else []
         self.state.halt(tuple(event.halted_by), self.state.paused_by)
+        self._meet_control(event, out)
+        return out
+
+    def _symbol_state(self, event: SymbolState) -> Sequence[object]:
+        out: Outputs = [event] if self._record else []
+        self.state.markets[event.symbol].halted_by = tuple(event.halted_by)
+        self.state.halt(self.state.halted_by, self.state.paused_by)
+        self._meet_control(event, out)
+        return out
+
+    def _meet_control(self, event: TradingState | SymbolState, out: Outputs) -> None:
         if self._meeting:
             self._advance(event.time_ns, out)  # an order may have arrived by then
             self._meet(event, out)
-        return out
 
     def _notice(self, notice: Notice) -> Sequence[object]:
         return (notice,) if self._record else ()
@@ -394,7 +405,7 @@ class Engine:
 
     def _meet(
         self,
-        event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped,
+        event: Candle | Quote | Trade | Depth | Timer | TradingState | SymbolState | ClockStepped,
         out: Outputs,
         before_fill: Callable[[int], object] | None = None,
     ) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 from msgspec.structs import astuple, replace
 
-from lab.domain.control import ClockStepped, Timer, TradingState
+from lab.domain.control import ClockStepped, SymbolState, Timer, TradingState
 from lab.domain.events import Fill, OrderFilled
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
@@ -44,7 +44,7 @@ class FillBooking:
 
     def observe(
         self,
-        event: Candle | Quote | Trade | Depth | Timer | TradingState | ClockStepped,
+        event: Candle | Quote | Trade | Depth | Timer | TradingState | SymbolState | ClockStepped,
         out: Outputs,
         before_fill: Callable[[int], object] | None = None,
     ) -> None:

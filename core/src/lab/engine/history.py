@@ -59,8 +59,8 @@ class History:
     """
 
     __slots__ = (
-        "_columns", "_dropped", "backfilled", "candles", "count", "dropped", "dropped_ns", "full", "interval_ns",
-        "keep", "next_ns", "trim_at",
+        "_columns", "_dropped", "backfilled", "candles", "changes", "count", "dropped", "dropped_ns", "full",
+        "interval_ns", "keep", "next_ns", "trim_at",
     )  # fmt: skip
 
     def __init__(self, interval_ns: int, keep: int) -> None:
@@ -71,6 +71,8 @@ class History:
         self.backfilled = 0
         self.candles: list[Candle] = []
         self.count = 0
+        self.changes = 0
+        """How often the past became another one: candles were put into it, or dropped."""
         self.next_ns = 0
         self._columns: dict[str, Column] = {}
         self.dropped = 0
@@ -85,6 +87,7 @@ class History:
         interval_ns = self.interval_ns
         late = [candle.open_ns for candle in candles if candle.open_ns + interval_ns > time_ns]
         if late:
+            self.changes += 1
             del candles[-len(late) :]
             self.count -= len(late)
             self.dropped += len(late)
@@ -124,6 +127,7 @@ class History:
                 outcomes.append("placed")
         placed = len(known) - len(candles)
         if placed:
+            self.changes += 1
             candles[:] = sorted(known.values(), key=_open_ns)  # in place: views hold the list
             self.count += placed
             self.backfilled += placed

@@ -66,10 +66,11 @@ class OrderEntry:
         bracket = request.stop_loss is not None or request.take_profit is not None
         # An order with a bracket is meant to open: it may find the position closed when it fills.
         closes = bool(reducible) and (request.reduce_only or (wanted <= reducible and not bracket))
-        halted = state.halt_reasons if not closes else ()
+        why = state.halt_reasons if market is None else market.halt_reasons
+        halted = why if not closes else ()
         if not live or state.no_orders or (halted and not reducible):
             state.counters.signals += 1
-            out.append(Signal(book.name, request, self._why_not(live)))
+            out.append(Signal(book.name, request, self._why_not(live, why)))
             return
         perhaps_known = oid in book.orders or oid in book.outcomes or request.decided_ns is not None
         if perhaps_known and self._refuse_duplicate(book, oid, request, out):
@@ -123,10 +124,10 @@ class OrderEntry:
                 oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
             self._submit(book, market, oid, request, size, True, (), out)
 
-    def _why_not(self, live: bool) -> str:
+    def _why_not(self, live: bool, halted: tuple[str, ...]) -> str:
         if not live:
             return "backfilled"
-        return "no_orders" if self._state.no_orders else "halted: " + "; ".join(self._state.halt_reasons)
+        return "no_orders" if self._state.no_orders else "halted: " + "; ".join(halted)
 
     def _refuse_duplicate(self, book: Book, oid: str, request: OrderRequest, out: Outputs) -> bool:
         """Refuse an order whose id has an outcome, with it; only a time the strategy names can be a forgotten one."""

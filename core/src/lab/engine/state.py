@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from math import inf
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import EXACT, ZERO, Ledger
@@ -15,6 +15,7 @@ from lab.domain.position import FLAT, Position
 from lab.domain.time import DAY_NS
 from lab.engine.counters import RunCounters
 from lab.engine.history import History
+from lab.engine.larger import LargerCandles
 
 if TYPE_CHECKING:
     from lab.domain.market import Depth, Funding, Quote, Trade
@@ -35,9 +36,10 @@ class Market:
 
     __slots__ = (
         "contract_value", "depth", "depth_ns", "depth_number", "first", "funded_ns", "funding_due_ns",
-        "funding_period_ns", "funding_step_ns", "history", "holders", "instrument", "kept", "last", "liquid_high",
-        "liquid_low", "long", "notional_most", "quiet_high", "quiet_low", "quote", "quote_ns", "quote_number", "quotes",
-        "rated_ns", "rates", "suffix", "symbol", "tiers", "trade", "trade_ns", "trade_number", "unrealised",
+        "funding_period_ns", "funding_step_ns", "halt_reasons", "halted_by", "history", "holders", "instrument", "kept",
+        "larger", "last", "liquid_high", "liquid_low", "long", "notional_most", "on_candle", "on_quote", "quiet_high",
+        "quiet_low", "quote", "quote_ns", "quote_number", "quotes", "rated_ns", "rates", "suffix", "symbol", "tiers",
+        "trade", "trade_ns", "trade_number", "unrealised",
     )  # fmt: skip
 
     def __init__(self, instrument: Instrument, interval_ns: int, keep: int, leverage: Decimal) -> None:
@@ -46,6 +48,14 @@ class Market:
         self.suffix = ""
         self.instrument = instrument
         self.history = History(interval_ns, keep)
+        self.larger = LargerCandles(self.history)
+        # What is called on a candle and on a quote of this symbol; `lab.engine.strategies` says of what kinds.
+        self.on_candle: tuple[Any, ...] = ()
+        self.on_quote: tuple[Any, ...] = ()
+        self.halted_by: tuple[str, ...] = ()
+        """The reasons of the newest `lab.domain.control.SymbolState` of this symbol."""
+        self.halt_reasons: tuple[str, ...] = ()
+        """Why no entry of this symbol may be placed now: the run's reasons and its own."""
         self.quote: Quote | None = None
         self.trade: Trade | None = None
         self.depth: Depth | None = None
@@ -295,7 +305,7 @@ class EngineState:
         self.paused_by = ""
         """Who paused trading by a command, and why; empty while nobody did."""
         self.halt_reasons: tuple[str, ...] = ()
-        """Why no entry may be placed now; empty while trading is open."""
+        """Why no entry of any symbol may be placed now; empty while trading is open."""
         self.exhausted = False
         """Whether every book was liquidated: the run is ending."""
         self.failure: ComponentError | None = None
@@ -306,7 +316,9 @@ class EngineState:
     def halt(self, reasons: tuple[str, ...], paused_by: str) -> None:
         """Set the session's reasons and who paused trading; ``halt_reasons`` are both."""
         self.halted_by, self.paused_by = reasons, paused_by
-        self.halt_reasons = (*reasons, paused_by) if paused_by else reasons
+        self.halt_reasons = whole = (*reasons, paused_by) if paused_by else reasons
+        for market in self.markets.values():
+            market.halt_reasons = (*whole, *market.halted_by) if market.halted_by else whole
 
     @property
     def liquidating(self) -> bool:

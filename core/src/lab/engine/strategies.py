@@ -43,6 +43,7 @@ class BoundStrategy:
         "on_trade",
         "retired_at",
         "skips",
+        "symbols",
         "timer_ns",
         "view",
     )  # fmt: skip
@@ -54,6 +55,8 @@ class BoundStrategy:
         self.context: Context = getcontext().copy()
         """The decimal context its code runs in, where there are several strategies: one cannot change another's."""
         self.lookback = strategy.lookback
+        self.symbols: frozenset[str] = frozenset(getattr(strategy, "symbols", ()) or view.symbols)
+        """The symbols whose market data it is shown."""
         self.failed = False
         self.skips = 0
         """Live candles on which it was not asked: its look-back was not there, or the broker failed before its turn."""
@@ -81,6 +84,11 @@ def _nothing(candle: "Candle", view: View) -> Iterable[Action]:
     return ()
 
 
+CandleCalls = tuple[tuple[int, Callable[["Candle", View], Iterable[Action]], View, BoundStrategy], ...]
+"""What is called on a candle: look-back, method, view and strategy of each."""
+QuoteCalls = tuple[tuple[Method, View, BoundStrategy], ...]
+
+
 class Strategies:
     """Calls the strategies, acts on what they decide, and stops the one that fails, alone."""
 
@@ -93,8 +101,6 @@ class Strategies:
         "active",
         "bound",
         "listening",
-        "on_candle",
-        "on_quote",
         "several",
     )
 
@@ -306,18 +312,27 @@ class Strategies:
     def retire(self, strategy: BoundStrategy) -> None:
         """Call a strategy no more."""
         if not strategy.book.stopped:
-            strategy.retired_at = self.live_candles
+            strategy.retired_at = self.live_candles(strategy)
             strategy.book.stopped = True
             self._bind()
 
     def _bind(self) -> None:
         """Bind what the hot path calls, once, of every strategy that is still called."""
         self.active = tuple(one for one in self.bound if not one.book.stopped)
-        self.on_candle = tuple((one.lookback, one.on_candle, one.view, one) for one in self.active)
-        self.on_quote = tuple((one.on_quote, one.view, one) for one in self.active if one.on_quote is not None)
+        for symbol, market in self._state.markets.items():
+            called = [one for one in self.active if symbol in one.symbols]
+            market.on_candle = tuple([(one.lookback, one.on_candle, one.view, one) for one in called])
+            market.on_quote = tuple([(one.on_quote, one.view, one) for one in called if one.on_quote is not None])
 
-    @property
-    def live_candles(self) -> int:
-        """How many candles came that were not back-filled."""
-        histories = [market.history for market in self._state.markets.values()]
-        return sum(history.count + history.dropped - history.backfilled for history in histories)
+    def decisions(self, strategy: BoundStrategy) -> int:
+        """Return how often a strategy was asked about a candle that was not back-filled."""
+        came = self.live_candles(strategy) if strategy.retired_at is None else strategy.retired_at
+        return came - strategy.skips
+
+    def live_candles(self, strategy: BoundStrategy | None = None) -> int:
+        """Return how many candles came that were not back-filled: those a strategy is shown, or all."""
+        return sum(
+            market.history.count + market.history.dropped - market.history.backfilled
+            for symbol, market in self._state.markets.items()
+            if strategy is None or symbol in strategy.symbols
+        )

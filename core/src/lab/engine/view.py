@@ -108,6 +108,7 @@ class MarketView:
     def halted_by(self) -> Sequence[str]:
         """Why the session has halted trading now, as for a feed that is down or a stale quote; empty while it has not.
 
+        What holds for one of several symbols alone, such as a stale quote of it, is in `halted`.
         ``halt_reasons`` of a strategy's view has more: what an operator paused, and gates that tripped.
         """
         return self._state.halted_by
@@ -116,9 +117,25 @@ class MarketView:
         """Return the instrument's steps and rates."""
         return self._markets[symbol].instrument
 
-    def candles(self, symbol: str) -> Sequence[Candle]:
-        """Return the closed candles kept, ascending, at least 1.5 times the look-back once that many came."""
-        return self._candles[symbol]
+    def halted(self, symbol: str) -> Sequence[str]:
+        """Return why the session has halted entries of a symbol now: `halted_by`, and what holds for it alone.
+
+        With one symbol that is `halted_by`.
+        """
+        return (*self._state.halted_by, *self._markets[symbol].halted_by)
+
+    def candles(self, symbol: str, interval: str = "") -> Sequence[Candle]:
+        """Return the closed candles kept, ascending, at least 1.5 times the look-back once that many came.
+
+        With an ``interval`` such as ``"15m"``, a multiple of the run's, return the candles of that length that the
+        ones kept make up. Each is there from its end on, begins at a whole multiple of its length since 1970 in UTC,
+        and is whole: one in which a candle is missing is left out, until that candle was filled in. A look-back counts
+        the run's candles: for ``n`` candles of ``k`` times the run's interval it is ``(n + 1) * k - 1``.
+        Raises ``ValueError`` for an interval that is none, or no multiple of the run's.
+        """
+        if not interval:
+            return self._candles[symbol]
+        return Candles(self._markets[symbol].larger.of(interval))
 
     def closes(self, symbol: str) -> memoryview:
         """Return the newest closes as contiguous read-only doubles, ascending, as ``numpy.frombuffer`` takes them."""
@@ -181,7 +198,10 @@ class View(MarketView):
 
     @property
     def halt_reasons(self) -> Sequence[str]:
-        """Why no entry may be placed now, gates that tripped included; empty while trading is open."""
+        """Why no entry may be placed now, gates that tripped included; empty while trading is open.
+
+        What holds for one of several symbols alone is in `halted`.
+        """
         halts = self._book.halts
         if not halts:
             return self._state.halt_reasons

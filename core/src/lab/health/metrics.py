@@ -62,8 +62,16 @@ def _status(health: Health) -> _Samples:
 
 def _held(health: Health) -> _Samples:
     held = {(one.strategy, one.symbol): float(one.quantity) for one in health.positions}
-    places = [*held, *((name, health.symbol) for name in health.strategies if (name, health.symbol) not in held)]
+    symbols = health.symbols or (health.symbol,)
+    flat = [(name, symbol) for name in health.strategies for symbol in symbols if (name, symbol) not in held]
+    places = [*held, *flat]
     return [({"strategy": name, "symbol": symbol}, held.get((name, symbol), 0)) for name, symbol in places]
+
+
+def _prices(health: Health) -> _Samples:
+    if not health.prices:
+        return [({}, health.price)]
+    return [({"symbol": symbol}, price) for symbol, price in health.prices.items()]
 
 
 def _ended(health: Health) -> _Samples:
@@ -88,7 +96,7 @@ METRICS: Final = (
     _one("lab_uptime_seconds", "gauge", "How long this process has run the session.", lambda h: h.uptime_seconds),
     _one("lab_run_seconds", "gauge", "How long the run lasts, in all processes.", lambda h: h.duration_seconds),
     _one("lab_remaining_seconds", "gauge", "How long the run goes on.", lambda h: h.seconds_left),
-    _one("lab_price", "gauge", "Middle of the newest quote, without quotes the newest close.", lambda h: h.price),
+    Metric("lab_price", "gauge", "Middle of the newest quote, without quotes the newest close.", _prices),
     _money("lab_equity", "Cash and unrealised profit of all books.", lambda h: h.equity),
     _money("lab_starting_equity", "Deposits of all accounts.", lambda h: h.starting_equity),
     _money("lab_max_drawdown", "Largest fall of equity from a peak.", lambda h: h.totals.max_drawdown),

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from lab.domain import events
-from lab.domain.control import ClockStepped, Command, Notice, Timer, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, SymbolState, Timer, TradingState
 from lab.domain.inputs import Input
 from lab.domain.market import MARKET_KINDS, Backfill
 from lab.records.run import ReportersState, RunEnded, RunStarted, RunState
@@ -18,6 +18,7 @@ INPUT_KINDS: Final[dict[type, str]] = {
     **MARKET_KINDS,
     Backfill: "backfill",
     TradingState: "trading_state",
+    SymbolState: "symbol_state",
     Notice: "notice",
     Timer: "timer",
     Command: "command",

@@ -61,6 +61,7 @@ def _build(reader: JournalReader, statistics: RunStatistics | None) -> Report:
     reason = next((r for r in EndReason if r.code == code), EndReason.UNKNOWN)
     settings = settings_in_force(started)
     filled = totals.fills or reader.has(OrderFilled)  # a backtest without an end has rows and no state
+    several = len(started.symbols) > 1
     first_ns, last_ns = session.first_ns or _time(reader, "ASC"), _time(reader, "DESC")
     return Report(
         schema_version=REPORT_SCHEMA_VERSION,
@@ -77,9 +78,10 @@ def _build(reader: JournalReader, statistics: RunStatistics | None) -> Report:
         venue=started.venue,
         realm=started.realm,
         strategy=", ".join(entry.name for entry in started.strategies),
-        symbol=started.symbol,
+        symbol=", ".join(started.symbols),
         interval=started.interval,
-        instrument=started.instruments.get(started.symbol),
+        instrument=started.instruments.get(started.symbols[0]),
+        instruments=started.instruments if several else {},
         settings=settings,
         changed=_changed(started.changed, settings),
         candles=totals.candles,

@@ -1,6 +1,6 @@
 """Fetching candles of the past: the warm-up history, what an outage took, and gaps. It never blocks the session."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -27,32 +27,39 @@ _MOST: Final = 2000
 _NEVER: Final = float("inf")
 
 
-def make_loader(
+def make_loaders(
     assembly: Assembly,
     inbox: Inbox,
-    history: History,
+    histories: Mapping[str, History],
     *,
     failed: Callable[[BaseException], None],
     wall_ns: Callable[[], int],
     state_dir: Path | None,
     pace: float,
-) -> "HistoryLoader":
-    """Return the loader of a session, with a cache under ``state_dir`` where there is one and the venue is real.
+) -> "dict[str, HistoryLoader]":
+    """Return a session's loaders by symbol, with a cache under ``state_dir`` where there is one and the venue is real.
 
-    Recorded and synthetic time begins anew with each run, so there is nothing to keep.
+    The provider is asked for one thing at a time. Recorded and synthetic time begins anew with each run, so there is
+    nothing to keep.
     """
-    run, declared, cache = assembly.settings, assembly.declared, None
-    if state_dir is not None and declared.realm is Realm.REAL:
-        key = {
-            "provider": assembly.provider.name,
-            "origin": declared.origin,
-            "symbol": run.symbol,
-            "interval": f"{run.interval_ns // SECOND_NS}s",
-        }
-        cache = CandleCache(state_dir, key, keep=2 * history.keep)
-    source = HistorySource(assembly.provider.component, run.symbol, run.interval_ns, failed)
+    run, declared, loaders = assembly.settings, assembly.declared, dict[str, HistoryLoader]()
+    turn = anyio.Lock() if len(histories) > 1 else None
     need, depth = assembly.lookback, declared.history_depth
-    return HistoryLoader(source, inbox, history, need=need, depth=depth, wall_ns=wall_ns, pace=pace, cache=cache)
+    for symbol, history in histories.items():
+        cache = None
+        if state_dir is not None and declared.realm is Realm.REAL:
+            key = {
+                "provider": assembly.provider.name,
+                "origin": declared.origin,
+                "symbol": symbol,
+                "interval": f"{run.interval_ns // SECOND_NS}s",
+            }
+            cache = CandleCache(state_dir, key, keep=2 * history.keep)
+        source = HistorySource(assembly.provider.component, symbol, run.interval_ns, failed, turn)
+        loaders[symbol] = HistoryLoader(
+            source, inbox, history, need=need, depth=depth, wall_ns=wall_ns, pace=pace, cache=cache
+        )
+    return loaders
 
 
 class HistoryLoader:
@@ -78,6 +85,7 @@ class HistoryLoader:
         """Begin with a history that is empty, or that of a run that goes on: what it missed is as after an outage."""
         self._source = source
         self._inbox = inbox
+        self._notice = source.notice_of(inbox)
         self._interval_ns = history.interval_ns
         self._history = history
         self._line = line = inbox.lines[source.symbol]
@@ -98,7 +106,7 @@ class HistoryLoader:
         self._patience_s = _PATIENCE_S * pace  # a provider's answers take real time
         self._patient_until = _NEVER
         self._wake = anyio.Event()
-        inbox.changed = self._changed
+        inbox.watchers.append(self._changed)
 
     # -- what others may know ----------------------------------------------------------------------------------------
 
@@ -126,7 +134,7 @@ class HistoryLoader:
             return
         missing, keep = (last_ns - first_ns) // self._interval_ns + 1, self._history.keep
         if missing > keep:
-            self._inbox.notice("backfill", state="too long", candles=str(missing), fetched=str(keep))
+            self._notice("backfill", state="too long", candles=str(missing), fetched=str(keep))
             first_ns = last_ns - (keep - 1) * self._interval_ns
         self._gaps.add(first_ns, last_ns)
         self._wake.set()
@@ -176,7 +184,7 @@ class HistoryLoader:
             self._saved = self._history.count
             self._cache.add(self._history.candles)
             if self._cache.problem:
-                self._inbox.notice("warm-up", state="not kept", error=self._cache.problem)
+                self._notice("warm-up", state="not kept", error=self._cache.problem)
 
     # -- after an outage ---------------------------------------------------------------------------------------------
 
@@ -191,16 +199,16 @@ class HistoryLoader:
         begin_ns = last_ns - (_MOST - 1) * step
         if line.next_ns < begin_ns and self._left_out_ns < line.next_ns:
             self._left_out_ns = begin_ns
-            self._inbox.notice("backfill", state="too long", candles=str(lost), fetched=str(_MOST))
+            self._notice("backfill", state="too long", candles=str(lost), fetched=str(_MOST))
         answer = None
         try:
             with anyio.CancelScope(deadline=self._patient_until):
                 # One more than those that are missing: where it is there, nothing before it is still to come.
                 answer = await self._source.ask(last_ns + 2 * step, min(lost, _MOST) + 1)
         except ProviderUnavailable as error:
-            self._inbox.notice("backfill", state="failed", error=message_of(error))
+            self._notice("backfill", state="failed", error=message_of(error))
         except ProviderError as error:
-            self._inbox.notice("backfill", state="refused", error=message_of(error))
+            self._notice("backfill", state="refused", error=message_of(error))
             self._go_on_without()
             return
         candles = [candle for candle in answer or () if candle.open_ns >= line.next_ns]
@@ -210,7 +218,7 @@ class HistoryLoader:
             wanted = [candle for n, candle in enumerate(wanted) if candle.open_ns == line.next_ns + n * step]
         taken = await self._handing_over.give(wanted)
         if taken:
-            self._inbox.notice("backfill", state="done", candles=str(taken))
+            self._notice("backfill", state="done", candles=str(taken))
         if not answered:
             self._catching_up.later(anyio.current_time())
         elif not line.held or line.held[0].open_ns <= last_ns + step:
@@ -245,16 +253,16 @@ class HistoryLoader:
             candles = await self._source.ask(missing[-1] + self._interval_ns, count)
         except ProviderUnavailable as error:
             self._gaps.unavailable.later(anyio.current_time())
-            self._inbox.notice("backfill", state="failed", error=message_of(error))
+            self._notice("backfill", state="failed", error=message_of(error))
             return
         except ProviderError as error:
             self._gaps.forget()
-            self._inbox.notice("backfill", state="refused", error=message_of(error))
+            self._notice("backfill", state="refused", error=message_of(error))
             return
         wanted = set(missing)
         taken = await self._handing_over.give([candle for candle in candles if candle.open_ns in wanted])
         if taken:
-            self._inbox.notice("backfill", state="done", candles=str(taken))
+            self._notice("backfill", state="done", candles=str(taken))
         left = self._gaps.missing()
         if self._gaps.answered(left, anyio.current_time()):
-            self._inbox.notice("backfill", state="missing", candles=str(len(left)), first_ns=str(left[0]))
+            self._notice("backfill", state="missing", candles=str(len(left)), first_ns=str(left[0]))

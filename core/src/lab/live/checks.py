@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Final, Literal
 
 import anyio
+from attrs import evolve
 
 from lab.compiled import complaints, forms
 from lab.composition.assembly import Assembly
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_subscriptions
 from lab.domain.time import SECOND_NS, format_time
 from lab.errors import ProviderError, describe_error, message_of, text_of
 from lab.live.first_contact import Guarded
@@ -110,11 +111,12 @@ async def _probe(assembly: Assembly, speed: float | Literal["max"], wall_ns: Cal
             with anyio.move_on_after(_PROBE_S * runtime.pace):
                 try:
                     await provider.start(runtime)
-                    found = _checked(
-                        await provider.probe(
-                            run_subscription(assembly.provider.name, provider, run.symbol, run.interval_ns)
-                        )
-                    )
+                    found = []
+                    for wanted in run_subscriptions(assembly.provider.name, provider, run.symbols, run.interval_ns):
+                        checks = _checked(await provider.probe(wanted))
+                        if len(run.symbols) > 1:
+                            checks = [evolve(one, name=f"{wanted.symbol} {one.name}") for one in checks]
+                        found = [*found, *checks]
                 except ProviderError as error:
                     found = [Check("provider", False, message_of(error))]
                 except BaseException as error:

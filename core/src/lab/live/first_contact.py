@@ -1,13 +1,13 @@
 """The first minutes of a live session: every call to the provider before it streams, bounded and guarded."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Final
 
 import anyio
 
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
-from lab.composition.subscription import run_instrument, run_subscription
+from lab.composition.subscription import run_instrument, run_subscriptions
 from lab.domain.instrument import Instrument
 from lab.errors import LabError, ProviderError, ProviderUnavailable, RunError, describe_error, message_of
 from lab.exit_codes import EndReason
@@ -44,10 +44,10 @@ class Guarded:
         text = f"provider {self.name}: start() was not done within {CALL_S:g} s"
         await self._call("start", lambda: self.component.start(runtime), RunError(EndReason.PLUGIN, text))
 
-    def subscription(self, symbol: str, interval_ns: int) -> Subscription:
-        """Return the run's subscription. Raises `RunError` for what the provider never has."""
+    def subscriptions(self, symbols: Iterable[str], interval_ns: int) -> list[Subscription]:
+        """Return the run's subscriptions. Raises `RunError` for what the provider never has."""
         try:
-            return run_subscription(self.name, self.component, symbol, interval_ns)
+            return run_subscriptions(self.name, self.component, symbols, interval_ns)
         except ProviderError as error:
             raise RunError(EndReason.CONFIG, message_of(error)) from None
         except BaseException as error:
@@ -97,11 +97,12 @@ class Guarded:
 
 
 class FirstContact:
-    """Asks a provider for the instrument until it answers, for ``start_timeout`` real seconds after the run's start."""
+    """Asks a provider for the instruments until it answers, for ``start_timeout`` real seconds after the start."""
 
     def __init__(self, provider: Guarded, settings: RunSettings, clock: Clock, waiting: Waiting) -> None:
         self.provider = provider
-        self._symbol = settings.symbol
+        self._found: dict[str, Instrument] = {}
+        self._symbols = settings.symbols
         self._limit = settings.start_timeout or float("inf")
         self._run_s = settings.minutes * 60
         self._clock = clock
@@ -127,17 +128,27 @@ class FirstContact:
             return ""
         return f"{self.provider.name} was not reached within {self._limit:g} s: {self.cause}"
 
-    async def ask(self) -> Instrument | None:
-        """Ask once; return ``None`` where it has no answer now. Raises `RunError` for a failure that is permanent."""
+    @property
+    def unknown(self) -> str:
+        """The symbols that the provider has not described yet, in words."""
+        return ", ".join(symbol for symbol in self._symbols if symbol not in self._found)
+
+    async def ask(self) -> Mapping[str, Instrument] | None:
+        """Ask once for each that is not known yet; return ``None`` where it has no answer now.
+
+        Raises `RunError` for a failure that is permanent.
+        """
         try:
-            found = await self.provider.instrument(self._symbol, max(self.left, 0.001))
+            for symbol in self._symbols:
+                if symbol not in self._found:
+                    self._found[symbol] = await self.provider.instrument(symbol, max(self.left, 0.001))
         except ProviderUnavailable as error:
             self.failures += 1
             self.cause = message_of(error)
             self.show()
             return None
         self.end()
-        return found
+        return self._found
 
     async def pause(self, stopping: anyio.Event) -> None:
         """Wait before the next question, longer each time, counting down; return early when the run is to stop."""

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from lab.composition.assembly import Assembly
 from lab.domain.market import Funding
 from lab.domain.time import SECOND_NS
+from lab.engine.state import Market
 from lab.health.board import Board
 from lab.live.runner import Price, Runner
 from lab.live.status import tripped
@@ -19,6 +20,7 @@ from lab.records.run import SessionState
 
 _BEAT_TEXTS: Final = 20
 _TEXT_MOST: Final = 200
+_BEST_FIRST: Final[tuple[HealthStatus, ...]] = ("trading", "halted", "warming", "stale")
 
 
 def first_health(assembly: Assembly) -> Health:
@@ -30,7 +32,8 @@ def first_health(assembly: Assembly) -> Health:
         version=version("lab-trading"),
         provider=assembly.provider.name,
         strategies=tuple(part.name for part in assembly.strategies),
-        symbol=run.symbol,
+        symbol=", ".join(run.symbols),
+        symbols=run.symbols,
         interval=run.interval,
     )
 
@@ -59,7 +62,7 @@ class HealthTeller:
 
     def running(self, runner: Runner, status: Status, state: SessionState, uptime: float, ending: str) -> None:
         """Post how a session is that has begun; ``ending`` is why it comes to its end, empty while it does not."""
-        market = runner.engine.state.markets[runner.symbol]
+        market = next(iter(runner.engine.state.markets.values()))
         held = (
             HeldPosition(strategy=one.strategy, symbol=one.symbol, quantity=exact(one.quantity), price=exact(one.price))
             for one in status.positions
@@ -74,6 +77,7 @@ class HealthTeller:
             feed=status.feed,
             feed_ages=_ages(runner),
             price=status.price,
+            prices=status.prices if len(status.prices) > 1 else {},
             equity=exact(status.equity),
             starting_equity=exact(status.starting_equity),
             positions=tuple(held),
@@ -100,14 +104,20 @@ class HealthTeller:
 
 
 def _in_a_word(runner: Runner) -> HealthStatus:
-    """Return whether a session trades, and if not, what is first in the way."""
-    if runner.price() is not Price.FRESH:
+    """Return whether a session trades, and if not, what is first in the way; of several symbols of the best one."""
+    found = {_of_symbol(runner, symbol) for symbol in runner.loaders}
+    return next(word for word in _BEST_FIRST if word in found)
+
+
+def _of_symbol(runner: Runner, symbol: str) -> HealthStatus:
+    if runner.price(symbol) is not Price.FRESH:
         return "stale"
-    warm_up = runner.loader.warm_up
+    warm_up = runner.loaders[symbol].warm_up
     if not warm_up.done or warm_up.candles < runner.lookback:
         return "warming"
     state = runner.engine.state
-    if runner.halt_reasons() or state.paused_by or all(book.halts or book.stopped for book in state.books):
+    reasons = runner.halt_reasons() or (len(runner.loaders) > 1 and runner.halt_reasons(symbol))
+    if reasons or state.paused_by or all(book.halts or book.stopped for book in state.books):
         return "halted"
     return "trading"
 
@@ -116,12 +126,25 @@ def _reasons(runner: Runner) -> tuple[str, ...]:
     engine = runner.engine
     paused = (engine.state.paused_by,) if engine.state.paused_by else ()
     stopped = (f"{book.name}: stopped" for book in engine.state.books if book.stopped)
-    return (*runner.halt_reasons(), *paused, *stopped, *tripped(engine))
+    symbols = runner.loaders if len(runner.loaders) > 1 else ()
+    alone = (f"{symbol}: {why}" for symbol in symbols for why in runner.halt_reasons(symbol))
+    return (*runner.halt_reasons(), *alone, *paused, *stopped, *tripped(engine))
 
 
 def _ages(runner: Runner) -> dict[str, float]:
-    """Return how old the newest market data of each kind are: quotes by their arrival, others by their stamp."""
-    market, now_ns = runner.engine.state.markets[runner.symbol], runner.inbox.now_ns()
+    """Return how old the newest market data of each kind are: quotes by their arrival, others by their stamp.
+
+    Of several symbols the oldest counts.
+    """
+    ages: dict[str, float] = {}
+    for symbol, market in runner.engine.state.markets.items():
+        for kind, age in _ages_of(runner, symbol, market).items():
+            ages[kind] = max(age, ages.get(kind, 0.0))
+    return {kind: round(age, 3) for kind, age in sorted(ages.items())}
+
+
+def _ages_of(runner: Runner, symbol: str, market: Market) -> dict[str, float]:
+    now_ns = runner.inbox.now_ns()
     candles = market.history.candles
     stamps = {
         "candle": candles[-1].open_ns + market.history.interval_ns if candles else 0,
@@ -131,7 +154,7 @@ def _ages(runner: Runner) -> dict[str, float]:
     }
     # Until the venue's time is known, which in a run that was resumed has to be learnt anew, no stamp has an age.
     ages = {kind: max(0.0, (now_ns - stamp) / SECOND_NS) for kind, stamp in stamps.items() if stamp and now_ns}
-    quote_s = runner.clock.monotonic() - runner.inbox.quote_at
+    quote_s = runner.clock.monotonic() - runner.inbox.quote_at[symbol]
     if quote_s != float("inf"):
         ages["quote"] = max(0.0, quote_s)
-    return {kind: round(age, 3) for kind, age in sorted(ages.items())}
+    return ages

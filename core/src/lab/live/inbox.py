@@ -59,7 +59,7 @@ class Inbox:
         self.realm = realm
         self.lines = {symbol: CandleLine(interval_ns, realm is Realm.REAL) for symbol in self._guard.symbols}
         """The order of each symbol's candles."""
-        self.changed: Callable[[], None] = lambda: None
+        self.watchers: list[Callable[[], None]] = []
         """Called when the feed's state changes, or a candle has to wait for others."""
         self._taken: anyio.Event | None = None
         self._newest: dict[object, Quote | Depth] = {}
@@ -71,8 +71,8 @@ class Inbox:
         self.malformed_count = 0
         self._reasons: dict[str, int] = {}
         self._limit = NoticeLimit()
-        self.quote_at = float("-inf")
-        """Monotonic time at which the newest quote was fresh."""
+        self.quote_at = dict.fromkeys(self.lines, float("-inf"))
+        """Monotonic time at which the newest quote of each symbol was fresh."""
         self.late = False
         """Whether something that waits to be taken came late."""
         self._quote_ns: dict[str, int] = {}
@@ -102,7 +102,7 @@ class Inbox:
             self.state = state
             for line in self.lines.values():
                 line.feed(state, self.now_ns())
-            self.changed()
+            self._changed()
         self.states[state.value] = self.states.get(state.value, 0) + 1
         text, now = text_of(str, detail), self._clock.monotonic()
         self.tell_left_out()
@@ -212,7 +212,7 @@ class Inbox:
                 self.give(event)
             self._newest.clear()
             self._quote_ns.clear()
-            self.quote_at = float("-inf")
+            self.quote_at = dict.fromkeys(self.lines, float("-inf"))
             self._stepped = self._guard.quoted
             for line in self.lines.values():
                 line.set_back(step.time_ns)
@@ -256,9 +256,13 @@ class Inbox:
                 self._conflate(event, event.symbol if event.__class__ is Quote else (event.__class__, event.symbol))
                 continue
             if isinstance(event, Candle) and self._waits(event, self.lines[event.symbol]):
-                self.changed()
+                self._changed()
                 continue
             self.give(event)
+
+    def _changed(self) -> None:
+        for watcher in self.watchers:
+            watcher()
 
     def _waits(self, candle: Candle, line: CandleLine) -> bool:
         """Return whether a candle has to wait for others. Raises ``OverflowError`` where too many do."""
@@ -279,8 +283,8 @@ class Inbox:
         symbol, time_ns = quote[0], quote[1]
         if time_ns >= self._quote_ns.get(symbol, 0):
             self._quote_ns[symbol] = time_ns
-            if fresh_at > self.quote_at:
-                self.quote_at = fresh_at
+            if fresh_at > self.quote_at[symbol]:
+                self.quote_at[symbol] = fresh_at
                 self._stepped = False
 
     def _conflate(self, event: Quote | Depth, key: object) -> None:

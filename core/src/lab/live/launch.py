@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final, Literal
@@ -246,9 +246,9 @@ async def _run(
     storage: Storage,
     started_ns: int,
 ) -> None:
-    """Learn the instrument, make the directory and the journal, and run the session."""
+    """Learn the instruments, make the directory and the journal, and run the session."""
     run = assembly.settings
-    instrument = await _ask(assembly, start, outcome)
+    instruments = await _ask(assembly, start, outcome)
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))
     directory, left_out = None, tuple[str, ...]()
     if not run.no_write:
@@ -282,7 +282,7 @@ async def _run(
         make_reserve=storage.reserve,
     )
     outcome.held.callback(session.close)  # also where the run is cancelled from outside
-    await session.run(instrument)
+    await session.run(instruments)
 
 
 async def _resume(
@@ -299,7 +299,7 @@ async def _resume(
 ) -> None:
     """Make the engine what it was when the run was cut off, and run the session on from there."""
     directory = run.directory.absolute()
-    await _ask(assembly, start, outcome)  # the run has the instrument; a provider learns what it needs
+    await _ask(assembly, start, outcome)  # the run has the instruments; a provider learns what it needs
     outcome.held.enter_context(exclusive(assembly.settings.state_dir))
     outcome.directory, failures.directory = run.directory, directory
     try:
@@ -331,7 +331,7 @@ async def _resume(
         make_reserve=storage.reserve,
     )
     outcome.held.callback(session.close)
-    await session.run(run.started.instruments[run.started.symbol])
+    await session.run(run.started.instruments)
 
 
 def _seal(assembly: Assembly, say: Echo) -> tuple[str, ...]:
@@ -347,17 +347,17 @@ def _seal(assembly: Assembly, say: Echo) -> tuple[str, ...]:
     return done.degradations
 
 
-async def _ask(assembly: Assembly, start: FirstContact, outcome: _Outcome) -> Instrument | None:
-    """Learn the instrument; ``None`` where the provider can't be reached now."""
+async def _ask(assembly: Assembly, start: FirstContact, outcome: _Outcome) -> Mapping[str, Instrument] | None:
+    """Learn the instruments; ``None`` where the provider can't be reached now."""
     run = assembly.settings
-    start.provider.subscription(run.symbol, run.interval_ns)
-    instrument = await start.ask()
-    if instrument is not None:
+    start.provider.subscriptions(run.symbols, run.interval_ns)
+    instruments = await start.ask()
+    for instrument in (instruments or {}).values():
         check_leverage(instrument, run.leverage)
     assembly.declared  # noqa: B018 - read before anything is written, because it may be refused
     if outcome.interrupted:
         raise RunError(EndReason.STOPPED, _NOT_BEGUN)
-    return instrument
+    return instruments
 
 
 async def _sleep(speed: float | Literal["max"], seconds: float) -> None:

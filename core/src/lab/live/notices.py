@@ -8,7 +8,7 @@ from lab.ports import Record
 
 _log: Final = logging.getLogger("lab.live")
 _KINDS: Final = frozenset({
-    "notice", "trading_state", "command", "gap", "strategy_stopped", "gate_failed", "entries_halted",
+    "notice", "trading_state", "symbol_state", "command", "gap", "strategy_stopped", "gate_failed", "entries_halted",
     "broker_failed", "equity_exhausted",
 })  # fmt: skip
 
@@ -26,6 +26,8 @@ def told(kind: str, body: Any) -> str:
     match kind, body:
         case "notice", [_, topic, detail]:
             return f"{topic}: {_pairs(detail)}"
+        case "symbol_state", [_, symbol, reasons]:
+            return f"{symbol}: entries halted: {'; '.join(reasons)}" if reasons else f"{symbol}: entries allowed"
         case "trading_state", [_, reasons]:
             return f"trading halted: {'; '.join(reasons)}" if reasons else "trading open"
         case "command", [_, action, who, why]:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from decimal import Context, setcontext
 
 from lab.composition.assembly import Assembly
-from lab.composition.subscription import run_subscription
+from lab.composition.subscription import run_subscriptions
 from lab.errors import AuthenticationFailed
 from lab.exit_codes import EndReason
 from lab.live.inbox import Inbox
@@ -44,7 +44,7 @@ class ProviderFeed:
         setcontext(Context())  # a task shares its starter's, in which the strategies compute
         provider, run = self._provider, self._settings
         try:
-            wanted = [run_subscription(self._name, provider, run.symbol, run.interval_ns)]
+            wanted = run_subscriptions(self._name, provider, run.symbols, run.interval_ns)
             await provider.stream(wanted, self._inbox)
         except BaseException as error:
             if is_cancellation(error):

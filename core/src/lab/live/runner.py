@@ -1,6 +1,6 @@
 """Steps the engine in a live session: takes what waits, commits, publishes, opens and shuts the trading gate."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from itertools import count
 from typing import Final
@@ -9,13 +9,12 @@ import anyio
 from attrs import define, field
 
 from lab.composition.declared import Declared
-from lab.domain.control import Command, CommandAction, Timer, TradingState
+from lab.domain.control import Command, CommandAction, SymbolState, Timer, TradingState
 from lab.domain.events import GapFound
 from lab.domain.inputs import Input
 from lab.domain.market import Quote
 from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
-from lab.engine.history import History
 from lab.errors import JournalWaits
 from lab.journal.reserve import Reserve
 from lab.journal.state import end_state
@@ -50,17 +49,17 @@ class Price(Enum):
 class Runner:
     """Steps one engine with what the inbox holds.
 
+    Of several symbols each has a trading gate of its own, beside that of the session; with one, they are one gate.
     ``pace`` is how many seconds of the clock a real one has. ``session_counters`` returns the session's part of the
     state. ``publish`` is given the rows of each commit, and none twice a second, and must not wait.
     """
 
     engine: Engine
-    symbol: str
     declared: Declared
     lookback: int
     clock: Clock
     inbox: Inbox
-    loader: HistoryLoader
+    loaders: Mapping[str, HistoryLoader]
     journal: Journal
     tape: TapeWriter
     publish: Callable[[Sequence[Record]], None]
@@ -81,29 +80,30 @@ class Runner:
     _look: bool = False
     _opened: bool = False
     _shut_at: float | None = None
-    _gaps: list[tuple[int, int]] = field(factory=list)
+    _gaps: list[GapFound] = field(factory=list)
+    _any_halted: bool = True
+    """Whether entries of one symbol of several are halted."""
     _slow_s: float = field(init=False)
+    _several: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self._slow_s = _SLOW_S * self.pace
-
-    @property
-    def _history(self) -> History:
-        return self.engine.state.markets[self.symbol].history
+        self._several = len(self.loaders) > 1
 
     @property
     def candles(self) -> int:
-        """How many candles of history there are."""
-        return self._history.count
+        """How many candles of history there are, of several symbols of the one that has most."""
+        return max(market.history.count for market in self.engine.state.markets.values())
 
-    def process(self) -> list[tuple[int, int]]:
+    def process(self) -> list[GapFound]:
         """Step all waiting inputs, commit once, then publish: nothing is published before it is durable.
 
-        Return the gaps found in the candles, as first and last opening time.
+        Return the gaps found in the candles.
         """
-        if (self.inbox.late or self._look) and not self.engine.state.halted_by and self.price() is not Price.FRESH:
+        if (self.inbox.late or self._look) and self._is_open_without_price():
             self.update_trading_state()  # first: what waits may be old, and the process may have stood still
-        look, self._look = self._look or bool(self.engine.state.halted_by), False
+        halted = bool(self.engine.state.halted_by) or (self._several and self._any_halted)
+        look, self._look = self._look or halted, False
         began = self.clock.monotonic()
         for event in self.inbox.take():
             if event.__class__ is not Quote:
@@ -157,7 +157,7 @@ class Runner:
         out = self.engine.step(event)
         if out:
             self.journal.append(out, self.engine.state.now_ns, number)
-            self._gaps += [(output.first_ns, output.last_ns) for output in out if isinstance(output, GapFound)]
+            self._gaps += [output for output in out if isinstance(output, GapFound)]
 
     def _note_slow(self, event: Input, seconds: float) -> None:
         self.slow_steps += 1
@@ -170,42 +170,90 @@ class Runner:
     def _quoted(self) -> bool:
         return self.declared.price_source is PriceSource.QUOTE
 
-    def price(self) -> Price:
-        """Return whether there is a price to trade at, with the reason where there is none."""
+    def price(self, symbol: str) -> Price:
+        """Return whether there is a price of a symbol to trade at, with the reason where there is none."""
+        feed = self._feed()
+        return self._quote(symbol) if feed is Price.FRESH else feed
+
+    def _feed(self) -> Price:
         if self.inbox.state is not FeedState.LIVE:
             return Price.FEED_NOT_LIVE
-        if self.inbox.is_unsure():
-            return Price.CLOCK
+        return Price.CLOCK if self.inbox.is_unsure() else Price.FRESH
+
+    def _quote(self, symbol: str) -> Price:
         if not self._quoted:
             return Price.FRESH
-        age = self.clock.monotonic() - self.inbox.quote_at
+        age = self.clock.monotonic() - self.inbox.quote_at[symbol]
         if age == float("inf"):
             return Price.NO_QUOTE
         return Price.STALE_QUOTE if age > self.declared.quote_silence_s else Price.FRESH
 
-    def halt_reasons(self) -> tuple[str, ...]:
-        """Return why no entry may be placed now; empty when trading is allowed."""
-        reasons = [self.held] if self.held else []
-        price = self.price()
-        if price is not Price.FRESH:
-            reasons.append(price.value.format(state=self.inbox.state.value))
-        warm_up = self.loader.warm_up
-        if not warm_up.done:
+    def _is_open_without_price(self) -> bool:
+        """Return whether entries of a symbol may be placed though there is no price to trade at."""
+        state = self.engine.state
+        if state.halted_by:
+            return False
+        return any(
+            not market.halted_by and self.price(symbol) is not Price.FRESH for symbol, market in state.markets.items()
+        )
+
+    def halt_reasons(self, symbol: str = "") -> tuple[str, ...]:
+        """Return why no entry may be placed now; empty when trading is allowed.
+
+        Of several symbols, what is true of the session, or with a ``symbol`` what is true of that one alone.
+        """
+        reasons = []
+        if not symbol:
+            reasons += [self.held] if self.held else []
+            feed = self._feed()
+            if feed is not Price.FRESH:
+                reasons.append(feed.value.format(state=self.inbox.state.value))
+            if self._several:
+                return tuple(reasons)
+            (symbol,) = self.loaders
+            quote = self._quote(symbol) if feed is Price.FRESH else Price.FRESH
+        else:
+            quote = self._quote(symbol)
+        if quote is not Price.FRESH:
+            reasons.append(quote.value)
+        loader = self.loaders[symbol]
+        if not loader.warm_up.done:
             reasons.append("warm-up")
-        if warm_up.candles < self.lookback:
-            reasons.append(f"warming {warm_up.candles}/{self.lookback}")
-        elif self.loader.waits:
+        if loader.warm_up.candles < self.lookback:
+            reasons.append(f"warming {loader.warm_up.candles}/{self.lookback}")
+        elif loader.waits:
             reasons.append("backfill")
         return tuple(reasons)
 
-    def update_trading_state(self) -> None:
-        """Open or shut the trading gate where its reasons have changed."""
+    def _changes(self) -> list[TradingState | SymbolState]:
+        """Return the trading states that are others now, those of symbols before that of the session."""
+        state, found = self.engine.state, list[TradingState | SymbolState]()
+        if self._several:
+            for symbol, market in state.markets.items():
+                own = self.halt_reasons(symbol)
+                if own != market.halted_by:
+                    found.append(SymbolState(self.inbox.now_ns(), symbol, own))
         reasons = self.halt_reasons()
-        if reasons != self.engine.state.halted_by and not self.engine.state.stopping:
-            self._note_shut(bool(reasons))
-            self._step(TradingState(self.inbox.now_ns(), reasons))
-            if not self.held:
-                self.commit()
+        if reasons != state.halted_by:
+            found.append(TradingState(self.inbox.now_ns(), reasons))
+        return found
+
+    def update_trading_state(self) -> None:
+        """Open or shut the trading gates where their reasons have changed."""
+        state = self.engine.state
+        if state.stopping or not (changes := self._changes()):
+            return
+        if self._several:
+            own = {symbol: market.halted_by for symbol, market in state.markets.items()}
+            own |= {one.symbol: one.halted_by for one in changes if isinstance(one, SymbolState)}
+            self._any_halted = any(own.values())
+            self._note_shut(bool(self.halt_reasons()) or all(own.values()))
+        else:
+            self._note_shut(bool(changes[0].halted_by))
+        for change in changes:
+            self._step(change)
+        if not self.held:
+            self.commit()
 
     def _note_shut(self, shut: bool) -> None:
         """Add up how long trading was not allowed after it first was."""
@@ -234,13 +282,18 @@ class Runner:
             if self.engine.state.stopping:
                 continue
             # Without quotes an order waits for the next candle, however long a candle is.
-            if self._quoted and self.engine.state.working and self.clock.monotonic() - self.inbox.quote_at > 1.0:
+            if self._quoted and self.engine.state.working and self._waits_for_quotes():
                 self.inbox.give(Timer(self.inbox.now_ns()))
             if self.engine.next_timer_ns <= self.inbox.now_ns():
                 self.inbox.give(Timer(self.inbox.now_ns()))
-            if self.halt_reasons() != self.engine.state.halted_by:
+            if self._changes():
                 self._look = True
                 self.inbox.wake()
+
+    def _waits_for_quotes(self) -> bool:
+        """Return whether an order works whose symbol has had no quote for a second."""
+        then, quote_at = self.clock.monotonic() - 1.0, self.inbox.quote_at
+        return any(quote_at[open_.order.symbol] < then for open_ in self.engine.state.working.values())
 
     # -- the end -----------------------------------------------------------------------------------------------------
 
@@ -259,9 +312,9 @@ class Runner:
         self.cancel_all(reason)
 
     async def _stop_in_order(self, reason: str, close: bool, killed: Callable[[], object]) -> None:
-        priced = self.price() in {Price.FRESH, Price.NO_QUOTE}
+        priced = any(self.price(symbol) in {Price.FRESH, Price.NO_QUOTE} for symbol in self._held or self.loaders)
         self._count_shut()
-        soon = self._quoted or self._history.interval_ns <= _STOP_S * SECOND_NS
+        soon = self._quoted or self._interval_ns <= _STOP_S * SECOND_NS
         # Where the equity is exhausted the engine has wound down already, and its closing orders are on their way.
         if not (self.engine.state.exhausted and self.engine.state.working):
             self._stop(reason, close and priced and soon)
@@ -276,25 +329,30 @@ class Runner:
         It waits ten seconds for that, without quotes a candle (a minute at most) longer; what is left stays open. An
         order that expired meanwhile is placed again once the price is fresh.
         """
-        candle_s = 0.0 if self._quoted else min(self._history.interval_ns / SECOND_NS, _CANDLE_S)
+        candle_s = 0.0 if self._quoted else min(self._interval_ns / SECOND_NS, _CANDLE_S)
         self._command(CommandAction.KILL, who, why)
         tried = self.clock.monotonic()
         with anyio.move_on_after(_KILL_S + candle_s):
             while True:
                 self.process()  # first of all what waited when the switch was thrown
                 if not self.engine.state.working:
-                    if not self._holds or self.engine.state.failure is not None:
+                    if not self._held or self.engine.state.failure is not None:
                         break
                     now = self.clock.monotonic()
-                    if now - tried >= _AGAIN_S and self.price() is Price.FRESH:
+                    if now - tried >= _AGAIN_S and any(self.price(symbol) is Price.FRESH for symbol in self._held):
                         tried = now
                         self._command(CommandAction.KILL, who, why)
                 await self.inbox.wait()
 
     @property
-    def _holds(self) -> bool:
+    def _held(self) -> list[str]:
+        """The symbols of which something is held."""
         books = self.engine.state.books
-        return any(held.quantity for book in books for held in book.ledger.positions.values())
+        return [symbol for book in books for symbol, held in book.ledger.positions.items() if held.quantity]
+
+    @property
+    def _interval_ns(self) -> int:
+        return next(iter(self.engine.state.markets.values())).history.interval_ns
 
     def cancel_all(self, reason: str) -> None:
         """Cancel every working order, so that each order has an end, and each liquidation, too."""

@@ -1,7 +1,7 @@
 """Runs a live session from its first row to its last: starts its parts, ends it, and makes its report."""
 
 import contextlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from lab.journal.reserve import Reserve
 from lab.journal.state import end_state, ended
 from lab.journal.store import Journal
 from lab.journal.tape import TapeWriter
-from lab.live.backfill import make_loader
+from lab.live.backfill import make_loaders
 from lab.live.clock_watch import ClockWatch
 from lab.live.first_contact import FirstContact
 from lab.live.health import HealthTeller
@@ -36,7 +36,7 @@ from lab.live.provider_feed import ProviderFeed
 from lab.live.recovery import Recovered
 from lab.live.reporters import LiveReporters
 from lab.live.runner import Runner
-from lab.live.status import added, session_state, tripped
+from lab.live.status import added, halted_symbols, session_state, tripped
 from lab.ports import Clock, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
@@ -82,10 +82,9 @@ class Session:
         self.failures = failures
         self._recovered = recovered
         self.settings = assembly.settings
-        self.symbol = assembly.settings.symbol
         pace = 1.0 if self.settings.speed == "max" else float(self.settings.speed)
         self.inbox = Inbox(
-            [self.symbol],
+            assembly.settings.symbols,
             assembly.settings.interval_ns,
             clock,
             realm=assembly.declared.realm,
@@ -114,20 +113,21 @@ class Session:
         """Throw the kill switch: no strategy is called again, and positions are closed at the next fresh price."""
         self.end.kill(who, why)
 
-    async def run(self, instrument: Instrument | None) -> None:
+    async def run(self, instruments: Mapping[str, Instrument] | None) -> None:
         """Run to the end.
 
-        ``instrument`` is ``None`` where the provider had no answer yet: it is then asked again until it has.
+        ``instruments`` are by symbol, in the run's order; ``None`` where the provider had no answer yet: it is then
+        asked again until it has.
         """
         self._began = self.clock.monotonic()
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._deadline)
                 group.start_soon(self._watch_files)
-                if instrument is None:
-                    instrument = await self._await_instrument()
-                if instrument is not None:
-                    await self._trade(instrument, group)
+                if instruments is None:
+                    instruments = await self._await_instruments()
+                if instruments is not None:
+                    await self._trade(instruments, group)
                 group.cancel_scope.cancel()
         except BaseException as error:
             self.end.failed(error)
@@ -135,8 +135,8 @@ class Session:
 
     # -- the run -----------------------------------------------------------------------------------------------------
 
-    async def _await_instrument(self) -> Instrument | None:
-        """Ask for the instrument until the provider answers, the time is over, or the run is stopped."""
+    async def _await_instruments(self) -> Mapping[str, Instrument] | None:
+        """Ask for the instruments until the provider answers, the time is over, or the run is stopped."""
         while self.end.reason is None:
             self.end.detail = self._start.cause
             self.inbox.notice("instrument", state="unavailable", error=self._start.cause)
@@ -147,21 +147,21 @@ class Session:
             if self.end.reason is not None or self._start.given_up:
                 continue
             try:
-                instrument = await self._start.ask()
+                instruments = await self._start.ask()
             except RunError as error:
                 self.end.fail(error.reason, str(error))
                 break
-            if instrument is not None:
+            if instruments is not None:
                 self.end.detail = ""
-                return instrument
+                return instruments
         return None
 
-    async def _trade(self, instrument: Instrument, group: TaskGroup) -> None:
+    async def _trade(self, instruments: Mapping[str, Instrument], group: TaskGroup) -> None:
         """Start the engine and everything around it; return when the run has come to its end."""
         assembly = self.assembly
-        engine = self._begin(instrument) if self._recovered is None else self._recovered.engine
+        engine = self._begin(instruments) if self._recovered is None else self._recovered.engine
         runner = self.runner = self._make_runner(engine)
-        self.header = make_header(assembly, "run", instrument, engine, run_id=self.run_id, directory=self.directory)
+        self.header = make_header(assembly, "run", engine, run_id=self.run_id, directory=self.directory)
         reporters = self.reporters = self._make_reporters(engine, self.header)
         runner.commit()
         if self._recovered is not None:
@@ -174,7 +174,8 @@ class Session:
         if self.settings.speed != "max":
             group.start_soon(self.lag.watch)
         group.start_soon(self.feed.stream)
-        group.start_soon(runner.loader.run)
+        for loader in runner.loaders.values():
+            group.start_soon(loader.run)
         group.start_soon(runner.monitor)
         try:
             await self._take_until_stopped(runner, group)
@@ -191,9 +192,9 @@ class Session:
                 runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
         self._write_end(engine)
 
-    def _begin(self, instrument: Instrument) -> Engine:
+    def _begin(self, instruments: Mapping[str, Instrument]) -> Engine:
         """Return the engine of a new run, and write its first rows."""
-        started = self.assembly.describe("run", {self.symbol: instrument}, {})
+        started = self.assembly.describe("run", instruments, {})
         if self.directory is not None:
             started = self._take_over(started)
         engine = self.assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
@@ -215,10 +216,10 @@ class Session:
         return replace(started, carried_loss=taken.loss, gate_memory=memory)
 
     def _make_runner(self, engine: Engine) -> Runner:
-        loader = make_loader(
+        loaders = make_loaders(
             self.assembly,
             self.inbox,
-            engine.state.markets[self.symbol].history,
+            {symbol: market.history for symbol, market in engine.state.markets.items()},
             failed=self.feed.history_failed,
             wall_ns=self.clock.wall_ns,
             state_dir=self._state_dir if self.directory is not None else None,
@@ -226,12 +227,11 @@ class Session:
         )
         return Runner(
             engine=engine,
-            symbol=self.symbol,
             declared=self.assembly.declared,
             lookback=self.assembly.lookback,
             clock=self.clock,
             inbox=self.inbox,
-            loader=loader,
+            loaders=loaders,
             journal=self.journal,
             tape=self.tape,
             publish=self._publish,
@@ -242,7 +242,7 @@ class Session:
         )
 
     def _make_reporters(self, engine: Engine, header: Header) -> LiveReporters:
-        history = engine.state.markets[self.symbol].history
+        histories = [market.history for market in engine.state.markets.values()]
         return LiveReporters(
             self.assembly.reporters,
             self.journal,
@@ -252,7 +252,7 @@ class Session:
             directory=self.directory,
             quiet=self.quiet,
             status=partial(self._status, engine),
-            candles=lambda: tuple(history.candles),
+            candles=lambda: tuple([candle for history in histories for candle in history.candles]),
         )
 
     def _publish(self, records: Sequence[Record]) -> None:
@@ -280,8 +280,8 @@ class Session:
             await self.inbox.wait()
             if self.end.killed is not None:
                 break  # what waits may be an order's cause
-            for first_ns, last_ns in runner.process():
-                runner.loader.miss(first_ns, last_ns)
+            for gap in runner.process():
+                runner.loaders[gap.symbol].miss(gap.first_ns, gap.last_ns)
             self._check_components(runner)
 
     def _check_components(self, runner: Runner) -> None:
@@ -326,7 +326,7 @@ class Session:
         self._finished.set()
         reason = self.end.reason or EndReason.UNKNOWN
         if reason is EndReason.COMPLETED:
-            missed = shortfall(self.runner, f"the provider never described {self.symbol}: {self.end.detail}")
+            missed = shortfall(self.runner, f"the provider never described {self._start.unknown}: {self.end.detail}")
             if missed is not None:
                 reason, self.end.detail = missed
                 self.end.reason = reason
@@ -442,5 +442,5 @@ class Session:
         return max(0.0, self._seconds - self.elapsed())
 
     def _status(self, engine: Engine) -> Status:
-        state, why = self.inbox.state, (*engine.state.halt_reasons, *tripped(engine))
-        return status_of(engine, self.symbol, seconds_left=self.seconds_left, feed=state, why_not_trading=why)
+        why = (*engine.state.halt_reasons, *halted_symbols(engine), *tripped(engine))
+        return status_of(engine, seconds_left=self.seconds_left, feed=self.inbox.state, why_not_trading=why)

@@ -23,6 +23,12 @@ def warmth(runner: Runner | None) -> str:
     return cold(runner.candles, runner.lookback)
 
 
+def halted_symbols(engine: Engine) -> list[str]:
+    """Return why no entry of one symbol alone may be placed, each reason with the symbol; none with one symbol."""
+    markets = engine.state.markets.values()
+    return [f"{market.symbol}: {why}" for market in markets for why in market.halted_by]
+
+
 def tripped(engine: Engine) -> list[str]:
     """Return which breakers stopped which strategy's entries, and why."""
     halts = {book.name: book.halts for book in engine.state.books}
@@ -110,14 +116,17 @@ def _degradations(runner: Runner | None, inbox: Inbox, *, waits: int, lagged: in
 
 def _history(runner: Runner) -> list[str]:
     found = []
-    if runner.candles < runner.lookback:
-        found.append(f"seed_incomplete {runner.candles}/{runner.lookback}")
-    if runner.loader.failures:
-        found.append(f"history_failures {runner.loader.failures}")
-    if runner.loader.warm_up.refused:
-        found.append(f"history_refused: {runner.loader.warm_up.refused}")
-    if missing := runner.loader.missing:
-        found.append(f"candles_missing {missing}")
+    for symbol, loader in runner.loaders.items():
+        name = f"{symbol} " if len(runner.loaders) > 1 else ""
+        candles = runner.engine.state.markets[symbol].history.count
+        if candles < runner.lookback:
+            found.append(f"seed_incomplete {name}{candles}/{runner.lookback}")
+        if loader.failures:
+            found.append(f"history_failures {name}{loader.failures}")
+        if loader.warm_up.refused:
+            found.append(f"history_refused: {name}{loader.warm_up.refused}")
+        if loader.missing:
+            found.append(f"candles_missing {name}{loader.missing}")
     return found
 
 

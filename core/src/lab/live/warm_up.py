@@ -49,6 +49,7 @@ class WarmUp:
         """Why the provider will never have history, once it said so."""
         self._source = source
         self._inbox = inbox
+        self._notice = source.notice_of(inbox)
         self._history = history
         self._handing_over = handing_over
         self._count = history.keep if depth is None else min(history.keep, depth)
@@ -107,12 +108,12 @@ class WarmUp:
             answer = await self._source.ask(None, count + bool(kept)) if count else ()
         except ProviderUnavailable as error:
             wait = self._failed.later(anyio.current_time())
-            self._inbox.notice("warm-up", state="failed", error=message_of(error), retry_seconds=f"{wait:g}")
+            self._notice("warm-up", state="failed", error=message_of(error), retry_seconds=f"{wait:g}")
             return
         except ProviderError as error:
             self.refused = message_of(error)
             self._complete = True
-            self._inbox.notice("warm-up", state="refused", error=message_of(error))
+            self._notice("warm-up", state="refused", error=message_of(error))
             return
         self._failed.at_once()
         if not self._agrees(kept, answer):
@@ -124,7 +125,7 @@ class WarmUp:
             self._since_ns = min(self._since_ns, recent[0].open_ns)
         if self.candles >= self.need or (self._limited and len(candles) >= self._count):
             self._complete, self._since_ns = True, 0
-            self._inbox.notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
+            self._notice("warm-up", state="done", candles=str(loaded), needed=str(self.need))
             if self._inbox.realm is Realm.REAL:
                 self._line.look(self.now_ns())
             return
@@ -139,7 +140,7 @@ class WarmUp:
             detail = {"state": "short", "candles": str(len(recent)), "needed": str(self.need)}
         if detail != self._said:
             self._said = detail
-            self._inbox.notice("warm-up", **detail)
+            self._notice("warm-up", **detail)
 
     # -- what counts -------------------------------------------------------------------------------------------------
 
@@ -190,7 +191,7 @@ class WarmUp:
         if not same:
             self._kept = ()
         state = "kept" if same else "kept, and different"
-        self._inbox.notice("warm-up", state=state, candles=str(len(kept)), origin=self._cache.key["origin"])
+        self._notice("warm-up", state=state, candles=str(len(kept)), origin=self._cache.key["origin"])
         return same
 
 

@@ -17,6 +17,8 @@ class Rehearsal:
     """Faults drawn from the seed, each a text without a comma; all are over when the time given is."""
     faults_setting: str = ""
     """The setting that takes the faults, joined by commas; empty for a provider that has no faults of its own."""
+    symbols: Sequence[str] = ()
+    """The session's symbols, where none were asked for; none: the one of every run."""
     goes_on: bool = False
     """Whether its data go on where the loop's time stands when a session is killed and resumed, as those of a venue do.
     Where they begin anew, sessions are not killed."""

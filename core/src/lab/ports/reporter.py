@@ -1,7 +1,7 @@
 """The port of reporters, which show or write a run, and the values they are given."""
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,12 +48,15 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     seconds_left: float | None
     price: float | None
+    """of several symbols, the first's"""
     feed: str
     why_not_trading: tuple[str, ...]
     equity: Decimal
     starting_equity: Decimal
     positions: tuple[Holding, ...]
     totals: Totals
+    prices: Mapping[str, float | None] = {}
+    """The price of each symbol."""
 
 
 @attrs.frozen(kw_only=True)

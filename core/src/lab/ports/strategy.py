@@ -27,6 +27,14 @@ class Strategy(Component, ABC):
         return 1
 
     @property
+    def symbols(self) -> Iterable[str]:
+        """The symbols it decides on, of a run that has several; none: all of the run's.
+
+        Only their candles, quotes, trades and depth are shown to it. Its orders and its view know all of the run.
+        """
+        return ()
+
+    @property
     def timer_ns(self) -> int:
         """Nanoseconds between calls of `on_timer`, which come at whole multiples of it in UTC; 0 for none."""
         return 0

@@ -35,7 +35,8 @@ class Health(Record, frozen=True, kw_only=True):
     (no live feed, no fresh quote, or the session itself is silent), `halted` (trading is halted for another reason, or
     every strategy was stopped by a breaker) or `ending`"""
     why_not_trading: tuple[str, ...] = ()
-    """every reason why an entry is refused now; one that names a strategy holds for that strategy alone"""
+    """every reason why an entry is refused now; one that names a strategy or one of several symbols holds for that
+    alone"""
     run_id: str = ""
     """the run's id; empty until the run has begun"""
     version: str
@@ -49,7 +50,9 @@ class Health(Record, frozen=True, kw_only=True):
     strategies: tuple[str, ...]
     """names of the strategies"""
     symbol: str
-    """the instrument's symbol"""
+    """the instrument's symbol; of several, all of them with commas between"""
+    symbols: tuple[str, ...] = ()
+    """each of them"""
     interval: str
     """length of a candle: `1m`"""
     currency: str = ""
@@ -57,9 +60,13 @@ class Health(Record, frozen=True, kw_only=True):
     feed: str = "down"
     """state of the connection to the provider: `connecting`, `live` or `down`, for example"""
     feed_ages: Mapping[str, float] = {}
-    """seconds since the newest of each kind of market data; a kind that never came is left out"""
+    """seconds since the newest of each kind of market data, of several symbols the oldest; a kind that never came is
+    left out"""
     price: float | None = None
-    """the middle of the newest quote, without quotes the newest close; null before any"""
+    """the middle of the newest quote, without quotes the newest close; null before any; of several symbols the
+    first's"""
+    prices: Mapping[str, float | None] = {}
+    """the same of each of several symbols; empty in a run of one"""
     equity: Decimal | None = None
     """cash and unrealised profit of all books; null until the run has begun"""
     starting_equity: Decimal | None = None

@@ -46,11 +46,13 @@ class Header(Record, frozen=True, kw_only=True):
     strategies: tuple[str, ...]
     """names of the strategies"""
     symbol: str
-    """the instrument's symbol"""
+    """the instrument's symbol; of several, all of them with commas between"""
     interval: str
     """length of a candle: `1m`"""
     instrument: Instrument
-    """what is traded: steps, minimum, fees, and where the steps come from"""
+    """what is traded: steps, minimum, fees, and where the steps come from; of several, the first"""
+    instruments: Mapping[str, Instrument] = {}
+    """the same of each symbol, in the order in which they were given"""
     starting_equity: Decimal
     """the deposits of all accounts"""
     account: AccountMode = "separate"
@@ -119,11 +121,14 @@ class Report(Record, frozen=True, kw_only=True):
     strategy: str
     """names of the strategies"""
     symbol: str
-    """the instrument's symbol"""
+    """the instrument's symbol; of several, all of them with commas between"""
     interval: str
     """length of a candle"""
     instrument: Instrument | None
-    """what was traded: steps, minimum, fees, and where the steps come from; null where the provider never gave them"""
+    """what was traded: steps, minimum, fees, and where the steps come from; of several symbols the first's; null where
+    the provider never gave them"""
+    instruments: Mapping[str, Instrument] = {}
+    """the same of each of several symbols; empty in a run of one"""
     settings: Mapping[str, Mapping[str, str]]
     """settings in force: component, key, value as text; `run` has the run's own"""
     changed: Mapping[str, str]

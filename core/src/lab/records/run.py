@@ -12,6 +12,11 @@ from lab.records.base import Record
 RunKind = Literal["run", "backtest", "replay"]
 
 
+def symbols_of(text: str) -> tuple[str, ...]:
+    """Return the symbols of a run's setting ``symbol``, in their order: one, or several with commas between them."""
+    return tuple(part.strip() for part in text.split(","))
+
+
 class ComponentRecord(Record, frozen=True, kw_only=True):
     """A component of a run, from which it can be made again."""
 
@@ -73,7 +78,7 @@ class RunStarted(Record, frozen=True, kw_only=True):
     broker: ComponentRecord
     """what worked on the orders"""
     symbol: str
-    """the instrument's symbol"""
+    """the instrument's symbol; of several, all of them with commas between"""
     interval: str
     """length of a candle, as given: `1m`"""
     interval_ns: int
@@ -106,6 +111,11 @@ class RunStarted(Record, frozen=True, kw_only=True):
     """what each gate was told of the run that this one restarts, by the gate's name"""
     changed: tuple[str, ...] = ()
     """settings that differ from their defaults: `sma.fast`"""
+
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """The symbols of the run, in the order in which they were given."""
+        return symbols_of(self.symbol)
 
 
 class FillTotals(Record, frozen=True, kw_only=True):

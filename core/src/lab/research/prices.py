@@ -11,7 +11,7 @@ from lab.backtesting.data import BatchData, HeldData
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
 from lab.composition.declared import Declared, declared
-from lab.composition.subscription import run_instrument, run_subscription
+from lab.composition.subscription import run_instrument, run_subscriptions
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import Candle
@@ -114,6 +114,7 @@ def load(
                 raise ConfigError(f"{held.name}: {held.interval_ns} ns apart; candles of whole seconds are expected")
             offered.run(interval=format_interval(held.interval_ns))
     run, _ = build("run", RunSettings, offered.layers)
+    run.only_symbol("load")
     offer = offered.registry.get("provider", run.provider)
     name = offer.plugin.name if ":" in offer.name else offer.name
     component, _ = build(name, offer.cls, offered.layers)
@@ -123,7 +124,7 @@ def load(
         if held is not None:
             component.hold(held.blocks, held.interval_ns, held.name, has_volume=held.has_volume)
         call = "batches"
-        wanted = [run_subscription(name, component, run.symbol, run.interval_ns)]
+        wanted = run_subscriptions(name, component, run.symbols, run.interval_ns)
         batches = component.batches(wanted, seed=run.seed)
         call = "batch_instrument"
         instrument = component.batch_instrument(run.symbol)

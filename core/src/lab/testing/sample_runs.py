@@ -8,7 +8,7 @@ from typing import Any, Final
 from attrs import frozen
 from msgspec.structs import replace
 
-from lab.domain.control import Command, CommandAction, Notice, TradingState
+from lab.domain.control import Command, CommandAction, Notice, SymbolState, TradingState
 from lab.domain.market import BACKFILLED, Candle, Funding
 from lab.domain.orders import OrderRequest, OrderType
 from lab.domain.time import MINUTE_NS, SECOND_NS
@@ -121,6 +121,8 @@ def _events() -> list[Any]:
         Notice(shut_ns, "feed", {"state": "down", "detail": "connection reset"}),
         TradingState(shut_ns, ("feed is down",)),
         TradingState(shut_ns + SECOND_NS, ()),
+        SymbolState(shut_ns + SECOND_NS, _SYMBOL, ("quote stale",)),
+        SymbolState(shut_ns + SECOND_NS, _SYMBOL, ()),
         Funding(_SYMBOL, shut_ns + SECOND_NS, 0.0001, START_NS + 480 * MINUTE_NS, 50_000.0),
     ]
     return [*events, Command(START_NS + 31 * MINUTE_NS, CommandAction.KILL, "session", "completed")]

@@ -231,11 +231,16 @@ class Bitunix(Provider):
             self._sink = None
 
     def rehearsal(self, seed: int, seconds: float) -> Rehearsal:
-        """Return settings of the local venue, without depth and trades, and the faults drawn for it."""
+        """Return settings of the local venue, without depth and trades, and the faults drawn for it.
+
+        One session in four has both symbols of the local venue.
+        """
         from lab_bitunix.venue.swarm import draw
 
         settings = {"venue": "local", "depth": "0", "trades": "false"}
-        return Rehearsal(settings=settings, faults=draw(seed, seconds), faults_setting="faults", goes_on=True)
+        symbols = ("BTCUSDT", "ETHUSDT") if seed % 4 == 3 else ()
+        faults = draw(seed, seconds)
+        return Rehearsal(settings=settings, faults=faults, faults_setting="faults", symbols=symbols, goes_on=True)
 
     def objections(self, evidence: Evidence) -> Sequence[str]:
         """Return where the local venue's budgets were not kept, and which candles were not its own."""

@@ -9,7 +9,7 @@ from math import inf
 from typing import Any, Final
 
 from lab import Accepted, Candle, Depth, MarketView, Order, OrderType, Quote, Rejected, Trade, TradingState, format_time
-from lab.domain.control import ClockStepped, Timer
+from lab.domain.control import ClockStepped, SymbolState, Timer
 from lab.domain.time import MILLISECOND_NS
 from lab.ports import Amended
 from msgspec.structs import replace
@@ -207,7 +207,7 @@ class Desk:
                     self._let_go(resting, event[0], reports)
         elif kind is ClockStepped:
             self._begin_anew()
-        elif kind is Trade or kind is Depth or kind is Timer or kind is TradingState:
+        elif kind is Trade or kind is Depth or kind is Timer or kind is TradingState or kind is SymbolState:
             self._observe_other(event, reports)
         return reports
 
@@ -222,6 +222,8 @@ class Desk:
             self.quotes.observe_depth(event, self._event_n, reports)
         elif kind is TradingState:
             self.quotes.is_dark = bool(event.halted_by)
+        elif kind is SymbolState:
+            self.quotes.halt(event.symbol, halted=bool(event.halted_by))
 
     def _begin_anew(self) -> None:
         """The venue's clock stepped, and every order was forgotten: no time of before means anything now."""

@@ -16,7 +16,7 @@ from lab_paper_broker.working import ARRIVES, Working
 class QuoteMarket:
     """Lets working orders meet what is displayed, when they arrive and whenever it changes."""
 
-    __slots__ = ("_liquidity", "_queue", "_stale_ns", "_terms", "_working", "books", "is_dark", "market")
+    __slots__ = ("_halted", "_liquidity", "_queue", "_stale_ns", "_terms", "_working", "books", "is_dark", "market")
 
     def __init__(
         self,
@@ -36,6 +36,14 @@ class QuoteMarket:
         self.market: MarketView | None = None
         self.is_dark = False
         """Whether the session has halted trading, as for a feed that is down: no quote is in force."""
+        self._halted: set[str] = set()  # the symbols of several that it has halted, as for a stale quote
+
+    def halt(self, symbol: str, *, halted: bool) -> None:
+        """Note whether the session has halted a symbol: then its quote is not in force."""
+        if halted:
+            self._halted.add(symbol)
+        else:
+            self._halted.discard(symbol)
 
     def look(self, resting: Resting) -> bool:
         """Look at the market when an order is sent: its quote may still be in force when the order arrives.
@@ -55,6 +63,7 @@ class QuoteMarket:
         newest = None if market is None else market.quote(symbol)
         if market is not None and newest is not None:
             self.is_dark = bool(market.halted_by)
+            self.halt(symbol, halted=len(market.halted(symbol)) > len(market.halted_by))
             book.show(newest, market.depth(symbol))
         return book.quote
 
@@ -65,7 +74,13 @@ class QuoteMarket:
         """
         book = self.books[resting.symbol]
         quote = book.quote
-        if quote is None or self.is_dark or at_ns - quote[1] > self._stale_ns or not resting.first:
+        if (
+            quote is None
+            or self.is_dark
+            or resting.symbol in self._halted
+            or at_ns - quote[1] > self._stale_ns
+            or not resting.first
+        ):
             return
         if not resting.left or resting.woke_ns == at_ns or at_ns <= resting.order.placed_ns:
             return

@@ -20,12 +20,13 @@ from lab.ports import Channel, FeedState, Provider, Realm, Runtime, Sink, Subscr
 from lab.ports.provider import CHANNEL_OF
 from lab_recordings import Reading, RecordingError, names
 
+from lab_replay.files import Files
 from lab_replay.funding_file import FundingFile
 from lab_replay.memory import HeldCandles
 from lab_replay.price_file import PriceFile
 from lab_replay.shaping import Span
 from lab_replay.source import Source
-from lab_replay.sources import AROUND_THE_CLOCK, AUTO, CandleSource, TickFile, open_file
+from lab_replay.sources import AROUND_THE_CLOCK, AUTO, CandleFile, CandleSource, TickFile, open_file
 from lab_replay.steps import label_note, steps_of
 from lab_replay.tape import RunTape
 
@@ -59,6 +60,19 @@ def _is_delay(_: object, attribute: "Attribute[Any]", value: int) -> None:
 def _absolute(text: str) -> str:
     """Return a path from the root, so that it is found from every folder; a recording's name stays as it is."""
     return str(Path(text).absolute()) if text and text not in names() else text
+
+
+def _by_symbol(texts: list[str]) -> list[str]:
+    """Return the files of several symbols with their paths from the root."""
+    found: dict[str, str] = {}
+    for text in texts:
+        symbol, equals, file = (part.strip() for part in text.partition("="))
+        if not (symbol and equals and file):
+            raise ValueError(f"files: {text[:80]!r}: expected SYMBOL=FILE")
+        if symbol in found:
+            raise ValueError(f"files gives {symbol[:80]} twice; give each symbol one file")
+        found[symbol] = f"{symbol}={_absolute(file)}"
+    return list(found.values())
 
 
 def _is_interval(_: object, attribute: "Attribute[Any]", value: str) -> None:
@@ -102,6 +116,11 @@ class ReplayProvider(Provider):
         default="",
         converter=_absolute,
         metadata={"help": "candles or ticks: a path, or a recording's name"},
+    )
+    files: list[str] = field(
+        factory=list,
+        converter=_by_symbol,
+        metadata={"help": "several symbols instead of one: SYMBOL=FILE each, files as for file"},
     )
     run: str = field(default="", converter=_absolute, metadata={"help": "directory of a run of lab, instead of a file"})
     format: Literal["auto", "candles", "ticks"] = field(
@@ -191,6 +210,8 @@ class ReplayProvider(Provider):
         """Return the file or run; once a file of ticks is open, also when its candles are known."""
         if isinstance(self._source, HeldCandles):
             return self._source.name
+        if self.files:
+            return ", ".join(Path(text.partition("=")[2]).name for text in self.files)
         if not self.file:
             return f"run {Path(self.run).name}"
         name = Path(self.file).name
@@ -228,8 +249,10 @@ class ReplayProvider(Provider):
     def own_interval(self) -> int | None:
         """Return the length of a file's candles. Raises `ProviderError`."""
         source = self._open()
+        files = source.files.values() if isinstance(source, Files) else (source,)
         with _named():
-            return source.own_interval_ns() if isinstance(source, CandleSource) else None
+            lengths = {one.own_interval_ns() if isinstance(one, CandleSource) else None for one in files}
+        return lengths.pop() if len(lengths) == 1 else None
 
     async def instrument(self, symbol: str) -> Instrument:
         """Return the instrument: a run's own, else as settings and prices have it, with where its steps come from.
@@ -246,6 +269,8 @@ class ReplayProvider(Provider):
                 return source.instruments[symbol]
             has = ", ".join(source.instruments) or "none"
             raise ProviderError(f"replay: {source.name} holds no {symbol}; it has {has}")
+        if isinstance(source, Files):
+            source = source.of(symbol)
         assert isinstance(source, PriceFile)
         with _named():
             steps = steps_of(source, self.tick, self.lot, self.quantity_min)
@@ -334,29 +359,37 @@ class ReplayProvider(Provider):
 
     def _open(self) -> Source:
         if self._source is None:
-            if bool(self.file) == bool(self.run):
-                raise ProviderError("replay: set either file (a path or a recording's name) or run (a run directory)")
-            if self.run and self.funding:
-                raise ProviderError("replay: funding goes with file: a run has its own rates; leave one of them out")
+            if bool(self.file) + bool(self.files) + bool(self.run) != 1:
+                text = "set one of file (a path or a recording's name), files (SYMBOL=FILE each) and run (a directory)"
+                raise ProviderError(f"replay: {text}")
+            if not self.file and self.funding:
+                text = "funding goes with file: a run has its own rates, and several files would share one's"
+                raise ProviderError(f"replay: {text}; leave one of them out")
             with _named():
                 self._rates = FundingFile(Path(self.funding)) if self.funding else None
                 if self.run:
                     self._source = RunTape(Path(self.run).name, Path(self.run))
+                elif self.files:
+                    named = (text.partition("=") for text in self.files)
+                    self._source = Files({symbol: self._open_file(file) for symbol, _, file in named})
                 else:
-                    interval_ns = parse_interval(self.interval) if self.interval else None
-                    self._source = open_file(
-                        self.file,
-                        self.format,
-                        Reading(self.dates, self.decimals, interval_ns),
-                        self._span(),
-                        self.calendar,
-                        self.warmup,
-                        self.confirm_ms * MILLISECOND_NS,
-                        trades=self.trades,
-                        keep=self.keep,
-                        writes=not self._leaves_no_file,
-                    )
+                    self._source = self._open_file(self.file)
         return self._source
+
+    def _open_file(self, file: str) -> CandleFile | TickFile:
+        interval_ns = parse_interval(self.interval) if self.interval else None
+        return open_file(
+            file,
+            self.format,
+            Reading(self.dates, self.decimals, interval_ns),
+            self._span(),
+            self.calendar,
+            self.warmup,
+            self.confirm_ms * MILLISECOND_NS,
+            trades=self.trades,
+            keep=self.keep,
+            writes=not self._leaves_no_file,
+        )
 
 
 @contextmanager

@@ -274,4 +274,7 @@ def _kind_of(path: Path) -> str:
 def _one_symbol(name: str, wanted: Sequence[Subscription]) -> None:
     if len(set(wanted)) > 1:
         several = ", ".join(f"{one.symbol} {format_interval(one.interval_ns)}" for one in dict.fromkeys(wanted))
-        raise ProviderError(f"replay: {name} holds one symbol, wanted are {several}; name one with one interval")
+        raise ProviderError(
+            f"replay: {name} holds one symbol, wanted are {several}; name one with one interval, or give each "
+            "symbol a file: lab backtest BTCUSDT=btc.csv ETHUSDT=eth.csv"
+        )

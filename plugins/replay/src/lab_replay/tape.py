@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from attrs import define, field
+from lab.domain.control import SymbolState
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.market import BACKFILLED, Backfill, Candle, MarketData, Quote
@@ -108,7 +109,7 @@ class RunTape(Source):
     def _inputs(self, wanted: Sequence[Subscription]) -> Iterator[Input]:
         symbols = {one.symbol for one in wanted}
         for event in self._read():
-            if not isinstance(event, Backfill | MarketData) or event.symbol in symbols:
+            if not isinstance(event, Backfill | MarketData | SymbolState) or event.symbol in symbols:
                 yield event
 
     def _market(self, wanted: Sequence[Subscription]) -> Iterator[MarketData]:

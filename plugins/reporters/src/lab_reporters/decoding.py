@@ -7,14 +7,14 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
-from lab.domain.control import ClockStepped, Command, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, SymbolState, TradingState
 from lab.domain.events import Deposited, OrderFilled
 from lab.journal.codec import INPUT_KINDS, KINDS
 from lab.ports import Record
 
 log: Final = logging.getLogger("lab.reporters")
 _DIGITS_MAX: Final = 30
-_STAMPED: Final = (Command, TradingState, Notice, ClockStepped)
+_STAMPED: Final = (Command, TradingState, SymbolState, Notice, ClockStepped)
 _WITH_EXPONENT: Final = re.compile(rb'"(-?\d+(?:\.\d+)?E[+-]\d{1,2})"')
 _INPUTS: Final[Mapping[str, Any]] = {kind: cls for cls, kind in INPUT_KINDS.items()}
 _DECODERS: Final[Mapping[str, msgspec.json.Decoder[Any]]] = {

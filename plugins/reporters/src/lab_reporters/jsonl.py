@@ -19,7 +19,7 @@ from lab_reporters.decoding import malformed, plain_body
 SCHEMA_VERSION: Final = 1
 _FLUSH_S: Final = 0.1
 _TAIL_BYTES: Final = 1 << 20
-_STAMPED_KINDS: Final = frozenset({"command", "trading_state", "notice"})
+_STAMPED_KINDS: Final = frozenset({"command", "trading_state", "symbol_state", "notice"})
 
 
 @define(kw_only=True)

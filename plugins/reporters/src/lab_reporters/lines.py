@@ -1,10 +1,10 @@
 """One line of text for each event, shared by the live view and the plain lines."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from attrs import frozen
-from lab.domain.control import ClockStepped, Command, CommandAction, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, CommandAction, Notice, SymbolState, TradingState
 from lab.domain.events import (
     BrokerFailed,
     EntriesHalted,
@@ -48,6 +48,7 @@ _TOPICS: Final[Mapping[type, Topic]] = {
     LiquidationSettled: "margin",
     Command: "command",
     TradingState: "trading",
+    SymbolState: "trading",
     Notice: "notice",
     GapFound: "feed",
     ClockStepped: "feed",
@@ -123,7 +124,9 @@ def _condition(event: Any) -> str:
         case FundingPaid() | FundingSkipped() | Liquidated() | LiquidationSettled():
             return _margin(event)
         case TradingState():
-            return f"halted: {'; '.join(event.halted_by)}" if event.halted_by else "open"
+            return _gate(event.halted_by)
+        case SymbolState():
+            return f"{event.symbol} {_gate(event.halted_by)}"
         case Notice():
             return sentence(event)
         case ClockStepped():
@@ -134,6 +137,10 @@ def _condition(event: Any) -> str:
             return f"gap: {event.missing} candles of {event.symbol} missing, {first} to {last}"
         case _:
             raise TypeError(f"{type(event).__name__} is never shown")
+
+
+def _gate(reasons: Sequence[str]) -> str:
+    return f"halted: {'; '.join(reasons)}" if reasons else "open"
 
 
 def _margin(event: FundingPaid | FundingSkipped | Liquidated | LiquidationSettled) -> str:

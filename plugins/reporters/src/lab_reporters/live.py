@@ -16,7 +16,7 @@ from rich.text import Text
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import NO_GATES, Rows, header_rows, summary_rows
-from lab_reporters.output import Output, counts_text, positions_text
+from lab_reporters.output import Output, counts_text, positions_text, prices_text
 
 _STYLES: Final = {
     "fill": "bold cyan",
@@ -105,8 +105,8 @@ class LiveScreen:
 def _visible(status: Status) -> object:
     left = None if status.seconds_left is None else int(status.seconds_left)
     return (
-        left, status.price, status.feed, status.why_not_trading, status.equity, status.positions,
-        counts_text(status.totals, " "),
+        left, status.price, tuple(status.prices.values()), status.feed, status.why_not_trading, status.equity,
+        status.positions, counts_text(status.totals, " "),
     )  # fmt: skip
 
 
@@ -122,7 +122,7 @@ def _status_rows(status: Status, *, stopping: bool) -> list[tuple[str, Text]]:
     change = status.equity - status.starting_equity
     return [
         ("Time left", Text(left)),
-        ("Price", Text(text.price(status.price))),
+        ("Price", Text(prices_text(status))),
         ("Position", Text(text.clean(positions_text(status)))),
         ("Equity", Text(text.money(status.equity))),
         ("P&L", Text(text.profit(status.equity, status.starting_equity), _profit_style(change))),

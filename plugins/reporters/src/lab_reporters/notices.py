@@ -38,7 +38,8 @@ def sentence(notice: Notice) -> str:
         return f"the event loop stood still for {detail['seconds']} s, in {detail['where'] or 'an unknown place'}"
     if (first_ns := detail.get("first_ns", "")).isdecimal():
         detail["first"] = text.second(int(first_ns))
+    of = f"{detail['symbol']}: " if "symbol" in detail else ""
     try:
-        return _SENTENCES[notice.topic, state].format_map(detail)
+        return of + _SENTENCES[notice.topic, state].format_map(detail)
     except KeyError:
         return f"{notice.topic}: {text.joined(detail)}"

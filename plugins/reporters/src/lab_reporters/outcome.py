@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import chain, repeat
 from typing import Final
 
+from lab.domain.instrument import Instrument
 from lab.domain.ledger import ZERO
 from lab.ports import Header, Report
 from lab.records.report import Setting
@@ -25,9 +26,9 @@ def header_rows(header: Header) -> Rows:
         ("Strategy", text.joined(header.strategies) or "none"),
         *_setting_rows(header),
         ("Symbol", text.joined([header.symbol, header.interval])),
-        ("Instrument", instrument_text(header)),
+        *_instrument_rows(header),
         ("Equity", _equity_text(header)),
-        ("Fees", text.joined(header.fees) or "unknown"),
+        *_fee_rows(header),
         *_limit_rows(header),
     ]
     if header.speed not in {"1", "1.0"} and header.kind == "run":
@@ -64,9 +65,28 @@ def _setting(one: Setting) -> str:
     return f"{one.key} {text.clean(one.value, 60)}{known}"
 
 
-def instrument_text(header: Header) -> str:
+def _instrument_rows(header: Header) -> Rows:
+    if len(header.instruments) < 2:
+        return [("Instrument", instrument_text(header.instrument))]
+    said = [f"{text.clean(symbol)}: {instrument_text(one)}" for symbol, one in header.instruments.items()]
+    return list(zip(chain(("Instruments",), repeat("")), said, strict=False))
+
+
+def _fee_rows(header: Header) -> Rows:
+    """Return the terms of trading; those that are of one of several symbols on a row of its own."""
+    named: dict[str, dict[str, str]] = {}
+    for name, figure in header.fees.items():
+        symbol, _, rest = name.partition(" ")
+        of_one = symbol in header.instruments and len(header.instruments) > 1
+        named.setdefault(symbol if of_one else "", {})[rest if of_one else name] = figure
+    said = [
+        f"{text.clean(symbol)}: {text.joined(one)}" if symbol else text.joined(one) for symbol, one in named.items()
+    ]
+    return list(zip(chain(("Fees",), repeat("")), said or ["unknown"], strict=False))
+
+
+def instrument_text(instrument: Instrument) -> str:
     """Return the steps and the minimum of what is traded, with where they come from if that is known."""
-    instrument = header.instrument
     if instrument.origin:
         return text.clean(instrument.origin)
     figures = {
@@ -109,6 +129,7 @@ def summary_rows(report: Report) -> Rows:
         *margin_rows(report),
         ("P&L", profit_of(report)),
         *_strategy_rows(report),
+        *_symbol_rows(report),
         *_band_rows(report),
         ("Max drawdown", text.money(report.max_drawdown)),
         *statistics_rows(report),
@@ -145,6 +166,16 @@ def _strategy_rows(report: Report) -> Rows:
         for name, profit, trades, fills, fees, *_ in strategy_cells(report)
     ]
     return list(zip(chain(("of which",), repeat("")), said, strict=False))
+
+
+def _symbol_rows(report: Report) -> Rows:
+    """Return the result of each symbol, where there are several."""
+    cells = symbol_cells(report)
+    said = [
+        f"{text.clean(symbol)} {profit}, trades {trades}, fees {fees}"
+        for symbol, trades, _, profit, fees, *_ in (cells if len(cells) > 1 else ())
+    ]
+    return list(zip(chain(("by symbol",), repeat("")), said, strict=False))
 
 
 def strategy_cells(report: Report) -> list[tuple[str, ...]]:

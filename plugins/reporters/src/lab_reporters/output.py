@@ -64,6 +64,13 @@ def counts_text(totals: Totals, separator: str) -> str:
     return separator.join(f"{name} {number:,}" for name, number in shown)
 
 
+def prices_text(status: Status) -> str:
+    """Return the price; of several symbols each one's."""
+    if len(status.prices) < 2:
+        return text.price(status.price)
+    return ", ".join(f"{text.clean(symbol)} {text.price(price)}" for symbol, price in status.prices.items())
+
+
 def positions_text(status: Status) -> str:
     """Return what is held, ``flat`` where nothing is."""
     several = len({one.strategy for one in status.positions}) > 1

@@ -191,8 +191,8 @@ def _cards(report: Report) -> str:
 def _results(report: Report) -> Iterator[str]:
     """Yield the tables of the report: by strategy and symbol where there are several, by month, and by rule."""
     strategies, rules = strategy_cells(report), rule_cells(report)
+    columns = ("Strategy", "P&L", "Number of trades", "Number of fills", "Fees", "Funding", "Equity")
     if len(strategies) > 1:
-        columns = ("Strategy", "P&L", "Number of trades", "Number of fills", "Fees", "Funding", "Equity")
         yield _table("Strategies", columns, strategies, len(strategies))
     months, symbols = month_cells(report), symbol_cells(report)
     if len(symbols) > 1:

@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Final
 
 from attrs import define, field
-from lab.domain.control import ClockStepped, Command, Notice, TradingState
+from lab.domain.control import ClockStepped, Command, Notice, SymbolState, TradingState
 from lab.domain.events import (
     BrokerFailed,
     CandleIgnored,
@@ -111,6 +111,7 @@ class PageModel:
                 self.deposits += float(event.amount)
             case (
                 TradingState()
+                | SymbolState()
                 | Notice()
                 | GapFound()
                 | StrategyStopped()

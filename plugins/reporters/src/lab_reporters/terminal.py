@@ -14,7 +14,7 @@ from lab.ports import Record, Report, Reporter, RunInfo, Status
 from lab_reporters import text
 from lab_reporters.lines import Line, line_of
 from lab_reporters.outcome import Rows, header_rows, summary_rows
-from lab_reporters.output import Output, counts_text, positions_text
+from lab_reporters.output import Output, counts_text, positions_text, prices_text
 
 _AT_ONCE: Final = frozenset({"trading", "feed", "stop", "command", "margin"})
 _ONE_A_SECOND: Final = frozenset({"refusal", "signal", "notice"})
@@ -166,7 +166,7 @@ def status_text(status: Status) -> str:
     trading = f"not trading: {'; '.join(status.why_not_trading)}" if status.why_not_trading else "trading"
     parts = [
         left,
-        f"price {text.price(status.price)}",
+        f"price {prices_text(status)}",
         f"equity {text.money(status.equity)}",
         f"P&L {text.profit(status.equity, status.starting_equity)}",
         f"position {positions_text(status)}",

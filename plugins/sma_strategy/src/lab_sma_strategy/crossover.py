@@ -29,9 +29,9 @@ class Crossover:
 
     __slots__ = (
         "_above", "_atr_min_percent", "_atr_period", "_below", "_closes", "_confirmation", "_direction", "_fast",
-        "_fast_at", "_fast_sum", "_held", "_held_text", "_levels", "_max_leverage", "_price_format", "_quantity",
-        "_risk_percent", "_risk_text", "_side", "_slippage", "_slow", "_slow_sum", "_stop_percent", "_symbol",
-        "_target_percent", "_until_exact",
+        "_fast_at", "_fast_sum", "_held", "_held_text", "_levels", "_max_leverage", "_others", "_price_format",
+        "_quantity", "_risk_percent", "_risk_text", "_side", "_slippage", "_slow", "_slow_sum", "_stop_percent",
+        "_symbol", "_target_percent", "_until_exact",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +62,7 @@ class Crossover:
         self._max_leverage = max_leverage
         self._slippage = slippage_bps / 10_000
         self._symbol = ""
+        self._others: dict[str, Crossover] = {}  # of a run's other symbols
         self._fast_sum = 0.0
         self._slow_sum = 0.0
         self._until_exact = 0  # candles until the running sums are summed up afresh; 0 = now
@@ -92,6 +93,8 @@ class Crossover:
             closes.append(close)
             fast_sum = self._fast_sum = self._fast_sum + close - closes[self._fast_at]
             slow_sum = self._slow_sum = self._slow_sum + close - closes[0]
+        elif self._symbol and symbol != self._symbol:
+            return self._other(symbol).on_candle(candle, view)
         elif self._sum_up(symbol, view.candles(symbol)):
             fast_sum, slow_sum = self._fast_sum, self._slow_sum
         else:
@@ -112,15 +115,23 @@ class Crossover:
     def on_history(self, view: View) -> None:
         """Recompute the sums at the next candle, because history was filled in."""
         self._until_exact = 0
+        for other in self._others.values():
+            other.on_history(view)
+
+    def _other(self, symbol: str) -> "Crossover":
+        """Return the crossover of another symbol of the run."""
+        if symbol not in self._others:
+            self._others[symbol] = Crossover(
+                self._fast, self._slow, self._confirmation, self._direction, self._risk_percent, self._stop_percent,
+                self._target_percent, self._atr_period, self._atr_min_percent, self._quantity, self._max_leverage,
+                self._slippage * 10_000,
+            )  # fmt: skip
+        return self._others[symbol]
 
     # -- averages ----------------------------------------------------------------------------------------------------
 
     def _sum_up(self, symbol: str, candles: Sequence[Candle]) -> bool:
         """Sum both windows exactly, so that rounding never adds up; ``False`` while candles are too few."""
-        if self._symbol and symbol != self._symbol:
-            raise ValueError(
-                f"sma trades one symbol: it has {self._symbol} and was given {symbol}; give each symbol a run"
-            )
         if len(candles) < self._slow:
             return False
         if not self._symbol:

@@ -19,9 +19,9 @@ def _below_100(instance: Any, attribute: "Attribute[Decimal]", value: Decimal) -
 class SmaCross(Crossover, Strategy):
     """Long while the fast average of closes is above the slow one, short while it is below.
 
-    One instance trades one symbol; a candle of a second one raises ``ValueError``. It signals once, on the candle that
-    confirms a crossing: what is held on the other side is closed (leg ``exit``), then the new side is entered (leg
-    ``entry``). Averages equal within 1e-9 change nothing. ATR filter and ``direction`` hold back entries, never exits.
+    Of a run of several symbols it trades each by itself. It signals once, on the candle that confirms a crossing: what
+    is held on the other side is closed (leg ``exit``), then the new side is entered (leg ``entry``). Averages
+    equal within 1e-9 change nothing. ATR filter and ``direction`` hold back entries, never exits.
 
     Stop and target rest at the venue from the entry's fill on, as a stop and a limit order (legs ``entry/stop`` and
     ``entry/target``), around the price at which the entry was decided on; one cancels the other. The size loses

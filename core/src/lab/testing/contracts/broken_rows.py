@@ -13,8 +13,8 @@ _BODIES: Final = (
 )  # fmt: skip
 _FIGURES: Final[tuple[object, ...]] = (None, "NaN", "1e999999", [], -1)
 KINDS: Final = (
-    "run_started", "run_ended", "candle", "quote", "funding", "trading_state", "notice",
-    "timer", "command", "deposit", "signal",
+    "run_started", "run_ended", "candle", "quote", "funding", "trading_state", "symbol_state",
+    "notice", "timer", "command", "deposit", "signal",
     "order_accepted", "order_refused", "order_filled", "order_ended", "strategy_stopped", "candle_ignored", "gap",
 )  # fmt: skip
 

@@ -26,6 +26,8 @@ class ProviderHarness(Contract):
 
     simulated: ClassVar[bool] = True
     symbol: ClassVar[str] = "BTCUSDT"
+    other_symbol: ClassVar[str] = ""
+    """A second symbol, of a provider that has several; empty where it has one."""
     unknown_symbol: ClassVar[str] = "NO-SUCH-COIN"
     interval_ns: ClassVar[int] = MINUTE_NS
     stream_s: ClassVar[float] = 200.0
