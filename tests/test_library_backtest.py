@@ -298,7 +298,7 @@ def test_prices_that_cannot_be_used_are_refused_in_a_line_that_says_why(data: An
         ({"gates": ["nope"]}, "no risk gate named 'nope'"),
         ({"gates": [SmaCross()]}, "is no risk gate"),
         ({"equity": -1}, "'equity' must be > 0"),
-        ({"settings": {"swing.siz": 1}}, "swing has no setting 'siz'; did you mean 'size'"),
+        ({"settings": {"swing.sizes": 1}}, "swing has no setting 'sizes'; did you mean 'size'"),
         ({"settings": {"sma.fast": 1}}, "sma.fast: this run has no component of that name"),
         ({"settings": {"fast": 1}}, "expected component.key"),
         ({"fees": (1, 2, 3)}, "expected one fraction, or (maker, taker)"),
