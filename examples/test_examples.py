@@ -71,6 +71,12 @@ def test_an_indicator_of_another_library_is_traded_on(run: Run) -> None:
     assert re.findall(r"^RSI (\d+): [1-9]\d* trades", told, re.MULTILINE) == ["5", "7", "14"], told
 
 
+def test_two_symbols_are_traded_by_one_strategy(run: Run) -> None:
+    told = run(HERE / "08_two_symbols.py")
+    assert re.search(r"^BTCUSD: [1-9]\d* trades", told, re.MULTILINE), told
+    assert re.search(r"^OTHERUSD: [1-9]\d* trades", told, re.MULTILINE), told
+
+
 def test_a_run_is_asked_in_sql(run: Run) -> None:
     for module in ("polars", "duckdb", "pyarrow"):
         pytest.importorskip(module)

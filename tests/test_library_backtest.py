@@ -40,6 +40,15 @@ class Swing(Strategy):
         return [OrderRequest(candle.symbol, side, self.size)]
 
 
+@define(kw_only=True)
+class Each(Strategy):
+    """Holds one coin of each symbol from every second of its candles to the next."""
+
+    def on_candle(self, candle: Candle, view: View) -> list[OrderRequest]:
+        held = view.position(candle.symbol).quantity
+        return [OrderRequest(candle.symbol, Side.SELL if held else Side.BUY, Decimal(1))]
+
+
 def candles() -> list[Candle]:
     opened = CLOSES[0]
     made = []
@@ -253,8 +262,28 @@ def test_prices_in_memory_give_the_same_fills_whatever_they_come_in(data: Any) -
 
 
 def test_prices_in_memory_have_the_steps_that_their_decimals_show() -> None:
-    instrument = library.load(columns(), symbol="X").instrument
+    instrument = library.load(columns(), symbol="X").instruments["X"]
     assert (instrument.tick, instrument.lot) == (Decimal("0.1"), Decimal("0.0001"))
+
+
+def test_several_symbols_come_as_a_mapping_of_whatever_one_comes_in(tmp_path: Path) -> None:
+    rows = [f"{row.open_ns},{','.join(map(str, row[3:8]))}" for row in candles()]
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("\n".join(["time,open,high,low,close,volume", *rows]) + "\n", encoding="utf-8")
+    of_files = library.load({"A": tmp_path / "a.csv", "B": str(tmp_path / "b.csv")})
+    in_memory = library.load({"A": columns(), "B": candles()})
+    for prices in (of_files, in_memory):
+        assert (prices.symbol, prices.rows, set(prices.instruments)) == ("A,B", 2 * len(CLOSES), {"A", "B"})
+    first, second = (library.backtest(Each(), prices, **PLAIN) for prices in (of_files, in_memory))
+    assert first.fills == second.fills
+    assert {one.symbol for one in first.trades} == {"A", "B"}
+    assert len(first.equity) == len(CLOSES)
+    assert first.equity[-1].equity == float(first.report.ending_equity)
+
+
+def test_longer_candles_are_made_of_those_that_are_there() -> None:
+    longer = library.load(columns(), symbol="X", interval="5m")
+    assert [(one.open, one.close) for one in longer.candles()] == [(1000.0, 995.0), (995.0, 1040.0)]
 
 
 BAD = [
@@ -273,6 +302,7 @@ BAD = [
     ([1, 2], "number 0 is int 1; expected lab.Candle"),
     (17, "data is int 17; expected a path"),
     ("no-such-file.csv", "no-such-file.csv"),
+    ({"A": columns(), "B": columns()}, "the data names its symbols already; leave symbol out"),
     (Swing(), "data is Swing"),
 ]  # fmt: skip
 

@@ -30,6 +30,7 @@ def backtests(strategy: lab.Strategy, gate: lab.RiskGate, prices: lab.Prices) ->
 def data(candles: list[lab.Candle]) -> None:
     assert_type(lab.load(candles, symbol="ETHUSDT"), lab.Prices)
     assert_type(lab.load({"time": [1], "open": [1.0]}), lab.Prices)
+    assert_type(lab.load({"BTCUSDT": "btc.csv", "ETHUSDT": "eth.csv"}), lab.Prices)
     assert_type(lab.open_run("latest", state_dir="state"), lab.Result)
 
 

@@ -40,7 +40,8 @@ def candles_of(data: object, interval: str | None) -> HeldCandles:
 
     Columns are found by name, in any case: a time of opening (or the frame's index of times), open, high, low, close
     and, optionally, volume. Times are UTC: datetimes, ISO 8601 text, or numbers of s, ms, µs or ns. The interval is the
-    most common distance of neighbours where none is given. Raises `ConfigError` naming row, column and cure.
+    most common distance of neighbours; ``interval`` is that of one candle alone. Raises `ConfigError` naming row,
+    column and cure.
     """
     name, columns = _columns(data)
     opens_ns = _opens(name, columns)
@@ -59,6 +60,14 @@ def candles_of(data: object, interval: str | None) -> HeldCandles:
         except ValueError:
             raise ConfigError(_why_not(name, opens_ns, figures, begin)) from None
     return HeldCandles(blocks, interval_ns, name, "volume" in columns)
+
+
+def is_by_symbol(data: object) -> bool:
+    """Return whether data is a mapping of symbols to their prices, and not one of columns."""
+    if not isinstance(data, Mapping) or not data:
+        return False
+    names = {str(key).strip().lower() for key in data}
+    return not names & {*_TIMES, *_FIGURES, *_SHORT}
 
 
 def _columns(data: object) -> tuple[str, dict[str, Any]]:
@@ -184,7 +193,7 @@ def _floats(name: str, key: str, column: Any) -> list[float]:
 
 
 def _interval(name: str, opens_ns: Sequence[int], interval: str | None) -> int:
-    if interval is not None:
+    if len(opens_ns) == 1 and interval is not None:
         try:
             return parse_interval(interval)
         except (ValueError, AttributeError, TypeError) as error:

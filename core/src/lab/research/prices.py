@@ -5,7 +5,7 @@ from itertools import chain
 from os import PathLike, fspath
 from typing import Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from lab.backtesting.data import BatchData, HeldData
 from lab.composition.assembly import Part
@@ -18,9 +18,10 @@ from lab.domain.market import Candle
 from lab.domain.time import SECOND_NS, format_interval, format_time
 from lab.errors import ConfigError, PluginError, ProviderError, RunError, describe_error, message_of, text_of
 from lab.exit_codes import EndReason
-from lab.plugins.settings import build
+from lab.plugins.references import alias_of, is_reference
+from lab.plugins.settings import Effective, build
 from lab.ports import Provider
-from lab.research.frames import candles_of
+from lab.research.frames import HeldCandles, candles_of, is_by_symbol
 from lab.research.offered import Offered
 
 _HELD_MOST: Final = 500_000  # events, of some 350 bytes; more are read again from the columns that are kept of a file
@@ -28,13 +29,14 @@ _HELD_MOST: Final = 500_000  # events, of some 350 bytes; more are read again fr
 
 @frozen(repr=False, eq=False)
 class Prices:
-    """Recorded prices of one symbol, read and checked once. Make them with `load`; give them to any number of runs."""
+    """Recorded prices, read and checked once. Make them with `load`; give them to any number of runs."""
 
     symbol: str
+    """The symbol, or several with commas between them."""
     interval: str
     """Length of a candle: ``1m``."""
-    instrument: Instrument
-    """Tick, lot, fees and margin tiers they are traded with."""
+    instruments: Mapping[str, Instrument]
+    """Tick, lot, fees and margin tiers of each symbol."""
     rows: int
     """Candles, quotes and trades in all."""
     first_ns: int
@@ -42,7 +44,7 @@ class Prices:
     last_ns: int
     """UTC nanoseconds of the last one."""
     notes: tuple[str, ...]
-    """What is to be known of the data, a line each: holes, a volume that is missing."""
+    """What is to be known of the data, a line each: how a file was read, holes, a volume that is missing."""
     part: Part[Provider]
     data: BatchData
 
@@ -93,47 +95,40 @@ def load(
     """Read prices once: a file, a recording's name, a provider with recorded data, a frame, columns or candles.
 
     A frame (pandas or polars) or a mapping of columns has a time of opening, open, high, low, close and, optionally,
-    volume. ``symbol`` is what the prices are called, BTCUSDT by default; ``interval`` the length of a candle, for a
-    frame or columns by default what their times say. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``.
-    Up to 500,000 events stay in memory; of more, the provider reads again what it keeps of the file.
+    volume. A mapping of symbols, ``{"BTCUSDT": "btc.csv", "ETHUSDT": "eth.csv"}``, has several of these. ``symbol`` is
+    what the prices of one are called, BTCUSDT by default. ``interval`` is the length of a candle: by default what their
+    times say; a longer one is made of them. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``. Up to
+    500,000 events stay in memory; of more, the provider reads again what it keeps of the file.
 
     Raises `LabError` naming file or row, what is wrong with it, and the cure.
     """
     offered = Offered(config, settings)
     offered.run(symbol=symbol, interval=interval, seed=seed, no_write=True)
-    held = None
-    if isinstance(data, Provider | type):
-        offered.run(provider=offered.component("provider", data, "").rpartition("=")[2])
-    else:
-        offered.run(provider="replay")
-        if isinstance(data, str | PathLike):
-            offered.put("replay", "file", fspath(data), "data")
-        else:
-            held = candles_of(data, interval)
-            if held.interval_ns % SECOND_NS:
-                raise ConfigError(f"{held.name}: {held.interval_ns} ns apart; candles of whole seconds are expected")
-            offered.run(interval=format_interval(held.interval_ns))
-    run, _ = build("run", RunSettings, offered.layers)
-    run.only_symbol("load")
+    held = _described(offered, data, symbol, interval)
+    run, in_force = build("run", RunSettings, offered.layers)
     offer = offered.registry.get("provider", run.provider)
-    name = offer.plugin.name if ":" in offer.name else offer.name
+    name = alias_of(offer.cls.__name__) if is_reference(offer.name) else offer.name
     component, _ = build(name, offer.cls, offered.layers)
     component.leave_no_file()
     call = "hold"
     try:
-        if held is not None:
-            component.hold(held.blocks, held.interval_ns, held.name, has_volume=held.has_volume)
+        for of_symbol, one in held.items():
+            component.hold(one.blocks, one.interval_ns, one.name, has_volume=one.has_volume, symbol=of_symbol)
+        call = "own_interval"
+        own_ns = component.own_interval() if _is_default(in_force, "run.interval") else None
+        if own_ns is not None:
+            run = evolve(run, interval=format_interval(own_ns))
         call = "batches"
         wanted = run_subscriptions(name, component, run.symbols, run.interval_ns)
         batches = component.batches(wanted, seed=run.seed)
         call = "batch_instrument"
-        instrument = component.batch_instrument(run.symbol)
-        if batches is None or instrument is None:
+        found = {symbol: component.batch_instrument(symbol) for symbol in run.symbols}
+        if batches is None or None in found.values():
             raise ConfigError(f"provider {name} has no recorded data; give a file, a frame, or the provider mock")
-        instrument = run_instrument(name, run.symbol, call, instrument)
+        instruments = {symbol: run_instrument(name, symbol, call, one) for symbol, one in found.items()}
         call = "source"
         identity = {str(key): text_of(str, value, 10_000) for key, value in component.source().items()}
-        facts = (wanted, declared(name, component), {run.symbol: instrument}, identity)
+        facts = (wanted, declared(name, component), instruments, identity)
         call = "batches"
         return _prices(run, Part(name, offer, component), facts, batches)
     except (RunError, PluginError, ConfigError):
@@ -142,6 +137,40 @@ def load(
         raise RunError(EndReason.CONFIG, message_of(error)) from None
     except Exception as error:
         raise RunError(EndReason.PLUGIN, f"provider {name} failed in {call}: {describe_error(error)}") from error
+
+
+def _described(offered: Offered, data: Any, symbol: str | None, interval: str | None) -> dict[str, HeldCandles]:
+    """Set what the run is to read; return what is in memory, by its symbol, which is empty for one without a name."""
+    if isinstance(data, Provider | type):
+        offered.run(provider=offered.component("provider", data, "").rpartition("=")[2])
+        return {}
+    offered.run(provider="replay")
+    if isinstance(data, str | PathLike):
+        offered.put("replay", "file", fspath(data), "data")
+        return {}
+    if not is_by_symbol(data):
+        return {"": _whole(candles_of(data, interval))}
+    if symbol is not None:
+        raise ConfigError(f"symbol = {symbol!r:.40}: the data names its symbols already; leave symbol out")
+    offered.run(symbol=",".join(map(str, data)))
+    paths = {key: fspath(one) for key, one in data.items() if isinstance(one, str | PathLike)}
+    if not paths:
+        return {str(key): _whole(candles_of(one, interval)) for key, one in data.items()}
+    if len(paths) < len(data):
+        other = next(key for key in data if key not in paths)
+        raise ConfigError(f"data: {next(iter(paths))} is a file and {other} is not; give files for all, or none")
+    offered.put("replay", "files", [f"{key}={path}" for key, path in paths.items()], "data")
+    return {}
+
+
+def _whole(held: HeldCandles) -> HeldCandles:
+    if held.interval_ns % SECOND_NS:
+        raise ConfigError(f"{held.name}: {held.interval_ns} ns apart; candles of whole seconds are expected")
+    return held
+
+
+def _is_default(in_force: Sequence[Effective], key: str) -> bool:
+    return any(one.key == key and one.origin == "default" for one in in_force)
 
 
 def _prices(
@@ -158,6 +187,5 @@ def _prices(
     if not rows:
         raise RunError(EndReason.CONFIG, f"{part.component.origin()}: holds no data for {run.symbol}")
     data: BatchData = HeldData(*facts, kept) if rows <= _HELD_MOST else _ReadAgain(*facts, part.component, run.seed)
-    notes = tuple(facts[3].get("notes", "").splitlines())
-    instrument = facts[2][run.symbol]
-    return Prices(run.symbol, run.interval, instrument, rows, first_ns, last_ns, notes, part, data)
+    notes = tuple(line for key in ("form", "notes") for line in facts[3].get(key, "").splitlines())
+    return Prices(run.symbol, run.interval, facts[2], rows, first_ns, last_ns, notes, part, data)

@@ -193,7 +193,7 @@ def equity_of(report: Report, inputs: Iterable[Input], reader: JournalReader) ->
         for symbol, quantity in held.items():
             if quantity and marks[symbol]:
                 equity += quantity * (-worth[symbol] / marks[symbol] if worth[symbol] else marks[symbol])
-        if last is not None:
+        if last is not None and candle.time_ns > last.time_ns:  # of several symbols the last one has them all
             yield last
         peak = max(peak, equity)
         last = Equity(candle.time_ns, equity, _fall(equity, peak))

@@ -193,6 +193,7 @@ class ReplayProvider(Provider):
     )
 
     _leaves_no_file: bool = field(init=False, default=False, repr=False)
+    _held: dict[str, HeldCandles] = field(init=False, factory=dict, repr=False)
     _source: Source | None = field(init=False, default=None, repr=False)
     _rates: FundingFile | None = field(init=False, default=None, repr=False)
     _known: dict[str, deque[Candle]] = field(init=False, factory=dict, repr=False)
@@ -208,7 +209,7 @@ class ReplayProvider(Provider):
 
     def origin(self) -> str:
         """Return the file or run; once a file of ticks is open, also when its candles are known."""
-        if isinstance(self._source, HeldCandles):
+        if self._held and self._source is not None:
             return self._source.name
         if self.files:
             return ", ".join(Path(text.partition("=")[2]).name for text in self.files)
@@ -219,19 +220,28 @@ class ReplayProvider(Provider):
             return f"{name}, candles known {self.confirm_ms} ms after their end"
         return name
 
-    def hold(self, columns: Sequence[CandleColumns], interval_ns: int, name: str, *, has_volume: bool = True) -> None:
+    def hold(
+        self,
+        columns: Sequence[CandleColumns],
+        interval_ns: int,
+        name: str,
+        *,
+        has_volume: bool = True,
+        symbol: str = "",
+    ) -> None:
         """Play candles that are in memory, instead of a file: checked columns, ascending, on the interval's grid.
 
-        ``name`` is what reports and errors call them. A run of them can be verified only by whoever has them still.
-        Raises ``ValueError`` where ``file`` or ``run`` is set.
+        ``name`` is what reports and errors call them. Of several symbols each is held by a call with its ``symbol``. A
+        run of them can be verified only by whoever has them still. Raises ``ValueError`` where a file or run is set.
         """
-        if self.file or self.run:
+        if self.file or self.files or self.run:
             raise ValueError("candles in memory are played instead of a file or a run, and one is set")
         path = Path(name.replace("/", "_"))
-        self._source = HeldCandles(
+        self._held[symbol] = HeldCandles(
             name, path, self.warmup, interval_ns=interval_ns, span=self._span(), calendar=self.calendar,
             columns=columns, has_volume=has_volume, keep=False, writes=False,
         )  # fmt: skip
+        self._source = Files(dict(self._held)) if symbol else self._held[symbol]
         with _named():
             self._rates = FundingFile(Path(self.funding)) if self.funding else None
 
