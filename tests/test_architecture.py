@@ -27,6 +27,7 @@ WITH_CLOCK: Final = (
     "supervision",
     "live",
     "downloads",
+    "research",
     "runs",
     "reporting",
     "health",

@@ -22,7 +22,7 @@ def started(lab: Any) -> Any:
     return lab.run().rows("run_started")[0][2]
 
 
-@pytest.mark.behaviour("M3", "M4")
+@pytest.mark.behaviour("D1", "D5")
 def test_a_file_of_any_form_and_interval_just_works_and_the_run_can_be_proved(lab: Any) -> None:
     done = lab("backtest", put(lab, "German Excel"))
     assert done.code == 0
@@ -34,7 +34,7 @@ def test_a_file_of_any_form_and_interval_just_works_and_the_run_can_be_proved(la
     assert lab("lookahead", "--cuts", "3").code == 0
 
 
-@pytest.mark.behaviour("M4")
+@pytest.mark.behaviour("D5")
 def test_an_interval_that_was_chosen_anywhere_counts_and_is_made_of_the_file_s_own(lab: Any) -> None:
     (lab.folder / "prices.csv").write_bytes(table(HOURS, [unix(SECOND_NS), *ohlcv()], HEADER))
     assert lab("backtest", "prices.csv").code == 0
@@ -119,7 +119,7 @@ def lab_providers():
 """
 
 
-@pytest.mark.behaviour("M6")
+@pytest.mark.behaviour("D3")
 def test_a_download_is_tried_again_gone_on_with_and_names_what_is_missing(
     lab: Any, site: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -153,7 +153,7 @@ def test_the_local_venue_s_history_is_downloaded_whole(lab: Any, tmp_path: Path)
     assert len(out.read_text().splitlines()) == 23
 
 
-@pytest.mark.behaviour("M5")
+@pytest.mark.behaviour("D6")
 def test_on_days_without_weekends_friday_s_orders_are_filled_on_monday(lab: Any) -> None:
     name = put(lab, "yfinance, old")
     reports = {}
@@ -202,3 +202,14 @@ def test_a_provider_s_own_interval_is_the_run_s_or_its_error(
     assert done.err.count("\n") == bool(says)
     if not code:
         assert started(lab)["interval"] == "5m"
+
+
+@pytest.mark.behaviour("D2")
+def test_a_tick_that_is_coarse_for_the_price_is_refused_and_the_inferred_one_is_fine(lab: Any, one_line: Any) -> None:
+    rows = [f"{1_704_067_200 + 60 * n},0.0000214,0.0000217,0.0000213,0.000021{3 + n % 5},5000000" for n in range(40)]
+    (lab.folder / "cheap.csv").write_text("\n".join(["time,open,high,low,close,volume", *rows]), encoding="utf-8")
+    given = ("backtest", "cheap.csv", "--symbol", "SHIBUSDT", "--json")
+    one_line(lab(*given, "--set", "replay.tick=0.1"), 78, "basis points of the lowest price", "fills are rounded to it")
+    report = lab(*given, "--set", "replay.tick=0.00000001").json()
+    assert report["instrument"]["tick"] == "0.00000001"
+    one_line(lab(*given), 78, "give --set replay.tick=0.00000001")

@@ -78,6 +78,7 @@ def run(data: Any, strategy: Any = None, **more: Any) -> Any:
 # -- the same as the command ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("L1")
 @pytest.mark.parametrize("strategy", ["sma", SmaCross()])
 def test_a_program_and_the_command_write_the_same_rows(lab: Any, strategy: Any) -> None:
     lab("backtest", "btcusd-1m", "--symbol", "BTCUSD", "--set", "sma.fast=5")
@@ -91,6 +92,7 @@ def test_a_program_and_the_command_write_the_same_rows(lab: Any, strategy: Any) 
     assert made.report.fills > 0
 
 
+@pytest.mark.behaviour("L1")
 def test_a_run_leaves_no_file_unless_it_is_asked_to(lab: Any) -> None:
     library.backtest("sma", "btcusd-1m", symbol="BTCUSD")
     assert lab.files() == []
@@ -127,6 +129,7 @@ def test_equity_falls_from_its_highest_point_by_what_the_drawdown_says() -> None
         assert row.drawdown == row.equity / peak - 1
 
 
+@pytest.mark.behaviour("L2")
 def test_tables_become_columns_of_one_length_with_times_in_utc() -> None:
     result = run(candles())
     found = result.trades.columns()
@@ -139,6 +142,7 @@ def test_tables_become_columns_of_one_length_with_times_in_utc() -> None:
     assert run(candles(), no_orders=True).fills.columns()["price"] == []
 
 
+@pytest.mark.behaviour("L2")
 def test_a_result_outlives_being_pickled_without_its_prices(tmp_path: Path) -> None:
     result = run(candles())
     again = pickle.loads(pickle.dumps(result))
@@ -210,11 +214,13 @@ def unchanged() -> Iterator[None]:
         assert (state(), repr(decimal.getcontext())) == (before, text)
 
 
+@pytest.mark.behaviour("L1")
 def test_the_process_is_as_it_was_afterwards() -> None:
     with unchanged():
         run(candles())
 
 
+@pytest.mark.behaviour("L1")
 def test_it_works_where_an_event_loop_is_running(tmp_path: Path) -> None:
     async def cell() -> Any:
         result = run(candles())
@@ -255,6 +261,7 @@ def polars() -> Any:
     return pytest.importorskip("polars")
 
 
+@pytest.mark.behaviour("L1")
 @pytest.mark.parametrize("data", list(frames()))
 def test_prices_in_memory_give_the_same_fills_whatever_they_come_in(data: Any) -> None:
     assert run(data()).fills == run(candles()).fills
@@ -266,6 +273,7 @@ def test_prices_in_memory_have_the_steps_that_their_decimals_show() -> None:
     assert (instrument.tick, instrument.lot) == (Decimal("0.1"), Decimal("0.0001"))
 
 
+@pytest.mark.behaviour("L1")
 def test_several_symbols_come_as_a_mapping_of_whatever_one_comes_in(tmp_path: Path) -> None:
     rows = [f"{row.open_ns},{','.join(map(str, row[3:8]))}" for row in candles()]
     for name in ("a.csv", "b.csv"):

@@ -77,6 +77,7 @@ def quantstats() -> Any:
         return pytest.importorskip("quantstats.stats", reason="quantstats is not installed: uv sync --group quantstats")
 
 
+@pytest.mark.behaviour("N1")
 @pytest.mark.parametrize("name", RUNS)
 def test_the_figures_of_a_run_equal_those_of_quantstats(lab: Any, stretched: Any, quantstats: Any, name: str) -> None:
     import pandas

@@ -47,6 +47,7 @@ class Desk:
         self.trips.pay(FundingPaid("s", X, ZERO, ZERO, ZERO, D(amount), 0, ()))
 
 
+@pytest.mark.behaviour("N2")
 def test_a_round_trip_is_made_of_every_fill_from_flat_to_flat() -> None:
     desk = Desk()
     desk.fill("1", "100", "0.1")

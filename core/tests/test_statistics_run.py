@@ -116,6 +116,7 @@ def test_ten_minutes_say_nothing_of_a_year_and_the_reasons_are_given() -> None:
     assert list(one.left_out) == sorted(one.left_out)
 
 
+@pytest.mark.behaviour("N1")
 def test_every_figure_that_is_missing_has_a_reason_and_no_other() -> None:
     for one in (
         found([], None),

@@ -27,7 +27,7 @@ def read(path: Path, **settings: str) -> tuple[Candles, CandleFileReader]:
     return rows, reader
 
 
-@pytest.mark.behaviour("M2", "M3")
+@pytest.mark.behaviour("M2", "D1")
 @pytest.mark.parametrize("origin", READ)
 def test_files_of_many_origins_give_the_very_same_candles(tmp_path: Path, origin: str) -> None:
     content, candles, said, suffix, settings = READ[origin]
@@ -39,7 +39,7 @@ def test_files_of_many_origins_give_the_very_same_candles(tmp_path: Path, origin
     assert reader.interval_ns % SECOND_NS == 0
 
 
-@pytest.mark.behaviour("M2", "M3")
+@pytest.mark.behaviour("M2", "D1")
 @pytest.mark.parametrize("origin", REFUSED)
 def test_files_that_leave_a_doubt_are_refused_in_one_line_with_the_cure(tmp_path: Path, origin: str) -> None:
     content, says, suffix = REFUSED[origin]

@@ -50,7 +50,7 @@ def rows_of(candles: list[Candle]) -> list[Row]:
     return [Row(one.open_ns, *one[3:8]) for one in candles]
 
 
-@pytest.mark.behaviour("M4")
+@pytest.mark.behaviour("D5")
 @pytest.mark.parametrize(("minutes", "first", "last"), [(2, 2, 75), (5, 1, 30), (30, 1, 5), (60, 1, 2)])
 def test_longer_candles_are_made_of_whole_ones_and_those_cut_off_at_the_ends_are_left_out(
     tmp_path: Path, minutes: int, first: int, last: int
@@ -203,7 +203,7 @@ def test_each_dialect_of_each_series_gives_its_candles_or_is_refused(
     assert found == rows
 
 
-@pytest.mark.behaviour("M5")
+@pytest.mark.behaviour("D6")
 def test_days_without_weekends_are_those_of_a_market_that_is_closed_then(tmp_path: Path) -> None:
     stock = series("2024-01-02", DAY_NS, 60, price=186.0, weekdays=True)
     holiday = [row for row in stock if row.open_ns != parse_time("2024-01-15")]

@@ -183,6 +183,7 @@ async def test_nothing_is_written_without_a_directory(rows, run, drive, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.behaviour("N3")
 async def test_the_header_has_the_settings_in_force_and_money_as_plain_text(rows, run, drive, tmp_path):
     run.header = replace(run.header, starting_equity=Decimal("0.00000001"))
     await drive(Jsonl(), run.info(tmp_path), rows.rows)

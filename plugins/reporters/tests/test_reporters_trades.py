@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 
+import pytest
 from lab_reporters.summary import Html
 from msgspec.structs import replace
 
@@ -27,6 +28,7 @@ async def test_the_page_lists_fills_as_fills_and_trades_as_round_trips(rows, run
 # -- what a run was set to --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.behaviour("N3")
 async def test_the_page_shows_the_settings_in_force_and_where_they_came_from(rows, run, drive, tmp_path):
     await drive(Html(charts="plain"), run.info(tmp_path), rows.rows)
     page = (tmp_path / "summary.html").read_text("utf-8")
