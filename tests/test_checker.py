@@ -100,7 +100,7 @@ def test_a_refusal_by_margin_or_by_the_days_loss_has_figures_that_add_up(lab: An
         "margin",
         "--gate",
         "max_daily_loss",
-        *sets(max_daily_loss__usd=5, flow__coins=2, second__coins=20),
+        *sets(max_daily_loss__usd=50, flow__coins=2, second__coins=20),
     )
     given = [word for n, word in enumerate(TWO) if "--gate" not in (word, TWO[n - 1])]
     assert lab("backtest", "btcusd-1m", *given, *limits).code == 0

@@ -211,7 +211,9 @@ def _meet_limit(
         reached = whole and _through(resting, candle, terms)
     if not reached:
         return _NOWHERE
-    time_ns, where = (candle[1], AT_OPEN) if resting.leaves else (candle[2], INSIDE)
+    time_ns, where = candle[2], INSIDE
+    if resting.leaves:
+        time_ns, where = max(candle[1], resting.eligible_ns), AT_OPEN
     reports.append(make(resting, quantity, None, "candle_through", time_ns, terms))
     return where
 
