@@ -229,19 +229,16 @@ class Checker(Money):
 
     def of_rest(self, order: SimpleNamespace, fill: dict[str, Any]) -> None:
         """A trade or a candle reaches it, and has so much left."""
-        rule, trade = fill["rule"], self.kind == "trade"
+        rule, trade, ends = fill["rule"], self.kind == "trade", order.expires_ns <= self.time
         first, high, low, last = [self.fields[2]] * 4 if trade else self.prices
-        leaves = order.expires_ns <= self.time  # inside the candle: it meets the open only
-        high, low = (first, first) if leaves else (high, low)
         fair = {"candle_open": [first, last, order.limit], "candle_close": [last]}
         fair = fair.get(rule, [order.limit if rule in MAKER else order.met])
         most = self.most if trade or (self.fields[7] and self.set["liquidity"] == "displayed") else NEVER
         self.expect(fill, reference=fill["reference"] if fill["reference"] in fair else fair[0])
-        self.expect(fill, reached=rule not in MAKER or self.within(order, low if order.sign > 0 else high))
+        self.expect(fill, reached=rule not in MAKER or self.within(order, [first, low, high][not ends and order.sign]))
         self.expect(fill, of_the_other_side=not trade or (self.fields[4] == "sell") == (order.sign > 0))
         self.expect(fill, of_what_is_left=fill["quantity"] <= most, after_its_arrival=order.eligible_ns <= self.time)
-        at_open = leaves or rule.endswith("open")
-        self.expect(fill, time_ns=max(self.fields[1], order.eligible_ns) if at_open else self.time)
+        self.expect(fill, time_ns=max(self.fields[1], order.eligible_ns) if ends or "_open" in rule else self.time)
         self.most -= fill["quantity"]
 
 
