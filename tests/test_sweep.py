@@ -102,7 +102,7 @@ def test_a_trial_that_fails_is_a_row_with_its_error_and_the_others_go_on(waves: 
     assert [row.error for row in found.trials] == [
         "",
         "space: waves: fast = 9 must be below slow = 9",
-        "every strategy has failed",
+        "strategy waves failed in on_candle: RuntimeError: it was asked to",
         "space: waves: fast = 9 must be below slow = 9",
     ]
     assert any(text.startswith("failed: 3 of 4 trials, 2 of them: space: waves") for text in found.warnings)

@@ -99,7 +99,7 @@ if TYPE_CHECKING:
     from lab.research.sessions import session as session
     from lab.research.sweep import sweep as sweep
     from lab.research.tables import Table as Table
-    from lab.research.walkforward import WalkForward as WalkForward
+    from lab.research.walk import WalkForward as WalkForward
     from lab.research.walkforward import walkforward as walkforward
     from lab.secret import Secret as Secret
 
@@ -135,7 +135,8 @@ _HOMES = {
     "lab.research.found": ("Sweep",),
     "lab.research.sweep": ("sweep",),
     "lab.research.tables": ("Table",),
-    "lab.research.walkforward": ("WalkForward", "walkforward"),
+    "lab.research.walk": ("WalkForward",),
+    "lab.research.walkforward": ("walkforward",),
     "lab.secret": ("Secret",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

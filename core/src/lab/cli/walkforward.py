@@ -13,7 +13,7 @@ from lab.domain.time import format_time
 from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
-    from lab.research.walkforward import WalkForward
+    from lab.research.walk import WalkForward
 
 
 @click.command("walkforward")

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from lab.research.space import Params, Space
-from lab.research.studies import Entry, Search, key_of, optuna
-from lab.research.trials import Outcome, Task
+from lab.research.storage import optuna
+from lab.research.studies import Entry, Search, key_of
+from lab.research.tasks import Outcome, Task
 
 _KEPT: Final = "lab:beside"
 _PART: Final = 0.05

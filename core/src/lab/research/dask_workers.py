@@ -14,7 +14,8 @@ from lab.exit_codes import EndReason
 from lab.research.pickling import dumped
 from lab.research.prices import Prices
 from lab.research.shared import Block, Events, PriceFile
-from lab.research.trials import Outcome, Plan, Task
+from lab.research.tasks import Outcome, Task
+from lab.research.trials import Plan
 from lab.research.workers import Asked, at_once
 
 _CONNECT_S: Final = 5.0
@@ -58,28 +59,30 @@ class DaskWorkers:
         try:
             future = self._ended.get(timeout=_WAIT_S)
         except queue.Empty:
-            if self._client.status not in {"running", "connecting"}:
-                raise RunError(EndReason.STORAGE, f"the Dask scheduler is gone ({self._client.status})") from None
+            self._check_there()
             return
         found = self._tasks.pop(future.key, None)
         if found is None:
             return
         task, tries, _ = found
-        if future.status == "finished":
-            yield task, future.result()
-            return
-        why = "it was lost with its worker"
-        if future.status == "error":
-            error = future.exception()
-            why = describe_error(error)
-            if type(error).__name__ not in {"KilledWorker", "FutureCancelledError", "CancelledError"}:
-                yield task, Outcome(error=why[:300])
-                return
+        try:
+            outcome: Outcome = future.result()
+        except Exception as error:  # a trial raises nothing: its worker died before it ended, or with what came of it
+            self._check_there()
+            if tries >= _TRIES:
+                outcome = Outcome(error=f"its worker died {_TRIES} times ({describe_error(error):.200})")
+        else:
+            tries = _TRIES
         if tries < _TRIES:
             self._shared = self._client.scatter(self._packed, broadcast=True, hash=False)
             self._submit(task, tries + 1)
         else:
-            yield task, Outcome(error=f"its worker died: {why[:200]}")
+            yield task, outcome
+
+    def _check_there(self) -> None:
+        """Raise `RunError` where the scheduler is gone: what has ended is kept."""
+        if self._client.status != "running":
+            raise RunError(EndReason.STORAGE, "the Dask scheduler is gone; start it, and the same sweep goes on")
 
     def close(self) -> None:
         """Take back what goes on, and leave the scheduler."""

@@ -16,10 +16,12 @@ from lab.research.prices import Prices
 from lab.research.result import Result
 from lab.research.shared import events_of
 from lab.research.space import Space
-from lab.research.studies import Entry, Search, optuna
+from lab.research.storage import optuna
+from lab.research.studies import Entry, Search
 from lab.research.sweep_page import page_of
 from lab.research.tables import Table
-from lab.research.trials import Plan, Task
+from lab.research.tasks import Task
+from lab.research.trials import Plan
 from lab.research.verdict import warnings_of
 from lab.statistics.returns import daily_returns
 

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from lab.errors import ConfigError, describe_error, did_you_mean, text_of
 from lab.plugins.settings import convert, settings_of, type_name
-from lab.research.trials import source_of
+from lab.research.tasks import source_of
 
 GRID_MOST: Final = 100_000
 SpaceLike = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]

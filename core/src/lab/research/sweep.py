@@ -18,8 +18,10 @@ from lab.research.pool import interruptible, runner_of
 from lab.research.prices import Prices
 from lab.research.shared import ALL, Window
 from lab.research.space import Space, SpaceLike, Targets, space_of
-from lab.research.studies import Search, digest, opened, optuna, pruner_of, quiet, sampler_of
-from lab.research.trials import Plan, source_of
+from lab.research.storage import digest, opened, optuna, quiet
+from lab.research.studies import Search, pruner_of, sampler_of
+from lab.research.tasks import source_of
+from lab.research.trials import Plan
 from lab.research.worker import INSIDE
 from lab.research.workers import Runner
 

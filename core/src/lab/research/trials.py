@@ -1,6 +1,5 @@
-"""One trial of a sweep: what is the same for all of them, what is its own, and what it came to."""
+"""What is the same for all trials of a sweep, and how one is run."""
 
-import inspect
 import time
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
@@ -16,7 +15,7 @@ from lab.domain.market import Candle
 from lab.engine.engine import Engine
 from lab.engine.protocols import Action
 from lab.engine.view import View
-from lab.errors import ConfigError, LabError, describe_error, text_of
+from lab.errors import ConfigError, LabError, describe_error
 from lab.exit_codes import EndReason
 from lab.plugins.discovery import Offer, Registry
 from lab.plugins.references import alias_of, is_reference
@@ -25,45 +24,16 @@ from lab.ports import Provider, Strategy
 from lab.research.metrics import Metric, figures_of, measured
 from lab.research.prices import Prices
 from lab.research.result import Result
-from lab.research.shared import ALL, Events, Facts, Window, WindowData
+from lab.research.shared import Events, Facts, WindowData
+from lab.research.tasks import STEPS, Outcome, Settings, Task, Watch, source_of
 from lab.runs.failures import FailureLog
 
-STEPS: Final = 10
-"""How often a pruner is asked about a trial: each time a tenth of the inputs is done."""
 _HISTORY: Final = 2
 """Candles of history before a window, in lookbacks: as many as a live session asks for."""
 _PLACES: Final = 8
 _BROKEN: Final = frozenset(
     reason.code for reason in (EndReason.PLUGIN, EndReason.INTERNAL, EndReason.CONFIG, EndReason.STORAGE)
 )
-Settings = Mapping[str, Any]
-"""Settings of components by ``table.key``."""
-Watch = Callable[[int, float], bool]
-"""Takes how many tenths are done and the profit so far; returns whether the trial is to be given up."""
-
-
-@frozen
-class Task:
-    """What is a trial's own."""
-
-    number: int
-    settings: Settings
-    window: Window = ALL
-    watched: bool = False
-    """Whether a pruner looks at it."""
-
-
-@frozen
-class Outcome:
-    """What a trial came to."""
-
-    value: float | None = None
-    """Its metric; ``None`` where it failed or was given up."""
-    error: str = ""
-    """Why it failed."""
-    pruned: bool = False
-    figures: Mapping[str, Any] = field(factory=dict)
-    seconds: float = 0.0
 
 
 class _Offers(Registry):
@@ -88,7 +58,14 @@ class _Watched(Assembly):
 
 
 class _Unsaid(FailureLog):
-    """Says nothing: what fails in a trial is in its row."""
+    """Says nothing: what fails first in a trial is in its row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = ""
+
+    def note(self, role: str, name: str, call: str, error: BaseException) -> None:
+        self.first = self.first or f"{role} {name} failed in {call}: {describe_error(error)}"
 
     def _print(self, text: str, details: str = "") -> None:
         return
@@ -194,7 +171,12 @@ class Plan:
         return _of(made, self.facts)
 
     def result(
-        self, events: Events, task: Task, watch: Watch | None = None, stopped: Callable[[], object] | None = None
+        self,
+        events: Events,
+        task: Task,
+        watch: Watch | None = None,
+        stopped: Callable[[], object] | None = None,
+        failures: FailureLog | None = None,
     ) -> Result:
         """Run one trial and return all of it. Raises `LabError` for what keeps it from beginning."""
         assembly = self.assembly(task.settings)
@@ -204,8 +186,8 @@ class Plan:
         )
         stop, progress = (stopped, None) if watch is None else _watching(assembly, max(rows, 1), watch, stopped)
         ended = conduct(
-            assembly, wall_ns=time.time_ns, seconds=time.perf_counter, quiet=True, data=data, failures=_Unsaid(),
-            stopped=stop, progress=progress,
+            assembly, wall_ns=time.time_ns, seconds=time.perf_counter, quiet=True, data=data, stopped=stop,
+            progress=progress, failures=failures or _Unsaid(),
         )  # fmt: skip
         return Result.of_backtest(ended)
 
@@ -213,12 +195,14 @@ class Plan:
         self, events: Events, task: Task, watch: Watch | None = None, stopped: Callable[[], object] | None = None
     ) -> Outcome:
         """Run one trial; return what it came to. A trial that fails is an outcome too."""
-        began = time.perf_counter()
+        began, failures = time.perf_counter(), _Unsaid()
         try:
-            result = self.result(events, task, watch if task.watched else None, stopped)
+            result = self.result(events, task, watch if task.watched else None, stopped, failures)
             report = result.report
             if report.reason in _BROKEN:
-                return Outcome(error=report.error or report.reason, seconds=time.perf_counter() - began)
+                return Outcome(
+                    error=failures.first or report.error or report.reason, seconds=time.perf_counter() - began
+                )
             if report.reason == EndReason.STOPPED.code:
                 return Outcome(pruned=True, figures=figures_of(report), seconds=time.perf_counter() - began)
             value, error = measured(self.metric, result)
@@ -290,14 +274,6 @@ class _StandIn(Strategy):
 
     def on_candle(self, candle: Candle, view: View) -> Iterable[Action]:
         return ()
-
-
-def source_of(code: Any) -> str:
-    """Return the text of a class or function, for which another text stands for another one."""
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):
-        return text_of(str, getattr(code, "__qualname__", code))
 
 
 def _values(component: object) -> dict[str, Any]:

@@ -18,7 +18,8 @@ from lab.errors import RunError
 from lab.exit_codes import EndReason
 from lab.research.pickling import dumped, files_of
 from lab.research.shared import Events, PriceFile
-from lab.research.trials import Outcome, Plan, Task
+from lab.research.tasks import Outcome, Task
+from lab.research.trials import Plan
 from lab.research.worker import INSIDE, receive, send
 
 AHEAD: Final = 8
