@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import pickle
 import queue
 import sys
@@ -36,6 +37,9 @@ class DaskWorkers:
         self._ended: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._tasks: dict[Any, tuple[Task, int, Any]] = {}
         self._client = self._connected(scheduler)
+        self._levels = {log: log.level for log in map(logging.getLogger, ("distributed", "distributed.client"))}
+        for log in self._levels:
+            log.setLevel(logging.CRITICAL)  # they write tracebacks of what is an error of one line here
         try:
             threads = self._threads(scheduler)
             self.slots = at_once(threads, 2 * threads)
@@ -90,6 +94,8 @@ class DaskWorkers:
             self._client.cancel([future for _, _, future in self._tasks.values()])
         with contextlib.suppress(Exception):
             self._client.close(timeout=_CONNECT_S)
+        for log, level in self._levels.items():
+            log.setLevel(level)
 
     def _submit(self, task: Task, tries: int) -> None:
         sweep = self._client.id
