@@ -1,4 +1,4 @@
-"""Where a backtest's prices come from: SOURCE, ``--provider``, ``--from`` and ``--to``, for each command that has them."""
+"""Where a backtest's prices come from: SOURCE, ``--provider``, ``--from`` and ``--to``."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,5 +1,6 @@
 """``lab sweep``."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final

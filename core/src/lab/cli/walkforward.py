@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @options.live_only("--speed", "a walk runs as fast as it can")
 @click.pass_obj
 def command(
-    interrupts: Interrupts, /, sources: tuple[str, ...], in_sample: str, out_of_sample: str, anchored: bool, as_json: bool,
-    **given: Any,
+    interrupts: Interrupts, /, sources: tuple[str, ...], in_sample: str, out_of_sample: str, anchored: bool,
+    as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Choose settings in one stretch of the prices and trade them in the next, again and again, to the end.
 

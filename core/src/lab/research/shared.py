@@ -5,7 +5,6 @@ import os
 import pickle
 import tempfile
 from bisect import bisect_right
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -96,10 +95,10 @@ class Events:
             self._held[place] = made
         return made
 
-    def within(self, window: Window, lookback: int) -> Iterator[Sequence[Input]]:
-        """Yield the events of a window, and before them the last ``lookback`` candles before it, as history."""
+    def within(self, window: Window, lookback: int, symbols: Sequence[str] = ()) -> Iterator[Sequence[Input]]:
+        """Yield the events of a window, and before them the last ``lookback`` candles of each symbol, as history."""
         start_ns, end_ns = window.start_ns, window.end_ns
-        if start_ns is not None and (history := self._before(start_ns, lookback)):
+        if start_ns is not None and (history := self._before(start_ns, dict.fromkeys(symbols, lookback))):
             yield history
         for place, block in enumerate(self.blocks):
             if (start_ns is not None and block.last_ns <= start_ns) or (end_ns is not None and block.first_ns > end_ns):
@@ -112,17 +111,19 @@ class Events:
             elif begin < end:
                 yield part_of(events, begin, end)
 
-    def _before(self, start_ns: int, lookback: int) -> list[Candle]:
-        found: deque[Candle] = deque(maxlen=max(lookback, 0) or None)
+    def _before(self, start_ns: int, left: dict[str, int]) -> list[Candle]:
+        """Return the last candles before a time; ``left`` is how many of each symbol."""
+        found: list[Candle] = []
         for place in reversed(range(len(self.blocks))):
-            if len(found) >= lookback:
+            if not any(left.values()):
                 break
             if self.blocks[place].first_ns > start_ns:
                 continue
             for event in reversed(self.stretch(place)):
-                if len(found) < lookback and isinstance(event, Candle) and event.time_ns <= start_ns:
-                    found.appendleft(event if event.status == BACKFILLED else event._replace(status=BACKFILLED))
-        return list(found)
+                if isinstance(event, Candle) and event.time_ns <= start_ns and left[event.symbol]:
+                    left[event.symbol] -= 1
+                    found.append(event if event.status == BACKFILLED else event._replace(status=BACKFILLED))
+        return found[::-1]
 
 
 def _known_ns(event: Input) -> int:
@@ -146,7 +147,7 @@ class WindowData(BatchData):
 
     def batches(self) -> Iterator[Sequence[Input]]:
         """Return the batches of the window from their beginning."""
-        for batch in self.events.within(self.window, self.lookback):
+        for batch in self.events.within(self.window, self.lookback, tuple(self.facts.instruments)):
             if self.most is None or len(batch) <= self.most:
                 yield batch
             else:

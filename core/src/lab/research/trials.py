@@ -101,7 +101,7 @@ class Plan:
     def of_assembly(cls, registry: Registry, made: Assembly, prices: Prices, metric: Metric) -> "Plan":
         """Return the plan of runs like one that was put together. Raises as `of` does."""
         layers = Layers()
-        layers.put_made("run", made.settings)
+        layers.put_made("run", evolve(made.settings, symbol=prices.symbol, interval=prices.interval))
         parts: list[Part[Any]] = [*made.strategies, *made.gates, made.broker]
         for part in parts:
             layers.put_made(part.name, part.component)
