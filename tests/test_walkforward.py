@@ -60,6 +60,18 @@ def test_what_comes_before_a_window_warms_up_and_is_not_traded(waves: Any) -> No
     assert found.sweeps[1].run(0).report.backfilled == 24
 
 
+def test_each_symbol_has_a_history_of_its_own_and_workers_share_several(waves: Any, tmp_path: Path) -> None:
+    both = {"X": columns(), "Y": columns(moved=7.0)}
+    two = {key: value for key, value in PLAIN.items() if key != "symbol"}
+    given = {"in_sample": 80, "out_of_sample": 60, "metric": "pnl", "data": both, "space": {"slow": [6, 12]}, **two}
+    found = library.walkforward(waves, **given)
+    for row, result in zip(found.windows, found.results, strict=True):
+        assert result.report.backfilled == 2 * 2 * row.settings["slow"]
+        assert {fill.symbol for fill in result.fills} == {"X", "Y"}
+    shared = library.walkforward(f"{strategy_file(tmp_path)}:Waves", **given, workers=2)
+    assert list(shared.windows) == list(found.windows)
+
+
 def test_the_equity_goes_on_from_window_to_window(waves: Any) -> None:
     found = walk(waves, equity=5000)
     rows = list(found.windows)

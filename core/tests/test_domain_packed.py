@@ -35,6 +35,11 @@ def test_what_columns_gave_is_packed_to_less_than_a_quarter_of_a_candle_in_memor
     assert load_events(packed) == batch
 
 
+def test_a_part_of_a_checked_batch_is_one() -> None:
+    assert part_of(MIXED, 1, 3) == MIXED[1:3]
+    assert (type(part_of(trusted(MIXED), 1, 3)), part_of(trusted(MIXED), 1, 3)) == (CheckedBatch, MIXED[1:3])
+
+
 @pytest.mark.parametrize(
     "events",
     [
@@ -45,10 +50,5 @@ def test_what_columns_gave_is_packed_to_less_than_a_quarter_of_a_candle_in_memor
     ],
     ids=["another kind", "a text", "a status", "no event"],
 )
-def test_a_part_of_a_checked_batch_is_one() -> None:
-    assert part_of(MIXED, 1, 3) == MIXED[1:3]
-    assert (type(part_of(trusted(MIXED), 1, 3)), part_of(trusted(MIXED), 1, 3)) == (CheckedBatch, MIXED[1:3])
-
-
 def test_what_has_no_columns_is_not_packed(events: list[Candle | Quote]) -> None:
     assert dump_events(events) is None
