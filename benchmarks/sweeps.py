@@ -1,6 +1,6 @@
 """What a sweep gains by workers: ``python -m benchmarks.sweeps [CANDLES [TRIALS [ROUNDS]]]``.
 
-200 trials of the strategy sma over 20,000 candles of a seeded walk, drawn by TPE: in one process, in two worker
+200 trials of the strategy sma over 50,000 candles of a seeded walk, drawn by TPE: in one process, in two worker
 processes, and on two workers of a Dask scheduler on loopback, each of one thread. Wall time, the start of the processes
 included, those of Dask not; the median of three rounds, in turn. The same best to the last digit each way, or it fails.
 Memory is the highest of a worker, and what of it is its own.
@@ -22,7 +22,7 @@ from typing import Any, Final
 import lab
 from lab.research.workers import Processes
 
-_CANDLES: Final = 20_000
+_CANDLES: Final = 50_000
 _TRIALS: Final = 200
 _ROUNDS: Final = 3
 _TARGETS: Final = {"two processes": 1.8, "two Dask workers": 1.7}
