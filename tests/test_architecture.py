@@ -31,6 +31,7 @@ WITH_CLOCK: Final = (
     "runs",
     "reporting",
     "health",
+    "research",
     "campaign",
     "cli",
     "testing",

@@ -90,13 +90,17 @@ if TYPE_CHECKING:
     from lab.ports import Subscription as Subscription
     from lab.ports import Triggered as Triggered
     from lab.research.backtests import backtest as backtest
+    from lab.research.found import Sweep as Sweep
     from lab.research.prices import Prices as Prices
     from lab.research.prices import load as load
     from lab.research.result import Result as Result
     from lab.research.result import open_run as open_run
     from lab.research.sessions import Session as Session
     from lab.research.sessions import session as session
+    from lab.research.sweep import sweep as sweep
     from lab.research.tables import Table as Table
+    from lab.research.walk import WalkForward as WalkForward
+    from lab.research.walkforward import walkforward as walkforward
     from lab.secret import Secret as Secret
 
 _HOMES = {
@@ -128,7 +132,11 @@ _HOMES = {
     "lab.research.prices": ("Prices", "load"),
     "lab.research.result": ("Result", "open_run"),
     "lab.research.sessions": ("Session", "session"),
+    "lab.research.found": ("Sweep",),
+    "lab.research.sweep": ("sweep",),
     "lab.research.tables": ("Table",),
+    "lab.research.walk": ("WalkForward",),
+    "lab.research.walkforward": ("walkforward",),
     "lab.secret": ("Secret",),
 }  # fmt: skip
 _HOME = {name: home for home, names in _HOMES.items() for name in names}

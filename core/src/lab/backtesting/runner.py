@@ -251,10 +251,12 @@ def conduct(
     quiet: bool = False,
     say: Echo = to_stderr,
     data: BatchData | None = None,
+    failures: FailureLog | None = None,
 ) -> Ended:
     """Do what `run_batch` does, and leave the journal open; ``data`` is fed instead of the provider's own.
 
-    The garbage collector is as it was afterwards.
+    ``failures`` takes the tracebacks of components, instead of standard error. The garbage collector is as it was
+    afterwards.
     """
     run = assembly.settings
     archive: list[Journal] = []
@@ -262,7 +264,7 @@ def conduct(
     def outcome(order_id: str) -> str | None:
         return archive[0].outcome(order_id)  # the journal is made after everything that may refuse to run
 
-    failures = FailureLog(say=say)
+    failures = failures or FailureLog(say=say)
     batch = prepare(assembly, kind, outcome, recorded, failures, data)
     if form := batch.started.source.get("form"):  # what was inferred of a file
         say(f"{batch.started.source.get('file', assembly.provider.name)}: {form}")

@@ -1,14 +1,13 @@
 """``lab backtest``."""
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from lab.cli import options, output
 from lab.cli.progress import Line
+from lab.cli.sources import fixed_by, prices
 from lab.live.signals import Interrupts
 
 if TYPE_CHECKING:
@@ -17,10 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command("backtest")
-@click.argument("sources", metavar="[SOURCE]...", nargs=-1)
-@click.option("--provider", metavar="NAME", help="replay (default: a file or a recording) or mock (a seeded path).")
-@click.option("--from", "since", metavar="TIME", help="Leave out what begins before this: 2024-01-31, say.")
-@click.option("--to", "until", metavar="TIME", help="Leave out what ends after this; a date is its first moment.")
+@prices
 @options.parts
 @options.as_json
 @options.live_only("--minutes", "a backtest runs over all of its data")
@@ -41,46 +37,11 @@ def command(interrupts: Interrupts, /, as_json: bool, sources: tuple[str, ...], 
       lab backtest BTCUSDT=btc.csv ETHUSDT=eth.csv
       lab backtest --provider mock --set mock.minutes=10000
     """
-    typed = given.pop("provider")
-    provider = typed or "replay"
-    fixed = {"run.provider": (provider, "--provider" if typed else "lab backtest")}
-    if sources:
-        if provider != "replay":
-            raise click.UsageError(f"SOURCE {sources[0]!r} goes with the provider replay, not with {provider}")
-        fixed |= {key: (value, "SOURCE") for key, value in _settings_of(sources, given["symbols"]).items()}
-    for key, flag in (("since", "--from"), ("until", "--to")):
-        if (text := given.pop(key)) is not None:
-            if provider != "replay":
-                raise click.UsageError(f"{flag} goes with the provider replay, not with {provider}")
-            fixed[f"replay.{key}"] = (text, flag)
-    if not sources and provider == "replay" and not options.is_given(given, "replay", "file", "files", "run"):
-        raise click.UsageError("SOURCE is missing: a CSV file, or a shipped recording: lab backtest btcusd-1m")
+    fixed = fixed_by(given, sources, "backtest")
     _, assembly = options.gather(given, defaults=options.BATCH_DEFAULTS, fixed=fixed)
     finished = run(assembly, interrupts, as_json=as_json)
     show(finished, as_json)
     return finished.exit_code
-
-
-def _settings_of(sources: Sequence[str], symbols: Sequence[str]) -> dict[str, Any]:
-    """Return what the sources set: one is a file, or like each of several SYMBOL=FILE. Raises ``click.UsageError``."""
-    named: dict[str, str] = {}
-    for source in sources:
-        symbol, equals, file = source.partition("=")
-        labelled = bool(symbol and equals and file) and "/" not in symbol
-        if len(sources) == 1 and (not labelled or Path(source).exists()):
-            return {"replay.file": source}
-        shown = f"SOURCE {source[:80]!r}"
-        if not labelled:
-            text = f"{shown}: of several sources each says its symbol: lab backtest BTCUSDT=btc.csv ETHUSDT=eth.csv"
-            raise click.UsageError(text)
-        if symbols:
-            raise click.UsageError(f"{shown} says its symbol, and so does --symbol {symbols[0][:80]}; leave one out")
-        if symbol in named:
-            raise click.UsageError(f"{shown}: another source is of {symbol} already; give each symbol one")
-        named[symbol] = file
-    if len(named) == 1:
-        return {"run.symbol": symbol, "replay.file": file}
-    return {"run.symbol": ",".join(named), "replay.files": list(sources)}
 
 
 def run(assembly: "Assembly", interrupts: Interrupts, *, as_json: bool, **more: Any) -> "RunResult":

@@ -19,6 +19,8 @@ COMMANDS: Final[dict[str, str]] = {
     "run": "Trade on paper, live, until the time is up.",
     "backtest": "Run a strategy over recorded candles or ticks.",
     "download": "Fetch a provider's history to a file that a backtest reads.",
+    "sweep": "Backtest a strategy with many settings, and judge the best of them.",
+    "walkforward": "Choose settings in one stretch of the prices and trade them in the next.",
     "replay": "Feed a recorded run to its strategy again, or to another one.",
     "verify": "Prove that a run's inputs give the same bytes again.",
     "lookahead": "Prove that no decision of a run depends on what came after it.",
@@ -36,7 +38,7 @@ COMMANDS: Final[dict[str, str]] = {
     "completion": "Print the completion script for your shell.",
 }
 
-ORDERLY: Final = frozenset({"run", "backtest", "replay", "verify", "lookahead", "simulate"})
+ORDERLY: Final = frozenset({"run", "backtest", "sweep", "walkforward", "replay", "verify", "lookahead", "simulate"})
 """Commands that bring things to an end when they are interrupted; the others just end."""
 
 EPILOG: Final = """

@@ -63,7 +63,7 @@ class Assembly:
     unknown_variables: list[str]
     unused: list[str]
     """Settings of the command line that are of no component of this run, as ``name.key``."""
-    _declared: Declared | None = attrs.field(init=False, default=None)
+    _declared: Declared | None = None
 
     @property
     def declared(self) -> Declared:

@@ -61,7 +61,8 @@ def _all_below(limit: float, column: Sequence[float]) -> bool:
     return total < limit or (total == total and all(map(gt, repeat(limit), column)))
 
 
-def _checked(events: Iterable[_Event]) -> CheckedBatch[_Event]:
+def trusted(events: Iterable[_Event]) -> CheckedBatch[_Event]:
+    """Return events that were checked before as a batch; for this module and `lab.domain.packed` only."""
     return cast("CheckedBatch[_Event]", tuple.__new__(cast("Any", CheckedBatch), events))
 
 
@@ -135,7 +136,7 @@ class CandleColumns:
         else:
             closes_ns = [open_ns + interval_ns for open_ns in opens_ns]
         symbols, states = repeat(symbol, rows), repeat(status, rows)
-        return _checked(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
+        return trusted(map(candle_from_row, zip(symbols, opens_ns, closes_ns, *self.figures, states, strict=True)))
 
 
 class TickColumns:
@@ -267,7 +268,7 @@ class CandleBuilder:
             else:
                 events += stretch
             quote, trade = next_quote, next_trade
-        return _checked(events)
+        return trusted(events)
 
     def _known(self, now_ns: int) -> Iterator[Candle]:
         """Close the bucket that a tick's time is behind of, and yield the candles that are known before the tick."""

@@ -57,7 +57,7 @@ def resolve(reference: str, base: type) -> tuple[str, type]:
         raise PluginError(f"{reference:.80} names no file; expected file.py:Class or package.module:Class")
     if place.endswith(".py") or "/" in place or "\\" in place:
         path = Path(place).expanduser().absolute()
-        module, shown = _of_file(path), str(path)
+        module, shown = load_file(path), str(path)
     else:
         module, shown = _of_name(place), place
     return _picked(module, shown, name, base)
@@ -127,8 +127,9 @@ def _of_name(name: str) -> ModuleType:
         raise PluginError(f"the module {name:.80} cannot be imported: {describe_error(error)}") from None
 
 
-def _of_file(path: Path) -> ModuleType:
-    """Run a file as a module of its own: once, as long as it stays the same."""
+def load_file(place: "Path | str") -> ModuleType:
+    """Run a file as a module of its own: once, as long as it stays the same. Raises `PluginError`."""
+    path = Path(place)
     if not path.is_file():
         near = did_you_mean(path.name, [one.name for one in path.parent.glob("*.py")][:500])
         raise PluginError(f"{path}: no such file{near}")

@@ -54,37 +54,67 @@ def backtest(
     A run that fails (a strategy that raises, say) returns its `Result` all the same: see ``result.report.error``.
     Raises `LabError` for what keeps it from beginning: `ConfigError`, `PluginError` or `RunError`.
     """
-    prices = data if isinstance(data, Prices) else None
-    if prices is None:
-        prices = load(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
-    else:
-        _check_fits(prices, symbol, interval, settings)
-    offered = Offered(config, settings)
-    offered.run(
-        provider=prices.part.offer.name,
-        symbol=prices.symbol,
-        interval=prices.interval,
-        equity=equity,
-        account=account,
-        leverage=leverage,
-        margin=margin,
-        seed=seed,
-        no_orders=no_orders,
-        state_dir=state_dir,
-        no_write=state_dir is None,
-    )
+    prices = priced(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+    offered = offered_run(
+        prices, equity=equity, account=account, leverage=leverage, margin=margin, gates=gates, broker=broker,
+        fees=fees, latency_ms=latency_ms, fills=fills, seed=seed, no_orders=no_orders, settings=settings,
+        config=config,
+    )  # fmt: skip
     offered.strategies(strategy)
-    offered.components("gates", "risk gate", gates)
     offered.components("reporters", "reporter", reporters)
-    if broker is not None:
-        offered.run(broker=offered.component("broker", broker, "").rpartition("=")[2])
-    offered.of_broker(latency_ms=latency_ms, fills=fills, **fees_of(fees))
+    offered.run(state_dir=state_dir, no_write=state_dir is None)
     assembly = offered.assembly(prices.part)
     ended = conduct(
         assembly, wall_ns=time.time_ns, seconds=time.perf_counter, stopped=stopped, progress=progress, quiet=True,
         data=prices.data,
     )  # fmt: skip
     return Result.of_backtest(ended)
+
+
+def priced(
+    data: Any,
+    *,
+    symbol: str | None,
+    interval: str | None,
+    seed: int | None,
+    settings: Mapping[str, Any] | None,
+    config: str | PathLike[str] | None,
+) -> Prices:
+    """Return the prices that a program gives, read once. Raises `LabError`."""
+    if not isinstance(data, Prices):
+        return load(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+    _check_fits(data, symbol, interval, settings)
+    return data
+
+
+def offered_run(
+    prices: Prices,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    config: str | PathLike[str] | None = None,
+    gates: Sequence[RiskGate | str] | None = None,
+    broker: Broker | str | None = None,
+    fees: Money | tuple[Money, Money] | None = None,
+    latency_ms: int | None = None,
+    fills: str | None = None,
+    equity: Money | None = None,
+    account: str | None = None,
+    leverage: Money | None = None,
+    margin: str | None = None,
+    seed: int | None = None,
+    no_orders: bool | None = None,
+) -> Offered:
+    """Return what a program gives for runs over these prices, without strategies. Raises `LabError`."""
+    offered = Offered(config, settings)
+    offered.run(
+        provider=prices.part.offer.name, symbol=prices.symbol, interval=prices.interval, equity=equity, account=account,
+        leverage=leverage, margin=margin, seed=seed, no_orders=no_orders,
+    )  # fmt: skip
+    offered.components("gates", "risk gate", gates)
+    if broker is not None:
+        offered.run(broker=offered.component("broker", broker, "").rpartition("=")[2])
+    offered.of_broker(latency_ms=latency_ms, fills=fills, **fees_of(fees))
+    return offered
 
 
 def _check_fits(prices: Prices, symbol: str | None, interval: str | None, settings: Mapping[str, Any] | None) -> None:

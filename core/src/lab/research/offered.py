@@ -1,7 +1,7 @@
 """Turns what a program gives (components, names, figures) into the layers and the registry of an assembly."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from functools import lru_cache
 from os import PathLike, fspath
@@ -71,12 +71,16 @@ class Offered:
                 assert key in known, key
                 self.put("run", key, raw, key)
 
-    def strategies(self, given: "StrategyLike | Sequence[StrategyLike] | Mapping[str, StrategyLike]") -> None:
-        """Take the strategies: one, several, or several by the name each shall have in the run."""
+    def strategies(self, given: Any, *, classes: bool = False) -> None:
+        """Take the strategies: one, several, or several by the name each shall have in the run.
+
+        With ``classes`` a class stands for itself: its settings are given later.
+        """
         entries: list[str] = []
         pairs = given.items() if isinstance(given, Mapping) else [("", one) for one in listed(given)]
         for alias, one in pairs:
-            entries.append(self.component("strategy", one, str(alias)))
+            named = self._class if classes and isinstance(one, type) else self.component
+            entries.append(named("strategy", one, str(alias)))
         self.put("run", "strategies", entries, "strategy")
 
     def components(self, key: str, kind: str, given: Any) -> None:
@@ -105,6 +109,14 @@ class Offered:
         offer = self.registry.add(kind, type(given))
         alias = alias or (alias_of(type(given).__name__) if is_reference(offer.name) else offer.name)
         self.layers.put_made(alias, given)
+        return offer.name if alias == offer.name else f"{alias}={offer.name}"
+
+    def _class(self, kind: str, given: Any, alias: str) -> str:
+        base = _CLASSES[kind]
+        if not issubclass(given, base):
+            raise ConfigError(f"{given.__name__:.60} is no {kind}; derive it from lab.{base.__name__}")
+        offer = self.registry.add(kind, given)
+        alias = alias or (alias_of(given.__name__) if is_reference(offer.name) else offer.name)
         return offer.name if alias == offer.name else f"{alias}={offer.name}"
 
     def of_broker(self, **given: Any) -> None:

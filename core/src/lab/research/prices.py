@@ -24,6 +24,7 @@ from lab.ports import Provider
 from lab.research.frames import HeldCandles, candles_of, is_by_symbol
 from lab.research.offered import Offered
 
+NOTHING: Final[Mapping[str, HeldCandles]] = {}
 _HELD_MOST: Final = 500_000  # events, of some 350 bytes; more are read again from the columns that are kept of a file
 
 
@@ -110,6 +111,15 @@ def load(
     name = alias_of(offer.cls.__name__) if is_reference(offer.name) else offer.name
     component, _ = build(name, offer.cls, offered.layers)
     component.leave_no_file()
+    return read_prices(Part(name, offer, component), run, in_force, held)
+
+
+def read_prices(
+    part: Part[Provider], run: RunSettings, in_force: Sequence[Effective], held: Mapping[str, HeldCandles] = NOTHING
+) -> Prices:
+    """Read the prices of a provider that is ready, or those held for it, by their symbol. Raises `LabError`."""
+    name: str = part.name
+    component: Any = part.component
     call = "hold"
     try:
         for of_symbol, one in held.items():
@@ -130,7 +140,7 @@ def load(
         identity = {str(key): text_of(str, value, 10_000) for key, value in component.source().items()}
         facts = (wanted, declared(name, component), instruments, identity)
         call = "batches"
-        return _prices(run, Part(name, offer, component), facts, batches)
+        return _prices(run, part, facts, batches)
     except (RunError, PluginError, ConfigError):
         raise
     except ProviderError as error:

@@ -13,6 +13,7 @@ from attrs import define, evolve
 
 from lab.backtesting.recorded_run import recorded_inputs
 from lab.backtesting.runner import Ended
+from lab.domain.events import DayEnded
 from lab.domain.inputs import Input
 from lab.domain.market import Candle
 from lab.errors import ConfigError, RunError
@@ -133,6 +134,15 @@ class Result:
     def prices(self) -> Table[PriceRow]:
         """The candles it took, in order, read from its tape or its source again."""
         return Table(PriceRow._fields, prices_of(self._inputs()))
+
+    def daily_equities(self) -> list[float]:
+        """Return the starting equity, then that at the end of each UTC day; the last day as far as it came.
+
+        The daily returns of ``report.statistics`` are made of them.
+        """
+        ends = self._of_journal(lambda reader: reader.events(DayEnded))
+        last = [self.report.ending_equity] if self.report.statistics.days > len(ends) else []
+        return [float(one) for one in (self.report.starting_equity, *(end.equity for end in ends), *last)]
 
     def plot(self, path: str | PathLike[str], *, prices: Prices | None = None) -> Path:
         """Write the page ``summary.html`` of the run, whole in one file, and return its path.
