@@ -77,6 +77,14 @@ def test_two_symbols_are_traded_by_one_strategy(run: Run) -> None:
     assert re.search(r"^OTHERUSD: [1-9]\d* trades", told, re.MULTILINE), told
 
 
+def test_a_sweep_names_its_best_and_what_speaks_against_it(run: Run) -> None:
+    pytest.importorskip("optuna")
+    told = run(HERE / "09_a_sweep.py")
+    assert "12 settings, the best: {'fast': " in told
+    assert "  chosen: the best of 12 different settings" in told
+    assert "walking forward over 6 windows:" in told
+
+
 def test_a_run_is_asked_in_sql(run: Run) -> None:
     for module in ("polars", "duckdb", "pyarrow"):
         pytest.importorskip(module)
