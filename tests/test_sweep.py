@@ -145,6 +145,7 @@ def test_the_same_seed_draws_the_same_trials_and_another_one_others(waves: Any, 
     assert len(set(biases)) == 14
 
 
+@pytest.mark.behaviour("L4")
 @pytest.mark.parametrize("after", [1, 11])
 def test_a_sweep_that_was_stopped_goes_on_as_if_it_had_not_been(
     waves: Any, prices: Any, tmp_path: Path, after: int

@@ -27,6 +27,7 @@ def sweep(folder: Path, **more: Any) -> Any:
     return library.sweep(f"{strategy_file(folder)}:Waves", **given)
 
 
+@pytest.mark.behaviour("L4")
 @posix_only
 def test_a_worker_that_is_killed_loses_its_own_trial_which_is_begun_once_more(tmp_path: Path) -> None:
     marker = {"waves.kills": 5, "waves.kills_once": 3, "waves.marker": str(tmp_path / "marker")}
@@ -80,6 +81,7 @@ print(len(found.trials), found.interrupted, found.best.settings if found.best el
 '''
 
 
+@pytest.mark.behaviour("L4")
 @posix_only
 @pytest.mark.parametrize(("signal", "code"), [("SIGINT", 0), ("SIGKILL", -9)])
 def test_a_script_that_is_interrupted_or_killed_goes_on_with_the_same_call(
@@ -196,6 +198,7 @@ def dask_of_two_workers(folder: Path) -> Iterator[str]:
         started[0].stderr.close()
 
 
+@pytest.mark.behaviour("L4")
 @posix_only
 @pytest.mark.filterwarnings("ignore")
 def test_dask_workers_find_the_same_best_when_one_is_killed_on_the_way(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ def part(begin: int, end: int) -> dict[str, Any]:
     return {key: list(column[begin:end]) for key, column in columns().items()}
 
 
+@pytest.mark.behaviour("L5")
 def test_each_window_trades_what_was_best_in_the_stretch_before_it(waves: Any) -> None:
     found = walk(waves)
     assert [minutes(row) for row in found.windows] == [(0, 80, 120), (40, 120, 160), (80, 160, 200)]
@@ -94,6 +95,19 @@ def test_anchored_windows_all_begin_with_the_prices_and_half_a_window_at_the_end
     assert [minutes(row)[1] for row in walk(waves, in_sample=95, out_of_sample=70).windows] == [95, 165]
 
 
+@pytest.mark.behaviour("L5")
+def test_no_candle_out_of_sample_is_seen_by_the_search(waves: Any) -> None:
+    found, other = walk(waves), columns()
+    for key in ("open", "high", "low", "close"):
+        other[key] = [*other[key][:80], *(one * 1.5 for one in other[key][80:])]
+    changed = walk(waves, data=other)
+    assert list(changed.sweeps[0].trials.columns()["value"]) == list(found.sweeps[0].trials.columns()["value"])
+    assert changed.windows[0].settings == found.windows[0].settings
+    assert changed.windows[0].out_of_sample != found.windows[0].out_of_sample
+    assert changed.windows[1].in_sample != found.windows[1].in_sample, "the next search sees the first one's candles"
+
+
+@pytest.mark.behaviour("L5")
 def test_the_drop_is_what_is_lost_out_of_sample_a_day(waves: Any) -> None:
     found = walk(waves)
     inside = sum(row.in_sample * 24 * 60 / 80 for row in found.windows) / 3

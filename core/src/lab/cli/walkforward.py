@@ -75,11 +75,12 @@ def _as_data(walk: "WalkForward") -> dict[str, Any]:
 
 
 def _lines(walk: "WalkForward") -> list[str]:
-    header = ("window", "out of sample from", "to", "settings", f"{walk.metric} in", "out", "profit", "trades")
+    header = ("window", "out of sample from", "to", "settings", "tried", f"{walk.metric} in", "out", "profit", "trades")
     rows = [
         [
             str(row.number), _minute(row.out_of_sample_from_ns), _minute(row.out_of_sample_to_ns),
             " ".join(f"{key}={value}" for key, value in (row.settings or {}).items()) or "none",
+            str(row.trials),
             cell(row.in_sample), cell(row.out_of_sample), output.rounded(row.profit), str(row.trades),
         ]
         for row in walk.windows
