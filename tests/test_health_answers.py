@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from lab.errors import RunError
 from lab.exit_codes import EndReason
-from lab.health import board, server
+from lab.health import server
 from lab.health.answers import answer
 from lab.health.board import Board, judged
 from lab.health.metrics import METRICS, metrics_text
@@ -158,10 +158,9 @@ def test_a_session_that_is_silent_is_stale_unless_it_starts_or_ends() -> None:
     ]
 
 
-def test_a_board_takes_two_posts_a_second_and_tells_their_age(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_board_takes_two_posts_a_second_and_tells_their_age() -> None:
     now = 100.0
-    monkeypatch.setattr(board.time, "monotonic", lambda: now)
-    told = Board(FIRST)
+    told = Board(FIRST, lambda: now)
     assert not told.due
     now = 100.5
     assert told.due

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from lab.journal.chain import GENESIS, row_hash
+from lab.journal.schema import SCHEMA_VERSION
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -191,7 +192,7 @@ def test_a_damaged_file_is_named_and_never_a_traceback(
 def test_a_journal_of_a_newer_lab_is_refused_by_name_and_version(traded: Any, one_line: Any) -> None:
     _edit(traded.run().folder, "PRAGMA user_version = 99")
     for command in ("report", "verify"):
-        one_line(traded(command), 74, "journal.db", "version 99", "newer than this lab reads (2)")
+        one_line(traded(command), 74, "journal.db", "version 99", f"newer than this lab reads ({SCHEMA_VERSION})")
     one_line(traded("replay", "latest"), 74, "journal.db", "version 99")
     assert "version 99" in traded("runs", "--json").json()["runs"][0]["reason"]
 

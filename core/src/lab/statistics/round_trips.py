@@ -49,7 +49,7 @@ class RoundTrip(Struct, frozen=True, gc=False):
     @property
     def notional(self) -> Decimal:
         """What its fills traded, in the currency of the money."""
-        return _add(abs(self.paid), abs(self.received))
+        return _add(self.paid.copy_abs(), self.received.copy_abs())  # abs() would be in a context that is not ours
 
     @property
     def entry_price(self) -> Decimal:
@@ -130,7 +130,7 @@ class RoundTrips:
         worth, slip = price, fill.slippage
         if instrument is not None and instrument.contract == "inverse":
             worth = instrument.worth(price)
-            slip = abs(_subtract(worth, instrument.worth(fill.reference)))
+            slip = _subtract(worth, instrument.worth(fill.reference)).copy_abs()
         trip.fills += 1
         if trip.long is buys:
             trip.entered = _add(trip.entered, quantity)
@@ -140,7 +140,7 @@ class RoundTrips:
         turned = bool(after) and (after > ZERO) is buys
         rest, share = ZERO, ZERO
         if turned:
-            rest = abs(after)
+            rest = after.copy_abs()
             share = _WIDE.quantize(_WIDE.divide(_multiply(fee, rest), quantity), _FEE_STEP)
             quantity, fee = _subtract(quantity, rest), _subtract(fee, share)
         trip.received = _add(trip.received, _multiply(quantity, worth))
