@@ -250,11 +250,18 @@ def frames() -> Iterator[Any]:
     yield pytest.param(
         lambda: pandas().DataFrame(columns(time=times)).rename(columns=str.title).set_index("Time"), id="pandas, titles"
     )
+    yield pytest.param(lambda: [[row.open_ns, *map(str, row[3:8]), "more"] for row in candles()], id="rows of texts")
+    yield pytest.param(lambda: pandas().DataFrame([[row.open_ns, *row[3:8]] for row in candles()]), id="no header")
+    yield pytest.param(lambda: pyarrow().table(columns()), id="pyarrow")
     yield pytest.param(lambda: polars().DataFrame(columns(time=times)), id="polars")
 
 
 def pandas() -> Any:
     return pytest.importorskip("pandas")
+
+
+def pyarrow() -> Any:
+    return pytest.importorskip("pyarrow")
 
 
 def polars() -> Any:
@@ -266,6 +273,20 @@ def polars() -> Any:
 def test_prices_in_memory_give_the_same_fills_whatever_they_come_in(data: Any) -> None:
     assert run(data()).fills == run(candles()).fills
     assert library.load(data(), symbol="X").interval == "1m"
+
+
+def test_days_of_an_exchange_and_hours_from_half_past_are_read_as_they_are_in_a_file() -> None:
+    days = pandas().date_range("2024-03-01", periods=20, tz="America/New_York")  # over the change to summer time
+    rows = {key: [1000.5 + n for n in range(20)] for key in ("open", "high", "low", "close")}
+    daily = library.load(pandas().DataFrame(rows, index=days), symbol="X")
+    assert [one.open_ns % (24 * 60 * MINUTE) for one in daily.candles()] == [0] * 20
+    hours = pandas().date_range("2024-03-01 09:30", periods=20, freq="h", tz="America/New_York")
+    assert library.load(pandas().DataFrame(rows, index=hours), symbol="X").interval == "1h"
+
+
+def test_a_frame_that_is_not_computed_yet_is_said_to_be() -> None:
+    with pytest.raises(library.ConfigError, match=r"give frame\.collect\(\)"):
+        library.load(polars().DataFrame(columns()).lazy(), symbol="X")
 
 
 def test_prices_in_memory_have_the_steps_that_their_decimals_show() -> None:
@@ -298,16 +319,18 @@ BAD = [
     (columns(time=["x"] * 10), "row 0: not a time: 'x'"),
     (columns(close=[float("nan"), *CLOSES[1:]]), "row 0: close is nan; drop such rows"),
     (columns(close=["a", *CLOSES[1:]]), "row 0: close is str 'a'; expected a number"),
+    (columns(volume=[float("nan")] * 10), "row 0: volume is nan; leave the column out"),
+    (columns(symbol=["A", "B"] * 5), "several symbols (A, B) in the column symbol; give each its own"),
     (columns(close=CLOSES[1:]), "not of one length: time 10, open 10, high 10, low 10, close 9"),
     (columns(high=[1.0] * 10), "row 0: "),
-    (columns(time=list(reversed(columns()["time"]))), "opens at 2020-01-01T00:08:00Z, before the row above it"),
-    (columns(time=[BEGIN] * 10), "again; times must ascend, each once"),
+    (columns(time=list(reversed(columns()["time"]))), "at 2020-01-01T00:08:00Z, before the row above it: sort by time"),
+    (columns(time=[BEGIN] * 10), "again: keep one of them; times must ascend, each once"),
     (columns(time=[BEGIN + n * MINUTE + (n == 4) for n in range(10)]), "row 4 opens at"),
     ({"open": [1.0]}, "the columns: no column of times"),
     ({"time": [BEGIN], "open": [1.0]}, "no column high; it has time, open"),
     ({key: [] for key in columns()}, "holds no candle"),
     ({key: value[:1] for key, value in columns().items()}, "one candle only"),
-    ([1, 2], "number 0 is int 1; expected lab.Candle"),
+    ([1, 2], "number 0 is int 1; expected lab.Candle, or [time, open, high, low, close, volume]"),
     (17, "data is int 17; expected a path"),
     ("no-such-file.csv", "no-such-file.csv"),
     ({"A": columns(), "B": columns()}, "the data names its symbols already; leave symbol out"),

@@ -14,10 +14,11 @@ from attrs import frozen
 
 from lab.domain.batches import CandleColumns
 from lab.domain.market import Candle, check_candle
-from lab.domain.time import DAY_NS, SECOND_NS, format_interval, format_time, parse_interval, parse_time
+from lab.domain.time import SECOND_NS, format_interval, format_time, parse_interval, parse_time
 from lab.errors import ConfigError, text_of
 
 _TIMES: Final = ("time", "timestamp", "datetime", "date", "open_time", "ts", "t")
+_SYMBOLS: Final = frozenset({"symbol", "ticker", "pair", "instrument", "market", "tic", "asset", "code"})
 _FIGURES: Final = ("open", "high", "low", "close", "volume")
 _SHORT: Final = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume", "vol": "volume"}
 _BLOCK: Final = 4096
@@ -74,9 +75,22 @@ def _columns(data: object) -> tuple[str, dict[str, Any]]:
     """Return what the data is called in messages, and its columns by our names for them."""
     if isinstance(data, Mapping):
         return "the columns", _named("the columns", {str(key): value for key, value in data.items()}, None)
+    kind = f"{type(data).__module__.partition('.')[0]} {type(data).__name__}"
+    if hasattr(data, "collect") and hasattr(data, "lazy"):
+        raise ConfigError(f"data is a {kind}, which is not computed yet; give frame.collect()")
+    if hasattr(data, "column_names") and hasattr(data, "to_pydict"):  # of pyarrow
+        return f"the {kind}", _named(
+            f"the {kind}", {str(key): column for key, column in data.to_pydict().items()}, None
+        )
     if hasattr(data, "columns") and hasattr(data, "__getitem__"):
-        name = f"the {type(data).__module__.partition('.')[0]} {type(data).__name__}"
-        by_name = {_flat(name, key, data.columns): data[key] for key in data.columns}
+        name = f"the {kind}"
+        keys = list(data.columns)
+        twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+        if twice is not None:
+            raise ConfigError(f"{name}: has two columns {twice!r:.40}; drop one")
+        if keys == list(range(len(keys))) and len(keys) > len(_FIGURES):  # without a header, as exchanges give them
+            return name, dict(zip(("time", *_FIGURES), map(data.__getitem__, keys), strict=False))
+        by_name = {_flat(name, key, keys): data[key] for key in keys}
         return name, _named(name, by_name, getattr(data, "index", None))
     if isinstance(data, Iterable) and not isinstance(data, str | bytes):
         return "the candles", _of_candles(data)
@@ -110,6 +124,7 @@ def _named(name: str, by_name: Mapping[str, Any], index: Any) -> dict[str, Any]:
             found[known] = column
     if "time" not in found and index is not None and _is_of_times(index):
         found["time"] = index
+    _check_one_symbol(name, by_name)
     has = ", ".join(map(str, islice(by_name, 12)))[:80] or "none"
     if "time" not in found:
         expected = "expected time, timestamp, date or an index of times"
@@ -120,13 +135,30 @@ def _named(name: str, by_name: Mapping[str, Any], index: Any) -> dict[str, Any]:
     return found
 
 
+def _check_one_symbol(name: str, by_name: Mapping[str, Any]) -> None:
+    for key, column in by_name.items():
+        if str(key).strip().lower() in _SYMBOLS:
+            symbols = list(dict.fromkeys(map(str, _listed(column))))
+            if len(symbols) > 1:
+                some = ", ".join(symbols[:5])[:60]
+                raise ConfigError(
+                    f"{name}: several symbols ({some}) in the column {key}; give each its own: "
+                    "{symbol: part for symbol, part in frame.groupby('" + str(key)[:20] + "')}"
+                )
+
+
 def _of_candles(data: Iterable[object]) -> dict[str, Any]:
     columns: dict[str, list[Any]] = {key: [] for key in ("time", *_FIGURES)}
     adds = [column.append for column in columns.values()]
     for number, one in enumerate(data):
-        if not isinstance(one, Candle):
-            raise ConfigError(f"the candles: number {number} is {_kind(one)}; expected lab.Candle")
-        for add, value in zip(adds, (one.open_ns, *one[3:8]), strict=True):
+        if isinstance(one, Candle):
+            row: Sequence[Any] = (one.open_ns, *one[3:8])
+        elif isinstance(one, list | tuple) and len(one) > len(_FIGURES):
+            row = one[:6]  # time, open, high, low, close, volume, as exchanges give them
+        else:
+            expected = "expected lab.Candle, or [time, open, high, low, close, volume]"
+            raise ConfigError(f"the candles: number {number} is {_kind(one)}; {expected}")
+        for add, value in zip(adds, row, strict=True):
             add(value)
     return columns
 
@@ -138,6 +170,8 @@ def _is_of_times(index: Any) -> bool:
 
 def _opens(name: str, columns: Mapping[str, Any]) -> list[int]:
     column = columns["time"]
+    if getattr(column, "tz", None) is not None and hasattr(column, "tz_localize"):
+        column = _as_days(column)
     whole = getattr(column, "asi8", None)  # of a pandas index of times: quick
     if whole is not None:
         unit = _UNIT_NS.get(str(getattr(column, "unit", "ns")), 1)
@@ -158,6 +192,12 @@ def _opens(name: str, columns: Mapping[str, Any]) -> list[int]:
     return opens_ns
 
 
+def _as_days(index: Any) -> Any:
+    """Return an index of an exchange's days as days of UTC, as a file's are read; any other as it is."""
+    local = index.tz_localize(None)
+    return local if len(local) and (local == local.normalize()).all() else index
+
+
 def _time_ns(value: Any) -> int:
     if isinstance(value, datetime):
         if value != value:
@@ -171,7 +211,7 @@ def _time_ns(value: Any) -> int:
 
 
 def _listed(column: Any) -> list[Any]:
-    for call in ("tolist", "to_list"):
+    for call in ("tolist", "to_list", "to_pylist"):
         if hasattr(column, call):
             return list(getattr(column, call)())
     return list(column)
@@ -184,9 +224,9 @@ def _floats(name: str, key: str, column: Any) -> list[float]:
     floats = []
     for row, value in enumerate(values):
         try:
-            if isinstance(value, bool | str):
+            if isinstance(value, bool):
                 raise TypeError
-            floats.append(float(value))
+            floats.append(float(value))  # exchanges give prices as text
         except (TypeError, ValueError, ArithmeticError):
             raise ConfigError(f"{name}: row {row}: {key} is {_kind(value)}; expected a number") from None
     return floats
@@ -215,18 +255,15 @@ def _check_times(name: str, opens_ns: Sequence[int], interval_ns: int) -> None:
         raise ConfigError(f"{name}: row 0 opens at {opens_ns[0]} ns; expected a time from 1970 on")
     for row, (earlier, later) in enumerate(pairwise(opens_ns), 1):
         if later <= earlier:
-            again = later == earlier
-            how, cure = ("again", "drop_duplicates()") if again else ("before the row above it", "sort_index()")
-            raise ConfigError(
-                f"{name}: row {row} opens at {format_time(later)}, {how}; times must ascend, each once: {cure}"
-            )
-    phase = opens_ns[0] % interval_ns if interval_ns > DAY_NS else 0
+            how = "again: keep one of them" if later == earlier else "before the row above it: sort by time"
+            raise ConfigError(f"{name}: row {row} opens at {format_time(later)}, {how}; times must ascend, each once")
+    phase = opens_ns[0] % interval_ns  # of an exchange that opens at half past, candles do too
     length = format_interval(interval_ns) if interval_ns % SECOND_NS == 0 else f"{interval_ns} ns"
     for row, open_ns in enumerate(opens_ns):
         if open_ns % interval_ns != phase:
             raise ConfigError(
-                f"{name}: row {row} opens at {format_time(open_ns)}, which is not on the grid of {length} candles; "
-                "give their interval, or one kind of candles only"
+                f"{name}: row {row} opens at {format_time(open_ns)}, which is not a whole number of {length} candles "
+                "after row 0; give candles of one interval only"
             )
 
 
@@ -242,7 +279,8 @@ def _why_not(name: str, opens_ns: Sequence[int], figures: Sequence[Sequence[floa
         values = [column[row] for column in figures]
         if not all(map(isfinite, values)):
             key = _FIGURES[[isfinite(value) for value in values].index(False)]
-            return f"{name}: row {row}: {key} is {values[_FIGURES.index(key)]}; drop such rows: frame.dropna()"
+            cure = "leave the column out" if key == "volume" else "drop such rows: frame.dropna()"
+            return f"{name}: row {row}: {key} is {values[_FIGURES.index(key)]}; {cure}"
         price, high, low, close, volume = values
         problem = check_candle(Candle("", 0, 0, price, high, low, close, volume))
         if problem is not None:

@@ -50,7 +50,7 @@ class Prices:
     data: BatchData
 
     def __repr__(self) -> str:
-        span = f"{format_time(self.first_ns)} to {format_time(self.last_ns)}"
+        span = f"known from {format_time(self.first_ns)} to {format_time(self.last_ns)}"
         return f"<Prices of {self.symbol}, {self.interval}: {self.rows} rows, {span}>"
 
     def candles(self) -> Iterator[Candle]:
@@ -100,6 +100,9 @@ def load(
     what the prices of one are called, BTCUSDT by default. ``interval`` is the length of a candle: by default what their
     times say; a longer one is made of them. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``. Up to
     500,000 events stay in memory; of more, the provider reads again what it keeps of the file.
+
+    Frames are taken as they are: nothing of them is left out, guessed or sorted, as it is of files. A provider is an
+    instance, ``MockProvider(minutes=600)``.
 
     Raises `LabError` naming file or row, what is wrong with it, and the cure.
     """

@@ -42,7 +42,7 @@ from lab.research.rows import (
 from lab.research.tables import Table
 from lab.runs.directory import find
 from lab.runs.failures import FailureLog
-from lab.runs.previous import check_begun
+from lab.runs.previous import check_begun, is_running, so_far
 
 _PAGE: Final = "summary.html"
 
@@ -89,9 +89,12 @@ class Result:
     def of_folder(cls, directory: Path) -> "Result":
         """Read a run of a folder, whatever wrote it and however it ended. Raises `JournalError` or `RunError`."""
         directory = directory.absolute()
+        alive = is_running(directory)  # asked before: a run that ends meanwhile has not failed
         with contextlib.closing(JournalReader.open(directory)) as reader:
             check_begun(directory, reader)
             report = build_report(reader)
+        if alive and report.reason == "unfinished":
+            report = so_far(report)
         inputs = partial(recorded_inputs, directory, installed())
         return cls(report, directory, Origin(header=None, status=None, journal=None, inputs=inputs))
 
@@ -215,7 +218,8 @@ class Result:
 def open_run(run: str | PathLike[str] = "latest", *, state_dir: str | PathLike[str] = ".") -> Result:
     """Return the result of a run on disk: its id, a part of it, its folder, or ``latest``.
 
-    It may be of a session or a backtest, finished, cut off, or going on still. Raises `LabError` where there is none,
+    It may be of a session or a backtest, finished, cut off, or going on still: then its report is of the last commit,
+    and its status ``running``. Raises `LabError` where there is none,
     or it cannot be read.
     """
     return Result.of_folder(find(Path(fspath(state_dir)), fspath(run)))
