@@ -98,6 +98,18 @@ def test_a_class_of_a_module_that_can_be_imported_is_taken_too(lab: Any) -> None
     assert (result.code, result.json()["strategy"]) == (0, "sma_cross")
 
 
+def test_files_of_two_folders_have_each_their_own_helper_of_the_same_name(lab: Any) -> None:
+    for folder, size in (("a", "0.01"), ("b", "0.02")):
+        (lab.folder / folder).mkdir()
+        (lab.folder / folder / "helper.py").write_text(f"from decimal import Decimal\nSIZE = Decimal('{size}')\n")
+        (lab.folder / folder / "mine.py").write_text(textwrap.dedent(MINE), encoding="utf-8")
+    both = ("--strategy", "x=./a/mine.py:InAndOut", "--strategy", "y=./b/mine.py:InAndOut")
+    assert lab(*BACKTEST, *both).code == 0
+    sizes = {(body["strategy"], body["quantity"]) for _, _, body in lab.run().rows("order_accepted")}
+    assert {("x", "0.0100"), ("y", "0.0200")} <= sizes
+    assert "identical" in lab("verify").out
+
+
 def test_a_session_resumes_and_replays_with_a_class_of_a_file(lab: Any, mine: Path) -> None:
     assert lab.mock("--strategy", "./mine.py:InAndOut", minutes=30).code == 0
     assert lab.run().report()["fills"] > 3

@@ -235,6 +235,35 @@ def test_several_strategies_have_the_names_they_are_given() -> None:
     assert {one.strategy: one.quantity for one in result.fills} == {"small": Decimal(1), "large": Decimal(3)}
 
 
+@pytest.mark.behaviour("L1")
+def test_two_classes_of_one_name_are_two_classes() -> None:
+    def made(side: Side) -> Any:
+        @define(kw_only=True)
+        class Once(Strategy):
+            def on_candle(self, candle: Candle, view: View) -> list[OrderRequest]:
+                return [] if view.position(candle.symbol).quantity else [OrderRequest(candle.symbol, side, Decimal(1))]
+
+        return Once()
+
+    result = run(candles(), {"a": made(Side.BUY), "b": made(Side.SELL)})
+    assert {(one.strategy, one.side) for one in result.fills} == {("a", "buy"), ("b", "sell")}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent there")
+def test_ctrl_c_ends_a_run_and_is_not_taken_for_a_fault_of_the_strategy(capsys: Any) -> None:
+    @define(kw_only=True)
+    class Impatient(Swing):
+        def on_candle(self, candle: Candle, view: View) -> list[OrderRequest]:
+            self.seen += 1
+            if self.seen == 3:
+                signal.raise_signal(signal.SIGINT)
+            return []
+
+    with unchanged(), pytest.raises(KeyboardInterrupt):
+        run(candles(), Impatient())
+    assert "Traceback" not in capsys.readouterr().err
+
+
 # -- what prices come in ----------------------------------------------------------------------------------------------
 
 
@@ -359,9 +388,11 @@ def test_prices_that_cannot_be_used_are_refused_in_a_line_that_says_why(data: An
         ({"gates": ["nope"]}, "no risk gate named 'nope'"),
         ({"gates": [SmaCross()]}, "is no risk gate"),
         ({"equity": -1}, "'equity' must be > 0"),
-        ({"settings": {"swing.sizes": 1}}, "swing has no setting 'sizes'; did you mean 'size'"),
+        ({"strategy": "sma", "settings": {"sma.fas": 1}}, "sma has no setting 'fas'; did you mean 'fast'"),
         ({"settings": {"sma.fast": 1}}, "sma.fast: this run has no component of that name"),
         ({"settings": {"fast": 1}}, "expected component.key"),
+        ({"settings": {"swing.size": 2}}, "swing is an instance, which has its settings; give Swing(size=…)"),
+        ({"settings": {"run.symbol": "Y"}}, "run.symbol: give it as symbol="),
         ({"fees": (1, 2, 3)}, "expected one fraction, or (maker, taker)"),
         ({"latency_ms": -1}, "'latency_ms' must be >= 0"),
         ({"interval": "5"}, "not an interval"),

@@ -26,6 +26,8 @@ FILE_VERSION: Final = "sha256 "
 _LONGEST: Final = 5_000_000  # bytes of a file of code
 _loaded: Final[dict[tuple[Path, str], ModuleType]] = {}
 """Files by path and SHA-256: one that did not change is run once."""
+_seen: Final[dict[int, tuple[object, str]]] = {}
+"""Modules of files, by their identity, with the SHA-256 the file had when it was run, or first seen."""
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -73,7 +75,13 @@ def origin_of(cls: type) -> tuple[str, str]:
     if installed:
         return installed[0], version(installed[0])
     path = source_file(cls)
-    return (path.name, f"{FILE_VERSION}{_sha256(path)}") if path is not None else ("no file", "")
+    if path is None:
+        return "no file", ""
+    module = sys.modules.get(cls.__module__, cls)
+    known = _seen.get(id(module))
+    if known is None or known[0] is not module:  # of the first sight: what was edited since is not what runs
+        known = _seen[id(module)] = (module, _sha256(path))
+    return path.name, f"{FILE_VERSION}{known[1]}"
 
 
 def source_file(cls: type) -> Path | None:
@@ -142,6 +150,9 @@ def load_file(place: "Path | str") -> ModuleType:
     if key in _loaded:
         return _loaded[key]
     name = f"lab_file_{path.stem}"  # errors name it, so it holds no path and no hash
+    other = [one for place, one in _loaded.items() if place[0] != path and one.__name__.startswith(name)]
+    if any(one.__name__ == name for one in other):  # a file of that name, from another folder
+        name = f"{name}_{len(other) + 1}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: is no file of Python; expected a name that ends in .py")
@@ -160,18 +171,41 @@ def load_file(place: "Path | str") -> ModuleType:
         where = f" (line {lines[-1]})" if lines else ""
         raise PluginError(f"{path}: cannot be imported: {describe_error(error)}{where}") from None
     _loaded[key] = module
+    _seen[id(module)] = (module, key[1])
     return module
 
 
 @contextmanager
 def _beside(folder: Path) -> Iterator[None]:
-    """Let a file import those beside it, as a script does."""
+    """Let a file import those beside it, as a script does, whatever files of other folders have imported before.
+
+    What it imports of its folder is its own: another file's import of the same name finds the one beside itself.
+    """
+    names = {path.stem for path in folder.glob("*.py")} | {path.parent.name for path in folder.glob("*/__init__.py")}
+    names -= {*sys.stdlib_module_names, *(name for name in names if _is_installed(name))}
+
+    def of_folder() -> dict[str, ModuleType]:
+        return {name: one for name, one in sys.modules.items() if name.partition(".")[0] in names}
+
+    before = of_folder()
+    away = {name: one for name, one in before.items() if not _lies_in(one, folder)}
+    for name in away:
+        del sys.modules[name]
     sys.path.insert(0, str(folder))
     try:
         yield
     finally:
         if str(folder) in sys.path:
             sys.path.remove(str(folder))
+        for name, one in of_folder().items():
+            if before.get(name) is not one and _lies_in(one, folder):
+                del sys.modules[name]
+        sys.modules.update(away)
+
+
+def _lies_in(module: ModuleType, folder: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    return file is not None and folder in Path(file).absolute().parents
 
 
 def _is_installed(module: str) -> bool:

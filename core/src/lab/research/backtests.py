@@ -6,13 +6,16 @@ from os import PathLike
 from typing import Any
 
 from lab.backtesting.runner import Progress, conduct
+from lab.domain.ledger import own_context
 from lab.errors import ConfigError
 from lab.ports import Broker, Provider, Reporter, RiskGate
+from lab.research.interrupts import interruptible
 from lab.research.offered import Money, Offered, Stopped, StrategyLike, fees_of
 from lab.research.prices import Prices, load
 from lab.research.result import Result
 
 
+@own_context()
 def backtest(
     strategy: StrategyLike | Sequence[StrategyLike] | Mapping[str, StrategyLike],
     data: "Prices | str | PathLike[str] | Provider | Iterable[Any] | Mapping[str, Any] | Any",
@@ -49,7 +52,7 @@ def backtest(
     ``config`` is a TOML file. Neither the environment nor a ``lab.toml`` that is not named is read.
 
     Nothing is written, unless ``state_dir`` names the folder that shall hold ``runs/``. ``stopped`` is asked now and
-    then, and ends the run in order; ``progress`` is told what is done.
+    then, and ends the run in order; Ctrl-C does so too, and is raised. ``progress`` is told what is done.
 
     A run that fails (a strategy that raises, say) returns its `Result` all the same: see ``result.report.error``.
     Raises `LabError` for what keeps it from beginning: `ConfigError`, `PluginError` or `RunError`.
@@ -64,10 +67,14 @@ def backtest(
     offered.components("reporters", "reporter", reporters)
     offered.run(state_dir=state_dir, no_write=state_dir is None)
     assembly = offered.assembly(prices.part)
-    ended = conduct(
-        assembly, wall_ns=time.time_ns, seconds=time.perf_counter, stopped=stopped, progress=progress, quiet=True,
-        data=prices.data,
-    )  # fmt: skip
+    with interruptible(stopped) as asked:
+        ended = conduct(
+            assembly, wall_ns=time.time_ns, seconds=time.perf_counter, stopped=asked, progress=progress, quiet=True,
+            data=prices.data,
+        )  # fmt: skip
+    if asked() and not (stopped is not None and stopped()):
+        ended.journal.close()
+        raise KeyboardInterrupt
     return Result.of_backtest(ended)
 
 

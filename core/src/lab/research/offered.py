@@ -17,6 +17,12 @@ from lab.plugins.settings import Layers, build, settings_of
 from lab.ports import Broker, Component, Provider, Reporter, RiskGate, Strategy
 
 StrategyLike = Strategy | str
+_ARGUMENTS: Final = {
+    "symbol": "symbol=", "interval": "interval=", "provider": "the data, or provider=", "strategies": "the strategy",
+    "gates": "gates=", "broker": "broker=", "reporters": "reporters=", "state_dir": "state_dir=",
+    "no_write": "state_dir=None, or a folder",
+}  # fmt: skip
+"""Settings of the run that are arguments of their own."""
 _NAME: Final = re.compile(r"[a-z][a-z0-9_-]*")
 
 
@@ -36,7 +42,13 @@ class Made(Registry):
     def add(self, kind: str, cls: type) -> Offer:
         """Offer a class; return its offer, under the name by which it is recorded."""
         offer = self.offer_of(kind, cls)
-        return self._made.setdefault((kind, offer.name), offer)
+        name, number = offer.name, 1
+        while (known := self._made.get((kind, name))) is not None and known.cls is not cls:
+            number += (
+                1  # another class of the same name: of a notebook's cell that was run again, or made by a function
+            )
+            name = f"{offer.name}#{number}"
+        return self._made.setdefault((kind, name), offer._replace(name=name))
 
     def get(self, kind: str, name: str) -> Offer:
         """Return the class of a component that was made, else what `Registry.get` does."""
@@ -57,6 +69,8 @@ class Offered:
             table, dot, key = str(dotted).partition(".")
             if not (dot and table and key):
                 raise ConfigError(f"settings: {dotted!r}: expected component.key, for example 'sma.fast'")
+            if table == "run" and key in _ARGUMENTS:
+                raise ConfigError(f"settings: {dotted}: give it as {_ARGUMENTS[key]}")
             self.put(table, key, raw, "settings")
 
     def put(self, table: str, key: str, raw: Any, origin: str) -> None:
@@ -108,6 +122,12 @@ class Offered:
             raise ConfigError(f"{shown} is no {kind}; expected an instance of lab.{base.__name__}, or a name")
         offer = self.registry.add(kind, type(given))
         alias = alias or (alias_of(type(given).__name__) if is_reference(offer.name) else offer.name)
+        twice = [key for key, value in self.layers.tables.get(alias, {}).items() if value.origin == "settings"]
+        if twice:
+            made = f"{type(given).__name__}({twice[0]}=…)"
+            raise ConfigError(
+                f"settings: {alias}.{twice[0]}: {alias} is an instance, which has its settings; give {made}"
+            )
         self.layers.put_made(alias, given)
         return offer.name if alias == offer.name else f"{alias}={offer.name}"
 

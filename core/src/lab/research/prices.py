@@ -14,6 +14,7 @@ from lab.composition.declared import Declared, declared
 from lab.composition.subscription import run_instrument, run_subscriptions
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
+from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.domain.time import SECOND_NS, format_interval, format_time
 from lab.errors import ConfigError, PluginError, ProviderError, RunError, describe_error, message_of, text_of
@@ -84,6 +85,7 @@ class _ReadAgain:
         return self.identity
 
 
+@own_context()
 def load(
     data: "str | PathLike[str] | Provider | Iterable[Candle] | Mapping[str, Any] | Any",
     *,

@@ -12,9 +12,10 @@ from attrs import frozen
 from lab.errors import ConfigError, text_of
 from lab.research.backtests import offered_run, priced
 from lab.research.found import Sweep, found_of
+from lab.research.interrupts import interruptible
 from lab.research.metrics import Metric, direction_of, name_of
 from lab.research.offered import Stopped
-from lab.research.pool import interruptible, runner_of
+from lab.research.pool import runner_of
 from lab.research.prices import Prices
 from lab.research.shared import ALL, Window
 from lab.research.space import Space, SpaceLike, Targets, space_of

@@ -13,9 +13,10 @@ from lab.domain.time import DAY_NS, parse_interval
 from lab.errors import ConfigError, text_of
 from lab.research.backtests import offered_run, priced
 from lab.research.found import Sweep
+from lab.research.interrupts import interruptible
 from lab.research.metrics import Metric, measured
 from lab.research.offered import Stopped
-from lab.research.pool import interruptible, runner_of
+from lab.research.pool import runner_of
 from lab.research.prices import Prices
 from lab.research.result import Result
 from lab.research.rows import Equity
