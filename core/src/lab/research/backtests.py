@@ -46,9 +46,9 @@ def backtest(
     (``./mine.py:Mine``), several of these, or a mapping of the names they shall have in the run. ``data`` is whatever
     `load` takes, or what it returned: read once, for many runs.
 
-    The other arguments are the command's options of the same names: ``equity`` is the starting money, ``gates=[]`` is a
-    run without gates, ``fees`` one fraction of the notional or (maker, taker), ``latency_ms`` of orders, ``fills``
-    ``"pessimistic"``, ``"expected"`` or ``"optimistic"``. ``settings`` holds those of components, ``{"sma.fast": 5}``;
+    ``equity`` is the starting money, ``gates=[]`` a run without gates, ``fees`` one fraction of the notional or (maker,
+    taker), ``latency_ms`` that of orders, ``fills`` ``"pessimistic"``, ``"expected"`` or ``"optimistic"``; the others
+    are the command's options of their names. ``settings`` holds what it takes with ``--set``, ``{"sma.fast": 5}``;
     ``config`` is a TOML file. Neither the environment nor a ``lab.toml`` that is not named is read.
 
     Nothing is written, unless ``state_dir`` names the folder that shall hold ``runs/``. ``stopped`` is asked now and

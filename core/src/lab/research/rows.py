@@ -27,7 +27,10 @@ _WIDE = exact_context()
 
 
 class FillRow(NamedTuple):
-    """A fill. ``position`` is what was held after it; ``reference`` and ``rule`` say how its price was made."""
+    """A fill. ``position`` is what was held after it; ``reference`` and ``rule`` say how its price was made.
+
+    ``slippage`` is what the price lost against the reference, a coin.
+    """
 
     time_ns: int
     strategy: str
@@ -63,7 +66,10 @@ class OrderRow(NamedTuple):
 
 
 class Trade(NamedTuple):
-    """A closed round trip. ``held_ns`` is how long it was open, ``funding`` what was paid of it meanwhile."""
+    """A closed round trip. ``held_ns`` is how long it was open, ``funding`` what was paid of it meanwhile.
+
+    ``fees``, ``funding`` and ``slippage`` are money, of all its fills; ``profit`` is after them.
+    """
 
     entry_ns: int
     exit_ns: int

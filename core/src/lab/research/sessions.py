@@ -113,7 +113,8 @@ def session(
     ``runs/`` in ``state_dir``. Signals are left to the program: `Session.stop` ends it.
 
     Raises `ConfigError` or `PluginError` for what it cannot be put together from; what keeps it from beginning later
-    (a provider that is not there, another session in the same folder) is raised where it is awaited.
+    (another session in the same folder, a folder that can't be written) is raised where it is awaited. A provider that
+    is not reached for 30 s ends it with a result whose report says so, reason ``never_warmed``.
     """
     offered = Offered(config, settings)
     offered.run(
