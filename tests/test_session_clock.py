@@ -116,6 +116,7 @@ def test_a_clock_that_steps_for_good_is_followed_within_ten_seconds(lab: Any, sk
 def test_a_clock_that_is_wrong_over_midnight_and_a_funding_window_begins_no_second_day(lab: Any, skewed: Any) -> None:
     run = skewed(by=600, begin="2024-01-01T23:55:00Z", minutes=8)
     assert len(run.rows("clock_stepped")) == 2
+    assert len(run.rows("day_ended")) == 1
     paid = [(body["strategy"], body["window_ns"]) for _, _, body in run.rows("funding_paid")]
     assert len(paid) == len(set(paid))
     sound(lab, run)

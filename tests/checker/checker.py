@@ -54,10 +54,10 @@ class Checker(Money):
         newest = {"quote": self.quote_ns, "depth": self.depth_ns}.get(kind, ZERO)
         self.live = kind in MARKET and fields[-1] != "backfilled" and self.time >= newest
         self.working = [one for one in self.working if one.open]
-        acts = kind == "command" or (kind == "trading_state" and self.working)
+        acts = {"command": True, "trading_state": self.working, "clock_stepped": "venue" in fields}.get(kind)
         inside, close = kind == "candle" and not self.quote, self.last
         paid = next((place for place, row in enumerate(step) if inside and row.kind == "funding_paid"), 0)
-        if self.live or acts:
+        if self.live or (acts and self.time > self.now):
             ended = [row.body for row in step if row.kind == "day_ended"]
             self.pass_day(fields[1] + self.start["interval_ns"] - 1 if kind == "candle" else self.time, ended)
         if (self.live or acts) and self.time > self.now and not paid:
