@@ -194,7 +194,8 @@ def entries_while_trading_is_halted(put: Put) -> None:
 
 @defect("I8", "silence@60+30")
 def a_stale_price_counts_as_fresh(put: Put) -> None:
-    put(Runner, "price", lambda _: lambda self: Price.FRESH)
+    put(Runner, "_feed", lambda _: lambda self: Price.FRESH)
+    put(Runner, "_quote", lambda _: lambda self, symbol: Price.FRESH)
 
 
 @defect("I9")
