@@ -1,6 +1,7 @@
 """Whole client and server programs in virtual time: unmodified websockets, httpx and anyio."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -17,6 +18,7 @@ import anyio.to_thread
 import httpx
 import pytest
 from lab.testing.simulation import (
+    SimLoop,
     SimNetwork,
     SimulationDeadlock,
     SimulationLimit,
@@ -550,6 +552,35 @@ def test_a_nemesis_that_fails_ends_the_run() -> None:
 
     with pytest.raises(ZeroDivisionError, match="a bug in the fault_script"):
         simulate(anyio.sleep, 60, fault_script=fault_script)
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_an_abandoned_run_leaves_no_coroutine_that_never_began(recwarn: pytest.WarningsRecorder, at_once: bool) -> None:
+    class Killed(BaseException):
+        pass
+
+    async def spawn(tasks: anyio.abc.TaskGroup) -> None:
+        while True:
+            tasks.start_soon(anyio.sleep, 60)
+            await anyio.sleep(0)
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, SimLoop)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spawn, tasks)
+            await anyio.sleep(0)
+            loop.abandon(Killed())
+            if at_once:
+                raise Killed
+            await anyio.sleep(60)
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011 - it may come in a group
+        simulate(main)
+    assert "Killed" in repr(caught.value)
+    del caught
+    gc.collect()
+    assert [str(one.message) for one in recwarn if "never awaited" in str(one.message)] == []
 
 
 def test_real_signals_reach_the_program() -> None:

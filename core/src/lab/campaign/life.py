@@ -273,5 +273,5 @@ class Life:
             self.lived.cuts.append(cut)
             if disk is not None and disk.watch.shown > cut.rows:
                 self.lived.wrong.append(f"I4: {disk.watch.shown} rows were shown, and {cut.rows} are on the disk")
-            loop.call_soon(loop.abandon, Killed())  # tasks that have not begun begin first: Python warns of others
+            loop.abandon(Killed())
         raise Killed

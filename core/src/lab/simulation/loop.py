@@ -68,6 +68,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._limit = start + limit_s
         self._turns = 0
         self._fault: BaseException | None = None
+        self._abandoned: BaseException | None = None
         self._cancelled_by_scope: dict[asyncio.Handle, int] = {}
         super().__init__(_JumpingSelector(self))
         self._set_now(start)
@@ -87,6 +88,7 @@ class SimLoop(asyncio.SelectorEventLoop):
         """Do what comes before each look at the descriptors: raise what went wrong outside of tasks, order wake-ups."""
         if self._fault is not None:
             fault, self._fault = self._fault, None
+            self._abandoned = None
             raise fault
         if self._cancelled_by_scope:
             self._order_cancellations()
@@ -119,8 +121,13 @@ class SimLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = max(1e-9, 2 * math.ulp(now))
 
     def abandon(self, error: BaseException) -> None:
-        """End the run with an error at the loop's next turn, whatever its tasks do."""
-        self._fault = error
+        """End the run with an error at the loop's next turn, whatever its tasks do.
+
+        Python warns of coroutines that never began: a task that has not begun begins first, and what would make
+        another one until then raises the error.
+        """
+        self._abandoned = error
+        self.call_soon(setattr, self, "_fault", error)
 
     def stall(self, seconds: float) -> None:
         """Let time pass in which nothing runs, as when a step is slow or the process is stopped."""
@@ -129,6 +136,9 @@ class SimLoop(asyncio.SelectorEventLoop):
     # Tasks
 
     def _make_task(self, _loop: Any, coroutine: Any, **options: Any) -> "SimTask":
+        if self._abandoned is not None:
+            coroutine.close()
+            raise self._abandoned
         return SimTask(coroutine, next(self._numbers), loop=self, **options)
 
     def cancelled_by_scope(self, order: int, ready_before: int) -> None:
