@@ -40,12 +40,20 @@ class WalkForward:
     """What a walk came to: its windows, and the equity out of sample, put together to one."""
 
     metric: str
+    """What was optimized in sample: the name of the figure, or of the function."""
     direction: str
+    """``maximize`` or ``minimize``."""
     windows: Table[WindowRow]
+    """A row a window: ``number``, the times ``in_sample_from_ns``, ``out_of_sample_from_ns``, ``out_of_sample_to_ns``,
+    ``settings``, ``trials``, the metric ``in_sample`` and ``out_of_sample``, and of what was traded ``profit``,
+    ``trades``, ``starting_equity``, ``ending_equity`` and ``error``. Money in ``Decimal``, times in UTC nanoseconds.
+    """
     equity: Table[Equity]
     """The equity after each candle out of sample: each window begins with what the one before it ended with."""
     warnings: tuple[str, ...]
+    """What speaks against it: what was lost out of sample, windows in which nothing was traded, ..."""
     interrupted: bool
+    """Whether it was ended before all windows were walked: the same call goes on, where it has a storage."""
     sweeps: tuple[Sweep, ...]
     """The sweep of each window."""
     results: tuple[Result | None, ...]
