@@ -1,6 +1,10 @@
 """The generated parts of docs/reference/library.md: functions, classes and tables of lab as a library."""
 
+import ast
 import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, get_type_hints
 
 import lab
@@ -32,7 +36,7 @@ def library_tables() -> str:
 
 def _class(name: str) -> str:
     cls = _of(name)
-    lines = [f"### lab.{name}\n\n{_prose(cls)}\n"]
+    lines = [f"### lab.{name}\n\n{_prose(cls)}\n", *(f"- `{key}`: {text}" for key, text in _attributes(cls))]
     for key, member in vars(cls).items():
         function = getattr(member, "func", getattr(member, "fget", member))
         if key.startswith("_") or not callable(function):
@@ -40,6 +44,20 @@ def _class(name: str) -> str:
         called = "" if function is not member else _signature(function)
         lines.append(f"- `{key}{called}`: {_line(function)}")
     return "\n".join(lines)
+
+
+def _attributes(cls: type) -> Iterator[tuple[str, str]]:
+    """Yield the attributes that have a text below them, in the class or in its ``__init__``."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    made = (one for one in body.body if isinstance(one, ast.FunctionDef) and one.name == "__init__")
+    for block in (body.body, *(one.body for one in made)):
+        for field, below in pairwise(block):
+            if not (isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)):
+                continue
+            if isinstance(field, ast.AnnAssign | ast.Assign):
+                target = field.target if isinstance(field, ast.AnnAssign) else field.targets[0]
+                yield ast.unparse(target).removeprefix("self."), _one_line(str(below.value.value))
 
 
 def _of(name: str) -> Any:
@@ -63,7 +81,11 @@ def _prose(thing: Any) -> str:
 
 
 def _line(thing: Any) -> str:
-    return " ".join(_prose(thing).split())
+    return _one_line(thing.__doc__ or "")
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.replace("``", "`").split())
 
 
 def _type(hint: Any) -> str:

@@ -27,6 +27,8 @@ RUN = ["run", "--provider", "mock", "--speed", "max", "--minutes", "1"]
         (["backtest", "x.csv", "--provider", "mock"], 64, ["'x.csv'", "mock"]),
         (["backtest"], 64, ["SOURCE", "btcusd-1m"]),
         (["backtest", "--strategy", "sma"], 64, ["SOURCE", "btcusd-1m"]),
+        (["backtest", "btcusd-1m", "--set", "sma.fast", "4"], 64, ["--set sma.fast:", "NAME.KEY=VALUE in one word"]),
+        (["backtest", "--set", "sma.fast", "4"], 64, ["--set sma.fast:", "NAME.KEY=VALUE in one word"]),
         (["backtest", "btcusd-1m", "--minutes", "5"], 64, ["--minutes", "`lab run`", "all of its data"]),
         (["backtest", "btcusd-1m", "--speed", "5"], 64, ["--speed", "`lab run`"]),
         (["completion"], 64, ["bash", "zsh", "fish"]),

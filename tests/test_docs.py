@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import attrs
+import lab as library
 import pytest
 from attrs import frozen
 from lab import Broker, Instrument, RiskGate, Strategy, View
@@ -85,6 +86,17 @@ def commands(block: Block) -> Iterator[tuple[str, list[str]]]:
 
 def pages_with_commands() -> list[Path]:
     return [page for page in PAGES if any(block.language in {"sh", "console"} for block in blocks(page))]
+
+
+def test_the_reference_of_the_library_has_every_name_of_it() -> None:
+    text = (DOCS / "reference" / "library.md").read_text(encoding="utf-8")
+    names = [name for name in library.__all__ if _home(name).startswith("lab.research.")]
+    assert {"backtest", "sweep", "Best"} <= set(names)
+    assert [name for name in names if f"\n### lab.{name}\n" not in text] == []
+
+
+def _home(name: str) -> str:
+    return str(getattr(getattr(library, name), "__module__", ""))
 
 
 def title(page: Path) -> str:

@@ -236,7 +236,9 @@ def test_after_three_tries_the_list_of_runs_says_which_was_which(lab: Any) -> No
     for fast in (5, 7, 9):
         assert lab("backtest", "btcusd-1m", "--set", f"sma.fast={fast}", "--reporter", "none").code == 0
     lines = lab("runs").out.splitlines()[2:]
-    assert [f"sma.fast={fast}" in line for fast, line in zip((5, 7, 9), lines, strict=True)] == [True] * 3
+    assert [f"  sma.fast={fast} provider=replay " in line for fast, line in zip((5, 7, 9), lines, strict=True)] == [
+        True
+    ] * 3
 
 
 def test_a_backtest_reports_the_span_of_its_data_and_not_only_the_computing_time(lab: Any) -> None:

@@ -191,6 +191,14 @@ REFUSED = {
         ("backtest", "--symbol", "A", "--symbol", "B", "--set", "replay.files=A=btc.csv,C=eth.csv"),
         "no file is given for B; replay.files has A, C",
     ),
+    "files of several intervals": (
+        ("backtest", "BTCUSDT=btc.csv", "ETHUSDT=own3.csv"),
+        "the files' intervals differ: btc.csv holds 1m, own3.csv holds 3m; give --interval 3m, or a multiple of it",
+    ),
+    "an interval that does not fit all files": (
+        ("backtest", "BTCUSDT=own2.csv", "ETHUSDT=own3.csv", "--interval", "2m"),
+        "own2.csv holds 2m, own3.csv holds 3m; give --interval 6m, or a multiple of it",
+    ),
     "a file that is not there": (("backtest", "BTCUSDT=btc.csv", "ETHUSDT=no.csv"), "no.csv"),
 }  # fmt: skip
 
@@ -202,6 +210,9 @@ USAGE = ("'eth.csv': of several sources each says its symbol", "another source i
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_is_asked_for_wrongly_is_named_in_one_line(lab: Any, asking: Any, one_line: Any, name: str) -> None:
     write(lab, btc=BTC, eth=ETH)
+    for minutes in (2, 3):
+        opens = (f"{BEGIN_S + 60 * minutes * place},10,10,10,10,1" for place in range(5))
+        (lab.folder / f"own{minutes}.csv").write_text("\n".join(("time,open,high,low,close,volume", *opens)))
     args, words = REFUSED[name]
     files = set(lab.files())
     one_line(lab(*args), 64 if words in USAGE else 78, words)

@@ -303,6 +303,7 @@ def test_the_page_has_the_surface_and_what_is_said(waves: Any, prices: Any, tmp_
         ({"space": lambda trial: 5, "trials": 2}, "space: the function gave 5; expected the settings by name"),
         ({"space": lambda trial: 1 / 0, "trials": 2}, "space: the function failed: ZeroDivisionError"),
         ({"space": lambda trial: {"fst": 1}, "trials": 2}, "space: waves has no setting 'fst'; did you mean 'fast'?"),
+        ({"metric": "pnl_absolute"}, "metric = 'pnl_absolute': no such figure; did you mean 'pnl'?"),
         ({"metric": "shrap"}, "metric = 'shrap': no such figure; did you mean 'sharpe'?"),
         ({"metric": 5}, "metric = 5: expected the name of a figure, or a function"),
         ({"direction": "up"}, "direction = 'up': expected maximize or minimize"),

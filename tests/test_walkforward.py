@@ -9,6 +9,8 @@ import lab as library
 import pytest
 from lab.errors import LabError
 from lab.plugins.references import load_file
+from lab.research.tables import Table
+from lab.research.walk import WindowRow, warnings_of
 from sweeping import BEGIN, MINUTE, PLAIN, columns, strategy_file
 
 SPACE = {"fast": (2, 3), "slow": (6, 12, 6)}
@@ -119,6 +121,30 @@ def test_the_drop_is_what_is_lost_out_of_sample_a_day(waves: Any) -> None:
     )
     won = sum(row.profit > 0 for row in found.windows)
     assert f"windows: {won} of 3 made a profit out of sample" in found.warnings
+
+
+@pytest.mark.parametrize(
+    ("metric", "direction", "inside", "outside", "left"),
+    [
+        ("sharpe", "maximize", 2.651, -0.7615, "nothing of it is left"),
+        ("sharpe", "maximize", 2.0, 0.5, "25% of it is left"),
+        ("sharpe", "maximize", -1.0, -3.5, "worse by 2.5"),
+        ("sharpe", "maximize", 1.0, 1.5, "better than in sample"),
+        ("max_drawdown", "minimize", 1.0, 1.5, "worse by 0.5"),
+        ("max_drawdown", "minimize", 1.5, 1.0, "better than in sample"),
+        ("max_drawdown", "minimize", 1.5, 1.5, "as good as in sample"),
+    ],
+)
+def test_what_is_left_out_of_sample_is_said_in_words(
+    metric: str, direction: str, inside: float, outside: float, left: str
+) -> None:
+    row = WindowRow(0, 0, 1, 2, {}, 1, inside, outside, Decimal(1), 1, Decimal(9), Decimal(10), "")
+    found = library.WalkForward(
+        metric=metric, direction=direction, windows=Table(WindowRow._fields, [row]), equity=Table((), []), warnings=(),
+        interrupted=False, sweeps=(), results=(None,),
+    )  # fmt: skip
+    means = f"{metric} is {inside:.4g} in sample and {outside:.4g} out of sample on average"
+    assert f"drop: {means}: {left}" in list(warnings_of(found, 1))
 
 
 def test_a_walk_that_was_stopped_goes_on_and_workers_come_to_the_same(waves: Any, tmp_path: Path) -> None:

@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from lab.ports import Subscription as Subscription
     from lab.ports import Triggered as Triggered
     from lab.research.backtests import backtest as backtest
+    from lab.research.found import Best as Best
     from lab.research.found import Sweep as Sweep
     from lab.research.prices import Prices as Prices
     from lab.research.prices import load as load
@@ -132,7 +133,7 @@ _HOMES = {
     "lab.research.prices": ("Prices", "load"),
     "lab.research.result": ("Result", "open_run"),
     "lab.research.sessions": ("Session", "session"),
-    "lab.research.found": ("Sweep",),
+    "lab.research.found": ("Best", "Sweep"),
     "lab.research.sweep": ("sweep",),
     "lab.research.tables": ("Table",),
     "lab.research.walk": ("WalkForward",),

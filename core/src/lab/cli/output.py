@@ -115,8 +115,14 @@ def rounded(amount: Decimal) -> str:
 
 
 def changed_text(report: "Report", limit: int) -> str:
-    """Return the settings that differ from their defaults, as far as they fit: ``sma.fast=7 equity=5000``."""
-    text = " ".join(f"{dotted.removeprefix('run.')}={value}" for dotted, value in report.changed.items())
+    """Return the settings that differ from their defaults, as far as they fit: ``sma.fast=7 equity=5000``.
+
+    Those of the provider come last: most runs of a folder have the same ones, and the file is the longest of all.
+    """
+    run = report.settings.get("run", {})
+    provider = ("run.provider", f"{run.get('provider', '')}.")
+    ordered = sorted(report.changed.items(), key=lambda one: one[0].startswith(provider))
+    text = " ".join(f"{dotted.removeprefix('run.')}={value}" for dotted, value in ordered)
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

@@ -25,6 +25,10 @@ def fixed_by(given: dict[str, Any], sources: Sequence[str], command: str) -> dic
     provider = typed or "replay"
     fixed = {"run.provider": (provider, "--provider" if typed else f"lab {command}")}
     if sources:
+        cut = next((text for text in given["sets"] if "=" not in text), None)
+        if cut is not None:
+            text = "expected NAME.KEY=VALUE in one word; what follows a blank is taken for a SOURCE"
+            raise click.UsageError(f"--set {cut[:80]}: {text}")
         if provider != "replay":
             raise click.UsageError(f"SOURCE {sources[0]!r} goes with the provider replay, not with {provider}")
         fixed |= {key: (value, "SOURCE") for key, value in _settings_of(sources, given["symbols"]).items()}

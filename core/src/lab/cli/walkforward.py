@@ -34,8 +34,8 @@ def command(
 ) -> int:  # fmt: skip
     """Choose settings in one stretch of the prices and trade them in the next, again and again, to the end.
 
-    SOURCE is what `lab backtest` takes; the other options are those of `lab sweep`. The equity out of sample goes on
-    from window to window. Exit code 1: nothing was traded out of sample.
+    SOURCE is what `lab backtest` takes; the other options are those of `lab sweep`, without --page and --pruner. The
+    equity out of sample goes on from window to window. Exit code 1: nothing was traded out of sample.
 
     \b
     Example:

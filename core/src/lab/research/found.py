@@ -33,6 +33,7 @@ class Best:
     """The best trial of a sweep."""
 
     number: int
+    """Its number, as `Sweep.trials` and `Sweep.run` have it."""
     settings: Mapping[str, Any]
     """What the sweep gave it, by the names of the space."""
     value: float
@@ -50,13 +51,15 @@ class Sweep:
     """What a sweep found: its trials, the best of them, and what is to be said against it."""
 
     metric: str
+    """What was optimized: the name of the figure, or of the function."""
     direction: str
+    """``maximize`` or ``minimize``."""
     trials: Table[Any]
     """A row a trial, in the order of their numbers: ``number``, ``state`` (``complete``, ``failed`` or ``pruned``),
     ``value`` (the metric), the settings, then figures of the run and why it failed. Money in ``Decimal``.
     """
     best: Best | None
-    """``None`` where no trial has a metric. Of equals it is the first."""
+    """The best trial, of equals the first; ``None`` where no trial has the metric."""
     beside: Table[Beside]
     """The metric one step away from the best, for each setting that has an order."""
     warnings: tuple[str, ...]

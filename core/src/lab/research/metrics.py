@@ -45,7 +45,9 @@ def name_of(metric: Metric) -> str:
     """Return what a metric is called. Raises `ConfigError` for one that is not known, or is no function."""
     if isinstance(metric, str):
         if metric not in names():
-            raise ConfigError(f"metric = {metric!r:.60}: no such figure{did_you_mean(metric, names())}")
+            short = next((name for name, of_report in _OF_REPORT.items() if of_report == metric), None)
+            hint = f"; did you mean {short!r}?" if short else did_you_mean(metric, names())
+            raise ConfigError(f"metric = {metric!r:.60}: no such figure{hint}")
         return metric
     if not callable(metric):
         raise ConfigError(f"metric = {text_of(repr, metric, 60)}: expected the name of a figure, or a function")

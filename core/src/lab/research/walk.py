@@ -40,12 +40,20 @@ class WalkForward:
     """What a walk came to: its windows, and the equity out of sample, put together to one."""
 
     metric: str
+    """What was optimized in sample: the name of the figure, or of the function."""
     direction: str
+    """``maximize`` or ``minimize``."""
     windows: Table[WindowRow]
+    """A row a window: ``number``, the times ``in_sample_from_ns``, ``out_of_sample_from_ns``, ``out_of_sample_to_ns``,
+    ``settings``, ``trials``, the metric ``in_sample`` and ``out_of_sample``, and of what was traded ``profit``,
+    ``trades``, ``starting_equity``, ``ending_equity`` and ``error``. Money in ``Decimal``, times in UTC nanoseconds.
+    """
     equity: Table[Equity]
     """The equity after each candle out of sample: each window begins with what the one before it ended with."""
     warnings: tuple[str, ...]
+    """What speaks against it: what was lost out of sample, windows in which nothing was traded, ..."""
     interrupted: bool
+    """Whether it was ended before all windows were walked: the same call goes on, where it has a storage."""
     sweeps: tuple[Sweep, ...]
     """The sweep of each window."""
     results: tuple[Result | None, ...]
@@ -101,12 +109,9 @@ def warnings_of(walk: WalkForward, windows: int) -> Iterator[str]:
         yield f"ruin: nothing was left of the equity after {len(rows)} of {windows} windows"
     inside, outside = walk.in_sample, walk.out_of_sample
     if inside is not None and outside is not None:
-        sign = 1 if walk.direction == "maximize" else -1
-        kept = f", {outside / inside:.0%} of it" if inside > 0 and sign > 0 else ""
-        drop = sign * (inside - outside)
-        how = f"{drop:.4g} worse" if drop > 0 else f"{-drop:.4g} better"
         what = f"{walk.metric} a day" if walk.metric in SUMS else walk.metric
-        yield f"drop: {what} is {inside:.4g} in sample and {outside:.4g} out of sample on average: {how}{kept}"
+        left = _left(walk.direction, inside, outside)
+        yield f"drop: {what} is {inside:.4g} in sample and {outside:.4g} out of sample on average: {left}"
     if rows:
         won = sum(row.profit > 0 for row in rows)
         yield f"windows: {won} of {len(rows)} made a profit out of sample"
@@ -116,6 +121,17 @@ def warnings_of(walk: WalkForward, windows: int) -> Iterator[str]:
     chosen = {tuple(sorted((row.settings or {}).items(), key=str)) for row in rows if row.settings is not None}
     if len(rows) > 2 and len(chosen) == len(rows):
         yield "settings: every window chose others, so what is best does not last"
+
+
+def _left(direction: str, inside: float, outside: float) -> str:
+    """Return what is left out of sample of what there was in sample, in words."""
+    if inside == outside:
+        return "as good as in sample"
+    if (outside > inside) is (direction == "maximize"):
+        return "better than in sample"
+    if direction == "maximize" and inside > 0:
+        return f"{outside / inside:.0%} of it is left" if outside > 0 else "nothing of it is left"
+    return f"worse by {abs(inside - outside):.4g}"
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

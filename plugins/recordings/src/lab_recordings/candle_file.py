@@ -79,6 +79,8 @@ class CandleFileReader:
 
     def fall_back(self, refused: RecordingError) -> None:
         """Read a file in a dialect that was refused as a plain one. Raises the better of the two errors."""
+        if isinstance(refused, UnclearError):
+            raise refused
         self._refused = refused
         self.loaded()
 

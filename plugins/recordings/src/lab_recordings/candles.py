@@ -12,7 +12,8 @@ from lab.domain.market import FINAL, Candle, check_candle
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
-from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt
+from lab_recordings.dialects.names import SYMBOLS, find, plain
+from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt, several_symbols
 from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
 from lab_recordings.table import Named, Table
@@ -28,8 +29,8 @@ def read_candles(
 
     Columns, in any order and case: a time of opening (``time``, ``timestamp``, ``datetime``, ``date`` or ``open_time``;
     anything `lab.domain.time.parse_time` reads, in one form and unit), ``open``, ``high``, ``low``, ``close`` and,
-    optionally, ``volume`` (0 without it). Others are ignored. A candle's ``time_ns`` is its opening plus
-    ``interval_ns``. Missing candles are not made up.
+    optionally, ``volume`` (0 without it). Others are ignored, but one of symbols has to name the same one throughout. A
+    candle's ``time_ns`` is its opening plus ``interval_ns``. Missing candles are not made up.
 
     Each candle is checked: prices above 0 and finite, the close within ``[low, high]``, openings strictly ascending and
     on the interval's grid (from 1970-01-01 UTC; from the first candle where the interval is longer than a day). Raises
@@ -140,19 +141,33 @@ class _Reader:
         self._survey.has_volume = "volume" in table.header
         names = (*_PRICES, "volume") if self._survey.has_volume else _PRICES
         self._places = {name: table.place(name) for name in names}
+        self._symbol_place = find(list(map(plain, table.header)), SYMBOLS)
+        self._symbol: str | None = None
 
     def read(self, columns: Columns) -> CandleColumns:
+        symbol = None
+        if self._symbol_place is not None:
+            symbol, *others = self._symbols(columns.texts(self._symbol_place))
+            if others:
+                raise ValueError("several symbols")
         opens_ns = self._openings.read(columns)
         figures = [columns.floats(place) for place in self._places.values()]
         if len(figures) == len(_PRICES):
             figures.append([0.0] * len(opens_ns))
         candles = CandleColumns(opens_ns, figures)  # raises where one is no candle
         self._openings.passed(opens_ns, self._survey)
+        self._symbol = symbol
         self._survey.see_prices(figures[:4], candles.lowest, candles.highest)
         return candles
 
     def refuse(self, line: int, columns: ExactColumns) -> None:
-        """Raise the `RecordingError` for what `read` refuses: times first, then what is no number, then the figures."""
+        """Raise the `RecordingError` for what `read` refuses: symbols, times, what is no number, then the figures."""
+        if self._symbol_place is not None:
+            symbols = columns.texts(self._symbol_place)
+            found = self._symbols(symbols)
+            if len(found) > 1:
+                place = next(at for at, each in enumerate(symbols) if each != found[0])
+                raise several_symbols(self._path, line + place, found)
         self._openings.refuse(line, columns)
         texts = [columns.texts(place) for place in self._places.values()]
         for number, row in enumerate(zip(*texts, strict=True), line):
@@ -165,3 +180,7 @@ class _Reader:
             price, high, low, close, volume = (*map(float, row), 0.0)[:5]
             if (reason := check_candle(Candle("", 0, 0, price, high, low, close, volume))) is not None:
                 raise RecordingError(self._path, number, reason)
+
+    def _symbols(self, texts: Sequence[str]) -> list[str]:
+        """Return each symbol of a column once, that of the rows before it first."""
+        return list(dict.fromkeys(texts if self._symbol is None else (self._symbol, *texts)))

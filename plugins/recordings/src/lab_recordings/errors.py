@@ -6,6 +6,7 @@ from typing import Final
 
 LONGEST: Final = 80
 """Characters of a file that a message repeats."""
+_SYMBOLS_SHOWN: Final = 5
 
 ONE_CANDLE: Final = "one candle only: its interval can't be inferred; give --set replay.interval=1d, say"
 
@@ -33,3 +34,9 @@ def listed(names: Iterable[str]) -> str:
     """Return names from a file, joined for a message, cut at 80 characters."""
     text = ", ".join(islice(names, LONGEST))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def several_symbols(file: object, line: int, symbols: Iterable[str]) -> UnclearError:
+    """Return the error of a file that has the prices of more than one symbol."""
+    found = listed(sorted(symbols)[:_SYMBOLS_SHOWN])
+    return UnclearError(file, line, f"several symbols ({found}); save each to a file of its own")

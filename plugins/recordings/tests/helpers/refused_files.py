@@ -21,11 +21,12 @@ from candle_files import (
     figure,
     fixed,
     ohlcv,
+    series,
     table,
     unix,
     zipped,
 )
-from lab.domain.time import parse_time
+from lab.domain.time import MINUTE_NS, parse_time
 
 
 class Refusal(NamedTuple):
@@ -41,6 +42,11 @@ _TWO_SYMBOLS: Final = table(HOURS[:9], [fixed("A"), unix(S), *ohlcv()], f"symbol
     HOURS[:9], [fixed("B"), unix(S), *ohlcv()]
 )
 
+_MANY: Final = series("2024-01-25", MINUTE_NS, 600)
+_ONE_AFTER_THE_OTHER: Final = table(HOURS[:9], [unix(S), *ohlcv(), fixed("A")], f"{PLAIN},Ticker") + table(
+    HOURS[9:], [unix(S), *ohlcv(), fixed("B")]
+)
+
 REFUSED: Final[dict[str, Refusal]] = {
     "dates of either kind": Refusal(
         table(DAYS[:10], [at("%d/%m/%Y"), *ohlcv()], PLAIN),
@@ -54,6 +60,15 @@ REFUSED: Final[dict[str, Refusal]] = {
         table(HOURS, [at(DE), *ohlcv(point=",")], PLAIN), r":2: 11 fields; expected 6"
     ),
     "two symbols": Refusal(_TWO_SYMBOLS, r":2: several symbols \(A, B\); save each to a file of its own"),
+    "two symbols, one after the other": Refusal(_ONE_AFTER_THE_OTHER, r":11: several symbols \(A, B\); save each to a"),
+    "two symbols in turn": Refusal(
+        table(HOURS, [unix(S), *ohlcv(), lambda row: "AB"[HOURS.index(row) % 2]], f"{PLAIN},pair"),
+        r":3: several symbols \(A, B\); save each to a file of its own",
+    ),
+    "two symbols that are numbers, in other blocks": Refusal(
+        table(_MANY, [unix(S), *ohlcv(), lambda row: 600000 + (row.open_ns > _MANY[511].open_ns)], f"{PLAIN},symbol"),
+        r":514: several symbols \(600000, 600001\); save each to a file of its own",
+    ),
     "two tickers of yfinance": Refusal(
         table(STOCK, [at("%Y-%m-%d"), *ohlcv()[3:4], *ohlcv()[3:4], *ohlcv()[:3], *ohlcv()[:3]],
               "Price,Close,Close,High,High,Low,Low,Open,Open\nTicker,AAPL,MSFT,AAPL,MSFT,AAPL,MSFT,AAPL,MSFT\nDate,,,,,,,,"),

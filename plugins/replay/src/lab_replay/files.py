@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from heapq import merge
 from itertools import chain, islice
+from math import lcm
 from operator import attrgetter
 from typing import Any, Final, TypeVar
 
@@ -12,7 +13,8 @@ from lab.errors import ProviderError
 from lab.ports import Channel, Subscription
 
 from lab_replay.price_file import PriceFile
-from lab_replay.source import Batch, Source
+from lab_replay.source import Batch, Source, length
+from lab_replay.sources import CandleSource
 
 _BATCH: Final = 512
 _time_ns: Final = attrgetter("time_ns")
@@ -45,6 +47,11 @@ class Files(Source):
         return found
 
     def fits(self, wanted: Sequence[Subscription]) -> None:
+        lengths = {one.name: one.own_interval_ns() for one in self.files.values() if isinstance(one, CandleSource)}
+        if len(set(lengths.values())) > 1 and any(one.interval_ns % own for one in wanted for own in lengths.values()):
+            each = ", ".join(f"{name} holds {length(own)}" for name, own in lengths.items())
+            cure = f"give --interval {length(lcm(*lengths.values()))}, or a multiple of it"
+            raise ProviderError(f"replay: the files' intervals differ: {each}; {cure}")
         for one in wanted:
             self.of(one.symbol).fits((one,))
 

@@ -7,8 +7,10 @@ from typing import Final
 
 from attrs import define, field, frozen
 from lab.domain.batches import CandleColumns
-from lab.domain.time import DAY_NS, SECOND_NS, format_interval, format_time
+from lab.domain.time import DAY_NS, format_time
 from lab_recordings import RecordingError, Survey
+
+from lab_replay.source import length
 
 _ROWS: Final = 512
 _WEEK_NS: Final = 7 * DAY_NS
@@ -70,13 +72,13 @@ class Shape:
             yield block
         if not self.rows:
             what = "no whole candle" if self.interval_ns != self.own_ns else "no candle"
-            raise RecordingError(self.name, None, f"{what} {f'of {_length(self.interval_ns)} '}{self.span}".rstrip())
+            raise RecordingError(self.name, None, f"{what} {f'of {length(self.interval_ns)} '}{self.span}".rstrip())
 
     def said(self) -> str:
         """Return what was made of the file's own candles, after `columns` came to its end."""
         if self.interval_ns == self.own_ns:
             return ""
-        made = f"made {_length(self.interval_ns)} of {_length(self.own_ns)} candles"
+        made = f"made {length(self.interval_ns)} of {length(self.own_ns)} candles"
         if self.left_out:
             made += f", {self.left_out} at the ends left out, not whole"
         return made + (f", {self.short:,} of fewer than {self.interval_ns // self.own_ns:,}" if self.short else "")
@@ -103,7 +105,7 @@ class Shape:
             opens_ns, begin = block.opens_ns, 0
             if (opens_ns[0] - phase_ns) % self.own_ns:
                 first = format_time(opens_ns[0])
-                reason = f"its {_length(self.own_ns)} candles open at {first}: no longer ones can be made of them"
+                reason = f"its {length(self.own_ns)} candles open at {first}: no longer ones can be made of them"
                 raise RecordingError(self.name, None, reason)
             while begin < len(opens_ns):
                 start_ns = opens_ns[begin] - (opens_ns[begin] - phase_ns) % self.interval_ns
@@ -170,7 +172,3 @@ class _Rows:
 
     def columns(self) -> CandleColumns:
         return CandleColumns(self.opens_ns, self._figures)
-
-
-def _length(length_ns: int) -> str:
-    return format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"

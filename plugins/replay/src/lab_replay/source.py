@@ -51,13 +51,13 @@ class Source(ABC):
 
 def other_interval(name: str, held_ns: int, wanted: Subscription, cure: str = "") -> ProviderError:
     """Return the error for candles of another interval than is wanted."""
-    held, asked = (
-        format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
-        for length_ns in (held_ns, wanted.interval_ns)
-    )
-    return ProviderError(
-        f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}, or a multiple of it"
-    )
+    held, asked = length(held_ns), length(wanted.interval_ns)
+    return ProviderError(f"replay: {name} holds {held} candles, {asked} is wanted; give --interval {held}{cure}")
+
+
+def length(length_ns: int) -> str:
+    """Return the length of a candle as text."""
+    return format_interval(length_ns) if length_ns % SECOND_NS == 0 else f"{length_ns} ns"
 
 
 def exhaust(read: Iterator[object]) -> None:

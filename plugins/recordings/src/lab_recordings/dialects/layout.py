@@ -9,7 +9,7 @@ from attrs import evolve, frozen
 
 from lab_recordings.dialects import names
 from lab_recordings.dialects.rows import Row, Rows
-from lab_recordings.errors import RecordingError, listed
+from lab_recordings.errors import RecordingError, listed, several_symbols
 
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{4}|\d{6}|0")
 _TIMELY: Final = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{8}( \d{4,6})?")
@@ -118,8 +118,7 @@ def _refuse_several(path: Path, row: Row) -> None:
     line, cells = row
     tickers = {cell.strip() for cell in cells[1:] if cell.strip()}
     if len(tickers) > 1:
-        found = listed(sorted(tickers))
-        raise RecordingError(path, line, f"several symbols ({found}); save each to a file of its own")
+        raise several_symbols(path, line, tickers)
 
 
 def _refuse_twice(path: Path, line: int, cells: Sequence[str], first: Sequence[Row], skipped: int, place: int) -> None:

@@ -18,10 +18,9 @@ from lab_recordings.dialects.layout import Layout, layout_of
 from lab_recordings.dialects.moments import Dates, TimeJudge
 from lab_recordings.dialects.numbers import EMPTY, Decimals, NumberJudge, NumberStyle, cleaned
 from lab_recordings.dialects.rows import Rows, open_rows
-from lab_recordings.errors import ONE_CANDLE, RecordingError, UnclearError, excerpt, listed
+from lab_recordings.errors import ONE_CANDLE, RecordingError, UnclearError, excerpt, several_symbols
 
 _BLOCK: Final = 2048
-_SYMBOLS_SHOWN: Final = 5
 _PRICES: Final = ("open", "high", "low", "close")
 
 
@@ -178,9 +177,7 @@ class _Judged:
     def _take_symbols(self, block: _Block, place: int) -> None:
         self._symbols.update(block.columns[place])
         if len(self._symbols) > 1:
-            found = listed(sorted(self._symbols)[:_SYMBOLS_SHOWN])
-            reason = f"several symbols ({found}); save each to a file of its own"
-            raise UnclearError(self.path, block.lines[0], reason)
+            raise several_symbols(self.path, block.lines[0], self._symbols)
 
 
 def _joined(columns: Sequence[Sequence[str]]) -> list[str]:

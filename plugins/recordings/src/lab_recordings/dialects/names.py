@@ -19,7 +19,7 @@ PRICES: Final = (
 )
 VOLUMES: Final = ("volume", "vol", "v", "basevolume", "volumebase", "5volume", "tradevolume", "volumetraded")
 TICK_VOLUMES: Final = ("tickvol", "tickvolume")
-SYMBOLS: Final = ("symbol", "ticker", "instrument", "instid", "tic", "pair")
+SYMBOLS: Final = ("symbol", "ticker", "instrument", "instid", "tic", "pair", "sym", "coin", "asset", "isin")
 _QUOTES: Final = ("usd", "usdt", "usdc", "busd", "fdusd", "tusd", "dai", "eur", "gbp", "jpy", "krw", "try", "quote",
                   "currency", "notional", "ccyquote", "ma", "ema", "sma")  # fmt: skip
 _SIGNS: Final = re.compile(r"[^a-z0-9]+")
