@@ -266,7 +266,8 @@ def conduct(
 
     failures = failures or FailureLog(say=say)
     batch = prepare(assembly, kind, outcome, recorded, failures, data)
-    if form := batch.started.source.get("form"):  # what was inferred of a file
+    form = batch.started.source.get("form")  # what was inferred of a file
+    if form and data is None:  # of data that was read before it was said then
         say(f"{batch.started.source.get('file', assembly.provider.name)}: {form}")
     started_ns, began = wall_ns(), seconds()
     label = directories.run_label(started_ns, assembly.provider.name, "+".join(p.name for p in assembly.strategies))

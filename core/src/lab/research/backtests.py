@@ -13,6 +13,7 @@ from lab.research.interrupts import interruptible
 from lab.research.offered import Money, Offered, Stopped, StrategyLike, fees_of
 from lab.research.prices import Prices, load
 from lab.research.result import Result
+from lab.runs.result import to_stderr
 
 
 @own_context()
@@ -89,7 +90,11 @@ def priced(
 ) -> Prices:
     """Return the prices that a program gives, read once. Raises `LabError`."""
     if not isinstance(data, Prices):
-        return load(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+        prices = load(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+        source = prices.data.source()
+        if form := source.get("form"):  # what was inferred of a file
+            to_stderr(f"{source.get('file', prices.part.name)}: {form}")
+        return prices
     _check_fits(data, symbol, interval, settings)
     return data
 

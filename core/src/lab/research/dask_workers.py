@@ -6,6 +6,7 @@ import logging
 import pickle
 import queue
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
 from typing import Any, Final
@@ -21,6 +22,7 @@ from lab.research.workers import Asked, at_once
 
 _CONNECT_S: Final = 5.0
 _WORKERS_S: Final = 5.0
+_BACK_S: Final = 30.0  # a nanny starts a worker that died within seconds
 _WAIT_S: Final = 0.2
 _TRIES: Final = 2
 _ready: Final[dict[str, tuple[Plan, Events]]] = {}
@@ -45,12 +47,11 @@ class DaskWorkers:
             self.slots = at_once(threads, 2 * threads)
             with PriceFile(prices) as file:
                 content, blocks = file.content(), file.blocks
-            packed = (dumped(plan, plan.abouts(), whole_files=True), blocks, content)
-            self._shared = self._client.scatter(packed, broadcast=True, hash=False)
+            self._packed = (dumped(plan, plan.abouts(), whole_files=True), blocks, content)
+            self._shared = self._spread()
         except BaseException:
             self.close()
             raise
-        self._packed = packed
 
     def begin(self, task: Task) -> None:
         """Send a trial."""
@@ -78,10 +79,24 @@ class DaskWorkers:
         else:
             tries = _TRIES
         if tries < _TRIES:
-            self._shared = self._client.scatter(self._packed, broadcast=True, hash=False)
+            self._shared = self._spread()
             self._submit(task, tries + 1)
         else:
             yield task, outcome
+
+    def _spread(self) -> Any:
+        """Send what all trials have in common to the workers. Raises `RunError` where none that died comes back."""
+        until = time.monotonic() + _BACK_S
+        while True:
+            try:
+                self._client.wait_for_workers(1, timeout=max(until - time.monotonic(), _WAIT_S))
+                return self._client.scatter(self._packed, broadcast=True, hash=False)
+            except Exception as error:  # the one that was there has just died
+                self._check_there()
+                if time.monotonic() >= until:
+                    text = f"no Dask worker came back within {_BACK_S:g} s ({describe_error(error):.80})"
+                    raise RunError(EndReason.STORAGE, f"{text}; start one, and the same sweep goes on") from None
+                time.sleep(_WAIT_S)
 
     def _check_there(self) -> None:
         """Raise `RunError` where the scheduler is gone: what has ended is kept."""

@@ -12,7 +12,7 @@ from attrs import frozen
 
 from lab.errors import ConfigError, describe_error, did_you_mean, text_of
 from lab.plugins.settings import convert, settings_of, type_name
-from lab.research.tasks import source_of
+from lab.research.code import code_of
 
 GRID_MOST: Final = 100_000
 SpaceLike = Mapping[str, Any] | Callable[[Any], Mapping[str, Any] | None]
@@ -228,7 +228,7 @@ class Drawn(Space):
 def space_of(given: SpaceLike, targets: Targets) -> Space:
     """Return the space that a program gives. Raises `ConfigError` naming setting, value and cure."""
     if callable(given):
-        return Drawn(targets, given, source_of(given))
+        return Drawn(targets, given, code_of(given))
     if not isinstance(given, Mapping):
         expected = "expected ranges and choices by name: {'fast': (3, 20)}"
         raise ConfigError(f"space: {text_of(repr, given, 60)}; {expected}, or a function of a trial")

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from lab.errors import ConfigError, text_of
 from lab.research.backtests import offered_run, priced
+from lab.research.code import code_of
 from lab.research.found import Sweep, found_of
 from lab.research.interrupts import interruptible
 from lab.research.metrics import Metric, direction_of, name_of
@@ -21,7 +22,6 @@ from lab.research.shared import ALL, Window
 from lab.research.space import Space, SpaceLike, Targets, space_of
 from lab.research.storage import digest, opened, optuna, quiet
 from lab.research.studies import Search, pruner_of, sampler_of
-from lab.research.tasks import source_of
 from lab.research.trials import Plan
 from lab.research.worker import INSIDE
 from lab.research.workers import Runner
@@ -173,7 +173,7 @@ def check_number(name: str, number: Any) -> None:
 
 def _identity(plan: Plan, space: Space, how: How, direction: str, window: Window) -> dict[str, str]:
     """Return what a study must have been made with to be gone on with: each part as a hash."""
-    metric = how.metric if isinstance(how.metric, str) else source_of(how.metric)
+    metric = how.metric if isinstance(how.metric, str) else code_of(how.metric)
     data = {**plan.facts.identity, "rows": plan.rows, "window": [window.start_ns, window.end_ns]}
     return {
         "data": digest(json.dumps(data, sort_keys=True)), "strategy": digest(json.dumps(plan.code())),

@@ -1,12 +1,10 @@
 """What is a trial's own, and what it came to: what goes to a worker, and comes back."""
 
-import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
 
-from lab.errors import text_of
 from lab.research.shared import ALL, Window
 
 STEPS: Final = 10
@@ -39,11 +37,3 @@ class Outcome:
     pruned: bool = False
     figures: Mapping[str, Any] = field(factory=dict)
     seconds: float = 0.0
-
-
-def source_of(code: Any) -> str:
-    """Return the text of a class or function, for which another text stands for another one."""
-    try:
-        return inspect.getsource(code)
-    except (OSError, TypeError):
-        return text_of(str, getattr(code, "__qualname__", code))

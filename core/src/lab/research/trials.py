@@ -21,11 +21,12 @@ from lab.plugins.discovery import Offer, Registry
 from lab.plugins.references import alias_of, is_reference
 from lab.plugins.settings import Layers, Value, build, settings_of
 from lab.ports import Provider, Strategy
+from lab.research.code import code_of
 from lab.research.metrics import Metric, figures_of, measured
 from lab.research.prices import Prices
 from lab.research.result import Result
 from lab.research.shared import Events, Facts, WindowData
-from lab.research.tasks import STEPS, Outcome, Settings, Task, Watch, source_of
+from lab.research.tasks import STEPS, Outcome, Settings, Task, Watch
 from lab.runs.failures import FailureLog
 
 _HISTORY: Final = 2
@@ -143,12 +144,7 @@ class Plan:
 
     def code(self) -> list[str]:
         """Return what tells the code of the strategies from another version of it."""
-        return [
-            source_of(offer.cls) if offer.cls.__module__ == "__main__" or not offer.plugin.version
-            else f"{offer.cls.__qualname__} of {offer.plugin.distribution} {offer.plugin.version}"
-            for (kind, _), offer in self.offers.items()
-            if kind == "strategy"
-        ]  # fmt: skip
+        return [code_of(offer.cls) for (kind, _), offer in self.offers.items() if kind == "strategy"]
 
     def settings_text(self) -> list[str]:
         """Return the settings of the run and of its components that every trial has, as text."""
@@ -162,7 +158,7 @@ class Plan:
         for table in sorted(stand_ins):
             found += [f"{table}.{key} = {value.raw}" for key, value in sorted(self.tables.get(table, {}).items())]
         parts: list[Part[Any]] = [*made.gates, made.broker]
-        return [*found, *(f"{part.name} is {part.offer.plugin.version}" for part in parts)]
+        return [*found, *(f"{part.name} is {code_of(part.offer.cls)}" for part in parts)]
 
     def assembly(self, settings: Settings) -> Assembly:
         """Put one run together, of new components. Raises `LabError` where the settings do not fit them."""

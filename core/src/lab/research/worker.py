@@ -53,9 +53,13 @@ def main() -> None:
 def _serve(first: dict[str, Any], reads: IO[bytes], writes: IO[bytes]) -> None:
     from lab.errors import LabError, describe_error
     from lab.plugins.references import load_file
+    from lab.research.code import changed_file
     from lab.research.shared import open_events
 
     try:
+        if changed := changed_file(first["seen"]):
+            send(writes, ("unable", f"{changed} changed since it was imported; start the program anew"))
+            return
         for file in first["files"]:
             load_file(file)
         plan = pickle.loads(first["plan"])

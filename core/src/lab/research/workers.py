@@ -16,6 +16,7 @@ from attrs import define, field
 
 from lab.errors import RunError
 from lab.exit_codes import EndReason
+from lab.research.code import seen_files
 from lab.research.pickling import dumped, files_of
 from lab.research.shared import Events, PriceFile
 from lab.research.tasks import Outcome, Task
@@ -98,6 +99,7 @@ class Processes:
         about = [*plan.abouts()]
         self._first: dict[str, Any] = {
             "path": [one or str(Path.cwd()) for one in sys.path],
+            "seen": seen_files(about),
             "files": files_of(about),
             "plan": dumped(plan, about),
             "prices": prices.place,
