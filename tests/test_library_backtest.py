@@ -359,6 +359,7 @@ BAD = [
     ({"time": [BEGIN], "open": [1.0]}, "no column high; it has time, open"),
     ({key: [] for key in columns()}, "holds no candle"),
     ({key: value[:1] for key, value in columns().items()}, "one candle only"),
+    (columns(time=[BEGIN + n * 57_600 * MINUTE for n in range(10)]), "its data has candles of 3456000000000000 ns"),
     ([1, 2], "number 0 is int 1; expected lab.Candle, or [time, open, high, low, close, volume]"),
     (17, "data is int 17; expected a path"),
     ("no-such-file.csv", "no-such-file.csv"),

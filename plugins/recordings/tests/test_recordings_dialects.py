@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from candle_files import DAYS, HOURS, READ, Row, ohlcv, series, table, unix
-from lab.domain.time import MINUTE_NS, SECOND_NS
+from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS
 from lab_recordings import CandleFileReader, Reading, RecordingError
 from refused_files import REFUSED
 
@@ -77,6 +77,28 @@ def test_parquet_is_read_where_pyarrow_is_there(tmp_path: Path, name: str, unit:
     assert reader.said() == f"Parquet; {'1d' if unit == 'days' else '1h'} candles"
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RecordingError, match=r"prices.parquet: a Parquet file that can't be read \("):
+        read(path)
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns", "days"])
+def test_times_of_parquet_are_read_in_the_unit_they_have_however_early(tmp_path: Path, unit: str) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = series("1970-01-10", DAY_NS, 20)
+    kind = arrow.date32() if unit == "days" else arrow.timestamp(unit)
+    columns = {each: arrow.array([getattr(row, each) for row in rows]) for each in COLUMNS}
+    times = arrow.array([moment.replace(tzinfo=None) for moment in _moments(rows)]).cast(kind)
+    path = tmp_path / "prices.parquet"
+    parquet.write_table(arrow.table({"time": times, **columns}), path)
+    assert read(path)[0] == [tuple(row) for row in rows]
+
+
+def test_a_time_of_parquet_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    columns = {each: arrow.array([1.0, 1.0]) for each in COLUMNS}
+    path = tmp_path / "prices.parquet"
+    times = arrow.array([10**12, 10**12 + 60]).cast(arrow.timestamp("s"))
+    parquet.write_table(arrow.table({"time": times, **columns}), path)
+    with pytest.raises(RecordingError, match=r"prices.parquet:1: not a time .*'1000000000000000000000 ns since 1970'"):
         read(path)
 
 

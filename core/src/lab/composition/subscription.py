@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import attrs
 
 from lab.composition.assembly import Assembly
+from lab.composition.config import RunSettings
 from lab.domain.instrument import Instrument, check_instrument
 from lab.domain.time import format_interval
 from lab.errors import (
@@ -20,6 +21,14 @@ from lab.errors import (
 from lab.exit_codes import EndReason
 from lab.ports import Channel, Provider, Subscription
 from lab.ports.provider import RUN_CHANNELS
+
+
+def with_interval(run: RunSettings, provider: str, own_ns: int) -> RunSettings:
+    """Return settings with the interval of a provider's data. Raises `ConfigError` for a length no run can have."""
+    try:
+        return attrs.evolve(run, interval=format_interval(own_ns))
+    except ValueError as error:
+        raise ConfigError(f"{provider}: its data has candles of {own_ns} ns: {error}") from None
 
 
 def settle_interval(assembly: Assembly) -> None:
@@ -43,12 +52,8 @@ def settle_interval(assembly: Assembly) -> None:
         raise PluginError(f"{provider.name}: its own_interval fails: {describe_error(error)}") from None
     if own_ns is None or own_ns == assembly.settings.interval_ns:
         return
-    try:
-        interval = format_interval(own_ns)
-        assembly.settings = attrs.evolve(assembly.settings, interval=interval)
-    except ValueError as error:
-        raise ConfigError(f"{provider.name}: its data has candles of {own_ns} ns: {error}") from None
-    assembly.in_force[place] = attrs.evolve(in_force, value=interval, origin=f"the data of {provider.name}")
+    assembly.settings = run = with_interval(assembly.settings, provider.name, own_ns)
+    assembly.in_force[place] = attrs.evolve(in_force, value=run.interval, origin=f"the data of {provider.name}")
 
 
 def run_subscriptions(name: str, provider: Provider, symbols: Iterable[str], interval_ns: int) -> list[Subscription]:

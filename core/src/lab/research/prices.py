@@ -5,18 +5,18 @@ from itertools import chain
 from os import PathLike, fspath
 from typing import Any, Final
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from lab.backtesting.data import BatchData, HeldData
 from lab.composition.assembly import Part
 from lab.composition.config import RunSettings
 from lab.composition.declared import Declared, declared
-from lab.composition.subscription import run_instrument, run_subscriptions
+from lab.composition.subscription import run_instrument, run_subscriptions, with_interval
 from lab.domain.inputs import Input
 from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.market import Candle
-from lab.domain.time import SECOND_NS, format_interval, format_time
+from lab.domain.time import SECOND_NS, format_time
 from lab.errors import ConfigError, PluginError, ProviderError, RunError, describe_error, message_of, text_of
 from lab.exit_codes import EndReason
 from lab.plugins.references import alias_of, is_reference
@@ -132,7 +132,7 @@ def read_prices(
         call = "own_interval"
         own_ns = component.own_interval() if _is_default(in_force, "run.interval") else None
         if own_ns is not None:
-            run = evolve(run, interval=format_interval(own_ns))
+            run = with_interval(run, name, own_ns)
         call = "batches"
         wanted = run_subscriptions(name, component, run.symbols, run.interval_ns)
         batches = component.batches(wanted, seed=run.seed)

@@ -10,7 +10,7 @@ from lab.domain.time import SECOND_NS, format_interval, parse_time
 
 from lab_recordings.candles import infer_interval, read_columns
 from lab_recordings.dialects.loading import Loaded, Reading, in_blocks, load
-from lab_recordings.dialects.named import Shown, shown_by
+from lab_recordings.dialects.named import Shown, reads_others, shown_by
 from lab_recordings.errors import RecordingError, UnclearError
 from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
@@ -26,7 +26,7 @@ class CandleFileReader:
 
     A plain file (commas, numbers with points, times as `read_columns` has them) is read by it, also where it has no
     header or one of other names. Any other is read whole into memory, in the one dialect that all of its rows agree
-    with. `fall_back` makes a file that looked plain, and was not, one of the others.
+    with. Both take the same columns. `fall_back` makes a file that looked plain, and was not, one of the others.
     """
 
     def __init__(self, path: Path, reading: Reading | None = None) -> None:
@@ -39,6 +39,7 @@ class CandleFileReader:
         self._shown: Shown | None = None
         try:
             self._look(None)
+            self._compare()
         except RecordingError as error:
             self._refused = error
             self._look_closer()
@@ -118,6 +119,16 @@ class CandleFileReader:
             self._interval_ns = infer_interval(self.path, since_ns=_AS_MILLISECONDS, named=named)
             if self._interval_ns % SECOND_NS:
                 raise RecordingError(self.path, None, "its candles are no whole seconds apart")
+
+    def _compare(self) -> None:
+        """Raise `RecordingError` for a file whose plain names are not those of the columns that dialects would take."""
+        table = Table(self.path)
+        time, prices = table.place(*TIME_NAMES), table.places(_PLAIN)
+        volume = table.place("volume") if "volume" in table.header else None
+        if len(table.header) == len({time, *prices, volume} - {None}):
+            return
+        if reads_others(self.path, time, prices, volume):
+            raise RecordingError(self.path, None, "it has columns that say more of its times or volume")
 
     def _look_closer(self) -> None:
         """Find names for the columns of a file that is plain but for its header."""

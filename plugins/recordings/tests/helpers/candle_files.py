@@ -47,6 +47,7 @@ def series(begin: str, step_ns: int, count: int, *, price: float = 42_000.0, wee
 MINUTES: Final = series("2024-01-31T22:00", MINUTE_NS, 150)
 HOURS: Final = series("2024-01-25", HOUR_NS, 180)
 DAYS: Final = series("2024-01-02", DAY_NS, 70)
+LATE_WINTER: Final = series("2024-03-01", DAY_NS, 45)
 STOCK: Final = series("2024-01-02", DAY_NS, 60, price=186.0, weekdays=True)
 
 Cell = Callable[[Row], object]
@@ -194,9 +195,9 @@ def _json_columns(rows: Sequence[Row]) -> bytes:
     return json.dumps({"s": "ok", **names}).encode()
 
 
-def _pandas_json(rows: Sequence[Row]) -> bytes:
+def _pandas_json(rows: Sequence[Row], turned: str = "") -> bytes:
     columns = {
-        name: {str(row.open_ns // MS): getattr(row, name) for row in rows}
+        name: {str(row.open_ns // MS): getattr(row, name) for row in (rows[::-1] if name == turned else rows)}
         for name in ("open", "high", "low", "close", "volume")
     }
     return json.dumps(columns).encode()
@@ -255,6 +256,18 @@ READ: Final[dict[str, Origin]] = {
     "CryptoDataDownload": Origin(
         table(REVERSED["h"], [unix(S), at(SPACED), fixed("BTC/USD"), *ohlcv(), lambda row: f"{row.volume * row.close:.2f}"],
               "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD", above="https://www.CryptoDataDownload.com"), HOURS, "newest first; 1h candles"),
+    "CryptoDataDownload, without its title": Origin(
+        table(HOURS, [unix(S), at(SPACED, 1), fixed("BTC/USD"), *ohlcv(), lambda row: f"{row.volume * row.close:.2f}"],
+              "unix,date,symbol,open,high,low,close,Volume BTC,Volume USD"), HOURS, "1h candles"),
+    "CryptoDataDownload, without title and symbol": Origin(
+        table(HOURS, [unix(S), at(SPACED, 1), *ohlcv(), lambda row: f"{row.volume * row.close:.2f}"],
+              "unix,date,open,high,low,close,Volume BTC,Volume USD"), HOURS, ""),
+    "volume in dollars before that in coins": Origin(
+        table(HOURS, [unix(S), *ohlcv()[:4], lambda row: f"{row.volume * row.close:.2f}", *ohlcv()[4:]],
+              "time,open,high,low,close,Volume,Volume BTC"), HOURS, ""),
+    "MetaTrader 5, Python": Origin(
+        table(HOURS, [unix(S), *ohlcv()[:4], fixed(7), fixed(1), fixed(0)], "time,open,high,low,close,tick_volume,spread,real_volume"),
+        list(map(_ticked, HOURS)), "volume counts ticks; 1h candles"),
     "CryptoDataDownload, old": Origin(
         table(REVERSED["h"], [at("%Y-%m-%d %I-%p"), fixed("BTCUSD"), *ohlcv(), lambda row: f"{row.volume * row.close:.2f}"],
               "Date,Symbol,Open,High,Low,Close,Volume BTC,Volume USD", above="https://www.CryptoDataDownload.com"), HOURS, "newest first; 1h candles"),
@@ -354,6 +367,14 @@ READ: Final[dict[str, Origin]] = {
         table(DAYS[:10], [at("%d/%m/%Y"), *ohlcv()], "Date,Open,High,Low,Close,Volume"), DAYS[:10], "times with the day first; 1d candles", settings={"dates": "day-first"}),
     "intraday of a few days": Origin(
         table(series("2024-03-04", HOUR_NS, 80), [at("%d/%m/%Y %H:%M"), *ohlcv()], PLAIN), series("2024-03-04", HOUR_NS, 80), "times with the day first; 1h candles"),
+    "days of New York, over the change of the clock": Origin(
+        table(LATE_WINTER, [lambda row: f"{moment(row):%Y-%m-%d} 00:00:00-0{4 if row.open_ns >= parse_time('2024-03-11') else 5}:00", *ohlcv()], PLAIN),
+        LATE_WINTER, "days of the exchange taken as days of UTC; 1d candles"),
+    "days of London, over the change of the clock": Origin(
+        table(LATE_WINTER, [lambda row: f"{moment(row):%Y-%m-%d} 00:00:00+0{int(row.open_ns >= parse_time('2024-04-01'))}:00", *ohlcv()], PLAIN),
+        LATE_WINTER, "days of the exchange taken as days of UTC; 1d candles"),
+    "days of London in winter": Origin(
+        table(DAYS, [at("%Y-%m-%d 00:00:00+00:00"), *ohlcv()], PLAIN.replace(",", ";"), separator=";"), DAYS, "semicolons; 1d candles"),
     # -- what else stands in files
     "comments": Origin(b"# made by a program\n" + table(HOURS, [at(ISO), *ohlcv()], PLAIN) + b"# the end\n", HOURS, "1h candles"),
     "a header in a comment": Origin(table(HOURS, [at(ISO), *ohlcv()], f"# {PLAIN}"), HOURS, ""),
@@ -381,4 +402,5 @@ READ: Final[dict[str, Origin]] = {
         HOURS, "JSON, no header, newest first; 1h candles", ".json"),
     "TradingView UDF": Origin(_json_columns(HOURS), HOURS, "JSON; 1h candles", ".json"),
     "pandas to_json": Origin(_pandas_json(HOURS), HOURS, "JSON; 1h candles", ".json"),
+    "pandas to_json, a column in another order": Origin(_pandas_json(HOURS, turned="close"), HOURS, "JSON; 1h candles", ".json"),
 }  # fmt: skip

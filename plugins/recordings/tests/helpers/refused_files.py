@@ -89,6 +89,13 @@ REFUSED: Final[dict[str, Refusal]] = {
     "row numbers for times": Refusal(
         table(HOURS, [HOURS.index, *ohlcv()], ",open,high,low,close,volume"), r":2: '0' is the number of a row, not a time",
     ),
+    "row numbers as large as the days of a spreadsheet": Refusal(
+        table(HOURS, [lambda row: 30_000 + HOURS.index(row), at(ISO), *ohlcv()], ",candle_time,open,high,low,close,volume"),
+        r":2: '30000' is the number of a row, not a time; save times too, or, if it is a day of a spreadsheet, name the column time",
+    ),
+    "row numbers as large, without a header": Refusal(
+        table(HOURS, [lambda row: 30_000 + HOURS.index(row), *ohlcv()]), r":1: '30000' is the number of a row, not a time",
+    ),
     "no time at all": Refusal(table(HOURS, ohlcv(), "open,high,low,close,volume"), r":1: no column time or date; the header has open, high"),
     "no close": Refusal(table(HOURS, [at(ISO), *ohlcv()[:3]], "time,open,high,low"), r":1: no column close; the header has time, open, high, low"),
     "a price missing": Refusal(
@@ -106,6 +113,10 @@ REFUSED: Final[dict[str, Refusal]] = {
     "Excel workbook": Refusal(b"PK\x03\x04" + b"0" * 26 + b"[Content_Types].xml", r": an Excel workbook, not CSV; save the sheet as CSV", ".xlsx"),
     "Feather": Refusal(b"ARROW1" + bytes(50), r": a Feather file, not CSV; save it as CSV", ".feather"),
     "HTML": Refusal(b"<!DOCTYPE html>\n<html>\n<body>\n404</body>\n</html>\n", r":1: no header with open, high, low and close was found"),
+    "columns of JSON with other rows": Refusal(
+        json.dumps({name: {f"{number + (name == 'close')}": 9 for number in range(5)} for name in PLAIN.split(",")}).encode(),
+        r": column 'close' has no '0', as 'time' has", ".json",
+    ),
     "JSON of an error": Refusal(b'{"code":-1121,"msg":"Invalid symbol."}', r": JSON without candles; expected an array", ".json"),
     "a word among the figures": Refusal(
         table(HOURS, [at(ISO), *ohlcv()], PLAIN.replace(",", ";"), separator=";") + b"2024-03-01;x;1;1;1;1\n", r":182: 'x' is not a number"

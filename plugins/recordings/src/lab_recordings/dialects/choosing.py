@@ -6,11 +6,11 @@ from statistics import median
 from typing import Final
 
 from attrs import evolve, frozen
-from lab.domain.time import format_time
+from lab.domain.time import DAY_NS, format_time
 
 from lab_recordings.dialects import names
 from lab_recordings.dialects.layout import Layout
-from lab_recordings.dialects.moments import SAID, TimeJudge, ordered, plainly
+from lab_recordings.dialects.moments import SAID, SERIAL_OF_1970, TimeJudge, ordered, plainly
 from lab_recordings.dialects.numbers import PLAIN, cleaned
 from lab_recordings.dialects.rows import Row
 from lab_recordings.errors import RecordingError, UnclearError, excerpt
@@ -33,6 +33,8 @@ def choose_times(path: Path, judges: Sequence[TimeJudge], lines: Sequence[int]) 
         found = {name: (times, way) for name, times in judge.found.items() if (way := ordered(times))}
         if not found:
             continue
+        if "local" in found and "iso" in found and found["local"][0] == found["iso"][0]:
+            del found["local"]  # midnights of UTC
         if "dmy" in found and "mdy" in found and found["dmy"][0] != found["mdy"][0]:
             if plainly(found["dmy"][0], found["mdy"][0]):
                 del found["mdy"]
@@ -46,6 +48,8 @@ def choose_times(path: Path, judges: Sequence[TimeJudge], lines: Sequence[int]) 
                     "give --set replay.dates=day-first or --set replay.dates=month-first",
                 )
         name, (times, way) = next(iter(found.items()))
+        if name == "serial" and not judge.named and not any(time_ns % DAY_NS for time_ns in times):
+            raise _row_number(path, lines[0], str(times[0] // DAY_NS + SERIAL_OF_1970))
         return Times(times, way < 0, SAID[name])
     raise _refusal(path, judges, lines)
 
@@ -62,9 +66,14 @@ def _refusal(path: Path, judges: Sequence[TimeJudge], lines: Sequence[int]) -> R
                     return RecordingError(path, lines[place], reason)
     line, text = judges[0].lost or (lines[0], "")
     if text.replace(".", "", 1).isdigit() and len(text) < 8:
-        return RecordingError(path, line, f"{excerpt(text)} is the number of a row, not a time; save times too")
+        return _row_number(path, line, text)
     cure = "expected for example 2024-01-31 15:30, 31.01.2024 15:30 or a number of s, ms, µs or ns"
     return RecordingError(path, line, f"not a time as those above, or none at all: {excerpt(text)}; {cure}")
+
+
+def _row_number(path: Path, line: int, text: str) -> RecordingError:
+    cure = "save times too, or, if it is a day of a spreadsheet, name the column time"
+    return RecordingError(path, line, f"{excerpt(text)} is the number of a row, not a time; {cure}")
 
 
 def choose_volume(layout: Layout, first: Sequence[Row], *, none: bool = False) -> Layout:

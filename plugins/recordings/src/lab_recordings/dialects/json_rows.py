@@ -51,14 +51,23 @@ def json_rows(path: Path, data: bytes) -> tuple[Sequence[str], Iterator[Row]]:
     found = _candles_in(_decoded(path, None, data), _DEEPEST)
     if isinstance(found, Mapping):
         names = list(found)
-        columns = [list(column.values()) if isinstance(column, Mapping) else column for column in found.values()]
-        if isinstance(next(iter(found.values())), Mapping):  # pandas: a column's values by their index
-            names = ["", *names]
-            columns = [list(next(iter(found.values()))), *columns]
+        columns = list(found.values())
+        if isinstance(columns[0], Mapping):  # pandas: a column's values by their index
+            names, columns = ["", *names], _by_index(path, found)
         return names, ((number, list(map(_text, row))) for number, row in enumerate(zip(*columns, strict=True), 1))
     if not found:
         raise RecordingError(path, None, "JSON without candles; expected an array of arrays or objects, or one a line")
     return _rows(path, found[0], iter(enumerate(found, 1)))
+
+
+def _by_index(path: Path, found: Mapping[str, Mapping[str, Any]]) -> list[list[Any]]:
+    """Return the index of columns, and their values in its order. Raises `RecordingError` where they have several."""
+    name, first = next(iter(found.items()))
+    for other, column in found.items():
+        if column.keys() != first.keys():
+            key = next(iter(first.keys() - column.keys()))
+            raise RecordingError(path, None, f"column {excerpt(other)} has no {excerpt(key)}, as {excerpt(name)} has")
+    return [list(first), *([column[key] for key in first] for column in found.values())]
 
 
 def _rows(path: Path, first: Any, values: Iterator[tuple[int, Any]]) -> tuple[Sequence[str], Iterator[Row]]:

@@ -14,6 +14,8 @@ from lab_recordings.errors import RecordingError, listed, several_symbols
 _CLOCK: Final = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?( ?[AaPp][Mm])?|\d{4}|\d{6}|0")
 _TIMELY: Final = re.compile(r"\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4}|\d{8}( \d{4,6})?")
 _NUMBER: Final = re.compile(r"[0-9.,' eE+-]+")
+_INDEX: Final = "unnamed0"
+_NAMELESS: Final = {"", _INDEX}
 _CURE: Final = "put a line of column names above it: time,open,high,low,close,volume"
 
 
@@ -34,6 +36,8 @@ class Layout:
     skipped: int = 0
     """How many rows come before the first candle, the header among them."""
     said: tuple[str, ...] = ()
+    names_times: bool = True
+    """Whether the column of times has a name; an index that a data frame was saved with has none."""
     trusts_points: bool = False
     """Whether the program that writes such files always writes decimal points."""
 
@@ -86,6 +90,7 @@ def _by_names(path: Path, line: int, cells: list[str], first: Sequence[Row], ski
         cells if skipped else (),
         skipped,
         said,
+        names_times=any(plain[place] not in _NAMELESS for place in times[0]) or bool(said),
         trusts_points=any(cell.strip().startswith("<") for cell in cells),
     )
 
@@ -99,8 +104,8 @@ def _times(
     found: list[tuple[int, ...]] = [(plain.index(name),) for name in names.TIMES if name in plain]
     if not found and plain.count("") == 1:  # the index of a data frame has no name
         found = [(plain.index(""),)]
-    if not found and "unnamed0" in plain:
-        found = [(plain.index("unnamed0"),)]
+    if not found and _INDEX in plain:
+        found = [(plain.index(_INDEX),)]
     return found
 
 
@@ -142,7 +147,7 @@ def _without_header(path: Path, first: Sequence[Row]) -> Layout:
         raise RecordingError(path, line, f"no header, and {len(cells)} columns only ({have}); {_CURE}")
     volumes = (begin + 4,) if len(numbers) > 4 else ()
     times = [(0, 1)] if dated else [(0,)]
-    return Layout(times, (begin, begin + 1, begin + 2, begin + 3), volumes, said=("no header",))
+    return Layout(times, (begin, begin + 1, begin + 2, begin + 3), volumes, said=("no header",), names_times=False)
 
 
 def with_volume(layout: Layout, place: int | None, said: str = "") -> Layout:

@@ -94,7 +94,7 @@ class _Judged:
         self.said = rows.said
         points = "," if self.layout.trusts_points or rows.header else rows.separator
         self._numbers = NumberJudge(points, self.reading.decimals)
-        self.times = [TimeJudge(self.reading.dates) for _ in self.layout.times]
+        self.times = [TimeJudge(self.reading.dates, self.layout.names_times) for _ in self.layout.times]
         for block in self.blocks(rows):
             self.lines.extend(block.lines)
             for judge, places in zip(self.times, self.layout.times, strict=True):

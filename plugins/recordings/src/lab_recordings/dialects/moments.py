@@ -35,7 +35,8 @@ _CLOCK: Final = re.compile(
 )
 _COMPACT: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(?:[ T]?(\d{2}):?(\d{2}):?(\d{2})?)?")
 _SERIAL: Final = re.compile(r"\d{5}(?:\.\d+)?")
-_SERIAL_OF_1970: Final = 25_569
+SERIAL_OF_1970: Final = 25_569
+"""The day of a spreadsheet that is 1970-01-01."""
 _SERIAL_MOST: Final = 80_000
 _LOCAL: Final = re.compile(r"(\d{4}-\d{2}-\d{2})[T ]00:00(?::00(?:\.0+)?)?([+-]\d{2}:?\d{2})")
 
@@ -142,20 +143,23 @@ def _serial(cells: Sequence[str]) -> list[int]:
     if not all(map(_SERIAL.fullmatch, cells)):
         raise ValueError("no days of a spreadsheet")
     days = list(map(float, cells))
-    if not all(_SERIAL_OF_1970 <= day < _SERIAL_MOST for day in days):
+    if not all(SERIAL_OF_1970 <= day < _SERIAL_MOST for day in days):
         raise ValueError("no days of a spreadsheet")
-    return [round((day - _SERIAL_OF_1970) * 86_400) * SECOND_NS for day in days]
+    return [round((day - SERIAL_OF_1970) * 86_400) * SECOND_NS for day in days]
 
 
 class _LocalMidnights:
-    """Days of a place's own calendar, each written as its midnight there: they are taken as days of UTC."""
+    """Days of a place's own calendar, each written as its midnight there: they are taken as days of UTC.
+
+    In winter London's midnights are those of UTC.
+    """
 
     def __init__(self) -> None:
         self._times = TimeColumn()
 
     def __call__(self, cells: Sequence[str]) -> list[int]:
         matches = list(map(_LOCAL.fullmatch, cells))
-        dates = [match[1] for match in matches if match and match[2].strip("+-0:")]
+        dates = [match[1] for match in matches if match]
         if len(dates) != len(cells):
             raise ValueError("not all are midnights of a place")
         return list(self._times.parse(dates))
@@ -201,6 +205,8 @@ class TimeJudge:
     """Reads the times of one column in each style that all of them fit so far."""
 
     dates: Dates = "auto"
+    named: bool = True
+    """Whether the column has a name: one without may hold the numbers of rows."""
     found: "dict[str, array[int]]" = field(init=False)
     """By style, the times so far."""
     lost: tuple[int, str] | None = field(init=False, default=None)

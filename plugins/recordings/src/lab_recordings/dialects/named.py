@@ -1,6 +1,6 @@
 """Names the columns of a file that is plain but for its header, so that it is read by columns, as fast as others."""
 
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -45,7 +45,7 @@ def shown_by(path: Path) -> Shown | None:
 
     Raises `RecordingError` for a file that can't be read, or has no columns of candles.
     """
-    with open_rows(path, hashlib.sha256()) as rows:
+    with open_rows(path, None) as rows:
         if rows.separator != "," or rows.header or not {"zip", "gzip"}.issuperset(rows.said):
             return None
         layout = choose_volume(layout_of(path, rows), rows.first)
@@ -59,6 +59,19 @@ def shown_by(path: Path) -> Shown | None:
     if is_calendar_number(cells[layout.times[0][0]].strip()):
         return None
     return Shown(Named(_header(layout, len(cells)), line - 1), said, "no header" in layout.said)
+
+
+def reads_others(path: Path, time: int, prices: Sequence[int], volume: int | None) -> bool:
+    """Return whether the dialects would take a plain file's candles from other columns than these.
+
+    The same rows are to be the same candles in every form: with a title above them, or with other separators.
+    """
+    with open_rows(path, None) as rows:
+        if rows.separator != "," or rows.header:
+            return False
+        layout = choose_volume(layout_of(path, rows), rows.first)
+    volumes = () if volume is None else (volume,)
+    return (layout.times[0], layout.prices, tuple(layout.volumes[:1])) != ((time,), tuple(prices), volumes)
 
 
 def _header(layout: Layout, width: int) -> list[str]:

@@ -5,17 +5,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from lab.domain.time import DAY_NS, format_time
+
 from lab_recordings.errors import RecordingError
 
 _ROWS: Final = 4096
 _NS: Final = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
-_DAY_NS: Final = 86_400 * 10**9
 
 Row = tuple[int, list[str]]
 
 
 def parquet_rows(path: Path, data: bytes) -> tuple[Sequence[str], Iterator[Row]]:
-    """Return names and rows; times as nanoseconds. Raises `RecordingError`, also where pyarrow is missing."""
+    """Return names and rows; times as ISO 8601. Raises `RecordingError`, also where pyarrow is missing."""
     try:
         arrow, parquet = importlib.import_module("pyarrow"), importlib.import_module("pyarrow.parquet")
     except ImportError:
@@ -48,8 +49,15 @@ def _texts(arrow: Any, column: Any) -> list[str]:
     kind = column.type
     if arrow.types.is_timestamp(kind):
         unit = _NS[kind.unit]
-        return ["" if one is None else str(one * unit) for one in column.cast(arrow.int64()).to_pylist()]
+        return ["" if one is None else _time(one * unit) for one in column.cast(arrow.int64()).to_pylist()]
     if arrow.types.is_date(kind):
         days = column.cast(arrow.date32()).cast(arrow.int32()).to_pylist()
-        return ["" if one is None else str(one * _DAY_NS) for one in days]
+        return ["" if one is None else _time(one * DAY_NS) for one in days]
     return ["" if one is None else str(one) for one in column.to_pylist()]
+
+
+def _time(time_ns: int) -> str:
+    try:
+        return format_time(time_ns)
+    except OverflowError:  # outside of the years 1 to 9999
+        return f"{time_ns} ns since 1970"
