@@ -26,8 +26,8 @@ FILE_VERSION: Final = "sha256 "
 _LONGEST: Final = 5_000_000  # bytes of a file of code
 _loaded: Final[dict[tuple[Path, str], ModuleType]] = {}
 """Files by path and SHA-256: one that did not change is run once."""
-_seen: Final[dict[int, tuple[object, str]]] = {}
-"""Modules of files, by their identity, with the SHA-256 the file had when it was run, or first seen."""
+_SEEN: Final = "__lab_sha256__"
+"""The name in a module under which the SHA-256 is that its file had when it was run, or first seen."""
 _CAPITAL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -77,11 +77,12 @@ def origin_of(cls: type) -> tuple[str, str]:
     path = source_file(cls)
     if path is None:
         return "no file", ""
-    module = sys.modules.get(cls.__module__, cls)
-    known = _seen.get(id(module))
-    if known is None or known[0] is not module:  # of the first sight: what was edited since is not what runs
-        known = _seen[id(module)] = (module, _sha256(path))
-    return path.name, f"{FILE_VERSION}{known[1]}"
+    module = sys.modules.get(cls.__module__)
+    if module is None:
+        return path.name, f"{FILE_VERSION}{_sha256(path)}"
+    if _SEEN not in vars(module):  # what was edited since is not what runs
+        setattr(module, _SEEN, _sha256(path))
+    return path.name, f"{FILE_VERSION}{getattr(module, _SEEN)}"
 
 
 def source_file(cls: type) -> Path | None:
@@ -135,8 +136,11 @@ def _of_name(name: str) -> ModuleType:
         raise PluginError(f"the module {name:.80} cannot be imported: {describe_error(error)}") from None
 
 
-def load_file(place: "Path | str") -> ModuleType:
-    """Run a file as a module of its own: once, as long as it stays the same. Raises `PluginError`."""
+def load_file(place: "Path | str", name: str = "") -> ModuleType:
+    """Run a file as a module of its own: once, as long as it stays the same. Raises `PluginError`.
+
+    ``name`` is the module's, where another process knows it already.
+    """
     path = Path(place)
     if not path.is_file():
         near = did_you_mean(path.name, [one.name for one in path.parent.glob("*.py")][:500])
@@ -149,10 +153,7 @@ def load_file(place: "Path | str") -> ModuleType:
     key = (path, _sha256(path))
     if key in _loaded:
         return _loaded[key]
-    name = f"lab_file_{path.stem}"  # errors name it, so it holds no path and no hash
-    other = [one for place, one in _loaded.items() if place[0] != path and one.__name__.startswith(name)]
-    if any(one.__name__ == name for one in other):  # a file of that name, from another folder
-        name = f"{name}_{len(other) + 1}"
+    name = name or _module_name(path)
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise PluginError(f"{path}: is no file of Python; expected a name that ends in .py")
@@ -171,8 +172,17 @@ def load_file(place: "Path | str") -> ModuleType:
         where = f" (line {lines[-1]})" if lines else ""
         raise PluginError(f"{path}: cannot be imported: {describe_error(error)}{where}") from None
     _loaded[key] = module
-    _seen[id(module)] = (module, key[1])
+    setattr(module, _SEEN, key[1])
     return module
+
+
+def _module_name(path: Path) -> str:
+    """Return the name of a file's module. Errors show it, so it holds no path and no hash."""
+    name = f"lab_file_{path.stem}"
+    others = {place[0]: one.__name__ for place, one in _loaded.items() if place[0].stem == path.stem}
+    if path in others:
+        return others[path]
+    return name if not others else f"{name}_{len(others) + 1}"  # files of that name in several folders
 
 
 @contextmanager

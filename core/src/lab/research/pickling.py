@@ -40,10 +40,10 @@ def dumped(value: object, about: Iterable[object], *, whole_files: bool = False)
             cloudpickle.unregister_pickle_by_value(module)
 
 
-def files_of(about: Iterable[object]) -> list[str]:
-    """Return the files that were loaded as modules for these classes: another process loads them again."""
+def files_of(about: Iterable[object]) -> list[tuple[str, str]]:
+    """Return file and module name of what was loaded for these classes: another process loads it again, named so."""
     modules = [one for one in map(_module, about) if one is not None and one.__name__.startswith(FILE_MODULE)]
-    return sorted({str(one.__file__) for one in modules if one.__file__})
+    return sorted({(str(one.__file__), one.__name__) for one in modules if one.__file__})
 
 
 def _cloudpickle() -> Any:

@@ -60,8 +60,8 @@ def _serve(first: dict[str, Any], reads: IO[bytes], writes: IO[bytes]) -> None:
         if changed := changed_file(first["seen"]):
             send(writes, ("unable", f"{changed} changed since it was imported; start the program anew"))
             return
-        for file in first["files"]:
-            load_file(file)
+        for file, name in first["files"]:
+            load_file(file, name)
         plan = pickle.loads(first["plan"])
         events = open_events(first["prices"], first["blocks"], plan.rows)
     except LabError as error:
