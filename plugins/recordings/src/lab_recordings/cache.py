@@ -25,7 +25,7 @@ MOST_BYTES: Final = 2 << 30
 """The most that the folder holds."""
 FOLDER_VARIABLE: Final = "LAB_CACHE_DIR"
 """The environment variable that names another folder."""
-_FORMAT: Final = 4  # one more where the same source would give other columns, another survey, or other bytes of them
+_FORMAT: Final = 5  # one more where the same source would give other columns, another survey, or other bytes of them
 _SUFFIX: Final = ".columns"
 _UNFINISHED: Final = ".columns.part"
 _ABANDONED_S: Final = 600.0  # a file that is being written to is younger
