@@ -125,6 +125,16 @@ def test_whatever_a_strategy_raises_wherever_it_is_stopped_alone(where: str, err
     assert "bad" not in {output.strategy for output in only(OrderAccepted, outputs[place:])}
 
 
+def test_nothing_of_a_strategy_that_was_stopped_is_called_any_more() -> None:
+    made = engine(("bad", Trading(where="on_candle", error=ValueError, after=3)), failures=[])
+    inputs = market_data()
+    run(made, inputs)
+    bad = made.strategies[0]
+    [candle, *_] = [one for one in inputs if isinstance(one, Candle)]
+    assert bad.on_candle(candle, bad.view) == ()
+    assert {bad.on_quote, bad.on_trade, bad.on_depth, bad.on_timer, bad.on_fill, bad.on_end, bad.on_history} == {None}
+
+
 @pytest.mark.behaviour("P6")
 @pytest.mark.parametrize("error", RAISED, ids=lambda error: error.__name__)
 @pytest.mark.parametrize("where", ["on_candle", "on_quote", "on_trade", "on_depth", "on_timer", "on_fill", "on_end"])
