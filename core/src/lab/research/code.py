@@ -12,14 +12,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
-from weakref import WeakKeyDictionary
 
 from lab.errors import text_of
 from lab.plugins.references import FILE_VERSION, origin_of, source_file
 
 _MOST: Final = 10_000  # characters of a value
-_origins: Final[WeakKeyDictionary[Any, tuple[str, str]]] = WeakKeyDictionary()
-"""Where code is from, as it was when it was first looked at: its file may change while the program runs."""
 _SENT: Final = (None, "__main__", "__mp_main__")
 """Modules whose code is sent to workers as it is."""
 _ADDRESS: Final = re.compile(r" at 0x[0-9A-Fa-f]+")
@@ -43,9 +40,11 @@ def seen_files(about: Iterable[object]) -> dict[str, str]:
     that they had when they were first looked at.
     """
     found = {}
-    for code in (part for one in about for part in (one.__mro__ if isinstance(one, type) else (one,))):
-        if isinstance(code, FunctionType | type) and _is_own(code) and code.__module__ not in _SENT:
-            version, path = _origin(code)[1], _file(code)
+    parts: list[Any] = [part for one in about for part in (one.__mro__ if isinstance(one, type) else (one,))]
+    for code in parts:
+        if isinstance(code, FunctionType | type) and code.__module__ not in _SENT and _is_own(code):
+            whole: Any = code
+            version, path = origin_of(whole)[1], source_file(whole)
             if path is not None and version:
                 found[str(path)] = version.removeprefix(FILE_VERSION)
     return found
@@ -86,7 +85,7 @@ def _told(code: Any, known: set[int]) -> Iterator[str]:
 
 
 def _of_class(cls: type, known: set[int]) -> Iterator[str]:
-    origin, version = _origin(cls)
+    origin, version = origin_of(cls)
     yield f"class {cls.__qualname__} of {origin} {version}"
     if not _is_own(cls):
         return
@@ -163,22 +162,12 @@ def _assigned(code: CodeType) -> Iterator[str]:
                 yield str(step.argval)
 
 
-def _origin(code: Any) -> tuple[str, str]:
-    if code not in _origins:
-        _origins[code] = origin_of(code)
-    return _origins[code]
-
-
-def _file(code: Any) -> Path | None:
-    return source_file(code)
-
-
 def _is_own(code: Any) -> bool:
     """Return whether code is no installed distribution's and none of Python's own."""
     module = code.__module__
     if module is None or module.partition(".")[0] in sys.stdlib_module_names:
         return module is None  # it was made of text
-    version = _origin(code)[1]
+    version = origin_of(code)[1]
     return not version or version.startswith(FILE_VERSION)
 
 
