@@ -3,7 +3,10 @@
 import compileall
 import gc
 import os
+import subprocess
 import sys
+import sysconfig
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -30,6 +33,28 @@ def pytest_configure(config: pytest.Config) -> None:
     if UNWANTED and not hasattr(config, "workerinput"):
         for sources in (ROOT / "core" / "src", *(ROOT / "plugins").glob("*/src")):
             compileall.compile_dir(sources, quiet=2)
+        if config.getoption("numprocesses"):
+            _keep_what_is_imported()
+
+
+def _keep_what_is_imported() -> None:
+    """Import once, in a process that keeps its bytecode, what the tests' own processes will: Python's modules too.
+
+    Python looks for those under the prefix as well, so that without this each process compiles half of its own library.
+    """
+    site = Path(sysconfig.get_path("purelib"))
+    done = Path(cache_from_source(site / "done.py"))
+    if done.is_file() and done.stat().st_mtime > site.stat().st_mtime:
+        return
+    keeps = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    if (
+        subprocess.run(
+            [sys.executable, "-W", "ignore", ROOT / "tools" / "import_all.py"], check=False, env=keeps
+        ).returncode
+        == 0
+    ):
+        done.parent.mkdir(parents=True, exist_ok=True)
+        done.touch()
 
 
 def pytest_collection_finish() -> None:
