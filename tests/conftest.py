@@ -21,6 +21,8 @@ from lab.journal.reader import JournalReader
 from lab.live.signals import Interrupts
 from steady import STEADY
 
+WITHOUT = Path(__file__).parent / "helpers" / "without"
+"""A folder in which what is found of an optional library can't be imported."""
 BOOT = "from lab.cli import main; main()"  # what the console script does
 
 
@@ -141,6 +143,9 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     folder.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith("LAB_")}
     environment["LAB_CACHE_DIR"] = str(tmp_path / "cache")
+    # As where the extra is not installed, which is how lab comes: importing plotly takes as long as half a session.
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(WITHOUT), environment.get("PYTHONPATH")]))
+    monkeypatch.setitem(sys.modules, "plotly.graph_objects", None)
     # A reporter has five seconds after the end: tested in test_session_signals.py, and with fewer where a test
     # sets them; elsewhere a busy machine is no failure.
     monkeypatch.setattr("lab.reporting.host.END_S", 60.0)
