@@ -158,9 +158,8 @@ class _Download:
         async for page in pages:
             file.add(page)
             self.progress(f"candles of {run.symbol}", file.rows, total)
-        if pages.holes and pages.holes[-1].begin_ns == newest[-1].open_ns < until_ns:
-            file.add(newest[-1:])  # asked for by its time, a venue may not say yet that it is closed
-            pages.holes.pop()
+        if pages.leaves_out(newest[-1].open_ns):  # asked for by its time, a venue may not say yet that it is closed
+            file.add(newest[-1:])
         if not file.rows:
             file.part.unlink()
             raise ProviderError(f"{self.provider.name} has no candle of {run.symbol} in that time")

@@ -53,6 +53,14 @@ class Pages:
                 cursor_ns = candle.open_ns + self.interval_ns
             yield page
 
+    def leaves_out(self, newest_ns: int) -> bool:
+        """Return whether the last hole has the newest candle in it, which is then no longer of the hole."""
+        if not self.holes or not self.holes[-1].begin_ns <= newest_ns < self.holes[-1].end_ns:
+            return False
+        last = self.holes.pop()
+        self._hole(last.begin_ns, newest_ns)
+        return True
+
     async def _between(self, begin_ns: int, end_ns: int) -> list[Candle]:
         """Return the candles of a stretch; what an answer leaves out at its beginning is asked for again."""
         found: list[Candle] = []
