@@ -254,7 +254,7 @@ def lab_strategies():
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("float", "AmendRequest.quantity is 1.5; expected a finite Decimal"),
+        ("float", 'AmendRequest.quantity is 1.5; expected a finite Decimal: say Decimal("1.5"), or'),
         ("group", "OrderRequest.group is 'a/b'; expected 1 to 32 letters, digits or _ . : + -"),
     ],
 )

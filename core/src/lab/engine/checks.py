@@ -31,6 +31,7 @@ from lab.domain.orders import (
     Triggered,
 )
 from lab.engine.protocols import Action, describe_value
+from lab.errors import text_of
 
 _AT_ONCE: Final = 100
 _MOST: Final = Decimal(10**15)
@@ -41,6 +42,7 @@ _ONE: Final = Decimal(1)
 _MINUS_ONE: Final = -_ONE
 _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
+_LONG_FIGURE: Final = 40
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
 _TYPES: Final = tuple(OrderType)
 _GTC: Final = TimeInForce.GTC
@@ -150,9 +152,21 @@ def _check_each_field(request: Any) -> None:
 def _check_amount(owner: str, name: str, value: object) -> None:
     """Refuse a figure that is not exact money: a float or a NaN would otherwise be noticed only after it did harm."""
     if type(value) is not Decimal or not value.is_finite():
-        raise TypeError(f"{owner}.{name} is {value!r:.60}; expected a finite Decimal")
+        raise TypeError(f"{owner}.{name} is {value!r:.60}; expected a finite Decimal{_as_exact(value)}")
     if not _LEAST < value < _MOST:
         raise ValueError(f"{owner}.{name} is {value}; expected less than {_MOST}")
+
+
+def _as_exact(value: object) -> str:
+    """Return how a number of another class is said, or nothing where the value has no number's text."""
+    text = text_of(str, value, _LONG_FIGURE)
+    try:
+        figure = Decimal(text)
+    except InvalidOperation:
+        return ""
+    if not figure.is_finite() or len(text) == _LONG_FIGURE:
+        return ""
+    return f': say Decimal("{figure}"), or Decimal(str(x)) of a number x'
 
 
 def _check_text(name: str, value: object) -> None:
