@@ -7,11 +7,11 @@ from typing import Any
 
 from lab.backtesting.runner import Progress, conduct
 from lab.domain.ledger import own_context
-from lab.errors import ConfigError
+from lab.errors import ConfigError, text_of
 from lab.ports import Broker, Provider, Reporter, RiskGate
 from lab.research.interrupts import interruptible
 from lab.research.offered import Money, Offered, Stopped, StrategyLike, fees_of
-from lab.research.prices import Prices, load
+from lab.research.prices import Prices, Time, load
 from lab.research.result import Result
 from lab.runs.result import to_stderr
 
@@ -23,6 +23,8 @@ def backtest(
     *,
     symbol: str | None = None,
     interval: str | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     equity: Money | None = None,
     account: str | None = None,
     leverage: Money | None = None,
@@ -45,7 +47,8 @@ def backtest(
 
     ``strategy`` is an instance (which stands for its class and settings: each run makes a new one), a name, a reference
     (``./mine.py:Mine``), several of these, or a mapping of the names they shall have in the run. ``data`` is whatever
-    `load` takes, or what it returned: read once, for many runs.
+    `load` takes, or what it returned: read once, for many runs. ``symbol``, ``interval``, ``since`` and ``until`` are
+    those of `load`.
 
     ``equity`` is the starting money, ``gates=[]`` a run without gates, ``fees`` one fraction of the notional or (maker,
     taker), ``latency_ms`` that of orders, ``fills`` ``"pessimistic"``, ``"expected"`` or ``"optimistic"``; the others
@@ -58,7 +61,9 @@ def backtest(
     A run that fails (a strategy that raises, say) returns its `Result` all the same: see ``result.report.error``.
     Raises `LabError` for what keeps it from beginning: `ConfigError`, `PluginError` or `RunError`.
     """
-    prices = priced(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+    prices = priced(
+        data, symbol=symbol, interval=interval, since=since, until=until, seed=seed, settings=settings, config=config
+    )
     offered = offered_run(
         prices, equity=equity, account=account, leverage=leverage, margin=margin, gates=gates, broker=broker,
         fees=fees, latency_ms=latency_ms, fills=fills, seed=seed, no_orders=no_orders, settings=settings,
@@ -84,18 +89,28 @@ def priced(
     *,
     symbol: str | None,
     interval: str | None,
+    since: Time | None,
+    until: Time | None,
     seed: int | None,
     settings: Mapping[str, Any] | None,
     config: str | PathLike[str] | None,
 ) -> Prices:
     """Return the prices that a program gives, read once. Raises `LabError`."""
     if not isinstance(data, Prices):
-        prices = load(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+        prices = load(
+            data, symbol=symbol, interval=interval, since=since, until=until, seed=seed, settings=settings,
+            config=config,
+        )  # fmt: skip
         source = prices.data.source()
         if form := source.get("form"):  # what was inferred of a file
             to_stderr(f"{source.get('file', prices.part.name)}: {form}")
         return prices
     _check_fits(data, symbol, interval, settings)
+    for key, given in (("since", since), ("until", until)):
+        if given is not None:
+            raise ConfigError(
+                f"{key} = {text_of(str, given, 40)}: the prices are loaded already; give {key} to lab.load"
+            )
     return data
 
 

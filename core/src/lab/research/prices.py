@@ -1,6 +1,7 @@
 """Prices that are read once, for as many runs as you like."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from itertools import chain
 from os import PathLike, fspath
 from typing import Any, Final
@@ -17,7 +18,16 @@ from lab.domain.instrument import Instrument
 from lab.domain.ledger import own_context
 from lab.domain.market import Candle
 from lab.domain.time import SECOND_NS, format_time
-from lab.errors import ConfigError, PluginError, ProviderError, RunError, describe_error, message_of, text_of
+from lab.errors import (
+    ConfigError,
+    PluginError,
+    ProviderError,
+    RunError,
+    class_name,
+    describe_error,
+    message_of,
+    text_of,
+)
 from lab.exit_codes import EndReason
 from lab.plugins.references import alias_of, is_reference
 from lab.plugins.settings import Effective, build
@@ -25,6 +35,8 @@ from lab.ports import Provider
 from lab.research.frames import HeldCandles, candles_of, is_by_symbol
 from lab.research.offered import Offered
 
+Time = str | date
+"""A time that a program gives: ISO 8601 text, or a ``date`` or ``datetime``, whose class derives from ``date``."""
 NOTHING: Final[Mapping[str, HeldCandles]] = {}
 _HELD_MOST: Final = 500_000  # events, of some 350 bytes; more are read again from the columns that are kept of a file
 
@@ -91,6 +103,8 @@ def load(
     *,
     symbol: str | None = None,
     interval: str | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     seed: int | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | PathLike[str] | None = None,
@@ -100,7 +114,9 @@ def load(
     A frame (pandas or polars) or a mapping of columns has a time of opening, open, high, low, close and, optionally,
     volume. A mapping of symbols, ``{"BTCUSDT": "btc.csv", "ETHUSDT": "eth.csv"}``, has several of these. ``symbol`` is
     what the prices of one are called, BTCUSDT by default. ``interval`` is the length of a candle: by default what their
-    times say; a longer one is made of them. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``. Up to
+    times say; a longer one is made of them. ``since`` and ``until`` leave out what begins before
+    the one and what ends after the other: ISO 8601 text (``"2024-01-31"`` is its first moment), a ``datetime`` or a
+    ``date``, of UTC where no zone is said. ``settings`` are those of the provider: ``{"replay.tick": 0.01}``. Up to
     500,000 events stay in memory; of more, the provider reads again what it keeps of the file.
 
     Frames are taken as they are: nothing of them is left out, guessed or sorted, as it is of files. A provider is an
@@ -111,6 +127,7 @@ def load(
     offered = Offered(config, settings)
     offered.run(symbol=symbol, interval=interval, seed=seed, no_write=True)
     held = _described(offered, data, symbol, interval)
+    _cut(offered, data, since=since, until=until)
     run, in_force = build("run", RunSettings, offered.layers)
     offer = offered.registry.get("provider", run.provider)
     name = alias_of(offer.cls.__name__) if is_reference(offer.name) else offer.name
@@ -176,6 +193,19 @@ def _described(offered: Offered, data: Any, symbol: str | None, interval: str | 
         raise ConfigError(f"data: {next(iter(paths))} is a file and {other} is not; give files for all, or none")
     offered.put("replay", "files", [f"{key}={path}" for key, path in paths.items()], "data")
     return {}
+
+
+def _cut(offered: Offered, data: Any, **times: Time | None) -> None:
+    """Leave out what lies outside of two times. Raises `ConfigError` for made-up data, which has none to leave out."""
+    for key, time in times.items():
+        if time is None:
+            continue
+        if isinstance(data, Provider):
+            shown = class_name(data)
+            raise ConfigError(
+                f"{key} goes with a file, a frame or candles; of {shown} give it the settings that it has"
+            )
+        offered.put("replay", key, time.isoformat() if isinstance(time, date) else str(time), key)
 
 
 def _whole(held: HeldCandles) -> HeldCandles:

@@ -17,7 +17,7 @@ from lab.research.interrupts import interruptible
 from lab.research.metrics import Metric, direction_of, name_of
 from lab.research.offered import Stopped
 from lab.research.pool import runner_of
-from lab.research.prices import Prices
+from lab.research.prices import Prices, Time
 from lab.research.shared import ALL, Window
 from lab.research.space import Space, SpaceLike, Targets, space_of
 from lab.research.storage import digest, opened, optuna, quiet
@@ -46,6 +46,8 @@ def sweep(
     seed: int = 0,
     symbol: str | None = None,
     interval: str | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | PathLike[str] | None = None,
     stopped: Stopped | None = None,
@@ -82,7 +84,9 @@ def sweep(
         raise ConfigError("a worker of a sweep began a sweep; put the call under: if __name__ == '__main__':")
     check_number("workers", workers)
     check_number("trials", trials)
-    prices = priced(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+    prices = priced(
+        data, symbol=symbol, interval=interval, since=since, until=until, seed=seed, settings=settings, config=config
+    )
     offered = offered_run(prices, settings=settings, config=config, seed=seed, **run)
     offered.strategies(strategy, classes=True)
     plan = Plan.of(offered.registry, offered.layers, prices, metric)

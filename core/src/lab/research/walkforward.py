@@ -17,7 +17,7 @@ from lab.research.interrupts import interruptible
 from lab.research.metrics import Metric, measured
 from lab.research.offered import Stopped
 from lab.research.pool import runner_of
-from lab.research.prices import Prices
+from lab.research.prices import Prices, Time
 from lab.research.result import Result
 from lab.research.rows import Equity
 from lab.research.shared import Events, Window, events_of
@@ -62,6 +62,8 @@ def walkforward(
     seed: int = 0,
     symbol: str | None = None,
     interval: str | None = None,
+    since: Time | None = None,
+    until: Time | None = None,
     settings: Mapping[str, Any] | None = None,
     config: str | PathLike[str] | None = None,
     stopped: Stopped | None = None,
@@ -85,7 +87,9 @@ def walkforward(
     check_number("workers", workers)
     check_number("trials", trials)
     optuna()
-    prices = priced(data, symbol=symbol, interval=interval, seed=seed, settings=settings, config=config)
+    prices = priced(
+        data, symbol=symbol, interval=interval, since=since, until=until, seed=seed, settings=settings, config=config
+    )
     offered = offered_run(prices, settings=settings, config=config, seed=seed, **run)
     offered.strategies(strategy, classes=True)
     plan = Plan.of(offered.registry, offered.layers, prices, metric)
