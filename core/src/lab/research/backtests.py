@@ -13,9 +13,11 @@ from lab.research.interrupts import interruptible
 from lab.research.offered import Money, Offered, Stopped, StrategyLike, fees_of
 from lab.research.prices import Prices, Time, load
 from lab.research.result import Result
+from lab.research.words import said_in_python
 from lab.runs.result import to_stderr
 
 
+@said_in_python()
 @own_context()
 def backtest(
     strategy: StrategyLike | Sequence[StrategyLike] | Mapping[str, StrategyLike],

@@ -34,6 +34,7 @@ from lab.plugins.settings import Effective, build
 from lab.ports import Provider
 from lab.research.frames import HeldCandles, candles_of, is_by_symbol
 from lab.research.offered import Offered
+from lab.research.words import said_in_python
 
 Time = str | date
 """A time that a program gives: ISO 8601 text, or a ``date`` or ``datetime``, whose class derives from ``date``."""
@@ -97,6 +98,7 @@ class _ReadAgain:
         return self.identity
 
 
+@said_in_python()
 @own_context()
 def load(
     data: "str | PathLike[str] | Provider | Iterable[Candle] | Mapping[str, Any] | Any",

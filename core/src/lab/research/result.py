@@ -40,6 +40,7 @@ from lab.research.rows import (
     trades_of,
 )
 from lab.research.tables import Table
+from lab.research.words import said_in_python
 from lab.runs.directory import find
 from lab.runs.failures import FailureLog
 from lab.runs.previous import check_begun, is_running, so_far
@@ -215,6 +216,7 @@ class Result:
         return self._origin.inputs()
 
 
+@said_in_python()
 def open_run(run: str | PathLike[str] = "latest", *, state_dir: str | PathLike[str] = ".") -> Result:
     """Return the result of a run on disk: its id, a part of it, its folder, or ``latest``.
 

@@ -16,6 +16,7 @@ from lab.live.signals import Interrupts
 from lab.ports import Broker, Provider, Reporter, RiskGate
 from lab.research.offered import Money, Offered, StrategyLike, fees_of
 from lab.research.result import Origin, Result
+from lab.research.words import said_in_python
 
 
 class Session:
@@ -71,7 +72,8 @@ class Session:
 
     def _run(self, assembly: Assembly) -> None:
         try:
-            finished = run_live(assembly, wall_ns=time.time_ns, interrupts=self._interrupts, quiet=True)
+            with said_in_python():
+                finished = run_live(assembly, wall_ns=time.time_ns, interrupts=self._interrupts, quiet=True)
             directory = finished.directory
             assert directory is not None, "a session writes its files"
             directory = directory.absolute()
@@ -83,6 +85,7 @@ class Session:
             self._done.set()
 
 
+@said_in_python()
 def session(
     strategy: StrategyLike | Sequence[StrategyLike] | Mapping[str, StrategyLike],
     *,

@@ -23,12 +23,14 @@ from lab.research.space import Space, SpaceLike, Targets, space_of
 from lab.research.storage import digest, opened, optuna, quiet
 from lab.research.studies import Search, pruner_of, sampler_of
 from lab.research.trials import Plan
+from lab.research.words import said_in_python
 from lab.research.worker import INSIDE
 from lab.research.workers import Runner
 
 _TRIALS: Final = 100
 
 
+@said_in_python()
 def sweep(
     strategy: Any,
     data: Any,

@@ -28,6 +28,7 @@ from lab.research.tables import Table
 from lab.research.tasks import Task
 from lab.research.trials import Plan
 from lab.research.walk import WalkForward, WindowRow, stitched, warnings_of
+from lab.research.words import said_in_python
 
 _WINDOWS_MOST: Final = 1_000
 _STRIDE: Final = 1_000_000
@@ -43,6 +44,7 @@ class Stretch:
     end_ns: int
 
 
+@said_in_python()
 def walkforward(
     strategy: Any,
     data: Any,
