@@ -131,6 +131,8 @@ def test_a_session_resumes_and_replays_with_a_class_of_a_file(lab: Any, mine: Pa
         ("./broken.py:Mine", "broken.py: cannot be imported: SyntaxError: "),
         ("./raises.py:Mine", "raises.py: cannot be imported: ZeroDivisionError: division by zero (line 2)"),
         ("no_such_module:Mine", "the module no_such_module cannot be imported: ModuleNotFoundError"),
+        ("mine:InAndOut", "; a file is named by its path: ./mine.py:InAndOut"),
+        ("deeper.mine:InAndOut", "; a file is named by its path: ./deeper/mine.py:InAndOut"),
         (":Mine", "names no file; expected file.py:Class or package.module:Class"),
     ],
 )
@@ -139,5 +141,23 @@ def test_what_is_no_component_is_refused_in_one_line(
 ) -> None:
     (lab.folder / "broken.py").write_text("class Mine(:\n", encoding="utf-8")
     (lab.folder / "raises.py").write_text("x = 1\ny = x / 0\n", encoding="utf-8")
+    (lab.folder / "deeper").mkdir()
+    (lab.folder / "deeper" / "mine.py").write_text(textwrap.dedent(MINE), encoding="utf-8")
     one_line(lab(*BACKTEST, "--strategy", reference), 69, said)
     assert not (lab.folder / "runs").exists()
+
+
+def test_the_name_of_a_file_is_no_strategy_and_its_path_is_told(lab: Any, mine: Path, one_line: Any) -> None:
+    one_line(lab(*BACKTEST, "--strategy", "mine"), 64, "; a file is named by its path: ./mine.py")
+    other = lab(*BACKTEST, "--strategy", "no_such_module:Mine")
+    assert "named by its path" not in other.err
+
+
+def test_a_module_that_fails_is_not_taken_for_a_file(
+    lab: Any, mine: Path, one_line: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (lab.folder / "wants.py").write_text("import no_such_module\n", encoding="utf-8")
+    monkeypatch.syspath_prepend(lab.folder)
+    done = lab(*BACKTEST, "--strategy", "wants:Mine")
+    one_line(done, 69, "No module named 'no_such_module'")
+    assert "named by its path" not in done.err

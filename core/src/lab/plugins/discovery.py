@@ -15,7 +15,7 @@ import pluggy
 from lab.errors import PluginError, UnknownPlugin, describe_error, did_you_mean
 from lab.plugins import hookspecs
 from lab.plugins.hookspecs import GROUP, PROJECT, PluginCommand
-from lab.plugins.references import alias_of, is_reference, origin_of, reference_of, resolve
+from lab.plugins.references import alias_of, in_this_folder, is_reference, origin_of, reference_of, resolve
 
 KINDS: Final[Mapping[str, str]] = {
     "provider": "lab_providers",
@@ -172,7 +172,7 @@ class Registry:
         if broken := [plugin for plugin in self.plugins if plugin.problems]:
             names = ", ".join(p.distribution for p in broken)
             text += f" ({names} failed to load: see `lab plugins`)"
-        raise UnknownPlugin(text)
+        raise UnknownPlugin(text + in_this_folder(name))
 
     def offer_of(self, kind: str, cls: type) -> Offer:
         """Return the offer of a class: the one under whose name a plugin offers it, else a reference to it.

@@ -61,7 +61,7 @@ def resolve(reference: str, base: type) -> tuple[str, type]:
         path = Path(place).expanduser().absolute()
         module, shown = load_file(path), str(path)
     else:
-        module, shown = _of_name(place), place
+        module, shown = _of_name(place, name), place
     return _picked(module, shown, name, base)
 
 
@@ -127,13 +127,25 @@ def _picked(module: ModuleType, shown: str, name: str, base: type) -> tuple[str,
     return f"{shown}:{name}", value
 
 
-def _of_name(name: str) -> ModuleType:
+def _of_name(module: str, name: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(module)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        raise PluginError(f"the module {name:.80} cannot be imported: {describe_error(error)}") from None
+        is_missing = isinstance(error, ModuleNotFoundError) and f"{module}.".startswith(f"{error.name}.")
+        cure = in_this_folder(module, name) if is_missing else ""
+        raise PluginError(f"the module {module:.80} cannot be imported: {describe_error(error)}{cure}") from None
+
+
+def in_this_folder(module: str, name: str = "") -> str:
+    """Return the reference that was meant by the name of a module, as a cure, where its file lies in this folder."""
+    file = module.replace(".", "/") + ".py"
+    try:
+        lies_here = Path(file).is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        lies_here = False
+    return f"; a file is named by its path: ./{file}{name and ':'}{name}" if lies_here else ""
 
 
 def load_file(place: "Path | str", name: str = "") -> ModuleType:
