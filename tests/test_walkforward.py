@@ -147,6 +147,43 @@ def test_what_is_left_out_of_sample_is_said_in_words(
     assert f"drop: {means}: {left}" in list(warnings_of(found, 1))
 
 
+def test_the_page_has_the_equity_out_of_sample_and_both_metrics_of_each_window(waves: Any, tmp_path: Path) -> None:
+    found = walk(waves)
+    page = found.plot(tmp_path / "page.html").read_text(encoding="utf-8")
+    points = page.partition('<polyline class="line" points="')[2].partition('"')[0].split()
+    assert len(points) == 1 + len(found.equity)
+    heights = [float(point.partition(",")[2]) for point in points]
+    values = [float(found.windows[0].starting_equity), *(row.equity for row in found.equity)]
+    assert heights.index(min(heights)) == values.index(max(values))
+    assert f">{max(values):,.2f}</text>" in page
+    assert page.count('<line class="edge"') == len(found.windows) == 3
+    for row in found.windows:
+        assert f"<td>{row.in_sample:.6g}</td><td>{row.out_of_sample:.6g}</td><td>{row.profit:,.2f}</td>" in page
+        assert " ".join(f"{key}={value}" for key, value in row.settings.items()) in page
+    for text in found.warnings:
+        assert f"<li>{text}</li>" in page
+    assert "<script" not in page
+    with pytest.raises(LabError, match=r"none/page\.html: cannot be written: No such file or directory"):
+        found.plot(tmp_path / "none" / "page.html")
+
+
+def test_the_page_of_a_walk_that_had_no_time_says_that_nothing_was_traded(waves: Any, tmp_path: Path) -> None:
+    page = walk(waves, stopped=lambda: True).plot(tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "Nothing was traded" in page
+    assert "interrupted: 0 of 3 windows were walked" in page
+
+
+def test_a_page_of_many_candles_keeps_its_last_point(
+    waves: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.research.walk_page._POINTS_MOST", 50)
+    found = walk(waves)
+    page = found.plot(tmp_path / "page.html").read_text(encoding="utf-8")
+    points = page.partition('<polyline class="line" points="')[2].partition('"')[0].split()
+    assert 25 < len(points) <= 51
+    assert points[-1].startswith("960.0,")
+
+
 def test_a_walk_that_was_stopped_goes_on_and_workers_come_to_the_same(waves: Any, tmp_path: Path) -> None:
     whole = walk(waves)
     storage = tmp_path / "walk.db"
@@ -238,7 +275,11 @@ def test_the_command_walks_forward(lab: Any) -> None:
     assert (done.code, done.err) == (0, "")
     assert "out of sample: profit" in done.out
     assert "drop: pnl a day is" in done.out
-    found = lab("walkforward", *MARKET, *lengths, "--space", "fast=5:9:4", "--json").json()
+    assert "page: " not in done.out
+    paged = lab("walkforward", *MARKET, *lengths, "--space", "fast=5:9:4", "--page", "page.html")
+    assert paged.out == f"{done.out}page: {lab.folder / 'page.html'}\n"
+    found = lab("walkforward", *MARKET, *lengths, "--space", "fast=5:9:4", "--json", "--page", "page.html").json()
+    assert (lab.folder / "page.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     assert [row["number"] for row in found["windows"]] == [0, 1]
     assert Decimal(found["profit"]) == sum(Decimal(row["profit"]) for row in found["windows"])
     refused = lab("walkforward", *MARKET, *lengths, "--space", "fast=5:9:4", "--pruner", "median")

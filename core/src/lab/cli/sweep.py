@@ -1,6 +1,6 @@
 """``lab sweep``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,15 +32,18 @@ search = options.apply(
     click.option("--storage", metavar="FILE", help="A file, or URL, that keeps the trials: the same command goes on."),
     click.option("--name", default="sweep", metavar="NAME", help="The study's name in the storage. Default: sweep."),
 )
-page = click.option(
-    "--page", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE", help="Write a page with the surface."
-)
+
+
+def page(shows: str) -> Callable[[Any], Any]:
+    """Return the option that writes a page."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option("--page", type=kind, metavar="FILE", help=f"Write a page with {shows}.")
 
 
 @click.command("sweep")
 @space
 @search
-@page
+@page("the surface")
 @prices
 @options.parts
 @options.as_json

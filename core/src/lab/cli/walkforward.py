@@ -1,6 +1,7 @@
 """``lab walkforward``."""
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -8,7 +9,7 @@ import click
 from lab.cli import options, output
 from lab.cli.progress import Line
 from lab.cli.sources import prices
-from lab.cli.sweep import cell, gathered, search, space
+from lab.cli.sweep import cell, gathered, page, search, space
 from lab.domain.time import format_time
 from lab.live.signals import Interrupts
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--anchored", is_flag=True, help="Every window begins with the prices. Default: windows roll.")
 @space
 @search
+@page("the equity out of sample, and the windows")
 @prices
 @options.parts
 @options.as_json
@@ -30,12 +32,12 @@ if TYPE_CHECKING:
 @click.pass_obj
 def command(
     interrupts: Interrupts, /, sources: tuple[str, ...], in_sample: str, out_of_sample: str, anchored: bool,
-    as_json: bool, **given: Any,
+    page: Path | None, as_json: bool, **given: Any,
 ) -> int:  # fmt: skip
     """Choose settings in one stretch of the prices and trade them in the next, again and again, to the end.
 
-    SOURCE is what `lab backtest` takes; the other options are those of `lab sweep`, without --page and --pruner. The
-    equity out of sample goes on from window to window. Exit code 1: nothing was traded out of sample.
+    SOURCE is what `lab backtest` takes; the other options are those of `lab sweep`, without --pruner. The equity out of
+    sample goes on from window to window. Exit code 1: nothing was traded out of sample.
 
     \b
     Example:
@@ -50,11 +52,14 @@ def command(
     with Line() as line:
         step = partial(line.step, "windows")
         walk = walked(plan, read, spaces, how, stretches, stopped=lambda: interrupts.count, progress=step, **more)
+    written = walk.plot(page) if page is not None else None
     if as_json:
         output.print_json(_as_data(walk))
     else:
         for text in _lines(walk):
             click.echo(text)
+        if written is not None:
+            click.echo(f"page: {written}")
     return 0 if any(row.settings is not None for row in walk.windows) else 1
 
 

@@ -3,15 +3,15 @@
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, evolve, field, frozen
 
-from lab.errors import ConfigError, RunError
-from lab.exit_codes import EndReason
+from lab.errors import ConfigError
 from lab.research.beside import Beside, beside
+from lab.research.pages import written
 from lab.research.prices import Prices
 from lab.research.result import Result
 from lab.research.shared import events_of
@@ -81,14 +81,11 @@ class Sweep:
         return self._run(number)
 
     def plot(self, path: str | PathLike[str]) -> Path:
-        """Write a page with the surface of the metric, the trials and the warnings, whole in one file."""
-        target = Path(fspath(path)).absolute()
-        try:
-            target.write_text(page_of(self), encoding="utf-8")
-        except OSError as error:
-            text = f"{target}: cannot be written: {error.strerror or error}"
-            raise RunError(EndReason.STORAGE, text) from None
-        return target
+        """Write a page with the surface of the metric, the trials and the warnings, whole in one file.
+
+        Raises `RunError`.
+        """
+        return written(path, page_of(self))
 
 
 def found_of(

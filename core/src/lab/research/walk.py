@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from attrs import define
@@ -10,9 +12,11 @@ from attrs import define
 from lab.domain.time import DAY_NS
 from lab.research.found import Sweep
 from lab.research.metrics import SUMS
+from lab.research.pages import written
 from lab.research.result import Result
 from lab.research.rows import Equity
 from lab.research.tables import Table
+from lab.research.walk_page import page_of
 
 
 class WindowRow(NamedTuple):
@@ -80,6 +84,13 @@ class WalkForward:
         return _mean(
             [self._scaled(row.out_of_sample, row.out_of_sample_from_ns, row.out_of_sample_to_ns) for row in rows]
         )
+
+    def plot(self, path: str | PathLike[str]) -> Path:
+        """Write a page with the equity out of sample, the windows and the warnings, whole in one file.
+
+        Raises `RunError`.
+        """
+        return written(path, page_of(self))
 
     def _scaled(self, value: float | None, from_ns: int, to_ns: int) -> float | None:
         """Return a figure that grows with the time as one of a day: the two parts are not of one length."""
