@@ -118,3 +118,13 @@ def test_a_sweep_and_a_walk_play_a_part_too() -> None:
     assert found.best.value == 18
     walk = library.walkforward("sma", candles(), {"fast": [2, 3]}, in_sample=6, out_of_sample=6, **how, **SPAN)
     assert [row.in_sample_from_ns for row in walk.windows] == [BEGIN + 6 * HOUR, BEGIN + 12 * HOUR]
+
+
+def test_a_friday_and_a_monday_in_memory_need_the_interval_which_is_days_or_three_of_them() -> None:
+    two = {key: [column[0], column[1]] for key, column in columns().items()} | {"time": ["2024-01-05", "2024-01-08"]}
+    with pytest.raises(library.ConfigError, match='give interval="1d" or interval="3d"'):
+        library.load(two, symbol="X")
+    assert [library.load(two, symbol="X", interval=one).interval for one in ("1d", "3d")] == ["1d", "3d"]
+    many = {key: [column[0]] * 4 for key, column in columns().items()}
+    days = library.load({**many, "time": ["2024-01-05", "2024-01-08", "2024-01-12", "2024-01-15"]}, symbol="X")
+    assert days.interval == "1d"

@@ -73,6 +73,71 @@ def test_weeks_begin_on_mondays_and_candles_that_lack_some_are_counted(tmp_path:
     assert "gaps" not in provider.source().get("notes", "")
 
 
+WEEK_NS = 7 * DAY_NS
+WEEKDAYS_ONLY = series("2024-01-03", DAY_NS, 33, price=186.0, weekdays=True)  # to Friday, February 16th
+
+
+def days(first: str, count: int) -> list[Row]:
+    return series(first, DAY_NS, count, price=186.0, weekdays=True)
+
+
+@pytest.mark.behaviour("D5", "D6")
+@pytest.mark.parametrize(
+    ("calendar", "left_out", "short"),
+    [
+        ("auto", 1, ""), ("weekdays", 1, ""), ("Mon-Fri", 1, ""), ("Wed-Fri", 0, ""), ("24/7", 2, "5 of fewer than 7"),
+        ("file", 2, ""), ("Mon-Sat", 2, "5 of fewer than the market is open for"),
+    ],
+)  # fmt: skip
+def test_a_week_is_whole_where_the_market_is_closed_at_its_ends(
+    tmp_path: Path, calendar: str, left_out: int, short: str
+) -> None:
+    provider = ReplayProvider(file=str(write(tmp_path, WEEKDAYS_ONLY)), calendar=calendar)
+    weeks = rows_of(played(provider, WEEK_NS))
+    whole = made(WEEKDAYS_ONLY, WEEK_NS)
+    assert weeks == whole[min(left_out, 1) : len(whole) - (left_out == 2)]
+    said = f"made 1w of 1d candles{f', {left_out} at the ends left out, not whole' if left_out else ''}"
+    form = provider.source()["form"]
+    assert form.partition(";")[0] == (f"{said}, {short}" if short else said)
+    assert ("so the market is closed then" in form) is (calendar == "auto")
+    assert provider.batch_instrument("BTCUSDT").calendar == {"auto": "weekdays", "24/7": ""}.get(calendar, calendar)
+
+
+def test_a_day_that_is_missing_makes_its_week_one_of_fewer_or_is_an_end_cut_off(tmp_path: Path) -> None:
+    rows = [row for row in WEEKDAYS_ONLY if row.open_ns != parse_time("2024-01-17")]
+    provider = ReplayProvider(file=str(write(tmp_path, rows[:-1])))  # to Thursday
+    assert rows_of(played(provider, WEEK_NS)) == made(rows, WEEK_NS)[1:-1]
+    form = "made 1w of 1d candles, 2 at the ends left out, not whole, 1 of fewer than the market is open for"
+    assert provider.source()["form"].partition(";")[0] == form
+    few = ReplayProvider(file=str(write(tmp_path, rows[3:11], "few.csv")))
+    assert len(played(few, WEEK_NS)) == 1, "too few days to know when the market is closed"
+
+
+def test_hours_of_a_market_make_whole_days(tmp_path: Path) -> None:
+    hours = [row for row in series("2024-01-02", HOUR_NS, 240) if 14 <= row.open_ns % DAY_NS // HOUR_NS < 21]
+    path = str(write(tmp_path, hours))
+    calendar = "Mon-Sun 14:30-21:00"
+    assert rows_of(played(ReplayProvider(file=path, calendar=calendar), DAY_NS)) == made(hours, DAY_NS)
+    assert rows_of(played(ReplayProvider(file=path), DAY_NS)) == made(hours, DAY_NS)[1:-1]
+
+
+@pytest.mark.behaviour("D1")
+def test_mondays_and_fridays_are_days_with_holes_and_two_of_them_leave_a_doubt(tmp_path: Path) -> None:
+    rows = [row for row in days("2024-01-01", 60) if row.open_ns // DAY_NS % 7 in (4, 1)]
+    provider = ReplayProvider(file=str(write(tmp_path, rows)))
+    assert provider.own_interval() == DAY_NS
+    assert rows_of(played(provider, DAY_NS)) == rows
+    assert "gaps" in provider.source()["notes"]
+    path = str(write(tmp_path, rows[1:3], "two.csv"))
+    said = "they are of 3d, or of 1d and some are missing; give --set replay.interval=1d or --set replay.interval=3d"
+    with pytest.raises(ProviderError, match=said):
+        played(ReplayProvider(file=path), DAY_NS)
+    for interval, length_ns in (("1d", DAY_NS), ("3d", 3 * DAY_NS)):
+        settled = ReplayProvider(file=path, interval=interval)
+        assert settled.own_interval() == length_ns
+        assert rows_of(played(settled, length_ns)) == rows[1:3]
+
+
 def test_candles_that_open_within_an_interval_make_no_longer_ones(tmp_path: Path) -> None:
     path = tmp_path / "stock.csv"
     path.write_bytes(READ["half hours of an exchange"].content)

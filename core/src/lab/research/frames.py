@@ -3,7 +3,6 @@
 Neither pandas nor polars is imported: a frame is known by what it can do.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import islice, pairwise
@@ -14,6 +13,7 @@ from attrs import frozen
 
 from lab.domain.batches import CandleColumns
 from lab.domain.market import Candle, check_candle
+from lab.domain.spacing import intervals_of
 from lab.domain.time import SECOND_NS, format_interval, format_time, parse_interval, parse_time
 from lab.errors import ConfigError, text_of
 
@@ -41,7 +41,8 @@ def candles_of(data: object, interval: str | None) -> HeldCandles:
 
     Columns are found by name, in any case: a time of opening (or the frame's index of times), open, high, low, close
     and, optionally, volume. Times are UTC: datetimes, ISO 8601 text, or numbers of s, ms, µs or ns. The interval is the
-    most common distance of neighbours; ``interval`` is that of one candle alone. Raises `ConfigError` naming row,
+    most common distance of neighbours; ``interval`` is that of one candle alone, and says which of two lengths is meant
+    where days may be missing. Raises `ConfigError` naming row,
     column and cure.
     """
     name, columns = _columns(data)
@@ -241,11 +242,16 @@ def _interval(name: str, opens_ns: Sequence[int], interval: str | None) -> int:
     if len(opens_ns) < 2:
         has = "no candle" if not opens_ns else "one candle only, so its interval can't be inferred; give interval"
         raise ConfigError(f"{name}: holds {has}")
-    steps = Counter(later - earlier for earlier, later in pairwise(opens_ns[:_BLOCK]))
-    found = min(steps, key=lambda step: (-steps[step], step))
-    if found <= 0:
+    found = intervals_of(opens_ns[:_BLOCK])
+    if found[0] <= 0:
         _check_times(name, opens_ns, 1)
-    return max(found, 1)
+    if len(found) > 1:
+        lengths = [format_interval(one) for one in found]
+        if interval not in lengths:
+            what = f"none of its candles is of a weekend: of {lengths[1]}, or of {lengths[0]} and some are missing"
+            raise ConfigError(f'{name}: {what}; give interval="{lengths[0]}" or interval="{lengths[1]}"')
+        return found[lengths.index(interval)]
+    return max(found[0], 1)
 
 
 def _check_times(name: str, opens_ns: Sequence[int], interval_ns: int) -> None:

@@ -1,19 +1,19 @@
 """Reads candles from CSV, whole columns at a time."""
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from itertools import pairwise, repeat
+from itertools import repeat
 from operator import lt, mod
 from pathlib import Path
 from typing import Final
 
 from lab.domain.batches import CandleColumns, CheckedBatch
 from lab.domain.market import FINAL, Candle, check_candle
+from lab.domain.spacing import intervals_of
 from lab.domain.time import DAY_NS, format_interval, format_time
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.dialects.names import SYMBOLS, find, plain
-from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt, several_symbols
+from lab_recordings.errors import ONE_CANDLE, RecordingError, excerpt, one_interval, several_symbols
 from lab_recordings.opening import Digest
 from lab_recordings.survey import Survey
 from lab_recordings.table import Named, Table
@@ -61,10 +61,10 @@ def check_candles(path: Path, interval_ns: int) -> int:
 
 
 def infer_interval(path: Path, since_ns: int = 0, named: Named | None = None) -> int:
-    """Return the most common distance between neighbouring openings of the first 512 candles, in ns.
+    """Return how long the candles are by the first 512 of them, in ns: see `lab.domain.spacing.intervals_of`.
 
-    The shortest one where several are equally common. Raises `RecordingError` for fewer than two candles, times that
-    do not ascend, or a first one before ``since_ns``. ``named`` as in `read_columns`.
+    Raises `RecordingError` for fewer than two candles, times that do not ascend, or a first one before ``since_ns``,
+    and `UnclearError` for candles that may be of either of two lengths. ``named`` as in `read_columns`.
     """
     table = Table(path, named)
     openings = _Openings(table, 1)
@@ -74,8 +74,7 @@ def infer_interval(path: Path, since_ns: int = 0, named: Named | None = None) ->
         raise RecordingError(path, block.line, ONE_CANDLE)
     if opens_ns[0] < since_ns:
         raise RecordingError(path, block.line, f"{format_time(opens_ns[0])} lies before {format_time(since_ns)}")
-    steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
-    return min(steps, key=lambda step: (-steps[step], step))
+    return one_interval(path, intervals_of(opens_ns))
 
 
 class _Openings:

@@ -1,8 +1,10 @@
 """The error of a recording: what is wrong, and where."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Final
+
+from lab.domain.time import format_interval
 
 LONGEST: Final = 80
 """Characters of a file that a message repeats."""
@@ -34,6 +36,16 @@ def listed(names: Iterable[str]) -> str:
     """Return names from a file, joined for a message, cut at 80 characters."""
     text = ", ".join(islice(names, LONGEST))
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def one_interval(file: object, intervals_ns: Sequence[int]) -> int:
+    """Return the only length that candles may have. Raises `UnclearError` naming those that they may have."""
+    if len(intervals_ns) > 1:
+        lengths = [format_interval(one) for one in intervals_ns]
+        what = f"none of its candles is of a weekend: they are of {lengths[1]}, or of {lengths[0]} and some are missing"
+        cure = " or ".join(f"--set replay.interval={one}" for one in lengths)
+        raise UnclearError(file, None, f"{what}; give {cure}")
+    return intervals_ns[0]
 
 
 def several_symbols(file: object, line: int, symbols: Iterable[str]) -> UnclearError:

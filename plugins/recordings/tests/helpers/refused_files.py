@@ -52,6 +52,10 @@ REFUSED: Final[dict[str, Refusal]] = {
         table(DAYS[:10], [at("%d/%m/%Y"), *ohlcv()], PLAIN),
         r":2: its dates may have the day first or the month first, .*; give --set replay.dates=day-first or --set",
     ),
+    "one Friday and one Monday": Refusal(
+        table([DAYS[3], DAYS[6]], [at(ISO), *ohlcv()], PLAIN),
+        r": none of its candles is of a weekend: they are of 3d, or of 1d and some are missing; give --set replay.interval=1d or",
+    ),
     "numbers of either kind": Refusal(
         table(STOCK, [at(ISO), *ohlcv("{:.3f}", point=",")[:4]], "time;open;high;low;close", separator=";"),
         r": its numbers may have decimal points, .*; give --set replay.decimals=point or --set replay.decimals=comma",

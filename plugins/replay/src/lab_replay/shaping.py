@@ -7,6 +7,7 @@ from typing import Final
 
 from attrs import define, field, frozen
 from lab.domain.batches import CandleColumns
+from lab.domain.calendar import AS_RECORDED, open_ns
 from lab.domain.time import DAY_NS, format_time
 from lab_recordings import RecordingError, Survey
 
@@ -41,7 +42,8 @@ class Shape:
     """Cuts candles of ``own_ns`` to a span, and makes candles of ``interval_ns`` of them, a multiple of it.
 
     Long candles begin on the grid from 1970-01-01 UTC, weeks on Mondays. A candle at either end is given only where the
-    file's own fill it from its beginning, or to its end; one between them is made of the candles that are there.
+    file's own fill it from its beginning, or to its end, as far as the market is open by the calendar; one between them
+    is made of the candles that are there.
     """
 
     name: str
@@ -53,7 +55,7 @@ class Shape:
     left_out: int = field(default=0, init=False)
     """How many long candles at the ends were not whole."""
     short: int = field(default=0, init=False)
-    """How many long candles lack some of the file's own."""
+    """How many long candles lack some of the file's own, of times at which the market is open."""
     _begun: bool = field(default=False, init=False)
 
     def columns(self, own: Iterable[CandleColumns], survey: Survey | None = None) -> Iterator[CandleColumns]:
@@ -81,7 +83,8 @@ class Shape:
         made = f"made {length(self.interval_ns)} of {length(self.own_ns)} candles"
         if self.left_out:
             made += f", {self.left_out} at the ends left out, not whole"
-        return made + (f", {self.short:,} of fewer than {self.interval_ns // self.own_ns:,}" if self.short else "")
+        of_fewer = "than the market is open for" if self.calendar else f"than {self.interval_ns // self.own_ns:,}"
+        return made + (f", {self.short:,} of fewer {of_fewer}" if self.short else "")
 
     def _cut(self, own: Iterable[CandleColumns]) -> Iterator[CandleColumns]:
         last_ns = self.span.until_ns - self.own_ns  # the last opening of a candle that ends in time
@@ -125,15 +128,21 @@ class Shape:
     def _close(self, bucket: "_Bucket", rows: "_Rows", *, last: bool) -> None:
         if not bucket.count:
             return
-        cut_off = not self._begun and bucket.first_ns != bucket.start_ns
+        end_ns = bucket.start_ns + self.interval_ns
+        cut_off = not self._begun and self._is_open(bucket.start_ns, bucket.first_ns)
         if last:
-            cut_off = cut_off or bucket.last_ns + self.own_ns != bucket.start_ns + self.interval_ns
+            cut_off = cut_off or self._is_open(bucket.last_ns + self.own_ns, end_ns)
         self._begun = True
         if cut_off:
             self.left_out += 1
             return
-        self.short += bucket.count * self.own_ns != self.interval_ns
+        if bucket.count * self.own_ns != self.interval_ns:
+            self.short += bucket.count * self.own_ns < open_ns(self.calendar, bucket.start_ns, end_ns)
         rows.add(bucket)
+
+    def _is_open(self, begin_ns: int, end_ns: int) -> bool:
+        """Return whether a stretch beyond the ends of the data lacks candles; those of the data do not tell of it."""
+        return open_ns("" if self.calendar == AS_RECORDED else self.calendar, begin_ns, end_ns) > 0
 
 
 class _Bucket:

@@ -12,7 +12,7 @@ from attrs import define, evolve, field
 from lab.domain.batches import CandleBuilder, CandleColumns, TickColumns
 from lab.domain.calendar import WEEKDAYS
 from lab.domain.market import BACKFILLED, Candle, MarketData
-from lab.domain.time import format_interval
+from lab.domain.time import DAY_NS, format_interval
 from lab.errors import ProviderError
 from lab.ports import Channel, Subscription
 from lab_recordings import (
@@ -59,7 +59,7 @@ class CandleSource(PriceFile[CandleColumns]):
         if asked_ns % own_ns:
             raise other_interval(self.name, own_ns, wanted[0], ", or a multiple of it")
         if self._shape is None or self._shape.interval_ns != asked_ns:
-            calendar = "" if self.calendar in _UNDECLARED else self.calendar
+            calendar = self._known_calendar(longer=asked_ns != own_ns)
             changes = asked_ns != own_ns or not self.span.is_all or calendar
             self._shape = Shape(self.name, own_ns, asked_ns, self.span, calendar) if changes else None
             self._shaped = None
@@ -71,8 +71,19 @@ class CandleSource(PriceFile[CandleColumns]):
         """
         if self.calendar not in _UNDECLARED:
             return self.calendar
-        survey = self._shaped or self.surveyed()
-        rows = self.rows if self._shape is None else self._shape.rows
+        if self._shape is not None and self._shape.calendar:
+            return self._shape.calendar
+        return self._inferred(self._shaped or self.surveyed(), self.rows if self._shape is None else self._shape.rows)
+
+    def _known_calendar(self, *, longer: bool) -> str:
+        """Return the calendar by which candles are cut and made longer; days tell of it before they are made longer."""
+        if self.calendar not in _UNDECLARED:
+            return self.calendar
+        if not longer or self.own_interval_ns() != DAY_NS:
+            return ""
+        return self._inferred(self.surveyed(), self.rows)
+
+    def _inferred(self, survey: Survey, rows: int) -> str:
         no_weekends = survey.daily and not survey.weekends and rows >= _FORTNIGHT
         return WEEKDAYS if self.calendar == AUTO and no_weekends else ""
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from array import array
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import islice, pairwise
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 from attrs import define, field, frozen
 from lab.domain.batches import CandleColumns
 from lab.domain.market import Candle, check_candle
+from lab.domain.spacing import intervals_of
 from lab.domain.time import DAY_NS, SECOND_NS, format_interval, format_time
 
 from lab_recordings.dialects.choosing import Times, choose_times, choose_volume
@@ -18,7 +18,7 @@ from lab_recordings.dialects.layout import Layout, layout_of
 from lab_recordings.dialects.moments import Dates, TimeJudge
 from lab_recordings.dialects.numbers import EMPTY, Decimals, NumberJudge, NumberStyle, cleaned
 from lab_recordings.dialects.rows import Rows, open_rows
-from lab_recordings.errors import ONE_CANDLE, RecordingError, UnclearError, excerpt, several_symbols
+from lab_recordings.errors import ONE_CANDLE, RecordingError, UnclearError, excerpt, one_interval, several_symbols
 
 _BLOCK: Final = 2048
 _PRICES: Final = ("open", "high", "low", "close")
@@ -269,8 +269,7 @@ def _without_repeats(path: Path, opens_ns: "array[int]", figures: "list[array[fl
 def _interval(path: Path, opens_ns: Sequence[int]) -> int:
     if len(opens_ns) < 2:
         raise RecordingError(path, None, ONE_CANDLE)
-    steps = Counter(later - earlier for earlier, later in pairwise(opens_ns))
-    interval_ns = min(steps, key=lambda step: (-steps[step], step))
+    interval_ns = one_interval(path, intervals_of(opens_ns))
     if interval_ns % SECOND_NS:
         raise RecordingError(path, None, f"its candles are {interval_ns} ns apart; expected whole seconds")
     return interval_ns
