@@ -249,7 +249,16 @@ def test_two_classes_of_one_name_are_two_classes() -> None:
     assert {(one.strategy, one.side) for one in result.fills} == {("a", "buy"), ("b", "sell")}
 
 
+@pytest.fixture
+def as_in_a_program() -> Iterator[None]:
+    """Answer Ctrl-C as Python does: a command that a test ran before in this process may answer it still."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal can be sent there")
+@pytest.mark.usefixtures("as_in_a_program")
 def test_ctrl_c_ends_a_run_and_is_not_taken_for_a_fault_of_the_strategy(capsys: Any) -> None:
     @define(kw_only=True)
     class Impatient(Swing):

@@ -35,9 +35,9 @@ from lab.errors import text_of
 
 _AT_ONCE: Final = 100
 _MOST: Final = Decimal(10**15)
-_LEAST: Final = -_MOST
-_FEE_MOST: Final = _MOST * _MOST
-_FEE_LEAST: Final = -_FEE_MOST
+_LEAST: Final = Decimal(-(10**15))
+_FEE_MOST: Final = Decimal(10**30)
+_FEE_LEAST: Final = Decimal(-(10**30))
 _ONE: Final = Decimal(1)
 _MINUS_ONE: Final = -_ONE
 _TEXT_MOST: Final = 500
