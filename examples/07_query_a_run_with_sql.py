@@ -22,7 +22,7 @@ from lab.research.export import export
 def main() -> None:
     result = lab.backtest("sma", "btcusd-1m", symbol="BTCUSD", settings={"sma.fast": 5})
 
-    trades = polars.DataFrame(result.trades.columns())
+    trades = result.trades.to_polars()
     print(trades.group_by("side").agg(polars.len().alias("trades"), polars.col("profit").sum().round(2)).sort("side"))
 
     export(result, Path("tables"), "parquet", ("fills", "equity"))

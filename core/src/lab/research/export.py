@@ -93,7 +93,7 @@ def _parquet_writer() -> Callable[[Table[Any], Path], None]:
                 arrays["held_seconds"] = pyarrow.array([value / 1e9 for value in values], pyarrow.float64())
             elif name.endswith("_ns"):
                 arrays[_column(name)] = pyarrow.array(values, pyarrow.timestamp("ns", tz="UTC"))
-            elif any(isinstance(value, Decimal | float) for value in values):
+            elif table.kinds[name] == "figure":
                 floats = [None if value is None else float(value) for value in values]
                 arrays[name] = pyarrow.array(floats, pyarrow.float64())
             else:

@@ -26,6 +26,10 @@ from lab.research.verdict import warnings_of
 from lab.statistics.returns import daily_returns
 
 _COLUMNS: Final = ("pnl", "trades", "max_drawdown", "sharpe", "seconds", "error")
+_KINDS: Final = {
+    "number": "count", "state": "text", "value": "figure", "pnl": "figure", "trades": "count",
+    "max_drawdown": "figure", "sharpe": "figure", "seconds": "figure", "error": "text",
+}  # fmt: skip
 
 
 @frozen
@@ -121,7 +125,7 @@ def found_of(
         direction=direction,
         trials=_table(entries, names),
         best=best,
-        beside=Table(Beside._fields, around),
+        beside=Table.of(Beside, around),
         warnings=tuple(warnings),
         interrupted=search.interrupted,
         names=tuple(names.values()),
@@ -166,4 +170,4 @@ def _table(entries: Sequence[Entry], names: Mapping[str, str]) -> Table[Any]:
                 figures.get("trades"), money[1], figures.get("sharpe"), round(outcome.seconds, 6), outcome.error,
             )
         )  # fmt: skip
-    return Table(columns, rows)
+    return Table(columns, rows, _KINDS)

@@ -114,17 +114,17 @@ class Result:
     @cached_property
     def fills(self) -> Table[FillRow]:
         """Every fill, in order: when, what, at which price and fee, and by which rule of the broker."""
-        return Table(FillRow._fields, self._of_journal(fills_of))
+        return Table.of(FillRow, self._of_journal(fills_of))
 
     @cached_property
     def orders(self) -> Table[OrderRow]:
         """Every order that was accepted, in order, with what filled of it and how it ended."""
-        return Table(OrderRow._fields, self._of_journal(orders_of))
+        return Table.of(OrderRow, self._of_journal(orders_of))
 
     @cached_property
     def trades(self) -> Table[Trade]:
         """Every closed round trip, in the order in which they closed. ``profit`` is after all fees and funding."""
-        return Table(Trade._fields, self._of_journal(trades_of))
+        return Table.of(Trade, self._of_journal(trades_of))
 
     @cached_property
     def equity(self) -> Table[Equity]:
@@ -132,12 +132,12 @@ class Result:
 
         ``drawdown`` is the fall from the highest equity before, as a fraction of it: 0 or less.
         """
-        return Table(Equity._fields, self._of_journal(partial(equity_of, self.report, self._inputs())))
+        return Table.of(Equity, self._of_journal(partial(equity_of, self.report, self._inputs())))
 
     @property
     def prices(self) -> Table[PriceRow]:
         """The candles it took, in order, read from its tape or its source again."""
-        return Table(PriceRow._fields, prices_of(self._inputs()))
+        return Table.of(PriceRow, prices_of(self._inputs()))
 
     def daily_equities(self) -> list[float]:
         """Return the starting equity, then that at the end of each UTC day; the last day as far as it came.

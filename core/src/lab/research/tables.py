@@ -1,9 +1,11 @@
 """Tables of a result: rows as they are, and columns that become a frame in one line."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final, Generic, TypeVar, overload
+
+from lab.research.table_frames import kinds_of, to_arrow, to_pandas, to_polars
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 R = TypeVar("R", bound=tuple[Any, ...])
@@ -12,16 +14,24 @@ R = TypeVar("R", bound=tuple[Any, ...])
 class Table(Sequence[R], Generic[R]):
     """Rows of one kind, in the order of their times, as named tuples: money in ``Decimal``, times in UTC nanoseconds.
 
-    ``columns()`` has them as columns for a frame: ``pandas.DataFrame(table.columns())`` or
-    ``polars.DataFrame(table.columns())``.
+    ``to_pandas()``, ``to_polars()`` and ``to_arrow()`` have them as a frame, each column of its type, also where there
+    is no row; ``columns()`` as lists by name.
     """
 
-    __slots__ = ("_rows", "names")
+    __slots__ = ("_rows", "kinds", "names")
 
-    def __init__(self, names: Sequence[str], rows: Sequence[R]) -> None:
+    def __init__(self, names: Sequence[str], rows: Sequence[R], kinds: Mapping[str, str] | None = None) -> None:
         self.names = tuple(names)
         """The names of the fields, in their order."""
+        self.kinds = {name: "any" if kinds is None else kinds.get(name, "any") for name in self.names}
+        """What each field holds: ``time``, ``length``, ``figure``, ``count``, ``text``, or ``any``."""
         self._rows = rows
+
+    @classmethod
+    def of(cls, row: type[R], rows: Sequence[R]) -> "Table[R]":
+        """Return a table of named tuples, whose fields hold what their class says."""
+        kinds = kinds_of(row)
+        return cls(tuple(kinds), rows, kinds)
 
     @overload
     def __getitem__(self, index: int) -> R: ...
@@ -29,7 +39,7 @@ class Table(Sequence[R], Generic[R]):
     def __getitem__(self, index: slice) -> "Table[R]": ...
     def __getitem__(self, index: int | slice) -> "R | Table[R]":
         """Return a row, or a table of some rows."""
-        return Table(self.names, self._rows[index]) if isinstance(index, slice) else self._rows[index]
+        return Table(self.names, self._rows[index], self.kinds) if isinstance(index, slice) else self._rows[index]
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -62,6 +72,18 @@ class Table(Sequence[R], Generic[R]):
             else:
                 found[name] = [float(value) if type(value) is Decimal else value for value in values]
         return found
+
+    def to_pandas(self) -> Any:
+        """Return a ``pandas.DataFrame`` of what `columns` returns. Raises `ConfigError` where pandas is missing."""
+        return to_pandas(self.columns(), tuple(self.kinds.values()))
+
+    def to_polars(self) -> Any:
+        """Return a ``polars.DataFrame`` of what `columns` returns. Raises `ConfigError` where polars is missing."""
+        return to_polars(self.columns(), tuple(self.kinds.values()))
+
+    def to_arrow(self) -> Any:
+        """Return a ``pyarrow.Table`` of what `columns` returns. Raises `ConfigError` where pyarrow is missing."""
+        return to_arrow(self.columns(), tuple(self.kinds.values()))
 
 
 def _moment(time_ns: int) -> datetime:

@@ -166,7 +166,7 @@ def walked(
     first = sweeps[0] if sweeps else None
     walk = WalkForward(
         metric=first.metric if first else str(how.metric), direction=first.direction if first else "maximize",
-        windows=Table(WindowRow._fields, rows), equity=Table(Equity._fields, list(stitched(rows, results))),
+        windows=Table.of(WindowRow, rows), equity=Table.of(Equity, list(stitched(rows, results))),
         warnings=(), interrupted=interrupted, sweeps=tuple(sweeps), results=tuple(results),
     )  # fmt: skip
     return evolve(walk, warnings=tuple(warnings_of(walk, len(stretches))))
