@@ -48,7 +48,7 @@ class Watch:
         """Audit rows that are new, or that a resumed session has made again."""
         with localcontext(EXACT):
             for row in rows:
-                self._auditor.take((*row[:5], row[5].encode(), row[6]))
+                self._auditor.take((*row[:5], row[5].encode(), bytes(row[6])))
                 if row[3] == _GATE:
                     self.gate(decode_as(TradingState, row[5]).halted_by)
         self._tell()

@@ -24,13 +24,14 @@ from lab.domain.market import Candle
 from lab.journal.codec import KINDS, encode
 from lab.secret import bytes_without_secrets, knows_secrets
 
+_sha256: Final = sha256
 GENESIS: Final = b"\0" * 32
 """What stands for the hash before the first row."""
 
 Row = tuple[int, int, int, str, str | None, bytes, bytes]
 """seq, time_ns, input_n, kind, key, body and hash."""
-WrittenRow = tuple[int, int, int, str, str | None, str, bytes]
-"""The same as it is written: SQLite stores the body as text."""
+WrittenRow = tuple[int, int, int, str, str | None, str, bytes | bytearray]
+"""The same as it is written: SQLite stores the body as text. Its module looks for an adapter of ``bytes``."""
 Gathered = tuple[Sequence[object], int, int]
 """The events or inputs of one step that will be rows, their time, and the number of the input that caused them."""
 
@@ -67,8 +68,11 @@ def key_of(event: object) -> str | None:
 
 def row_hash(previous: bytes, seq: Any, time_ns: Any, input_n: Any, kind: Any, key: Any, body: bytes) -> bytes:
     """Return a row's hash in the chain. A damaged row may have a value of any class: its hash is then another one."""
-    head = f"{seq}\n{time_ns}\n{input_n}\n{kind}\n{key or ''}\n"
-    return sha256(previous + head.encode() + body).digest()
+    return _hashed(previous, f"{seq}\n{time_ns}\n{input_n}\n{kind}\n{key or ''}\n", body)
+
+
+def _hashed(previous: bytes, head: str, body: bytes) -> bytes:
+    return _sha256(previous + head.encode() + body).digest()
 
 
 def state_seal(head: bytes, body: bytes) -> bytes:
@@ -76,7 +80,7 @@ def state_seal(head: bytes, body: bytes) -> bytes:
 
     The state is no row, because it is replaced with every commit; with its seal it is as hard to change as a row.
     """
-    return sha256(head + body).digest()
+    return _sha256(head + body).digest()
 
 
 def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[WrittenRow]:
@@ -84,11 +88,12 @@ def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[
     rows: list[WrittenRow] = []
     kinds, as_json, secrets = KINDS, encode, knows_secrets()
     for events, time_ns, input_n in gathered:
+        step = f"\n{time_ns}\n{input_n}\n"
         for event in events:
             seq += 1
             kind, key, body = kinds[type(event)], key_of(event), as_json(event)
             if secrets:
                 body = bytes_without_secrets(body)
-            previous = row_hash(previous, seq, time_ns, input_n, kind, key, body)
-            rows.append((seq, time_ns, input_n, kind, key, body.decode(), previous))
+            previous = _hashed(previous, f"{seq}{step}{kind}\n{key or ''}\n", body)
+            rows.append((seq, time_ns, input_n, kind, key, body.decode(), bytearray(previous)))
     return rows

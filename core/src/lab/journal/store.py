@@ -146,7 +146,7 @@ class Journal:
             self._add(chain_rows(gathered, self._seq, self._hash))
 
     def _add(self, rows: Sequence[WrittenRow]) -> None:
-        before, self._seq, self._hash = self._seq, rows[-1][0], rows[-1][6]
+        before, self._seq, self._hash = self._seq, rows[-1][0], bytes(rows[-1][6])
         marked = self._marked
         if marked is not None and before < marked.seq <= self._seq and rows[marked.seq - before - 1][6] != marked.hash:
             raise self._refused(f"row {marked.seq} is not the one that was there")
