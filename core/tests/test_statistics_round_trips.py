@@ -1,7 +1,7 @@
 """Round trips are made of fills to the last digit: from flat to flat or to the other side, of either contract."""
 
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
@@ -10,10 +10,12 @@ from lab.domain.events import Fill, FundingPaid, OrderFilled
 from lab.domain.ledger import EXACT, ZERO, Ledger
 from lab.domain.orders import Side
 from lab.domain.time import MINUTE_NS, SECOND_NS
-from lab.statistics import round_trips
-from lab.statistics.round_trips import RoundTrip, RoundTrips
+from lab.statistics.round_trips import RoundTrips
 from lab.statistics.tally import trade_figures
 from lab.testing.builders import instrument
+
+if TYPE_CHECKING:
+    from lab.statistics.round_trip import RoundTrip
 
 D = Decimal
 X = "BTCUSDT"
@@ -145,9 +147,9 @@ def test_a_position_whose_beginning_was_not_seen_is_of_no_round_trip() -> None:
     assert not trips.open()
 
 
-def test_more_than_so_many_open_positions_are_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(round_trips, "_OPEN_MOST", 2)
+def test_more_than_so_many_open_positions_are_not_followed() -> None:
     desk = Desk()
+    desk.trips = RoundTrips(open_most=2)
     for symbol in ("A", "B", "C"):
         desk.fill("1", "100", symbol=symbol)
     assert [trip.symbol for trip in desk.trips.open()] == ["A", "B"]

@@ -11,7 +11,6 @@ from lab.domain.orders import Side
 from lab.domain.time import DAY_NS, MINUTE_NS, SECOND_NS, parse_time
 from lab.records.run import ComponentRecord, RunStarted, RunState, SessionState, Totals
 from lab.records.statistics import Statistics
-from lab.statistics import run as run_module
 from lab.statistics.run import RunStatistics
 from lab.statistics.wording import figure_rows
 from lab.testing.builders import instrument
@@ -54,9 +53,15 @@ def state(number: int, equity: str, price: str = "100", **totals: Any) -> RunSta
 
 
 def found(
-    rows: Sequence[object], end: RunState | None, *, first_ns: int = BEGIN, last_ns: int = BEGIN + DAY_NS, **how: Any
+    rows: Sequence[object],
+    end: RunState | None,
+    *,
+    first_ns: int = BEGIN,
+    last_ns: int = BEGIN + DAY_NS,
+    months_most: int = 1_200,
+    **how: Any,
 ) -> Statistics:
-    taken = RunStatistics(started(**how), D(1_000))
+    taken = RunStatistics(started(**how), D(1_000), months_most)
     taken.take(rows)
     return taken.finish(end, first_ns, last_ns)
 
@@ -224,9 +229,8 @@ def test_a_run_of_which_only_rows_are_known_has_its_trades_and_days() -> None:
     assert [month.return_percent for month in one.by_month] == [10.0]
 
 
-def test_only_the_newest_months_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_module, "_MONTHS_MOST", 2)
-    one = found([day(0, "1100", "200"), day(31, "1210", "400")], state(60, "1210", "300"))
+def test_only_the_newest_months_are_kept() -> None:
+    one = found([day(0, "1100", "200"), day(31, "1210", "400")], state(60, "1210", "300"), months_most=2)
     assert [month.month for month in one.by_month] == ["2024-02", "2024-03"]
     assert [month.return_percent for month in one.by_month] == [10.0, 0.0]
     assert [month.buy_and_hold_percent for month in one.by_month] == [100.0, -25.0]

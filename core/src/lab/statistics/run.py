@@ -3,7 +3,7 @@
 import math
 from array import array
 from collections.abc import Callable, Iterable, Mapping
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Any, Final
 
 from lab.domain.events import DayEnded, FundingPaid, OrderFilled
@@ -13,7 +13,8 @@ from lab.records.base import exact
 from lab.records.run import RunStarted, RunState, Totals
 from lab.records.statistics import MonthFigures, Statistics, TradeFigures
 from lab.statistics.returns import cagr, calmar, daily_returns, sharpe, sortino, volatility
-from lab.statistics.round_trips import RoundTrip, RoundTrips
+from lab.statistics.round_trip import RoundTrip
+from lab.statistics.round_trips import EXACTLY, RoundTrips
 from lab.statistics.tally import Tally, rounded
 
 KEPT_SINCE: Final = 3
@@ -41,9 +42,10 @@ class RunStatistics:
     It keeps a few figures of each strategy and symbol, of each month, and eight bytes of each day.
     """
 
-    def __init__(self, started: RunStarted, starting: Decimal) -> None:
+    def __init__(self, started: RunStarted, starting: Decimal, months_most: int = _MONTHS_MOST) -> None:
         self._started = started
         self._starting = starting
+        self._months_most = months_most
         self._instruments = started.instruments
         self._trips = RoundTrips()
         self._tallies: dict[tuple[str, str], Tally] = {}
@@ -57,13 +59,14 @@ class RunStatistics:
 
     def take(self, events: Iterable[object]) -> None:
         """Take the bodies of rows. Raises ``ValueError`` or ``ArithmeticError`` for what no run writes."""
-        for event in events:
-            if event.__class__ is OrderFilled:
-                self._fill(event)
-            elif isinstance(event, FundingPaid):
-                self._trips.pay(event)
-            elif isinstance(event, DayEnded):
-                self._day(event.day_ns, event.equity, event.prices)
+        with localcontext(EXACTLY):
+            for event in events:
+                if type(event) is OrderFilled:
+                    self._fill(event)
+                elif type(event) is FundingPaid:
+                    self._trips.pay(event)
+                elif type(event) is DayEnded:
+                    self._day(event.day_ns, event.equity, event.prices)
 
     def finish(self, end: RunState | None, first_ns: int, last_ns: int) -> Statistics:
         """Return the statistics of a run from ``first_ns`` to ``last_ns`` whose state was ``end`` then.
@@ -75,14 +78,17 @@ class RunStatistics:
         kept = self._started.schema_version >= KEPT_SINCE
         if end is not None and kept and end.day_ns and totals.first_prices:
             self._day(end.day_ns, end.equity, totals.last_prices)
-        for trip in self._trips.open():
-            self._tally(trip).count(trip)
         by_strategy, by_symbol, every = dict[str, Tally](), dict[str, Tally](), Tally()
-        for (strategy, symbol), tally in self._tallies.items():
-            by_strategy.setdefault(strategy, Tally()).add(tally)
-            by_symbol.setdefault(symbol, Tally()).add(tally)
-            every.add(tally)
-        trades = every.figures()
+        with localcontext(EXACTLY):
+            for trip in self._trips.open():
+                self._tally(trip).count(trip)
+            for (strategy, symbol), tally in self._tallies.items():
+                by_strategy.setdefault(strategy, Tally()).add(tally)
+                by_symbol.setdefault(symbol, Tally()).add(tally)
+                every.add(tally)
+            trades = every.figures()
+            figures_by_strategy = {name: by_strategy[name].figures() for name in sorted(by_strategy)}
+            figures_by_symbol = {name: by_symbol[name].figures() for name in sorted(by_symbol)}
         _say_missing(trades, left_out)
         extremes = end is not None and kept
         if not extremes:
@@ -104,8 +110,8 @@ class RunStatistics:
             first_prices=totals.first_prices,
             last_prices=totals.last_prices,
             by_month=months,
-            by_strategy={name: by_strategy[name].figures() for name in sorted(by_strategy)},
-            by_symbol={name: by_symbol[name].figures() for name in sorted(by_symbol)},
+            by_strategy=figures_by_strategy,
+            by_symbol=figures_by_symbol,
             left_out=dict(sorted(left_out.items())),
         )
 
@@ -122,7 +128,7 @@ class RunStatistics:
         instrument = self._instruments.get(event.symbol)
         if instrument is None:
             raise ValueError(f"a fill of {event.symbol!r:.60}, which the run did not trade")
-        trip = self._trips.take(event, instrument)
+        trip = self._trips.take_exactly(event, instrument)
         if trip is None:
             return
         self._tally(trip).trade(trip)
@@ -138,7 +144,7 @@ class RunStatistics:
         found = self._months.get(month)
         if found is None:
             found = self._months[month] = _Month(self._equity)
-            if len(self._months) > _MONTHS_MOST:
+            if len(self._months) > self._months_most:
                 self._dropped = self._months.pop(next(iter(self._months)))
         found.after, found.prices = equity, prices
         found.days += 1
@@ -219,7 +225,7 @@ class RunStatistics:
 
     def _by_month(self, first: Mapping[str, Decimal], left_out: dict[str, str]) -> tuple[MonthFigures, ...]:
         if self._dropped is not None:
-            left_out["by_month"] = f"only the newest {_MONTHS_MOST} months are kept"
+            left_out["by_month"] = f"only the newest {self._months_most} months are kept"
         elif not self._months:
             old = self._started.schema_version < KEPT_SINCE
             left_out["by_month"] = _OLD if old else "no day of live prices is known"

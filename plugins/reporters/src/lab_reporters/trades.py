@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from lab.statistics.round_trips import RoundTrip
+from lab.statistics.round_trip import RoundTrip
 
 from lab_reporters import text
 
