@@ -23,6 +23,8 @@ from lab.domain.position import FLAT, Position
 from lab.errors import EngineError
 
 ZERO: Final = Decimal(0)
+_FLAT: Final = FLAT  # compiled code reads a name that is Final at once, where it looks any other up in its module
+_position: Final = Position
 _COST_STEP: Final = Decimal("1e-10")
 
 Posting = tuple[str, Decimal]
@@ -125,7 +127,7 @@ class Ledger:
 
     def position(self, symbol: str) -> Position:
         """Return the position, a flat one when there is none yet."""
-        return self.positions.get(symbol, FLAT)
+        return self.positions.get(symbol, _FLAT)
 
     def fill(self, symbol: str, quantity: Decimal, price: Decimal, fee: Decimal) -> tuple[Posting, ...]:
         """Book a fill of a signed quantity and return its postings. ``price`` is the worth of a contract at its price.
@@ -134,11 +136,11 @@ class Ledger:
         the sum over the position's life is exact. Raises ``decimal.Inexact`` for figures of more digits than are kept,
         and has then booked nothing.
         """
-        held = self.positions.get(symbol, FLAT)
+        held = self.positions.get(symbol, _FLAT)
         before, cost = held.quantity, held.cost
         after = before + quantity
         if not before or (before > ZERO) is (quantity > ZERO):
-            position, move = Position(after, cost + quantity * price), -fee
+            position, move = _position(after, cost + quantity * price), -fee
             cash, fees = self.cash + move, self.fees + fee  # nothing is changed before all of it is known to be exact
             self.positions[symbol], self.cash, self.fees = position, cash, fees
             return (("cash", move), ("fees", fee))
@@ -152,7 +154,7 @@ class Ledger:
         else:
             loss = cost - before * price
             cost = after * price
-        position, move = Position(after, cost), -loss - fee
+        position, move = _position(after, cost), -loss - fee
         cash, realised, fees = self.cash + move, self.realised + loss, self.fees + fee
         self.positions[symbol], self.cash, self.realised, self.fees = position, cash, realised, fees
         return (("cash", move), ("realised", loss), ("fees", fee))

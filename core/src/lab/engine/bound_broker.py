@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Decimal, getcontext, setcontext
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from lab.domain.inputs import Input
 from lab.domain.ledger import EXACT, EXACT_DIGITS, exact_context, renew
@@ -13,6 +13,11 @@ from lab.engine.checks import check_answer
 from lab.engine.protocols import BrokerProtocol, OnFailure, declared, describe_failure, describe_value
 from lab.engine.view import MarketView
 from lab.errors import ComponentError
+
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_CANDLE: Final = Candle
+_QUOTE: Final = Quote
+_setcontext: Final = setcontext
 
 
 class BoundBroker:
@@ -39,24 +44,24 @@ class BoundBroker:
     def submit(self, order: Order, now_ns: int) -> Accepted | Rejected:
         """Return the broker's checked answer. The exact context is in force afterwards."""
         self._idle.clear()
-        setcontext(self._lent)
+        _setcontext(self._lent)
         try:
             answer = self._submit(order, now_ns)
             check_answer(answer, now_ns)
         except BaseException as error:
             raise self._failure("submit", error) from error
         finally:
-            setcontext(EXACT)
+            _setcontext(EXACT)
             if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
                 renew(self._lent)
         return answer
 
     def observe(self, event: Input) -> object:
         """Return what the broker reports on a market event, unchecked. The exact context is in force afterwards."""
-        setcontext(self._lent)
+        _setcontext(self._lent)
         try:
             reports = self._observe(event)
-            if not reports and (type(event) is Candle or type(event) is Quote):
+            if not reports and (type(event) is _CANDLE or type(event) is _QUOTE):
                 self._rest(event[0])
             else:
                 self._idle.clear()
@@ -64,7 +69,7 @@ class BoundBroker:
         except BaseException as error:
             raise self._failure("observe", error) from error
         finally:
-            setcontext(EXACT)
+            _setcontext(EXACT)
             if self._lent.prec != EXACT_DIGITS or self._lent.rounding != ROUND_HALF_EVEN:
                 renew(self._lent)
 
@@ -80,13 +85,13 @@ class BoundBroker:
     def is_idle(self, event: Any) -> bool:
         """Return whether the broker said that an event is nothing to it."""
         kind = type(event)
-        if kind is Candle:
+        if kind is _CANDLE:
             symbol, _, time_ns, opened, upper, lower, _, _, _ = event
             if opened > upper:  # it may: venues carry it over from the close before
                 upper = opened
             elif opened < lower:
                 lower = opened
-        elif kind is Quote:
+        elif kind is _QUOTE:
             symbol, time_ns, lower, _, upper, _ = event
         else:
             return False

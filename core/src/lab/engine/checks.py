@@ -44,8 +44,18 @@ _TEXT_MOST: Final = 500
 _NUMBERS_MOST: Final = 20
 _LONG_FIGURE: Final = 40
 _LEG: Final = re.compile(r"[A-Za-z0-9_.:+-]{1,32}").fullmatch
+_LEGS: Final = frozenset({"entry", "exit"})  # the usual ones, which no pattern need look at
 _TYPES: Final = tuple(OrderType)
 _GTC: Final = TimeInForce.GTC
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_ACCEPTED: Final = Accepted
+_DECIMAL: Final = Decimal
+_FILL: Final = Fill
+_REQUEST: Final = OrderRequest
+_SIDE: Final = Side
+_TIME_IN_FORCE: Final = TimeInForce
+_TYPE: Final = OrderType
+_astuple: Final = astuple
 _ENDS: Final = frozenset({"expired", "rejected", "cancelled"})
 
 
@@ -61,7 +71,7 @@ def validated_actions(actions: Iterable[object]) -> list[Action]:
     if len(taken) > _AT_ONCE:
         raise ValueError(f"more than {_AT_ONCE} requests in one decision")
     for action in taken:
-        if type(action) is OrderRequest:
+        if type(action) is _REQUEST:
             _check_request(action)
         elif type(action) is CancelRequest:
             _check_texts("CancelRequest", action, "order_id", "reason")
@@ -83,36 +93,37 @@ def _check_amendment(request: Any) -> None:
 
 
 def _check_request(request: Any) -> None:
-    """Check every field; nearly every request is sound, which takes one expression and a short loop."""
+    """Check every field; nearly every request is sound, which takes one expression."""
     # All fields in one call: a look-up of each costs twice as much.
     (
         symbol, side, quantity, kind, limit, reduce_only, reason, leg, decided_ns,
         stop, trail, stop_loss, take_profit, post_only, time_in_force, expires_ns, group,
-    ) = astuple(request)  # fmt: skip
+    ) = _astuple(request)  # fmt: skip
     try:
         if (
-            type(side) is Side
-            and type(kind) is OrderType
+            type(side) is _SIDE
+            and type(kind) is _TYPE
             and type(reduce_only) is bool
             and type(post_only) is bool
-            and type(time_in_force) is TimeInForce
+            and type(time_in_force) is _TIME_IN_FORCE
             and type(symbol) is type(leg) is type(reason) is type(group) is str
             and symbol.isascii()
             and len(symbol) <= _TEXT_MOST
             and reason.isascii()
             and len(reason) <= _TEXT_MOST
-            and (not leg or _LEG(leg))
+            and (not leg or leg in _LEGS or _LEG(leg))
             and (not group or _LEG(group))
-            and type(quantity) is Decimal
+            and type(quantity) is _DECIMAL
             and _LEAST < quantity < _MOST
             and decided_ns is None
             and expires_ns is None
+            and (limit is None or (type(limit) is _DECIMAL and _LEAST < limit < _MOST))
+            and (stop is None or (type(stop) is _DECIMAL and _LEAST < stop < _MOST))
+            and (trail is None or (type(trail) is _DECIMAL and _LEAST < trail < _MOST))
+            and (stop_loss is None or (type(stop_loss) is _DECIMAL and _LEAST < stop_loss < _MOST))
+            and (take_profit is None or (type(take_profit) is _DECIMAL and _LEAST < take_profit < _MOST))
         ):
-            for price in (limit, stop, trail, stop_loss, take_profit):
-                if price is not None and not (type(price) is Decimal and _LEAST < price < _MOST):
-                    break
-            else:
-                return
+            return
     except InvalidOperation:
         pass  # a NaN is neither above nor below anything
     _check_each_field(request)
@@ -209,7 +220,7 @@ def checked_reason(reason: Any) -> str:
 
 def check_answer(answer: Any, now_ns: int) -> None:
     """Refuse what is neither `Accepted` with a time from now on nor `Rejected` with a reason."""
-    if type(answer) is Accepted:
+    if type(answer) is _ACCEPTED:
         eligible_ns = answer.eligible_ns
         if type(eligible_ns) is not int or not now_ns <= eligible_ns < 2**63:
             raise ValueError(f"Accepted.eligible_ns is {eligible_ns!r:.60}; expected nanoseconds from {now_ns} on")
@@ -219,12 +230,18 @@ def check_answer(answer: Any, now_ns: int) -> None:
         raise TypeError(f"it answered {describe_value(answer)}; expected Accepted or Rejected")
 
 
-def check_report(report: Any, event_ns: int) -> None:
-    """Refuse what is no `Fill`, `Triggered` or `Amended` with exact figures, and no `Ended` with outcome and reason."""
-    if type(report) is Fill:
+def check_report(report: Any, event_ns: int) -> tuple[Any, ...]:
+    """Refuse what is no `Fill`, `Triggered` or `Amended` with exact figures, and no `Ended` with outcome and reason.
+
+    Return all fields of a fill, of another report none.
+    """
+    if type(report) is _FILL:
         try:
-            if not _is_sound(report, event_ns):
+            # All fields in one call: a look-up of each costs twice as much.
+            fields: tuple[Any, ...] = _astuple(report)
+            if not _is_sound(fields, event_ns):
                 raise ValueError(_what_is_wrong(report, event_ns))
+            return fields
         except (InvalidOperation, AttributeError):  # a NaN is neither above nor below anything
             raise ValueError(_what_is_wrong(report, event_ns)) from None
     elif type(report) is Ended:
@@ -243,6 +260,7 @@ def check_report(report: Any, event_ns: int) -> None:
                 _check_price("Amended", name, getattr(report, name))
     else:
         raise TypeError(f"observe() gave {describe_value(report)}; expected Fill, Ended, Triggered or Amended")
+    return ()
 
 
 def _check_price(owner: str, name: str, value: Any) -> None:
@@ -251,16 +269,16 @@ def _check_price(owner: str, name: str, value: Any) -> None:
         raise ValueError(f"{owner}.{name} is {value}; expected more than 0")
 
 
-def _is_sound(fill: Any, event_ns: int) -> bool:
+def _is_sound(fields: tuple[Any, ...], event_ns: int) -> bool:
     """Return whether a fill's figures are exact and within bounds: one expression, because every fill passes here."""
     (
         oid, quantity, price, fee, rate, liquidity, rule, reference, spread, slippage, time_ns,
         age_ns, displayed, queue, best, worst,
-    ) = astuple(fill)  # fmt: skip
+    ) = fields  # fmt: skip
     return (
-        type(quantity) is type(price) is type(fee) is type(rate) is Decimal
-        and type(reference) is type(slippage) is Decimal
-        and (spread is None or (type(spread) is Decimal and ZERO <= spread < _MOST))
+        type(quantity) is type(price) is type(fee) is type(rate) is _DECIMAL
+        and type(reference) is type(slippage) is _DECIMAL
+        and (spread is None or (type(spread) is _DECIMAL and ZERO <= spread < _MOST))
         and ZERO < quantity < _MOST
         and ZERO < price < _MOST
         and _FEE_LEAST < fee < _FEE_MOST
@@ -274,10 +292,10 @@ def _is_sound(fill: Any, event_ns: int) -> bool:
         and type(time_ns) is type(age_ns) is int
         and 0 <= time_ns <= event_ns
         and -(2**63) < age_ns < 2**63
-        and (displayed is None or (type(displayed) is Decimal and ZERO <= displayed < _FEE_MOST))
-        and (queue is None or (type(queue) is Decimal and ZERO <= queue < _FEE_MOST))
-        and (best is None or (type(best) is Decimal and ZERO < best < _MOST))
-        and (worst is None or (type(worst) is Decimal and ZERO < worst < _MOST))
+        and (displayed is None or (type(displayed) is _DECIMAL and ZERO <= displayed < _FEE_MOST))
+        and (queue is None or (type(queue) is _DECIMAL and ZERO <= queue < _FEE_MOST))
+        and (best is None or (type(best) is _DECIMAL and ZERO < best < _MOST))
+        and (worst is None or (type(worst) is _DECIMAL and ZERO < worst < _MOST))
     )
 
 

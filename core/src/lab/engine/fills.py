@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from decimal import Decimal, Inexact, getcontext, setcontext
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import astuple, replace
 
@@ -28,7 +28,14 @@ _OTHERS: Final = "others"
 _WORKING: Final = OrderState.WORKING
 _PARTIALLY_FILLED: Final = OrderState.PARTIALLY_FILLED
 _FILLED: Final = OrderState.FILLED
-_BUY = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
+_BUY: Final = Side.BUY  # Python 3.11 looks an enum's member up in 90 ns: too long for every order
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_FILL: Final = Fill
+_FLAT: Final = FLAT
+_astuple: Final = astuple
+_filled: Final = OrderFilled
+_getcontext: Final = getcontext
+_setcontext: Final = setcontext
 
 
 class FillBooking:
@@ -55,7 +62,7 @@ class FillBooking:
         """
         if self._entry.broker.is_idle(event):
             return
-        before = getcontext()
+        before = _getcontext()
         filled: list[str] = []
         try:
             self._state.ended.clear()
@@ -65,7 +72,7 @@ class FillBooking:
         finally:  # fills before a report that breaks the contract count
             for symbol in filled:
                 self._valuation.revalue(self._state.markets[symbol])
-            setcontext(before)
+            _setcontext(before)
 
     def _book(self, time_ns: int, reports: object, filled: list[str], out: Outputs) -> None:
         """Book reports in their order; ``filled`` takes the symbols that were filled."""
@@ -78,18 +85,19 @@ class FillBooking:
             raise entry.broker.broke(f"reported {len(reports)} times on one event; expected at most {_REPORTS_MOST}")
         for report in reports:
             try:
-                check_report(report, time_ns)
+                fields = check_report(report, time_ns)
             except (TypeError, ValueError) as error:
                 raise entry.broker.broke(f"gave a bad report: {error}") from None
-            open_ = state.working.get(report.order_id)
+            order_id = fields[0] if fields else report.order_id
+            open_ = state.working.get(order_id)
             if open_ is None:
-                if report.order_id in state.ended:
+                if order_id in state.ended:
                     continue
-                raise entry.broker.broke(f"reported on {report.order_id}, which is not working: {report!r:.300}")
-            if type(report) is Fill:
-                self._fill(open_, report, time_ns, out)
-                if open_.order.symbol not in filled:
-                    filled.append(open_.order.symbol)
+                raise entry.broker.broke(f"reported on {order_id}, which is not working: {report!r:.300}")
+            if type(report) is _FILL:
+                symbol = self._fill(open_, report, fields, time_ns, out)
+                if symbol not in filled:
+                    filled.append(symbol)
                 continue
             try:
                 if type(report) is Ended:
@@ -103,13 +111,17 @@ class FillBooking:
                 raise entry.broker.broke(f"reported what cannot be: {error}") from None
 
     def _fill(  # noqa: C901 - a call costs more than a branch
-        self, open_: OpenOrder, fill: Fill, time_ns: int, out: Outputs
-    ) -> None:
+        self, open_: OpenOrder, fill: Fill, fields: tuple[Any, ...], time_ns: int, out: Outputs
+    ) -> str:
+        """Book a fill, whose ``fields`` are given too; return its symbol."""
         if self._before_fill is not None:
             self._before_fill(fill.time_ns)
-        book, order, quantity = open_.book, open_.order, fill.quantity
-        early = time_ns < open_.eligible_ns or (open_.state is _WORKING and order.type in TRIGGERED_TYPES)
-        entry = self._state.working.get(order.parent) if order.parent else None
+        book, order = open_.book, open_.order
+        _, quantity, price, fee, _, _, _, _, _, _, _, _, _, _, _, _ = fields
+        # All fields in one call: a look-up of each costs more.
+        oid, _, symbol, side, _, kind, _, reduce_only, _, _, _, _, _, _, _, _, parent, _ = _astuple(order)
+        early = time_ns < open_.eligible_ns or (open_.state is _WORKING and kind in TRIGGERED_TYPES)
+        entry = self._state.working.get(parent) if parent else None
         if entry is not None:  # a child fills no more than its entry did
             entry.guarded += quantity
             early = early or entry.guarded > entry.order.quantity - entry.remaining
@@ -117,23 +129,24 @@ class FillBooking:
             raise self._entry.broker.broke(
                 f"filled what it may not: {fill!r:.300} of {order!r:.300}, {open_.remaining} left, at {time_ns}"
             )
-        symbol = order.symbol
-        buys = order.side is _BUY
+        buys = side is _BUY
         positions = book.ledger.positions
-        held = positions.get(symbol, FLAT).quantity
+        held = positions.get(symbol, _FLAT).quantity
         over = ZERO
-        if order.reduce_only:
+        if reduce_only:
             over = quantity + held if buys else quantity - held
             if over > ZERO:
                 fill, quantity = self._clip(self._state.markets[symbol].instrument, fill, over)
                 if quantity <= ZERO:
                     self._entry.changes.end_idle(open_, out)
-                    return
+                    return str(symbol)
+                fields = _astuple(fill)
+                fee = fields[3]
         open_.fills += 1
         try:
             market = self._state.markets[symbol]
-            worth = market.instrument.worth(fill.price) if market.contract_value else fill.price
-            postings = book.ledger.fill(symbol, quantity if buys else -quantity, worth, fill.fee)
+            worth = market.instrument.worth(price) if market.contract_value else price
+            postings = book.ledger.fill(symbol, quantity if buys else -quantity, worth, fee)
         except Inexact:
             raise self._entry.broker.broke(f"filled with more digits than money is kept with: {fill!r:.300}") from None
         after = positions[symbol].quantity
@@ -141,12 +154,11 @@ class FillBooking:
         counters = self._state.counters
         counters.fills += 1
         book.fills += 1
-        self._tally(fill, market)
+        self._tally(fields, market)
         if closed:
             counters.trades += 1
             book.trades += 1
         open_.remaining = remaining = open_.remaining - quantity
-        oid = order.id
         if remaining:
             open_.state = _PARTIALLY_FILLED
         else:
@@ -154,24 +166,23 @@ class FillBooking:
             del book.orders[oid]
             del self._state.working[oid]
             book.remember(oid, "filled")
-        out.append(OrderFilled(f"{oid}.{open_.fills}", book.name, symbol, order.side, remaining, after, fill, postings))
+        out.append(_filled(f"{oid}.{open_.fills}", book.name, symbol, side, remaining, after, fill, postings))
         if over > ZERO:
             self._entry.changes.end_idle(open_, out)
         if open_.children:
             self._entry.changes.wake(open_)
         if closed and book.orders:
             self._entry.changes.position_closed(open_, out)
+        return str(symbol)
 
-    def _tally(self, fill: Fill, market: Market) -> None:
+    def _tally(self, fields: tuple[Any, ...], market: Market) -> None:
         """Count a fill under its rule, and what it would have cost at the best and at the worst of its references."""
         counters = self._state.counters
         rules = counters.fill_rules
-        tally = rules.get(fill.rule)
+        _, quantity, price, fee, _, _, rule, reference, _, slippage, _, age_ns, _, _, best, worst = fields
+        tally = rules.get(rule)
         if tally is None:
-            rule = fill.rule if len(rules) < _RULES_MOST else _OTHERS
-            tally = rules.setdefault(rule, FillTally())
-        # All fields in one call: a look-up of each costs twice as much.
-        _, quantity, price, fee, _, _, _, reference, _, slippage, _, age_ns, _, _, best, worst = astuple(fill)
+            tally = rules.setdefault(rule if len(rules) < _RULES_MOST else _OTHERS, FillTally())
         tally.fills += 1
         tally.fees += fee
         if age_ns < 0:

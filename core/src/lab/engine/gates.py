@@ -15,6 +15,12 @@ from lab.engine.protocols import OnFailure, RiskGateProtocol, declared, describe
 from lab.engine.state import Market, Outputs
 from lab.engine.view import View
 
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_PASS: Final = PASS
+_PASS_TYPE: Final = Pass
+_getcontext: Final = getcontext
+_replace: Final = replace
+_setcontext: Final = setcontext
 _FAILED: Final = "the gate failed"
 _ENTRIES_MOST: Final = 100
 _CHARACTERS_MOST: Final = 100_000
@@ -90,9 +96,10 @@ class Gates:
                 verdict = Refuse(gate.failure)
             else:
                 # A copy: a gate that writes to what it is shown changes nothing.
-                verdict = self._ask(gate, replace(request, quantity=quantity), view)
-                if verdict is PASS or type(verdict) is Pass:
+                verdict = self._ask(gate, _replace(request, quantity=quantity), view)
+                if verdict is _PASS or type(verdict) is _PASS_TYPE:
                     continue
+                _setcontext(EXACT)
                 if type(verdict) is Shrink:
                     smaller = self._shrunk(gate, verdict, quantity, market)
                     if isinstance(smaller, Approval):
@@ -101,6 +108,7 @@ class Gates:
                         continue
                     verdict = smaller
             refusal = self._refusal(gate, verdict)
+            _setcontext(EXACT)
             if reducible:
                 return Approval(
                     min(quantity, reducible),
@@ -108,17 +116,18 @@ class Gates:
                     closes=True,
                 )
             return gate.name, refusal
+        _setcontext(EXACT)
         return Approval(quantity, remarks)
 
     def _ask(self, gate: BoundGate, shown: OrderRequest, view: View) -> object:
-        setcontext(gate.context)
+        """Return a gate's verdict. Its context is in force afterwards: most often the next gate's follows at once."""
+        _setcontext(gate.context)
         try:
             return gate.review(shown, view)
         except BaseException as error:
             self._on_failure("gate", gate.name, "review", error)
             return Refuse(f"{_FAILED}: {describe_failure(error)}")
         finally:
-            setcontext(EXACT)
             if gate.context.prec != EXACT_DIGITS or gate.context.rounding != ROUND_HALF_EVEN:
                 renew(gate.context)
 
@@ -168,8 +177,8 @@ class Gates:
         ask = gate.tripped
         if ask is None or gate.failure:
             return ""
-        before = getcontext()
-        setcontext(gate.context)
+        before = _getcontext()
+        _setcontext(gate.context)
         try:
             reason = ask(view)
             return "" if reason == "" else checked_reason(reason)
@@ -177,7 +186,7 @@ class Gates:
             self._fail(gate, "tripped", error, out)
             return ""
         finally:
-            setcontext(before)
+            _setcontext(before)
             if gate.context.prec != EXACT_DIGITS or gate.context.rounding != ROUND_HALF_EVEN:
                 renew(gate.context)
 

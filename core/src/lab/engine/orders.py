@@ -19,16 +19,22 @@ from lab.engine.bound_broker import BoundBroker
 from lab.engine.changes import OrderChanges
 from lab.engine.gates import Approval, Gates
 from lab.engine.margin_rules import margin_problem
-from lab.engine.order_rules import Numbers, Problem, is_plain, on_tick, quantity_problem, terms_problem
+from lab.engine.order_rules import Fields, Numbers, Problem, is_plain, on_tick, quantity_problem, terms_problem
 from lab.engine.state import Book, EngineState, Market, OpenOrder, Outputs
 from lab.engine.view import View
 from lab.errors import ComponentError
 
 Archive = Callable[[str], str | None]
 
-# Python 3.11 looks an enum's member up in 90 ns: too long for every order.
-_MARKET = OrderType.MARKET
-_BUY = Side.BUY
+# Python 3.11 looks an enum's member up in 90 ns: too long for every order. And compiled code reads a name that is
+# Final at once, where it looks any other up in its module.
+_MARKET: Final = OrderType.MARKET
+_BUY: Final = Side.BUY
+_FLAT: Final = FLAT
+_REJECTED: Final = Rejected
+_astuple: Final = astuple
+_order: Final = Order
+_accepted: Final = OrderAccepted
 _WORKING_MOST: Final = 1_000
 """How many orders of one book may work when a strategy asks for another; one that only closes is always taken."""
 
@@ -56,23 +62,25 @@ class OrderEntry:
         the decision was made on fresh data.
         """
         state = self._state
-        symbol, wanted = request.symbol, request.quantity
+        # All fields in one call: a look-up of each costs more.
+        fields: Fields = _astuple(request)
+        symbol, side, wanted, _, _, reduce_only, _, leg, decided_ns, _, _, stop_loss, take_profit, _, _, _, _ = fields
         market = state.markets.get(symbol)
-        if request.decided_ns is not None:
-            decision = f"c{request.decided_ns}{market.suffix if market is not None else ''}"
-        oid = order_id(state.config_hash, book.name, symbol, decision, request.leg or str(place + 1))
-        held = book.ledger.positions.get(symbol, FLAT).quantity
-        reducible = self._reducible(book, request, held) if held else ZERO
-        bracket = request.stop_loss is not None or request.take_profit is not None
+        if decided_ns is not None:
+            decision = f"c{decided_ns}{market.suffix if market is not None else ''}"
+        oid = order_id(state.config_hash, book.name, symbol, decision, leg or str(place + 1))
+        held = book.ledger.positions.get(symbol, _FLAT).quantity
+        reducible = self._reducible(book, symbol, side, held) if held else ZERO
+        bracket = stop_loss is not None or take_profit is not None
         # An order with a bracket is meant to open: it may find the position closed when it fills.
-        closes = bool(reducible) and (request.reduce_only or (wanted <= reducible and not bracket))
+        closes = bool(reducible) and (reduce_only or (wanted <= reducible and not bracket))
         why = state.halt_reasons if market is None else market.halt_reasons
         halted = why if not closes else ()
         if not live or state.no_orders or (halted and not reducible):
             state.counters.signals += 1
             out.append(Signal(book.name, request, self._why_not(live, why)))
             return
-        perhaps_known = oid in book.orders or oid in book.outcomes or request.decided_ns is not None
+        perhaps_known = oid in book.orders or oid in book.outcomes or decided_ns is not None
         if perhaps_known and self._refuse_duplicate(book, oid, request, out):
             return
         if market is None:
@@ -81,13 +89,11 @@ class OrderEntry:
             return
         instrument = market.instrument
         quantity = step_down(wanted, instrument.lot) if wanted > ZERO else ZERO
-        if request.reduce_only and quantity > reducible:
+        if reduce_only and quantity > reducible:
             quantity = reducible
-        problem = self._problem(market, request, quantity, held, 0 if closes else len(book.orders))
+        problem = self._problem(market, request, is_plain(fields), quantity, held, 0 if closes else len(book.orders))
         if problem is None and (symbol in book.closing or market.notional_most is not None):
-            problem = margin_problem(
-                book, market, request.side, quantity, closes=closes, netted=state.margin_mode == "cross"
-            )
+            problem = margin_problem(book, market, side, quantity, closes=closes, netted=state.margin_mode == "cross")
         if problem is not None:
             self._refuse(book, oid, request, "engine", problem[0], problem[1], out)
             return
@@ -106,7 +112,7 @@ class OrderEntry:
             reason = f"below the minimum quantity: {'; '.join(remarks)}"
             self._refuse(book, oid, request, "engine", reason, numbers, out)
             return
-        self._submit(book, market, oid, request, quantity, request.reduce_only or closes, remarks, out)
+        self._submit(book, market, oid, request, fields, quantity, reduce_only or closes, remarks, out)
 
     def close_position(self, book: Book, symbol: str, quantity: Decimal, reason: str, out: Outputs) -> None:
         """Place the engine's own orders that close a position at the market: one, or as many as its maximum makes."""
@@ -122,7 +128,7 @@ class OrderEntry:
             while oid in book.orders or oid in book.outcomes:  # an earlier one at the same time has it
                 number += 1
                 oid = order_id(state.config_hash, book.name, symbol, f"{decision}.{number}", "close")
-            self._submit(book, market, oid, request, size, True, (), out)
+            self._submit(book, market, oid, request, _astuple(request), size, True, (), out)
 
     def _why_not(self, live: bool, halted: tuple[str, ...]) -> str:
         if not live:
@@ -143,32 +149,32 @@ class OrderEntry:
         return True
 
     @staticmethod
-    def _reducible(book: Book, request: OrderRequest, held: Decimal) -> Decimal:
+    def _reducible(book: Book, symbol: str, side: Side, held: Decimal) -> Decimal:
         """Return how much of the position the request can close.
 
         What market orders of its side will close is not available: a plain order opens with the rest, and passes the
         gates. Resting orders do not count: a stop must not wait for a distant target, and the order that fills second
         is cut to the position.
         """
-        if (held > ZERO) is (request.side is _BUY):
+        if (held > ZERO) is (side is _BUY):
             return ZERO
         left = held.copy_abs()
         if not book.orders:
             return left
         for open_ in book.orders.values():
             order = open_.order
-            if order.type is _MARKET and order.symbol == request.symbol and order.side is request.side:
+            if order.type is _MARKET and order.symbol == symbol and order.side is side:
                 left -= open_.remaining
         return max(left, ZERO)
 
     def _problem(
-        self, market: Market, request: OrderRequest, quantity: Decimal, held: Decimal, working: int
+        self, market: Market, request: OrderRequest, plain: bool, quantity: Decimal, held: Decimal, working: int
     ) -> Problem | None:
         """Return why the engine's rules or the broker's capabilities forbid the order, or ``None``.
 
         ``working`` is how many orders work already, 0 for one that only closes.
         """
-        if not (self._takes_market and is_plain(request)):
+        if not (self._takes_market and plain):
             problem = terms_problem(market, request, self.broker, self._state.now_ns)
             if problem is not None:
                 return problem
@@ -193,28 +199,28 @@ class OrderEntry:
         market: Market,
         oid: str,
         request: OrderRequest,
+        fields: Fields,
         quantity: Decimal,
         reduce_only: bool,
         remarks: tuple[str, ...],
         out: Outputs,
     ) -> None:
         now_ns, instrument = self._state.now_ns, market.instrument
-        # All fields in one call: a look-up of each costs more.
         (
-            _, side, _, kind, limit, _, _, _, _, stop, trail, stop_loss, take_profit, post_only, time_in_force,
+            _, side, requested, kind, limit, _, _, _, _, stop, trail, stop_loss, take_profit, post_only, time_in_force,
             expires_ns, group,
-        ) = astuple(request)  # fmt: skip
+        ) = fields  # fmt: skip
         if limit is not None:
             limit = instrument.passive_price(limit, side)
         if stop is not None:
             stop = on_tick("stop", stop, side, instrument)
         if trail is not None:
             trail = on_tick("trail", trail, side, instrument)
-        order = Order(
+        order = _order(
             oid, book.name, market.symbol, side, quantity, kind, limit, reduce_only, now_ns, quantity,
             0, stop, trail, post_only, time_in_force, expires_ns, "", f"{book.name}/{group}" if group else "",
         )  # fmt: skip
-        entry = self._give(book, order, request, request.quantity, remarks, out)
+        entry = self._give(book, order, request, requested, remarks, out)
         if entry is not None and not reduce_only and (stop_loss is not None or take_profit is not None):
             self._guard(book, market, entry, request, out)
 
@@ -232,18 +238,18 @@ class OrderEntry:
         (
             oid, _, symbol, side, quantity, kind, limit, reduce_only, now_ns, _, _, stop, trail, post_only,
             time_in_force, expires_ns, parent, group,
-        ) = astuple(order)  # fmt: skip
+        ) = _astuple(order)  # fmt: skip
         try:
             answer = self.broker.submit(order, now_ns)
         except ComponentError as failure:
             self._refuse(book, oid, request, "engine", str(failure), {}, out)
             raise
         self._state.counters.orders += 1
-        rejection = answer if type(answer) is Rejected else None
+        rejection = answer if type(answer) is _REJECTED else None
         eligible_ns = now_ns if rejection is not None else answer.eligible_ns  # type: ignore[union-attr]
         open_ = self._working[oid] = book.orders[oid] = OpenOrder(book, order, eligible_ns)
         out.append(
-            OrderAccepted(
+            _accepted(
                 oid, book.name, symbol, side, kind, quantity, limit, reduce_only, request.reason, requested, now_ns,
                 eligible_ns, remarks, stop, trail, post_only, time_in_force, expires_ns, parent, group,
             )

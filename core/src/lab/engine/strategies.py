@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Context, Decimal, getcontext, setcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab.domain.events import BrokerFailed, EntriesHalted, OrderAccepted, OrderEnded, OrderFilled, StrategyStopped
 from lab.domain.ledger import EXACT
@@ -20,6 +20,13 @@ from lab.errors import ComponentError
 if TYPE_CHECKING:
     from lab.domain.market import Candle
 
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_ACCEPTED: Final = OrderAccepted
+_ENDED: Final = OrderEnded
+_FILLED: Final = OrderFilled
+_REQUEST: Final = OrderRequest
+_getcontext: Final = getcontext
+_setcontext: Final = setcontext
 Method = Callable[..., Any]
 
 
@@ -160,8 +167,8 @@ class Strategies:
 
     def act(self, strategy: BoundStrategy, actions: Iterable[Action], decision: str, live: bool, out: Outputs) -> None:
         """Act on a decision's validated actions in their order, in the exact decimal context."""
-        before = getcontext()
-        setcontext(EXACT)
+        before = _getcontext()
+        _setcontext(EXACT)
         book, view, entry = strategy.book, strategy.view, self._entry
         place = 0
         try:
@@ -169,7 +176,7 @@ class Strategies:
                 if book.stopped:
                     return  # its own order's fill or end made it fail half-way
                 known = len(out)
-                if isinstance(action, OrderRequest):
+                if isinstance(action, _REQUEST):
                     entry.request(view, book, action, place, decision, live, out)
                     place += 1
                 elif live:
@@ -178,12 +185,12 @@ class Strategies:
                     else:
                         entry.changes.amend(view, book, action, out)
                 # An accepted order comes last where nothing was filled or ended: there is nothing to tell.
-                if self.listening and len(out) > known and out[-1].__class__ is not OrderAccepted:
+                if self.listening and len(out) > known and type(out[-1]) is not _ACCEPTED:
                     self.tell(out, known)
         except ComponentError as error:
             self.fail(error, out)
         finally:
-            setcontext(before)
+            _setcontext(before)
 
     # -- what they learn ---------------------------------------------------------------------------------------------
 
@@ -197,9 +204,9 @@ class Strategies:
                 output = out[first]
                 first += 1
                 kind = type(output)
-                if kind is OrderFilled:
+                if kind is _FILLED:
                     self._tell("on_fill", output, output.strategy, out)  # type: ignore[attr-defined]
-                elif kind is OrderEnded:
+                elif kind is _ENDED:
                     self._tell("on_end", output, output.strategy, out)  # type: ignore[attr-defined]
             if self._gates.breakers:
                 self.look_for_trips(out)

@@ -27,8 +27,8 @@ class Valuation:
     """The equity of one engine's books. Exact figures are exact in whatever decimal context they are asked for."""
 
     __slots__ = (
-        "_carried_loss", "_cash", "_markets", "_single", "_state", "_watch_all", "day_end_ns",
-        "day_starting_equity", "drawdown", "starting_equity",
+        "_carried_loss", "_cash", "_known_after", "_known_before", "_known_mark", "_known_position", "_markets",
+        "_single", "_state", "_watch_all", "day_end_ns", "day_starting_equity", "drawdown", "starting_equity",
     )  # fmt: skip
 
     def __init__(self, state: EngineState, carried_loss: CarriedLoss) -> None:
@@ -37,6 +37,10 @@ class Valuation:
         self._single = len(state.markets) == 1 and len(state.books) == 1
         self._watch_all = MarginWatch(state) if len(state.markets) > 1 else None
         self._carried_loss = carried_loss
+        # The newest open position that was valued: it, the total before, its mark and the total after.
+        self._known_position: Position | None = None
+        self._known_before = self._known_after = ZERO
+        self._known_mark = 0.0
         start = ZERO
         for book in state.books:
             start = EXACT.add(start, book.deposit)
@@ -63,12 +67,19 @@ class Valuation:
         total = book.ledger.cash
         for symbol, held in book.ledger.positions.items():
             quantity = held.quantity
-            if quantity:  # the context's own methods: to change the context and back costs more
+            if quantity:
                 market = self._markets[symbol]
+                mark = market.last if market.quote is None else market.mark(quantity >= ZERO)
+                if held is self._known_position and total is self._known_before and mark == self._known_mark:
+                    total = self._known_after  # several gates ask at the same moment
+                    continue
                 worth = self._mark(market, quantity)
                 if market.contract_value:
                     worth = market.instrument.worth(worth)
-                total = EXACT.subtract(EXACT.fma(quantity, worth, total), held.cost)
+                # The context's own methods: to change the context and back costs more.
+                after = EXACT.subtract(EXACT.fma(quantity, worth, total), held.cost)
+                self._known_position, self._known_before, self._known_mark = held, total, mark
+                self._known_after = total = after
         return total
 
     def profit(self, book: Book, symbol: str) -> Decimal:
