@@ -15,6 +15,18 @@ def test_a_float_is_the_decimal_of_its_shortest_text_however_many_came_before() 
         assert [str(as_decimal(value)) for value in values] == [repr(value) for value in values]
 
 
+@given(
+    st.one_of(
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.builds(
+            lambda number, places: float(f"{number}e-{places}"), st.integers(-(10**16), 10**16), st.integers(0, 9)
+        ),
+    )
+)
+def test_every_float_is_the_decimal_of_its_shortest_text_whether_a_text_was_made_or_not(value: float) -> None:
+    assert as_decimal(value).as_tuple() == D(repr(value)).as_tuple()
+
+
 def test_a_whole_number_is_taken_as_a_float_whichever_came_first() -> None:
     assert str(as_decimal(7654321)) == str(as_decimal(7654321.0)) == "7654321.0"
     assert str(as_decimal(7654322.0)) == str(as_decimal(7654322)) == "7654322.0"

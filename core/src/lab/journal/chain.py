@@ -24,6 +24,11 @@ from lab.domain.market import Candle
 from lab.journal.codec import KINDS, encode
 from lab.secret import bytes_without_secrets, knows_secrets
 
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_ACCEPTED: Final = OrderAccepted
+_ENDED: Final = OrderEnded
+_FILLED: Final = OrderFilled
+_bytearray: Final = bytearray
 _sha256: Final = sha256
 GENESIS: Final = b"\0" * 32
 """What stands for the hash before the first row."""
@@ -41,11 +46,11 @@ def key_of(event: object) -> str | None:
 
     Accepted and refused orders share the order's key: an id has one outcome. Only a duplicate's own refusal has none.
     """
-    if type(event) is OrderAccepted:
+    if type(event) is _ACCEPTED:
         return f"order:{event.order_id}"
-    if type(event) is OrderFilled:
+    if type(event) is _FILLED:
         return f"fill:{event.fill_id}"
-    if type(event) is OrderEnded:
+    if type(event) is _ENDED:
         return f"end:{event.order_id}"
     if type(event) is OrderRefused:
         return None if event.by == "duplicate" else f"order:{event.order_id}"
@@ -95,5 +100,5 @@ def chain_rows(gathered: Iterable[Gathered], seq: int, previous: bytes) -> list[
             if secrets:
                 body = bytes_without_secrets(body)
             previous = _hashed(previous, f"{seq}{step}{kind}\n{key or ''}\n", body)
-            rows.append((seq, time_ns, input_n, kind, key, body.decode(), bytearray(previous)))
+            rows.append((seq, time_ns, input_n, kind, key, body.decode(), _bytearray(previous)))
     return rows

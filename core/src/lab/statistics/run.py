@@ -17,6 +17,11 @@ from lab.statistics.round_trip import RoundTrip
 from lab.statistics.round_trips import EXACTLY, RoundTrips
 from lab.statistics.tally import Tally, rounded
 
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_DAY: Final = DayEnded
+_FILLED: Final = OrderFilled
+_PAID: Final = FundingPaid
+
 KEPT_SINCE: Final = 3
 """The journal's schema from which on it has the ends of days and the extremes of equity."""
 _MONTHS_MOST: Final = 1_200
@@ -61,11 +66,11 @@ class RunStatistics:
         """Take the bodies of rows. Raises ``ValueError`` or ``ArithmeticError`` for what no run writes."""
         with localcontext(EXACTLY):
             for event in events:
-                if type(event) is OrderFilled:
+                if type(event) is _FILLED:
                     self._fill(event)
-                elif type(event) is FundingPaid:
+                elif type(event) is _PAID:
                     self._trips.pay(event)
-                elif type(event) is DayEnded:
+                elif type(event) is _DAY:
                     self._day(event.day_ns, event.equity, event.prices)
 
     def finish(self, end: RunState | None, first_ns: int, last_ns: int) -> Statistics:

@@ -108,7 +108,8 @@ class CandleMarket:
         if late_ns < 0 or resting.ended or not resting.left or (resting.leaves and not meets_open(resting, candle)):
             return most
         unmet = resting.first and resting.takes and not resting.waits
-        if unmet and late_ns > CANDLES_TO_EXPIRE * (candle[2] - candle[1]) and self._is_too_late(candle, resting):
+        # The first comparison is of small numbers only: a product costs as much as the rest of the line.
+        if unmet and late_ns > candle[2] - candle[1] and self._is_too_late(candle, late_ns, resting):
             self._working.end(resting, "expired", _too_late(candle, late_ns, resting), reports)
             return most
         if resting.reduces and not self._working.can_fill(resting, reports):
@@ -122,9 +123,11 @@ class CandleMarket:
         resting.show()
         return None if most is None else max(most - (resting.done - before), _ZERO)
 
-    def _is_too_late(self, candle: Candle, resting: Resting) -> bool:
+    def _is_too_late(self, candle: Candle, late_ns: int, resting: Resting) -> bool:
         """Return whether an order waited for more than two candles; while the market is closed it does not wait."""
         length_ns = candle[2] - candle[1]
+        if late_ns <= CANDLES_TO_EXPIRE * length_ns:
+            return False
         waited_ns = open_ns(self._terms[candle[0]].instrument.calendar, resting.eligible_ns, candle[1])
         return waited_ns + length_ns > CANDLES_TO_EXPIRE * length_ns
 

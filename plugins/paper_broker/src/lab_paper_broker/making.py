@@ -9,6 +9,10 @@ from lab.domain.money import step_down, step_up
 from lab_paper_broker.resting import Resting
 from lab_paper_broker.terms import Terms
 
+# Compiled code reads a name that is Final at once, where it looks any other up in its module.
+_fill: Final = Fill
+_step_down: Final = step_down
+_step_up: Final = step_up
 _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)
 
@@ -32,9 +36,9 @@ def take(
     slippage = terms.beyond(resting, quantity, typical, spread is not None)
     if slippage or price % instrument.tick:
         if resting.buys:
-            price = step_up(price * (_ONE + slippage), instrument.tick)
+            price = _step_up(price * (_ONE + slippage), instrument.tick)
         else:
-            price = step_down(price * (_ONE - slippage), instrument.tick)
+            price = _step_down(price * (_ONE - slippage), instrument.tick)
             if not price:
                 price = instrument.tick  # a price of 0 is none: even the worst sale gets a tick
         limit = order.limit
@@ -44,7 +48,7 @@ def take(
     lost = price - reference if resting.buys else reference - price
     resting.fill(quantity)
     fee = (price * quantity if terms.linear else instrument.notional(quantity, price)) * rate
-    return Fill(
+    return _fill(
         resting.id, quantity, price, fee, rate, "taker", rule, reference, spread, lost, time_ns,
         resting.age_ns, displayed, None, best, worst,
     )  # fmt: skip

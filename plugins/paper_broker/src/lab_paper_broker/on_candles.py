@@ -28,6 +28,7 @@ from lab_paper_broker.terms import Terms
 
 # Where in the candle an order was filled: a number of `lab_paper_broker.resting`, 0 where it was not.
 _NOWHERE: Final = 0
+_as_decimal: Final = as_decimal  # compiled code reads a name that is Final at once, and looks any other up
 _ZERO: Final = Decimal(0)
 
 
@@ -123,11 +124,11 @@ def _take(
         rule, time_ns, where = (
             ("candle_close", candle[2], AT_CLOSE) if not whole else ("candle_open", candle[1], AT_OPEN)
         )
-        reference = as_decimal(price)
+        reference = _as_decimal(price)
         reports.append(take(resting, quantity, reference, None, typical, rule, time_ns, terms))
         return where
     inside = _price_inside(resting.buys, candle, terms)
-    reference = as_decimal(inside)
+    reference = _as_decimal(inside)
     best, worst = _band(resting.buys, inside, candle)
     time_ns = max(candle[1], resting.eligible_ns)
     reports.append(take(resting, quantity, reference, None, typical, "candle_open", time_ns, terms, None, best, worst))
@@ -160,12 +161,12 @@ def _meet_level(
     else:
         return _NOWHERE
     resting.waits = False
-    reference = as_decimal(price)
-    reports.append(Triggered(resting.id, as_decimal(level), reference))
+    reference = _as_decimal(price)
+    reports.append(Triggered(resting.id, _as_decimal(level), reference))
     within = resting.takes or (price <= resting.limit if resting.buys else price >= resting.limit)
     if not within or not quantity:
         return _NOWHERE  # a stop-limit order rests from here on
-    worst = as_decimal(close) if (close > price if resting.buys else close < price) else None
+    worst = _as_decimal(close) if (close > price if resting.buys else close < price) else None
     reports.append(take(resting, quantity, reference, None, typical, rule, time_ns, terms, None, None, worst))
     return where
 
@@ -195,12 +196,12 @@ def _meet_limit(
         if not quantity or (resting.whole and quantity < resting.left):
             return _NOWHERE
         if not whole:
-            reports.append(take_at_limit(resting, quantity, as_decimal(price), "candle_close", candle[2], terms))
+            reports.append(take_at_limit(resting, quantity, _as_decimal(price), "candle_close", candle[2], terms))
             return AT_CLOSE
         price = _price_inside(buys, candle, terms)
         price = min(price, limit) if buys else max(price, limit)
         time_ns = max(candle[1], resting.eligible_ns)
-        reports.append(take(resting, quantity, as_decimal(price), None, typical, "candle_open", time_ns, terms))
+        reports.append(take(resting, quantity, _as_decimal(price), None, typical, "candle_open", time_ns, terms))
         return AT_OPEN
     resting.crosses = False
     if resting.immediate or not quantity:
@@ -260,5 +261,5 @@ def _band(buys: bool, price: float, candle: Candle) -> tuple[Decimal | None, Dec
     other = candle[6] if price == candle[3] else candle[3]
     if other == price:
         return None, None
-    exact = as_decimal(other)
+    exact = _as_decimal(other)
     return (exact, None) if (other < price) is buys else (None, exact)

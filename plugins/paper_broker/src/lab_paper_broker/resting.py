@@ -17,6 +17,7 @@ _TRAILING: Final = OrderType.TRAILING_STOP
 _IOC: Final = TimeInForce.IOC
 _FOK: Final = TimeInForce.FOK
 _ZERO: Final = Decimal(0)
+_astuple: Final = astuple  # compiled code reads a name that is Final at once, and looks any other up in its module
 
 # How far inside a candle an entry filled, for the orders that guard it: not at all, and everything that is behind.
 AT_OPEN: Final = 1
@@ -52,7 +53,7 @@ class Resting:
         (
             oid, strategy, symbol, side, quantity, kind, limit, reduce_only, placed_ns, _, _, stop, _, _, time_in_force,
             _, parent, group,
-        ) = astuple(order)  # fmt: skip
+        ) = _astuple(order)  # fmt: skip
         self.order = order
         self.id: str = oid
         self.symbol: str = symbol

@@ -7,8 +7,11 @@ from lab import Order, OrderRequest, OrderType, Side, View
 from lab.domain.ledger import ZERO
 from lab.domain.money import as_decimal
 
-# Python 3.11 looks an enum's member up in 90 ns.
+# Python 3.11 looks an enum's member up in 90 ns. And compiled code reads a name that is Final at once, where it looks
+# any other up in its module.
 _BUY: Final = Side.BUY
+_ZERO: Final = ZERO
+_as_decimal: Final = as_decimal
 _LIMIT: Final = OrderType.LIMIT
 _MARKET: Final = OrderType.MARKET
 
@@ -61,25 +64,25 @@ def load_of(request: OrderRequest, view: View) -> Load:
     price = order_price(request, view)
     cross = view.margin_mode == "cross"
     held = view.account_position(symbol) if cross else view.position(symbol)
-    left, bound = held.quantity, ZERO
+    left, bound = held.quantity, _ZERO
     for order in view.account_orders():
         if not order.reduce_only:
             known = price if order.symbol == symbol else None
             bound += view.notional(order.symbol, order.remaining, _working_price(order, view, known))
         elif order.symbol == symbol and order.type is _MARKET:  # what rests may never fill, and yields when all is gone
             if order.strategy == view.strategy:
-                left = max(left - order.remaining, ZERO) if left > ZERO else min(left + order.remaining, ZERO)
+                left = max(left - order.remaining, _ZERO) if left > _ZERO else min(left + order.remaining, _ZERO)
             elif cross:  # beside another's position, what closes one may leave more
                 left += order.remaining if order.side is _BUY else -order.remaining
-    offset = min(abs(left), request.quantity) if left and (left > ZERO) is not (request.side is _BUY) else ZERO
+    offset = min(abs(left), request.quantity) if left and (left > _ZERO) is not (request.side is _BUY) else _ZERO
     stays = abs(left) - offset
     if cross:
         for other, quantity, mark in view.account_held():
             if other != symbol:
                 bound += view.notional(other, quantity, mark)
-            elif (quantity > ZERO) is (left > ZERO):
+            elif (quantity > _ZERO) is (left > _ZERO):
                 bound += view.notional(symbol, stays, mark)
-                stays = ZERO
+                stays = _ZERO
         if stays:  # what closes turns the net position
             bound += view.notional(symbol, stays, _mark(symbol, left, view))
     else:
@@ -92,7 +95,7 @@ def load_of(request: OrderRequest, view: View) -> Load:
 def _mark(symbol: str, quantity: Decimal, view: View) -> Decimal:
     """Return what a quantity would be valued at: a long at the bid, a short at the ask, without quotes at the close."""
     quote = view.quote(symbol)
-    return view.mark(symbol) if quote is None else Decimal(repr(quote.bid if quantity > ZERO else quote.ask))
+    return view.mark(symbol) if quote is None else Decimal(repr(quote.bid if quantity > _ZERO else quote.ask))
 
 
 def _working_price(order: Order, view: View, price: Decimal | None) -> Decimal:
@@ -126,4 +129,4 @@ def touch(request: OrderRequest, view: View) -> Decimal:
     quote = view.quote(request.symbol)
     if quote is None:
         return view.mark(request.symbol)
-    return as_decimal(quote.ask if request.side is _BUY else quote.bid)
+    return _as_decimal(quote.ask if request.side is _BUY else quote.bid)
