@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lab.domain.money import as_decimal, step_down, step_up
 
@@ -23,6 +23,10 @@ def test_a_float_is_the_decimal_of_its_shortest_text_however_many_came_before() 
         ),
     )
 )
+@example(0.25)
+@example(0.125)
+@example(-0.5)
+@example(123456789012345.6)
 def test_every_float_is_the_decimal_of_its_shortest_text_whether_a_text_was_made_or_not(value: float) -> None:
     assert as_decimal(value).as_tuple() == D(repr(value)).as_tuple()
 
