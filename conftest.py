@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+from hypothesis import settings
 
 ROOT: Final = Path(__file__).parent
 UNWANTED: Final = sys.dont_write_bytecode
@@ -25,6 +26,11 @@ LONG_FIRST: Final = (
     "tests/test_session_resume.py", "tests/test_session_trades.py", "tests/test_supervision.py", "tests/", "examples/",
 )  # fmt: skip
 """What begins first, so that no long test is left for the end, when the other processes have nothing more to do."""
+
+
+# How long an example takes is the machine's affair.
+settings.register_profile("lab", deadline=None)
+settings.load_profile("lab")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -66,7 +66,7 @@ def session(wall_s: float = 0.0) -> Session:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(FRAMES, FOUND, st.sampled_from([0.0, 7200.0, -1.0]))
 def test_after_ten_seconds_of_sane_frames_the_engine_takes_every_quote(
     frames: list[tuple[float, int, float]], sane_s: float, wall_s: float
@@ -92,7 +92,7 @@ def test_after_ten_seconds_of_sane_frames_the_engine_takes_every_quote(
     assert made.engine.counters.late_quotes == late
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(FRAMES)
 def test_where_no_quote_is_taken_for_long_the_gate_has_a_reason(frames: list[tuple[float, int, float]]) -> None:
     made = session()

@@ -49,7 +49,7 @@ def fetched(source: Source, since: int, until: int) -> tuple[list[Candle], list[
 
 
 @given(st.sets(st.integers(-5, 60)), st.integers(1, 7), st.integers(-8, 40), st.integers(1, 30), st.integers(1, 9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_every_candle_there_is_comes_once_in_order_and_every_other_minute_is_named_as_missing(
     minutes: set[int], most: int, since: int, length: int, page: int
 ) -> None:

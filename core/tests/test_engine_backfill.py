@@ -140,7 +140,7 @@ def test_a_strategy_that_raises_on_a_back_fill_is_stopped_alone() -> None:
     assert len(sound.pasts) == 1
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(["live", "late", "lost", "again"]), min_size=1, max_size=60), st.integers(1, 20))
 def test_a_back_fill_and_its_candles_one_at_a_time_come_to_the_same(fates: list[str], window: int) -> None:
     """Decisions, history, counters and rows are equal; only how often the past changed differs."""

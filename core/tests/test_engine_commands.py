@@ -195,7 +195,7 @@ def test_a_command_is_obeyed_before_anything_else_came() -> None:
         assert made.state.now_ns == command(action).time_ns
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     st.lists(
         st.tuples(st.sampled_from([*CommandAction, "candle", "candle", "quote"]), st.integers(0, 2)),

@@ -161,7 +161,7 @@ def test_a_command_after_the_equity_is_gone_changes_nothing_more() -> None:
     assert made.state.exhausted
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.lists(st.integers(20, 200), min_size=3, max_size=40), st.integers(-300, 300), st.booleans())
 def test_a_book_is_liquidated_exactly_when_its_equity_is_down_to_the_maintenance_margin(
     prices: list[int], lots: int, quoted: bool

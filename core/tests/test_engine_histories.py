@@ -435,6 +435,4 @@ TAKERS: dict[type, Any] = {
 TestHistories = pytest.mark.timeout(600)(
     pytest.mark.behaviour("O1", "O6", "O13", "O14", "O16", "P6")(Histories.TestCase)
 )
-TestHistories.settings = settings(
-    max_examples=1_000, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
-)
+TestHistories.settings = settings(max_examples=1_000, stateful_step_count=50, suppress_health_check=list(HealthCheck))

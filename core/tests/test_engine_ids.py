@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.events import OrderAccepted, OrderRefused
 from lab.domain.inputs import Input
@@ -95,7 +95,6 @@ KINDS = st.sampled_from(["quote", "trade", "depth", "candle"])
 
 
 @pytest.mark.behaviour("O12")
-@settings(deadline=None)
 @given(st.lists(st.tuples(KINDS, st.integers(-2, 3), st.sampled_from([X, Y])), max_size=30), st.booleans())
 def test_no_decision_is_ever_taken_for_another_one(events: list[tuple[str, int, str]], both: bool) -> None:
     """Times stand still, go on, and go back by some milliseconds, as a venue's do; no request is a duplicate."""

@@ -265,4 +265,4 @@ class Lives(RuleBasedStateMachine):
 
 
 TestEachOrderEndsExactlyOnce = pytest.mark.behaviour("O13", "O14")(Lives.TestCase)
-TestEachOrderEndsExactlyOnce.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestEachOrderEndsExactlyOnce.settings = settings(max_examples=100, stateful_step_count=30)

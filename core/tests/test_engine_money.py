@@ -123,7 +123,7 @@ def path(seed: int, count: int, *, tick: float, start: float, digits: int, symbo
 
 
 @pytest.mark.behaviour("O14")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.integers(-30_000, 30_000), min_size=1, max_size=40), st.integers(0, 10**6))
 def test_equity_and_drawdown_on_quotes_equal_an_exact_recomputation_at_every_event(lots: list[int], seed: int) -> None:
     plan = [(X, number * D("0.0001") if number % 3 else ZERO) for number in lots]
@@ -131,7 +131,7 @@ def test_equity_and_drawdown_on_quotes_equal_an_exact_recomputation_at_every_eve
 
 
 @pytest.mark.behaviour("O14")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6), st.integers(0, 10**6))
 def test_two_books_on_one_market_add_up_exactly(first: int, second: int) -> None:
     plans = [
@@ -160,7 +160,7 @@ def check_last(made: Engine, events: Iterable[Input]) -> Naive:
 
 
 @pytest.mark.behaviour("O14")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(-300, 300), min_size=1, max_size=30), st.integers(0, 10**6))
 def test_equity_and_drawdown_on_candles_equal_an_exact_recomputation_at_every_event(lots: list[int], seed: int) -> None:
     random = Random(seed)
@@ -182,7 +182,7 @@ def test_the_drawdown_of_two_symbols_is_exact_though_only_one_is_quoted() -> Non
 
 
 @pytest.mark.behaviour("O14")
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.integers(0, 10**6))
 def test_the_drawdown_of_two_symbols_equals_an_exact_recomputation_at_every_event(seed: int) -> None:
     random = Random(seed)

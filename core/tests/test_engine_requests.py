@@ -190,7 +190,7 @@ JUNK = (
 )  # fmt: skip
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.sampled_from(OrderRequest.__struct_fields__), JUNK, max_size=4))
 @example({"quantity": D(333_333)})
 def test_whatever_a_field_holds_the_run_goes_on_and_the_books_agree(change: dict[str, Any]) -> None:

@@ -435,7 +435,7 @@ def test_the_tiers_allow_what_the_account_holds_and_works_at(
         assert found[0].numbers["position_after"] == ("501")
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(st.tuples(st.integers(40, 200), st.integers(-300, 300), st.integers(-300, 300)), min_size=3, max_size=25),
     st.sampled_from(["cross", "isolated"]),
@@ -478,7 +478,7 @@ COIN = instrument(
 )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(
     st.lists(
         st.tuples(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import define, field
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.control import Command, CommandAction, Timer
 from lab.domain.events import OrderAccepted, OrderFilled, OrderRefused, Signal
@@ -197,7 +197,6 @@ def test_who_has_no_period_or_no_method_has_no_timer(every_ns: int) -> None:
     assert made.next_timer_ns == NEVER_NS
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 200), min_size=1, max_size=40), st.integers(1, 90), st.integers(1, 90), st.booleans())
 def test_timers_are_called_in_order_at_due_times_and_never_after_later_data(
     steps: list[int], one: int, other: int, candles_too: bool

@@ -166,7 +166,7 @@ def test_a_changed_venue_clock_starts_anew_without_giving_anything_twice() -> No
 
 
 @pytest.mark.behaviour("F7")
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(data=st.data())
 def test_whatever_arrives_each_candle_goes_out_once_in_order_and_known_after_its_end(data: st.DataObject) -> None:
     assembler = CandleAssembler("X", MINUTE_NS)

@@ -58,7 +58,7 @@ def check_books(trades: list[Trade], mark: Decimal) -> None:
     assert ledger.balances["fees"] == sum((fee for _, _, fee in trades), ZERO)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(FILLS, st.integers(1, 10**6))
 def test_equity_equals_a_recomputation_from_the_fills_to_the_last_digit(drawn: Drawn, ticks: int) -> None:
     check_books(trades_of(drawn), D(ticks) * D("1e-4"))
@@ -71,7 +71,7 @@ def test_equity_equals_a_recomputation_for_five_thousand_seeded_lives_of_a_book(
         check_books(trades_of((random.choice(COINS), numbers)), D(random.randrange(1, 10**6)) * D("1e-4"))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(FILLS)
 def test_a_position_that_was_closed_leaves_nothing_behind(drawn: Drawn) -> None:
     ledger = Ledger()

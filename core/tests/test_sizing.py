@@ -95,7 +95,7 @@ def test_sizes_of_an_inverse_contract_are_contracts_by_what_they_are_worth_in_co
     slippage=st.integers(0, 50),
     side=st.sampled_from(Side),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_no_size_by_risk_loses_more_than_the_risk_or_passes_a_limit(
     price: int, away: int, risk: int, slippage: int, side: Side
 ) -> None:

@@ -55,7 +55,7 @@ def test_whatever_bytes_come_are_taken_or_refused_in_a_few_words(name: str) -> N
     target = TARGETS[name]
     samples = target.samples()
 
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.one_of(st.binary(max_size=200), st.randoms(use_true_random=False).map(lambda draw: mutated(draw, samples)))
     )

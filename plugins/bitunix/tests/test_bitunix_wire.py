@@ -178,14 +178,14 @@ def assert_good(found: object) -> None:
 
 
 @pytest.mark.behaviour("F13")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(frame=st.one_of(mutated(FRAMES), retyped(FRAMES), st.binary(max_size=40)))
 def test_no_frame_raises_out_of_the_decoder_or_yields_a_bad_figure(frame: bytes) -> None:
     assert_good(read(frame))
 
 
 @pytest.mark.behaviour("F13")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(body=st.one_of(mutated(BODIES), retyped(BODIES), st.binary(max_size=40)))
 def test_no_body_yields_a_bad_candle_contract_or_rate(body: bytes) -> None:
     try:

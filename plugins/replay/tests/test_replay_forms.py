@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from candle_files import DAYS, HOURS, MINUTES, READ, Row, at, ohlcv, series, table, unix
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from lab.domain.batches import CandleColumns
 from lab.domain.market import Candle
@@ -145,7 +145,6 @@ def test_candles_that_open_within_an_interval_make_no_longer_ones(tmp_path: Path
         played(ReplayProvider(file=str(path)), 2 * HOUR_NS)
 
 
-@settings(deadline=None)  # a machine may be busy
 @given(st.data())
 def test_longer_candles_are_the_same_however_the_file_s_own_lie_in_blocks(data: st.DataObject) -> None:
     kept = data.draw(st.lists(st.booleans(), min_size=len(MINUTES), max_size=len(MINUTES)))
@@ -239,7 +238,6 @@ def _dates() -> Iterator[str]:
     yield from ("%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M", "%m/%d/%Y %I:%M %p", "%Y%m%d %H%M%S", "%b %d, %Y %H:%M:%S")
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(list(_dates())), st.sampled_from([",", ";", "\t", "|"]), st.sampled_from([".", ","]),
     st.sampled_from(["", ",", ".", "'", " "]), st.booleans(), st.booleans(), st.integers(0, 10_000),
