@@ -23,7 +23,7 @@ class CoolDown(RiskGate):
     minutes: int = field(
         default=15, validator=above_0, metadata={"help": "minutes of venue time without entries after a loss"}
     )
-    _trips: RoundTrips = field(init=False, factory=RoundTrips)
+    _trips: RoundTrips = field(init=False, repr=False, eq=False, factory=RoundTrips)
     _lost: dict[str, tuple[int, Decimal]] = field(init=False, factory=dict)  # when and how much, by strategy
 
     def review(self, request: OrderRequest, view: View) -> Verdict:

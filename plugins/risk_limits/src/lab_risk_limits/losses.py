@@ -29,7 +29,7 @@ class ConsecutiveLosses(RiskGate):
         validator=above_0,
         metadata={"help": "minutes of venue time without entries; not set: the rest of the session"},
     )
-    _trips: RoundTrips = field(init=False, factory=RoundTrips)
+    _trips: RoundTrips = field(init=False, repr=False, eq=False, factory=RoundTrips)
     _row: dict[str, list[Decimal]] = field(init=False, factory=dict)  # the results, by strategy
     _tripped: dict[str, tuple[int, Decimal]] = field(init=False, factory=dict)  # when, and what the row lost
 
