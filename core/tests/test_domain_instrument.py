@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from lab.domain.instrument import Instrument
+from lab.domain.instrument import Instrument, check_instrument
 from lab.domain.orders import Side
 from lab.testing.builders import instrument
 
@@ -74,3 +74,18 @@ def test_a_step_that_is_not_above_zero_is_refused_by_name(name: str, step: str) 
     change: dict[str, Any] = {name: Decimal(step)}
     with pytest.raises(ValueError, match=f"instrument BTCUSDT: {name} must be above 0, not {step}"):
         instrument(**change)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"leverage_max": 0}, "leverage_max 0 is no whole number above 0"),
+        ({"leverage_max": 2.5}, "leverage_max 2.5 is no whole number above 0"),
+        ({"taker_fee_rate": Decimal("1e-19")}, "taker_fee_rate has 19 places; at most 18 are kept exactly"),
+        ({"taker_fee_rate": 0.0006}, "taker_fee_rate 0.0006 is no finite Decimal"),
+        ({"contract": "quanto"}, "contract 'quanto' is neither linear nor inverse"),
+    ],
+)
+def test_what_is_wrong_with_an_instrument_of_a_provider_is_said_in_one_line(change: dict[str, Any], said: str) -> None:
+    assert check_instrument(instrument()) is None
+    assert check_instrument(instrument(**change)) == said

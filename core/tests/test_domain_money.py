@@ -26,9 +26,10 @@ def test_a_float_is_the_decimal_of_its_shortest_text_however_many_came_before() 
 @example(0.25)
 @example(0.125)
 @example(-0.5)
+@example(-0.0)
 @example(123456789012345.6)
 def test_every_float_is_the_decimal_of_its_shortest_text_whether_a_text_was_made_or_not(value: float) -> None:
-    assert as_decimal(value).as_tuple() == D(repr(value)).as_tuple()
+    assert as_decimal(value).as_tuple() == D(repr(value or 0.0)).as_tuple()
 
 
 def test_a_whole_number_is_taken_as_a_float_whichever_came_first() -> None:

@@ -1,12 +1,12 @@
 """Money is exact: postings sum to zero, and equity is what the fills say, to the last digit."""
 
-from decimal import Context, Decimal, localcontext
+from decimal import Context, Decimal, getcontext, localcontext
 from random import Random
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.domain.ledger import ZERO, Ledger
+from lab.domain.ledger import ZERO, Ledger, own_context
 from lab.domain.position import Position
 
 D = Decimal
@@ -155,3 +155,11 @@ def test_positions_of_different_symbols_do_not_mix() -> None:
 def test_a_symbol_never_traded_is_flat_and_a_flat_position_has_no_price() -> None:
     assert Ledger().position("X") == Position(ZERO, ZERO)
     assert Position().price == 0
+
+
+def test_what_is_done_to_a_runs_own_context_is_over_with_the_run() -> None:
+    before = getcontext().prec
+    with own_context():
+        getcontext().prec = 3
+        assert Decimal(1) / 3 == Decimal("0.333")
+    assert getcontext().prec == before

@@ -13,6 +13,7 @@ from lab.domain.time import (
     MILLISECOND_NS,
     MINUTE_NS,
     SECOND_NS,
+    format_duration,
     format_interval,
     format_time,
     parse_interval,
@@ -218,3 +219,11 @@ def test_an_interval_survives_being_written_and_read(number: int, unit: str) -> 
 def test_an_interval_of_broken_seconds_is_refused() -> None:
     with pytest.raises(ValueError, match="not a whole number of seconds: 1500000000 ns"):
         format_interval(1_500_000_000)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-1, "0:00"), (59.99, "0:59"), (599, "9:59"), (3_723, "1:02:03"), (86_399, "23:59:59"), (183_845, "2 d 3:04:05")],
+)
+def test_a_duration_is_written_in_the_units_it_needs(seconds: float, text: str) -> None:
+    assert format_duration(seconds) == text

@@ -15,7 +15,7 @@ def as_decimal(value: float) -> Decimal:
     """Return the decimal of a float's shortest text: what the venue wrote, so exact.
 
     The newest are remembered: strategy, gates, broker and ledger ask for the same few prices, and texts are slow. A
-    whole number counts as a float, so that the answer is always the same.
+    whole number counts as a float, and -0.0 as 0.0, so that the answer is always the same.
     """
     found = _known.get(value)
     if found is None:
@@ -37,7 +37,7 @@ def _parsed(value: float) -> Decimal:
         whole = int(value * 100.0 + 0.5)
         if whole / 100.0 == value:
             return _multiply(_decimal(whole), _HUNDREDTH)
-    return _decimal(repr(float(value)))
+    return _decimal(repr(float(value) or 0.0))
 
 
 def step_down(value: Decimal, step: Decimal) -> Decimal:
