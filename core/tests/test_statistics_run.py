@@ -187,6 +187,11 @@ def test_buy_and_hold_of_several_symbols_puts_the_same_money_into_each() -> None
     assert found([], state(0, "1000", **prices)).buy_and_hold_percent == -5.0
 
 
+def test_a_first_price_of_a_symbol_that_the_run_does_not_trade_is_damage_and_named() -> None:
+    with pytest.raises(ValueError, match="first price of 'inf', which the run does not trade"):
+        found([], state(0, "1000", first_prices={"inf": D(100)}))
+
+
 def test_buy_and_hold_of_an_inverse_contract_is_in_its_coin() -> None:
     """A contract worth 0.01 coins at 10,000 gains 0.0020 coins on the way to 12,500."""
     inverse = [instrument(X, contract="inverse", contract_value=D(100))]

@@ -219,10 +219,15 @@ class RunStatistics:
         return rounded((value - 1.0) * 100.0)
 
     def _value_held(self, first: Mapping[str, Decimal], now: Mapping[str, Decimal]) -> float | None:
-        """Return what 1 put into the symbols at their first prices, equal parts of it, is at other prices."""
+        """Return what 1 put into the symbols at their first prices, equal parts of it, is at other prices.
+
+        Raises ``ValueError`` for a symbol that the run does not trade: the row was damaged.
+        """
         values = []
         for symbol in sorted(first):
-            instrument = self._instruments[symbol]
+            instrument = self._instruments.get(symbol)
+            if instrument is None:
+                raise ValueError(f"there is a first price of {symbol!r:.40}, which the run does not trade")
             before = instrument.worth(first[symbol])
             gained = _WIDE.subtract(instrument.worth(now.get(symbol, first[symbol])), before)
             values.append(1.0 + float(gained) / abs(float(before)))
