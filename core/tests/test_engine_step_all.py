@@ -46,3 +46,11 @@ def test_the_number_of_the_input_that_failed_is_known() -> None:
     with pytest.raises(OSError, match="the file ends here"):
         engine.step_all(broken(), lambda *row: None)
     assert engine.stepped == 3
+
+
+def test_an_input_that_a_step_refuses_is_counted() -> None:
+    engine = made()
+    nothing: Any = object()
+    with pytest.raises(KeyError):
+        engine.step_all([*candles([50_000.0] * 2), nothing], lambda *row: None)
+    assert engine.stepped == 3
