@@ -50,7 +50,6 @@ def test_the_number_of_the_input_that_failed_is_known() -> None:
 
 def test_an_input_that_a_step_refuses_is_counted() -> None:
     engine = made()
-    nothing: Any = object()
-    with pytest.raises(KeyError):
-        engine.step_all([*candles([50_000.0] * 2), nothing], lambda *row: None)
+    with pytest.raises(KeyError, match="UNKNOWN"):
+        engine.step_all([*candles([50_000.0] * 2), *candles([1.0], symbol="UNKNOWN")], lambda *row: None)
     assert engine.stepped == 3
