@@ -22,7 +22,8 @@ from lab.runs.failures import FailureLog
 from lab.runs.previous import check_begun, is_running, newest_session
 
 _PAUSE_INPUTS: Final = 4096
-_LEAST_S: Final = 10.0
+LEAST_S: Final = 10.0
+"""How long a run that is resumed goes on at least, by its clock, so that it can close what it holds."""
 _ENDING: Final = (CommandAction.STOP, CommandAction.KILL)
 
 
@@ -46,9 +47,9 @@ class Recovered:
 
     @property
     def seconds_left(self) -> float:
-        """How long the run goes on, in seconds of its clock: at least ten, so that it can close what it holds."""
+        """How long the run goes on, in seconds of its clock: `LEAST_S` at least."""
         minutes = float(self.run.started.minutes or 0)
-        return _LEAST_S if self.ending is not None else max(_LEAST_S, 60 * minutes - self.run.state.duration_seconds)
+        return LEAST_S if self.ending is not None else max(LEAST_S, 60 * minutes - self.run.state.duration_seconds)
 
 
 def interrupted(state_dir: Path, directory: Path, *, same_time: bool = False) -> Interrupted:

@@ -33,7 +33,7 @@ from lab.live.last_words import LastWords
 from lab.live.notices import tell
 from lab.live.outcome import EndCause, shortfall, unwritten
 from lab.live.provider_feed import ProviderFeed
-from lab.live.recovery import Recovered
+from lab.live.recovery import LEAST_S, Recovered
 from lab.live.reporters import LiveReporters
 from lab.live.runner import Runner
 from lab.live.status import added, halted_symbols, session_state, tripped
@@ -95,7 +95,7 @@ class Session:
         self.lag = LagMonitor(self._note_lag, pace=pace)
         self.runner: Runner | None = None
         self.reporters: LiveReporters | None = None
-        self._began = clock.monotonic()
+        self._ends_s = start.began + self._seconds
         self._finished = anyio.Event()
         self.header: Header | None = None
         self._state_dir = assembly.settings.state_dir.absolute()  # a component may change the working folder
@@ -119,7 +119,8 @@ class Session:
         ``instruments`` are by symbol, in the run's order; ``None`` where the provider had no answer yet: it is then
         asked again until it has.
         """
-        self._began = self.clock.monotonic()
+        if self._recovered is not None:  # it closes what it holds, however long it took to begin
+            self._ends_s = max(self._ends_s, self.clock.monotonic() + LEAST_S)
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(self._deadline)
@@ -163,7 +164,9 @@ class Session:
         runner = self.runner = self._make_runner(engine)
         self.header = make_header(assembly, "run", engine, run_id=self.run_id, directory=self.directory)
         reporters = self.reporters = self._make_reporters(engine, self.header)
-        runner.commit()
+        if not await self._commit_first(runner):
+            self._write_end(engine)
+            return
         if self._recovered is not None:
             self.inbox.resume_at(engine.state.now_ns)
             self.inbox.notice("session", state="resumed", cut_off=format_time(engine.state.now_ns))
@@ -191,6 +194,20 @@ class Session:
             elif not isinstance(error, JournalError):  # a journal that failed takes no row any more
                 runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
         self._write_end(engine)
+
+    async def _commit_first(self, runner: Runner) -> bool:
+        """Commit the rows before the first input, waiting while the disk is full; return whether they are committed.
+
+        No input is taken before: after a crash its tape would have no journal.
+        """
+        runner.commit()
+        if self.journal.waiting:
+            self.failures.say(f"{runner.held}: the run waits to write its first row")
+        while self.journal.waiting and self.end.reason is None:
+            with anyio.move_on_after(_LOOK_S):
+                await self.end.asked.wait()
+            runner.commit()
+        return not self.journal.waiting
 
     def _begin(self, instruments: Mapping[str, Instrument]) -> Engine:
         """Return the engine of a new run, and write its first rows."""
@@ -303,7 +320,7 @@ class Session:
     # -- tasks -------------------------------------------------------------------------------------------------------
 
     async def _deadline(self) -> None:
-        await anyio.sleep(max(0.0, self._began + self._seconds - self.clock.monotonic()))
+        await anyio.sleep(max(0.0, self._ends_s - self.clock.monotonic()))
         ending = self._recovered.ending if self._recovered is not None else None
         self.end.stop(ending or EndReason.COMPLETED)
 
@@ -421,8 +438,8 @@ class Session:
         return self.end.errors + self._start.failures + self.feed.history_failures + stopped
 
     def elapsed(self) -> float:
-        """Return the seconds since the run began, by the session's clock; until it trades, since the first call."""
-        return self.clock.monotonic() - (self._began if self.runner is not None else self._start.began)
+        """Return the seconds since the provider was first called, by the session's clock."""
+        return self.clock.monotonic() - self._start.began
 
     def report(self) -> Report:
         """Return the final report of the committed rows, or of the end itself where the journal could not take it."""
@@ -433,13 +450,13 @@ class Session:
 
     @property
     def _seconds(self) -> float:
-        """How long this session trades, by its clock."""
+        """How long this session lasts, by its clock."""
         return self.settings.minutes * 60 if self._recovered is None else self._recovered.seconds_left
 
     @property
     def seconds_left(self) -> float:
         """How long it goes on, by its clock."""
-        return max(0.0, self._seconds - self.elapsed())
+        return max(0.0, self._ends_s - self.clock.monotonic())
 
     def _status(self, engine: Engine) -> Status:
         why = (*engine.state.halt_reasons, *halted_symbols(engine), *tripped(engine))
