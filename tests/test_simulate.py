@@ -90,6 +90,20 @@ def test_what_once_violated_an_invariant_does_so_no_more(short: Trial, seed: int
     assert attrs.evolve(short, recipe=one, more=recomputed).run(seed, faults.split(",")).violations == ()
 
 
+@pytest.mark.behaviour("J4", "S1")
+@pytest.mark.parametrize(
+    ("seed", "faults"),
+    [
+        (15039, "kill=0@0.50,full@20.57+8,crash=6@48.52,eio=1@8.89"),  # inputs were taped before the first row was kept
+        (10495, "blackhole@0.2+25.0"),  # the minutes began when the provider had not answered for 25 s
+        (15327, "slow=7.3@17.4+25.0,kill=80@3.64"),  # those of a resumed run as well
+        (10438, "midframe=29.1@29.2+12.2,error=10006:0.38@0.0+6.6,stall=45@5.0"),  # no socket of the feed was lost
+    ],
+)
+def test_what_once_violated_an_invariant_in_two_minutes_does_so_no_more(seed: int, faults: str) -> None:
+    assert Trial(BUSY, SHORTER, more=recomputed).run(seed, faults.split(",")).violations == ()
+
+
 @pytest.mark.night
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.parametrize("seeds", [range(500), range(10_000, 15_000), range(15_000, 20_000)], ids=str)

@@ -33,7 +33,7 @@ _WATCHED: Final = frozenset(
     ROW_KINDS[cls] for cls in (TradingState, SymbolState, Notice, Command, OrderAccepted, OrderFilled, OrderEnded)
 )
 _FAILURES: Final = frozenset({"strategy_stopped", "gate_failed", "broker_failed"})
-_OVERRUN_S: Final = 15.0
+_OVERRUN_S: Final = 5.0
 FULL_DISK: Final = "the disk is full"
 _SHOWN_MOST: Final = 5
 _SHUT_WITHIN_NS: Final = 2 * SECOND_NS
