@@ -156,7 +156,7 @@ class ReporterHost:
 
     def publish(self, records: Sequence[Record]) -> None:
         """Hand over committed rows."""
-        if records:
+        if records and self._threads:
             self._feed.add(records)
             self._wake()
 

@@ -7,7 +7,7 @@ from typing import Final
 from lab.ports import Record
 
 PAGE: Final = 500
-KEPT_BESIDE_A_FILE: Final = 4096
+KEPT_BESIDE_A_FILE: Final = PAGE  # half a megabyte: who is further behind reads the journal as fast
 KEPT_WITHOUT: Final = 20_000
 
 

@@ -93,7 +93,7 @@ class VenueSocket(ServerConnection):
         """End the connection without a close frame, which the client sees as 1006; with ``reset`` by a TCP reset."""
         if self.transport.is_closing():
             return
-        if self.protocol.state is State.OPEN:  # until then it is a request of REST, or of a socket that is not there yet
+        if self.protocol.state is State.OPEN:  # not a request of REST, nor a socket whose handshake goes on
             self._venue.counters.closed[reason] += 1
         raw = self.transport.get_extra_info("socket")
         if reset and raw is not None:

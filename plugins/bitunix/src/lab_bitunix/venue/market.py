@@ -15,7 +15,7 @@ SEEDED: Final = "seeded"
 _SEEDED_START_NS: Final = parse_time("2026-01-01T00:00:00Z")
 _SEEDED_S: Final = 1800
 _STEPS: Final = 24  # of a candle's path: a multiple of 3, so that open, low, high and close are met exactly
-_CACHE_SIZE: Final = 4096
+_CACHE_SIZE: Final = 1024
 _PLACES: Final = 15  # decimals that a price of a path keeps: more than any tick has
 
 
