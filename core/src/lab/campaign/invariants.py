@@ -235,7 +235,9 @@ def _candles(directory: Path, lived: Lived, found: Findings) -> Sequence[str]:
             found.states.add("back-filled")
         elif isinstance(event, ClockStepped) and event.clock == "venue":  # those of a time that was wrong are no more
             candles = [one for one in candles if one.time_ns <= event.time_ns + TOLERANCE_NS]
-            newest = {one.symbol: one.open_ns for one in sorted(candles, key=lambda one: one.open_ns)}
+            # One that ended within the tolerance may have been fetched before, and come once more by the new time.
+            sure = [one for one in candles if one.time_ns <= event.time_ns]
+            newest = {one.symbol: one.open_ns for one in sorted(sure, key=lambda one: one.open_ns)}
     degradations: Sequence[str] = ()
     with contextlib.closing(JournalReader.open(directory)) as reader, contextlib.suppress(JournalError):
         report = build_report(reader)
