@@ -29,6 +29,7 @@ _WAITS: Final[Mapping[int, str]] = {
     sqlite3.SQLITE_LOCKED: "another program holds the journal",
 }
 _WAITING_MOST: Final = 100_000
+_CACHE_KIB: Final = 512
 _ONE_ROW: Final = "(?, ?, ?, ?, ?, ?, ?)"
 _INSERT: Final = f"INSERT INTO event VALUES {_ONE_ROW}"
 _MANY: Final = 64  # 448 values: SQLite takes at least 999 in a statement
@@ -87,6 +88,8 @@ class Journal:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
             self._db.execute("PRAGMA journal_mode=WAL" if durable else "PRAGMA journal_mode=OFF")
             self._db.execute("PRAGMA synchronous=FULL" if durable else "PRAGMA synchronous=OFF")
+            if durable:  # rows are appended one by one; 2 MB of pages, the default, would fill up in a day
+                self._db.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             if labels is None:
                 self._stored = self.reader().rows()
             elif self.path is None:

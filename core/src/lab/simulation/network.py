@@ -7,7 +7,6 @@ by that name, one on ``0.0.0.0`` (or without a host) by any name at all.
 import asyncio
 import errno
 import ipaddress
-import itertools
 import socket
 from collections.abc import Iterable
 from random import Random
@@ -25,7 +24,8 @@ CONNECT_TIMEOUT_S = 127.0
 
 ANY = "0.0.0.0"
 LOOPBACK = "127.0.0.1"
-FIRST_PORT = 49152  # of the dynamic range, RFC 6335
+FIRST_PORT, LAST_PORT = 49152, 65535  # the dynamic range, RFC 6335
+_ATTEMPTS_KEPT = 1000
 
 
 class SimNetwork:
@@ -51,7 +51,7 @@ class SimNetwork:
         self.window = 128 * 1024
         """Bytes the receiver's kernel takes before the sender's buffer fills."""
         self.attempts: list[tuple[float, str, int]] = []
-        """Each attempt to connect: time, host as asked for, port."""
+        """Each attempt to connect, of very many the newest thousand: time, host as asked for, port."""
         self._blackhole = False
         self._changed = asyncio.Event()
         self._rules: dict[tuple[str | None, int | None], Refusal] = {}
@@ -59,7 +59,7 @@ class SimNetwork:
         self._names: dict[str, str] = {"localhost": LOOPBACK}
         self._links: dict[int, tuple[SimTransport, SimTransport]] = {}
         self._made = 0
-        self._ports = itertools.cycle(range(FIRST_PORT, 65536))
+        self._port = LAST_PORT
         self._poll: dict[bool, tuple[socket.socket, socket.socket]] = {}
 
     # Faults
@@ -164,6 +164,8 @@ class SimNetwork:
         number = self._made
         random = Random(f"{self.seed}/{number}/connect")
         self.attempts.append((self.loop.time(), host, port))
+        if len(self.attempts) > 2 * _ATTEMPTS_KEPT:
+            del self.attempts[:-_ATTEMPTS_KEPT]
         name = self.resolve(host, port)
         await asyncio.sleep(random.uniform(*self.connect_delay))
         await self._until_answered(host, port, random)
@@ -207,7 +209,10 @@ class SimNetwork:
 
     def _free_port(self) -> int:
         taken = {port for _, port in self._listeners}
-        return next(port for port in self._ports if port not in taken)
+        while True:
+            self._port = self._port + 1 if self._port < LAST_PORT else FIRST_PORT
+            if self._port not in taken:
+                return self._port
 
     def _wake(self) -> None:
         self._changed.set()

@@ -1,8 +1,7 @@
 """The model of the page, gathered row by row."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from attrs import define, field
@@ -35,25 +34,26 @@ from lab_reporters import text
 from lab_reporters.decoding import event_of, moment_of
 from lab_reporters.lines import describe_request, line_of
 from lab_reporters.series import Candles, Fills, Moves
-from lab_reporters.trades import Cells, trade_cells
+from lab_reporters.trades import Cells, packed, packed_cells
 
 _SYMBOLS_MAX: Final = 8
 
 
 @define
 class Rows:
-    """The newest rows of a table, and how many there were. Only those that are shown become text.
+    """The newest rows of a table, and how many there were. Only those that are shown become text, by ``cells``.
 
-    They are kept as the journal has them: decoded, a fill takes ten times the memory, for days.
+    They are kept as bytes: decoded, a fill takes ten times the memory, for days.
     """
 
-    newest: deque[Callable[[], Cells]]
+    cells: Callable[[Any], Cells]
+    newest: deque[Any]
     total: int = 0
 
-    def add(self, cells: Callable[[], Cells]) -> None:
+    def add(self, row: Any) -> None:
         """Take a row; the oldest goes when there are too many."""
         self.total += 1
-        self.newest.append(cells)
+        self.newest.append(row)
 
 
 @define(kw_only=True)
@@ -72,17 +72,17 @@ class PageModel:
     reasons: Counter[tuple[str, str]] = field(init=False, factory=Counter)
     _trips: RoundTrips = field(init=False, factory=RoundTrips)
 
-    def table(self, name: str) -> Rows:
-        """Return the table of that name, a new one where there is none."""
+    def _add(self, name: str, row: Any) -> None:
+        """Take a row of the table of that name."""
         found = self.tables.get(name)
         if found is None:
-            found = self.tables[name] = Rows(deque(maxlen=self.rows_max))
-        return found
+            found = self.tables[name] = Rows(_CELLS[name], deque(maxlen=self.rows_max))
+        found.add(row)
 
     def shown(self, name: str) -> tuple[list[Cells], int]:
         """Return the newest rows of a table, oldest first, and how many there were."""
         found = self.tables.get(name)
-        return ([], 0) if found is None else ([cells() for cells in found.newest], found.total)
+        return ([], 0) if found is None else ([found.cells(row) for row in found.newest], found.total)
 
     def take(self, record: Record) -> None:
         """Take a row. A malformed one leaves a debug line."""
@@ -92,21 +92,21 @@ class PageModel:
                 self.take_candles((event,))
             case OrderFilled():
                 self.fills.setdefault(event.symbol, Fills()).add(event)
-                self.table("fills").add(partial(_decoded, _fill, record))
+                self._add("fills", record)
                 self._follow(event)
             case OrderRefused():
                 self.reasons[event.by, event.reason[:80]] += 1
                 self._bound_reasons()
-                self.table("refusals").add(partial(_decoded, _refusal, record))
+                self._add("refusals", record)
             case Signal():
-                self.table("signals").add(partial(_decoded, _signal, record))
+                self._add("signals", record)
             case FundingPaid() | LiquidationSettled():
                 if isinstance(event, FundingPaid):
                     self._trips.pay(event)
                 self.moves.add(record.time_ns, event.postings[0][1])
-                self.table("margin").add(partial(_decoded, _margin, record))
+                self._add("margin", record)
             case FundingSkipped() | Liquidated():
-                self.table("margin").add(partial(_decoded, _margin, record))
+                self._add("margin", record)
             case Deposited():
                 self.deposits += float(event.amount)
             case (
@@ -124,7 +124,7 @@ class PageModel:
                 | ClockStepped()
                 | CandleIgnored()
             ):
-                self.table("incidents").add(partial(_decoded, _incident, record))
+                self._add("incidents", record)
 
     def take_candles(self, candles: Iterable[Candle]) -> None:
         """Take candles for the charts; of very many symbols only the first eight are drawn."""
@@ -141,15 +141,11 @@ class PageModel:
         traded = self.instrument
         closed = self._trips.take(event, traded if traded is not None and traded.symbol == event.symbol else None)
         if closed is not None:
-            self.table("trades").add(partial(trade_cells, closed))
+            self._add("trades", packed(closed))
 
     def _bound_reasons(self) -> None:
         if len(self.reasons) > 200:  # reasons with figures in them would otherwise grow without end
             self.reasons = Counter(dict(self.reasons.most_common(100)))
-
-
-def _decoded(cells: Callable[[Record, Any], Cells], record: Record) -> Cells:
-    return cells(record, event_of(record))
 
 
 def _fill(record: Record, event: OrderFilled) -> Cells:
@@ -187,3 +183,18 @@ def _incident(record: Record, event: Any) -> Cells:
         line = line_of(record)
         said = line.text if line is not None else ""
     return text.second(moment_of(record, event)), record.kind.replace("_", " "), said
+
+
+def _decoding(cells: Callable[[Record, Any], Cells]) -> Callable[[Record], Cells]:
+    return lambda record: cells(record, event_of(record))
+
+
+_CELLS: Final[Mapping[str, Callable[[Any], Cells]]] = {
+    "fills": _decoding(_fill),
+    "incidents": _decoding(_incident),
+    "margin": _decoding(_margin),
+    "refusals": _decoding(_refusal),
+    "signals": _decoding(_signal),
+    "trades": packed_cells,
+}
+"""What makes the row of a table, by its name."""

@@ -3,18 +3,19 @@
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import reduce
 from heapq import merge
+from itertools import chain
 from math import isfinite
-from operator import attrgetter
+from typing import Final, NamedTuple
 
-from attrs import define, evolve, field
+from attrs import define, field
 from lab.domain.events import OrderFilled
 from lab.domain.market import Candle
 from lab.domain.orders import Side
 
 
-@define
-class _Bar:
+class _Bar(NamedTuple):
     """One candle of the chart, or several that became one."""
 
     open_ns: int
@@ -25,20 +26,22 @@ class _Bar:
     close: float
     volume: float
 
-    def take(self, end_ns: int, high: float, low: float, close: float, volume: float) -> None:
-        """Put the candle that follows into this one."""
-        self.end_ns = end_ns
-        self.high = max(self.high, high)
-        self.low = min(self.low, low)
-        self.close = close
-        self.volume += volume
+    def joined(self, later: "_Bar") -> "_Bar":
+        """Return it with the one that follows put into it."""
+        high, low = max(self.high, later.high), min(self.low, later.low)
+        return _Bar(self.open_ns, later.end_ns, self.open, high, low, later.close, self.volume + later.volume)
+
+
+_TIMES: Final = 2
+_FIGURES: Final = 5
 
 
 @define
 class Candles:
     """One symbol's candles, ascending. Beyond twice ``limit`` neighbours are merged: no high and no low is lost.
 
-    ``group`` is how many real candles a kept one stands for.
+    ``group`` is how many real candles a kept one stands for. They are kept as columns: as objects they take five times
+    the memory.
     """
 
     limit: int
@@ -46,7 +49,10 @@ class Candles:
     total: int = field(init=False, default=0)
     group: int = field(init=False, default=1)
     _symbol: str = field(init=False, default="")
-    _kept: list[_Bar] = field(init=False, factory=list)
+    _times: "array[int]" = field(init=False, factory=lambda: array("q"))
+    """Of each bar: open, end."""
+    _figures: "array[float]" = field(init=False, factory=lambda: array("d"))
+    """Of each bar: open, high, low, close, volume."""
     _parts: int = field(init=False, default=0)
     _newest_ns: int = field(init=False, default=-1)
 
@@ -64,17 +70,29 @@ class Candles:
         end_ns = open_ns + self.interval_ns
         self.total += 1
         if self._parts and not late:
-            self._kept[-1].take(end_ns, high, low, close, volume)
+            self._join(end_ns, high, low, close, volume)
         else:
-            self._kept.append(_Bar(open_ns, end_ns, open_, high, low, close, volume))
+            self._times.extend((open_ns, end_ns))
+            self._figures.extend((open_, high, low, close, volume))
         self._parts = (self._parts + 1) % self.group
         self._newest_ns = max(open_ns, self._newest_ns)
-        if len(self._kept) > 2 * self.limit:
+        if len(self._times) > 2 * self.limit * _TIMES:
             self._halve()
+
+    def _join(self, end_ns: int, high: float, low: float, close: float, volume: float) -> None:
+        """Put a candle into the newest bar."""
+        self._times[-1] = end_ns
+        figures = self._figures
+        if high > figures[-4]:
+            figures[-4] = high
+        if low < figures[-3]:
+            figures[-3] = low
+        figures[-2] = close
+        figures[-1] += volume
 
     def drawn(self) -> tuple[list[Candle], int]:
         """Return at most ``limit`` candles and how many real ones each stands for."""
-        kept = _ordered(self._kept)
+        kept = self._ordered()
         size = max(1, -(-len(kept) // self.limit))
         bars = _merged(kept, size)
         return [
@@ -83,29 +101,31 @@ class Candles:
         ], size * self.group
 
     def _halve(self) -> None:
-        kept = _ordered(self._kept)
-        self._kept = _merged(kept, 2)
+        kept = self._ordered()
+        merged = _merged(kept, 2)
+        self._times = array("q", chain.from_iterable(bar[:_TIMES] for bar in merged))
+        self._figures = array("d", chain.from_iterable(bar[_TIMES:] for bar in merged))
         self._parts = self._parts + self.group if len(kept) % 2 == 0 and self._parts else self._parts
         if len(kept) % 2:  # the last one is half of a pair
             self._parts = self._parts or self.group
         self.group *= 2
         self._parts %= self.group
 
-
-def _ordered(bars: Sequence[_Bar]) -> list[_Bar]:
-    by_open = {bar.open_ns: bar for bar in bars}
-    return sorted(by_open.values(), key=attrgetter("open_ns"))
+    def _ordered(self) -> list[_Bar]:
+        """Return the bars by their time; of two that opened together the later one."""
+        times, figures = self._times, self._figures
+        by_open = {
+            times[_TIMES * place]: _Bar(
+                *times[_TIMES * place : _TIMES * (place + 1)], *figures[_FIGURES * place : _FIGURES * (place + 1)]
+            )
+            for place in range(len(times) // _TIMES)
+        }
+        return sorted(by_open.values())
 
 
 def _merged(bars: Sequence[_Bar], size: int) -> list[_Bar]:
-    """Return new bars that stand for ``size`` of the old ones each."""
-    merged: list[_Bar] = []
-    for place, bar in enumerate(bars):
-        if place % size == 0:
-            merged.append(evolve(bar))
-        else:
-            merged[-1].take(bar.end_ns, bar.high, bar.low, bar.close, bar.volume)
-    return merged
+    """Return bars that stand for ``size`` of those given each."""
+    return [reduce(_Bar.joined, bars[begin : begin + size]) for begin in range(0, len(bars), size)]
 
 
 @define
