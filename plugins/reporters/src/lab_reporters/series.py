@@ -70,25 +70,22 @@ class Candles:
         end_ns = open_ns + self.interval_ns
         self.total += 1
         if self._parts and not late:
-            self._join(end_ns, high, low, close, volume)
+            self._times[-1] = end_ns
+            figures = self._figures
+            if high > figures[-4]:
+                figures[-4] = high
+            if low < figures[-3]:
+                figures[-3] = low
+            figures[-2] = close
+            figures[-1] += volume
         else:
             self._times.extend((open_ns, end_ns))
             self._figures.extend((open_, high, low, close, volume))
         self._parts = (self._parts + 1) % self.group
-        self._newest_ns = max(open_ns, self._newest_ns)
+        if not late:
+            self._newest_ns = open_ns
         if len(self._times) > 2 * self.limit * _TIMES:
             self._halve()
-
-    def _join(self, end_ns: int, high: float, low: float, close: float, volume: float) -> None:
-        """Put a candle into the newest bar."""
-        self._times[-1] = end_ns
-        figures = self._figures
-        if high > figures[-4]:
-            figures[-4] = high
-        if low < figures[-3]:
-            figures[-3] = low
-        figures[-2] = close
-        figures[-1] += volume
 
     def drawn(self) -> tuple[list[Candle], int]:
         """Return at most ``limit`` candles and how many real ones each stands for."""
