@@ -1,11 +1,11 @@
 """The series of the charts, in bounded memory: candles (merged when there are many), fills as columns, and equity."""
 
 from array import array
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from functools import reduce
 from heapq import merge
-from itertools import chain
+from itertools import islice
 from math import isfinite
 from typing import Final, NamedTuple
 
@@ -55,6 +55,7 @@ class Candles:
     """Of each bar: open, high, low, close, volume."""
     _parts: int = field(init=False, default=0)
     _newest_ns: int = field(init=False, default=-1)
+    _out_of_order: bool = field(init=False, default=False)
 
     def add(self, candle: Candle) -> None:
         """Take a candle. A late one (history that came afterwards) is put in its place as long as nothing is merged."""
@@ -82,47 +83,55 @@ class Candles:
             self._times.extend((open_ns, end_ns))
             self._figures.extend((open_, high, low, close, volume))
         self._parts = (self._parts + 1) % self.group
-        if not late:
+        if late:
+            self._out_of_order = True
+        else:
             self._newest_ns = open_ns
         if len(self._times) > 2 * self.limit * _TIMES:
             self._halve()
 
     def drawn(self) -> tuple[list[Candle], int]:
         """Return at most ``limit`` candles and how many real ones each stands for."""
-        kept = self._ordered()
-        size = max(1, -(-len(kept) // self.limit))
-        bars = _merged(kept, size)
-        return [
-            Candle(self._symbol, bar.open_ns, bar.end_ns, bar.open, bar.high, bar.low, bar.close, bar.volume)
-            for bar in bars
-        ], size * self.group
+        self._put_in_order()
+        size = max(1, -(-len(self._times) // _TIMES // self.limit))
+        return [Candle(self._symbol, *bar) for bar in _merged(self._bars(), size)], size * self.group
 
     def _halve(self) -> None:
-        kept = self._ordered()
-        merged = _merged(kept, 2)
-        self._times = array("q", chain.from_iterable(bar[:_TIMES] for bar in merged))
-        self._figures = array("d", chain.from_iterable(bar[_TIMES:] for bar in merged))
-        self._parts = self._parts + self.group if len(kept) % 2 == 0 and self._parts else self._parts
-        if len(kept) % 2:  # the last one is half of a pair
+        self._put_in_order()
+        odd = len(self._times) // _TIMES % 2
+        self._keep(_merged(self._bars(), 2))
+        if odd:  # the last one is half of a pair
             self._parts = self._parts or self.group
+        elif self._parts:
+            self._parts += self.group
         self.group *= 2
         self._parts %= self.group
 
-    def _ordered(self) -> list[_Bar]:
-        """Return the bars by their time; of two that opened together the later one."""
-        times, figures = self._times, self._figures
-        by_open = {
-            times[_TIMES * place]: _Bar(
-                *times[_TIMES * place : _TIMES * (place + 1)], *figures[_FIGURES * place : _FIGURES * (place + 1)]
-            )
-            for place in range(len(times) // _TIMES)
-        }
-        return sorted(by_open.values())
+    def _put_in_order(self) -> None:
+        """Sort the bars by their time; of two that opened together the later one stays."""
+        if self._out_of_order:
+            by_open = {bar.open_ns: bar for bar in self._bars()}
+            self._keep(sorted(by_open.values()))
+            self._out_of_order = False
+
+    def _keep(self, bars: Iterable[_Bar]) -> None:
+        times, figures = array("q"), array("d")
+        for bar in bars:
+            times.extend(bar[:_TIMES])
+            figures.extend(bar[_TIMES:])
+        self._times, self._figures = times, figures
+
+    def _bars(self) -> Iterator[_Bar]:
+        """Yield them one by one: as objects all of them would take a megabyte for a moment."""
+        times, figures = iter(self._times), iter(self._figures)
+        for open_ns in times:
+            yield _Bar(open_ns, next(times), *islice(figures, _FIGURES))
 
 
-def _merged(bars: Sequence[_Bar], size: int) -> list[_Bar]:
-    """Return bars that stand for ``size`` of those given each."""
-    return [reduce(_Bar.joined, bars[begin : begin + size]) for begin in range(0, len(bars), size)]
+def _merged(bars: Iterator[_Bar], size: int) -> Iterator[_Bar]:
+    """Yield bars that stand for ``size`` of those given each."""
+    for bar in bars:
+        yield reduce(_Bar.joined, islice(bars, size - 1), bar)
 
 
 @define
