@@ -1,5 +1,6 @@
 """A full disk and a busy journal: entries stop, what is not written is not shown, and trading resumes with space."""
 
+import asyncio
 import contextlib
 import os
 import signal
@@ -7,13 +8,25 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
+import attrs
 import pytest
-from lab.errors import LabError
+from lab.campaign.busy import WithBusy
+from lab.campaign.disk import Disk, storage_on
+from lab.campaign.plan import Recipe
+from lab.campaign.watch import Watch
+from lab.errors import LabError, RunError
+from lab.exit_codes import EndReason
 from lab.journal.reserve import SIZE, Reserve
 from lab.journal.tape import TapeWriter, read_tape
+from lab.live.launch import clock_for, run_session
+from lab.live.signals import Interrupts
+from lab.runs.cut_off import finalize_interrupted
+from lab.simulation.loop import SimLoop
 from steady import RUN, proved
 
 
@@ -166,3 +179,28 @@ def test_a_reserve_is_room_that_is_given_back_and_taken_again(tmp_path: Path) ->
     reserve.close()
     assert not file.exists()
     assert Reserve(tmp_path / "nowhere").spent
+
+
+@pytest.mark.behaviour("J4")
+def test_a_run_whose_first_row_never_finds_room_takes_no_input_and_ends_with_74(tmp_path: Path) -> None:
+    """A crash after an input would have left a tape without a journal, which is damage to the next start."""
+    assembly = Recipe({"run.provider": "mock", "run.strategies": ["busy"]}).assembly(WithBusy(), 3, 0.5, {}, tmp_path)
+    said: list[str] = []
+
+    async def session() -> object:
+        loop = asyncio.get_running_loop()
+        watch = Watch(loop.time, lambda: 0, lambda: 0, lambda reasons: None)
+        disk = Disk(crash=lambda: None, stall=lambda seconds: None, watch=watch, full=True)
+        storage = attrs.evolve(storage_on(disk), reserve=Reserve)  # its room is on another disk
+        clock = clock_for("max", time.time_ns)
+        return await run_session(
+            assembly, clock, wall_ns=time.time_ns, speed="max", interrupts=Interrupts(), quiet=True, say=said.append,
+            storage=storage,
+        )  # fmt: skip
+
+    with pytest.raises(RunError, match="the disk is full: the run.s first row was not written") as caught:
+        anyio.run(session, backend_options={"loop_factory": partial(SimLoop, 3)})
+    assert caught.value.reason is EndReason.STORAGE
+    assert said == ["the disk is full: the run waits to write its first row"]
+    assert finalize_interrupted(tmp_path).damaged == {}
+    assert list((tmp_path / "runs").glob("2*")) == [], "it never began, and the next start removes its folder"

@@ -165,6 +165,7 @@ class Session:
         self.header = make_header(assembly, "run", engine, run_id=self.run_id, directory=self.directory)
         reporters = self.reporters = self._make_reporters(engine, self.header)
         if not await self._commit_first(runner):
+            self.end.fail(EndReason.STORAGE, f"{runner.held}: the run's first row was not written")
             self._write_end(engine)
             return
         if self._recovered is not None:
