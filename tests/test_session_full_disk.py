@@ -198,7 +198,7 @@ def test_a_run_whose_first_row_never_finds_room_takes_no_input_and_ends_with_74(
             storage=storage,
         )  # fmt: skip
 
-    with pytest.raises(RunError, match="the disk is full: the run.s first row was not written") as caught:
+    with pytest.raises(RunError, match=r"the disk is full: the run.s first row was not written") as caught:
         anyio.run(session, backend_options={"loop_factory": partial(SimLoop, 3)})
     assert caught.value.reason is EndReason.STORAGE
     assert said == ["the disk is full: the run waits to write its first row"]
