@@ -195,7 +195,7 @@ def test_a_report_that_cannot_be_written_is_said_with_its_first_cause_and_the_ne
     assert "database or disk is full" in first
     assert "final_report.json: cannot be written: No space left on device" in first
     with monkeypatch.context() as patch:
-        patch.setattr("lab.live.launch.directories.write_report", full)
+        patch.setattr("lab.live.finishing.directories.write_report", full)
         result = lab.mock("--reporter", "none", minutes=1)
     assert result.code == 74
     assert "final_report.json: cannot be written: No space left on device; the next start writes it" in result.err

@@ -17,6 +17,7 @@ from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.schema import FIRST_SEGMENT
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape, TapeWriter
+from lab.live.first_rows import new_engine
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
 from lab.runs.previous import check_begun, is_running, newest_session
@@ -97,9 +98,7 @@ async def recover(
     It may be killed and begun again. Raises `JournalError` where the journal is not what the inputs give, and what
     `lab.engine.engine.Engine.step` raises.
     """
-    engine = assembly.engine(run.started, archive=journal.outcome, on_failure=failures.note)
-    journal.append_record(run.started, 0, 0)
-    journal.append(engine.begin(), 0, 0)
+    engine = new_engine(assembly, run.started, journal, failures)
     tape = RecordedTape(run.directory)
     ending: EndReason | None = None
     for event in tape:

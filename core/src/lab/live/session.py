@@ -15,7 +15,7 @@ from lab.composition.header import make_header, status_of
 from lab.domain.instrument import Instrument
 from lab.domain.time import format_time
 from lab.engine.engine import Engine
-from lab.errors import EngineError, JournalError, JournalWaits, RunError, StateRefused
+from lab.errors import EngineError, JournalError, JournalWaits, RunError
 from lab.exit_codes import EndReason
 from lab.health.board import Board
 from lab.journal.report import build_report, empty_state
@@ -26,6 +26,7 @@ from lab.journal.tape import TapeWriter
 from lab.live.backfill import make_loaders
 from lab.live.clock_watch import ClockWatch
 from lab.live.first_contact import FirstContact
+from lab.live.first_rows import committed, first_row, new_engine
 from lab.live.health import HealthTeller
 from lab.live.inbox import Inbox
 from lab.live.lag import LagMonitor
@@ -41,7 +42,6 @@ from lab.ports import Clock, Record, Status
 from lab.records.report import Header, Report
 from lab.records.run import RunStarted, SessionState
 from lab.runs.failures import FailureLog
-from lab.runs.restart import accepted_memory, taken_over
 from lab.runs.switch import look
 
 _LOOK_S: Final = 1.0
@@ -164,7 +164,7 @@ class Session:
         runner = self.runner = self._make_runner(engine)
         self.header = make_header(assembly, "run", engine, run_id=self.run_id, directory=self.directory)
         reporters = self.reporters = self._make_reporters(engine, self.header)
-        if not await self._commit_first(runner):
+        if not await committed(runner, self.end, self.failures.say):
             self.end.fail(EndReason.STORAGE, f"{runner.held}: the run's first row was not written")
             self._write_end(engine)
             return
@@ -196,42 +196,10 @@ class Session:
                 runner.cancel_all((self.end.reason or EndReason.UNKNOWN).code)
         self._write_end(engine)
 
-    async def _commit_first(self, runner: Runner) -> bool:
-        """Commit the rows before the first input, waiting while the disk is full; return whether they are committed.
-
-        No input is taken before: after a crash its tape would have no journal.
-        """
-        runner.commit()
-        if self.journal.waiting:
-            self.failures.say(f"{runner.held}: the run waits to write its first row")
-        while self.journal.waiting and self.end.reason is None:
-            with anyio.move_on_after(_LOOK_S):
-                await self.end.asked.wait()
-            runner.commit()
-        return not self.journal.waiting
-
     def _begin(self, instruments: Mapping[str, Instrument]) -> Engine:
-        """Return the engine of a new run, and write its first rows."""
-        started = self.assembly.describe("run", instruments, {})
-        if self.directory is not None:
-            started = self._take_over(started)
-        engine = self.assembly.engine(started, archive=self.journal.outcome, on_failure=self.failures.note)
-        self.journal.append_record(started, 0, 0)
-        self.journal.append(engine.begin(), 0, 0)
-        return engine
-
-    def _take_over(self, started: RunStarted) -> RunStarted:
-        """Return the start with what this run takes over from the one that it restarts, if it restarts one."""
-        taken = taken_over(self.settings.state_dir, started, self.run_id)
-        if taken.damaged and self.settings.strict_state:
-            raise StateRefused(taken.left_out[0])
-        memory, taken = accepted_memory(taken, self.assembly.gates, started.config_hash)
-        self._left_out += taken.left_out
-        if taken.run:
-            self.journal.label("restarts", taken.run)
-        if taken.runs:
-            self.journal.label("day_runs", str(taken.runs))
-        return replace(started, carried_loss=taken.loss, gate_memory=memory)
+        started, left_out = first_row(self.assembly, instruments, self.journal, self.run_id, self.directory)
+        self._left_out += left_out
+        return new_engine(self.assembly, started, self.journal, self.failures)
 
     def _make_runner(self, engine: Engine) -> Runner:
         loaders = make_loaders(
