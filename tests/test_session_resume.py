@@ -1,5 +1,6 @@
 """``lab run --resume``: a session that was killed goes on with the same money, positions, orders and strategies."""
 
+import contextlib
 import hashlib
 import os
 import random
@@ -15,7 +16,7 @@ import anyio
 import pytest
 from lab.composition.assembly import reassemble
 from lab.domain.control import Command, CommandAction
-from lab.journal.reader import read_run_started
+from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape, TapeWriter, read_tape, segments_of
 from lab.live.recovery import Interrupted, recover
@@ -88,6 +89,41 @@ def test_a_run_goes_on_for_the_time_it_had_left(lab: Any, life: Any) -> None:
     assert 30 <= report["duration_seconds"] < 38
 
 
+@pytest.mark.behaviour("S11")
+def test_a_session_that_had_no_row_for_long_goes_on_for_the_time_it_had_left_all_the_same(lab: Any, life: Any) -> None:
+    """Its state is as old as its newest row; what it lasted since is what the tape says."""
+    quiet = ["sma" if one == "counter" else one for one in RUN]
+    life(*quiet, "--interval", "1h", "--speed", "60", "--minutes", "5", killed_after=3.0)
+    with contextlib.closing(JournalReader.open(lab.run().folder)) as reader:
+        state = reader.run_state()
+        rows_ns = next(reader.times("DESC"))
+    newest_ns = max(event.time_ns for event in read_tape(lab.run().folder, torn_ok=True))
+    since_s = (newest_ns - rows_ns) / 10**9
+    assert since_s > 60, "nothing was traded since"
+    assert life(*RESUME) == 0
+    assert 300 <= lab.run().report()["duration_seconds"] < 330
+    assert state.session.duration_seconds < 200
+
+
+@pytest.mark.behaviour("S11")
+def test_resume_auto_goes_on_with_what_was_cut_off_and_else_begins_a_run(lab: Any, life: Any) -> None:
+    auto = (*RUN, "--minutes", "0.05", "--resume", "auto")
+    assert life(*auto) == 0, "there is none"
+    first = lab.run().folder
+    time.sleep(1.1)  # a folder is named by the second
+    done = lab(*auto, env=lab.environment)
+    assert done.code == 0, done.err
+    assert f"a new run begins: {first.name} was not cut off: it ended, completed" in done.err
+    second = lab.run().folder
+    assert second != first
+    time.sleep(1.1)
+    life(*RUN, "--minutes", "1", killed_after=0.8)
+    third = lab.run().folder
+    assert life(*RUN, "--minutes", "1", "--resume", "auto", killed_after=0.8, signalled=signal.SIGTERM) == 0
+    assert lab.run().folder == third
+    assert resumptions(lab.run()) == 1
+
+
 @pytest.mark.behaviour("J1", "J6")
 def test_cut_off_at_any_input_and_resumed_a_run_comes_to_what_it_would_have_come_to(
     lab: Any, tmp_path: Path, sma_session: Any
@@ -122,7 +158,7 @@ def cut(whole: Path, folder: Path, inputs: list[Any], written: int) -> None:
 
 async def resumed_rows(lab: Any, folder: Path, rest: list[Any]) -> list[Any]:
     """Recover the run, step the rest of the inputs, and return all rows."""
-    run = Interrupted(folder, read_run_started(folder), SessionState())
+    run = Interrupted(folder, read_run_started(folder), SessionState(), 0)
     journal = Journal(folder, durable=True, labels=None)
     recovered = await recover(run, reassemble(Registry(), run.started), journal, FailureLog())
     for event in rest:

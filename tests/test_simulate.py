@@ -98,6 +98,7 @@ def test_what_once_violated_an_invariant_does_so_no_more(short: Trial, seed: int
         (10495, "blackhole@0.2+25.0"),  # the minutes began when the provider had not answered for 25 s
         (15327, "slow=7.3@17.4+25.0,kill=80@3.64"),  # those of a resumed run as well
         (10438, "midframe=29.1@29.2+12.2,error=10006:0.38@0.0+6.6,stall=45@5.0"),  # no socket of the feed was lost
+        (33186, "kill=175@3.27,stall=1.5@29.7,kill=14@0.21,full@15.43+16.6667,crash=6@3.27"),  # full until it began
         (20477, "skew=-45@34.9+15.0,reset@19.0"),  # a candle that was fetched came again by a clock that had gone back
     ],
 )

@@ -19,6 +19,7 @@ import pytest
 from lab.exit_codes import EndReason
 from lab.supervision.life import live
 from lab.supervision.notify import ServiceManager
+from lab.supervision.supervisor import without
 from steady import RUN, fills, proved, resumptions, session_of, wait_for
 
 SUPERVISE = """
@@ -285,6 +286,51 @@ def test_the_supervisor_serves_health_over_all_lives_and_between_them(lab: Any, 
     process.send_signal(signal.SIGTERM)
     ended(process, 0)
     socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.behaviour("V4")
+def test_a_session_whose_health_port_is_taken_does_not_begin(lab: Any, steady: Any) -> None:
+    """As without a supervisor: for ten days nobody would see how it is."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        command = lab.command(*RUN, "--minutes", "5", "--supervise", "--health-port", str(port))
+        done = subprocess.run(
+            command, cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 78, done.stderr
+    assert f"--health-port {port}: Address already in use" in done.stderr
+
+
+@pytest.mark.behaviour("S4", "V4")
+def test_the_log_file_has_what_the_supervisor_says_too(lab: Any, steady: Any) -> None:
+    command = lab.command(*RUN, "--minutes", "5", "--supervise", "--log-file", "lab.log", "--health-port", "0")
+    process = subprocess.Popen(command, cwd=lab.folder, env=lab.environment, stderr=subprocess.PIPE, text=True)
+    os.kill(trading(lab), signal.SIGKILL)
+    assert process.stderr is not None
+    said = [next(line for line in process.stderr if "starts again" in line)]
+    known = fills(lab)
+    trading(lab, known)
+    process.send_signal(signal.SIGTERM)
+    said += process.communicate(timeout=40)[1].splitlines(keepends=True)
+    written = (lab.folder / "lab.log").read_text(encoding="utf-8")
+    assert "lab: health: http://127.0.0.1:" in written
+    for line in said:
+        assert line in written
+    assert any("report over 2 lives" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("typed", "left"),
+    [
+        ("--resume --seed 3", "--seed 3"),
+        ("--seed 3 --resume", "--seed 3"),
+        ("--resume auto --seed 3", "--seed 3"),
+        ("--resume=latest --seed=3 --resumed", "--seed=3 --resumed"),
+        ("--seed 3", "--seed 3"),
+    ],
+)
+def test_a_life_that_follows_is_not_asked_to_resume_what_the_first_one_was(typed: str, left: str) -> None:
+    assert without(typed.split(), "--resume") == left.split()
 
 
 # -- what is deployed --------------------------------------------------------------------------------------------------

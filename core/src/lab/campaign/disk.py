@@ -45,7 +45,7 @@ class Disk:
     failed_s: float | None = None
     """When it failed."""
     refused: int = 0
-    """How many commits had no room."""
+    """How many commits had no room, behind a life's first, which waits for it before anything is traded."""
     left: int | None = None
     """Operations until the process is killed; ``None``: it is not."""
     lag_s: float = 0.0
@@ -75,6 +75,10 @@ class Disk:
             return False
         self.room -= size
         return True
+
+    def refuse(self) -> None:
+        """Note that a commit had no room."""
+        self.refused += self.watch.commits > 0
 
     def fails(self, *failures: int) -> bool:
         """Return whether one of these operations fails now."""
@@ -139,7 +143,7 @@ class _Connection:
             return self._db.execute(sql, *values)
         self._disk.operation()
         if not self._disk.takes(_COMMIT_BYTES):
-            self._disk.refused += 1
+            self._disk.refuse()
             self._db.execute("ROLLBACK")  # as SQLite itself does
             raise _error(sqlite3.SQLITE_FULL, "database or disk is full")
         if self._disk.fails(COMMIT_LOST):
@@ -194,7 +198,8 @@ class DiskTape(TapeWriter):
         try:
             super().flush(sync=sync)
         except OSError as error:
-            self._disk.refused += sync and error.errno == errno.ENOSPC
+            if sync and error.errno == errno.ENOSPC:
+                self._disk.refuse()
             raise
 
 

@@ -139,6 +139,23 @@ def begin_log_file(path: Path) -> None:
         sys.stderr.log = log
 
 
+def also_in(path: Path, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return what says a line and writes it to a log file that is another process's, too.
+
+    The file is opened for each line, because the other one puts full ones aside. It also says what is wrong with it.
+    """
+    path = path.expanduser().resolve()
+
+    def both(text: str) -> None:
+        say(text)
+        with contextlib.suppress(OSError):
+            log = LogFile(path)
+            log.write(f"lab: {text}\n")
+            log.close()
+
+    return both
+
+
 @contextmanager
 def library_logs(say: Callable[[str], None], *, verbose: bool) -> Iterator[None]:
     """Say what libraries log while the block runs: warnings and errors; with ``verbose`` what lab does, too.

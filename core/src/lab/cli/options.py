@@ -168,9 +168,14 @@ def gather(
     output.say_what_is_not_compiled()  # plugins have been imported by now
     for name in assembly.unknown_variables:
         output.say(f"the environment variable {name} matches no setting of this run; ignored")
+    say_unused(assembly)
+    return registry, assembly
+
+
+def say_unused(assembly: Assembly) -> None:
+    """Tell of settings of the command line that are of no component of the run."""
     for name in assembly.unused:
         output.say(f"--set {name}: this run has no component {name.partition('.')[0]}; ignored")
-    return registry, assembly
 
 
 def state_dir_of(given: Mapping[str, Any]) -> Path:

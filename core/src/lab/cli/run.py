@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 )  # fmt: skip
 @click.option(
     "--resume", metavar="[RUN]", is_flag=False, flag_value="latest",
-    help="Go on with a session that was cut off, for the time it had left. Default: the newest.",
+    help="Go on with a session that was cut off, for the time it had left. Default: the newest. auto: the newest where "
+    "it was cut off, else a new one.",
 )  # fmt: skip
 @click.option(
     "--supervise", is_flag=True,
@@ -75,7 +76,7 @@ def command(
       lab run --resume                                   after a crash: the same money, positions and orders
     """
     if supervise:
-        return _supervised(context)
+        return _supervised(context, log_file)
     from lab.cli.logs import begin_log_file, library_logs
     from lab.live.launch import run_live
 
@@ -83,10 +84,8 @@ def command(
         begin_log_file(log_file)
     interrupts = context.obj if isinstance(context.obj, Interrupts) else Interrupts()
     with Line() as line, library_logs(line.say, verbose=verbose):
-        if resume is None:
-            resumed, (_, assembly) = None, options.gather(given)
-        else:
-            resumed, assembly = _resumed(resume, given)
+        resumed = None if resume is None else _interrupted(resume, options.state_dir_of(given))
+        assembly = options.gather(given)[1] if resumed is None else _reassembled(resumed, given)
         finished = run_live(
             assembly,
             wall_ns=time.time_ns,
@@ -109,41 +108,55 @@ def command(
     return finished.exit_code
 
 
-def _supervised(context: click.Context) -> int:
+def _supervised(context: click.Context, log_file: Path | None) -> int:
     """Run the same command in a process of its own, and start it again where it crashes."""
     if sys.platform == "win32":
         raise click.UsageError("--supervise is not there on Windows; let a service manager start lab again")
+    from lab.cli.logs import also_in
     from lab.supervision.supervisor import Supervisor
 
     _, *typed = context.meta[output.ARGUMENTS]
-    return Supervisor([one for one in typed if one != "--supervise"], output.say).run()
+    say = output.say if log_file is None else also_in(log_file, output.say)
+    return Supervisor([one for one in typed if one != "--supervise"], say).run()
 
 
-def _resumed(run: str, given: Mapping[str, Any]) -> "tuple[Interrupted, Assembly]":
-    """Return the session to go on with, and its assembly. Raises `RunError`, `ConfigError`."""
-    from lab.composition.assembly import RECORDED, own_settings, recorded_settings
-    from lab.errors import ConfigError, RunError
-    from lab.exit_codes import EndReason
+def _interrupted(run: str, state_dir: Path) -> "Interrupted | None":
+    """Return the session to go on with; ``None`` where ``auto`` finds none. Raises `RunError`."""
+    from lab.errors import RunError
     from lab.live.recovery import interrupted
     from lab.runs.directory import find
     from lab.runs.previous import newest_session
 
-    state_dir = options.state_dir_of(given)
-    found = newest_session(state_dir) if run == "latest" else find(state_dir, run)
+    found = newest_session(state_dir) if run in {"latest", "auto"} else find(state_dir, run)
     if found is None:
+        if run == "auto":
+            return None
         raise RunError(EndReason.CONFIG, f"{state_dir / 'runs'} holds no session to resume; leave --resume out")
-    session = interrupted(state_dir, found)
+    try:
+        return interrupted(state_dir, found)
+    except RunError as error:
+        if run != "auto" or error.reason is EndReason.IN_USE:
+            raise
+        output.say(f"a new run begins: {str(error).partition(';')[0]}")
+        return None
+
+
+def _reassembled(session: "Interrupted", given: Mapping[str, Any]) -> "Assembly":
+    """Return the assembly of a session that was cut off. Raises `ConfigError` where other settings are given now."""
+    from lab.composition.assembly import RECORDED, own_settings, recorded_settings
+    from lab.errors import ConfigError
+
     recorded = recorded_settings(session.started)
     _, assembly = options.gather(given, taken_over={dotted: (raw, RECORDED) for dotted, raw in recorded.items()})
     given_now = own_settings(assembly)
     for dotted in sorted({*recorded, *given_now}):
         then, now = recorded.get(dotted, "not set"), given_now.get(dotted, "not set")
         if then != now:
-            text = (
-                f"{dotted} = {now}: {found.name} was started with {then}, and a run that is resumed keeps its settings"
+            name = session.directory.name
+            raise ConfigError(
+                f"{dotted} = {now}: {name} was started with {then}, and a run that is resumed keeps its settings"
             )
-            raise ConfigError(text)
-    return session, assembly
+    return assembly
 
 
 def _offer_offline(context: click.Context, assembly: "Assembly") -> None:
@@ -151,8 +164,10 @@ def _offer_offline(context: click.Context, assembly: "Assembly") -> None:
     provider = assembly.provider
     settings = provider.component.offline_settings()
     if settings:
+        from lab.supervision.beats import Beats
+
         output.say("this works without the internet:")
-        name = provider.name
-        click.echo(
-            offline_command(context.meta.get(output.ARGUMENTS, ["run"]), name, dict(settings), os.environ), err=True
-        )
+        typed = context.meta.get(output.ARGUMENTS, ["run"])
+        if Beats(os.environ).supervised:
+            typed = [*typed, "--supervise"]
+        click.echo(offline_command(typed, provider.name, dict(settings), os.environ), err=True)

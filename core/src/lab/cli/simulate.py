@@ -126,7 +126,8 @@ def _trial(given: dict[str, Any], minutes: float, keep: Path | None) -> "Trial":
         typed["run.symbol"] = ",".join(given["symbols"])
     typed["run.strategies"] = list(given["strategies"]) or [NAME]
     trial = Trial(Recipe(typed, tuple(given["sets"]), given["config"]), minutes, keep)
-    trial.recipe.assembly(trial.registry, 0, minutes, {}, Path(tempfile.gettempdir()))
+    assembly = trial.recipe.assembly(trial.registry, 0, minutes, {}, Path(tempfile.gettempdir()))
+    options.say_unused(assembly)
     return trial
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Final
 
 import anyio.lowlevel
-from attrs import frozen
+from attrs import evolve, frozen
+from msgspec.structs import replace
 
 from lab.composition.assembly import Assembly
 from lab.domain.control import Command, CommandAction
+from lab.domain.time import SECOND_NS
 from lab.engine.engine import Engine
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
@@ -35,6 +37,8 @@ class Interrupted:
     directory: Path
     started: RunStarted
     state: SessionState
+    committed_ns: int
+    """Venue time of the newest row; 0 where none came before the first price."""
 
 
 @frozen
@@ -71,6 +75,7 @@ def interrupted(state_dir: Path, directory: Path, *, same_time: bool = False) ->
         with contextlib.closing(JournalReader.open(directory)) as reader:
             check_begun(directory, reader)
             ended, state = reader.run_ended(), reader.run_state()
+            committed_ns = next(reader.times("DESC"), 0)
         started = read_run_started(directory)
     except JournalError as error:
         raise RunError(EndReason.STORAGE, f"{error}; start a new run without --resume") from None
@@ -83,7 +88,7 @@ def interrupted(state_dir: Path, directory: Path, *, same_time: bool = False) ->
     newest = newest_session(state_dir)
     if newest is not None and newest.resolve() != directory.resolve():
         raise refused(f"is not the newest session: {newest.name} came after it")
-    return Interrupted(directory, started, state.session if state is not None else SessionState())
+    return Interrupted(directory, started, state.session if state is not None else SessionState(), committed_ns)
 
 
 async def recover(
@@ -101,8 +106,10 @@ async def recover(
     engine = new_engine(assembly, run.started, journal, failures)
     tape = RecordedTape(run.directory)
     ending: EndReason | None = None
+    since_ns = run.committed_ns
     for event in tape:
         out = engine.step(event)
+        since_ns = since_ns or engine.state.now_ns
         if out:
             journal.append(out, engine.state.now_ns, tape.inputs)
         if isinstance(event, Command) and event.action in _ENDING:
@@ -111,7 +118,13 @@ async def recover(
             journal.compare()
             await anyio.lowlevel.checkpoint()  # a signal is heard
     journal.compare(all_of_it=True)
+    run = evolve(run, state=_lasted(run.state, engine.state.now_ns - since_ns))
     return Recovered(run, engine, make_tape(run.directory, tape), ending)
+
+
+def _lasted(state: SessionState, since_ns: int) -> SessionState:
+    """Return a state as old as the newest input: it was written with the newest row, which may be an hour older."""
+    return replace(state, duration_seconds=round(state.duration_seconds + max(0, since_ns) / SECOND_NS, 3))
 
 
 def _ending(command: Command) -> EndReason:

@@ -20,6 +20,8 @@ class HealthOfAllLives:
         self._board: Board | None = None
         self._server: HealthServer | None = None
         self._shown = ""
+        self.refused = False
+        """Whether the port can't be had."""
 
     def show(self, life: Life, number: int) -> None:
         """Take what a life says; it is the supervisor's ``number``-th. A port that can't be had is said once."""
@@ -41,7 +43,9 @@ class HealthOfAllLives:
         """Say that the session has ended and starts again."""
         if self._board is not None:
             reason = f"the session ended ({why}) and starts again"
-            self._board.post(replace(self._board.newest, status="starting", why_not_trading=(reason,)))
+            self._board.post(
+                replace(self._board.newest, status="starting", feed="down", feed_ages={}, why_not_trading=(reason,))
+            )
 
     def close(self) -> None:
         """Give the port back."""
@@ -53,6 +57,7 @@ class HealthOfAllLives:
             self._server = HealthServer(port, board.read, lambda error: self._say(describe_error(error)))
         except LabError as error:
             self._say(str(error))
+            self.refused = True
             return
         self._server.start()
         self._say(f"health: http://{HOST}:{self._server.port}/health and /metrics")

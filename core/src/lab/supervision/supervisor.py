@@ -68,6 +68,9 @@ class Supervisor:
                 arguments, resumed = self._anew(), False  # it has said why
                 continue
             self._lives.append(life)
+            self._arguments = without(self._arguments, "--resume")
+            if self._health.refused:
+                return self._end(EndReason.CONFIG.exit_code)
             if not self._crashed(life):
                 return self._end(life.code)
             if self._is_loop():
@@ -110,15 +113,7 @@ class Supervisor:
         """Return the arguments of a new run for the time that is left; they are those of its later lives, too."""
         life = next((one for one in reversed(self._lives) if one.run), Life())
         minutes = max(1.0, life.seconds_left) / 60
-        kept, skip = [], False
-        for argument in self._arguments:
-            if not skip and not argument.startswith("--minutes="):
-                skip = argument == "--minutes"
-                if not skip:
-                    kept.append(argument)
-            else:
-                skip = False
-        self._arguments = [*kept, "--minutes", f"{minutes:.4f}"]
+        self._arguments = [*without(self._arguments, "--minutes"), "--minutes", f"{minutes:.4f}"]
         return self._arguments
 
     # -- signals and the service manager -----------------------------------------------------------------------------
@@ -128,6 +123,8 @@ class Supervisor:
 
     def _take_signals(self) -> Sequence[int]:
         taken, self._signals = self._signals, []
+        if self._health.refused and not self._stopping:
+            taken.append(signal.SIGTERM)  # as without a supervisor: a session whose health nobody sees does not begin
         if any(number != signal.SIGWINCH for number in taken):
             self._stopping = True
             self._manager.tell("STOPPING=1")
@@ -169,6 +166,20 @@ class Supervisor:
             **{name: sum(report.get(name) or 0 for report in reports) for name in _SUMS},
             **{name: _exact_sum(report.get(name) for report in reports) for name in _EXACT},
         }
+
+
+def without(arguments: Sequence[str], option: str) -> list[str]:
+    """Return what was typed without an option and its value, if it has one."""
+    kept, skip = list[str](), False
+    for argument in arguments:
+        skip = skip and not argument.startswith("-")
+        if argument == option:
+            skip = True
+        elif not skip and not argument.startswith(f"{option}="):
+            kept.append(argument)
+        else:
+            skip = False
+    return kept
 
 
 def _how(life: Life) -> str:
