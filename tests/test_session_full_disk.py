@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -204,3 +205,40 @@ def test_a_run_whose_first_row_never_finds_room_takes_no_input_and_ends_with_74(
     assert said == ["the disk is full: the run waits to write its first row"]
     assert finalize_interrupted(tmp_path).damaged == {}
     assert list((tmp_path / "runs").glob("2*")) == [], "it never began, and the next start removes its folder"
+
+
+@pytest.mark.behaviour("J2", "J4")
+@pytest.mark.parametrize("strict", [(), ("--strict-state",)], ids=["", "strict"])
+def test_a_run_that_was_cut_off_is_not_taken_for_damaged_where_the_disk_is_full(
+    lab: Any, small_disk: Path, session: Any, strict: tuple[str, ...]
+) -> None:
+    process = session("--state-dir", "disk")
+    run = type(lab.run())
+    until(lambda: fills(lambda: run((small_disk / "runs" / "latest").resolve())) > 3)
+    process.kill()
+    process.wait()
+    [folder] = (small_disk / "runs").glob("2*")
+    filler = fill(small_disk)
+    with filler.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"0")
+    done = lab(*RUN, "--minutes", "1", "--state-dir", "disk", *strict)
+    assert done.code == 74
+    assert "No space left on device" in done.err
+    assert "damaged" not in done.err
+    assert folder.is_dir()
+    filler.unlink()
+    again = lab(*RUN, "--minutes", "0.02", "--state-dir", "disk", *strict)
+    assert f"{folder.name} was cut off before its end; its report is written now" in again.err
+    assert (folder / "final_report.json").is_file()
+
+
+@pytest.mark.behaviour("J4")
+def test_a_session_whose_folder_is_removed_ends_within_seconds_and_says_that_the_run_is_lost(
+    lab: Any, session: Any
+) -> None:
+    process = session()
+    until(lambda: fills(lab.run) > 3)
+    shutil.rmtree(lab.run().folder)
+    assert process.wait(timeout=15) == 74
+    assert list((lab.folder / "runs").glob("2*")) == [], "nothing makes it again"

@@ -30,8 +30,8 @@ from lab.supervision.supervisor import Supervisor
 def say(text):
     print(text, flush=True)
 
-silence_s = float(os.environ.get("SILENCE_S", "3"))
-sys.exit(Supervisor(sys.argv[1:], say, silence_s=silence_s, wait_s=0.2).run())
+silence_s, wait_s = float(os.environ.get("SILENCE_S", "3")), float(os.environ.get("WAIT_S", "0.2"))
+sys.exit(Supervisor(sys.argv[1:], say, silence_s=silence_s, wait_s=wait_s).run())
 """
 """As the command does it, with shorter waits."""
 
@@ -286,6 +286,87 @@ def test_the_supervisor_serves_health_over_all_lives_and_between_them(lab: Any, 
     process.send_signal(signal.SIGTERM)
     ended(process, 0)
     socket.create_server(("127.0.0.1", port)).close()
+
+
+def child_of(process: subprocess.Popen[str], other_than: int) -> int:
+    """Return the id of the process that a supervisor has started, once there is another one."""
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    found = [int(one) for one in listed.read_text(encoding="ascii").split()]
+    return next((one for one in found if one != other_than), 0)
+
+
+@pytest.mark.behaviour("S4", "S11")
+def test_a_life_that_is_killed_before_it_said_anything_is_followed_by_another(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5")
+    first = trading(lab)
+    os.kill(first, signal.SIGKILL)
+    second = wait_for(lambda: child_of(process, first))
+    os.kill(second, signal.SIGKILL)
+    trading(lab, fills(lab))
+    process.send_signal(signal.SIGTERM)
+    ended(process, 0)
+    assert lives(lab) == [(-9, False), (-9, False), (0, False)]
+    proved(lab)
+
+
+@pytest.mark.behaviour("S4")
+def test_a_signal_that_only_a_number_names_is_a_crash_like_others(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5")
+    os.kill(trading(lab), signal.SIGRTMIN + 6)
+    trading(lab, fills(lab))
+    process.send_signal(signal.SIGTERM)
+    assert f"killed by signal {signal.SIGRTMIN + 6}; it starts again" in ended(process, 0)
+
+
+@pytest.mark.behaviour("S3", "S4")
+@pytest.mark.parametrize(
+    ("number", "code", "word"), [(signal.SIGTERM, 0, "stopped"), (signal.SIGUSR1, 99, "killed")], ids=str
+)
+def test_a_signal_between_two_lives_ends_the_run_and_says_what_stays(
+    lab: Any, supervised: Any, number: signal.Signals, code: int, word: str
+) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5", WAIT_S="30")
+    os.kill(trading(lab), signal.SIGKILL)
+    assert "starts again in 30 s" in next(line for line in process.stdout if "starts again" in line)
+    process.send_signal(number)
+    name = lab.run().folder.name
+    assert f"{word} between two lives: what {name} held stays open; lab run --resume {name}" in ended(process, code)
+
+
+@pytest.mark.behaviour("S4")
+def test_a_session_is_stopped_between_two_lives_by_the_life_that_follows(lab: Any, supervised: Any) -> None:
+    process = supervised(*RUN[1:], "--minutes", "5", WAIT_S="2")
+    os.kill(trading(lab), signal.SIGKILL)
+    next(line for line in process.stdout if "starts again" in line)
+    done = lab("stop")
+    assert done.code == 0, done.err
+    ended(process, 0)
+    report = lab.run().report()
+    assert (report["reason"], report["books"]["counter"]["positions"]) == ("stopped", {})
+
+
+@pytest.mark.behaviour("S3", "S4")
+@pytest.mark.parametrize("after_s", [0.05, 0.2, 0.4, 0.8])
+def test_a_signal_in_a_supervisors_first_second_is_heard(lab: Any, steady: Any, after_s: float) -> None:
+    command = lab.command(*RUN, "--minutes", "5", "--supervise")
+    process = subprocess.Popen(command, cwd=lab.folder, env=lab.environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(after_s)  # what is to be met is a moment of the start
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=30)
+    assert process.returncode in {0, -signal.SIGTERM}, said  # the interpreter itself may not have begun
+    assert "Traceback" not in said
+
+
+@pytest.mark.behaviour("S2", "S4")
+def test_a_session_that_is_kept_from_its_loop_ends_with_its_supervisor(lab: Any, supervised: Any, steady: Any) -> None:
+    steady.install("their_blocking", BLOCKING.replace("time.sleep(60)", 'open("blocked", "w").close(); time.sleep(60)'))
+    args = ["blocking" if one == "counter" else one for one in RUN[1:]]
+    process = supervised(*args, "--minutes", "5", SILENCE_S="60")
+    wait_for((lab.folder / "blocked").exists)
+    session = session_of(lab.run().folder)
+    assert session
+    process.kill()
+    wait_for(lambda: not Path(f"/proc/{session}").exists(), seconds=5)
 
 
 @pytest.mark.behaviour("V4")

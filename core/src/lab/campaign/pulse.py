@@ -34,6 +34,9 @@ class Pulse(Beats):
         """Note that the trading gate was opened, or shut for these reasons."""
         self.shut_by, self._turned = shut_by, self._free_s()
 
+    def end_with_supervisor(self) -> None:
+        """Nobody is gone."""
+
     def keep_stacks(self, directory: Path) -> None:
         """Keep none: the process is not the session's own."""
 

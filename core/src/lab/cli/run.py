@@ -117,7 +117,14 @@ def _supervised(context: click.Context, log_file: Path | None) -> int:
 
     _, *typed = context.meta[output.ARGUMENTS]
     say = output.say if log_file is None else also_in(log_file, output.say)
-    return Supervisor([one for one in typed if one != "--supervise"], say).run()
+    interrupts = context.obj
+
+    def early() -> EndReason | None:
+        if not isinstance(interrupts, Interrupts) or not (interrupts.killed or interrupts.count):
+            return None
+        return EndReason.KILLED if interrupts.killed else EndReason.STOPPED
+
+    return Supervisor([one for one in typed if one != "--supervise"], say, early=early).run()
 
 
 def _interrupted(run: str, state_dir: Path) -> "Interrupted | None":

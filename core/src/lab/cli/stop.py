@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lab.records.run import RunEnded
 
 _LOOK_S: Final = 0.1
+_AGAIN_S: Final = 10.0
+"""How long a session that was cut off may take to be there again, where a supervisor starts it."""
 
 
 @click.command("stop")
@@ -76,17 +78,21 @@ def _await_end(directory: Path, timeout: float) -> "RunEnded | None":
     from lab.runs.previous import is_running
 
     until = time.monotonic() + timeout
-    while is_running(directory):
-        if time.monotonic() >= until:
-            return None
+    alive_at = time.monotonic()
+    while (now := time.monotonic()) < until:
+        if is_running(directory):
+            alive_at = now
+        else:
+            with contextlib.closing(JournalReader.open(directory)) as reader:
+                ended = reader.run_ended()
+            if ended is not None:
+                return ended
+            if now - alive_at > _AGAIN_S:
+                name = directory.name
+                text = f"{name} was cut off before its end; `lab report {name} --write` writes its report"
+                raise RunError(EndReason.UNKNOWN, text)
         time.sleep(_LOOK_S)
-    with contextlib.closing(JournalReader.open(directory)) as reader:
-        ended = reader.run_ended()
-    if ended is None:
-        name = directory.name
-        text = f"{name} was cut off before its end; `lab report {name} --write` writes its report"
-        raise RunError(EndReason.UNKNOWN, text)
-    return ended
+    return None
 
 
 def _say_that_it_goes_on(directory: Path, timeout: float) -> None:

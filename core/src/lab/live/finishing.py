@@ -36,6 +36,7 @@ def _write_report(session: Session, report: Report, say: Echo) -> Report:
     except OSError as error:
         text = f"{session.directory / directories.REPORT_NAME}: cannot be written: {error.strerror or error}"
         first = report.error if report.exit_code else ""
-        say("; ".join(filter(None, (first, text, "the next start writes it"))))
+        later = "the next start writes it" if session.journal.is_there() else "the run is lost"
+        say("; ".join(filter(None, (first, text, later))))
         return unwritten(report, EndReason.STORAGE, first or text)
     return report

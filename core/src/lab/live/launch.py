@@ -142,6 +142,7 @@ async def run_session(
             async with anyio.create_task_group() as group:
                 tasks = await group.start(hold_tasks, task_failed)
                 if outcome.beats.supervised:
+                    outcome.beats.end_with_supervisor()
                     group.start_soon(outcome.beats.send, outcome.beat, partial(_sleep, speed))
                 runtime = Runtime(clock=clock, seed=assembly.settings.seed, tasks=tasks, speed=speed)
                 try:

@@ -1,6 +1,7 @@
 """What the next start does about runs that were cut off: their reports, leftovers, and what is damaged."""
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from typing import Final
 
 from attrs import define, field
 
-from lab.errors import JournalError, NotBegunError, StateRefused, describe_error
+from lab.errors import JournalError, NotBegunError, RunError, StateRefused, describe_error
+from lab.exit_codes import EndReason
+from lab.journal.files import private
 from lab.journal.mark import NAME as MARK_NAME
 from lab.journal.reader import JournalReader, check_chain
 from lab.journal.report import build_report
@@ -22,6 +25,8 @@ from lab.runs.quarantine import put_aside
 
 _LINK_S: Final = 60.0
 _YOUNG_S: Final = 1.0
+_PROBE_BYTES: Final = 256 * 1024
+"""More than a report, and what SQLite makes to read a journal."""
 _EMPTY: Final = (
     FILE_NAME,
     f"{FILE_NAME}-wal",
@@ -59,7 +64,7 @@ def finalize_interrupted(state_dir: Path, *, strict: bool = False) -> Aftermath:
     backtest stays where it is, because it can be run again.
 
     With ``strict`` raises `StateRefused` for the first damaged session and leaves it where it is; else a damaged run
-    blocks no start.
+    blocks no start. Raises `RunError` where the disk takes nothing: then nothing is judged.
     """
     runs = state_dir / "runs"
     done = Aftermath()
@@ -74,6 +79,7 @@ def finalize_interrupted(state_dir: Path, *, strict: bool = False) -> Aftermath:
             if _remove(directory):
                 done.removed.append(directory.name)
         except Exception as error:  # whatever a damaged run does to its reader
+            _check_writable(runs, error)
             path = directory / FILE_NAME
             if (directory / FIRST_SEGMENT).is_file() and (not path.exists() or os.access(path, os.R_OK)):
                 done.damaged[directory.name] = _put_aside(directory, error, strict)
@@ -127,6 +133,24 @@ def _finish(directory: Path, strict: bool) -> None:
         if wrong:
             raise JournalError(f"{reader.name}: {wrong}")
         (directory / RUNNING).unlink(missing_ok=True)
+
+
+def _check_writable(runs: Path, error: Exception) -> None:
+    """Raise `RunError` where nothing can be written or opened just now: what a reader meets then is no damage."""
+    probe = runs / f".probe-{os.getpid()}"
+    try:
+        if isinstance(error, MemoryError):
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        with open(probe, "wb", opener=private) as file:
+            file.write(bytes(_PROBE_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as problem:
+        text = f"{runs}: earlier runs cannot be looked after: {problem.strerror or problem}; nothing was changed"
+        raise RunError(EndReason.STORAGE, text) from None
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _put_aside(directory: Path, error: Exception, strict: bool) -> str:

@@ -1,5 +1,6 @@
 """Writes the traceback of a component's failure to standard error, and to ``errors.log`` in the run's folder."""
 
+import errno
 import sys
 import threading
 import time
@@ -18,6 +19,7 @@ _FAILURES_MOST: Final = 50
 _LINES_HEAD: Final = 40
 _LINES_TAIL: Final = 120
 _LINE_MOST: Final = 400
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 
 
 class FailureLog:
@@ -44,12 +46,19 @@ class FailureLog:
             if len(self._seen) > _FAILURES_MOST:
                 self._write(f"{_FAILURES_MOST} different failures of components are written; further ones are not", "")
             else:
-                self._write(f"{role} {name} failed in {call}: {what}", traceback_of(error))
+                details = "" if self._is_the_disk(error) else traceback_of(error)
+                self._write(f"{role} {name} failed in {call}: {what}", details)
 
     def say(self, text: str) -> None:
         """Write one line on standard error."""
         with self._lock:
             self._print(text)
+
+    def _is_the_disk(self, error: BaseException) -> bool:
+        """Return whether the disk, or who took the run's folder away, is the cause: where that was, helps nobody."""
+        if not isinstance(error, OSError):
+            return False
+        return error.errno in _DISK or (self.directory is not None and not self.directory.exists())
 
     def _write(self, line: str, details: str) -> None:
         self._print(line, details)

@@ -45,6 +45,15 @@ def running(directory: Path | None) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Let a run count as running, whose process is gone and comes again; the mark of one that was cut off stays."""
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):
+            try_lock(stack.enter_context((directory / RUNNING).open("r+b")))
+        yield
+
+
 def is_running(directory: Path) -> bool:
     """Return whether the process of a run is alive."""
     try:

@@ -3,6 +3,8 @@
 import faulthandler
 import json
 import os
+import select
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -38,6 +40,18 @@ class Beats:
         if self.supervised and self._stacks is None:
             self._stacks = open(directory / STACKS_NAME, "ab", opener=private)  # noqa: SIM115 - kept open
             faulthandler.enable(self._stacks)
+
+    def end_with_supervisor(self) -> None:
+        """End the process when its supervisor is gone, also while a component keeps its event loop from turning."""
+        if self._pipe is not None and hasattr(select, "poll"):
+            threading.Thread(target=self._watch, args=(self._pipe,), name="lab supervisor watch", daemon=True).start()
+
+    @staticmethod
+    def _watch(pipe: int) -> None:
+        poll = select.poll()
+        poll.register(pipe, 0)  # that nobody reads any more is told without asking
+        poll.poll()
+        os._exit(_GONE)
 
     async def send(self, state: Callable[[], Mapping[str, Any]], sleep: Callable[[float], Awaitable[object]]) -> None:
         """Send what ``state`` returns, again and again. A supervisor that is gone ends the process, as a kill would.

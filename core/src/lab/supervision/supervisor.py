@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from lab.exit_codes import EndReason
 from lab.journal.files import write_new
+from lab.runs.previous import held
 from lab.supervision.health import HealthOfAllLives
 from lab.supervision.life import PASSED_ON, SILENCE_S, Life, live
 from lab.supervision.notify import ServiceManager
@@ -44,8 +45,12 @@ class Supervisor:
         *,
         silence_s: float = SILENCE_S,
         wait_s: float = WAIT_S,
+        early: Callable[[], EndReason | None] = lambda: None,
     ) -> None:
-        """``arguments`` are those of ``lab run``, as they were typed, without ``--supervise``."""
+        """``arguments`` are those of ``lab run``, as they were typed, without ``--supervise``.
+
+        ``early`` returns what was asked for by signals that came before the supervisor took them.
+        """
         self._arguments = list(arguments)
         self._say = say
         self._silence_s = silence_s
@@ -54,6 +59,12 @@ class Supervisor:
         self._lives: list[Life] = []
         self._manager = ServiceManager(os.environ)
         self._stopping = False
+        self._killed = False
+        self._early = early
+        self._typed_settings = "--resume" not in arguments or "auto" in arguments
+        """Whether a new run would have the settings of the first."""
+        self._cut = Life()
+        """The newest life of a run that has no end yet."""
         self._health = HealthOfAllLives(say)
 
     def run(self) -> int:
@@ -61,27 +72,50 @@ class Supervisor:
         self._manager.forget()
         for number in (*PASSED_ON, signal.SIGWINCH):
             signal.signal(number, self._note)
+        early = self._early()
+        if early is not None:
+            self._say(f"{_word(early)} before the run began; nothing was written")
+            return early.exit_code
         arguments, resumed = self._arguments, False
         while True:
             life = self._live([*_LAB, *arguments])
-            if resumed and not life.run and life.code in _CANNOT_RESUME:
+            if resumed and not life.run and life.code in _CANNOT_RESUME and self._typed_settings:
                 arguments, resumed = self._anew(), False  # it has said why
                 continue
+            unended = life.code < 0
+            if not life.run and self._cut.run and (unended or life.code == EndReason.STORAGE.exit_code):
+                life.beat, unended = self._cut.beat, True  # it did not come as far as the run that it was to go on with
             self._lives.append(life)
+            self._cut = life if unended else Life()
             self._arguments = without(self._arguments, "--resume")
             if self._health.refused:
                 return self._end(EndReason.CONFIG.exit_code)
             if not self._crashed(life):
-                return self._end(life.code)
+                return self._ended(life)
             if self._is_loop():
                 why = f"{ENDS_MOST} abnormal ends within {WINDOW_S / 60:.0f} minutes"
                 self._say(f"crash loop: {why}; the last: {_how(life)}")
                 return self._end(EndReason.CRASH_LOOP.exit_code)
+            if not unended and not self._typed_settings:
+                self._say(f"the session ended: {_how(life)}; it was resumed, and a new run needs its settings typed")
+                return self._end(life.code)
             self._wait(life)
             if self._stopping:
-                return self._end(EndReason.STOPPED.exit_code)
-            resumed = life.code < 0  # it has no end yet
+                return self._stopped_between(life)
+            resumed = unended
             arguments = ["--resume", life.run, *self._arguments] if resumed else self._anew()
+
+    def _ended(self, life: Life) -> int:
+        if life.code < 0:
+            self._say(f"the session ended: {_how(life)}")
+        return self._end(life.code)
+
+    def _stopped_between(self, life: Life) -> int:
+        """End without another life, because a signal came while there was none."""
+        reason = EndReason.KILLED if self._killed else EndReason.STOPPED
+        name = Path(life.run).name
+        self._say(f"{_word(reason)} between two lives: what {name} held stays open; lab run --resume {name} goes on")
+        return self._end(reason.exit_code)
 
     def _live(self, command: Sequence[str]) -> Life:
         return live(command, self._take_signals, self._show, silence_s=self._silence_s)
@@ -104,10 +138,11 @@ class Supervisor:
         self._say(f"the session ended: {_how(life)}; it starts again{f' in {wait:.0f} s' if wait else ''}")
         self._health.between(_how(life))
         until = time.monotonic() + wait
-        while not self._stopping and time.monotonic() < until:
-            time.sleep(0.1)
-            self._take_signals()
-            self._manager.tell("WATCHDOG=1")
+        with held(Path(life.run)):  # lab stop finds it, and the next life what lab stop asks for
+            while not self._stopping and time.monotonic() < until:
+                time.sleep(0.1)
+                self._take_signals()
+                self._manager.tell("WATCHDOG=1")
 
     def _anew(self) -> list[str]:
         """Return the arguments of a new run for the time that is left; they are those of its later lives, too."""
@@ -125,6 +160,7 @@ class Supervisor:
         taken, self._signals = self._signals, []
         if self._health.refused and not self._stopping:
             taken.append(signal.SIGTERM)  # as without a supervisor: a session whose health nobody sees does not begin
+        self._killed = self._killed or signal.SIGUSR1 in taken
         if any(number != signal.SIGWINCH for number in taken):
             self._stopping = True
             self._manager.tell("STOPPING=1")
@@ -139,7 +175,8 @@ class Supervisor:
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def _end(self, code: int) -> int:
-        """Write the report over all lives, where there was more than one; return the exit code."""
+        """Write the report over all lives, where there was more than one; return the exit code, as a shell has it."""
+        code = code if code >= 0 else 128 - code
         self._health.close()
         runs = list(dict.fromkeys(life.run for life in self._lives if life.run))
         if runs and self._lives[-1].code < 0:
@@ -151,7 +188,7 @@ class Supervisor:
                 self._say(f"report over {len(self._lives)} lives: {path}")
             except OSError as error:
                 self._say(f"{path}: cannot be written: {error.strerror or error}")
-        return code if code >= 0 else 128 - code
+        return code
 
     def _report(self, runs: Sequence[str], code: int) -> dict[str, Any]:
         reports = [_read(Path(run) / "final_report.json") for run in runs]
@@ -182,12 +219,17 @@ def without(arguments: Sequence[str], option: str) -> list[str]:
     return kept
 
 
+def _word(reason: EndReason) -> str:
+    return "killed" if reason is EndReason.KILLED else "stopped"
+
+
 def _how(life: Life) -> str:
     """Return how a life ended, in words."""
     if life.frozen:
         return "it was frozen"
     if life.code < 0:
-        return f"killed by {signal.Signals(-life.code).name}"
+        known = {one.value: one.name for one in signal.Signals}
+        return f"killed by {known.get(-life.code, f'signal {-life.code}')}"
     return f"exit code {life.code}"
 
 

@@ -82,8 +82,7 @@ def _interval_ns(said: str) -> int:
 
 
 def replace_file(path: Path, content: str) -> None:
-    """Put a file in place whole, durably, or leave the old one. Raises ``OSError``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Put a file in place whole, durably, or leave the old one. Raises ``OSError``, also where its folder is gone."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         with open(temporary, "wb", opener=private) as file:
