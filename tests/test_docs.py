@@ -32,6 +32,7 @@ import lab as library
 import pytest
 from attrs import frozen
 from lab import Broker, Instrument, RiskGate, Strategy, View
+from lab.cli.main import COMMANDS
 from lab.testing import run_strategy, tape
 from lab.testing.builders import instrument
 
@@ -241,6 +242,13 @@ def test_the_reference_says_what_the_code_says() -> None:
     for path, text in written.items():
         name = path.relative_to(ROOT)
         assert path.read_text(encoding="utf-8") == text, f"{name} is out of date: run `uv run python docs/generate.py`"
+
+
+def test_the_reference_has_a_section_for_every_command() -> None:
+    headings = re.findall(
+        r"^## lab ([\w-]+)$", (DOCS / "reference" / "cli.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert {*COMMANDS} <= {*headings}
 
 
 def test_every_key_of_a_report_is_explained(lab: Any) -> None:
