@@ -19,7 +19,7 @@ import pytest
 from lab.exit_codes import EndReason
 from lab.supervision.life import live
 from lab.supervision.notify import ServiceManager
-from lab.supervision.supervisor import without
+from lab.supervision.supervisor import resumes, without
 from steady import RUN, fills, proved, resumptions, session_of, wait_for
 
 SUPERVISE = """
@@ -412,6 +412,20 @@ def test_the_log_file_has_what_the_supervisor_says_too(lab: Any, steady: Any) ->
 )
 def test_a_life_that_follows_is_not_asked_to_resume_what_the_first_one_was(typed: str, left: str) -> None:
     assert without(typed.split(), "--resume") == left.split()
+
+
+@pytest.mark.parametrize(
+    ("typed", "resumed"),
+    [
+        ("--resume", True),
+        ("--seed 3 --resume=latest", True),
+        ("--resume auto", False),
+        ("--resume=auto", False),
+        ("", False),
+    ],
+)
+def test_a_new_run_follows_only_where_its_settings_were_typed(typed: str, resumed: bool) -> None:
+    assert resumes(typed.split()) is resumed
 
 
 # -- what is deployed --------------------------------------------------------------------------------------------------

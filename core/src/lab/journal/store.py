@@ -36,11 +36,6 @@ _MANY: Final = 64  # 448 values: SQLite takes at least 999 in a statement
 _INSERT_MANY: Final = f"INSERT INTO event VALUES {', '.join([_ONE_ROW] * _MANY)}"
 
 
-def _identity(path: Path) -> tuple[int, int]:
-    found = path.stat()
-    return found.st_dev, found.st_ino
-
-
 class Journal:
     """The writer. ``append`` gathers rows, ``commit`` makes them durable; nobody may see a row before.
 
@@ -88,7 +83,6 @@ class Journal:
             self._db = sqlite3.connect(
                 self.path or ":memory:", isolation_level=None, check_same_thread=bool(self.path), timeout=_BUSY_S
             )
-            self._file = None if self.path is None else _identity(self.path)
             self._db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LONGEST)  # nothing is written that no reader takes
             if self.path is None:
                 self._db.execute("PRAGMA page_size=32768")  # rows of half a kilobyte go in a sixth faster
@@ -105,11 +99,13 @@ class Journal:
             raise JournalError(f"{self.path}: the journal cannot be {done}: {error}") from error
 
     def is_there(self) -> bool:
-        """Return whether the file still is the one that was opened: one that was removed takes rows, and loses them."""
+        """Return whether the file is where it was made: one that was removed still takes rows, and loses them."""
         try:
-            return self.path is None or _identity(self.path) == self._file
-        except OSError:
+            return self.path is None or bool(self.path.lstat())
+        except (FileNotFoundError, NotADirectoryError):
             return False
+        except OSError:
+            return True  # nobody knows
 
     def label(self, key: str, value: str) -> None:
         """Add a label that is known only once the journal is there. Raises `JournalError`."""

@@ -299,7 +299,7 @@ class Session:
         while self.end.killed is None:
             self._publish(())
             if not self.journal.is_there() and self.end.reason is None:
-                self.end.fail(EndReason.STORAGE, f"{self.journal.path}: was removed or replaced while the run went on")
+                self.end.fail(EndReason.STORAGE, f"{self.journal.path}: was removed while the run went on")
             thrown = look(self._state_dir, self.directory)
             if thrown is not None and thrown.kills:
                 self.kill(thrown.who, thrown.why)

@@ -31,9 +31,9 @@ class Health(Record, frozen=True, kw_only=True):
     schema_version: int = HEALTH_SCHEMA_VERSION
     """version of this layout: 1"""
     status: HealthStatus
-    """`starting` (the provider has not described the instrument, or a supervised session starts again), `warming` (history is missing), `trading`, `stale`
-    (no live feed, no fresh quote, or the session itself is silent), `halted` (trading is halted for another reason, or
-    every strategy was stopped by a breaker) or `ending`"""
+    """`starting` (the provider has not described the instrument, or a supervised session starts again), `warming`
+    (history is missing), `trading`, `stale` (no live feed, no fresh quote, or the session itself is silent), `halted`
+    (trading is halted for another reason, or every strategy was stopped by a breaker) or `ending`"""
     why_not_trading: tuple[str, ...] = ()
     """every reason why an entry is refused now; one that names a strategy or one of several symbols holds for that
     alone"""

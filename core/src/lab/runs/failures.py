@@ -1,6 +1,7 @@
 """Writes the traceback of a component's failure to standard error, and to ``errors.log`` in the run's folder."""
 
 import errno
+import os
 import sys
 import threading
 import time
@@ -58,7 +59,7 @@ class FailureLog:
         """Return whether the disk, or who took the run's folder away, is the cause: where that was, helps nobody."""
         if not isinstance(error, OSError):
             return False
-        return error.errno in _DISK or (self.directory is not None and not self.directory.exists())
+        return error.errno in _DISK or (self.directory is not None and not os.path.isdir(self.directory))  # noqa: PTH112 - never raises
 
     def _write(self, line: str, details: str) -> None:
         self._print(line, details)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from decimal import Decimal
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,7 +62,7 @@ class Supervisor:
         self._stopping = False
         self._killed = False
         self._early = early
-        self._typed_settings = "--resume" not in arguments or "auto" in arguments
+        self._typed_settings = not resumes(arguments)
         """Whether a new run would have the settings of the first."""
         self._cut = Life()
         """The newest life of a run that has no end yet."""
@@ -203,6 +204,12 @@ class Supervisor:
             **{name: sum(report.get(name) or 0 for report in reports) for name in _SUMS},
             **{name: _exact_sum(report.get(name) for report in reports) for name in _EXACT},
         }
+
+
+def resumes(arguments: Sequence[str]) -> bool:
+    """Return whether a session is resumed by what was typed, whose settings then need not be typed."""
+    auto = ("--resume", "auto") in pairwise(arguments) or "--resume=auto" in arguments
+    return not auto and any(one.partition("=")[0] == "--resume" for one in arguments)
 
 
 def without(arguments: Sequence[str], option: str) -> list[str]:
