@@ -161,7 +161,8 @@ def _reassembled(session: "Interrupted", given: Mapping[str, Any]) -> "Assembly"
         if then != now:
             name = session.directory.name
             raise ConfigError(
-                f"{dotted} = {now}: {name} was started with {then}, and a run that is resumed keeps its settings"
+                f"{dotted} = {now}: {name} was started with {then}, and a run that is resumed keeps its settings; "
+                "put it back, or start a new run without --resume"
             )
     return assembly
 

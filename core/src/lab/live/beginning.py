@@ -101,7 +101,9 @@ class Beginning:
             outcome.held.enter_context(running(directory))
             journal = self.storage.journal(directory, durable=True, labels=labels)
             tape = self.storage.tape(directory)
-        except (JournalError, OSError) as error:
+        except JournalError as error:
+            raise RunError(EndReason.STORAGE, message_of(error)) from None
+        except OSError as error:
             raise RunError(EndReason.STORAGE, f"{directory}: {error}") from None
         await self._session(journal, tape, run_id, directory, left_out).run(instruments)
 

@@ -47,7 +47,8 @@ class FailureLog:
             if len(self._seen) > _FAILURES_MOST:
                 self._write(f"{_FAILURES_MOST} different failures of components are written; further ones are not", "")
             else:
-                details = "" if self._is_the_disk(error) else traceback_of(error)
+                of_the_disk = role == "reporter" and self._is_the_disk(error)
+                details = "" if of_the_disk else traceback_of(error)
                 self._write(f"{role} {name} failed in {call}: {what}", details)
 
     def say(self, text: str) -> None:
@@ -56,7 +57,7 @@ class FailureLog:
             self._print(text)
 
     def _is_the_disk(self, error: BaseException) -> bool:
-        """Return whether the disk, or who took the run's folder away, is the cause: where that was, helps nobody."""
+        """Return whether the disk, or who took the run's folder away, kept a reporter from writing: no defect of it."""
         if not isinstance(error, OSError):
             return False
         return error.errno in _DISK or (self.directory is not None and not os.path.isdir(self.directory))  # noqa: PTH112 - never raises
