@@ -289,8 +289,16 @@ async def test_a_long_run_gives_a_bounded_page_that_says_the_totals(rows, run, d
 async def test_same_rows_give_the_same_bytes(rows, run, drive, tmp_path):
     rows.everything()
     for name in ("a", "b"):
+        (tmp_path / name).mkdir()
         await drive(Html(), run.info(tmp_path / name), rows.rows)
     assert (tmp_path / "a/summary.html").read_bytes() == (tmp_path / "b/summary.html").read_bytes()
+
+
+async def test_a_folder_that_somebody_removed_is_not_made_again(rows, run, drive, tmp_path):
+    rows.everything()
+    with pytest.raises(FileNotFoundError):
+        await drive(Html(), run.info(tmp_path / "gone"), rows.rows)
+    assert list(tmp_path.iterdir()) == []
 
 
 async def test_without_plotly_the_charts_are_plain(rows, run, drive, tmp_path, monkeypatch):
