@@ -41,7 +41,8 @@ def failing(live: Lives, error: str, call: str, number: int, *, on: bool) -> int
     assert len(lines) <= 2, "a report that cannot be written, and the end"
     if life.code == 74 and not (on and call == "write"):  # standard error is written by that, too
         assert any(cause in lines[-1] for cause in CAUSES[error]), life.said
-        assert "runs" in lines[-1], "the file, or its folder, is named"
+        named = ("runs", "standard output") if call == "write" else ("runs",)
+        assert any(name in lines[-1] for name in named), f"the file, its folder or the stream is named: {life.said}"
     put_right(live)
     return life.code
 
