@@ -13,7 +13,7 @@ import pytest
 
 HERE = Path(__file__).parent
 PLUGIN = HERE / "02_a_strategy_in_one_file"
-LAB = "from lab.cli import main; main()"
+LAB = "from lab_command import main; main()"
 Run = Callable[..., str]
 
 

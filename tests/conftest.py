@@ -23,7 +23,7 @@ from steady import STEADY
 
 WITHOUT = Path(__file__).parent / "helpers" / "without"
 """A folder in which what is found of an optional library can't be imported."""
-BOOT = "from lab.cli import main; main()"  # what the console script does
+BOOT = "from lab_command import main; main()"  # what the console script does
 
 
 @frozen

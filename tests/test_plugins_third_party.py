@@ -104,7 +104,7 @@ def test_a_third_partys_wheel_needs_only_to_be_installed(lab: Any, tmp_path: Pat
     (place / "ours.pth").write_text(f"import site; site.addsitedir({ours!r})\n", encoding="utf-8")
 
     def run(*args: str) -> Any:
-        command = [python, "-c", "from lab.cli import main; main()", *args]
+        command = [python, "-c", "from lab_command import main; main()", *args]
         return subprocess.run(
             command, cwd=lab.folder, env=lab.environment, capture_output=True, text=True, timeout=60, check=False
         )

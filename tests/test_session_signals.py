@@ -15,11 +15,11 @@ from attrs import define
 
 BOOT = """
 import sys
-from lab.cli import main
 from lab.live.signals import Interrupts
+from lab_command import main
 
-def install_and_say(interrupts, install=Interrupts.install):
-    install(interrupts)
+def install_and_say(interrupts, noted=(), install=Interrupts.install):
+    install(interrupts, noted)
     print("up", *(one for one in ("anyio", "attrs", "click", "msgspec", "pluggy") if one in sys.modules), flush=True)
 
 Interrupts.install = install_and_say

@@ -1,10 +1,11 @@
-"""The command line. `main` is the entry point; each command is a separate module, imported only when it is called."""
+"""The command line, which `lab_command` starts. Each command is a separate module, imported only when it is called."""
 
 import contextlib
 import gc
 import os
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Final
 
 _YOUNG: Final = 20_000
@@ -12,12 +13,15 @@ _YOUNG: Final = 20_000
 Python comes, it is a fifth of the time to the first quote."""
 
 
-def main() -> None:
-    """Run ``lab``. Never shows a traceback for something the user did."""
+def main(noted: Sequence[int] = ()) -> None:
+    """Run ``lab``. Never shows a traceback for something the user did.
+
+    ``noted`` are the signals that came so far; one that comes now may still be added to them.
+    """
     from lab.live.signals import Interrupts
 
     interrupts = Interrupts()
-    interrupts.install()
+    interrupts.install(noted)
     interrupts.own_process = True
     gc.set_threshold(_YOUNG)
     try:

@@ -1,12 +1,12 @@
-"""Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1, from the first moment of the process to its last.
+"""Handles SIGINT, SIGTERM, SIGHUP and SIGUSR1 from when `lab_command` has noted the first to the end of the process.
 
-Imported before everything else, so it imports next to nothing.
+SIGHUP stays ignored where it was when the process began: ``nohup`` means that closing the terminal ends nothing.
 """
 
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
@@ -17,6 +17,11 @@ else:
     # SIGHUP comes when a terminal is closed: an orderly end. SIGQUIT comes from a key, and stays what it is.
     _KILL = signal.SIGUSR1
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, _KILL)
+
+
+def _is_for_nobody(number: int) -> bool:
+    """Return whether it is SIGHUP, and the process was told to ignore it, as ``nohup`` does."""
+    return signal.Signals(number).name == "SIGHUP" and signal.getsignal(number) == signal.SIG_IGN
 
 
 class Interrupts:
@@ -34,9 +39,11 @@ class Interrupts:
         self._on_kill: Callable[[str], None] | None = None
         self._listener: Callable[[str], None] | None = None
 
-    def install(self) -> None:
-        """Count signals from now on. Does nothing outside the main thread."""
+    def install(self, noted: Sequence[int] = ()) -> None:
+        """Count signals from now on, and those that came before. Does nothing outside the main thread."""
         self._handle(self._note)
+        for number in noted:
+            self._note(number, None)
 
     def ask(self, name: str) -> None:
         """Ask for the end as a signal does, from any thread; ``name`` is what is said to have asked."""
@@ -78,7 +85,8 @@ class Interrupts:
     def _handle(self, handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
         try:
             for number in _SIGNALS:
-                signal.signal(number, handler)
+                if not _is_for_nobody(number):
+                    signal.signal(number, handler)
         except ValueError:
             return  # not the main thread
         if sys.platform != "win32":

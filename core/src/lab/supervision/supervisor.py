@@ -72,7 +72,8 @@ class Supervisor:
         """Run the session until it ends by itself, by a signal, or by too many crashes."""
         self._manager.forget()
         for number in (*PASSED_ON, signal.SIGWINCH):
-            signal.signal(number, self._note)
+            if signal.getsignal(number) != signal.SIG_IGN:  # SIGHUP is ignored under nohup, and stays so
+                signal.signal(number, self._note)
         early = self._early()
         if early is not None:
             self._say(f"{_word(early)} before the run began; nothing was written")
