@@ -40,8 +40,8 @@ def sent(lab: Any) -> Any:
     def run(names: str, at: int) -> tuple[int, str, str]:
         done = subprocess.run(
             [sys.executable, "-c", AT_IMPORT, "run", "--provider", "mock", "--minutes", "60", "--speed", "20"],
-            cwd=lab.folder, env={**lab.environment, "AT_IMPORT": str(at), "SEND": names}, capture_output=True, text=True,
-            timeout=60, check=False,
+            cwd=lab.folder, env={**lab.environment, "AT_IMPORT": str(at), "SEND": names}, capture_output=True,
+            text=True, timeout=60, check=False,
         )  # fmt: skip
         assert done.stdout.startswith("sent\n"), done.stderr
         return done.returncode, done.stdout.removeprefix("sent\n"), done.stderr
@@ -85,13 +85,13 @@ def test_the_installed_script_is_the_command() -> None:
 
 @pytest.fixture
 def under_nohup(lab: Any, steady: Any) -> Iterator[Any]:
-    """Give a function that starts a session as ``nohup`` does, with SIGHUP ignored; what is left of it is killed."""
+    """Give a function that starts a session under ``nohup``; what is left of it is killed."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*args: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            lab.command(*args), cwd=lab.folder, env=lab.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            text=True, preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+            ["nohup", *lab.command(*args)], cwd=lab.folder, env=lab.environment, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
         )  # fmt: skip
         started.append(process)
         return process
