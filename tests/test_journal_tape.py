@@ -13,7 +13,8 @@ import pytest
 from lab.domain.control import Notice
 from lab.domain.market import Backfill
 from lab.errors import JournalError
-from lab.journal.schema import FIRST_SEGMENT
+from lab.journal.codec import tape_line
+from lab.journal.schema import FIRST_SEGMENT, LONGEST
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape, TapeWriter, read_tape
 from lab.testing import candles
@@ -50,6 +51,51 @@ def test_of_a_torn_tape_a_killed_run_keeps_what_was_whole_and_a_finished_one_say
     file.write_bytes(file.read_bytes()[: sizes[2] + 9])  # a few bytes of the fourth frame
     assert list(read_tape(tmp_path, torn_ok=True)) == list(candles(PRICES))[:3]
     with pytest.raises(JournalError, match=r"tape-0001\.jsonl\.zst: torn or damaged after line 3"):
+        list(read_tape(tmp_path))
+
+
+def packed(content: bytes, *cuts: int) -> bytes:
+    """Return frames of what lies between the cuts."""
+    ends = [*cuts, len(content)]
+    return b"".join(zstd.compress(content[begin:end]) for begin, end in zip([0, *ends], ends, strict=False))
+
+
+@pytest.mark.behaviour("J1")
+def test_a_tape_is_read_alike_wherever_its_frames_end(tmp_path: Path) -> None:
+    notices = [Notice(1, "test", {"x": "x" * length}) for length in (10, 200_000, 3_000_000, 0, 7)]
+    content = b"".join(map(tape_line, notices))
+    random.seed(8)
+    places = ([], [5], [100_000, 100_001], sorted(random.sample(range(len(content)), 300)), [len(content)])
+    for cuts in places:
+        for text in (content, content[:-1]):  # the end of the last line may be missing
+            (tmp_path / FIRST_SEGMENT).write_bytes(packed(text, *cuts))
+            digest = hashlib.sha256()
+            assert list(read_tape(tmp_path, digest=digest)) == notices, cuts
+            assert digest.digest() == hashlib.sha256(text).digest()
+
+
+@pytest.mark.behaviour("J1", "J4")
+def test_nothing_of_a_frame_whose_bytes_changed_is_taken(tmp_path: Path) -> None:
+    tape = TapeWriter(tmp_path)
+    file = tmp_path / FIRST_SEGMENT
+    for candle in candles([float(price) for price in range(100, 500)]):
+        tape.add(candle)
+    tape.close()
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1  # of the frame's checksum
+    file.write_bytes(content)
+    assert list(read_tape(tmp_path, torn_ok=True)) == []
+    with pytest.raises(JournalError, match="torn or damaged after line 0"):
+        list(read_tape(tmp_path))
+
+
+@pytest.mark.behaviour("J1")
+@pytest.mark.parametrize("cuts", [[], [10], [2_000_000, 4_000_000]], ids=["one frame", "late", "in parts"])
+def test_a_line_that_no_tape_of_labs_has_is_refused_wherever_its_frames_end(tmp_path: Path, cuts: list[int]) -> None:
+    line = tape_line(Notice(1, "test", {"a": "x"}))
+    text = line + line.replace(b"x", b"x" * LONGEST) + line
+    (tmp_path / FIRST_SEGMENT).write_bytes(packed(text, *cuts))
+    with pytest.raises(JournalError, match=r"line 2: not an input: longer than 4,194,304 bytes"):
         list(read_tape(tmp_path))
 
 

@@ -62,6 +62,7 @@ _decoders: Final[dict[type, msgspec.json.Decoder[Any]]] = {
 }
 _input_decoders: Final = {kind: _decoders[cls] for cls, kind in INPUT_KINDS.items()}
 _line_begins: Final = {cls: b'["%s",' % kind.encode() for cls, kind in INPUT_KINDS.items()}
+_decoders_by_begin: Final = {b'["%s"' % kind.encode(): decoder for kind, decoder in _input_decoders.items()}
 _raw_line: Final = msgspec.json.Decoder(tuple[str, msgspec.Raw])
 
 
@@ -100,7 +101,16 @@ def tape_line(event: Input) -> bytes:
 
 
 def read_tape_line(line: bytes) -> Input:
-    """Return the input of one tape line. Raises ``ValueError``."""
+    """Return the input of one tape line, with its end or without. Raises ``ValueError``."""
+    begin, _, rest = line.partition(b",")
+    decoder = _decoders_by_begin.get(begin)
+    if decoder is not None and rest.endswith(b"]"):  # as lab writes them: half the time that JSON in general takes
+        try:
+            decoded: Input = decoder.decode(rest[:-1])
+        except (msgspec.DecodeError, RecursionError):
+            pass  # said below
+        else:
+            return decoded
     try:
         kind, body = _raw_line.decode(line)
     except (msgspec.DecodeError, RecursionError) as error:

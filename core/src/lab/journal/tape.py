@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -13,7 +13,7 @@ from lab.errors import JournalError
 from lab.journal.codec import read_tape_line, tape_line
 from lab.journal.files import private
 from lab.journal.schema import LONGEST
-from lab.lines import LineTooLong, bounded_lines
+from lab.lines import LineTooLong
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -34,6 +34,10 @@ _READING: Final[dict[int, int]] = {
 }  # 8 MiB: more than a frame of the longest line asks
 _UNPACKED_MOST: Final = _FRAME_BYTES + LONGEST
 _PART: Final = 2 * LONGEST  # bytes; a frame is shorter
+_PACKED: Final = 16 * 1024
+"""Bytes read at once. What is left of them behind each frame is copied, and most frames are of a second."""
+_PIECE: Final = 2 * _FRAME_BYTES
+"""Bytes unpacked at once: nearly always a whole frame, whose checksum is then known."""
 
 
 class TapeWriter:
@@ -228,13 +232,11 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
     for segment in segments:
         if not segment.stat().st_size:
             continue  # a process that was killed before its first input
-        with zstd.open(segment, "rb", options=_READING) as file:
+        with segment.open("rb") as file:
             number = 0
             try:
-                for line in bounded_lines(file.readline, LONGEST):
+                for line in _lines(_unpacked(file, digest)):
                     number += 1
-                    if digest is not None:
-                        digest.update(line)
                     yield read_tape_line(line)
             except (EOFError, zstd.ZstdError) as error:
                 if torn_ok:
@@ -244,3 +246,40 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
                 raise JournalError(f"{segment}: line {number + 1}: not an input: {error}") from None
             except ValueError as error:
                 raise JournalError(f"{segment}: line {number}: not an input: {error}") from None
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines in pieces of a tape, without their ends. Raises `LineTooLong` for one that no tape of lab's has."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        if len(lines[0] if lines else rest) >= LONGEST:  # the others are of one piece
+            raise LineTooLong(f"longer than {LONGEST:,} bytes")
+        yield from lines
+    if rest:
+        yield rest
+
+
+def _unpacked(file: BinaryIO, digest: "hashlib._Hash | None") -> Iterator[bytes]:
+    """Yield what the frames of a file hold, in pieces of a bounded length; ``digest`` is fed them.
+
+    Raises ``EOFError`` where the file ends within a frame, ``ZstdError`` for a frame that is damaged.
+    """
+    unpacker: zstd.ZstdDecompressor | None = None
+    packed = b""
+    while True:
+        if not packed and (unpacker is None or unpacker.needs_input):
+            packed = file.read(_PACKED)
+            if not packed and unpacker is not None:
+                raise EOFError("the file ends within a frame")
+            if not packed:
+                return
+        unpacker = unpacker or zstd.ZstdDecompressor(options=_READING)
+        piece = unpacker.decompress(packed, _PIECE)
+        packed = b""
+        if unpacker.eof:
+            packed, unpacker = unpacker.unused_data, None
+        if piece:
+            if digest is not None:
+                digest.update(piece)
+            yield piece
