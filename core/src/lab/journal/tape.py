@@ -249,7 +249,7 @@ def read_tape(directory: Path, *, torn_ok: bool = False, digest: "hashlib._Hash 
 
 
 def _lines(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the lines in pieces of a tape, without their ends. Raises `LineTooLong` for one that no tape of lab's has."""
+    """Yield the lines in pieces of a tape, without their ends. Raises `LineTooLong`."""
     rest = b""
     for piece in pieces:
         *lines, rest = (rest + piece).split(b"\n")
