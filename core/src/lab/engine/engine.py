@@ -322,7 +322,7 @@ class Engine:
         market.trade = trade
         market.trade_number = 1 if trade.time_ns > market.trade_ns else market.trade_number + 1
         market.trade_ns = max(market.trade_ns, trade.time_ns)
-        return self._observe("on_trade", trade, _decision("t", market.trade_ns, market.trade_number, market))
+        return self._observe("on_trade", trade, market, market.trade_ns, market.trade_number)
 
     def _depth(self, depth: Depth) -> Sequence[object]:
         time_ns = depth.time_ns
@@ -333,10 +333,10 @@ class Engine:
         market.depth = depth
         market.depth_number = market.depth_number + 1 if time_ns == market.depth_ns else 1
         market.depth_ns = time_ns
-        return self._observe("on_depth", depth, _decision("d", time_ns, market.depth_number, market))
+        return self._observe("on_depth", depth, market, time_ns, market.depth_number)
 
-    def _observe(self, name: str, event: Trade | Depth, decision: str) -> Sequence[object]:
-        """Show orders, then strategies, market data that changes no mark."""
+    def _observe(self, name: str, event: Trade | Depth, market: Market, time_ns: int, number: int) -> Sequence[object]:
+        """Show orders, then strategies, market data that changes no mark: the ``number``-th of that time."""
         out: Outputs = []
         self._advance(event.time_ns, out)
         if self._meeting:
@@ -344,6 +344,7 @@ class Engine:
         for strategy in self._strategies.active:
             method = getattr(strategy, name)
             if method is not None and event.symbol in strategy.symbols:
+                decision = _decision("t" if name == "on_trade" else "d", time_ns, number, market)
                 self._strategies.ask(strategy, name, method, event, decision, True, out)
         if out and self._record:
             out.insert(0, event)
