@@ -44,7 +44,7 @@ def blocks(monkeypatch: pytest.MonkeyPatch) -> list[CandleColumns]:
 def test_candles_and_their_survey_come_back_as_they_were_read(blocks: list[CandleColumns]) -> None:
     survey = Survey()
     list(read_columns(recording("btcusd-1m").path, MINUTE_NS, survey))
-    uneven = CandleColumns([0, MINUTE_NS, 5 * MINUTE_NS], [[5.0, 1e-300, 0.1]] * 4 + [[0.0, 1e17, 3.0]])
+    uneven = CandleColumns([0, MINUTE_NS, 5 * MINUTE_NS], [[5.0, 1e-18, 0.1]] * 4 + [[0.0, 1e17, 3.0]])
     kept = KeptColumns(BytesIO(written([*blocks, uneven], survey)), "n", CandleColumns.loaded)
     assert kept.rows == sum(map(len, blocks)) + 3
     assert kept.survey == survey

@@ -16,6 +16,8 @@ from typing import Any, Final, NoReturn, TypeVar, cast
 
 from lab.domain.market import (
     FINAL,
+    PRICE_LEAST,
+    PRICE_LIMIT,
     Candle,
     Quote,
     Trade,
@@ -26,7 +28,6 @@ from lab.domain.market import (
 )
 from lab.domain.orders import Side
 
-PRICE_LIMIT: Final = 1e15
 SIZE_LIMIT: Final = 1e18
 _Event = TypeVar("_Event", Candle, Quote, Candle | Quote | Trade)
 _NEVER: Final = -(2**63)  # before the first tick
@@ -87,16 +88,16 @@ class CandleColumns:
         lowest, highest = min(lows, default=1.0), max(highs, default=1.0)
         sound = (
             len(set(map(len, (opens_ns, *figures)))) == 1
-            and lowest > 0.0
+            and lowest >= PRICE_LEAST
             and highest < PRICE_LIMIT
             and all(map(le, lows, closes))
             and all(map(le, closes, highs))
-            and all(opens)
+            and min(opens, default=1.0) >= PRICE_LEAST
             and _all_below(PRICE_LIMIT, opens)
             and _all_below(SIZE_LIMIT, volumes)
         )
         packed = b"".join(map(_packed, "ddddd", figures)) if sound else b""
-        if not sound or (_signed(packed) and (min(opens, default=1.0) <= 0.0 or min(volumes, default=0.0) < 0.0)):
+        if not sound or (_signed(packed) and min(volumes, default=0.0) < 0.0):
             raise ValueError("not all are candles")
         start_ns, step_ns, times = 0, 0, b""
         if isinstance(opens_ns, range):
@@ -165,7 +166,7 @@ class TickColumns:
         quoted, traded = (b"".join(map(_packed, "dddd", columns)) for columns in (quotes[1:], (prices, sizes)))
         sound = (
             len({len(times), *map(len, quotes)}) == 1
-            and lowest > 0.0
+            and lowest >= PRICE_LEAST
             and highest < PRICE_LIMIT
             and all(map(le, bids, asks))
             and _all_below(SIZE_LIMIT, bid_sizes)
@@ -176,11 +177,11 @@ class TickColumns:
         sound = (
             len({len(trade_times), len(prices), len(sizes), len(buys)}) == 1
             and {0, 1}.issuperset(buys)
-            and all(prices)
+            and min(prices, default=1.0) >= PRICE_LEAST
             and _all_below(PRICE_LIMIT, prices)
             and _all_below(SIZE_LIMIT, sizes)
         )
-        if not sound or (_signed(traded) and (min(prices) <= 0.0 or min(sizes) < 0.0)):
+        if not sound or (_signed(traded) and min(sizes) < 0.0):
             raise ValueError("not all are trades")
         head = _TICKS.pack(len(times), len(trade_times), lowest, highest)
         self._take(b"".join((head, _packed("q", times), quoted, _packed("q", trade_times), traded, _packed("q", buys))))

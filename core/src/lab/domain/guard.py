@@ -8,6 +8,8 @@ from lab.domain.market import (
     FINAL,
     MARKET_DATA,
     MARKET_KINDS,
+    PRICE_LEAST,
+    PRICE_LIMIT,
     UNCONFIRMED,
     Candle,
     Depth,
@@ -31,7 +33,7 @@ def check_funding(funding: Funding) -> str | None:
     """Return what is wrong with a funding rate's figures, or ``None``."""
     if not -1.0 < funding.rate < 1.0:
         return f"rate {funding.rate!r} is no fraction"
-    if not 0.0 <= funding.mark < 1e15:
+    if not (funding.mark == 0.0 or PRICE_LEAST <= funding.mark < PRICE_LIMIT):
         return f"mark {funding.mark!r} is not a price"
     return None
 

@@ -8,7 +8,17 @@ from typing import Final, NamedTuple
 
 from lab.domain.control import ClockStepped
 from lab.domain.guard import TIME_MOST, InputGuard
-from lab.domain.market import BACKFILLED, MARKET_KINDS, Candle, Depth, Funding, MarketData, Quote
+from lab.domain.market import (
+    BACKFILLED,
+    MARKET_KINDS,
+    PRICE_LEAST,
+    PRICE_LIMIT,
+    Candle,
+    Depth,
+    Funding,
+    MarketData,
+    Quote,
+)
 from lab.domain.time import SECOND_NS, format_time
 from lab.domain.venue_clock import PATIENCE_S, STEP_NS, TOLERANCE_NS, VenueClock
 
@@ -85,7 +95,7 @@ class LiveGuard(InputGuard):
             and time_ns.__class__ is int
             and 0 <= time_ns < TIME_MOST
             and bid.__class__ is bid_size.__class__ is ask.__class__ is ask_size.__class__ is float
-            and 0.0 < bid <= ask < 1e15
+            and PRICE_LEAST <= bid <= ask < PRICE_LIMIT
             and 0.0 <= bid_size < 1e18
             and 0.0 <= ask_size < 1e18
             and self.clock.follows(time_ns, now)

@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 
 from lab.domain.orders import Side
 
+PRICE_LEAST: Final = 1e-18
+PRICE_LIMIT: Final = 1e15
+"""A price is at least the one and below the other: far beyond any there is, and money is still added up exactly."""
 FINAL: Final = "final"
 UNCONFIRMED: Final = "unconfirmed"
 BACKFILLED: Final = "backfilled"
@@ -117,7 +120,7 @@ def check_candle(candle: Candle) -> str | None:
     """Return what is wrong with a candle's figures, or ``None``. ``open`` outside ``[low, high]`` is not wrong."""
     for name in ("open", "high", "low", "close"):
         value = getattr(candle, name)
-        if not 0.0 < value < 1e15:
+        if not PRICE_LEAST <= value < PRICE_LIMIT:
             return f"{name} {_plain(value)} is not a price"
     if not candle.low <= candle.close <= candle.high:
         if candle.high < candle.low:
@@ -130,7 +133,7 @@ def check_candle(candle: Candle) -> str | None:
 
 def check_quote(quote: Quote) -> str | None:
     """Return what is wrong with a quote's figures, or ``None``."""
-    if not (0.0 < quote.bid < 1e15 and 0.0 < quote.ask < 1e15):
+    if not (PRICE_LEAST <= quote.bid < PRICE_LIMIT and PRICE_LEAST <= quote.ask < PRICE_LIMIT):
         return f"bid {_plain(quote.bid)}, ask {_plain(quote.ask)}: not prices"
     if quote.bid > quote.ask:
         return f"bid {_plain(quote.bid)} above ask {_plain(quote.ask)}"
@@ -141,7 +144,7 @@ def check_quote(quote: Quote) -> str | None:
 
 def check_trade(trade: Trade) -> str | None:
     """Return what is wrong with a trade's figures, or ``None``."""
-    if not 0.0 < trade.price < 1e15:
+    if not PRICE_LEAST <= trade.price < PRICE_LIMIT:
         return f"price {_plain(trade.price)} is not a price"
     if not 0.0 < trade.size < 1e18:
         return f"size {_plain(trade.size)} is not a size"
@@ -156,7 +159,7 @@ def check_depth(depth: Depth) -> str | None:
     for name, levels, ahead in (("bid", depth.bids, -1.0), ("ask", depth.asks, 1.0)):
         before = 0.0 if ahead > 0 else inf
         for price, size in levels:
-            if not 0.0 < price < 1e15 or not 0.0 < size < 1e18:
+            if not PRICE_LEAST <= price < PRICE_LIMIT or not 0.0 < size < 1e18:
                 return f"{name} level {_plain(price)} × {_plain(size)} is not a price and a size"
             if (price - before) * ahead <= 0.0:
                 return f"{name} level {_plain(price)} does not lie beyond {_plain(before)}"

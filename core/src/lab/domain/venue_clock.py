@@ -12,6 +12,12 @@ STEP_NS: Final = 2 * SECOND_NS
 """How far a stamp may lie from the estimate to be followed at once."""
 PATIENCE_S: Final = 5.0
 """How long all stamps must agree on another time before that is the venue's."""
+STEADY_S: Final = 30.0
+"""How long stamps that ran away little by little must keep pace with the monotonic clock before they are believed."""
+
+_SETTLES_S: Final = 10.0
+_DRIFT_NS: Final = SECOND_NS // 1000
+"""How far two clocks may part in a second: ten times what a crystal drifts."""
 
 
 class VenueClock:
@@ -19,10 +25,14 @@ class VenueClock:
 
     A stamp more than 2 s off is not followed: old bytes that a healed network delivers, or a wrong stamp. When all
     stamps agree on another time for ``patience_s``, that one is right and the estimate was not.
+
+    Nor are stamps followed that part from the monotonic clock by more than 5 s, faster than clocks drift: they come
+    later and later, through a queue that fills somewhere. Those are believed when they have kept pace for `STEADY_S`.
     """
 
     __slots__ = (
-        "_offset_ns", "_rival_ns", "_rival_since", "changes", "monotonic", "newest_ns", "patience_s", "stepped_ns",
+        "_offset_ns", "_ran_away", "_rival_ns", "_rival_since", "_settles_at", "_steady_at", "_steady_ns", "changes",
+        "monotonic", "newest_ns", "patience_s", "stepped_ns",
         "unsure_since",
     )  # fmt: skip
 
@@ -40,6 +50,9 @@ class VenueClock:
         self._offset_ns: int | None = None
         self._rival_ns: int | None = None
         self._rival_since = 0.0
+        self._steady_ns = 0
+        self._steady_at = self._settles_at = 0.0
+        self._ran_away = False
 
     def admit(self, time_ns: int, now: float) -> bool:
         """Take a time stamp that came at the monotonic time ``now``; ``False`` when its event must not be used."""
@@ -50,7 +63,8 @@ class VenueClock:
             return True
         offset_ns = time_ns - int(now * SECOND_NS)
         apart_ns = offset_ns - self._offset_ns
-        if self.agrees_for_long(offset_ns, now, TOLERANCE_NS, self.patience_s):
+        tolerance_ns, patience_s = (STEP_NS, STEADY_S) if self._ran_away else (TOLERANCE_NS, self.patience_s)
+        if self.agrees_for_long(offset_ns, now, tolerance_ns, patience_s):
             self.stepped_ns = apart_ns
             self.changes += 1
             self.newest_ns = 0
@@ -77,7 +91,8 @@ class VenueClock:
 
     def begin(self, time_ns: int, now: float) -> None:
         """Believe a stamp, whatever the estimate was."""
-        self._offset_ns = time_ns - int(now * SECOND_NS)
+        self._offset_ns = self._steady_ns = time_ns - int(now * SECOND_NS)
+        self._steady_at, self._settles_at = now, now + _SETTLES_S
         self.confirm()
         if time_ns > self.newest_ns:
             self.newest_ns = time_ns
@@ -85,9 +100,10 @@ class VenueClock:
     def confirm(self) -> None:
         """Note that something agrees with the estimate."""
         self._rival_ns = self.unsure_since = None
+        self._ran_away = False
 
     def follows(self, time_ns: int, now: float) -> bool:
-        """Take a stamp that agrees with the estimate, as `admit` does, and nearly all do; else change nothing."""
+        """Take a stamp that agrees with the estimate, as `admit` does, and nearly all do."""
         known = self._offset_ns
         if known is None:
             return False
@@ -98,8 +114,18 @@ class VenueClock:
             self.newest_ns = time_ns
         elif time_ns < self.newest_ns - STEP_NS:
             return False  # out of order, or the stamps go back little by little
+        if not -TOLERANCE_NS <= offset_ns - self._steady_ns <= TOLERANCE_NS:
+            self._offset_ns, self._ran_away = self._steady_ns, True
+            return False
         self._rival_ns = self.unsure_since = None
+        self._ran_away = False
         self._offset_ns = offset_ns
+        if now < self._settles_at:
+            self._steady_ns = max(self._steady_ns, offset_ns)  # the first stamp may have come late
+        elif now >= self._steady_at + 1.0:
+            most_ns = int(_DRIFT_NS * (now - self._steady_at))
+            self._steady_ns += max(-most_ns, min(most_ns, offset_ns - self._steady_ns))
+            self._steady_at = now
         return True
 
     def now_ns(self) -> int | None:

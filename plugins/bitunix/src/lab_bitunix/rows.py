@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 from attrs import evolve
 from lab.domain.instrument import ASSUMED_TIERS, Instrument, MarginTier, check_instrument
-from lab.domain.market import BACKFILLED, Candle, Funding, check_candle
+from lab.domain.market import BACKFILLED, PRICE_LEAST, PRICE_LIMIT, Candle, Funding, check_candle
 from lab.domain.time import MILLISECOND_NS
 from lab.domain.venue_clock import TOLERANCE_NS
 from lab.errors import ProviderError, ProviderUnavailable
@@ -279,7 +279,7 @@ def decode_funding(data: bytes, symbol: str, now_ns: int) -> Funding:
     if not -0.5 < rate < 0.5:
         raise ValueError(f"funding_rate: {row.funding_rate:.20} percent is not a rate")
     mark = row.mark_price if row.mark_price is not None else row.last_price
-    if mark is None or not 0.0 < mark < 1e15:
+    if mark is None or not PRICE_LEAST <= mark < PRICE_LIMIT:
         raise ValueError(f"funding_rate: mark price {mark!r} is not a price")
     next_ms = row.next_funding_time
     if next_ms is not None and 0 < next_ms < _TIME_LIMIT_MS:

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import msgspec
 from lab.domain.market import (
+    PRICE_LEAST,
+    PRICE_LIMIT,
     UNCONFIRMED,
     Candle,
     Depth,
@@ -194,7 +196,7 @@ def quote_of(frame: DepthFrame) -> Quote | str:
     bid, ask = book.b[0], book.a[0]
     quote = quote_from_row((frame.symbol, frame.ts * MILLISECOND_NS, bid.price, bid.size, ask.price, ask.size))
     # The same rule as `check_quote`, in one expression: this runs for every frame. NaN fails each comparison.
-    if 0.0 < bid.price <= ask.price < 1e15 and 0.0 <= bid.size < 1e18 and 0.0 <= ask.size < 1e18:
+    if PRICE_LEAST <= bid.price <= ask.price < PRICE_LIMIT and 0.0 <= bid.size < 1e18 and 0.0 <= ask.size < 1e18:
         return quote
     return f"depth_book1: {check_quote(quote)}"
 
@@ -243,7 +245,11 @@ def candle_of(frame: KlineFrame, interval_ns: int) -> Candle | str:
     open_ns = time_ns - time_ns % interval_ns
     candle = Candle(frame.symbol, open_ns, time_ns, data.o, data.h, data.l, data.c, data.b, UNCONFIRMED)  # type: ignore[union-attr]
     _, _, _, open_, high, low, close, volume, _ = candle
-    if 0.0 < low <= close <= high < 1e15 and 0.0 < open_ < 1e15 and 0.0 <= volume < 1e18:
+    if (
+        PRICE_LEAST <= low <= close <= high < PRICE_LIMIT
+        and PRICE_LEAST <= open_ < PRICE_LIMIT
+        and 0.0 <= volume < 1e18
+    ):
         return candle
     return f"kline: {check_candle(candle)}"
 

@@ -7,8 +7,8 @@ from operator import eq, le, ne, not_
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from lab.domain.batches import PRICE_LIMIT, SIZE_LIMIT, TickColumns
-from lab.domain.market import Quote, check_quote
+from lab.domain.batches import SIZE_LIMIT, TickColumns
+from lab.domain.market import PRICE_LEAST, PRICE_LIMIT, Quote, check_quote
 
 from lab_recordings.columns import Columns, ExactColumns
 from lab_recordings.errors import RecordingError, excerpt
@@ -210,6 +210,6 @@ def _why_not(kind: str, texts: Mapping[str, str]) -> str | None:
                 return f"{name} {excerpt(text)} is not a number"
     if kind == "quote":
         return check_quote(Quote("", 0, **figures))
-    if not (0.0 < figures["price"] < PRICE_LIMIT and 0.0 <= figures["size"] < SIZE_LIMIT):
+    if not (PRICE_LEAST <= figures["price"] < PRICE_LIMIT and 0.0 <= figures["size"] < SIZE_LIMIT):
         return f"price {figures['price']!r}, size {figures['size']!r}: not a trade"
     return None if texts["side"] in _SIDES else f"side {excerpt(texts['side'])}; expected buy or sell"

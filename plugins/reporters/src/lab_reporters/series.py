@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 from attrs import define, field
 from lab.domain.events import OrderFilled
-from lab.domain.market import Candle
+from lab.domain.market import PRICE_LEAST, PRICE_LIMIT, Candle
 from lab.domain.orders import Side
 
 
@@ -61,7 +61,11 @@ class Candles:
         """Take a candle. A late one (history that came afterwards) is put in its place as long as nothing is merged."""
         self._symbol, open_ns, _, open_, high, low, close, volume, _ = candle
         # The rule of `check_candle` in one expression: this runs a million times. NaN fails each comparison.
-        sound = 0.0 < low <= close <= high < 1e15 and 0.0 < open_ < 1e15 and 0.0 <= volume < 1e18
+        sound = (
+            PRICE_LEAST <= low <= close <= high < PRICE_LIMIT
+            and PRICE_LEAST <= open_ < PRICE_LIMIT
+            and 0.0 <= volume < 1e18
+        )
         if not sound or not 0 <= open_ns < 1 << 62:
             return
         late = open_ns <= self._newest_ns
