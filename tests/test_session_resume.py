@@ -16,6 +16,7 @@ import anyio
 import pytest
 from lab.composition.assembly import reassemble
 from lab.domain.control import Command, CommandAction
+from lab.domain.market import Quote
 from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.store import Journal
 from lab.journal.tape import RecordedTape, TapeWriter, read_tape, segments_of
@@ -172,6 +173,33 @@ async def resumed_rows(lab: Any, folder: Path, rest: list[Any]) -> list[Any]:
     assert sum(1 for _ in read_tape(folder, digest=digest)) == recovered.tape.inputs
     assert digest.hexdigest() == recovered.tape.digest()
     return rows
+
+
+@pytest.mark.behaviour("S4", "S11")
+@pytest.mark.parametrize("committed", ["its first rows", "history", "live"])
+def test_the_time_of_history_is_no_time_that_a_run_lasted(
+    lab: Any, tmp_path: Path, sma_session: Any, committed: str
+) -> None:
+    inputs = list(read_tape(lab.run().folder))
+    first = next(number for number, event in enumerate(inputs) if type(event) is Quote)
+    written = {"its first rows": 0, "history": first, "live": first + 70}[committed]
+    folder = tmp_path / "cut" / "runs" / lab.run().folder.name
+    folder.mkdir(parents=True)
+    cut(lab.run().folder, folder, inputs[: first + 100], written)
+    with contextlib.closing(JournalReader.open(folder)) as reader:
+        rows_ns = next(reader.times("DESC"), 0)
+    live_ns, newest_ns = inputs[first].time_ns, max(event.time_ns for event in inputs[: first + 100])
+    assert (rows_ns < live_ns - 60 * 10**9) == (committed != "live")
+
+    async def lasted() -> float:
+        run = Interrupted(folder, read_run_started(folder), SessionState(duration_seconds=7.0), rows_ns)
+        journal = Journal(folder, durable=True, labels=None)
+        recovered = await recover(run, reassemble(Registry(), run.started), journal, FailureLog())
+        recovered.tape.close()
+        journal.close()
+        return recovered.run.state.duration_seconds
+
+    assert anyio.run(lasted) == pytest.approx(7 + (newest_ns - max(rows_ns, live_ns)) / 10**9, abs=0.001)
 
 
 @pytest.fixture

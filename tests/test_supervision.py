@@ -335,7 +335,7 @@ def test_a_signal_between_two_lives_ends_the_run_and_says_what_stays(
 
 @pytest.mark.behaviour("S4")
 def test_a_session_is_stopped_between_two_lives_by_the_life_that_follows(lab: Any, supervised: Any) -> None:
-    process = supervised(*RUN[1:], "--minutes", "5", WAIT_S="2")
+    process = supervised(*RUN[1:], "--minutes", "5", WAIT_S="6")
     os.kill(trading(lab), signal.SIGKILL)
     next(line for line in process.stdout if "starts again" in line)
     done = lab("stop")

@@ -106,10 +106,8 @@ async def recover(
     engine = new_engine(assembly, run.started, journal, failures)
     tape = RecordedTape(run.directory)
     ending: EndReason | None = None
-    since_ns = run.committed_ns
     for event in tape:
         out = engine.step(event)
-        since_ns = since_ns or engine.state.now_ns
         if out:
             journal.append(out, engine.state.now_ns, tape.inputs)
         if isinstance(event, Command) and event.action in _ENDING:
@@ -118,7 +116,9 @@ async def recover(
             journal.compare()
             await anyio.lowlevel.checkpoint()  # a signal is heard
     journal.compare(all_of_it=True)
-    run = evolve(run, state=_lasted(run.state, engine.state.now_ns - since_ns))
+    # A row that was committed in the warm-up has the time of its history, which is no time that the run lasted.
+    live_ns = engine.state.live_since_ns or engine.state.now_ns
+    run = evolve(run, state=_lasted(run.state, engine.state.now_ns - max(run.committed_ns, live_ns)))
     return Recovered(run, engine, make_tape(run.directory, tape), ending)
 
 
