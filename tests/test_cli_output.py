@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import signal
 import struct
 import subprocess
 import sys
@@ -49,6 +50,36 @@ def test_output_that_cannot_be_written_is_one_line_and_74_and_the_runs_files_are
     with FULL.open("w") as full:
         assert _process(lab, "run", "--provider", "nosuch", stderr=full).returncode == 64
         assert _process(lab, "run", "--provider", "nosuch", stdout=full).returncode == 64, "its own failure comes first"
+
+
+@pytest.mark.behaviour("V6", "S3")
+@pytest.mark.skipif(sys.platform == "win32", reason="terminals are files on POSIX only")
+@pytest.mark.parametrize("more", [[], ["--supervise"]], ids=["alone", "supervised"])
+def test_a_session_whose_terminal_is_closed_ends_in_order_and_with_0(lab: Any, more: list[str]) -> None:
+    master, slave = os.openpty()
+    process = subprocess.Popen(
+        lab.command("run", "--provider", "mock", "--speed", "20", "--minutes", "60", *more), cwd=lab.folder,
+        env=lab.environment, stdin=slave, stdout=slave, stderr=slave, start_new_session=True,
+    )  # fmt: skip
+    os.close(slave)
+    shown = b""
+    while b"Equity" not in shown:
+        shown += os.read(master, 65_536)
+    os.close(master)
+    process.send_signal(signal.SIGHUP)  # as the kernel does to the processes of a terminal that is gone
+    assert process.wait(timeout=40) == 0
+    report = lab.run().report()
+    assert (report["reason"], report["exit_code"]) == ("stopped", 0)
+
+
+@pytest.mark.behaviour("S4")
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full")
+def test_a_supervised_run_that_is_complete_is_not_begun_again_because_its_output_was_lost(lab: Any) -> None:
+    with FULL.open("w") as full:
+        done = _process(lab, "run", "--provider", "mock", "--speed", "60", "--minutes", "1", "--supervise", stdout=full)
+    assert (done.returncode, "starts again" in done.stderr) == (74, False), done.stderr
+    assert len(list(lab.folder.glob("runs/2*"))) == 1
+    assert lab.run().report()["reason"] == "completed"
 
 
 @pytest.mark.behaviour("V6", "S5")

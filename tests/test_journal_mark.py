@@ -1,5 +1,6 @@
 """Rows that were committed and are gone are told: the mark beside a journal says how far it was."""
 
+import gc
 import random
 import shutil
 from collections.abc import Iterator
@@ -164,6 +165,13 @@ def test_a_disk_that_takes_no_mark_leaves_it_behind(tmp_path: Path, monkeypatch:
     assert read_mark(tmp_path) == Mark(1, b"1" * 32)
     marks.close()
     marks.close()
+
+
+def test_a_mark_that_cannot_be_opened_is_an_error_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / NAME).mkdir()
+    with pytest.raises(OSError, match="directory"):
+        MarkWriter(tmp_path)
+    gc.collect()  # what its end would raise is no test's to catch: pytest reports it
 
 
 # -- resuming ----------------------------------------------------------------------------------------------------------

@@ -162,6 +162,25 @@ def test_a_stop_file_ends_in_order_with_0(lab: Any, plugins: None) -> None:
     assert commands(lab.run()) == [("stop", "session"), ("flatten", "session")]
 
 
+@pytest.mark.behaviour("R5", "S3")
+@pytest.mark.parametrize(("place", "code"), [("latest/stop", 0), ("latest/kill", 99), ("kill", 99)])
+def test_a_named_pipe_in_place_of_the_file_does_the_same_and_holds_nothing_up(
+    lab: Any, session: Any, place: str, code: int
+) -> None:
+    process, _ = session()
+    os.mkfifo(lab.folder / "runs" / place)
+    exit_code, err = end(process)
+    assert (exit_code, "kill file" in err) == (code, code == 99)
+
+
+@pytest.mark.behaviour("R5", "S5")
+@pytest.mark.parametrize(("place", "code"), [("kill", 99), (".lock", 74)])
+def test_a_named_pipe_holds_no_start_up(lab: Any, one_line: Any, place: str, code: int) -> None:
+    (lab.folder / "runs").mkdir()
+    os.mkfifo(lab.folder / "runs" / place)
+    one_line(lab.mock(), code, "runs")
+
+
 @pytest.mark.behaviour("R5")
 def test_while_the_switch_of_all_runs_is_on_no_session_begins(lab: Any, plugins: None, one_line: Any) -> None:
     assert dark(lab, "--set", "dark.place=runs/kill").code == 99

@@ -34,3 +34,9 @@ class EndReason(Enum):
         if self.exit_code == 0:
             return "completed" if self is EndReason.COMPLETED else "stopped"
         return "failed"
+
+
+CRASHES: Final = frozenset(
+    reason.exit_code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
+)
+"""Exit codes of sessions that a supervisor starts again; every other one is a verdict."""

@@ -1,5 +1,6 @@
 """Standard output and error that survive a closed pipe and a full disk."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -26,6 +27,7 @@ class Stream:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._terminal = stream.isatty()
         self.error: OSError | None = None
         self.log: Log | None = None
         self.before_write: Callable[[], None] | None = None
@@ -49,6 +51,17 @@ class Stream:
         """Write text that is replaced in a moment, such as a progress line: no copy of it is kept."""
         if self.error is None:
             self._try(lambda: self._stream.write(without_secrets(text)))
+
+    @property
+    def lost(self) -> str:
+        """Why output is missing somewhere; empty where it is all there, or nobody reads it any more.
+
+        That is so where a reader closed the pipe (``lab runs | head``), and where the terminal is gone.
+        """
+        gone = self.error is not None and self._terminal and self.error.errno == errno.EIO
+        if self.error is None or gone or isinstance(self.error, BrokenPipeError):
+            return ""
+        return self.error.strerror or str(self.error)
 
     def close(self) -> None:
         """Flush only: what a component closes goes on being the others' output."""
@@ -82,18 +95,15 @@ def _nowhere() -> TextIO:
 
 
 def with_streams(act: Callable[[], int]) -> int:
-    """Return what ``act`` returns, with both streams guarded; 74 where its output was lost though it went well.
-
-    A reader that closes the pipe (``lab runs | head``) is no failure.
-    """
+    """Return what ``act`` returns, with both streams guarded; 74 where its output was lost though it went well."""
     before = sys.stdout, sys.stderr
     out, err = Stream(sys.stdout or _nowhere()), Stream(sys.stderr or _nowhere())
     sys.stdout, sys.stderr = out, err
     try:
         code = act()
         out.close_down()
-        if out.error is not None and not isinstance(out.error, BrokenPipeError):
-            print(f"lab: standard output cannot be written: {out.error.strerror}", file=err)
+        if out.lost:
+            print(f"lab: standard output cannot be written: {out.lost}", file=err)
             code = code or _STORAGE
         err.close_down()
     finally:

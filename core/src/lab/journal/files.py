@@ -1,4 +1,4 @@
-"""The files of runs: nobody but their owner reads them, and no link leads lab to another file."""
+"""The files of runs: nobody but their owner reads them, no link leads to another file, and none keeps lab waiting."""
 
 import os
 import sys
@@ -7,15 +7,21 @@ from typing import IO, Final
 
 _FILE: Final = 0o600
 _FOLDER: Final = 0o700
-_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)  # Windows has neither
+_NO_WAIT: Final = getattr(os, "O_NONBLOCK", 0)  # a named pipe would be waited for; files are never
 
 
 def private(path: str, flags: int) -> int:
     """Open a file as ``opener`` of `open`: mode 0600 whatever the umask. Raises ``OSError``, also for a link."""
-    descriptor = os.open(path, flags | _NO_LINK, _FILE)
+    descriptor = os.open(path, flags | _NO_LINK | _NO_WAIT, _FILE)
     if sys.platform != "win32" and flags & os.O_CREAT:
         os.fchmod(descriptor, _FILE)
     return descriptor
+
+
+def at_once(path: str, flags: int) -> int:
+    """Open a file as ``opener`` of `open`, to read it. Raises ``OSError``; never waits for a pipe's other end."""
+    return os.open(path, flags | _NO_WAIT)
 
 
 def make_folder(path: Path, *, parents: bool = False) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from lab.journal.chain import GENESIS
-from lab.journal.files import private
+from lab.journal.files import at_once, private
 
 NAME: Final = "journal.mark"
 _LENGTH: Final = 103
@@ -32,6 +32,7 @@ class MarkWriter:
 
     def __init__(self, directory: Path) -> None:
         """Open the mark of a run's directory, or make it. Raises ``OSError``."""
+        self._file = -1
         self._file = private(str(directory / NAME), os.O_RDWR | os.O_CREAT)
 
     def begin(self) -> None:
@@ -65,7 +66,7 @@ def read_mark(directory: Path) -> Mark | None:
 
 def _read(directory: Path) -> Mark | None:
     try:
-        with (directory / NAME).open("rb") as file:
+        with open(directory / NAME, "rb", opener=at_once) as file:
             line = file.read(_LENGTH + 1)
         seq, digest, _ = line.split(b" ")
         mark = Mark(int(seq), bytes.fromhex(digest.decode()))

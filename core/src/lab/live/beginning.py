@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from lab.composition.assembly import Assembly, check_leverage
 from lab.domain.instrument import Instrument
 from lab.errors import JournalError, RunError, StateRefused, message_of
-from lab.exit_codes import EndReason
+from lab.exit_codes import CRASHES, EndReason
 from lab.health.board import Board
 from lab.journal.storage import Storage
 from lab.journal.store import Journal
@@ -54,8 +54,10 @@ class Outcome:
 
     @property
     def final(self) -> bool:
-        """Whether to start again would change nothing."""
-        return isinstance(self.problem, StateRefused) or (self.session is not None and self.session.end.final)
+        """Whether to start again would change nothing: the run has its end, whatever the process ends with."""
+        ended = self.finished is not None and self.finished.exit_code not in CRASHES
+        refused = self.session is not None and self.session.end.final
+        return ended or refused or isinstance(self.problem, StateRefused)
 
     def beat(self) -> dict[str, object]:
         """Return what a supervisor is told: where the run is, once it is there, and how long it goes on."""

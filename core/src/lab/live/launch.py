@@ -182,11 +182,11 @@ def _serve_health(assembly: Assembly, outcome: Outcome, failures: FailureLog, sa
 def _result(outcome: Outcome, interrupts: Interrupts, say: Echo) -> RunResult:
     """Return the result of the run. Raises the error that stopped it before it began."""
     session = outcome.session
-    if outcome.final:
-        outcome.beats.tell({**outcome.beat(), "final": True})
     if session is not None and outcome.finished is None and outcome.problem is None:
         session.stop(EndReason.INTERRUPTED, "a second signal cut the orderly end short")
         outcome.finished = finish(session, interrupts, say)
+    if outcome.final:
+        outcome.beats.tell({**outcome.beat(), "final": True})
     if outcome.finished is not None:
         return evolve(outcome.finished, directory=outcome.directory)
     if outcome.killed and session is None:

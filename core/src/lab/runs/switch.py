@@ -14,7 +14,7 @@ from attrs import frozen
 
 from lab.errors import RunError
 from lab.exit_codes import EndReason
-from lab.journal.files import write_new
+from lab.journal.files import at_once, write_new
 from lab.journal.reader import JournalReader
 from lab.journal.schema import FIRST_SEGMENT
 from lab.runs.directory import KILL
@@ -97,7 +97,7 @@ def check_stoppable(directory: Path) -> None:
 def _first_line(path: Path) -> str:
     """Return the first line of a file as text that can be shown and journalled, empty where it can't be read."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=at_once) as file:
             line = file.readline(4 * _SAID_MOST)
     except OSError:
         return ""

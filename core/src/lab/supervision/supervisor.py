@@ -14,17 +14,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
-from lab.exit_codes import EndReason
+from lab.exit_codes import CRASHES, EndReason
 from lab.journal.files import write_new
 from lab.runs.previous import held
 from lab.supervision.health import HealthOfAllLives
 from lab.supervision.life import PASSED_ON, SILENCE_S, Life, live
 from lab.supervision.notify import ServiceManager
 
-CRASHES: Final = frozenset(
-    reason.exit_code for reason in (EndReason.UNKNOWN, EndReason.PLUGIN, EndReason.INTERNAL, EndReason.STORAGE)
-)
-"""Exit codes of sessions that are started again; every other one is a verdict."""
 _CANNOT_RESUME: Final = frozenset((EndReason.STORAGE.exit_code, EndReason.CONFIG.exit_code))
 ENDS_MOST: Final = 5
 WINDOW_S: Final = 600.0
