@@ -77,6 +77,7 @@ def test_a_provider_never_reached_ends_after_its_time_with_3_the_cause_and_the_c
     assert 2 <= report["duration_seconds"] < 3, "from the first call on"
     assert "instrument_failures" in " ".join(report["degradations"])
     assert "fapi" not in " ".join(report["contacted_hosts"])
+    assert lab("audit").code == 0, "nothing was deposited"
     assert lab(*args[1:], "--speed", "max").code == 0, "the command works as it was printed"
 
 

@@ -32,6 +32,11 @@ MALFORMED: list[tuple[Any, str]] = [
     (QUOTE._replace(ask_size=True), "are not all float"),
     (QUOTE._replace(bid=float("nan")), "not prices"),
     (QUOTE._replace(bid=float("inf")), "not prices"),
+    (QUOTE._replace(bid=1e-19), "not prices"),
+    (TRADE._replace(price=1e-300), "is not a price"),
+    (DEPTH._replace(bids=((1e-80, 1.0),)), "is not a price and a size"),
+    (CANDLE._replace(open=5e-324), "is not a price"),
+    (FUNDING._replace(mark=1e-300), "is not a price"),
     (QUOTE._replace(bid=50_001.0), "bid 50001.0 above ask 50000.1"),
     (QUOTE._replace(time_ns=1.7e18), "is no time in nanoseconds"),
     (QUOTE._replace(time_ns=None), "is no time in nanoseconds"),
@@ -367,6 +372,57 @@ def test_frames_off_the_venues_clock_are_not_used_until_all_agree_for_five_secon
     taken = [admit(3600 + step, 61 + step) for step in range(8)]
     assert taken == [False] * 5 + [True] * 3
     assert clock.changes == 1
+
+
+def admitted(*stretches: tuple[float, float]) -> tuple[list[bool], VenueClock]:
+    """Give a clock ten stamps a second, in stretches of so many seconds in which stamps go so fast; say what it used.
+
+    A second of the monotonic clock is one of the venue at the pace 1; a jump is a stretch of no length.
+    """
+    clock, now, venue_s, used = VenueClock(lambda: 0.0), 100.0, 0.0, []
+    for seconds, pace in stretches:
+        if not seconds:
+            venue_s += pace
+        for _ in range(round(seconds * 10)):
+            now, venue_s = now + 0.1, venue_s + 0.1 * pace
+            used.append(clock.admit(START_NS + round(venue_s * SECOND_NS), now))
+    return used, clock
+
+
+@pytest.mark.behaviour("T2", "F2")
+@pytest.mark.parametrize("pace", [0.2, 0.8, 0.95, 1.2, 2.0])
+def test_stamps_that_run_away_little_by_little_are_followed_for_five_seconds_at_most(pace: float) -> None:
+    used, clock = admitted((60, 1), (120, pace))
+    apart_s = [abs((number - 599) / 10 * (1 - pace)) for number in range(len(used))]
+    assert all(used[:600])
+    for one, apart in zip(used[600:], apart_s[600:], strict=True):
+        assert one == (apart < 5.05) or abs(apart - 5.05) < 0.1, apart
+    assert not used[-1]
+    assert clock.unsure_since is not None
+    assert clock.changes == 0
+
+
+@pytest.mark.behaviour("T2")
+def test_stamps_that_ran_away_are_believed_after_half_a_minute_of_keeping_pace_and_at_once_when_they_are_back() -> None:
+    used, clock = admitted((60, 1), (30, 0.2), (40, 1))
+    assert (used.index(False, 600), round(used.index(True, 700), -1)) == (662, 1200)
+    assert (clock.changes, round(clock.stepped_ns / SECOND_NS)) == (1, -24)
+    used, clock = admitted((60, 1), (30, 0.2), (0, 24), (1, 1))
+    assert used[-10:] == [True] * 10
+    assert clock.changes == 0
+
+
+@pytest.mark.behaviour("T2")
+def test_a_clock_that_drifts_as_clocks_do_is_followed_for_days() -> None:
+    clock, used = VenueClock(lambda: 0.0), 0
+    for second in range(0, 4 * 86_400, 7):
+        used += clock.admit(START_NS + round(second * 1.0003 * SECOND_NS), float(second))
+    assert used == len(range(0, 4 * 86_400, 7)), "three times what a bad crystal drifts, and two minutes in the end"
+
+
+def test_a_first_stamp_that_came_late_takes_nothing_from_what_later_ones_may_be_late() -> None:
+    used, _ = admitted((1, 1), (0, 1.9), (60, 1), (0, -4.9), (5, 1))
+    assert all(used)
 
 
 # --- whole columns -----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from lab.errors import AuthenticationFailed
 from lab.ports import FeedState
 from lab.testing import RecordingSink
 from lab.testing.simulation import simulate
-from lab_bitunix.frames import FrameConnection
+from lab_bitunix.frames import FRAME_LIMIT, FrameConnection
 from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
@@ -266,6 +266,24 @@ async def test_a_socket_that_floods_pings_is_replaced(kind: int) -> None:
     words = "given up: more than 100 pings and pongs within 10 s"
     assert any(words in told for state, told, _ in sink.feeds if state is FeedState.DOWN)
     assert len(venue.connects) == 2
+
+
+@pytest.mark.behaviour("F2", "F13")
+@in_good_time
+async def test_a_frame_over_the_limit_is_given_as_the_cause_of_the_end() -> None:
+    async def session(socket: ServerConnection, number: int) -> bool:
+        if number == 0:
+            await socket.send('{"op":"connect","data":{"result":true}}')
+            await socket.recv()
+            await socket.send("x" * (FRAME_LIMIT + 1))
+            await anyio.sleep(5)
+        return number == 0
+
+    venue = FakeVenue(start_s=5, session=session)
+    async with streaming(venue) as sink:
+        await sink.until(lambda: FeedState.LIVE in sink.states)
+    told = [told for state, told, _ in sink.feeds if state is FeedState.DOWN]
+    assert any("given up: frame" in one and "exceeds limit" in one and "(code 1009)" in one for one in told), told
 
 
 @pytest.mark.behaviour("F5", "F13")

@@ -73,7 +73,19 @@ def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words
 
 @pytest.mark.behaviour("X1")
 @pytest.mark.parametrize(
-    "url", ["https://me:canary@x", "https://canary@x", "https://x/?key=canary", "https://x/#canary"]
+    "url",
+    [
+        "https://me:canary@x",
+        "https://canary@x",
+        "https://x/?key=canary",
+        "https://x/#canary",
+        "me:canary@x",
+        r"http:\\me:canary@x",
+        "http://127.0.0.1:9:canary/",
+        "http://h:99999canary/",
+        "http://[canary]/",
+        "https://x/c:canary",
+    ],
 )
 @pytest.mark.parametrize("key", ["rest_url", "ws_url"])
 def test_an_address_with_a_secret_in_it_is_refused_and_not_shown(key: str, url: str) -> None:

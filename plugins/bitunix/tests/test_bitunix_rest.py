@@ -124,6 +124,22 @@ async def test_a_refused_call_is_the_end_of_calling_for_a_while() -> None:
 
 
 @over_real_sockets
+async def test_a_server_that_closes_during_the_handshake_is_named_with_what_it_did() -> None:
+    async def hang_up(stream: anyio.abc.SocketStream) -> None:
+        await stream.receive()
+        await stream.aclose()
+
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1") as listener, anyio.create_task_group() as group:
+        group.start_soon(listener.serve, hang_up)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        client = RestClient(base_url=f"https://127.0.0.1:{port}")
+        with pytest.raises(ProviderUnavailable, match=r"ConnectError: the other side closed the connection \("):
+            await client.klines("BTCUSDT", MINUTE_NS, end_ns=None, count=1)
+        await client.aclose()
+        group.cancel_scope.cancel()
+
+
+@over_real_sockets
 async def test_nobody_listening_is_unavailable() -> None:
     async with started(FakeVenue()) as provider:
         pass

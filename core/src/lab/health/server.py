@@ -111,16 +111,17 @@ class HealthServer:
 
     async def _respond(self, connection: socket.socket) -> bytes:
         """Read a request and return its response; an empty one where the client left before the end."""
-        head = b""
-        while b"\r\n\r\n" not in head:
-            if len(head) > HEAD_MOST:
-                return refusal(431, f"at most {HEAD_MOST} bytes")
+        came, head, end = b"", b"", b""
+        while not end and len(head) <= HEAD_MOST:
             piece = await _loop().sock_recv(connection, _PIECE)
             if not piece:
                 return b""
-            head += piece
+            came += piece
+            head, end, _ = came.partition(b"\r\n\r\n")
+        if len(head) + len(end) > HEAD_MOST:
+            return refusal(431, f"at most {HEAD_MOST} bytes")
         try:
-            return answer(head.partition(b"\r\n\r\n")[0], self.port, self._read)
+            return answer(head, self.port, self._read)
         except Exception as error:
             self._failed(error)
             return refusal(500, "lab has a defect; standard error has the lines to report")

@@ -1,5 +1,6 @@
 """The provider ``bitunix``: its settings, and the assembly of its parts."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
@@ -28,6 +29,8 @@ from lab_bitunix.wire import DEPTH_CHANNELS, supported
 if TYPE_CHECKING:
     from lab_bitunix.rest import RestClient
 
+_PLAIN: Final = re.compile(r"([a-z]*://)?([\w.-]*|\[[\da-f:.]*\])(:\d*)?(/[\w./-]*)?", re.ASCII | re.IGNORECASE)
+"""An address that can be shown: of host, port and path nothing else than what these are made of."""
 _VENUES: Final = ("live", "local")
 _LEVELS: Final = (0, *DEPTH_CHANNELS)
 
@@ -39,10 +42,10 @@ def _loopback(*urls: str) -> bool:
 def _url(*schemes: str) -> Any:
     def check(_: object, attribute: "Attribute[str]", value: str) -> None:
         expected = f"expected {schemes[0]}://host, without a user name, password or query"
-        parts = urlsplit(value)
-        if "@" in parts.netloc or parts.query or parts.fragment:
+        if not _PLAIN.fullmatch(value):
             raise ValueError(f"{attribute.name}: {expected}; the value is not shown, it may hold a password")
         try:
+            parts = urlsplit(value)
             sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
         except ValueError:  # of the port
             sound = False

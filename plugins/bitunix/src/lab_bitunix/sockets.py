@@ -27,9 +27,7 @@ class Socket:
         try:
             await self.connection.hand_to(take, pinged)
         except ConnectionClosed as error:
-            received = error.rcvd
-            how = f"code {received.code} {received.reason}".rstrip() if received else "no close frame (1006)"
-            raise Lost(f"connection closed: {how}") from None
+            raise Lost(_how_it_ended(error)) from None
         except FloodError as error:
             raise Lost(f"given up: {error}") from None
         except WebSocketException as error:
@@ -81,3 +79,11 @@ async def open_socket(url: str, pace: float = 1.0) -> Socket:
         raise Refused(status) from None
     assert isinstance(connection, FrameConnection)
     return Socket(connection)
+
+
+def _how_it_ended(error: ConnectionClosed) -> str:
+    if error.rcvd is not None:
+        return f"connection closed: code {error.rcvd.code} {error.rcvd.reason}".rstrip()
+    if error.sent is not None and error.sent.reason:  # what came broke the protocol, or one of our limits
+        return f"given up: {error.sent.reason} (code {error.sent.code})"
+    return "connection closed: no close frame (1006)"

@@ -72,4 +72,14 @@ def _httpx_errors() -> Iterator[None]:
     try:
         yield
     except ERRORS as error:
-        raise getattr(httpx, type(error).__name__)(str(error)) from error
+        raise getattr(httpx, type(error).__name__)(_text_of(error)) from error
+
+
+def _text_of(error: BaseException) -> str:
+    """Return what an error, or the first of its causes that says anything, says; a stream that ended says nothing."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if str(cause):
+            return str(cause)
+        cause = cause.__cause__ or cause.__context__
+    return "the other side closed the connection"
