@@ -21,7 +21,8 @@ _LATE_TOLD_EVERY_S: Final = 60.0
 class Stamps:
     """Tells frames of now from those that a healed network delivers late and from those whose time is wrong.
 
-    Where all stamps agree on another time for 5 s the clock follows them, and open candles are judged anew.
+    Where all stamps agree on another time for 5 s the clock follows them, and open candles are judged anew; stamps that
+    came later and later have to keep pace with this machine's clock for 30 s first.
     """
 
     clock: VenueClock
