@@ -266,6 +266,18 @@ def test_what_cannot_be_resumed_is_refused_with_its_reason(lab: Any, life: Any, 
 
 
 @pytest.mark.behaviour("S11", "J2")
+@pytest.mark.parametrize("missing", ["journal.db", "tape-0001.jsonl.zst"])
+def test_a_session_that_lacks_a_file_is_told_with_the_file(lab: Any, life: Any, one_line: Any, missing: str) -> None:
+    life(*RUN, "--minutes", "5", killed_after=1.0)
+    name = lab.run().folder.name
+    (lab.run().folder / missing).unlink()
+    one_line(lab(*RESUME), 78, f"no session to resume whole (missing in {name}: {missing})")
+    if missing == "journal.db":
+        for command in ("report", "verify", "audit"):
+            one_line(lab(command), 74, f"{name}: journal.db is missing; the next `lab run` puts")
+
+
+@pytest.mark.behaviour("S11", "J2")
 @pytest.mark.parametrize("what", ["row", "tape"])
 def test_a_run_whose_rows_do_not_follow_from_its_inputs_is_not_resumed(lab: Any, life: Any, what: str) -> None:
     life(*RUN, "--minutes", "1", killed_after=1.0)

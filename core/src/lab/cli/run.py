@@ -132,13 +132,15 @@ def _interrupted(run: str, state_dir: Path) -> "Interrupted | None":
     from lab.errors import RunError
     from lab.live.recovery import interrupted
     from lab.runs.directory import find
-    from lab.runs.previous import newest_session
+    from lab.runs.previous import incomplete_session, newest_session
 
     found = newest_session(state_dir) if run in {"latest", "auto"} else find(state_dir, run)
     if found is None:
         if run == "auto":
             return None
-        raise RunError(EndReason.CONFIG, f"{state_dir / 'runs'} holds no session to resume; leave --resume out")
+        lacking = incomplete_session(state_dir)
+        why = f" whole (missing in {lacking})" if lacking else ""
+        raise RunError(EndReason.CONFIG, f"{state_dir / 'runs'} holds no session to resume{why}; leave --resume out")
     try:
         return interrupted(state_dir, found)
     except RunError as error:

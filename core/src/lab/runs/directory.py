@@ -12,7 +12,7 @@ from lab.domain.time import SECOND_NS, format_time
 from lab.errors import RunError
 from lab.exit_codes import EndReason
 from lab.journal.files import make_folder, private, sync_folder, write_new
-from lab.journal.schema import FILE_NAME, part_of
+from lab.journal.schema import FILE_NAME, FIRST_SEGMENT, part_of
 from lab.records.base import as_data
 from lab.records.report import Report
 from lab.secret import bytes_without_secrets
@@ -120,6 +120,9 @@ def _follow(latest: Path) -> Path:
         said = "is a file whose text is no run's name"  # what it holds is not shown: it may be any file
     else:
         said = f"leads to {latest.readlink()}, which is no run" if latest.is_symlink() else "is a folder"
+        if (latest / FIRST_SEGMENT).is_file():
+            text = f"{latest.resolve()}: {FILE_NAME} is missing; the next `lab run` puts what is left of the run aside"
+            raise RunError(EndReason.STORAGE, text)
     raise RunError(EndReason.CONFIG, f"{latest} {said}; remove it, and name one of `lab runs`")
 
 

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from lab.errors import JournalError, RunError
 from lab.exit_codes import EndReason
 from lab.journal.files import private, try_lock
+from lab.journal.mark import NAME as MARK
 from lab.journal.reader import JournalReader, read_run_started
 from lab.journal.schema import FILE_NAME, FIRST_SEGMENT, RUNNING
 from lab.records.report import Report
@@ -114,6 +115,19 @@ def so_far(report: Report) -> Report:
 def newest_session(state_dir: Path) -> Path | None:
     """Return the newest live run of a state directory, ``None`` where there is none: backtests have no tape."""
     return next((path for path in newest_first(state_dir) if (path / FIRST_SEGMENT).is_file()), None)
+
+
+def incomplete_session(state_dir: Path) -> str:
+    """Return which of its files the newest session lacks, as ``NAME: journal.db``; empty where it lacks none."""
+    try:
+        paths = [path for path in (state_dir / "runs").iterdir() if not path.is_symlink()]
+    except OSError:
+        return ""
+    for path in sorted(paths, key=lambda path: age(path.name), reverse=True):
+        if (path / MARK).is_file() or (path / FIRST_SEGMENT).is_file():  # a backtest has neither
+            lacks = [name for name in (FILE_NAME, FIRST_SEGMENT) if not (path / name).is_file()]
+            return f"{path.name}: {' and '.join(lacks)}" if lacks else ""
+    return ""
 
 
 def newest_first(state_dir: Path) -> Iterator[Path]:
