@@ -393,3 +393,20 @@ def test_without_a_file_a_reporter_that_is_too_far_behind_misses_rows_and_the_re
     missed = int(said.removeprefix("missed "))
     assert missed > 0
     assert f'"reporter_missed_rows late: {missed} rows' in document
+
+
+@pytest.mark.behaviour("V6", "S5")
+def test_where_no_further_thread_can_be_started_the_run_goes_on_without_its_reporters(
+    lab: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(thread: threading.Thread, start: Any = threading.Thread.start) -> None:
+        if thread.name.startswith("lab "):
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    result = lab("run", "--provider", "mock", "--speed", "60", "--minutes", "0.2", "--reporter", "jsonl")
+    assert result.code == 0
+    assert result.err.splitlines()[0].startswith("lab: reporter jsonl is left out: no further thread can be started")
+    assert "Traceback" not in result.err
+    assert "reporter_failed jsonl: no thread was left for it" in lab.run().report()["degradations"]

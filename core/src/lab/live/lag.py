@@ -1,5 +1,6 @@
 """Notices a blocked event loop, and what blocked it: the stack of the loop's thread while it does not turn."""
 
+import contextlib
 import sys
 import threading
 import time
@@ -37,7 +38,8 @@ class LagMonitor:
 
     async def watch(self) -> None:
         """Wake ten times a second, and report when that was late: the first twenty times, then once a minute."""
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # no further thread can be started: it reports, and can't say where
+            self._thread.start()
         try:
             await self._wake_and_compare()
         finally:

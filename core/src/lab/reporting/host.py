@@ -57,9 +57,14 @@ class ReporterThread:
         self._waiting = False
         self._thread = threading.Thread(target=self._run, name=f"lab reporter {name}", daemon=True)
 
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+    def start(self) -> bool:
+        """Start the thread; ``False`` where the system gives the process no further one."""
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self.done.set()
+            return False
+        return True
 
     @property
     def started(self) -> bool:
@@ -152,7 +157,10 @@ class ReporterHost:
             self._switch_s = sys.getswitchinterval()
             sys.setswitchinterval(min(_SWITCH_S, self._switch_s))
         for thread in self._threads:
-            thread.start()
+            if not thread.start():
+                self.degradations.append(f"reporter_failed {thread.name}: no thread was left for it")
+                cure = "raise its limits of memory and threads (ulimit -v, ulimit -u)"
+                self._failures.say(f"reporter {thread.name} is left out: no further thread can be started; {cure}")
 
     def publish(self, records: Sequence[Record]) -> None:
         """Hand over committed rows."""

@@ -1,5 +1,6 @@
 """What a supervised session tells its supervisor: a line twice a second on a pipe, as long as its loop turns."""
 
+import contextlib
 import faulthandler
 import json
 import os
@@ -44,7 +45,10 @@ class Beats:
     def end_with_supervisor(self) -> None:
         """End the process when its supervisor is gone, also while a component keeps its event loop from turning."""
         if self._pipe is not None and hasattr(select, "poll"):
-            threading.Thread(target=self._watch, args=(self._pipe,), name="lab supervisor watch", daemon=True).start()
+            with contextlib.suppress(RuntimeError):  # no further thread can be started: the next beat ends it
+                threading.Thread(
+                    target=self._watch, args=(self._pipe,), name="lab supervisor watch", daemon=True
+                ).start()
 
     @staticmethod
     def _watch(pipe: int) -> None:
