@@ -400,6 +400,9 @@ def test_stamps_that_run_away_little_by_little_are_followed_for_five_seconds_at_
     assert not used[-1]
     assert clock.unsure_since is not None
     assert clock.changes == 0
+    at_ns = clock.at(280.0)
+    assert at_ns is not None
+    assert abs(at_ns - START_NS - 180 * SECOND_NS) < SECOND_NS / 5, "the time that was steady goes on"
 
 
 @pytest.mark.behaviour("T2")
@@ -409,7 +412,7 @@ def test_stamps_that_ran_away_are_believed_after_half_a_minute_of_keeping_pace_a
     assert (clock.changes, round(clock.stepped_ns / SECOND_NS)) == (1, -24)
     used, clock = admitted((60, 1), (30, 0.2), (0, 24), (1, 1))
     assert used[-10:] == [True] * 10
-    assert clock.changes == 0
+    assert (clock.changes, clock.unsure_since) == (0, None)
 
 
 @pytest.mark.behaviour("T2")
@@ -418,6 +421,14 @@ def test_a_clock_that_drifts_as_clocks_do_is_followed_for_days() -> None:
     for second in range(0, 4 * 86_400, 7):
         used += clock.admit(START_NS + round(second * 1.0003 * SECOND_NS), float(second))
     assert used == len(range(0, 4 * 86_400, 7)), "three times what a bad crystal drifts, and two minutes in the end"
+
+
+@pytest.mark.behaviour("T2")
+def test_of_stamps_that_come_four_seconds_late_one_that_comes_later_is_left_out_alone() -> None:
+    used, clock = admitted((60, 1), (40, 0.9), (30, 1), (0, -1.5), (0.1, 1), (0, 1.5), (1, 1))
+    assert used.index(False) == 1300
+    assert used.count(False) == 1
+    assert clock.unsure_since is None
 
 
 def test_a_first_stamp_that_came_late_takes_nothing_from_what_later_ones_may_be_late() -> None:

@@ -62,7 +62,7 @@ class VenueClock:
         if self.follows(time_ns, now):
             return True
         offset_ns = time_ns - int(now * SECOND_NS)
-        apart_ns = offset_ns - self._offset_ns
+        apart_ns = offset_ns - (self._steady_ns if self._ran_away else self._offset_ns)
         tolerance_ns, patience_s = (STEP_NS, STEADY_S) if self._ran_away else (TOLERANCE_NS, self.patience_s)
         if self.agrees_for_long(offset_ns, now, tolerance_ns, patience_s):
             self.stepped_ns = apart_ns
@@ -108,15 +108,16 @@ class VenueClock:
         if known is None:
             return False
         offset_ns = time_ns - int(now * SECOND_NS)
-        if not -STEP_NS <= offset_ns - known <= STEP_NS:
+        parted_ns = offset_ns - self._steady_ns
+        if not -STEP_NS <= offset_ns - known <= STEP_NS and not (self._ran_away and -STEP_NS <= parted_ns <= STEP_NS):
+            return False
+        if time_ns < self.newest_ns - STEP_NS:
+            return False  # out of order, or the stamps go back little by little
+        if not -TOLERANCE_NS <= parted_ns <= TOLERANCE_NS:
+            self._ran_away = True
             return False
         if time_ns > self.newest_ns:
             self.newest_ns = time_ns
-        elif time_ns < self.newest_ns - STEP_NS:
-            return False  # out of order, or the stamps go back little by little
-        if not -TOLERANCE_NS <= offset_ns - self._steady_ns <= TOLERANCE_NS:
-            self._offset_ns, self._ran_away = self._steady_ns, True
-            return False
         self._rival_ns = self.unsure_since = None
         self._ran_away = False
         self._offset_ns = offset_ns
@@ -124,7 +125,7 @@ class VenueClock:
             self._steady_ns = max(self._steady_ns, offset_ns)  # the first stamp may have come late
         elif now >= self._steady_at + 1.0:
             most_ns = int(_DRIFT_NS * (now - self._steady_at))
-            self._steady_ns += max(-most_ns, min(most_ns, offset_ns - self._steady_ns))
+            self._steady_ns += max(-most_ns, min(most_ns, parted_ns))
             self._steady_at = now
         return True
 
@@ -134,4 +135,6 @@ class VenueClock:
 
     def at(self, now: float) -> int | None:
         """Return the venue's time at a monotonic time, ``None`` before the first stamp."""
-        return None if self._offset_ns is None else self._offset_ns + int(now * SECOND_NS)
+        if self._offset_ns is None:
+            return None
+        return (self._steady_ns if self._ran_away else self._offset_ns) + int(now * SECOND_NS)
