@@ -157,7 +157,7 @@ def test_settings_that_leave_nothing_to_play_are_refused_by_name(lab: Any, one_l
 
 
 def test_prices_below_the_finest_tick_are_refused_with_the_file(lab: Any, one_line: Any) -> None:
-    (lab.folder / "tiny.csv").write_text("time,open,high,low,close\n1704067200,1e-320,1e-320,1e-320,1e-320\n")
+    (lab.folder / "tiny.csv").write_text("time,open,high,low,close\n1704067200,1.5e-18,1.5e-18,1.5e-18,1.5e-18\n")
     one_line(
         lab("backtest", "tiny.csv", "--interval", "1m", "--set", "replay.interval=1m"),
         78,

