@@ -84,7 +84,6 @@ def test_a_wrong_setting_is_named_with_its_value(settings: dict[str, Any], words
         "http://127.0.0.1:9:canary/",
         "http://h:99999canary/",
         "http://[canary]/",
-        "https://x/c:canary",
     ],
 )
 @pytest.mark.parametrize("key", ["rest_url", "ws_url"])
@@ -94,6 +93,11 @@ def test_an_address_with_a_secret_in_it_is_refused_and_not_shown(key: str, url: 
     with pytest.raises(ConfigError, match=f"^--set: bitunix: {key}: expected .*, without a user name, pass") as told:
         build("bitunix", Bitunix, layers)
     assert "canary" not in str(told.value)
+
+
+@pytest.mark.parametrize("url", ["https://x/~me/a%20b", "https://x:8443/c:d=e+f", "https://[::1]:9"])
+def test_an_address_whose_path_is_not_plain_is_an_address(url: str) -> None:
+    assert Bitunix(rest_url=url).rest_url == url
 
 
 def test_a_wrong_venue_is_named_by_the_key_that_was_written() -> None:

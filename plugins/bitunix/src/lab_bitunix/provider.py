@@ -42,15 +42,16 @@ def _loopback(*urls: str) -> bool:
 def _url(*schemes: str) -> Any:
     def check(_: object, attribute: "Attribute[str]", value: str) -> None:
         expected = f"expected {schemes[0]}://host, without a user name, password or query"
-        if not _PLAIN.fullmatch(value):
-            raise ValueError(f"{attribute.name}: {expected}; the value is not shown, it may hold a password")
         try:
             parts = urlsplit(value)
             sound = parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
-        except ValueError:  # of the port
+            sound = sound and not parts.query and not parts.fragment and "@" not in value
+        except ValueError:  # of the port, or of brackets
             sound = False
-        if not sound:
+        if not sound and _PLAIN.fullmatch(value):
             raise ValueError(f"{attribute.name} = {value!r}: {expected}")
+        if not sound:
+            raise ValueError(f"{attribute.name}: {expected}; the value is not shown, it may hold a password")
 
     return [validators.instance_of(str), check]
 
