@@ -135,6 +135,8 @@ def forms(canary: str) -> set[bytes]:
         html.escape(canary),
         quote(canary, safe=""),
         repr(canary)[1:-1],
+        json.dumps(repr(canary)[1:-1])[1:-1],
+        json.dumps(json.dumps(canary)[1:-1])[1:-1],
     }
     for before in (b"", b"u:", b"user:", b"x"):
         encoded = base64.b64encode(before + data).decode().rstrip("=")

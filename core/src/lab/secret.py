@@ -101,6 +101,8 @@ def _forms(text: str) -> set[str]:
     data = text.encode("utf-8", "surrogatepass")
     found = {text, text[::-1], json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1], html.escape(text)}
     found |= {quote(text, safe=""), quote_plus(text), quote(text), repr(text)[1:-1], repr(data)[2:-1]}
+    # An exception shows its arguments as Python writes them, and a row holds that as JSON: both, one in the other.
+    found |= {json.dumps(form, ensure_ascii=plain)[1:-1] for form in tuple(found) for plain in (True, False)}
     found |= {data.hex(), data.hex().upper(), data.hex(":"), data.hex(" ")}
     for before in range(3):  # what stands before it moves the letters of base64
         for encoded in (base64.b64encode(bytes(before) + data), base64.urlsafe_b64encode(bytes(before) + data)):
